@@ -1,0 +1,1 @@
+//! Ask cgtrace: wire types and a blocking client.

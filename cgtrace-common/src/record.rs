@@ -1,0 +1,82 @@
+//! The parts that records are made of.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Bits of [`Header::flags`].
+pub mod flag {
+    /// The leaf name did not fit, or could not be read to its end: resolve it by the cgroup's id.
+    pub const NAME_TRUNCATED: u16 = 1 << 0;
+    /// An attach moved a whole process, not one thread of it.
+    pub const THREADGROUP: u16 = 1 << 1;
+    /// The state that the kind names has ended: empty, thawing, thawed.
+    pub const OFF: u16 = 1 << 2;
+}
+
+/// The beginning of every record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Header {
+    /// Length of the whole record with this header, in bytes.
+    pub length: u32,
+    /// [`VERSION`](crate::VERSION).
+    pub version: u8,
+    /// A [`Kind`](crate::Kind), as its number.
+    pub kind: u8,
+    /// Bits of [`flag`].
+    pub flags: u16,
+    /// When it happened: `bpf_ktime_get_boot_ns`, ns since boot, suspended time counted.
+    pub boot_ns: u64,
+    /// The hierarchy's id, as the first field of `/proc/PID/cgroup` has it; 0 is the default one (v2).
+    pub hierarchy_id: u32,
+    /// Depth below the hierarchy's root, whose level is 0.
+    pub level: u32,
+    /// `cgroup->kn->id`: unique in its hierarchy for as long as it lives, and the inode number of its directory.
+    pub cgroup_id: u64,
+    /// The parent's id; 0 for a root.
+    pub parent_id: u64,
+}
+
+/// Who a task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Task {
+    /// The process (`task->tgid`), in the initial pid namespace.
+    pub pid: u32,
+    /// The thread (`task->pid`).
+    pub tid: u32,
+    /// The parent process (`task->real_parent->tgid`).
+    pub ppid: u32,
+    /// The real uid, in the initial user namespace.
+    pub uid: u32,
+    /// When the process began (`task->group_leader->start_boottime`): ns since boot.
+    pub start_boot_ns: u64,
+    /// The task's own cgroup on the default hierarchy, when the record was made.
+    pub cgroup_id: u64,
+    /// The thread's name (`task->comm`), NUL-padded.
+    pub comm: [u8; 16],
+}
+
+/// What a hierarchy is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Root {
+    /// `cgroup_root->subsys_mask`: bit n is the controller whose `enum cgroup_subsys_id` is n.
+    pub controllers: u64,
+}
+
+/// One hierarchy's cgroup of a task.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Membership {
+    /// The hierarchy.
+    pub hierarchy_id: u32,
+    /// Zero.
+    pub reserved: u32,
+    /// The cgroup's id in it.
+    pub cgroup_id: u64,
+}
+
+const _: () = assert!(size_of::<Header>() == 40);
+const _: () = assert!(size_of::<Task>() == 48);
+const _: () = assert!(size_of::<Root>() == 8);
+const _: () = assert!(size_of::<Membership>() == 16);

@@ -1,0 +1,37 @@
+//! The words that both sides read and write while the program runs.
+
+/// Why a record was lost: the index into the per-CPU counters of the map `LOSSES`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Loss {
+    /// The ring of the index had no room.
+    IndexRingFull = 0,
+    /// The ring of what is only told had no room.
+    ToldRingFull = 1,
+    /// A kernel structure of an index event could not be read.
+    IndexReadFailed = 2,
+    /// A kernel structure of a told event could not be read.
+    ToldReadFailed = 3,
+}
+
+impl Loss {
+    /// Every reason, in the order of its number.
+    pub const ALL: [Self; 4] =
+        [Self::IndexRingFull, Self::ToldRingFull, Self::IndexReadFailed, Self::ToldReadFailed];
+}
+
+/// When the program is to wake the daemon: the values of the one word of the map `WAKE`.
+///
+/// The program reads it after its record is committed, and sets it to `Never` as it wakes. The commit is an
+/// atomic exchange (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`) and so a full barrier: a daemon that arms,
+/// fences and then finds the ring empty cannot miss the wakeup of a later record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Wake {
+    /// The daemon is awake, or will look by itself.
+    Never = 0,
+    /// Wake at the next record.
+    AtNext = 1,
+    /// Wake once a ring is half full.
+    AtHalf = 2,
+}

@@ -1,0 +1,3 @@
+//! Every habit of the project, one file a subcommand.
+
+fn main() {}
