@@ -1,1 +1,156 @@
-//! probe.
+//! The kernel's side of cgtrace: loads the kernel program, attaches its hooks, and turns its records into
+//! [`Event`]s. Nothing else in cgtrace knows aya.
+//!
+//! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
+//! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on
+//! [`Probe::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`decode`]), and [`Probe::arm`]
+//! asks the program to wake whoever polls the rings ([`words`]).
+
+mod attach;
+mod btf;
+mod controllers;
+mod counters;
+mod decode;
+mod error;
+mod load;
+mod offsets;
+mod ring;
+mod words;
+
+use std::{os::fd::BorrowedFd, path::PathBuf};
+
+pub use btf::{Btf, BtfError, Member};
+pub use cgtrace_common::{Kind, Loss, Wake};
+pub use controllers::Controllers;
+pub use counters::{CountError, Losses, ProgramState};
+pub use decode::{DecodeError, decode};
+pub use error::StartError;
+pub use offsets::MemberError;
+pub use ring::RingUse;
+pub use words::Kinds;
+
+use crate::index::Event;
+
+/// How the probe is started.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
+    pub index_ring_bytes: u32,
+    /// The size of the ring of what is only told; rounded up likewise.
+    pub told_ring_bytes: u32,
+    /// The comms whose execs are told of, NUL-padded. Without any, the exec hook is not attached.
+    pub watched: Vec<[u8; 16]>,
+    /// Whether the program's own anomalies are logged. Off, the verifier removes the logging altogether.
+    pub kernel_log: bool,
+    /// Where the kernel's BTF is read from.
+    pub btf: PathBuf,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            index_ring_bytes: 8 << 20,
+            told_ring_bytes: 8 << 20,
+            watched: Vec::new(),
+            kernel_log: false,
+            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+        }
+    }
+}
+
+/// What one [`Probe::drain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// How many events were handed over.
+    pub events: u32,
+    /// How many records could not be decoded. There should never be one.
+    pub undecodable: u32,
+    /// Whether a record of the index ring was still being written when the time to wait for it was over. What
+    /// stands behind it is not drained either.
+    pub busy: bool,
+}
+
+/// The loaded and attached kernel program. Dropping it detaches and unloads it.
+pub struct Probe {
+    rings: ring::Rings,
+    words: words::Words,
+    counters: counters::Counters,
+    controllers: Controllers,
+    log: Option<load::Log>,
+    /// Each keeps its program attached.
+    _links: Vec<attach::Link>,
+}
+
+impl Probe {
+    /// Loads the kernel program and attaches every hook that this kernel has. All told kinds are wanted at
+    /// first, and no wakeup is armed.
+    pub fn start(options: &Options) -> Result<Self, StartError> {
+        let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options)?;
+        let (links, programs) = attach::attach(&mut ebpf, !options.watched.is_empty())?;
+        let load::Maps { index, told, wake, wanted, losses } = maps;
+        let rings = ring::Rings::new(index, told)?;
+        let words = words::Words::new(&wake, &wanted)?;
+        words.want(Kinds::ALL);
+        let counters = counters::Counters::new(losses, programs)?;
+        drop(ebpf);
+        load::give_memory_back();
+        Ok(Self { rings, words, counters, controllers, log, _links: links })
+    }
+
+    /// Hands over every event whose record was in a ring when this was called, oldest first, and then what came
+    /// meanwhile, for a bounded number of rounds.
+    ///
+    /// Each ring's events come in the order of the ring, which for the index ring is the kernel's own; the two
+    /// are merged by time. An event of a system call that returned before this was called is among them, unless
+    /// [`Drained::busy`] says otherwise.
+    pub fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        self.rings.drain(&self.controllers, each)
+    }
+
+    /// Asks the program for a wakeup of whoever polls the rings: one, then it is no longer armed.
+    ///
+    /// False, and nothing is armed, if that moment has come already: a ring has unread records (for
+    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
+    #[must_use]
+    pub fn arm(&self, wake: Wake) -> bool {
+        self.words.arm(wake, || self.rings.is_due(wake))
+    }
+
+    /// The rings' descriptors, for epoll. A wakeup makes them readable; poll them edge-triggered, because
+    /// unread records make them readable too, armed or not.
+    #[must_use]
+    pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
+        self.rings.fds()
+    }
+
+    /// Says which told kinds anybody wants to be told of. The kinds that feed the index are always told.
+    pub fn want(&self, kinds: Kinds) {
+        self.words.want(kinds);
+    }
+
+    /// What was lost since the start.
+    pub fn losses(&self) -> Result<Losses, CountError> {
+        self.counters.losses()
+    }
+
+    /// How the rings are used: the index's, then the other.
+    #[must_use]
+    pub fn rings(&self) -> [RingUse; 2] {
+        self.rings.uses()
+    }
+
+    /// The state of each hook's program.
+    #[must_use]
+    pub fn programs(&self) -> Vec<ProgramState> {
+        self.counters.programs()
+    }
+
+    /// The kernel's controllers.
+    #[must_use]
+    pub fn controllers(&self) -> &Controllers {
+        &self.controllers
+    }
+}

@@ -1,0 +1,106 @@
+//! Putting a record into its ring, and waking the daemon if it is to be woken.
+
+use core::{ptr, slice};
+
+use aya_ebpf::{
+    Global,
+    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    maps::RingBuf,
+};
+use aya_log_ebpf::warn;
+use cgtrace_common::{Kind, Loss, Wake};
+
+use crate::{
+    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
+    read::Unreadable,
+};
+
+/// Whether anybody wants to be told of that kind. What feeds the index is always wanted and never asks.
+#[inline(always)]
+pub fn wanted(kind: Kind) -> bool {
+    let Some(word) = WANTED.get_ptr(0) else { return false };
+    // SAFETY: a word of a live map; volatile, because the daemon writes it.
+    let word = unsafe { ptr::read_volatile(word) };
+    word & (1 << kind as u32) != 0
+}
+
+/// Emits the record, as far as it was filled, or counts that it could not be.
+///
+/// # Safety
+/// The first bytes of `record`, as many as `filled` says, are initialised.
+#[inline(always)]
+pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unreadable>) {
+    let (ring, half, full) = if kind.feeds_index() {
+        (&INDEX_RING, &INDEX_RING_HALF, Loss::IndexRingFull)
+    } else {
+        (&TOLD_RING, &TOLD_RING_HALF, Loss::ToldRingFull)
+    };
+    match filled {
+        Ok(length) => {
+            // SAFETY: the caller's promise.
+            let record = unsafe { slice::from_raw_parts(record.cast::<u8>(), length) };
+            match ring.output::<[u8]>(record, u64::from(BPF_RB_NO_WAKEUP)) {
+                Ok(()) => wake(ring, half),
+                Err(error) => {
+                    count(full);
+                    no_room(kind as u8, error);
+                }
+            }
+        }
+        Err(error) => unreadable(kind, error),
+    }
+}
+
+/// Counts a record that could not be filled.
+#[inline(always)]
+pub fn unreadable(kind: Kind, Unreadable(error): Unreadable) {
+    count(if kind.feeds_index() { Loss::IndexReadFailed } else { Loss::ToldReadFailed });
+    not_read(kind as u8, error);
+}
+
+/// Wakes the daemon if it has asked for that, once for each time it asked.
+#[inline(always)]
+fn wake(ring: &RingBuf, half: &Global<u64>) {
+    let Some(word) = WAKE.get_ptr_mut(0) else { return };
+    // SAFETY: a word of a live map; volatile, because the daemon writes it.
+    let armed = unsafe { ptr::read_volatile(word) };
+    if armed == Wake::Never as u32 {
+        return;
+    }
+    if armed == Wake::AtHalf as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= half.load() {
+        return;
+    }
+    // Only a commit can wake, and the record's own is done: before it nobody may look at the word, or a daemon
+    // that arms in between would sleep on a record. So an empty one is committed to wake. Without room for it
+    // the word stays set, and the next record that finds room wakes.
+    let Some(bell) = ring.reserve::<u64>(0) else { return };
+    // SAFETY: as above.
+    unsafe { ptr::write_volatile(word, Wake::Never as u32) };
+    bell.discard(u64::from(BPF_RB_FORCE_WAKEUP));
+}
+
+/// Counts a lost record.
+///
+/// Not atomic: that would take inline assembly. The counter is this CPU's, and what feeds the index runs with
+/// interrupts off, so its counts are exact. Only a preemptible program (fork, exec) that is preempted between
+/// these two accesses, by one that loses a record too, costs one count.
+#[inline(always)]
+fn count(loss: Loss) {
+    if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
+        // SAFETY: an aligned word of a live map; volatile, because the daemon reads it.
+        unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
+    }
+}
+
+/// Logs that a ring had no room. Not inlined, so that it stands in a program only once; the log level is a
+/// constant to the verifier, which removes all of it when it is off.
+#[inline(never)]
+fn no_room(kind: u8, error: i32) {
+    warn!((), "no room in the ring for a record of kind {}: error {}", kind, error);
+}
+
+/// Logs that a kernel structure could not be read.
+#[inline(never)]
+fn not_read(kind: u8, error: i32) {
+    warn!((), "a kernel structure of kind {} could not be read: error {}", kind, error);
+}

@@ -1,0 +1,92 @@
+//! A cgroup's making, removal and new name: what the index lives on, and the late release of its memory.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use cgtrace_common::{Header, Kind, NAME_MAX, Task, flag};
+
+use crate::{
+    emit::{emit, wanted},
+    maps::{Named, SCRATCH},
+    read::{self, Address, Unreadable},
+};
+
+/// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
+///
+/// In the task that calls mkdir(2), under `cgroup_mutex`, when nothing can fail any more.
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) {
+    named(Kind::Mkdir, 0, ctx.arg(0));
+}
+
+/// `cgroup_rmdir(struct cgroup *cgrp, const char *path)`
+///
+/// In the task that calls rmdir(2), under `cgroup_mutex`, after success.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) {
+    named(Kind::Rmdir, 1, ctx.arg(0));
+}
+
+/// `cgroup_rename(struct cgroup *cgrp, const char *path)`
+///
+/// v1 only, within the same parent, in the task that calls rename(2), after success: the name is the new one.
+#[raw_tracepoint(tracepoint = "cgroup_rename")]
+pub fn cgroup_rename(ctx: RawTracePointContext) {
+    named(Kind::Rename, 2, ctx.arg(0));
+}
+
+/// `cgroup_release(struct cgroup *cgrp, const char *path)`
+///
+/// In a kworker, any time after the removal; also for a cgroup whose making failed.
+#[raw_tracepoint(tracepoint = "cgroup_release")]
+pub fn cgroup_release(ctx: RawTracePointContext) {
+    if wanted(Kind::Release) {
+        bare(Kind::Release, 0, ctx.arg(0));
+    }
+}
+
+/// Emits a record that is nothing but a header.
+#[inline(always)]
+pub fn bare(kind: Kind, flags: u16, cgroup: Address) {
+    let mut record = MaybeUninit::<Header>::uninit();
+    let length = size_of::<Header>();
+    // SAFETY: the record is our own, and all of it is filled if anything is.
+    unsafe {
+        let filled = read::header(record.as_mut_ptr(), kind, flags, length, cgroup).map(|()| length);
+        emit(kind, record.as_ptr(), filled);
+    }
+}
+
+/// Emits a record with a leaf name.
+#[inline(always)]
+fn named(kind: Kind, slot: u32, cgroup: Address) {
+    let Some(record) = SCRATCH.get_ptr_mut(slot) else { return };
+    // SAFETY: the slot is this program's on this CPU, see `SCRATCH`.
+    unsafe { emit(kind, record, fill(record, kind, cgroup)) }
+}
+
+/// Fills a record with a leaf name and says how long it became.
+///
+/// # Safety
+/// `record` is valid for writes and nobody else's.
+#[inline(always)]
+unsafe fn fill(record: *mut Named, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
+    // SAFETY: the place lies within `record`, and has `NAME_MAX + 2` bytes.
+    let read = match read::leaf(cgroup) {
+        Ok(leaf) => unsafe { read::name((&raw mut (*record).name).cast(), NAME_MAX as u32 + 2, leaf) },
+        Err(unreadable) => Err(unreadable),
+    };
+    // A name that cannot be read costs the name and not the event.
+    let (name_length, flags) = match read {
+        Ok(with_nul) if with_nul - 1 <= NAME_MAX => (with_nul - 1, 0),
+        Ok(_) => (NAME_MAX, flag::NAME_TRUNCATED),
+        Err(_) => (0, flag::NAME_TRUNCATED),
+    };
+    let length = size_of::<Header>() + size_of::<Task>() + name_length;
+    // SAFETY: the places lie within `record`.
+    unsafe {
+        read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
+        read::current(&raw mut (*record).by)?;
+    }
+    Ok(length)
+}

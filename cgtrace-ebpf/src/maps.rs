@@ -1,0 +1,61 @@
+//! What the program shares with the daemon.
+
+use aya_ebpf::{
+    Global,
+    macros::map,
+    maps::{Array, HashMap, PerCpuArray, RingBuf},
+};
+use cgtrace_common::{Header, Loss, NAME_MAX, Task};
+
+/// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon writes such a map without a system call.
+const MMAPABLE: u32 = 1 << 10;
+
+/// What the index must know of. The loader sets its size.
+#[map]
+pub static INDEX_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+
+/// What is only told. The loader sets its size.
+#[map]
+pub static TOLD_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+
+/// Half of `INDEX_RING`'s size, in bytes.
+#[unsafe(no_mangle)]
+pub static INDEX_RING_HALF: Global<u64> = Global::new(u64::MAX);
+
+/// Half of `TOLD_RING`'s size, in bytes.
+#[unsafe(no_mangle)]
+pub static TOLD_RING_HALF: Global<u64> = Global::new(u64::MAX);
+
+/// How many records were lost, by [`Loss`].
+#[map]
+pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+
+/// One word: a [`Wake`](cgtrace_common::Wake).
+#[map]
+pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
+
+/// One word: bit n is set if somebody wants to be told of the [`Kind`](cgtrace_common::Kind) whose number is n.
+#[map]
+pub static WANTED: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
+/// The comms whose exec is told of. The loader sets its size.
+#[map]
+pub static WATCHED: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
+
+/// A record that ends with a leaf name: too long for the stack's 512 bytes.
+#[repr(C)]
+pub struct Named {
+    pub header: Header,
+    pub by: Task,
+    /// The longest name, its NUL, and one byte by which a longer one shows itself.
+    pub name: [u8; NAME_MAX + 2],
+}
+
+/// Room for one [`Named`] a program that makes them: mkdir, rmdir, rename.
+///
+/// Each has a slot of its own and a CPU of its own. The kernel fires these tracepoints under its spin lock
+/// `trace_cgroup_path_lock` with interrupts off (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so
+/// none of them is interrupted by another. The tracepoints of kernel/sched are preemptible since 7.x, and their
+/// records are made on the stack.
+#[map]
+pub static SCRATCH: PerCpuArray<Named> = PerCpuArray::with_max_entries(3, 0);

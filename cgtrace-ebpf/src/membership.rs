@@ -1,0 +1,73 @@
+//! Tasks that are moved between cgroups.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use cgtrace_common::{Header, Kind, Task, flag};
+
+use crate::{
+    emit::{emit, wanted},
+    read::{self, Address, Unreadable},
+};
+
+/// The record of a task that got into a cgroup.
+#[repr(C)]
+struct Moved {
+    header: Header,
+    by: Task,
+    task: Task,
+}
+
+/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+///
+/// In the task that writes `cgroup.procs`, `cgroup.threads` or `tasks`, after the move. Also for a write that
+/// changes nothing.
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: RawTracePointContext) {
+    if wanted(Kind::Attach) {
+        // A bool fills only the lowest byte of its register.
+        let threadgroup = ctx.arg::<u64>(3) & 0xff != 0;
+        let flags = if threadgroup { flag::THREADGROUP } else { 0 };
+        moved(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
+    }
+}
+
+/// `cgroup_transfer_tasks(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+///
+/// Once a task that a v1 cpuset without CPUs gives away.
+#[raw_tracepoint(tracepoint = "cgroup_transfer_tasks")]
+pub fn cgroup_transfer_tasks(ctx: RawTracePointContext) {
+    if wanted(Kind::Transfer) {
+        moved(Kind::Transfer, 0, ctx.arg(0), ctx.arg(2));
+    }
+}
+
+/// Emits that the running task brought `task` into `cgroup`.
+#[inline(always)]
+pub fn moved(kind: Kind, flags: u16, cgroup: Address, task: Address) {
+    let mut record = MaybeUninit::<Moved>::uninit();
+    // SAFETY: the record is our own; `fill` says how much of it it filled.
+    unsafe { emit(kind, record.as_ptr(), fill(record.as_mut_ptr(), kind, flags, cgroup, task)) }
+}
+
+/// Fills the record and says how long it became.
+///
+/// # Safety
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn fill(
+    record: *mut Moved,
+    kind: Kind,
+    flags: u16,
+    cgroup: Address,
+    task: Address,
+) -> Result<usize, Unreadable> {
+    let length = size_of::<Moved>();
+    // SAFETY: the places lie within `record`.
+    unsafe {
+        read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
+        read::current(&raw mut (*record).by)?;
+        read::task(&raw mut (*record).task, task)?;
+    }
+    Ok(length)
+}

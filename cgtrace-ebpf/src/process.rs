@@ -1,0 +1,101 @@
+//! Processes that begin: in another cgroup than their parent's, or under a watched name.
+//!
+//! These run at every fork and exec of the machine, so the first question is the cheapest. They may be
+//! preempted and run again on the same CPU in between, so their records are made on the stack.
+
+use core::mem::MaybeUninit;
+
+use aya_ebpf::{helpers::bpf_get_current_comm, macros::raw_tracepoint, programs::RawTracePointContext};
+use cgtrace_common::{Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
+
+use crate::{
+    emit::{emit, unreadable, wanted},
+    maps::WATCHED,
+    membership::moved,
+    offsets::{CSS_SET_CGRP_LINKS, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS},
+    read::{self, Address, Unreadable},
+};
+
+/// The record of an exec.
+#[repr(C)]
+struct Executed {
+    header: Header,
+    by: Task,
+    memberships: [MaybeUninit<Membership>; MEMBERSHIPS_MAX],
+}
+
+/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+///
+/// In the parent; the child has its cgroups already (`cgroup_post_fork` comes first in `copy_process`) and has
+/// not run yet. Only a child of `clone3(CLONE_INTO_CGROUP)` is told of: it has no `cgroup_attach_task`.
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn sched_process_fork(ctx: RawTracePointContext) {
+    if !wanted(Kind::Fork) {
+        return;
+    }
+    let child: Address = ctx.arg(1);
+    match strange_cgroup(ctx.arg(0), child) {
+        Ok(None) => {}
+        Ok(Some(cgroup)) => moved(Kind::Fork, 0, cgroup, child),
+        Err(error) => unreadable(Kind::Fork, error),
+    }
+}
+
+/// The child's cgroup on the default hierarchy, if it is not its parent's.
+#[inline(always)]
+fn strange_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Unreadable> {
+    let parents: Address = read::member(parent, &TASK_CGROUPS)?;
+    let childs: Address = read::member(child, &TASK_CGROUPS)?;
+    if parents == childs {
+        return Ok(None);
+    }
+    // Two css_sets may differ in v1 cgroups alone, when a sibling thread moves the parent meanwhile.
+    let cgroup = read::default_cgroup(childs)?;
+    Ok((cgroup != read::default_cgroup(parents)?).then_some(cgroup))
+}
+
+/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+///
+/// In the process that executes, which has its new comm. Attached only when names are watched.
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn sched_process_exec(ctx: RawTracePointContext) {
+    if !wanted(Kind::Exec) {
+        return;
+    }
+    let Ok(comm) = bpf_get_current_comm() else { return };
+    // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
+    if unsafe { WATCHED.get(&comm) }.is_none() {
+        return;
+    }
+    let mut record = MaybeUninit::<Executed>::uninit();
+    // SAFETY: the record is our own; `executed` says how much of it it filled.
+    unsafe { emit(Kind::Exec, record.as_ptr(), executed(record.as_mut_ptr(), ctx.arg(0))) }
+}
+
+/// Fills the record and says how long it became.
+///
+/// # Safety
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn executed(record: *mut Executed, task: Address) -> Result<usize, Unreadable> {
+    let css_set: Address = read::member(task, &TASK_CGROUPS)?;
+    let head = read::place(css_set, &CSS_SET_CGRP_LINKS);
+    let mut node: Address = read::next(head)?;
+    let mut count = 0;
+    while count < MEMBERSHIPS_MAX && node != head {
+        let link = node.wrapping_byte_sub(LINK_CGRP_LINK.load() as usize);
+        let membership = read::membership(read::member(link, &LINK_CGRP)?)?;
+        // SAFETY: `count` is below the length of the array.
+        unsafe { (&raw mut (*record).memberships[count]).write(MaybeUninit::new(membership)) };
+        node = read::next(node)?;
+        count += 1;
+    }
+    let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<Membership>();
+    // SAFETY: the places lie within `record`.
+    unsafe {
+        let cgroup = read::default_cgroup(css_set)?;
+        read::header(&raw mut (*record).header, Kind::Exec, 0, length, cgroup)?;
+        read::current(&raw mut (*record).by)?;
+    }
+    Ok(length)
+}

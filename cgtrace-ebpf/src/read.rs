@@ -1,0 +1,176 @@
+//! Reading kernel structures. Every read may fail, and says so.
+
+use core::ffi::c_void;
+
+use aya_ebpf::{
+    Global,
+    helpers::{
+        bpf_get_current_pid_tgid, bpf_get_current_uid_gid, bpf_probe_read_kernel,
+        generated::{
+            bpf_get_current_cgroup_id, bpf_get_current_comm, bpf_get_current_task, bpf_ktime_get_boot_ns,
+            bpf_probe_read_kernel_str,
+        },
+    },
+};
+use cgtrace_common::{Header, Kind, Membership, Task, VERSION};
+
+use crate::offsets::{
+    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_DFL_CGRP,
+    KERNFS_NODE_ID, KERNFS_NODE_NAME, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER,
+    TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
+};
+
+/// An address in the kernel. It is only ever handed to the probe-read helpers, which survive any value.
+pub type Address = *const c_void;
+
+/// A kernel structure could not be read; the value is what the helper returned.
+pub struct Unreadable(pub i32);
+
+/// `TASK_COMM_LEN` of include/linux/sched.h.
+pub const COMM_LEN: usize = 16;
+
+/// Where the member at `offset` of the structure at `base` lies.
+#[inline(always)]
+pub fn place(base: Address, offset: &Global<u64>) -> Address {
+    base.wrapping_byte_add(offset.load() as usize)
+}
+
+/// Reads the member at `offset` of the structure at `base`.
+#[inline(always)]
+pub fn member<T>(base: Address, offset: &Global<u64>) -> Result<T, Unreadable> {
+    // SAFETY: the helper checks the address itself; every T used is an integer or a pointer, which any bytes
+    // make.
+    unsafe { bpf_probe_read_kernel(place(base, offset).cast()) }.map_err(Unreadable)
+}
+
+/// The first word of a `list_head`: `next`.
+#[inline(always)]
+pub fn next(list: Address) -> Result<Address, Unreadable> {
+    // SAFETY: the helper checks the address itself.
+    unsafe { bpf_probe_read_kernel(list.cast()) }.map_err(Unreadable)
+}
+
+/// Copies the NUL-terminated name at `source` to `to`, `room` bytes at most, and says how many bytes that
+/// took, with the NUL: 1 to `room`.
+///
+/// # Safety
+/// `to` is valid for writes of `room` bytes.
+#[inline(always)]
+pub unsafe fn name(to: *mut u8, room: u32, source: Address) -> Result<usize, Unreadable> {
+    // SAFETY: the caller answers for `to`; the helper checks the source itself.
+    let copied = unsafe { bpf_probe_read_kernel_str(to.cast(), room, source) };
+    // The upper bound tells the verifier what the helper's contract says.
+    if copied < 1 || copied > i64::from(room) { Err(Unreadable(copied as i32)) } else { Ok(copied as usize) }
+}
+
+/// The id of the cgroup.
+#[inline(always)]
+pub fn cgroup_id(cgroup: Address) -> Result<u64, Unreadable> {
+    member(member(cgroup, &CGROUP_KN)?, &KERNFS_NODE_ID)
+}
+
+/// Where the cgroup's leaf name lies.
+#[inline(always)]
+pub fn leaf(cgroup: Address) -> Result<Address, Unreadable> {
+    member(member(cgroup, &CGROUP_KN)?, &KERNFS_NODE_NAME)
+}
+
+/// The id of the cgroup's hierarchy.
+#[inline(always)]
+fn hierarchy_id(cgroup: Address) -> Result<u32, Unreadable> {
+    member(member(cgroup, &CGROUP_ROOT)?, &ROOT_HIERARCHY_ID)
+}
+
+/// Fills in the header of a record of `length` bytes about the cgroup.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub unsafe fn header(
+    to: *mut Header,
+    kind: Kind,
+    flags: u16,
+    length: usize,
+    cgroup: Address,
+) -> Result<(), Unreadable> {
+    let parent: Address = member(cgroup, &CGROUP_SELF_PARENT)?;
+    let parent_id = if parent.is_null() { 0 } else { cgroup_id(member(parent, &CSS_CGROUP)?)? };
+    let header = Header {
+        length: length as u32,
+        version: VERSION,
+        kind: kind as u8,
+        flags,
+        boot_ns: now(),
+        hierarchy_id: hierarchy_id(cgroup)?,
+        level: member(cgroup, &CGROUP_LEVEL)?,
+        cgroup_id: cgroup_id(cgroup)?,
+        parent_id,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { to.write(header) };
+    Ok(())
+}
+
+/// Nanoseconds since boot, suspended time counted.
+#[inline(always)]
+pub fn now() -> u64 {
+    // SAFETY: the helper has no arguments and cannot fail.
+    unsafe { bpf_ktime_get_boot_ns() }
+}
+
+/// Fills in who is running.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
+    let pid_tgid = bpf_get_current_pid_tgid();
+    // SAFETY: `to` is the caller's promise; the helpers check what else they need.
+    unsafe {
+        let task = bpf_get_current_task() as Address;
+        (*to).pid = (pid_tgid >> 32) as u32;
+        (*to).tid = pid_tgid as u32;
+        (*to).ppid = member(member(task, &TASK_REAL_PARENT)?, &TASK_TGID)?;
+        (*to).uid = bpf_get_current_uid_gid() as u32;
+        (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
+        (*to).cgroup_id = bpf_get_current_cgroup_id();
+        // Some kernels write no byte behind the NUL.
+        (*to).comm = [0; COMM_LEN];
+        match bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32) {
+            0 => Ok(()),
+            error => Err(Unreadable(error as i32)),
+        }
+    }
+}
+
+/// Fills in who the task is.
+///
+/// # Safety
+/// `to` is valid for writes.
+#[inline(always)]
+pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        (*to).pid = member(task, &TASK_TGID)?;
+        (*to).tid = member(task, &TASK_PID)?;
+        (*to).ppid = member(member(task, &TASK_REAL_PARENT)?, &TASK_TGID)?;
+        (*to).uid = member(member(task, &TASK_REAL_CRED)?, &CRED_UID)?;
+        (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
+        (*to).cgroup_id = cgroup_id(default_cgroup(member(task, &TASK_CGROUPS)?)?)?;
+        // A kernel may leave the end of a longer, former comm behind the NUL, so it is read as a string.
+        (*to).comm = [0; COMM_LEN];
+        name((&raw mut (*to).comm).cast(), COMM_LEN as u32, place(task, &TASK_COMM)).map(|_| ())
+    }
+}
+
+/// The css_set's cgroup on the default hierarchy.
+#[inline(always)]
+pub fn default_cgroup(css_set: Address) -> Result<Address, Unreadable> {
+    member(css_set, &CSS_SET_DFL_CGRP)
+}
+
+/// The cgroup as one membership of a task.
+#[inline(always)]
+pub fn membership(cgroup: Address) -> Result<Membership, Unreadable> {
+    Ok(Membership { hierarchy_id: hierarchy_id(cgroup)?, reserved: 0, cgroup_id: cgroup_id(cgroup)? })
+}

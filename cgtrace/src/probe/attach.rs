@@ -1,0 +1,97 @@
+//! Attaching each hook by itself, so that a kernel without one of them loses that one only.
+
+use aya::{
+    Ebpf,
+    programs::{ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
+};
+
+use super::{StartError, counters::Program, error::refusal};
+
+/// Keeps a program attached.
+pub(super) type Link = RawTracePointLink;
+
+/// Every hook: its program's name, which is its tracepoint's. The kernel's prototypes stand in cgtrace-ebpf.
+const HOOKS: [(&str, Need); 15] = [
+    ("cgroup_mkdir", Need::Always),
+    ("cgroup_rmdir", Need::Always),
+    ("cgroup_rename", Need::IfThere),
+    ("cgroup_setup_root", Need::IfThere),
+    ("cgroup_destroy_root", Need::IfThere),
+    ("cgroup_remount", Need::IfThere),
+    ("cgroup_release", Need::IfThere),
+    ("cgroup_attach_task", Need::IfThere),
+    ("cgroup_transfer_tasks", Need::IfThere),
+    ("cgroup_notify_populated", Need::IfThere),
+    ("cgroup_notify_frozen", Need::IfThere),
+    ("cgroup_freeze", Need::IfThere),
+    ("cgroup_unfreeze", Need::IfThere),
+    ("sched_process_fork", Need::IfThere),
+    ("sched_process_exec", Need::IfWatched),
+];
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Need {
+    /// Without it there is no index.
+    Always,
+    /// Without it something is not told of.
+    IfThere,
+    /// As `IfThere`, but only when a process name is watched: it runs at every exec.
+    IfWatched,
+}
+
+/// Loads and attaches every hook; says which are, and why others are not.
+pub(super) fn attach(ebpf: &mut Ebpf, watched: bool) -> Result<(Vec<Link>, Vec<Program>), StartError> {
+    let mut links = Vec::new();
+    let mut programs = Vec::new();
+    for (name, need) in HOOKS {
+        if need == Need::IfWatched && !watched {
+            programs.push(Program { name, state: Err("no process name is watched".to_owned()) });
+            continue;
+        }
+        let program = ebpf.program_mut(name).ok_or(StartError::Lacks { name })?;
+        let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::Lacks { name })?;
+        if let Err(error) = program.load() {
+            if need == Need::Always {
+                return Err(StartError::of_program(name, error));
+            }
+            programs.push(Program { name, state: Err(refusal(&error)) });
+            continue;
+        }
+        let state = match attach_one(program, name) {
+            Ok((link, fd)) => {
+                links.push(link);
+                Ok(fd)
+            }
+            Err(source) if need == Need::Always => {
+                return Err(StartError::NotAttached { hook: name.to_owned(), source });
+            }
+            Err(error) => Err(reason(&error)),
+        };
+        programs.push(Program { name, state });
+    }
+    for Program { name, state } in &programs {
+        match state {
+            Ok(_) => tracing::debug!(hook = name, "attached"),
+            Err(note) => tracing::info!(hook = name, note, "left out"),
+        }
+    }
+    Ok((links, programs))
+}
+
+fn attach_one(
+    program: &mut RawTracePoint,
+    hook: &str,
+) -> Result<(Link, aya::programs::ProgramFd), ProgramError> {
+    let id = program.attach(hook)?;
+    let link = program.take_link(id)?;
+    Ok((link, program.fd()?.try_clone()?))
+}
+
+fn reason(error: &ProgramError) -> String {
+    match error {
+        ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
+            "this kernel has no such tracepoint".to_owned()
+        }
+        error => error.to_string(),
+    }
+}

@@ -1,0 +1,425 @@
+//! Reading BTF, the kernel's description of its own types: where a structure's member lies, and what the values
+//! of an enumeration are. Pure, and total over any bytes.
+//!
+//! The format is that of Documentation/bpf/btf.rst. aya has a reader too, but does not tell of members.
+
+use thiserror::Error;
+
+/// The first two bytes.
+const MAGIC: u16 = 0xeb9f;
+
+/// How long the header is that every version has.
+const HEADER_LEN: usize = 24;
+
+/// How deep structures may lie within each other, and how many members one search looks at. Both are far above
+/// any kernel's, and end a search in bytes that describe a circle.
+const DEPTH_MAX: u32 = 16;
+const MEMBERS_MAX: u32 = 1 << 16;
+
+/// Kinds of type, `BTF_KIND_*` of include/uapi/linux/btf.h.
+mod kind {
+    pub const INT: u32 = 1;
+    pub const PTR: u32 = 2;
+    pub const ARRAY: u32 = 3;
+    pub const STRUCT: u32 = 4;
+    pub const UNION: u32 = 5;
+    pub const ENUM: u32 = 6;
+    pub const FWD: u32 = 7;
+    pub const TYPEDEF: u32 = 8;
+    pub const VOLATILE: u32 = 9;
+    pub const CONST: u32 = 10;
+    pub const RESTRICT: u32 = 11;
+    pub const FUNC: u32 = 12;
+    pub const FUNC_PROTO: u32 = 13;
+    pub const VAR: u32 = 14;
+    pub const DATASEC: u32 = 15;
+    pub const FLOAT: u32 = 16;
+    pub const DECL_TAG: u32 = 17;
+    pub const TYPE_TAG: u32 = 18;
+    pub const ENUM64: u32 = 19;
+}
+
+/// Bytes that are no BTF.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum BtfError {
+    /// There is not even a header.
+    #[error("{len} bytes are too few for a BTF header")]
+    NoHeader {
+        /// How many bytes there are.
+        len: usize,
+    },
+    /// It is something else.
+    #[error("the magic number is {magic:#06x}, expected {MAGIC:#06x}")]
+    Magic {
+        /// The number in its place.
+        magic: u16,
+    },
+    /// The header names bytes that are not there.
+    #[error("the {section} section lies outside of the {len} bytes")]
+    Section {
+        /// `types` or `strings`.
+        section: &'static str,
+        /// How many bytes there are.
+        len: usize,
+    },
+    /// A type has a kind that this reader does not know, and so an unknown length.
+    #[error("type {id} is of the unknown kind {kind}")]
+    Kind {
+        /// The type's number.
+        id: u32,
+        /// Its kind.
+        kind: u32,
+    },
+    /// A type reaches beyond the end of its section.
+    #[error("type {id} is cut off")]
+    CutOff {
+        /// The type's number.
+        id: u32,
+    },
+}
+
+/// A member of a structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its distance from the structure's beginning, in bytes.
+    pub offset: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// BTF that was found to be whole.
+pub struct Btf<'a> {
+    types: &'a [u8],
+    strings: &'a [u8],
+    /// Where in `types` the type of each number begins; number 0 (void) has no place and is left out.
+    places: Vec<u32>,
+}
+
+/// One type's fixed part.
+#[derive(Clone, Copy)]
+struct Type {
+    name: u32,
+    kind: u32,
+    count: u32,
+    flag: bool,
+    /// A size or another type's number.
+    size_or_type: u32,
+    /// Where its variable part begins in the types.
+    rest: usize,
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    let bytes = bytes.get(at..at.checked_add(4)?)?;
+    Some(u32::from_ne_bytes(bytes.try_into().ok()?))
+}
+
+impl<'a> Btf<'a> {
+    /// Checks the bytes of a `/sys/kernel/btf/vmlinux`.
+    pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
+        let len = bytes.len();
+        let header = |at| word(bytes, at).map(|word| word as usize).ok_or(BtfError::NoHeader { len });
+        if len < HEADER_LEN {
+            return Err(BtfError::NoHeader { len });
+        }
+        let magic = u16::from_ne_bytes([bytes[0], bytes[1]]);
+        if magic != MAGIC {
+            return Err(BtfError::Magic { magic });
+        }
+        let header_len = header(4)?;
+        let section = |section, offset: usize, length: usize| {
+            let from = header_len.checked_add(offset);
+            let to = from.and_then(|from| from.checked_add(length));
+            from.zip(to).and_then(|(from, to)| bytes.get(from..to)).ok_or(BtfError::Section { section, len })
+        };
+        let types = section("types", header(8)?, header(12)?)?;
+        let strings = section("strings", header(16)?, header(20)?)?;
+        let mut btf = Self { types, strings, places: Vec::new() };
+        btf.find_places()?;
+        Ok(btf)
+    }
+
+    fn find_places(&mut self) -> Result<(), BtfError> {
+        let mut at = 0;
+        while at < self.types.len() {
+            let id = u32::try_from(self.places.len() + 1).unwrap_or(u32::MAX);
+            let cut_off = BtfError::CutOff { id };
+            let found = self.type_at(at).ok_or(cut_off)?;
+            let count = found.count as usize;
+            let rest = match found.kind {
+                kind::INT | kind::VAR | kind::DECL_TAG => 4,
+                kind::ARRAY => 12,
+                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
+                kind::ENUM | kind::FUNC_PROTO => 8 * count,
+                kind::PTR
+                | kind::FWD
+                | kind::TYPEDEF
+                | kind::VOLATILE
+                | kind::CONST
+                | kind::RESTRICT
+                | kind::FUNC
+                | kind::FLOAT
+                | kind::TYPE_TAG => 0,
+                kind => return Err(BtfError::Kind { id, kind }),
+            };
+            let end = found.rest + rest;
+            if end > self.types.len() {
+                return Err(cut_off);
+            }
+            self.places.push(u32::try_from(at).map_err(|_| cut_off)?);
+            at = end;
+        }
+        Ok(())
+    }
+
+    fn type_at(&self, at: usize) -> Option<Type> {
+        let info = word(self.types, at + 4)?;
+        Some(Type {
+            name: word(self.types, at)?,
+            kind: (info >> 24) & 0x1f,
+            count: info & 0xffff,
+            flag: info >> 31 != 0,
+            size_or_type: word(self.types, at + 8)?,
+            rest: at + 12,
+        })
+    }
+
+    fn type_of(&self, id: u32) -> Option<Type> {
+        let place = self.places.get((id as usize).checked_sub(1)?)?;
+        self.type_at(*place as usize)
+    }
+
+    /// Whether the string at that offset is this one.
+    fn is_named(&self, name: u32, expected: &str) -> bool {
+        self.strings
+            .get(name as usize..)
+            .and_then(|rest| rest.strip_prefix(expected.as_bytes()))
+            .is_some_and(|rest| rest.first() == Some(&0))
+    }
+
+    fn string(&self, name: u32) -> Option<&'a str> {
+        let rest = self.strings.get(name as usize..)?;
+        let end = rest.iter().position(|&byte| byte == 0)?;
+        std::str::from_utf8(&rest[..end]).ok()
+    }
+
+    fn types(&self) -> impl Iterator<Item = Type> + '_ {
+        self.places.iter().filter_map(|&place| self.type_at(place as usize))
+    }
+
+    /// Where a member of a structure lies. `path` may lead into structures within it (`self.parent`), but not
+    /// through pointers; structures and unions without a name count as part of the one they stand in.
+    #[must_use]
+    pub fn member(&self, structure: &str, path: &str) -> Option<Member> {
+        // Two files of the kernel may have different structures of one name.
+        self.types()
+            .filter(|candidate| candidate.kind == kind::STRUCT && self.is_named(candidate.name, structure))
+            .find_map(|candidate| {
+                let mut fuel = MEMBERS_MAX;
+                self.member_of(candidate, path, DEPTH_MAX, &mut fuel)
+            })
+    }
+
+    fn member_of(&self, structure: Type, path: &str, depth: u32, fuel: &mut u32) -> Option<Member> {
+        let depth = depth.checked_sub(1)?;
+        let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
+        for index in 0..structure.count as usize {
+            *fuel = fuel.checked_sub(1)?;
+            let at = structure.rest + 12 * index;
+            let name = word(self.types, at)?;
+            let bits = word(self.types, at + 8)?;
+            // With the flag the upper byte is a bit field's width.
+            let (bits, width) = if structure.flag { (bits & 0xff_ffff, bits >> 24) } else { (bits, 0) };
+            let resolved = || self.resolved(word(self.types, at + 4)?);
+            let inner = if self.is_named(name, "") {
+                let Some(inner) = resolved().filter(Type::has_members) else { continue };
+                self.member_of(inner, path, depth, fuel)
+            } else if self.is_named(name, first) {
+                match rest {
+                    Some(rest) => self.member_of(resolved().filter(Type::has_members)?, rest, depth, fuel),
+                    None => Some(Member { offset: 0, size: self.size_of(resolved()?, depth)? }),
+                }
+            } else {
+                None
+            };
+            if let Some(inner) = inner {
+                let whole = width == 0 && bits % 8 == 0;
+                return whole
+                    .then_some(Member { offset: u64::from(bits / 8) + inner.offset, size: inner.size });
+            }
+        }
+        None
+    }
+
+    /// The type of that number, behind its typedefs and qualifiers.
+    fn resolved(&self, mut id: u32) -> Option<Type> {
+        for _ in 0..DEPTH_MAX {
+            let found = self.type_of(id)?;
+            match found.kind {
+                kind::TYPEDEF | kind::VOLATILE | kind::CONST | kind::RESTRICT | kind::TYPE_TAG => {
+                    id = found.size_or_type;
+                }
+                _ => return Some(found),
+            }
+        }
+        None
+    }
+
+    fn size_of(&self, of: Type, depth: u32) -> Option<u64> {
+        let depth = depth.checked_sub(1)?;
+        match of.kind {
+            kind::PTR => Some(size_of::<usize>() as u64),
+            kind::ARRAY => {
+                let element = self.resolved(word(self.types, of.rest)?)?;
+                self.size_of(element, depth)?.checked_mul(u64::from(word(self.types, of.rest + 8)?))
+            }
+            kind::INT | kind::STRUCT | kind::UNION | kind::ENUM | kind::ENUM64 | kind::FLOAT => {
+                Some(u64::from(of.size_or_type))
+            }
+            _ => None,
+        }
+    }
+
+    /// The names and values of an enumeration, in its order. Empty if there is none of that name.
+    #[must_use]
+    pub fn enumeration(&self, name: &str) -> Vec<(&'a str, u64)> {
+        self.types()
+            .find(|candidate| {
+                matches!(candidate.kind, kind::ENUM | kind::ENUM64) && self.is_named(candidate.name, name)
+            })
+            .map(|found| {
+                (0..found.count as usize).filter_map(|index| self.enumerator(found, index)).collect()
+            })
+            .unwrap_or_default()
+    }
+
+    fn enumerator(&self, of: Type, index: usize) -> Option<(&'a str, u64)> {
+        let wide = of.kind == kind::ENUM64;
+        let at = of.rest + index * if wide { 12 } else { 8 };
+        let low = u64::from(word(self.types, at + 4)?);
+        let high = if wide { u64::from(word(self.types, at + 8)?) } else { 0 };
+        Some((self.string(word(self.types, at)?)?, high << 32 | low))
+    }
+}
+
+impl Type {
+    fn has_members(&self) -> bool {
+        matches!(self.kind, kind::STRUCT | kind::UNION)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The running kernel's BTF, if it has any.
+    fn vmlinux() -> Option<Vec<u8>> {
+        std::fs::read("/sys/kernel/btf/vmlinux").ok()
+    }
+
+    #[test]
+    fn the_running_kernels_structures_are_found() {
+        let Some(bytes) = vmlinux() else { return };
+        let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
+        // The first two members of `list_head` and of `bpf_insn` are fixed by the kernel's ABI or by C itself.
+        assert_eq!(btf.member("list_head", "next"), Some(Member { offset: 0, size: 8 }));
+        assert_eq!(btf.member("list_head", "prev"), Some(Member { offset: 8, size: 8 }));
+        let id = btf.member("kernfs_node", "id").expect("kernfs_node.id");
+        assert_eq!(id.size, 8);
+        let own = btf.member("cgroup", "self").expect("cgroup.self");
+        let parent = btf.member("cgroup", "self.parent").expect("cgroup.self.parent");
+        let css_parent = btf.member("cgroup_subsys_state", "parent").expect("cgroup_subsys_state.parent");
+        assert_eq!(parent.offset, own.offset + css_parent.offset);
+        assert_eq!(btf.member("task_struct", "comm").map(|member| member.size), Some(16));
+        assert_eq!(btf.member("task_struct", "no_such_member"), None);
+        assert_eq!(btf.member("no_such_structure", "comm"), None);
+    }
+
+    #[test]
+    fn a_member_of_a_nameless_structure_is_found() {
+        let Some(bytes) = vmlinux() else { return };
+        let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
+        // `struct page` has had its flags first and `_refcount` behind nameless unions since 4.18.
+        assert!(btf.member("page", "mapping").is_some(), "page.mapping lies in a nameless union");
+    }
+
+    #[test]
+    fn the_running_kernels_controllers_are_found() {
+        let Some(bytes) = vmlinux() else { return };
+        let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
+        let ids = btf.enumeration("cgroup_subsys_id");
+        assert_eq!(ids.last().map(|(name, _)| *name), Some("CGROUP_SUBSYS_COUNT"));
+        assert_eq!(ids.first().map(|(_, value)| *value), Some(0));
+        assert!(btf.enumeration("no_such_enumeration").is_empty());
+    }
+
+    /// A BTF of these types and strings.
+    fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
+        let type_len = u32::try_from(types.len() * 4).expect("short");
+        let string_len = u32::try_from(strings.len()).expect("short");
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        for word in [24, 0, type_len, type_len, string_len].iter().chain(types) {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn a_structure_that_contains_itself_is_searched_to_an_end() {
+        // struct a { struct a; struct a; }: two nameless members of its own type.
+        let bytes = built(&[1, kind::STRUCT << 24 | 2, 8, 0, 1, 0, 0, 1, 0], b"\0a\0");
+        let btf = Btf::parse(&bytes).expect("well-formed");
+        assert_eq!(btf.member("a", "b"), None);
+    }
+
+    #[test]
+    fn a_bit_field_has_no_place() {
+        let int = [0, kind::INT << 24, 4, 32];
+        let structure = [1, kind::STRUCT << 24 | 1 << 31 | 1, 4, 3, 1, 3 << 24];
+        let bytes = built(&[int.as_slice(), &structure].concat(), b"\0a\0b\0");
+        assert_eq!(Btf::parse(&bytes).expect("well-formed").member("a", "b"), None);
+    }
+
+    #[test]
+    fn what_is_cut_off_is_named() {
+        let bytes = built(&[1, kind::STRUCT << 24 | 2, 8], b"\0a\0");
+        assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::CutOff { id: 1 }));
+        assert_eq!(Btf::parse(&bytes[..10]).err(), Some(BtfError::NoHeader { len: 10 }));
+        assert!(matches!(Btf::parse(&[0; 24]), Err(BtfError::Magic { magic: 0 })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_types_are_survived(types in proptest::collection::vec(any::<u32>(), 0..64), strings: Vec<u8>) {
+            if let Ok(btf) = Btf::parse(&built(&types, &strings)) {
+                let _ = btf.member("a", "b.c");
+                let _ = btf.enumeration("");
+            }
+        }
+
+        /// Kinds and numbers small enough to make whole types often.
+        #[test]
+        fn any_likely_types_are_survived(
+            parts in proptest::collection::vec((0..20_u32, 0..3_u32, any::<bool>(), 0..8_u32), 0..32),
+        ) {
+            let mut types = Vec::new();
+            for (kind, count, flag, number) in parts {
+                types.extend([1, kind << 24 | count | u32::from(flag) << 31, number]);
+                types.extend(std::iter::repeat_n(number, (3 * count) as usize));
+            }
+            if let Ok(btf) = Btf::parse(&built(&types, b"\0a\0b\0")) {
+                let _ = btf.member("a", "a");
+                let _ = btf.member("a", "a.a");
+                let _ = btf.enumeration("a");
+            }
+        }
+
+        #[test]
+        fn any_bytes_are_survived(bytes: Vec<u8>) {
+            let _ = Btf::parse(&bytes).is_ok();
+        }
+    }
+}

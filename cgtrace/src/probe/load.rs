@@ -1,0 +1,173 @@
+//! Loading the kernel program that is built into this binary.
+
+use std::fs;
+
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+};
+use aya_log::EbpfLogger;
+use rustix::process::{Resource, Rlimit, setrlimit};
+
+use super::{Btf, Controllers, Options, StartError, offsets};
+
+/// The kernel program, put there by the build script.
+static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
+
+/// `AYA_LOG_LEVEL` of a program that logs nothing.
+const LOG_OFF: u8 = 0;
+
+/// The kernel program as the kernel took it, not yet attached.
+pub(super) struct Loaded {
+    pub(super) ebpf: Ebpf,
+    pub(super) controllers: Controllers,
+    pub(super) maps: Maps,
+    pub(super) log: Option<Log>,
+}
+
+/// The maps that are used from here.
+pub(super) struct Maps {
+    /// With its size in bytes.
+    pub(super) index: (RingBuf<MapData>, u32),
+    /// Likewise.
+    pub(super) told: (RingBuf<MapData>, u32),
+    pub(super) wake: MapData,
+    pub(super) wanted: MapData,
+    pub(super) losses: PerCpuArray<MapData, u64>,
+}
+
+/// The program's own log.
+pub(super) struct Log(EbpfLogger<Bridge>);
+
+impl Log {
+    /// Forwards what was logged since the last time.
+    pub(super) fn flush(&mut self) {
+        self.0.flush();
+    }
+}
+
+/// Forwards the program's log, which aya brings by the `log` crate, to `tracing`.
+struct Bridge;
+
+impl log::Log for Bridge {
+    fn enabled(&self, _: &log::Metadata<'_>) -> bool {
+        true
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        // The program logs nothing but anomalies.
+        tracing::warn!(target: "cgtrace::kernel", "{}", record.args());
+    }
+
+    fn flush(&self) {}
+}
+
+/// Makes the maps and readies the program for [`attach`](super::attach).
+pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
+    raise_memlock();
+    let (offsets, controllers) = read_btf(options)?;
+    let index_size = ring_size(options.index_ring_bytes);
+    let told_size = ring_size(options.told_ring_bytes);
+    let (index_half, told_half) = (u64::from(index_size / 2), u64::from(told_size / 2));
+    let log_level = if options.kernel_log { aya_log::Level::Warn as u8 } else { LOG_OFF };
+    let mut loader = EbpfLoader::new();
+    loader
+        // There are no relocations: the offsets are constants that this file sets.
+        .btf(None)
+        .map_max_entries("INDEX_RING", index_size)
+        .map_max_entries("TOLD_RING", told_size)
+        .map_max_entries("WATCHED", u32::try_from(options.watched.len().max(1)).unwrap_or(u32::MAX))
+        .override_global("INDEX_RING_HALF", &index_half, true)
+        .override_global("TOLD_RING_HALF", &told_half, true)
+        .override_global(aya_log::LEVEL, &log_level, true);
+    if !options.kernel_log {
+        loader.map_max_entries("AYA_LOGS", 1);
+    }
+    for (global, offset) in &offsets {
+        loader.override_global(global, offset, true);
+    }
+    let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
+    let mut watched: HashMap<_, [u8; 16], u8> = take(&mut ebpf, "WATCHED")?;
+    for comm in &options.watched {
+        watched.insert(comm, 1, 0).map_err(|error| StartError::Object(Box::new(error.into())))?;
+    }
+    let maps = Maps {
+        index: (take(&mut ebpf, "INDEX_RING")?, index_size),
+        told: (take(&mut ebpf, "TOLD_RING")?, told_size),
+        wake: take_array(&mut ebpf, "WAKE")?,
+        wanted: take_array(&mut ebpf, "WANTED")?,
+        losses: take(&mut ebpf, "LOSSES")?,
+    };
+    let log = if options.kernel_log {
+        let logger = EbpfLogger::init_with_logger(&mut ebpf, Bridge);
+        Some(Log(logger.map_err(|error| StartError::Log(Box::new(error)))?))
+    } else {
+        None
+    };
+    Ok(Loaded { ebpf, controllers, maps, log })
+}
+
+type Offsets = Vec<(&'static str, u64)>;
+
+fn read_btf(options: &Options) -> Result<(Offsets, Controllers), StartError> {
+    let path = &options.btf;
+    let bytes = fs::read(path).map_err(|source| StartError::NoBtf { path: path.clone(), source })?;
+    let btf = Btf::parse(&bytes).map_err(|source| StartError::BadBtf { path: path.clone(), source })?;
+    let offsets =
+        offsets::find(&btf).map_err(|source| StartError::MissingMember { path: path.clone(), source })?;
+    Ok((offsets, Controllers::find(&btf)))
+}
+
+/// The size that a ring may have: a power of two of whole pages.
+fn ring_size(bytes: u32) -> u32 {
+    let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
+    // The kernel's own limit is far above (`RINGBUF_MAX_DATA_SZ`), but not 2^32.
+    bytes.clamp(page, 1 << 31).next_power_of_two()
+}
+
+fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, StartError>
+where
+    aya::maps::MapError: From<T::Error>,
+{
+    let map = ebpf.take_map(name).ok_or(StartError::Lacks { name })?;
+    T::try_from(map).map_err(|error| StartError::Object(Box::new(aya::maps::MapError::from(error).into())))
+}
+
+fn take_array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, StartError> {
+    match ebpf.take_map(name) {
+        Some(Map::Array(data)) => Ok(data),
+        _ => Err(StartError::Lacks { name }),
+    }
+}
+
+/// Before Linux 5.11 maps are counted as locked memory. Where the limit cannot be raised it may still do, and
+/// where it does not, making a map fails and says so.
+fn raise_memlock() {
+    let unlimited = Rlimit { current: None, maximum: None };
+    if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
+        tracing::debug!(%error, "the limit on locked memory was not raised");
+    }
+}
+
+/// Gives back what reading the BTF took: tens of megabytes that are not used again.
+pub(super) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: it has no preconditions.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ring_is_a_power_of_two_of_whole_pages() {
+        let page = u32::try_from(rustix::param::page_size()).expect("small");
+        assert_eq!(ring_size(0), page);
+        assert_eq!(ring_size(page + 1), 2 * page);
+        assert_eq!(ring_size(3 << 20), 4 << 20);
+        assert_eq!(ring_size(u32::MAX), 1 << 31);
+    }
+}

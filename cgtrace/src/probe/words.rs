@@ -1,0 +1,102 @@
+//! The words that the program reads while it runs, written without a system call.
+
+use std::{
+    io,
+    os::fd::{AsFd as _, AsRawFd as _},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering, fence},
+};
+
+use aya::maps::MapData;
+use cgtrace_common::{Kind, Wake};
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::StartError;
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds(u64);
+
+impl Kinds {
+    /// No kind.
+    pub const NONE: Self = Self(0);
+    /// Every kind.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// These and that one.
+    #[must_use]
+    pub const fn with(self, kind: Kind) -> Self {
+        Self(self.0 | 1 << kind as u8)
+    }
+
+    /// Whether that one is among them.
+    #[must_use]
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 & 1 << kind as u8 != 0
+    }
+}
+
+impl FromIterator<Kind> for Kinds {
+    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
+        kinds.into_iter().fold(Self::NONE, Self::with)
+    }
+}
+
+/// The maps `WAKE` and `WANTED`.
+pub(super) struct Words {
+    wake: MmapRaw,
+    wanted: MmapRaw,
+}
+
+impl Words {
+    pub(super) fn new(wake: &MapData, wanted: &MapData) -> Result<Self, StartError> {
+        Ok(Self {
+            wake: map(wake, size_of::<AtomicU32>())
+                .map_err(|source| StartError::Map { map: "WAKE", source })?,
+            wanted: map(wanted, size_of::<AtomicU64>())
+                .map_err(|source| StartError::Map { map: "WANTED", source })?,
+        })
+    }
+
+    fn wake(&self) -> &AtomicU32 {
+        // SAFETY: the mapping is page-aligned, as long as the word, and lives as long as `self`; the other side
+        // writes the word as a whole.
+        unsafe { AtomicU32::from_ptr(self.wake.as_mut_ptr().cast()) }
+    }
+
+    pub(super) fn want(&self, kinds: Kinds) {
+        // SAFETY: as in `wake`; nobody else writes this word.
+        unsafe { AtomicU64::from_ptr(self.wanted.as_mut_ptr().cast()) }.store(kinds.0, Ordering::Relaxed);
+    }
+
+    /// Arms, unless the moment has come already.
+    pub(super) fn arm(&self, wake: Wake, is_due: impl FnOnce() -> bool) -> bool {
+        self.wake().store(wake as u32, Ordering::SeqCst);
+        // Pairs with the program's commit, which is a full barrier between its record and its look at the word:
+        // either it sees the word, or this sees the record.
+        fence(Ordering::SeqCst);
+        if is_due() {
+            self.wake().store(Wake::Never as u32, Ordering::SeqCst);
+            return false;
+        }
+        true
+    }
+}
+
+fn map(map: &MapData, len: usize) -> io::Result<MmapRaw> {
+    MmapOptions::new().len(len).map_raw(map.fd().as_fd().as_raw_fd())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_of_kinds_holds_what_was_put_in() {
+        let kinds = Kinds::from_iter([Kind::Attach, Kind::Exec]);
+        for kind in Kind::ALL {
+            assert_eq!(kinds.contains(kind), matches!(kind, Kind::Attach | Kind::Exec), "{kind:?}");
+            assert!(Kinds::ALL.contains(kind));
+            assert!(!Kinds::NONE.contains(kind));
+        }
+    }
+}
