@@ -11,7 +11,7 @@ use aya_log_ebpf::warn;
 use cgtrace_common::{Kind, Loss, Wake};
 
 use crate::{
-    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
+    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
     read::Unreadable,
 };
 
@@ -89,6 +89,10 @@ fn count(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
         // SAFETY: an aligned word of a live map; volatile, because the daemon reads it.
         unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
+    }
+    if let Some(lost) = LOST.get_ptr_mut(0) {
+        // SAFETY: as above.
+        unsafe { ptr::write_volatile(lost, 1) };
     }
 }
 

@@ -30,6 +30,10 @@ pub static TOLD_RING_HALF: Global<u64> = Global::new(u64::MAX);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
 
+/// One word: not 0 once anything was counted in [`LOSSES`], so that the daemon need not ask for those at every look.
+#[map]
+pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
+
 /// One word: a [`Wake`](cgtrace_common::Wake).
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);

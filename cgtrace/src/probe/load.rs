@@ -33,6 +33,7 @@ pub(super) struct Maps {
     pub(super) told: (RingBuf<MapData>, u32),
     pub(super) wake: MapData,
     pub(super) wanted: MapData,
+    pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
 }
 
@@ -96,6 +97,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
         told: (take(&mut ebpf, "TOLD_RING")?, told_size),
         wake: take_array(&mut ebpf, "WAKE")?,
         wanted: take_array(&mut ebpf, "WANTED")?,
+        lost: take_array(&mut ebpf, "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
     };
     let log = if options.kernel_log {

@@ -87,9 +87,9 @@ impl Probe {
     pub fn start(options: &Options) -> Result<Self, StartError> {
         let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options)?;
         let (links, programs) = attach::attach(&mut ebpf, !options.watched.is_empty())?;
-        let load::Maps { index, told, wake, wanted, losses } = maps;
+        let load::Maps { index, told, wake, wanted, lost, losses } = maps;
         let rings = ring::Rings::new(index, told)?;
-        let words = words::Words::new(&wake, &wanted)?;
+        let words = words::Words::new(&wake, &wanted, &lost)?;
         words.want(Kinds::ALL);
         let counters = counters::Counters::new(losses, programs)?;
         drop(ebpf);
@@ -129,6 +129,13 @@ impl Probe {
     /// Says which told kinds anybody wants to be told of. The kinds that feed the index are always told.
     pub fn want(&self, kinds: Kinds) {
         self.words.want(kinds);
+    }
+
+    /// Whether a record was lost since this was asked last. Cheap: it makes no system call. What it does not
+    /// tell are runs that the kernel skipped; [`Self::losses`] does.
+    #[must_use]
+    pub fn lost_any(&self) -> bool {
+        self.words.take_lost()
     }
 
     /// What was lost since the start.

@@ -41,19 +41,22 @@ impl FromIterator<Kind> for Kinds {
     }
 }
 
-/// The maps `WAKE` and `WANTED`.
+/// The maps `WAKE`, `WANTED` and `LOST`.
 pub(super) struct Words {
     wake: MmapRaw,
     wanted: MmapRaw,
+    lost: MmapRaw,
 }
 
 impl Words {
-    pub(super) fn new(wake: &MapData, wanted: &MapData) -> Result<Self, StartError> {
+    pub(super) fn new(wake: &MapData, wanted: &MapData, lost: &MapData) -> Result<Self, StartError> {
         Ok(Self {
             wake: map(wake, size_of::<AtomicU32>())
                 .map_err(|source| StartError::Map { map: "WAKE", source })?,
             wanted: map(wanted, size_of::<AtomicU64>())
                 .map_err(|source| StartError::Map { map: "WANTED", source })?,
+            lost: map(lost, size_of::<AtomicU32>())
+                .map_err(|source| StartError::Map { map: "LOST", source })?,
         })
     }
 
@@ -66,6 +69,13 @@ impl Words {
     pub(super) fn want(&self, kinds: Kinds) {
         // SAFETY: as in `wake`; nobody else writes this word.
         unsafe { AtomicU64::from_ptr(self.wanted.as_mut_ptr().cast()) }.store(kinds.0, Ordering::Relaxed);
+    }
+
+    /// Whether the program counted a loss since the last look.
+    pub(super) fn take_lost(&self) -> bool {
+        // SAFETY: as in `wake`.
+        let lost = unsafe { AtomicU32::from_ptr(self.lost.as_mut_ptr().cast()) };
+        lost.load(Ordering::Relaxed) != 0 && lost.swap(0, Ordering::SeqCst) != 0
     }
 
     /// Arms, unless the moment has come already.

@@ -1,0 +1,208 @@
+//! How fast an answer comes: a Lookup against a bare echo, a waiter against inotify, many subscribers.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Write},
+    os::unix::net::{UnixListener, UnixStream},
+    path::Path,
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+use rustix::{
+    fs::inotify::{CreateFlags, Reader, WatchFlags, add_watch, init},
+    time::{ClockId, clock_gettime},
+};
+use serde_json::json;
+
+use crate::{
+    load::{self, Scope},
+    report::{Ratio, Report, Row},
+    service::{Connection, Daemon},
+    statistics::Series,
+};
+
+/// One Lookup against an echo of the same bytes, in turn.
+pub fn lookup(report: &mut Report) -> Result<()> {
+    const CALLS: usize = 5_000;
+    let daemon = Daemon::start()?;
+    let mut asked = daemon.connect()?;
+    let mut call = serde_json::to_vec(&json!({
+        "method": "io.cgtrace.Lookup", "parameters": {"names": ["/"], "hierarchy": "v2"},
+    }))?;
+    call.push(0);
+    asked.send_bytes(&call)?;
+    let reply = asked.receive_bytes()?.to_vec();
+
+    let folder = tempfile::tempdir()?;
+    let listener = UnixListener::bind(folder.path().join("echo"))?;
+    let echo = UnixStream::connect(folder.path().join("echo"))?;
+    let (server, _) = listener.accept()?;
+    thread::spawn(move || answer_alike(server, reply));
+    let mut echo = Connection::over(echo);
+
+    let (mut ours, mut bare) = (Series::default(), Series::default());
+    for _ in 0..CALLS {
+        for (connection, series) in [(&mut asked, &mut ours), (&mut echo, &mut bare)] {
+            let start = Instant::now();
+            connection.send_bytes(&call)?;
+            connection.receive_bytes()?;
+            series.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+    }
+    let ratio = ours.median() / bare.median();
+    report.row(Row {
+        what: "one Lookup round trip against a bare echo".to_owned(),
+        figure: format!(
+            "p50 {:.1} µs, p99 {:.1} µs; echo {:.1}, {:.1}",
+            ours.median(),
+            ours.quantile(0.99),
+            bare.median(),
+            bare.quantile(0.99)
+        ),
+        ratio: Some(Ratio { median: ratio, low: ratio, high: ratio, goal: Some(1.5) }),
+        note: format!("p50 of {CALLS} calls"),
+    });
+    Ok(())
+}
+
+fn answer_alike(server: UnixStream, mut reply: Vec<u8>) {
+    reply.push(0);
+    let Ok(mut writer) = server.try_clone() else { return };
+    let mut reader = BufReader::new(server);
+    let mut call = Vec::new();
+    while reader.read_until(0, &mut call).is_ok_and(|read| read > 0) {
+        if writer.write_all(&reply).is_err() {
+            return;
+        }
+        call.clear();
+    }
+}
+
+fn now_ns() -> i64 {
+    let now = clock_gettime(ClockId::Monotonic);
+    now.tv_sec * 1_000_000_000 + now.tv_nsec
+}
+
+/// From mkdir(2)'s return until a waiter runs: ours, and an inotify waiter on the same folder. Each alone, in
+/// turn, so that neither delays the other.
+pub fn wake(report: &mut Report) -> Result<()> {
+    const ROUNDS: usize = 400;
+    let Some(mount) = load::unified() else {
+        report.not_measured("wake of a waiter", "no cgroup v2 is mounted");
+        return Ok(());
+    };
+    let scope = Scope::new(&mount, "wake")?;
+    let daemon = Daemon::start()?;
+    let (mut ours, mut inotify) = (Series::default(), Series::default());
+    for round in 0..ROUNDS {
+        let path = scope.path().join(format!("a{round}"));
+        ours.push(wake_ours(&daemon, &mount, &path)?);
+        fs::remove_dir(&path)?;
+        inotify.push(wake_inotify(scope.path(), &path)?);
+        fs::remove_dir(&path)?;
+    }
+    for (share, name, goal) in [(0.5, "p50", 1.5), (0.99, "p99", 2.0)] {
+        let ratio = ours.quantile(share) / inotify.quantile(share);
+        report.row(Row {
+            what: format!("wake of a waiter after mkdir(2) returns, {name}"),
+            figure: format!("{:.1} µs; inotify {:.1} µs", ours.quantile(share), inotify.quantile(share)),
+            ratio: Some(Ratio { median: ratio, low: ratio, high: ratio, goal: Some(goal) }),
+            note: format!("{ROUNDS} rounds, in turn"),
+        });
+    }
+    Ok(())
+}
+
+fn make_and_time(path: &Path, woken: &mpsc::Receiver<i64>) -> Result<f64> {
+    // Time for the waiter to be asleep.
+    thread::sleep(Duration::from_millis(8));
+    fs::create_dir(path)?;
+    let made = now_ns();
+    let woken = woken.recv_timeout(Duration::from_secs(5)).context("the waiter did not wake")?;
+    Ok((woken - made).max(0) as f64 / 1e3)
+}
+
+fn wake_ours(daemon: &Daemon, mount: &Path, path: &Path) -> Result<f64> {
+    let name = format!("/{}", path.strip_prefix(mount)?.display());
+    let mut connection = daemon.connect()?;
+    connection.send("Await", &json!({"name": name, "until": "present", "hierarchy": "v2"}), false)?;
+    let (tell, woken) = mpsc::channel();
+    thread::spawn(move || {
+        if connection.receive_bytes().is_ok() {
+            let _ = tell.send(now_ns());
+        }
+    });
+    make_and_time(path, &woken)
+}
+
+fn wake_inotify(folder: &Path, path: &Path) -> Result<f64> {
+    let fd = init(CreateFlags::CLOEXEC)?;
+    add_watch(&fd, folder, WatchFlags::CREATE)?;
+    let (tell, woken) = mpsc::channel();
+    thread::spawn(move || {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
+        if Reader::new(&fd, &mut buffer).next().is_ok() {
+            let _ = tell.send(now_ns());
+        }
+    });
+    make_and_time(path, &woken)
+}
+
+/// 1,000 subscribers, ten of which never read, against the same with none stuck: cgroups made and told a second.
+pub fn fan_out(report: &mut Report) -> Result<()> {
+    const SUBSCRIBERS: usize = 1_000;
+    const STUCK: usize = 10;
+    const PAIRS: u32 = 300;
+    let Some(mount) = load::unified() else {
+        report.not_measured("fan-out", "no cgroup v2 is mounted");
+        return Ok(());
+    };
+    let scope = Scope::new(&mount, "fan")?;
+    let pattern = format!("/{}", scope.path().strip_prefix(&mount)?.display());
+    let mut series = [Series::default(), Series::default()];
+    for _ in 0..3 {
+        for (index, stuck) in [0, STUCK].into_iter().enumerate() {
+            series[index].push(told(&scope, &pattern, SUBSCRIBERS, stuck, PAIRS)?);
+        }
+    }
+    let [none, some] = series;
+    // Time with stuck ones over time without: its inverse is the throughput.
+    report.row(Row {
+        what: format!("{SUBSCRIBERS} subscribers, {STUCK} of them stuck"),
+        figure: format!("{:.0} ms; none stuck {:.0} ms", some.median(), none.median()),
+        ratio: Some(Ratio::of(&some.ratios(&none), Some(1.0 / 0.95))),
+        note: format!("until {PAIRS} pairs were told to everyone who reads"),
+    });
+    Ok(())
+}
+
+fn told(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u32) -> Result<f64> {
+    let daemon = Daemon::start()?;
+    let mut connections = Vec::new();
+    for _ in 0..subscribers {
+        let mut connection = daemon.connect()?;
+        connection.send("Watch", &json!({"patterns": [pattern], "kinds": ["mkdir", "rmdir"]}), true)?;
+        connection.receive_bytes()?;
+        connections.push(connection);
+    }
+    let readers = connections.split_off(stuck);
+    let (tell, done) = mpsc::channel();
+    let start = Instant::now();
+    let reading = thread::spawn(move || {
+        for mut connection in readers {
+            for _ in 0..2 * pairs {
+                if connection.receive_bytes().is_err() {
+                    return;
+                }
+            }
+        }
+        let _ = tell.send(Instant::now());
+    });
+    load::pairs(scope.path(), pairs)?;
+    let end = done.recv_timeout(Duration::from_secs(60)).context("not everyone was told")?;
+    let _ = reading.join();
+    Ok((end - start).as_secs_f64() * 1e3)
+}

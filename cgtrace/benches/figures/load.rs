@@ -1,0 +1,102 @@
+//! The loads: cgroups made and removed as fast as the kernel lets one thread do it.
+
+use std::{
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt,
+    path::{Path, PathBuf},
+    time::Instant,
+};
+
+/// A folder of cgroups that removes itself and all below it.
+pub struct Scope(PathBuf);
+
+impl Scope {
+    pub fn new(mount: &Path, name: &str) -> io::Result<Self> {
+        let path = mount.join(format!("cgtrace-test-bench-{name}-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Scope {
+    fn drop(&mut self) {
+        remove_tree(&self.0);
+    }
+}
+
+fn remove_tree(path: &Path) {
+    let mut pending = vec![path.to_owned()];
+    let mut found = Vec::new();
+    while let Some(folder) = pending.pop() {
+        if let Ok(entries) = fs::read_dir(&folder) {
+            pending.extend(
+                entries
+                    .flatten()
+                    .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+                    .map(|entry| entry.path()),
+            );
+        }
+        found.push(folder);
+    }
+    for folder in found.iter().rev() {
+        let _ = fs::remove_dir(folder);
+    }
+}
+
+/// Where cgroup v2 is mounted.
+pub fn unified() -> Option<PathBuf> {
+    ["/sys/fs/cgroup/unified", "/sys/fs/cgroup"]
+        .into_iter()
+        .map(PathBuf::from)
+        .find(|path| path.join("cgroup.controllers").is_file())
+}
+
+/// Makes and removes one cgroup `pairs` times. Gives µs a pair.
+pub fn pairs(scope: &Path, pairs: u32) -> io::Result<f64> {
+    let path = CString::new(scope.join("x").as_os_str().as_bytes())?;
+    let start = Instant::now();
+    for _ in 0..pairs {
+        // SAFETY: the path is a NUL-terminated string that outlives the calls.
+        unsafe {
+            if libc::mkdir(path.as_ptr(), 0o755) != 0 || libc::rmdir(path.as_ptr()) != 0 {
+                return Err(io::Error::last_os_error());
+            }
+        }
+    }
+    Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(pairs))
+}
+
+/// Makes a nest of that depth below the scope and gives its deepest folder.
+pub fn nest(scope: &Path, depth: usize) -> io::Result<PathBuf> {
+    let mut path = scope.to_owned();
+    for _ in 0..depth {
+        path.push("d");
+        fs::create_dir(&path)?;
+    }
+    Ok(path)
+}
+
+/// Makes that many cgroups below the scope, a hundred in each folder.
+pub fn populate(scope: &Path, count: usize) -> io::Result<()> {
+    let mut made = 0;
+    let mut folder = 0;
+    while made < count {
+        let parent = scope.join(format!("folder-{folder:05}.slice"));
+        fs::create_dir(&parent)?;
+        made += 1;
+        folder += 1;
+        for leaf in 0..99 {
+            if made >= count {
+                break;
+            }
+            fs::create_dir(parent.join(format!("unit-{folder:05}-{leaf:02}.service")))?;
+            made += 1;
+        }
+    }
+    Ok(())
+}

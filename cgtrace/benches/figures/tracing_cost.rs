@@ -1,0 +1,121 @@
+//! What tracing costs those who make cgroups: the same loop untraced, with cgtrace, with each peer.
+
+use std::{
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Result;
+
+use crate::{
+    load,
+    peers::{self, Peer},
+    report::{Ratio, Report, Row},
+    service::Daemon,
+    statistics::Series,
+};
+
+const ROUNDS: usize = 7;
+const PAIRS: u32 = 6_000;
+
+/// One way of being traced, started anew for every round so that the rounds interleave.
+enum Mode {
+    Untraced,
+    Daemon,
+    DaemonAndSubscriber,
+    Bpftrace,
+    Perf,
+    Ftrace,
+}
+
+const MODES: [(Mode, &str, Option<f64>); 6] = [
+    (Mode::Untraced, "untraced", None),
+    (Mode::Daemon, "cgtrace, nobody listening", Some(1.03)),
+    (Mode::DaemonAndSubscriber, "cgtrace, one JSON subscriber", Some(1.10)),
+    (Mode::Bpftrace, "bpftrace", None),
+    (Mode::Perf, "perf record", None),
+    (Mode::Ftrace, "ftrace, read by cat", None),
+];
+
+/// What keeps a mode going.
+#[expect(dead_code, reason = "held for what their drop does")]
+enum Running {
+    Nothing,
+    Daemon(Daemon),
+    Subscribed(Follower, Daemon),
+    Peer(Peer),
+}
+
+struct Follower(Child);
+
+impl Drop for Follower {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(mode: &Mode, folder: &std::path::Path) -> Result<Running> {
+    Ok(match mode {
+        Mode::Untraced => Running::Nothing,
+        Mode::Daemon => Running::Daemon(Daemon::start()?),
+        Mode::DaemonAndSubscriber => {
+            let daemon = Daemon::start()?;
+            let follower = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
+                .arg("--socket")
+                .arg(daemon.socket())
+                .args(["--json", "events"])
+                .stdin(Stdio::null())
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()?;
+            thread::sleep(Duration::from_millis(200));
+            Running::Subscribed(Follower(follower), daemon)
+        }
+        Mode::Bpftrace => Running::Peer(peers::bpftrace()?),
+        Mode::Perf => Running::Peer(peers::perf(&folder.join("perf.data"))?),
+        Mode::Ftrace => Running::Peer(peers::ftrace()?),
+    })
+}
+
+/// Measures mkdir+rmdir pairs at the scope's top and in a nest.
+pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
+    let Some(mount) = load::unified() else {
+        report.not_measured("mkdir+rmdir", "no cgroup v2 is mounted");
+        return Ok(());
+    };
+    let scope = load::Scope::new(&mount, "cost")?;
+    let place = load::nest(scope.path(), depth)?;
+    let pairs = if depth > 10 { PAIRS / 10 } else { PAIRS };
+    let folder = tempfile::tempdir()?;
+    let mut series: Vec<Series> = MODES.iter().map(|_| Series::default()).collect();
+    let mut why_not: Vec<Option<String>> = MODES.iter().map(|_| None).collect();
+    load::pairs(&place, pairs)?;
+    for _ in 0..ROUNDS {
+        for (index, (mode, _, _)) in MODES.iter().enumerate() {
+            if why_not[index].is_some() {
+                continue;
+            }
+            match start(mode, folder.path()) {
+                Ok(_running) => series[index].push(load::pairs(&place, pairs)?),
+                Err(error) => why_not[index] = Some(format!("{error:#}")),
+            }
+        }
+    }
+    for (index, (_, name, goal)) in MODES.iter().enumerate() {
+        let what = format!("mkdir+rmdir at depth {}, {name}", depth + 2);
+        if let Some(why) = &why_not[index] {
+            report.not_measured(what, why);
+            continue;
+        }
+        let ratio = (index > 0).then(|| Ratio::of(&series[index].ratios(&series[0]), *goal));
+        report.row(Row {
+            what,
+            figure: format!("{:.1} µs a pair", series[index].median()),
+            ratio,
+            note: String::new(),
+        });
+    }
+    Ok(())
+}

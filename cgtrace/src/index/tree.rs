@@ -1,0 +1,286 @@
+//! One hierarchy's cgroups: by id, by name in the parent, and by parent.
+
+use std::hash::BuildHasher;
+
+use hashbrown::hash_table::Entry;
+use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+
+use super::event::{CgroupId, ROOT};
+use super::node::{NONE, Node, Nodes};
+
+/// Why a cgroup cannot be kept: it would be its own ancestor, or has no id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Refused;
+
+/// Whether a name that was given belonged to another cgroup until now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Name {
+    Free,
+    Taken,
+}
+
+/// The cgroups of one hierarchy.
+///
+/// A name leads to the cgroup that got it last. The one that had it before stays reachable by its id: its own
+/// removal, or the rename that freed the name, was missed or is still to come.
+#[derive(Debug)]
+pub(super) struct Tree {
+    nodes: Nodes,
+    ids: HashTable<u32>,
+    names: HashTable<u32>,
+    /// The first child of each cgroup that has one, whether or not that cgroup itself is known.
+    children: HashMap<CgroupId, u32>,
+    hasher: DefaultHashBuilder,
+}
+
+impl Tree {
+    /// A tree with nothing but its root.
+    pub fn new(root: Node) -> Self {
+        let mut tree = Self {
+            nodes: Nodes::new(),
+            ids: HashTable::new(),
+            names: HashTable::new(),
+            children: HashMap::new(),
+            hasher: DefaultHashBuilder::default(),
+        };
+        if let Some(slot) = tree.nodes.insert(root) {
+            tree.link_id(slot);
+        }
+        tree
+    }
+
+    /// How many cgroups there are, the root among them.
+    pub fn len(&self) -> usize {
+        self.ids.len()
+    }
+
+    /// One more than the highest slot in use.
+    pub fn slots(&self) -> usize {
+        self.nodes.slots()
+    }
+
+    pub fn find(&self, id: CgroupId) -> Option<u32> {
+        self.ids.find(self.hasher.hash_one(id), |slot| self.nodes.get(*slot).id == id).copied()
+    }
+
+    pub fn get(&self, id: CgroupId) -> Option<&Node> {
+        self.find(id).map(|slot| self.nodes.get(slot))
+    }
+
+    pub fn get_mut(&mut self, id: CgroupId) -> Option<&mut Node> {
+        self.find(id).map(|slot| self.nodes.get_mut(slot))
+    }
+
+    pub fn node(&self, slot: u32) -> &Node {
+        self.nodes.get(slot)
+    }
+
+    /// Every cgroup, in no order.
+    pub fn all(&self) -> impl Iterator<Item = (u32, &Node)> {
+        self.ids.iter().map(|slot| (*slot, self.nodes.get(*slot)))
+    }
+
+    /// Keeps a cgroup whose id is not known yet. Its parent need not be known.
+    pub fn insert(&mut self, node: Node) -> Result<Name, Refused> {
+        if node.id == CgroupId(0) || self.is_own_ancestor(&node) {
+            return Err(Refused);
+        }
+        let slot = self.nodes.insert(node).ok_or(Refused)?;
+        self.link_id(slot);
+        self.link_sibling(slot);
+        Ok(self.claim_name(slot))
+    }
+
+    /// Takes a cgroup out. Its children, if it has any, wait for it as if it had not come yet.
+    pub fn remove(&mut self, id: CgroupId) -> Option<Node> {
+        let slot = self.find(id)?;
+        self.release_name(slot);
+        self.unlink_sibling(slot);
+        if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(id), |other| *other == slot) {
+            entry.remove();
+        }
+        Some(self.nodes.remove(slot))
+    }
+
+    /// Gives a cgroup another leaf name.
+    pub fn rename(&mut self, slot: u32, leaf: Box<[u8]>, truncated: bool) -> Name {
+        self.release_name(slot);
+        let node = self.nodes.get_mut(slot);
+        node.leaf = leaf;
+        node.truncated = truncated;
+        self.claim_name(slot)
+    }
+
+    /// Makes a cgroup's name lead to it.
+    pub fn claim_name(&mut self, slot: u32) -> Name {
+        let node = self.nodes.get(slot);
+        if node.truncated || node.id == ROOT {
+            return Name::Free;
+        }
+        let hash = self.hasher.hash_one((node.parent, &node.leaf));
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        let same = |other: &u32| {
+            let other = nodes.get(*other);
+            other.parent == node.parent && other.leaf == node.leaf
+        };
+        let rehash = |other: &u32| {
+            let other = nodes.get(*other);
+            hasher.hash_one((other.parent, &other.leaf))
+        };
+        match self.names.entry(hash, same, rehash) {
+            Entry::Occupied(mut entry) => {
+                let other = std::mem::replace(entry.get_mut(), slot);
+                if other == slot { Name::Free } else { Name::Taken }
+            }
+            Entry::Vacant(entry) => {
+                entry.insert(slot);
+                Name::Free
+            }
+        }
+    }
+
+    /// The cgroup that a cgroup's name leads to, if that is another one.
+    pub fn name_holder(&self, slot: u32) -> Option<u32> {
+        let node = self.nodes.get(slot);
+        self.child(node.parent, &node.leaf).filter(|holder| *holder != slot)
+    }
+
+    /// The cgroup of an absolute path.
+    pub fn resolve(&self, path: &[u8]) -> Option<u32> {
+        let mut slot = self.find(ROOT)?;
+        let below = path.strip_prefix(b"/")?;
+        if below.is_empty() {
+            return Some(slot);
+        }
+        for leaf in below.split(|byte| *byte == b'/') {
+            slot = self.child(self.nodes.get(slot).id, leaf)?;
+        }
+        Some(slot)
+    }
+
+    /// Writes the absolute path of a cgroup over `path`, and answers with what of it is missing: the nearest
+    /// ancestor that is not known. `path` then is what follows that ancestor's own.
+    ///
+    /// It never recurses: 1,500 levels and more are legal.
+    pub fn path(&self, slot: u32, path: &mut Vec<u8>) -> Result<(), Missing> {
+        path.clear();
+        let mut node = self.nodes.get(slot);
+        let mut missing = None;
+        while node.id != ROOT {
+            if node.truncated {
+                missing = Some(Missing::Leaf);
+                break;
+            }
+            path.extend(node.leaf.iter().rev());
+            path.push(b'/');
+            match self.get(node.parent) {
+                Some(parent) => node = parent,
+                None => {
+                    missing = Some(Missing::Ancestor(node.parent));
+                    break;
+                }
+            }
+        }
+        path.reverse();
+        match missing {
+            Some(missing) => Err(missing),
+            None => {
+                if path.is_empty() {
+                    path.push(b'/');
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The children of a cgroup, known or not, in no order.
+    pub fn children(&self, id: CgroupId) -> impl Iterator<Item = u32> + '_ {
+        let first = self.children.get(&id).copied();
+        std::iter::successors(first, |slot| Some(self.nodes.get(*slot).next).filter(|next| *next != NONE))
+    }
+
+    /// All below a cgroup, known or not, each after its parent.
+    pub fn below(&self, id: CgroupId) -> Vec<CgroupId> {
+        let mut found: Vec<_> = self.children(id).map(|slot| self.nodes.get(slot).id).collect();
+        let mut read = 0;
+        while let Some(parent) = found.get(read).copied() {
+            found.extend(self.children(parent).map(|slot| self.nodes.get(slot).id));
+            read += 1;
+        }
+        found
+    }
+
+    fn child(&self, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
+        let same = |slot: &u32| {
+            let node = self.nodes.get(*slot);
+            node.parent == parent && *node.leaf == *leaf
+        };
+        self.names.find(self.hasher.hash_one((parent, leaf)), same).copied()
+    }
+
+    /// Only a cgroup that others wait for can close a circle.
+    fn is_own_ancestor(&self, node: &Node) -> bool {
+        if node.parent == node.id {
+            return true;
+        }
+        if !self.children.contains_key(&node.id) {
+            return false;
+        }
+        let mut above = self.get(node.parent);
+        while let Some(ancestor) = above {
+            if ancestor.parent == node.id {
+                return true;
+            }
+            above = self.get(ancestor.parent);
+        }
+        false
+    }
+
+    fn link_id(&mut self, slot: u32) {
+        let hash = self.hasher.hash_one(self.nodes.get(slot).id);
+        let (nodes, hasher) = (&self.nodes, &self.hasher);
+        self.ids.insert_unique(hash, slot, |other| hasher.hash_one(nodes.get(*other).id));
+    }
+
+    fn release_name(&mut self, slot: u32) {
+        let node = self.nodes.get(slot);
+        let hash = self.hasher.hash_one((node.parent, &node.leaf));
+        if let Ok(entry) = self.names.find_entry(hash, |other| *other == slot) {
+            entry.remove();
+        }
+    }
+
+    fn link_sibling(&mut self, slot: u32) {
+        let next = self.children.insert(self.nodes.get(slot).parent, slot).unwrap_or(NONE);
+        let node = self.nodes.get_mut(slot);
+        node.next = next;
+        node.previous = NONE;
+        if next != NONE {
+            self.nodes.get_mut(next).previous = slot;
+        }
+    }
+
+    fn unlink_sibling(&mut self, slot: u32) {
+        let node = self.nodes.get(slot);
+        let (parent, next, previous) = (node.parent, node.next, node.previous);
+        if next != NONE {
+            self.nodes.get_mut(next).previous = previous;
+        }
+        if previous != NONE {
+            self.nodes.get_mut(previous).next = next;
+        } else if next != NONE {
+            self.children.insert(parent, next);
+        } else if self.nodes.get(slot).id != ROOT {
+            self.children.remove(&parent);
+        }
+    }
+}
+
+/// Why a cgroup has no path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// A leaf name on the way is not wholly known.
+    Leaf,
+    /// This ancestor is not known.
+    Ancestor(CgroupId),
+}

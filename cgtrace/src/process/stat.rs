@@ -1,0 +1,54 @@
+//! `/proc/PID/stat`. Pure.
+
+/// Ns in one tick of the times in /proc: `USER_HZ` is 100.
+const TICK_NS: u64 = 10_000_000;
+
+/// What we want of the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The thread's name.
+    pub comm: Vec<u8>,
+    /// The parent's pid.
+    pub ppid: u32,
+    /// When the process began: ns since boot, in steps of 10 ms.
+    pub start_boot_ns: u64,
+}
+
+/// Reads the line; `None` if it is none.
+#[must_use]
+pub fn parse_stat(line: &[u8]) -> Option<Stat> {
+    // The name stands in parentheses and may hold any byte, parentheses, spaces and newlines among them: it
+    // ends with the last one.
+    let open = line.iter().position(|byte| *byte == b'(')?;
+    let close = line.iter().rposition(|byte| *byte == b')')?;
+    let comm = line.get(open + 1..close)?.to_vec();
+    let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
+    let mut fields = rest.split_ascii_whitespace();
+    // After the name come state (3) and ppid (4); starttime is field 22.
+    let ppid = fields.nth(1)?.parse().ok()?;
+    let ticks: u64 = fields.nth(22 - 5)?.parse().ok()?;
+    Some(Stat { comm, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_name_may_hold_what_the_line_is_made_of() {
+        let line = b"42 (a) b) (c) S 7 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1234 0 0\n";
+        let stat = parse_stat(line).unwrap();
+        assert_eq!(stat.comm, b"a) b) (c");
+        assert_eq!(stat.ppid, 7);
+        assert_eq!(stat.start_boot_ns, 12_340_000_000);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..200)) {
+            parse_stat(&line);
+        }
+    }
+}

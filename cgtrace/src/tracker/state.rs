@@ -1,0 +1,502 @@
+//! The tracker's state: probe, index, hierarchies, listeners, and what connects them.
+
+use std::{collections::BTreeMap, rc::Rc};
+
+use cgtrace_common::{Loss, Wake};
+use tokio::sync::Notify;
+
+use crate::{
+    hierarchy::{self, Found, HierarchyError, Mount},
+    index::{Change, Event, HierarchyId, Index, Key, Limits, UNIFIED, What},
+    probe::{self, Probe, ProgramState, RingUse},
+};
+
+use super::{
+    Listener,
+    clock::{Anchor, boot_ns},
+    healing::Walks,
+    verify::{Touched, Verified, VerifyJob, VerifyWalk, compare},
+    wakeups::{Sleep, Wakeups},
+    walk::{WalkJob, WalkResult},
+};
+
+/// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
+const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
+
+/// Why the tracker could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The kernel program could not be loaded or attached.
+    #[error(transparent)]
+    Probe(#[from] probe::StartError),
+    /// The hierarchies could not be found out.
+    #[error(transparent)]
+    Hierarchy(#[from] HierarchyError),
+}
+
+/// Why no answer can be given just now. It passes: ask again.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}; ask again")]
+pub struct Unavailable {
+    /// What is the matter.
+    pub reason: String,
+}
+
+/// How a hierarchy can be read here.
+#[derive(Clone, Debug, Default)]
+pub struct HierarchyView {
+    /// Where it is mounted in our mount namespace, if it is.
+    pub mount: Option<Mount>,
+    /// Why not all of it could be read, if so.
+    pub note: Option<String>,
+}
+
+/// Owns the truth.
+pub struct Tracker {
+    probe: Probe,
+    index: Index,
+    anchor: Anchor,
+    started_boot_ns: u64,
+    views: BTreeMap<HierarchyId, HierarchyView>,
+    walks: Walks,
+    wakeups: Wakeups,
+    listeners: Vec<Box<dyn Listener>>,
+    losses: LossCounts,
+    verifying: Vec<Touched>,
+    heals: u64,
+    woken: u64,
+    undecodable: u64,
+    settled: Rc<Notify>,
+    nudge: Rc<Notify>,
+}
+
+/// The losses that have been dealt with.
+#[derive(Debug, Default)]
+struct LossCounts {
+    index: u64,
+    told: u64,
+    read_at_ns: u64,
+}
+
+impl Tracker {
+    /// Loads and attaches the kernel program and finds the hierarchies. The first walk has yet to run: it is
+    /// the first job of [`next_walk`](Self::next_walk).
+    pub fn start(options: &probe::Options) -> Result<Self, StartError> {
+        // Attach first, then look: what is made in between is seen by both, and merged by its id.
+        let probe = Probe::start(options)?;
+        let started_boot_ns = boot_ns();
+        let mut tracker = Self {
+            probe,
+            index: Index::new(Limits::default()),
+            anchor: Anchor::now(),
+            started_boot_ns,
+            views: BTreeMap::new(),
+            walks: Walks::default(),
+            wakeups: Wakeups::default(),
+            listeners: Vec::new(),
+            losses: LossCounts::default(),
+            verifying: Vec::new(),
+            heals: 0,
+            woken: 0,
+            undecodable: 0,
+            settled: Rc::new(Notify::new()),
+            nudge: Rc::new(Notify::new()),
+        };
+        tracker.discover(started_boot_ns)?;
+        Ok(tracker)
+    }
+
+    /// Adds one who is told every change from here on.
+    pub fn listen(&mut self, listener: Box<dyn Listener>) {
+        self.listeners.push(listener);
+    }
+
+    /// Whether anybody waits or follows, so that the program is to wake us at the next record.
+    pub fn set_listening(&mut self, listening: bool) {
+        self.wakeups.listening(listening);
+        self.nudge.notify_one();
+    }
+
+    /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index
+    /// after it, for the records are submitted inside those system calls.
+    pub fn catch_up(&mut self) -> Result<(), Unavailable> {
+        let drained = self.drain();
+        if drained.busy {
+            return Err(Unavailable { reason: "the kernel is writing a record at this moment".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn drain(&mut self) -> probe::Drained {
+        let Self { probe, index, listeners, views, walks, nudge, verifying, .. } = self;
+        let drained = probe.drain(&mut |event| {
+            match &event.what {
+                What::RootAdded { .. } | What::Remount { .. } => {
+                    // Where it is mounted is known only after mount(2) is done; the mount table's own
+                    // notification brings it.
+                    for touched in verifying.iter_mut() {
+                        touched.spoilt = true;
+                    }
+                }
+                What::RootRemoved { id } => {
+                    views.remove(id);
+                    walks.forget(*id);
+                    nudge.notify_one();
+                    for touched in verifying.iter_mut() {
+                        touched.spoilt = true;
+                    }
+                }
+                What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
+                    for touched in verifying.iter_mut() {
+                        touched.touch(*key);
+                    }
+                }
+                _ => {}
+            }
+            let truncated = truncated(&event);
+            let change = index.apply(&event);
+            if let Some(key) = truncated
+                && let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref())
+                && let Ok(Some(path)) = hierarchy::resolve_id(mount, key.id.0)
+                && let Some(leaf) = path.rsplit(|byte| *byte == b'/').next()
+            {
+                index.set_leaf(key, leaf);
+            }
+            if let Some(change) = change {
+                let change = Rc::new(change);
+                for listener in listeners.iter_mut() {
+                    listener.changed(&change, index);
+                }
+            }
+        });
+        self.undecodable += u64::from(drained.undecodable);
+        self.notice_losses(drained.events);
+        drained
+    }
+
+    fn tell(&mut self, changes: impl IntoIterator<Item = Change>) {
+        for change in changes {
+            let change = Rc::new(change);
+            for listener in &mut self.listeners {
+                listener.changed(&change, &self.index);
+            }
+        }
+    }
+
+    /// Finds out whether records were lost since the last look, and asks for the walks that heal it.
+    fn notice_losses(&mut self, events: u32) {
+        let now = boot_ns();
+        let due = events > 0 && now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
+        if !due && !self.probe.lost_any() {
+            return;
+        }
+        self.losses.read_at_ns = now;
+        let losses = match self.probe.losses() {
+            Ok(losses) => losses,
+            Err(error) => {
+                tracing::error!(%error, "failed to read the loss counters");
+                return;
+            }
+        };
+        let skipped = |of_index: bool| -> u64 {
+            let programs = losses.missed.iter();
+            programs.filter(|(name, _)| feeds_index(name) == of_index).map(|(_, missed)| missed).sum()
+        };
+        let told = losses.of(Loss::ToldRingFull) + losses.of(Loss::ToldReadFailed) + skipped(false);
+        let index = losses.of(Loss::IndexRingFull) + losses.of(Loss::IndexReadFailed) + skipped(true);
+        let missed_told = told.saturating_sub(self.losses.told);
+        let missed_index = index.saturating_sub(self.losses.index);
+        self.losses.told = told;
+        self.losses.index = index;
+        if missed_told + missed_index == 0 {
+            return;
+        }
+        tracing::warn!(missed_index, missed_told, "records were lost");
+        let change = self.index.lost(now, missed_told + missed_index, None);
+        self.tell([change]);
+        if missed_index > 0 {
+            for touched in &mut self.verifying {
+                touched.spoilt = true;
+            }
+            for hierarchy in self.readable() {
+                self.walks.heal(hierarchy);
+            }
+            self.nudge.notify_one();
+        }
+    }
+
+    fn readable(&self) -> Vec<HierarchyId> {
+        self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Looks which hierarchies there are and where they are mounted: at the start, and whenever the mount table
+    /// changed or a hierarchy came or went (mounting one that exists already fires no event).
+    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
+        let found = hierarchy::discover()?;
+        for Found { hierarchy, mount, note } in &found {
+            let id = hierarchy.id;
+            let news = !self.index.hierarchies().any(|state| state.id == id && state.name.is_some());
+            if news {
+                self.index.know_hierarchy(hierarchy, known_since_boot_ns);
+            }
+            let walked = self.index.hierarchies().any(|state| state.id == id && state.walked);
+            let view = self.views.entry(id).or_default();
+            view.mount.clone_from(mount);
+            view.note.clone_from(note);
+            if mount.is_none() && !walked {
+                view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
+            }
+            if mount.is_some() && !walked {
+                self.walks.want(id);
+            }
+        }
+        // Gone without an event that we saw: destroy_root may have been lost.
+        let gone: Vec<HierarchyId> = self
+            .index
+            .hierarchies()
+            .map(|state| state.id)
+            .filter(|id| *id != UNIFIED && !found.iter().any(|found| found.hierarchy.id == *id))
+            .collect();
+        for id in gone {
+            self.catch_up_quietly();
+            if self.index.hierarchies().any(|state| state.id == id) {
+                let change = self.index.forget_hierarchy(id, boot_ns());
+                self.tell(change);
+            }
+            self.views.remove(&id);
+            self.walks.forget(id);
+        }
+        self.nudge.notify_one();
+        Ok(())
+    }
+
+    fn catch_up_quietly(&mut self) {
+        // A record that is being written is seen by the next drain.
+        let _ = self.catch_up();
+    }
+
+    /// The next walk to run, if one is asked for and none runs. Hand its result to
+    /// [`merge`](Self::merge).
+    pub fn next_walk(&mut self) -> Option<WalkJob> {
+        if !self.walks.waiting() {
+            return None;
+        }
+        let hierarchies: Vec<(HierarchyId, Mount)> = self
+            .walks
+            .start()
+            .into_iter()
+            .filter_map(|id| {
+                let mount = self.views.get(&id).and_then(|view| view.mount.clone());
+                if mount.is_none() {
+                    self.walks.finish(id);
+                }
+                mount.map(|mount| (id, mount))
+            })
+            .collect();
+        for (id, _) in &hierarchies {
+            self.index.begin_walk(*id);
+        }
+        if hierarchies.is_empty() { None } else { Some(WalkJob { hierarchies }) }
+    }
+
+    /// Takes what a walk found.
+    pub fn merge(&mut self, results: Vec<WalkResult>) {
+        // Whatever was made or removed before the walk's end is to be known to the merge.
+        self.catch_up_quietly();
+        let now = boot_ns();
+        for WalkResult { hierarchy, found } in results {
+            match found {
+                Ok((walked, report)) => {
+                    if let Some(view) = self.views.get_mut(&hierarchy) {
+                        view.note = report.note();
+                    }
+                    let complete = report.unreadable == 0;
+                    let changes = self.index.merge_walk(hierarchy, walked, complete, now);
+                    self.tell(changes);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to walk a hierarchy");
+                    self.index.abandon_walk(hierarchy);
+                    if let Some(view) = self.views.get_mut(&hierarchy) {
+                        view.note = Some(error.to_string());
+                    }
+                }
+            }
+            if self.walks.finish(hierarchy) {
+                self.heals += 1;
+                let change = self.index.healed(now, Some(hierarchy));
+                self.tell([change]);
+            }
+        }
+        if self.walks.settled() {
+            self.settled.notify_waiters();
+        }
+        self.nudge.notify_one();
+    }
+
+    /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
+    /// woken.
+    pub(super) fn settle(&mut self) -> Option<std::time::Duration> {
+        self.anchor.refresh();
+        loop {
+            let drained = self.drain();
+            match self.wakeups.after_drain(boot_ns(), drained.events) {
+                Sleep::For(pause) => {
+                    let _ = self.probe.arm(Wake::Never);
+                    return Some(pause);
+                }
+                // A record that came between the drain and the arming refuses it: drain again.
+                Sleep::Armed(wake) => {
+                    if self.probe.arm(wake) {
+                        return None;
+                    }
+                }
+            }
+        }
+    }
+
+    pub(super) fn count_wakeup(&mut self) {
+        self.woken += 1;
+    }
+
+    pub(super) fn probe(&self) -> &Probe {
+        &self.probe
+    }
+
+    /// Told when there is something for the driver to do that no file descriptor tells.
+    pub(super) fn nudge(&self) -> Rc<Notify> {
+        Rc::clone(&self.nudge)
+    }
+
+    /// What to wait for before an answer can be given; `None`: an answer can be given now. It is there while
+    /// the first index is made, and while a loss is being healed.
+    #[must_use]
+    pub fn unsettled(&self) -> Option<Rc<Notify>> {
+        if self.walks.settled() { None } else { Some(Rc::clone(&self.settled)) }
+    }
+
+    /// The index. Exact as of the last [`catch_up`](Self::catch_up).
+    #[must_use]
+    pub fn index(&self) -> &Index {
+        &self.index
+    }
+
+    /// The wall clock's anchor.
+    #[must_use]
+    pub fn anchor(&self) -> Anchor {
+        self.anchor
+    }
+
+    /// When the kernel program was attached, ns since boot.
+    #[must_use]
+    pub fn started_boot_ns(&self) -> u64 {
+        self.started_boot_ns
+    }
+
+    /// How a hierarchy can be read here.
+    #[must_use]
+    pub fn view(&self, hierarchy: HierarchyId) -> HierarchyView {
+        self.views.get(&hierarchy).cloned().unwrap_or_else(|| HierarchyView {
+            mount: None,
+            note: Some("not mounted in this mount namespace: known from events alone".to_owned()),
+        })
+    }
+
+    /// The kernel programs and whether each is attached.
+    #[must_use]
+    pub fn programs(&self) -> Vec<ProgramState> {
+        self.probe.programs()
+    }
+
+    /// The rings: size, use, records, losses.
+    #[must_use]
+    pub fn rings(&self) -> [RingUse; 2] {
+        self.probe.rings()
+    }
+
+    /// Losses dealt with, as (index ring, told ring).
+    #[must_use]
+    pub fn lost(&self) -> (u64, u64) {
+        (self.losses.index, self.losses.told)
+    }
+
+    /// Times that the program woke us.
+    #[must_use]
+    pub fn woken(&self) -> u64 {
+        self.woken
+    }
+
+    /// Times that a hierarchy was healed after a loss.
+    #[must_use]
+    pub fn heals(&self) -> u64 {
+        self.heals
+    }
+
+    /// Records that could not be decoded.
+    #[must_use]
+    pub fn undecodable(&self) -> u64 {
+        self.undecodable
+    }
+
+    /// Begins a comparison with every cgroupfs; run the job aside, then hand its result to
+    /// [`end_verify`](Self::end_verify). `None`: one runs already.
+    pub fn begin_verify(&mut self) -> VerifyJob {
+        self.verifying.push(Touched::default());
+        self.catch_up_quietly();
+        VerifyJob {
+            mounts: self
+                .views
+                .iter()
+                .filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)))
+                .collect(),
+        }
+    }
+
+    /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
+    pub fn end_verify(&mut self, walk: VerifyWalk) -> Option<Verified> {
+        self.catch_up_quietly();
+        let touched = self.verifying.pop()?;
+        if touched.spoilt {
+            return None;
+        }
+        let mut verified = Verified::default();
+        for WalkResult { hierarchy, found } in walk.results {
+            match found {
+                Ok((walked, report)) => {
+                    verified.unread.extend(report.note());
+                    compare(&self.index, hierarchy, walked, &report, &touched, &mut verified);
+                }
+                Err(error) => verified.unread.push(error.to_string()),
+            }
+        }
+        for (id, view) in &self.views {
+            if view.mount.is_none() {
+                verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
+            }
+        }
+        Some(verified)
+    }
+}
+
+/// Whether a program's records feed the index.
+fn feeds_index(program: &str) -> bool {
+    const TOLD: [&str; 9] = [
+        "cgroup_release",
+        "cgroup_attach_task",
+        "cgroup_transfer_tasks",
+        "cgroup_notify_populated",
+        "cgroup_notify_frozen",
+        "cgroup_freeze",
+        "cgroup_unfreeze",
+        "sched_process_fork",
+        "sched_process_exec",
+    ];
+    !TOLD.contains(&program)
+}
+
+fn truncated(event: &Event) -> Option<Key> {
+    match &event.what {
+        What::Mkdir { key, leaf, .. } | What::Rename { key, leaf, .. } if leaf.truncated => Some(*key),
+        _ => None,
+    }
+}
