@@ -1,0 +1,138 @@
+//! What can go wrong when the service is asked.
+
+use std::{io, path::PathBuf};
+
+use serde::Deserialize;
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Nobody answers on the socket.
+    #[error("no cgtrace daemon answers on `{socket}` ({source}); start one: sudo cgtrace daemon")]
+    Connect {
+        /// The socket.
+        socket: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The connection broke.
+    #[error("the connection to cgtrace broke: {0}")]
+    Io(#[from] io::Error),
+    /// The service closed the connection before it answered.
+    #[error("cgtrace closed the connection before it answered; see the daemon's log")]
+    Closed,
+    /// The service said something that is no answer.
+    #[error(
+        "cgtrace answered with what this client does not understand ({0}); are both of the same version?"
+    )]
+    Message(#[from] serde_json::Error),
+    /// The name cannot be a cgroup's.
+    #[error(transparent)]
+    ImpossibleName(#[from] crate::names::ImpossibleName),
+    /// There is no such hierarchy.
+    #[error("no hierarchy is called `{hierarchy}`; there are: {}", .known.join(" "))]
+    UnknownHierarchy {
+        /// What was asked for.
+        hierarchy: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// The pattern is no glob.
+    #[error("`{pattern}` is no pattern: {reason}")]
+    BadPattern {
+        /// What was given.
+        pattern: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// There is no such kind of event.
+    #[error("no kind of event is called `{kind}`; there are: {}", .known.join(" "))]
+    UnknownKind {
+        /// What was asked for.
+        kind: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// There is no such state to wait for.
+    #[error("nothing is ever `{until}`; wait until: {}", .known.join(" "))]
+    UnknownState {
+        /// What was asked for.
+        until: String,
+        /// What there is.
+        known: Vec<String>,
+    },
+    /// There is no such process.
+    #[error("there is no process {pid}, or it is hidden from the daemon")]
+    NoSuchProcess {
+        /// The pid.
+        pid: u32,
+    },
+    /// A bound was reached.
+    #[error("too many {what}: the bound is {limit}")]
+    TooMany {
+        /// Of what.
+        what: String,
+        /// The bound.
+        limit: u64,
+    },
+    /// This client may not ask that.
+    #[error("not permitted: {reason}")]
+    NotPermitted {
+        /// Why.
+        reason: String,
+    },
+    /// The service cannot answer just now.
+    #[error("cgtrace cannot answer now: {reason}")]
+    Unavailable {
+        /// Why.
+        reason: String,
+    },
+    /// An error that this client does not know.
+    #[error("cgtrace answered with the error {name}: {parameters}")]
+    Other {
+        /// The error's name.
+        name: String,
+        /// What it says.
+        parameters: String,
+    },
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Said {
+    name: String,
+    reason: String,
+    expected: String,
+    hierarchy: String,
+    known: Vec<String>,
+    pattern: String,
+    kind: String,
+    until: String,
+    pid: u32,
+    what: String,
+    limit: u64,
+}
+
+impl Error {
+    /// The error that a reply names.
+    pub(crate) fn of_reply(error: &str, parameters: Option<serde_json::Value>) -> Self {
+        let text = parameters.as_ref().map(ToString::to_string).unwrap_or_default();
+        let said: Said =
+            parameters.and_then(|parameters| serde_json::from_value(parameters).ok()).unwrap_or_default();
+        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, pid, what, limit } = said;
+        match error.strip_prefix("io.cgtrace.") {
+            Some("ImpossibleName") => {
+                Self::ImpossibleName(crate::names::ImpossibleName { name, reason, expected })
+            }
+            Some("UnknownHierarchy") => Self::UnknownHierarchy { hierarchy, known },
+            Some("BadPattern") => Self::BadPattern { pattern, reason },
+            Some("UnknownKind") => Self::UnknownKind { kind, known },
+            Some("UnknownState") => Self::UnknownState { until, known },
+            Some("NoSuchProcess") => Self::NoSuchProcess { pid },
+            Some("TooMany") => Self::TooMany { what, limit },
+            Some("NotPermitted") => Self::NotPermitted { reason },
+            Some("Unavailable") => Self::Unavailable { reason },
+            _ => Self::Other { name: error.to_owned(), parameters: text },
+        }
+    }
+}

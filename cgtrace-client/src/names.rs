@@ -1,0 +1,218 @@
+//! Names of cgroups: as bytes, as people write them, as the wire and a terminal carry them. Pure.
+
+use std::fmt::Write as _;
+
+/// The longest component of a name, in bytes: the path given to mkdir(2) is at most `PATH_MAX` with its NUL, and
+/// kernfs itself has no limit.
+pub const COMPONENT_MAX: usize = 4_095;
+
+/// The form in which the wire carries a name that is not UTF-8: this, then two digits a byte.
+const HEX: &str = "hex:";
+
+/// A name that no cgroup can have.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{name}` cannot be a cgroup's name: {reason}; it would be: {expected}")]
+pub struct ImpossibleName {
+    /// What was given, as text.
+    pub name: String,
+    /// What is wrong with it.
+    pub reason: String,
+    /// What would be right.
+    pub expected: String,
+}
+
+/// Reads a name as the wire carries it: text, or `hex:` and digits.
+pub fn from_wire(name: &str) -> Result<Vec<u8>, ImpossibleName> {
+    let Some(digits) = name.strip_prefix(HEX) else { return normal(name.as_bytes()) };
+    let bytes = unhex(digits).ok_or_else(|| ImpossibleName {
+        name: name.to_owned(),
+        reason: "`hex:` is followed by what is not two hexadecimal digits a byte".to_owned(),
+        expected: format!("{HEX}{}", hex(b"/system.slice")),
+    })?;
+    normal(&bytes)
+}
+
+/// The form in which the wire carries these bytes as a name.
+#[must_use]
+pub fn to_wire(name: &[u8]) -> String {
+    match std::str::from_utf8(name) {
+        Ok(text) => text.to_owned(),
+        Err(_) => format!("{HEX}{}", hex(name)),
+    }
+}
+
+/// Checks a name and brings it into its one form: `/`, or `/` before each component.
+pub fn normal(name: &[u8]) -> Result<Vec<u8>, ImpossibleName> {
+    let wrong = |reason: &str, expected: Vec<u8>| {
+        let name = printable(name);
+        Err(ImpossibleName { name, reason: reason.to_owned(), expected: printable(&expected) })
+    };
+    let example = || b"/system.slice/kubelet.service".to_vec();
+    if name.is_empty() {
+        return wrong("it is empty", example());
+    }
+    if name.contains(&0) || name.contains(&b'\n') {
+        return wrong("it has a NUL or a newline", example());
+    }
+    let components = || name.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
+    let joined = |components: &mut dyn Iterator<Item = &[u8]>| {
+        let mut path = Vec::with_capacity(name.len() + 1);
+        for component in components {
+            path.push(b'/');
+            path.extend_from_slice(component);
+        }
+        if path.is_empty() {
+            path.push(b'/');
+        }
+        path
+    };
+    if components().any(|component| component == b".." || component == b".") {
+        let kept = &mut components().filter(|component| *component != b".." && *component != b".");
+        return wrong("it has `.` or `..`, which no cgroup is called", joined(kept));
+    }
+    if name.first() != Some(&b'/') {
+        return wrong("it does not begin with `/`, the root of its hierarchy", joined(&mut components()));
+    }
+    if components().any(|component| component.len() > COMPONENT_MAX) {
+        return wrong("one of its components has more than 4095 bytes", example());
+    }
+    let doubled = name.windows(2).any(|pair| pair == b"//");
+    if doubled {
+        return wrong("it has an empty component", joined(&mut components()));
+    }
+    Ok(joined(&mut components()))
+}
+
+/// Bytes as the wire's text, and their digits if that text is not exact.
+///
+/// Valid UTF-8 is itself: JSON carries control characters too. In other bytes, what is not UTF-8 is written
+/// `\xff`, and a backslash `\\`.
+#[must_use]
+pub fn as_text(bytes: &[u8]) -> (String, Option<String>) {
+    match std::str::from_utf8(bytes) {
+        Ok(text) => (text.to_owned(), None),
+        Err(_) => {
+            let mut text = String::with_capacity(bytes.len() + 8);
+            for chunk in bytes.utf8_chunks() {
+                for character in chunk.valid().chars() {
+                    match character {
+                        '\\' => text.push_str("\\\\"),
+                        other => text.push(other),
+                    }
+                }
+                escape_bytes(&mut text, chunk.invalid());
+            }
+            (text, Some(hex(bytes)))
+        }
+    }
+}
+
+/// Bytes as text that does nothing to a terminal: control characters, what turns the writing's direction, and
+/// what is not UTF-8 are escaped.
+#[must_use]
+pub fn printable(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            if is_harmless(character) {
+                text.push(character);
+            } else if (character as u32) < 0x100 {
+                escape_bytes(&mut text, character.encode_utf8(&mut [0; 4]).as_bytes());
+            } else {
+                let _ = write!(text, "\\u{{{:x}}}", character as u32);
+            }
+        }
+        escape_bytes(&mut text, chunk.invalid());
+    }
+    text
+}
+
+fn is_harmless(character: char) -> bool {
+    !character.is_control()
+        // Zero-width, line and paragraph separators, bidirectional controls, the byte order mark.
+        && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}' | '\u{61c}')
+}
+
+fn escape_bytes(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(text, "\\x{byte:02x}");
+    }
+}
+
+/// Two lower-case digits a byte.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
+        let _ = write!(digits, "{byte:02x}");
+        digits
+    })
+}
+
+/// The bytes of [`hex`]'s digits.
+#[must_use]
+pub fn unhex(digits: &str) -> Option<Vec<u8>> {
+    let digits = digits.as_bytes();
+    if !digits.len().is_multiple_of(2) {
+        return None;
+    }
+    let value = |digit: u8| (digit as char).to_digit(16).and_then(|value| u8::try_from(value).ok());
+    digits.chunks(2).map(|pair| Some(value(pair[0])? << 4 | value(pair[1])?)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_have_one_form() {
+        assert_eq!(normal(b"/a/b/").unwrap(), b"/a/b");
+        assert_eq!(normal(b"/").unwrap(), b"/");
+        assert_eq!(normal(b"/x (deleted)").unwrap(), b"/x (deleted)");
+        assert_eq!(normal(b"/dev-disk\\x2d1.slice").unwrap(), b"/dev-disk\\x2d1.slice");
+    }
+
+    #[test]
+    fn an_impossible_name_shows_the_right_form() {
+        let expected = |name: &[u8]| normal(name).unwrap_err().expected;
+        assert_eq!(expected(b"system.slice"), "/system.slice");
+        assert_eq!(expected(b"/a//b"), "/a/b");
+        assert_eq!(expected(b"/../../system.slice/x"), "/system.slice/x");
+        assert!(expected(b"").starts_with('/'));
+        assert!(normal(b"/a\nb").is_err());
+        assert!(normal(&[b"/".as_slice(), &[b'a'; 4_096]].concat()).is_err());
+        assert!(normal(&[b"/".as_slice(), &[b'a'; 4_095]].concat()).is_ok());
+    }
+
+    #[test]
+    fn a_terminal_gets_no_control_sequence() {
+        assert_eq!(printable(b"/a\x1b[31mred\xff\\"), "/a\\x1b[31mred\\xff\\");
+        assert_eq!(printable("/\u{202e}x\u{85}ü".as_bytes()), "/\\u{202e}x\\xc2\\x85ü");
+    }
+
+    proptest! {
+        #[test]
+        fn the_wire_carries_any_name(name in prop::collection::vec(any::<u8>(), 0..60)) {
+            let name: Vec<u8> = std::iter::once(b'/').chain(name).collect();
+            if let Ok(normal) = normal(&name) {
+                prop_assert_eq!(from_wire(&to_wire(&normal)).unwrap(), normal.clone());
+                let (text, digits) = as_text(&normal);
+                match digits {
+                    None => prop_assert_eq!(text.as_bytes(), &normal[..]),
+                    Some(digits) => prop_assert_eq!(unhex(&digits).unwrap(), normal),
+                }
+            }
+        }
+
+        #[test]
+        fn printable_is_harmless(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+            prop_assert!(printable(&bytes).chars().all(is_harmless));
+        }
+
+        #[test]
+        fn any_text_is_read(text in "\\PC{0,40}") {
+            let _ = from_wire(&text);
+        }
+    }
+}

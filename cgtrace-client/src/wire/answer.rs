@@ -1,0 +1,123 @@
+//! Answers about names.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Task;
+
+/// A moment.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Moment {
+    /// RFC 3339 in UTC with nanoseconds.
+    pub time: String,
+    /// Ns since boot.
+    pub boot_ns: u64,
+}
+
+/// One life of a cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Life {
+    /// The cgroup's id.
+    pub id: u64,
+    /// Its path, as text; a past life's last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The path's bytes in hexadecimal, if they are not valid UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub born: Option<Moment>,
+    /// It was there already at this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Moment>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Task>,
+    /// When it was removed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub died: Option<Moment>,
+    /// Who removed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub removed_by: Option<Task>,
+    /// A record of its making or removal was lost; the time is that of the walk that found it out.
+    pub inferred: bool,
+}
+
+/// What is known of a name on one hierarchy.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Row {
+    /// The hierarchy's name.
+    pub hierarchy: String,
+    /// The hierarchy's id.
+    pub hierarchy_id: u32,
+    /// Whether the name exists now.
+    pub present: bool,
+    /// Nothing is said about the time before.
+    pub known_since: Moment,
+    /// Whether the whole hierarchy is known.
+    pub walked: bool,
+    /// The present life.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub life: Option<Life>,
+    /// Former lives, the newest first.
+    pub past: Vec<Life>,
+    /// Whether a process is in it or below it; only with `detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub populated: Option<bool>,
+    /// The processes in it; only with `detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members: Option<Vec<Task>>,
+    /// How many processes are in it beyond those.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub members_left_out: Option<u64>,
+}
+
+/// What is known of a name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Answer {
+    /// The name, as text.
+    pub name: String,
+    /// The name's bytes in hexadecimal, if they are not valid UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name_hex: Option<String>,
+    /// Whether it exists on at least one of the hierarchies asked for.
+    pub present: bool,
+    /// One row a hierarchy.
+    pub rows: Vec<Row>,
+}
+
+/// A cgroup in a list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Cgroup {
+    /// The hierarchy's name.
+    pub hierarchy: String,
+    /// The hierarchy's id.
+    pub hierarchy_id: u32,
+    /// Its id.
+    pub id: u64,
+    /// Its parent's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<u64>,
+    /// Its depth below the root.
+    pub level: u32,
+    /// Its path, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The path's bytes in hexadecimal, if they are not valid UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+    /// When it was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub born: Option<Moment>,
+    /// It was there already at this moment.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub before: Option<Moment>,
+    /// Who made it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub made_by: Option<Task>,
+}

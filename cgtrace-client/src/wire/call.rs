@@ -1,0 +1,192 @@
+//! Calls, replies, and each method's parameters.
+
+use serde::{Deserialize, Serialize};
+
+use super::{
+    answer::{Answer, Cgroup},
+    event::Event,
+};
+
+/// A call, as it stands in a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call<P> {
+    /// The method with its interface: `io.cgtrace.Lookup`.
+    pub method: String,
+    /// Its parameters.
+    #[serde(default)]
+    pub parameters: P,
+    /// Whether more than one reply is wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
+    /// Whether no reply is wanted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub oneway: bool,
+    /// Whether the connection is to become another protocol's; cgtrace has none.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub upgrade: bool,
+}
+
+/// A reply, as it stands in a message.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reply<P> {
+    /// What is answered, or what an error says.
+    #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<P>,
+    /// Whether another reply follows.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
+    /// The error's name with its interface.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// The parameters of `Lookup`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Lookup {
+    /// Names to look up.
+    pub names: Vec<String>,
+    /// Ids to look up, on every hierarchy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ids: Option<Vec<u64>>,
+    /// A process whose cgroups to look up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    /// The hierarchy to answer for; all, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hierarchy: Option<String>,
+    /// Whether to tell which processes are in it now.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detail: Option<bool>,
+}
+
+/// What `Lookup` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct LookedUp {
+    /// The answers are those of right after the event with this number.
+    pub seq: u64,
+    /// One answer a name, then one an id and hierarchy, then one a cgroup of the process.
+    pub answers: Vec<Answer>,
+}
+
+/// The parameters of `Await`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Await {
+    /// The name to wait for.
+    pub name: String,
+    /// `present`, `absent`, `populated` or `empty`.
+    pub until: String,
+    /// The hierarchy; any (for `absent` and `empty`: all), if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hierarchy: Option<String>,
+    /// How long to wait at most, in ms; for ever, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+}
+
+/// What `Await` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Awaited {
+    /// Whether the state was reached in time.
+    pub held: bool,
+    /// The number of the last event then.
+    pub seq: u64,
+    /// How long it took, in ms.
+    pub waited_ms: u64,
+    /// What is known of the name.
+    pub answer: Answer,
+}
+
+/// The parameters of `List`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct List {
+    /// Patterns, one of which is to match; all cgroups, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<Vec<String>>,
+    /// The hierarchy; all, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hierarchy: Option<String>,
+}
+
+/// One reply of `List`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ListReply {
+    /// The list is that of right after the event with this number.
+    pub seq: u64,
+    /// The next cgroups.
+    pub cgroups: Vec<Cgroup>,
+}
+
+/// The parameters of `Watch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Watch {
+    /// Patterns, one of which is to match; all cgroups, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub patterns: Option<Vec<String>>,
+    /// The kinds to be told of; all, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kinds: Option<Vec<String>>,
+    /// The hierarchy; all, if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hierarchy: Option<String>,
+    /// Begin with the first event after this one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since_seq: Option<u64>,
+}
+
+/// One reply of `Watch`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct WatchReply {
+    /// The first reply only: every later event comes, once and in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seq: Option<u64>,
+    /// What happened.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Event>,
+    /// How many events were left out before this reply.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+}
+
+/// A cgroup on which the index and the file system disagree.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Difference {
+    /// The hierarchy's name.
+    pub hierarchy: String,
+    /// The hierarchy's id.
+    pub hierarchy_id: u32,
+    /// The cgroup's id.
+    pub id: u64,
+    /// Its path, as text.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// The path's bytes in hexadecimal, if they are not valid UTF-8.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path_hex: Option<String>,
+    /// What the index believes.
+    pub index: String,
+    /// What the file system shows.
+    pub filesystem: String,
+}
+
+/// What `Verify` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct VerifyReply {
+    /// Whether the two agree in all that was compared.
+    pub equal: bool,
+    /// How many cgroups were compared.
+    pub compared: u64,
+    /// What could not be read, and why.
+    pub unread: Vec<String>,
+    /// Where they disagree.
+    pub differences: Vec<Difference>,
+}

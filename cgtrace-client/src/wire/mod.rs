@@ -1,0 +1,15 @@
+//! What is said on the wire: one type for each of the interface's, with the same fields. What a field means
+//! stands in [`INTERFACE`](crate::INTERFACE).
+
+mod answer;
+mod call;
+mod event;
+mod status;
+
+pub use answer::{Answer, Cgroup, Life, Moment, Row};
+pub use call::{
+    Await, Awaited, Call, Difference, List, ListReply, LookedUp, Lookup, Reply, VerifyReply, Watch,
+    WatchReply,
+};
+pub use event::{Event, Place, Task};
+pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};

@@ -1,0 +1,92 @@
+//! How the service does.
+
+use serde::{Deserialize, Serialize};
+
+use super::answer::Moment;
+
+/// What is known of a hierarchy as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the interface file says what each field is")]
+pub struct HierarchyStatus {
+    pub hierarchy: String,
+    pub hierarchy_id: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mount: Option<String>,
+    pub walked: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    pub known_since: Moment,
+    pub cgroups: u64,
+    pub past_lives: u64,
+    pub made: u64,
+    pub removed: u64,
+    pub heals: u64,
+}
+
+/// A hook.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the interface file says what each field is")]
+pub struct ProgramStatus {
+    pub name: String,
+    pub attached: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub missed: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runs: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run_ns: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<u64>,
+}
+
+/// A ring.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the interface file says what each field is")]
+pub struct RingStatus {
+    pub name: String,
+    pub size: u64,
+    pub used: u64,
+    pub records: u64,
+    pub lost: u64,
+}
+
+/// The service's bounds.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the interface file says what each field is")]
+pub struct Bounds {
+    pub message_bytes: u64,
+    pub names_per_lookup: u64,
+    pub connections: u64,
+    pub waiters: u64,
+    pub subscriptions: u64,
+    pub queue_events: u64,
+    pub history_events: u64,
+}
+
+/// What `Status` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[expect(missing_docs, reason = "the interface file says what each field is")]
+pub struct Status {
+    pub version: String,
+    pub pid: u32,
+    pub kernel: String,
+    pub started: Moment,
+    pub seq: u64,
+    pub hierarchies: Vec<HierarchyStatus>,
+    pub programs: Vec<ProgramStatus>,
+    pub rings: Vec<RingStatus>,
+    pub wakeups: u64,
+    pub heals: u64,
+    pub oddities: u64,
+    pub waiters: u64,
+    pub subscriptions: u64,
+    pub connections: u64,
+    pub bounds: Bounds,
+}
