@@ -1,230 +1,337 @@
-//! Merging what a walk found with what events told: live = (walked ∪ made) \ removed, by ids, which are never
-//! reused; so the order in which the two came does not matter. The first walk and the walk that heals a loss
-//! are the same.
+//! Walks: what one found, and what events told meanwhile, become one.
+//!
+//! Ids are never given twice, so that set algebra on them needs no order: live = (walked ∪ made) \ removed. A
+//! name is the last rename's since the walk began, else the walk's. The first walk of a hierarchy and one that
+//! mends it after a loss differ only in what is told.
 
-use std::{collections::HashSet, rc::Rc};
+use hashbrown::HashSet;
 
-use super::{
-    change::{Change, ChangeKind},
-    event::{CgroupId, HierarchyId, Key, ROOT},
-    known::{Known, Walk},
-    life::PastLife,
-    node::{Made, Node},
-    oddity::Oddity,
-    store::Index,
-    tree::Name,
-    walked::Walked,
-};
+use super::Index;
+use super::change::{Change, ChangeKind};
+use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED};
+use super::hierarchies::Knowledge;
+use super::node::{Made, Node};
+use super::oddity::Oddity;
+use super::query::possible_name;
+use super::walked::Walked;
+
+/// The level of a cgroup that was found but not yet linked to the root.
+const UNSET: u32 = u32::MAX;
+
+/// What events told since a walk began.
+#[derive(Debug, Default)]
+pub(super) struct Walk {
+    /// Made or renamed: alive then, and named by an event.
+    named: HashSet<CgroupId>,
+    removed: HashSet<CgroupId>,
+    /// Those of the removed that no path could be built for yet.
+    pathless: Vec<Pathless>,
+}
+
+#[derive(Debug)]
+struct Pathless {
+    id: CgroupId,
+    parent: CgroupId,
+    leaf: Box<[u8]>,
+}
+
+impl Walk {
+    pub fn named(&mut self, id: CgroupId) {
+        self.named.insert(id);
+    }
+
+    pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
+        self.removed.insert(id);
+        if pathless && !node.truncated {
+            self.pathless.push(Pathless { id, parent: node.parent, leaf: node.leaf.clone() });
+        }
+    }
+
+    pub fn has_removed(&self, id: CgroupId) -> bool {
+        self.removed.contains(&id)
+    }
+}
+
+/// What a walk found, sorted by what was known.
+struct Found {
+    /// By slot: whether the walk found that cgroup.
+    seen: Vec<bool>,
+    /// Known under another name, or under one that does not lead to it.
+    renamed: Vec<Walked>,
+    fresh: Vec<Walked>,
+}
 
 impl Index {
-    /// A walk of the hierarchy begins now. From here until its end what is made, removed or renamed is
-    /// remembered, for the walk may have seen it either way.
+    /// A walk of that hierarchy begins: until [`merge_walk`](Self::merge_walk) or
+    /// [`abandon_walk`](Self::abandon_walk), what events tell is remembered for the merge. Every event that
+    /// happened before the walk reads its first directory may be applied before or after this call.
+    ///
+    /// A walk that was begun before is abandoned.
     pub fn begin_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
             known.walk = Some(Walk::default());
         }
     }
 
-    /// The walk that was begun will not end.
+    /// The walk failed, or records were lost while it ran.
     pub fn abandon_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
             known.walk = None;
         }
     }
 
-    /// Merges what the walk found. Every event of before the walk's end must have been applied.
+    /// Merges all that a walk of the hierarchy found, in any order; `at_boot_ns` is the time of it. `complete` is
+    /// false if a part could not be read: nothing is concluded then from what was not found. To be
+    /// called when every event that happened before the walk's end has been applied: a later one would still be
+    /// understood, but some things would be told as inferred that are about to be told exactly.
     ///
-    /// `complete` is false if a part could not be read: then nothing is concluded from what was not found. The
-    /// first walk of a hierarchy makes no changes: what it finds was there before. A later one tells each
-    /// difference as an `inferred` change, in an order that could have happened.
+    /// Answers with the changes that had been missed, all of them `inferred`: removals (children first), then
+    /// renames, then makings (parents first). The makings that a hierarchy's first walk finds are no changes:
+    /// those cgroups were there before.
     pub fn merge_walk(
         &mut self,
         hierarchy: HierarchyId,
-        walked: Vec<Walked>,
+        walked: impl IntoIterator<Item = Walked>,
         complete: bool,
         at_boot_ns: u64,
     ) -> Vec<Change> {
-        let Some(known) = self.hierarchies.get_mut(&hierarchy) else {
-            self.odd(Oddity::WalkNotBegun);
+        let begun = self.hierarchies.get_mut(&hierarchy).and_then(|known| known.walk.take());
+        let Some(walk) = begun else {
+            self.oddities.count(Oddity::WalkNotBegun);
             return Vec::new();
         };
-        let Some(walk) = known.walk.take() else {
-            self.odd(Oddity::WalkNotBegun);
-            return Vec::new();
-        };
-        let heals = known.walked;
-        let found: HashSet<CgroupId> = walked.iter().map(|directory| directory.id).collect();
+        let Some(known) = self.hierarchies.get(&hierarchy) else { return Vec::new() };
+        let first = !known.walked;
+        let Found { seen, renamed, fresh } = sort(known, &walk, walked);
         let mut changes = Vec::new();
         if complete {
-            self.conclude_removals(hierarchy, &walk, &found, at_boot_ns, heals.then_some(&mut changes));
+            self.merge_removals(hierarchy, &walk, &seen, at_boot_ns, &mut changes);
         }
-        drop(found);
-        let mut added = Vec::new();
-        let mut renamed = Vec::new();
-        for directory in walked {
-            self.take_walked(hierarchy, directory, &walk, heals, at_boot_ns, &mut added, &mut renamed);
-        }
-        self.settle_levels(hierarchy, &mut added);
-        if heals {
-            for (id, former) in renamed {
-                let key = Key { hierarchy, id };
-                let place = self.place(key);
-                let from = Some(self.place_at(key, former));
-                let change = self.change(at_boot_ns, ChangeKind::Rename, Some(place));
-                changes.push(Change { from, inferred: true, ..change });
-            }
-            for (_, id) in added {
-                let place = self.place(Key { hierarchy, id });
-                let change = self.change(at_boot_ns, ChangeKind::Mkdir, Some(place));
-                changes.push(Change { inferred: true, ..change });
-            }
-        }
+        self.merge_renames(hierarchy, &walk, renamed, at_boot_ns, &mut changes);
+        let made = self.merge_fresh(hierarchy, &walk, fresh, at_boot_ns);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walked = true;
-            known.heals += u64::from(heals);
+            known.walked |= complete;
+            if !first {
+                known.heals += 1;
+                known.made += made.len() as u64;
+            }
         }
-        if hierarchy == super::UNIFIED {
-            self.makers.forget_paths();
+        if !first {
+            for id in made {
+                let place = self.place(Key { hierarchy, id });
+                changes.push(self.inferred(ChangeKind::Mkdir, at_boot_ns, place));
+            }
         }
+        self.complete_past(hierarchy, walk);
         changes
     }
 
-    /// What is in the index, but was neither found nor made meanwhile, was removed by a record that was lost.
-    fn conclude_removals(
+    /// Ends the lives of what the walk did not find.
+    fn merge_removals(
         &mut self,
         hierarchy: HierarchyId,
         walk: &Walk,
-        found: &HashSet<CgroupId>,
-        at_boot_ns: u64,
-        mut changes: Option<&mut Vec<Change>>,
+        seen: &[bool],
+        at: u64,
+        changes: &mut Vec<Change>,
     ) {
         let Some(known) = self.hierarchies.get(&hierarchy) else { return };
-        let mut kept = HashSet::new();
-        for id in &walk.renamed {
-            // readdir of a v1 folder goes by the hash of names (fs/kernfs/dir.c), so a rename may hide a folder
-            // from it, and all below that one from the walk.
-            if !found.contains(id) && known.tree.find(*id).is_some() {
-                kept.extend(known.tree.below(*id));
-                kept.insert(*id);
+        let tree = &known.tree;
+        let missed = |slot: u32| !seen.get(slot as usize).copied().unwrap_or_default();
+        // A v1 rename moves a directory within the order in which its parent is read (fs/kernfs/dir.c sorts by
+        // the name's hash), so that a walk may miss it and all below. The event vouches for it.
+        let vouched = |id: CgroupId| {
+            let mut above = tree.find(id);
+            while let Some(slot) = above.filter(|slot| missed(*slot)) {
+                if walk.named.contains(&tree.node(slot).id) {
+                    return true;
+                }
+                above = tree.find(tree.node(slot).parent);
             }
-        }
-        if !kept.is_empty() {
+            false
+        };
+        let unseen = tree.all().filter(|(slot, node)| missed(*slot) && !walk.named.contains(&node.id));
+        let (kept, mut gone): (Vec<_>, Vec<_>) = unseen.map(|(_, node)| node.id).partition(|id| vouched(*id));
+        gone.sort_unstable();
+        for _ in kept {
             self.oddities.count(Oddity::WalkMissedRenamed);
         }
-        let mut gone: Vec<(u32, CgroupId)> = known
-            .tree
-            .all()
-            .map(|(_, node)| (node.level, node.id))
-            .filter(|(_, id)| {
-                *id != ROOT && !found.contains(id) && !walk.made.contains(id) && !kept.contains(id)
-            })
-            .collect();
-        // Children go before their parents.
-        gone.sort_unstable_by(|one, other| other.cmp(one));
-        for (_, id) in gone {
-            let key = Key { hierarchy, id };
-            let Some((path, birth)) = self.take(key) else { continue };
-            self.past.insert(PastLife {
-                key,
-                path: path.clone(),
-                birth,
-                died_boot_ns: at_boot_ns,
-                removed_by: None,
-                removed_by_cgroup: None,
-                inferred: true,
-            });
-            if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-                known.removed += 1;
-            }
-            if let Some(changes) = &mut changes {
-                let place = self.place_at(key, path);
-                let change = self.change(at_boot_ns, ChangeKind::Rmdir, Some(place));
-                changes.push(Change { inferred: true, ..change });
+        for id in gone {
+            let Some(known) = self.hierarchies.get(&hierarchy) else { return };
+            // Children first. What is still there below it cannot be, whatever vouched for it.
+            let below = known.tree.below(id).into_iter().rev();
+            let ending: Vec<_> = below.chain([id]).filter(|id| known.tree.find(*id).is_some()).collect();
+            for id in ending {
+                let place = self.place(Key { hierarchy, id });
+                self.end_life(&place, at, None, true);
+                changes.push(self.inferred(ChangeKind::Rmdir, at, place));
             }
         }
     }
 
-    #[expect(clippy::too_many_arguments, reason = "the loop body of `merge_walk`, with its state")]
-    fn take_walked(
+    /// Gives what the walk found under another name that name.
+    fn merge_renames(
         &mut self,
         hierarchy: HierarchyId,
-        Walked { id, parent, leaf }: Walked,
         walk: &Walk,
-        heals: bool,
-        at_boot_ns: u64,
-        added: &mut Vec<(u32, CgroupId)>,
-        renamed: &mut Vec<(CgroupId, Option<Rc<[u8]>>)>,
+        renamed: Vec<Walked>,
+        at: u64,
+        changes: &mut Vec<Change>,
     ) {
-        let key = Key { hierarchy, id };
-        if id == ROOT || walk.removed.contains(&id) {
-            return;
-        }
-        let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return };
-        if let Some(slot) = known.tree.find(id) {
+        for Walked { id, leaf, .. } in renamed {
+            let key = Key { hierarchy, id };
+            let from = self.place(key);
+            let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return };
+            let Some(slot) = known.tree.find(id) else { continue };
             let node = known.tree.node(slot);
-            if walk.renamed.contains(&id) || (node.leaf == leaf && !node.truncated) {
-                return;
+            let new_name = !node.truncated && node.leaf != leaf;
+            let holder = rightful_holder(known, walk, node.parent, &leaf);
+            known.tree.rename(slot, leaf, false);
+            if let Some(holder) = holder {
+                known.tree.claim_name(holder);
             }
-            let former = known.path(id).map(Rc::from);
-            if known.tree.rename(slot, leaf, false) == Name::Taken {
-                self.oddities.count(Oddity::NameTaken);
-            }
-            renamed.push((id, former));
-            return;
-        }
-        if self.past.of(key).is_some() {
-            return;
-        }
-        let (made, born) =
-            if heals { (Made::Inferred, at_boot_ns) } else { (Made::Before, known.since_boot_ns) };
-        // Parents come before their children, so the level is known but for what came out of order.
-        let level = known.level_below(parent).unwrap_or(u32::MAX);
-        match known.tree.insert(Node::new(id, parent, level, leaf, false).born(made, born, None)) {
-            Ok(name) => {
-                if name == Name::Taken {
-                    self.oddities.count(Oddity::NameTaken);
-                }
-                known.made += u64::from(heals);
-                if heals || level == u32::MAX {
-                    added.push((level, id));
+            if new_name {
+                let place = self.place(key);
+                let change = self.inferred(ChangeKind::Rename, at, place);
+                changes.push(Change { from: Some(from), ..change });
+                if hierarchy == UNIFIED {
+                    self.makers.forget_paths();
                 }
             }
-            Err(_) => self.oddities.count(Oddity::ImpossibleParent),
         }
     }
 
-    /// Gives levels to cgroups that came before their parents, and leaves out those that no way leads to. Then
-    /// sorts, so that parents come first.
-    fn settle_levels(&mut self, hierarchy: HierarchyId, added: &mut Vec<(u32, CgroupId)>) {
-        let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return };
-        let mut detached = Vec::new();
-        for (level, id) in added.iter_mut().filter(|(level, _)| *level == u32::MAX) {
-            match depth(known, *id) {
-                Some(depth) => {
-                    *level = depth;
-                    if let Some(node) = known.tree.get_mut(*id) {
-                        node.level = depth;
-                    }
-                }
-                None => detached.push(*id),
+    /// Keeps what only the walk knows. Answers with the ids, parents before their children.
+    fn merge_fresh(
+        &mut self,
+        hierarchy: HierarchyId,
+        walk: &Walk,
+        fresh: Vec<Walked>,
+        at: u64,
+    ) -> Vec<CgroupId> {
+        let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return Vec::new() };
+        let (made, since) =
+            if known.walked { (Made::Inferred, at) } else { (Made::Before, known.unseen_since(at)) };
+        let mut kept = Vec::with_capacity(fresh.len());
+        for Walked { id, parent, leaf } in fresh {
+            // Found twice, as a rename moved it ahead of the walk: the event has its name.
+            if known.tree.find(id).is_some() {
+                continue;
+            }
+            let holder = rightful_holder(known, walk, parent, &leaf);
+            let truncated = !possible_name(&leaf);
+            let node = Node::new(id, parent, UNSET, leaf, truncated).born(made, since, None);
+            match known.tree.insert(node) {
+                Ok(_) => kept.push(id),
+                Err(_) => self.oddities.count(Oddity::ImpossibleParent),
+            }
+            if let Some(holder) = holder {
+                known.tree.claim_name(holder);
             }
         }
-        for id in detached {
-            known.tree.remove(id);
+        let detached = remove_detached(known, &kept);
+        for _ in 0..detached {
             self.oddities.count(Oddity::WalkedDetached);
-            added.retain(|(_, other)| *other != id);
         }
-        added.sort_unstable();
+        if detached > 0 {
+            kept.retain(|id| known.tree.find(*id).is_some());
+        }
+        set_levels(known, &kept);
+        kept.sort_by_cached_key(|id| (known.tree.get(*id).map(|node| node.level), *id));
+        kept
+    }
+
+    /// Paths that could not be built when a cgroup was removed, as the walk had not told of its parents yet.
+    fn complete_past(&mut self, hierarchy: HierarchyId, walk: Walk) {
+        let mut pathless = walk.pathless;
+        // A parent's id is lower than its children's, and a removed parent's path is needed for theirs.
+        pathless.sort_unstable_by_key(|removed| removed.id);
+        for Pathless { id, parent, leaf } in pathless {
+            let key = Key { hierarchy, id };
+            if let Some(path) = self.place_below(key, parent, Some(&leaf)).path {
+                self.past.set_path(key, path);
+            }
+        }
     }
 }
 
-/// How deep below the root a cgroup is; `None` if an ancestor is not known.
-fn depth(known: &Known, id: CgroupId) -> Option<u32> {
-    let mut depth = 0;
-    let mut node = known.tree.get(id)?;
-    while node.id != ROOT {
-        depth += 1;
-        node = known.tree.get(node.parent)?;
+fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Walked>) -> Found {
+    let tree = &known.tree;
+    let mut found = Found { seen: vec![false; tree.slots()], renamed: Vec::new(), fresh: Vec::new() };
+    let mut see = |slot: u32| {
+        if let Some(seen) = found.seen.get_mut(slot as usize) {
+            *seen = true;
+        }
+    };
+    if let Some(root) = tree.find(ROOT) {
+        see(root);
     }
-    Some(depth)
+    for one in walked {
+        if one.id == ROOT || walk.removed.contains(&one.id) {
+            continue;
+        }
+        let Some(slot) = tree.find(one.id) else {
+            found.fresh.push(one);
+            continue;
+        };
+        see(slot);
+        let node = tree.node(slot);
+        let as_known = !node.truncated && node.leaf == one.leaf && tree.has_name(slot);
+        if !as_known && !walk.named.contains(&one.id) && possible_name(&one.leaf) {
+            found.renamed.push(one);
+        }
+    }
+    found
+}
+
+/// Who has a name by an event since the walk began, and so keeps it whatever the walk says.
+fn rightful_holder(known: &Knowledge, walk: &Walk, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
+    if walk.named.is_empty() {
+        return None;
+    }
+    known.tree.child(parent, leaf).filter(|slot| walk.named.contains(&known.tree.node(*slot).id))
+}
+
+/// Leaves out what the walk found below a cgroup that was removed meanwhile: it cannot be there any more. Answers
+/// with how many those are.
+fn remove_detached(known: &mut Knowledge, fresh: &[CgroupId]) -> usize {
+    let tree = &mut known.tree;
+    let tops: Vec<_> = fresh
+        .iter()
+        .filter(|id| tree.get(**id).is_some_and(|node| tree.find(node.parent).is_none()))
+        .copied()
+        .collect();
+    if tops.is_empty() {
+        return 0;
+    }
+    let fresh: HashSet<_> = fresh.iter().copied().collect();
+    let mut removed = 0;
+    for top in tops {
+        for id in tree.below(top).into_iter().rev().filter(|id| fresh.contains(id)).chain([top]) {
+            removed += usize::from(tree.remove(id).is_some());
+        }
+    }
+    removed
+}
+
+fn set_levels(known: &mut Knowledge, fresh: &[CgroupId]) {
+    let mut chain = Vec::new();
+    for id in fresh {
+        let mut above = *id;
+        let mut level = 0;
+        while let Some(node) = known.tree.get(above) {
+            if node.level != UNSET {
+                level = node.level;
+                break;
+            }
+            chain.push(above);
+            above = node.parent;
+        }
+        for id in chain.drain(..).rev() {
+            level = u32::saturating_add(level, 1);
+            if let Some(node) = known.tree.get_mut(id) {
+                node.level = level;
+            }
+        }
+    }
 }

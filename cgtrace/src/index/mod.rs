@@ -1,12 +1,17 @@
 //! The index: which cgroups there are and were. Pure: no I/O, no clock, no async.
 //!
-//! It takes [`Event`]s in the order in which they come and the findings of walks, and answers questions about
-//! now and before. [`Index::apply`] is total: any sequence of events leaves a consistent index.
+//! [`Index::apply`] takes events, [`Index::begin_walk`] and [`Index::merge_walk`] take what a walk found; the
+//! rest asks. Any sequence of calls leaves a consistent index and none panics; what did not fit is counted as
+//! an [`Oddity`].
+//!
+//! One hierarchy's cgroups are a `Tree`, linked by parent ids, so that a cgroup may come before its parent.
+//! Ended lives are kept apart, in `Past`, which is bounded.
 
 mod apply;
 mod change;
 mod event;
-mod known;
+mod hierarchies;
+mod invariants;
 mod life;
 mod makers;
 mod membership;
@@ -14,17 +19,97 @@ mod merge;
 mod node;
 mod oddity;
 mod past;
-mod store;
+mod query;
+#[cfg(test)]
+mod script;
 mod subtree;
+mod tell;
 mod tree;
 mod walked;
 
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 pub use change::{Change, ChangeKind, Place};
 pub use event::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
-pub use known::{Gap, HierarchyState};
+pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};
 pub use oddity::{Oddity, OddityCounts};
 pub use past::Limits;
-pub use store::Index;
 pub use subtree::Subtree;
 pub use walked::Walked;
+
+use hierarchies::Knowledge;
+use makers::Makers;
+use membership::Memberships;
+use past::Past;
+
+/// The processes whose last known cgroup is remembered, so that an attach can say where from. Each takes some
+/// 40 bytes.
+const MEMBERSHIPS: usize = 4_096;
+
+/// Every hierarchy's cgroups, present and past.
+#[derive(Debug)]
+pub struct Index {
+    hierarchies: BTreeMap<HierarchyId, Knowledge>,
+    past: Past,
+    makers: Makers,
+    memberships: Memberships,
+    oddities: OddityCounts,
+    seq: u64,
+    /// Up to when nothing is missing, on any hierarchy.
+    complete_until_boot_ns: u64,
+    /// Where paths are built.
+    scratch: Vec<u8>,
+}
+
+impl Index {
+    /// An index that knows nothing yet.
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            hierarchies: BTreeMap::new(),
+            past: Past::new(limits),
+            makers: Makers::new(),
+            memberships: Memberships::new(MEMBERSHIPS),
+            oddities: OddityCounts::default(),
+            seq: 0,
+            complete_until_boot_ns: 0,
+            scratch: Vec::new(),
+        }
+    }
+
+    /// Introduces a hierarchy that is there at `known_since_boot_ns`, from which time on every event of it is
+    /// seen. Its cgroups are not known until a walk is merged.
+    ///
+    /// For a hierarchy that is known already this gives its name anew and, if only an event had named it so
+    /// far, the earlier of both times.
+    pub fn know_hierarchy(&mut self, hierarchy: &Hierarchy, known_since_boot_ns: u64) {
+        let Hierarchy { id, name } = hierarchy;
+        let name = Rc::clone(name);
+        match self.hierarchies.get_mut(id) {
+            Some(known) => {
+                known.name = Some(name);
+                if known.stumbled_upon {
+                    known.stumbled_upon = false;
+                    known.known_since_boot_ns = known.known_since_boot_ns.min(known_since_boot_ns);
+                }
+            }
+            None => {
+                self.hierarchies.insert(*id, Knowledge::found(*id, Some(name), known_since_boot_ns));
+            }
+        }
+    }
+
+    /// The number of the last change; 0 before the first one.
+    #[must_use]
+    pub const fn seq(&self) -> u64 {
+        self.seq
+    }
+
+    /// What did not fit so far.
+    #[must_use]
+    pub const fn oddities(&self) -> &OddityCounts {
+        &self.oddities
+    }
+}

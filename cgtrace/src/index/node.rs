@@ -126,11 +126,6 @@ impl Nodes {
         self.free = slot;
         std::mem::replace(self.get_mut(slot), vacant)
     }
-
-    #[cfg(test)]
-    pub fn allocated(&self) -> usize {
-        self.slots.capacity() * size_of::<Node>()
-    }
 }
 
 #[cfg(test)]

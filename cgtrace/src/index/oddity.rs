@@ -138,7 +138,7 @@ mod tests {
             }
             assert_eq!(counts.of(oddity), place as u64 + 1);
         }
-        assert_eq!(counts.total(), counts.iter().map(|(_, count)| count).sum());
+        assert_eq!(counts.total(), counts.iter().map(|(_, count)| count).sum::<u64>());
         let words: BTreeSet<_> = Oddity::ALL.into_iter().map(Oddity::word).collect();
         assert_eq!(words.len(), Oddity::ALL.len());
     }

@@ -134,6 +134,30 @@ impl Past {
         }
     }
 
+    /// Says what does not hold that should.
+    pub fn check(&self) -> Result<(), String> {
+        let (mut slot, mut newer, mut names, mut lives) = (self.newest, NONE, 0, 0);
+        while slot != NONE {
+            let name = self.name(slot);
+            let in_order = name.lives.is_sorted_by_key(|life| life.died_boot_ns);
+            let found = name.lives.iter().all(|life| self.by_key.get(&life.key) == Some(&slot));
+            let by_path = name.path.as_ref().is_none_or(|path| self.find(name.hierarchy, path) == Some(slot));
+            let bounded = (1..=self.limits.past_lives_per_name).contains(&name.lives.len());
+            if name.newer != newer || !in_order || !found || !by_path || !bounded {
+                return Err(format!("the past name {name:?} is kept wrongly"));
+            }
+            names += 1;
+            lives += name.lives.len();
+            newer = slot;
+            slot = name.older;
+        }
+        let counted: usize = self.counts.values().sum();
+        if names > self.limits.names_with_past || lives != self.by_key.len() || lives != counted {
+            return Err(format!("{names} past names with {lives} lives, {counted} counted"));
+        }
+        Ok(())
+    }
+
     fn remove(&mut self, key: Key) -> Option<PastLife> {
         let slot = *self.by_key.get(&key)?;
         let lives = &mut self.name_mut(slot).lives;

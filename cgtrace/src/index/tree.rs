@@ -91,9 +91,9 @@ impl Tree {
         Ok(self.claim_name(slot))
     }
 
-    /// Takes a cgroup out. Its children, if it has any, wait for it as if it had not come yet.
+    /// Takes a cgroup out; the root stays. Its children, if it has any, wait for it as if it had not come yet.
     pub fn remove(&mut self, id: CgroupId) -> Option<Node> {
-        let slot = self.find(id)?;
+        let slot = self.find(id).filter(|_| id != ROOT)?;
         self.release_name(slot);
         self.unlink_sibling(slot);
         if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(id), |other| *other == slot) {
@@ -139,10 +139,10 @@ impl Tree {
         }
     }
 
-    /// The cgroup that a cgroup's name leads to, if that is another one.
-    pub fn name_holder(&self, slot: u32) -> Option<u32> {
+    /// Whether a cgroup's name leads to it, and not to a later one or, since that one is gone too, nowhere.
+    pub fn has_name(&self, slot: u32) -> bool {
         let node = self.nodes.get(slot);
-        self.child(node.parent, &node.leaf).filter(|holder| *holder != slot)
+        node.id == ROOT || self.child(node.parent, &node.leaf) == Some(slot)
     }
 
     /// The cgroup of an absolute path.
@@ -166,31 +166,24 @@ impl Tree {
         path.clear();
         let mut node = self.nodes.get(slot);
         let mut missing = None;
-        while node.id != ROOT {
+        while node.id != ROOT && missing.is_none() {
             if node.truncated {
                 missing = Some(Missing::Leaf);
-                break;
+                continue;
             }
             path.extend(node.leaf.iter().rev());
             path.push(b'/');
-            match self.get(node.parent) {
-                Some(parent) => node = parent,
-                None => {
-                    missing = Some(Missing::Ancestor(node.parent));
-                    break;
-                }
+            if let Some(parent) = self.get(node.parent) {
+                node = parent;
+            } else {
+                missing = Some(Missing::Ancestor(node.parent));
             }
         }
         path.reverse();
-        match missing {
-            Some(missing) => Err(missing),
-            None => {
-                if path.is_empty() {
-                    path.push(b'/');
-                }
-                Ok(())
-            }
+        if path.is_empty() && missing.is_none() {
+            path.push(b'/');
         }
+        missing.map_or(Ok(()), Err)
     }
 
     /// The children of a cgroup, known or not, in no order.
@@ -210,7 +203,8 @@ impl Tree {
         found
     }
 
-    fn child(&self, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
+    /// The cgroup that a name in a parent leads to.
+    pub fn child(&self, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
         let same = |slot: &u32| {
             let node = self.nodes.get(*slot);
             node.parent == parent && *node.leaf == *leaf
@@ -270,9 +264,42 @@ impl Tree {
             self.nodes.get_mut(previous).next = next;
         } else if next != NONE {
             self.children.insert(parent, next);
-        } else if self.nodes.get(slot).id != ROOT {
+        } else {
             self.children.remove(&parent);
         }
+    }
+}
+
+impl Tree {
+    /// Says what does not hold that should.
+    pub fn check(&self) -> Result<(), String> {
+        let mut children = 0;
+        for (parent, first) in &self.children {
+            let mut previous = NONE;
+            let mut slot = *first;
+            while slot != NONE {
+                let node = self.nodes.get(slot);
+                if node.parent != *parent || node.previous != previous || self.find(node.id) != Some(slot) {
+                    return Err(format!("{:?} is linked wrongly below {parent:?}", node.id));
+                }
+                children += 1;
+                previous = slot;
+                slot = node.next;
+            }
+        }
+        if children + 1 != self.len() || self.find(ROOT).is_none() {
+            return Err(format!("{children} children of {} cgroups", self.len()));
+        }
+        if let Some((_, node)) = self.all().find(|(slot, node)| self.find(node.id) != Some(*slot)) {
+            return Err(format!("{:?} is kept twice", node.id));
+        }
+        if let Some(slot) = self.names.iter().find(|slot| {
+            let node = self.nodes.get(**slot);
+            node.truncated || self.find(node.id) != Some(**slot) || !self.has_name(**slot)
+        }) {
+            return Err(format!("a name leads to the free, nameless or renamed slot {slot}"));
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,151 @@
+//! The hierarchies: what is known of each, and which one a name means.
+
+use std::rc::Rc;
+
+use super::event::{CgroupId, Hierarchy, HierarchyId, ROOT, UNIFIED};
+use super::life::Birth;
+use super::merge::Walk;
+use super::node::{Made, Node};
+use super::tree::Tree;
+
+/// What is known of a hierarchy, in figures.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HierarchyState {
+    /// Its id.
+    pub id: HierarchyId,
+    /// Its name, as `/proc/PID/cgroup` writes it; `None` if it was never learnt.
+    pub name: Option<Rc<str>>,
+    /// When knowledge of it began: ns since boot. Nothing is said about the time before.
+    pub known_since_boot_ns: u64,
+    /// Whether all that was there at that time is known: it was walked, or it was seen from its birth.
+    pub walked: bool,
+    /// How many cgroups there are, the root among them.
+    pub cgroups: usize,
+    /// How many were made since, seen or inferred.
+    pub made: u64,
+    /// How many were removed since, seen or inferred.
+    pub removed: u64,
+    /// How many walks mended it after a loss.
+    pub heals: u64,
+    /// How many ended lives are kept.
+    pub past_lives: usize,
+}
+
+/// A stretch of time of which records are missing. What lived beyond its end is known again once a walk is
+/// merged; what began and ended within it never will be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last time at which nothing was missing: ns since boot.
+    pub from_boot_ns: u64,
+    /// When the loss was noticed.
+    pub to_boot_ns: u64,
+    /// How many records are missing.
+    pub missed: u64,
+}
+
+/// All that is known of one hierarchy.
+#[derive(Debug)]
+pub(super) struct Knowledge {
+    pub id: HierarchyId,
+    pub name: Option<Rc<str>>,
+    pub known_since_boot_ns: u64,
+    /// It is known only because an event named it.
+    pub stumbled_upon: bool,
+    pub walked: bool,
+    pub tree: Tree,
+    pub walk: Option<Walk>,
+    pub gap: Option<Gap>,
+    pub made: u64,
+    pub removed: u64,
+    pub heals: u64,
+}
+
+impl Knowledge {
+    pub fn new(id: HierarchyId, name: Option<Rc<str>>, since_boot_ns: u64, root: Node) -> Self {
+        Self {
+            id,
+            // The default hierarchy has but one name, whoever speaks of it first.
+            name: name.or_else(|| (id == UNIFIED).then(|| Rc::from("v2"))),
+            known_since_boot_ns: since_boot_ns,
+            stumbled_upon: false,
+            walked: false,
+            tree: Tree::new(root),
+            walk: None,
+            gap: None,
+            made: 0,
+            removed: 0,
+            heals: 0,
+        }
+    }
+
+    /// A hierarchy that was there at `since_boot_ns` already.
+    pub fn found(id: HierarchyId, name: Option<Rc<str>>, since_boot_ns: u64) -> Self {
+        Self::new(id, name, since_boot_ns, root().born(Made::Before, since_boot_ns, None))
+    }
+
+    /// Since when a cgroup is there whose making was not seen, if it is met at `boot_ns`. While nothing was
+    /// missed, it was there before knowledge began.
+    pub fn unseen_since(&self, boot_ns: u64) -> u64 {
+        if self.walked || self.gap.is_some() { boot_ns } else { self.known_since_boot_ns }
+    }
+
+    pub fn unseen_birth(&self, boot_ns: u64) -> Birth {
+        Birth::Before(self.unseen_since(boot_ns))
+    }
+}
+
+/// A root cgroup.
+pub(super) fn root() -> Node {
+    Node::new(ROOT, CgroupId(0), 0, Box::default(), false)
+}
+
+/// Whether a user's word for a hierarchy means the one of this name: the whole name, or one or some of the
+/// controllers in it, or its `name=`.
+pub(super) fn means(word: &str, id: HierarchyId, name: Option<&str>) -> bool {
+    if id == UNIFIED {
+        return word == "v2" || word == "unified";
+    }
+    let Some(name) = name else { return false };
+    !word.is_empty() && word.split(',').all(|part| name.split(',').any(|other| other == part))
+}
+
+/// Whether two descriptions may be of one hierarchy: ids are given anew in a circle, so that the same id with
+/// another name is another hierarchy.
+pub(super) fn same(known: &Knowledge, hierarchy: &Hierarchy) -> bool {
+    known.name.as_ref().is_none_or(|name| *name == hierarchy.name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hierarchy_is_found_by_its_name_or_a_part_of_it() {
+        let cpu = (HierarchyId(4), Some("cpu,cpuacct"));
+        let systemd = (HierarchyId(1), Some("name=systemd"));
+        let both = (HierarchyId(7), Some("memory,name=x"));
+        for (word, (id, name), meant) in [
+            ("cpu", cpu, true),
+            ("cpuacct", cpu, true),
+            ("cpu,cpuacct", cpu, true),
+            ("cpuacct,cpu", cpu, true),
+            ("cpuset", cpu, false),
+            ("cp", cpu, false),
+            ("cpu,memory", cpu, false),
+            ("", cpu, false),
+            ("cpu,", cpu, false),
+            ("v2", cpu, false),
+            ("name=systemd", systemd, true),
+            ("systemd", systemd, false),
+            ("memory", both, true),
+            ("name=x", both, true),
+            ("v2", (UNIFIED, Some("v2")), true),
+            ("unified", (UNIFIED, Some("v2")), true),
+            ("unified", (UNIFIED, None), true),
+            ("memory", (UNIFIED, Some("v2")), false),
+            ("memory", (HierarchyId(3), None), false),
+        ] {
+            assert_eq!(means(word, id, name), meant, "{word} for {name:?}");
+        }
+    }
+}

@@ -1,0 +1,62 @@
+//! What holds of an index at any time, for the tests that try to break it.
+
+use super::Index;
+use super::event::{Key, ROOT};
+use super::hierarchies::Knowledge;
+
+impl Index {
+    /// Says what does not hold that should. Costs as much as asking for everything.
+    #[doc(hidden)]
+    pub fn check_invariants(&self) -> Result<(), String> {
+        for known in self.hierarchies.values() {
+            let id = known.id;
+            known.tree.check().map_err(|broken| format!("hierarchy {id:?}: {broken}"))?;
+            for (_, node) in known.tree.all() {
+                if self.past.of(Key { hierarchy: id, id: node.id }).is_some() {
+                    return Err(format!("{:?} of {id:?} is both live and past", node.id));
+                }
+            }
+            self.check_paths(known)?;
+        }
+        self.past.check()
+    }
+
+    /// A path leads back to its cgroup, unless a name in it was given to another one since; a subtree tells all and each path.
+    fn check_paths(&self, known: &Knowledge) -> Result<(), String> {
+        let mut subtree = self.subtree(Key { hierarchy: known.id, id: ROOT });
+        let mut told = 0;
+        while let Some((key, _)) = subtree.next() {
+            told += 1;
+            let path = self.path(key);
+            if path.as_deref() != subtree.path() {
+                return Err(format!("{key:?}: the subtree tells {:?} for {path:?}", subtree.path()));
+            }
+            let Some(path) = path else { continue };
+            let found = self.resolve(known.id, &path);
+            if found != Some(key) && has_names(known, key) {
+                return Err(format!("{key:?}: its path {path:?} leads to {found:?}"));
+            }
+        }
+        let attached = known.tree.all().filter(|(_, node)| {
+            let mut above = Some(*node);
+            while let Some(ancestor) = above.filter(|node| node.id != ROOT) {
+                above = known.tree.get(ancestor.parent);
+            }
+            above.is_some()
+        });
+        let attached = attached.count();
+        if told == attached { Ok(()) } else { Err(format!("a subtree of {attached} tells {told}")) }
+    }
+}
+
+fn has_names(known: &Knowledge, key: Key) -> bool {
+    let mut above = known.tree.find(key.id);
+    while let Some(slot) = above.filter(|slot| known.tree.has_name(*slot)) {
+        let node = known.tree.node(slot);
+        if node.id == ROOT {
+            return true;
+        }
+        above = known.tree.find(node.parent);
+    }
+    false
+}

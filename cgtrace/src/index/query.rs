@@ -1,0 +1,127 @@
+//! Asking the index.
+
+use super::Index;
+use super::event::{HierarchyId, Key};
+use super::hierarchies::{Gap, HierarchyState, Knowledge, means};
+use super::life::{Life, PastLife};
+use super::subtree::Subtree;
+
+impl Index {
+    /// Every hierarchy that is known, in the order of their ids.
+    pub fn hierarchies(&self) -> impl Iterator<Item = HierarchyState> + '_ {
+        self.hierarchies.values().map(|known| self.state(known))
+    }
+
+    /// One hierarchy.
+    #[must_use]
+    pub fn hierarchy(&self, id: HierarchyId) -> Option<HierarchyState> {
+        self.hierarchies.get(&id).map(|known| self.state(known))
+    }
+
+    fn state(&self, known: &Knowledge) -> HierarchyState {
+        HierarchyState {
+            id: known.id,
+            name: known.name.clone(),
+            known_since_boot_ns: known.known_since_boot_ns,
+            walked: known.walked,
+            cgroups: known.tree.len(),
+            made: known.made,
+            removed: known.removed,
+            heals: known.heals,
+            past_lives: self.past.count(known.id),
+        }
+    }
+
+    /// The hierarchy that a user's word means: `v2` or `unified`, a whole name (`cpu,cpuacct`), one of its
+    /// controllers (`cpu`), or `name=systemd`. The kernel gives a controller to one hierarchy only.
+    #[must_use]
+    pub fn find_hierarchy(&self, name: &str) -> Option<HierarchyId> {
+        self.hierarchies
+            .values()
+            .find(|known| means(name, known.id, known.name.as_deref()))
+            .map(|known| known.id)
+    }
+
+    /// The live cgroup of an absolute path; `/` is the root. Of two that had the name, the one that got it last.
+    #[must_use]
+    pub fn resolve(&self, hierarchy: HierarchyId, path: &[u8]) -> Option<Key> {
+        let tree = &self.hierarchies.get(&hierarchy)?.tree;
+        tree.resolve(path).map(|slot| Key { hierarchy, id: tree.node(slot).id })
+    }
+
+    /// A live cgroup's absolute path, at any depth; `None` if it is not live, or a name on the way is not known.
+    #[must_use]
+    pub fn path(&self, key: Key) -> Option<Vec<u8>> {
+        let tree = &self.hierarchies.get(&key.hierarchy)?.tree;
+        let mut path = Vec::new();
+        tree.path(tree.find(key.id)?, &mut path).ok().map(|()| path)
+    }
+
+    /// A live cgroup's life.
+    #[must_use]
+    pub fn life(&self, key: Key) -> Option<Life<'_>> {
+        let node = self.hierarchies.get(&key.hierarchy)?.tree.get(key.id)?;
+        Some(Life {
+            birth: node.birth(),
+            parent: node.parent,
+            level: node.level,
+            leaf: &node.leaf,
+            truncated: node.truncated,
+        })
+    }
+
+    /// The ended lives of a name, the newest first, as many as are kept.
+    pub fn past_lives(&self, hierarchy: HierarchyId, path: &[u8]) -> impl Iterator<Item = &PastLife> {
+        self.past.of_name(hierarchy, path)
+    }
+
+    /// The ended life of a cgroup, if it is kept.
+    #[must_use]
+    pub fn past_life_by_id(&self, key: Key) -> Option<&PastLife> {
+        self.past.of(key)
+    }
+
+    /// A live cgroup and all below it: parents before children, siblings in the byte order of their names.
+    #[must_use]
+    pub fn subtree(&self, key: Key) -> Subtree<'_> {
+        let tree = self.hierarchies.get(&key.hierarchy).map(|known| &known.tree);
+        match tree.and_then(|tree| tree.find(key.id).map(|slot| (tree, slot))) {
+            Some((tree, slot)) => Subtree::new(key.hierarchy, tree, slot),
+            None => Subtree::empty(key.hierarchy),
+        }
+    }
+
+    /// The last stretch of time of which records are missing.
+    #[must_use]
+    pub fn last_gap(&self, hierarchy: HierarchyId) -> Option<Gap> {
+        self.hierarchies.get(&hierarchy)?.gap
+    }
+
+    /// Gives the whole leaf name of a live cgroup of which only a beginning was known. Of no effect if the name
+    /// is known, or is none that a cgroup can have.
+    pub fn set_leaf(&mut self, key: Key, leaf: &[u8]) {
+        if !possible_name(leaf) {
+            return;
+        }
+        let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
+        let Some(slot) = known.tree.find(key.id) else { return };
+        let node = known.tree.node(slot);
+        if node.truncated {
+            // Ids grow with time: a later one that has the name has it rightly.
+            let later =
+                known.tree.child(node.parent, leaf).filter(|other| known.tree.node(*other).id > key.id);
+            known.tree.rename(slot, leaf.into(), false);
+            if let Some(later) = later {
+                known.tree.claim_name(later);
+            }
+        }
+    }
+}
+
+/// Whether the kernel would give a cgroup that leaf name (`cgroup_mkdir` and the VFS before it).
+pub(super) fn possible_name(leaf: &[u8]) -> bool {
+    !leaf.is_empty()
+        && leaf != b"."
+        && leaf != b".."
+        && !leaf.iter().any(|byte| matches!(byte, b'/' | b'\n' | b'\0'))
+}

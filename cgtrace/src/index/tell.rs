@@ -1,0 +1,150 @@
+//! Making changes: numbering them, and naming the cgroups in them.
+
+use std::rc::Rc;
+
+use super::Index;
+use super::change::{Change, ChangeKind, Place};
+use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
+use super::hierarchies::{Gap, Knowledge};
+use super::life::PastLife;
+use super::makers::Maker;
+use super::past::Past;
+use super::tree::Missing;
+
+impl Index {
+    /// The tracker found, at `boot_ns`, that no record was lost so far but those it told of.
+    ///
+    /// A later loss lies behind this time. If it is never called, a loss may lie anywhere since a hierarchy is
+    /// known, and [`last_gap`](Self::last_gap) says so.
+    pub const fn complete_until(&mut self, boot_ns: u64) {
+        self.complete_until_boot_ns = boot_ns;
+    }
+
+    /// `at_boot_ns` is when it was noticed that records are missing: those of one hierarchy or, with `None`,
+    /// maybe of all.
+    pub fn lost(&mut self, at_boot_ns: u64, missed: u64, hierarchy: Option<HierarchyId>) -> Change {
+        // Which moves were missed is not known.
+        self.memberships.clear();
+        let complete_until = self.complete_until_boot_ns;
+        let concerned = |known: &&mut Knowledge| hierarchy.is_none_or(|only| only == known.id);
+        for known in self.hierarchies.values_mut().filter(concerned) {
+            let from_boot_ns = complete_until.max(known.known_since_boot_ns).min(at_boot_ns);
+            known.gap = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, missed });
+        }
+        if hierarchy.is_none() {
+            self.complete_until(at_boot_ns);
+        }
+        let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
+        let change = self.change(ChangeKind::Lost, at_boot_ns, place);
+        Change { missed: Some(missed), ..change }
+    }
+
+    /// All that exists is known again, on one hierarchy or, with `None`, on all.
+    pub fn healed(&mut self, at_boot_ns: u64, hierarchy: Option<HierarchyId>) -> Change {
+        let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
+        self.change(ChangeKind::Healed, at_boot_ns, place)
+    }
+
+    /// The next change, with nothing but its place.
+    pub(super) fn change(&mut self, kind: ChangeKind, boot_ns: u64, place: Option<Place>) -> Change {
+        self.seq += 1;
+        Change {
+            seq: self.seq,
+            boot_ns,
+            kind,
+            place,
+            from: None,
+            task: None,
+            threadgroup: None,
+            by: None,
+            by_cgroup: None,
+            inferred: false,
+            missed: None,
+        }
+    }
+
+    /// The same, with who did it.
+    pub(super) fn change_by(
+        &mut self,
+        kind: ChangeKind,
+        boot_ns: u64,
+        place: Place,
+        by: Option<&Maker>,
+    ) -> Change {
+        let change = self.change(kind, boot_ns, Some(place));
+        Change {
+            by: by.map(|maker| Rc::clone(&maker.task)),
+            by_cgroup: by.and_then(|maker| maker.cgroup.clone()),
+            ..change
+        }
+    }
+
+    /// The same, concluded and not seen.
+    pub(super) fn inferred(&mut self, kind: ChangeKind, boot_ns: u64, place: Place) -> Change {
+        Change { inferred: true, ..self.change(kind, boot_ns, Some(place)) }
+    }
+
+    /// Who did something, in its shared form.
+    pub(super) fn maker(&mut self, task: &Task) -> Rc<Maker> {
+        let Self { makers, hierarchies, past, scratch, .. } = self;
+        makers
+            .of(task, |id| path_of(hierarchies.get(&UNIFIED), past, Key { hierarchy: UNIFIED, id }, scratch))
+    }
+
+    /// A cgroup as a change names it: by its path now or, if it is gone, its last one.
+    pub(super) fn place(&mut self, key: Key) -> Place {
+        let known = self.hierarchies.get(&key.hierarchy);
+        Place {
+            hierarchy: key.hierarchy,
+            hierarchy_name: known.and_then(|known| known.name.clone()),
+            id: key.id,
+            path: path_of(known, &self.past, key, &mut self.scratch),
+        }
+    }
+
+    /// The path that a cgroup has or would have, by its parent's and its leaf.
+    pub(super) fn place_below(&mut self, key: Key, parent: CgroupId, leaf: Option<&[u8]>) -> Place {
+        let above = self.place(Key { id: parent, ..key });
+        let path = above.path.zip(leaf).map(|(above, leaf)| {
+            let above = above.strip_suffix(b"/").unwrap_or(&above);
+            Rc::from([above, leaf].join(&b'/'))
+        });
+        Place { id: key.id, path, ..above }
+    }
+
+    /// Ends a cgroup's life, which must be there, in the index and for the walk in progress. Its children are
+    /// the caller's care.
+    pub(super) fn end_life(&mut self, place: &Place, boot_ns: u64, by: Option<&Maker>, inferred: bool) {
+        let key = Key { hierarchy: place.hierarchy, id: place.id };
+        let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
+        let Some(node) = known.tree.remove(key.id) else { return };
+        known.removed += 1;
+        if let Some(walk) = &mut known.walk {
+            walk.removed(key.id, &node, place.path.is_none());
+        }
+        self.past.insert(PastLife {
+            key,
+            path: place.path.clone(),
+            birth: node.birth(),
+            died_boot_ns: boot_ns,
+            removed_by: by.map(|maker| Rc::clone(&maker.task)),
+            removed_by_cgroup: by.and_then(|maker| maker.cgroup.clone()),
+            inferred,
+        });
+    }
+}
+
+/// The path of a cgroup, live or past. Below an ancestor that is gone, that one's last path is gone on with.
+fn path_of(known: Option<&Knowledge>, past: &Past, key: Key, scratch: &mut Vec<u8>) -> Option<Rc<[u8]>> {
+    if key.id == ROOT {
+        return Some(Rc::from(&b"/"[..]));
+    }
+    let of_past = |id| past.of(Key { id, ..key }).and_then(|life| life.path.as_ref());
+    let live = known.and_then(|known| known.tree.find(key.id).map(|slot| (&known.tree, slot)));
+    let Some((tree, slot)) = live else { return of_past(key.id).map(Rc::clone) };
+    match tree.path(slot, scratch) {
+        Ok(()) => Some(Rc::from(&**scratch)),
+        Err(Missing::Leaf) => None,
+        Err(Missing::Ancestor(id)) => of_past(id).map(|above| Rc::from([above, &**scratch].concat())),
+    }
+}
