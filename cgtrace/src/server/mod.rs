@@ -1,1 +1,21 @@
-//! server.
+//! The service: Varlink over a Unix socket, one task a connection, all on the thread that owns the index.
+
+mod access;
+mod bounds;
+mod connection;
+mod encode;
+mod failure;
+mod hub;
+mod introspection;
+mod listen;
+mod methods;
+mod pattern;
+mod queue;
+mod run;
+mod shared;
+mod waiters;
+
+pub use bounds::BOUNDS;
+pub use listen::ListenError;
+pub use pattern::Patterns;
+pub use run::{DaemonOptions, InProcessError, in_process, run_daemon};

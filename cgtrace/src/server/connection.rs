@@ -1,0 +1,153 @@
+//! One connection: reads calls, answers them in their order. What it does wrong is its own end only.
+
+use std::{io, rc::Rc};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+use tokio::{
+    io::AsyncWriteExt as _,
+    net::{
+        UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
+
+use super::{access::Access, bounds::BOUNDS, failure::Failure, hub::encode_reply, methods, shared::Shared};
+
+/// A client's connection.
+pub struct Connection {
+    pub shared: Rc<Shared>,
+    pub access: Access,
+    reader: OwnedReadHalf,
+    writer: OwnedWriteHalf,
+    /// What was read and is not yet a whole call.
+    unread: BytesMut,
+    /// Up to where `unread` holds no NUL.
+    searched: usize,
+}
+
+/// A call whose parameters are not looked at yet.
+pub struct Request {
+    pub method: String,
+    pub more: bool,
+    pub oneway: bool,
+    parameters: Option<Box<RawValue>>,
+}
+
+impl Request {
+    fn parse(message: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Parts {
+            #[serde(default)]
+            method: String,
+            #[serde(default)]
+            more: bool,
+            #[serde(default)]
+            oneway: bool,
+            #[serde(default)]
+            parameters: Option<Box<RawValue>>,
+        }
+        let Parts { method, more, oneway, parameters } = serde_json::from_slice(message)?;
+        Ok(Self { method, more, oneway, parameters })
+    }
+
+    /// The call's parameters, as the method takes them.
+    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Failure> {
+        let text = self.parameters.as_deref().map_or("{}", RawValue::get);
+        // serde names the parameter in its message only.
+        serde_json::from_str(text).map_err(|error| Failure::invalid_parameter(&error.to_string()))
+    }
+}
+
+/// Serves a client until it leaves.
+pub async fn serve(stream: UnixStream, shared: Rc<Shared>) {
+    let access = Access::of(&stream);
+    let (reader, writer) = stream.into_split();
+    let connection = Connection { shared, access, reader, writer, unread: BytesMut::new(), searched: 0 };
+    if let Err(error) = connection.run().await {
+        tracing::debug!(%error, "a connection ended");
+    }
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<()> {
+        while let Some(message) = self.next_message().await? {
+            let request = match Request::parse(&message) {
+                Ok(request) => request,
+                // After what is no call nothing can be trusted to be one.
+                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
+            };
+            drop(message);
+            methods::answer(&mut self, &request).await?;
+        }
+        Ok(())
+    }
+
+    /// The next message without its NUL; `None` when the client has left.
+    async fn next_message(&mut self) -> io::Result<Option<Bytes>> {
+        loop {
+            if let Some(end) = self.unread[self.searched..].iter().position(|byte| *byte == 0) {
+                let message = self.unread.split_to(self.searched + end).freeze();
+                self.unread.advance(1);
+                self.searched = 0;
+                return Ok(Some(message));
+            }
+            self.searched = self.unread.len();
+            if self.searched == 0 {
+                // An idle connection holds no buffer.
+                self.unread = BytesMut::new();
+            }
+            if !self.fill().await? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Reads more; false when the client has left.
+    async fn fill(&mut self) -> io::Result<bool> {
+        if self.unread.len() > BOUNDS.message_bytes {
+            let what = format!("a call has more than {} bytes", BOUNDS.message_bytes);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+        }
+        self.reader.readable().await?;
+        self.unread.reserve(4 << 10);
+        match self.reader.try_read_buf(&mut self.unread) {
+            Ok(read) => Ok(read > 0),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(true),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Returns when the client has left. What it sends meanwhile is kept for later, within the bound.
+    pub async fn left(&mut self) {
+        loop {
+            if self.unread.len() > BOUNDS.message_bytes {
+                // It may be told so when its turn comes; that it left is not noticed until then.
+                std::future::pending::<()>().await;
+            }
+            if !matches!(self.fill().await, Ok(true)) {
+                return;
+            }
+        }
+    }
+
+    pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.writer.write_all(bytes).await
+    }
+
+    pub async fn reply<P: serde::Serialize>(&mut self, request: &Request, parameters: &P) -> io::Result<()> {
+        if request.oneway {
+            return Ok(());
+        }
+        self.write(&encode_reply(parameters, false)).await
+    }
+
+    pub async fn fail(&mut self, request: &Request, failure: Failure) -> io::Result<()> {
+        if request.oneway {
+            return Ok(());
+        }
+        let reply = cgtrace_client::encode(&failure.reply()).map_err(io::Error::other)?;
+        self.write(&reply).await
+    }
+}

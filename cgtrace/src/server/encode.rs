@@ -1,0 +1,180 @@
+//! From the index's words to the wire's.
+
+use cgtrace_client::{names, wire};
+use jiff::Timestamp;
+
+use super::access::Access;
+use crate::{
+    index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
+    tracker::Anchor,
+};
+
+/// What is needed to tell anything: the clock, and who is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    pub anchor: Anchor,
+    pub access: Access,
+}
+
+/// A path as text, and its digits where the text is not exact.
+fn path(path: Option<&[u8]>) -> (Option<String>, Option<String>) {
+    path.map_or((None, None), |path| {
+        let (text, digits) = names::as_text(path);
+        (Some(text), digits)
+    })
+}
+
+/// A hierarchy's name for people: what is not known has its number only.
+pub fn hierarchy_name(state: &HierarchyState) -> String {
+    state.name.as_deref().map_or_else(|| unnamed(state.id), str::to_owned)
+}
+
+fn unnamed(id: HierarchyId) -> String {
+    format!("hierarchy-{}", id.0)
+}
+
+impl Encoder {
+    /// RFC 3339, in UTC, with nine digits.
+    pub fn time(&self, boot_ns: u64) -> String {
+        Timestamp::from_nanosecond(self.anchor.wall_ns(boot_ns))
+            .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
+    }
+
+    pub fn moment(&self, boot_ns: u64) -> wire::Moment {
+        wire::Moment { time: self.time(boot_ns), boot_ns }
+    }
+
+    pub fn task(&self, task: &Task, cgroup: Option<&[u8]>) -> Option<wire::Task> {
+        self.access.covers(task).then(|| wire::Task {
+            pid: task.pid,
+            tid: task.tid,
+            ppid: Some(task.ppid),
+            comm: comm(&task.comm),
+            uid: Some(task.uid),
+            start_boot_ns: Some(task.start_boot_ns),
+            cgroup: cgroup.map(|path| names::as_text(path).0),
+            threadgroup: None,
+        })
+    }
+
+    pub fn event(&self, change: &Change) -> wire::Event {
+        let place = change.place.as_ref();
+        let (path_text, path_hex) = path(place.and_then(|place| place.path.as_deref()));
+        wire::Event {
+            seq: change.seq,
+            time: self.time(change.boot_ns),
+            boot_ns: change.boot_ns,
+            kind: change.kind.word().to_owned(),
+            hierarchy: place.map(|place| {
+                place.hierarchy_name.as_deref().map_or_else(|| unnamed(place.hierarchy), str::to_owned)
+            }),
+            hierarchy_id: place.map(|place| place.hierarchy.0),
+            id: place.map(|place| place.id.0),
+            path: path_text,
+            path_hex,
+            from: change.from.as_ref().map(from),
+            task: change.task.as_ref().and_then(|task| {
+                let told = self.task(task, None)?;
+                Some(wire::Task { threadgroup: change.threadgroup, ..told })
+            }),
+            by: change.by.as_ref().and_then(|by| self.task(by, change.by_cgroup.as_deref())),
+            missed: change.missed,
+            inferred: change.inferred,
+        }
+    }
+
+    /// The present life of a cgroup.
+    pub fn life(&self, index: &Index, key: Key) -> Option<wire::Life> {
+        let life = index.life(key)?;
+        let (path, path_hex) = path(index.path(key).as_deref());
+        let Born { born, before, made_by, inferred } = self.birth(&life.birth);
+        Some(wire::Life {
+            id: key.id.0,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+            died: None,
+            removed_by: None,
+            inferred,
+        })
+    }
+
+    /// A life that has ended.
+    pub fn past_life(&self, past: &PastLife) -> wire::Life {
+        let (path, path_hex) = path(past.path.as_deref());
+        let Born { born, before, made_by, inferred } = self.birth(&past.birth);
+        wire::Life {
+            id: past.key.id.0,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+            died: Some(self.moment(past.died_boot_ns)),
+            removed_by: past
+                .removed_by
+                .as_ref()
+                .and_then(|task| self.task(task, past.removed_by_cgroup.as_deref())),
+            inferred: inferred || past.inferred,
+        }
+    }
+
+    fn birth(&self, birth: &Birth) -> Born {
+        match birth {
+            Birth::At { boot_ns, by, by_cgroup, inferred } => Born {
+                born: Some(self.moment(*boot_ns)),
+                before: None,
+                made_by: by.as_ref().and_then(|by| self.task(by, by_cgroup.as_deref())),
+                inferred: *inferred,
+            },
+            Birth::Before(boot_ns) => {
+                Born { born: None, before: Some(self.moment(*boot_ns)), made_by: None, inferred: false }
+            }
+        }
+    }
+
+    /// One cgroup of a list, whose path is known already.
+    pub fn cgroup(
+        &self,
+        index: &Index,
+        hierarchy: &str,
+        key: Key,
+        known_path: Option<&[u8]>,
+    ) -> Option<wire::Cgroup> {
+        let life = index.life(key)?;
+        let (path, path_hex) = path(known_path);
+        let Born { born, before, made_by, .. } = self.birth(&life.birth);
+        Some(wire::Cgroup {
+            hierarchy: hierarchy.to_owned(),
+            hierarchy_id: key.hierarchy.0,
+            id: key.id.0,
+            parent_id: (life.parent.0 != 0).then_some(life.parent.0),
+            level: life.level,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+        })
+    }
+}
+
+struct Born {
+    born: Option<wire::Moment>,
+    before: Option<wire::Moment>,
+    made_by: Option<wire::Task>,
+    inferred: bool,
+}
+
+fn from(place: &Place) -> wire::Place {
+    let (path, path_hex) = path(place.path.as_deref());
+    wire::Place { id: place.id.0, path, path_hex }
+}
+
+/// A thread's name without its padding.
+fn comm(comm: &[u8; 16]) -> String {
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    names::as_text(&comm[..end]).0
+}

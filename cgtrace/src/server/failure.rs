@@ -1,0 +1,76 @@
+//! What a call is answered with when it cannot be answered.
+
+use cgtrace_client::{names::ImpossibleName, wire::Reply};
+use serde_json::{Value, json};
+
+/// A named error with what it says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Failure {
+    name: String,
+    parameters: Value,
+}
+
+impl Failure {
+    fn own(name: &str, parameters: Value) -> Self {
+        Self { name: format!("io.cgtrace.{name}"), parameters }
+    }
+
+    fn varlink(name: &str, parameters: Value) -> Self {
+        Self { name: format!("org.varlink.service.{name}"), parameters }
+    }
+
+    pub fn unknown_hierarchy(hierarchy: &str, known: &[String]) -> Self {
+        Self::own("UnknownHierarchy", json!({"hierarchy": hierarchy, "known": known}))
+    }
+
+    pub fn bad_pattern(pattern: &str, reason: &str) -> Self {
+        Self::own("BadPattern", json!({"pattern": pattern, "reason": reason}))
+    }
+
+    pub fn unknown_kind(kind: &str, known: &[&str]) -> Self {
+        Self::own("UnknownKind", json!({"kind": kind, "known": known}))
+    }
+
+    pub fn unknown_state(until: &str, known: &[&str]) -> Self {
+        Self::own("UnknownState", json!({"until": until, "known": known}))
+    }
+
+    pub fn no_such_process(pid: u32) -> Self {
+        Self::own("NoSuchProcess", json!({"pid": pid}))
+    }
+
+    pub fn too_many(what: &str, limit: usize) -> Self {
+        Self::own("TooMany", json!({"what": what, "limit": limit}))
+    }
+
+    pub fn unavailable(reason: &str) -> Self {
+        Self::own("Unavailable", json!({"reason": reason}))
+    }
+
+    pub fn invalid_parameter(parameter: &str) -> Self {
+        Self::varlink("InvalidParameter", json!({"parameter": parameter}))
+    }
+
+    pub fn expected_more() -> Self {
+        Self::varlink("ExpectedMore", json!({}))
+    }
+
+    pub fn method_not_found(method: &str) -> Self {
+        Self::varlink("MethodNotFound", json!({"method": method}))
+    }
+
+    pub fn interface_not_found(interface: &str) -> Self {
+        Self::varlink("InterfaceNotFound", json!({"interface": interface}))
+    }
+
+    /// As a reply.
+    pub fn reply(self) -> Reply<Value> {
+        Reply { parameters: Some(self.parameters), continues: false, error: Some(self.name) }
+    }
+}
+
+impl From<ImpossibleName> for Failure {
+    fn from(ImpossibleName { name, reason, expected }: ImpossibleName) -> Self {
+        Self::own("ImpossibleName", json!({"name": name, "reason": reason, "expected": expected}))
+    }
+}

@@ -1,0 +1,183 @@
+//! Where changes go: to those who wait, to those who follow, and into the history for those who come back.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    rc::Rc,
+};
+
+use bytes::Bytes;
+use cgtrace_client::wire;
+
+use super::{
+    access::Access, bounds::BOUNDS, encode::Encoder, pattern::Patterns, queue::Queue, waiters::Waiters,
+};
+use crate::{
+    index::{Change, ChangeKind, HierarchyId, Index},
+    tracker::{Anchor, Listener},
+};
+
+/// What a subscriber wants to be told of.
+#[derive(Clone, Debug)]
+pub struct Filter {
+    pub patterns: Patterns,
+    /// Empty: all.
+    pub kinds: BTreeSet<ChangeKind>,
+    pub hierarchy: Option<HierarchyId>,
+}
+
+impl Filter {
+    fn matches(&self, change: &Change) -> bool {
+        // What concerns the stream as a whole is told to everyone.
+        if matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed) && self.kinds.is_empty() {
+            return true;
+        }
+        (self.kinds.is_empty() || self.kinds.contains(&change.kind))
+            && self.hierarchy.is_none_or(|id| change.place.as_ref().is_none_or(|place| place.hierarchy == id))
+            && self.matches_name(change)
+    }
+
+    fn matches_name(&self, change: &Change) -> bool {
+        let path = |place: &crate::index::Place| self.patterns.matches(place.path.as_deref());
+        match &change.place {
+            // A rename concerns both names, a move both cgroups.
+            Some(place) => path(place) || change.from.as_ref().is_some_and(path),
+            None => true,
+        }
+    }
+}
+
+/// One who follows.
+#[derive(Debug)]
+pub struct Subscriber {
+    pub filter: Filter,
+    pub access: Access,
+    pub queue: Rc<Queue>,
+}
+
+/// A change as replies, encoded at most once for each kind of access.
+struct Encoded<'a> {
+    change: &'a Change,
+    anchor: Anchor,
+    full: OnceCell<Bytes>,
+    open: OnceCell<Bytes>,
+}
+
+impl Encoded<'_> {
+    fn reply(&self, access: Access) -> Bytes {
+        // Everything, or nobody's identity: a change of one's own that also tells of another is encoded apart.
+        if access.covers_all_of(self.change) {
+            return self.full.get_or_init(|| self.encode(Access::Full)).clone();
+        }
+        let own = [&self.change.by, &self.change.task].into_iter().flatten().any(|task| access.covers(task));
+        if own {
+            self.encode(access)
+        } else {
+            self.open.get_or_init(|| self.encode(Access::Own(u32::MAX))).clone()
+        }
+    }
+
+    fn encode(&self, access: Access) -> Bytes {
+        let event = Encoder { anchor: self.anchor, access }.event(self.change);
+        encode_reply(&wire::WatchReply { seq: None, event: Some(event), missed: None }, true)
+    }
+}
+
+/// A reply as bytes. What we made ourselves can always be written as JSON.
+pub fn encode_reply<P: serde::Serialize>(parameters: &P, continues: bool) -> Bytes {
+    let reply = wire::Reply { parameters: Some(parameters), continues, error: None };
+    cgtrace_client::encode(&reply).map(Bytes::from).unwrap_or_default()
+}
+
+/// What the tracker feeds.
+#[derive(Default)]
+pub struct Hub {
+    pub waiters: Rc<RefCell<Waiters>>,
+    subscribers: RefCell<BTreeMap<u64, Subscriber>>,
+    next: Cell<u64>,
+    history: RefCell<VecDeque<Rc<Change>>>,
+    anchor: Cell<Option<Anchor>>,
+}
+
+/// The hub's ear at the tracker.
+pub struct Ear(pub Rc<Hub>);
+
+impl Listener for Ear {
+    fn changed(&mut self, change: &Rc<Change>, index: &Index) {
+        self.0.changed(change, index);
+    }
+}
+
+impl Hub {
+    fn changed(&self, change: &Rc<Change>, index: &Index) {
+        self.waiters.borrow().changed(change, index);
+        let subscribers = self.subscribers.borrow();
+        if !subscribers.is_empty() {
+            let encoded = self.encoded(change);
+            for subscriber in subscribers.values() {
+                if subscriber.filter.matches(change) {
+                    subscriber.queue.push(encoded.reply(subscriber.access), BOUNDS.queue_events);
+                }
+            }
+        }
+        let mut history = self.history.borrow_mut();
+        if history.len() >= BOUNDS.history_events {
+            history.pop_front();
+        }
+        history.push_back(Rc::clone(change));
+    }
+
+    fn encoded<'a>(&self, change: &'a Change) -> Encoded<'a> {
+        let anchor = self.anchor.get().unwrap_or_else(Anchor::now);
+        Encoded { change, anchor, full: OnceCell::new(), open: OnceCell::new() }
+    }
+
+    /// The clock by which events are told from here on.
+    pub fn set_anchor(&self, anchor: Anchor) {
+        self.anchor.set(Some(anchor));
+    }
+
+    /// Whether anybody waits or follows.
+    pub fn listens(&self) -> bool {
+        !self.subscribers.borrow().is_empty() || self.waiters.borrow().len() > 0
+    }
+
+    pub fn subscriptions(&self) -> usize {
+        self.subscribers.borrow().len()
+    }
+
+    /// Adds a subscriber, to whom what the history still holds after `since_seq` is told first.
+    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber, since_seq: Option<u64>) -> Subscribed {
+        if let Some(since) = since_seq {
+            let history = self.history.borrow();
+            let kept_after = history.front().map(|change| change.seq.saturating_sub(1));
+            if let Some(kept_after) = kept_after
+                && kept_after > since
+            {
+                subscriber.queue.miss(kept_after - since);
+            }
+            for change in history.iter().filter(|change| change.seq > since) {
+                if subscriber.filter.matches(change) {
+                    let reply = self.encoded(change).reply(subscriber.access);
+                    subscriber.queue.push(reply, usize::MAX);
+                }
+            }
+        }
+        let number = self.next.get() + 1;
+        self.next.set(number);
+        self.subscribers.borrow_mut().insert(number, subscriber);
+        Subscribed { hub: Rc::clone(self), number }
+    }
+}
+
+/// Keeps a subscriber until it is dropped.
+pub struct Subscribed {
+    hub: Rc<Hub>,
+    number: u64,
+}
+
+impl Drop for Subscribed {
+    fn drop(&mut self) {
+        self.hub.subscribers.borrow_mut().remove(&self.number);
+    }
+}

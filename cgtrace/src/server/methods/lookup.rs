@@ -1,0 +1,215 @@
+//! `Lookup`: what is known of names, of ids, of a process's cgroups.
+
+use std::{collections::BTreeMap, io};
+
+use cgtrace_client::{names, wire};
+
+use super::super::{
+    access::Access,
+    bounds::BOUNDS,
+    connection::{Connection, Request},
+    encode::{Encoder, hierarchy_name},
+    failure::Failure,
+    shared::Shared,
+};
+use crate::{
+    hierarchy::{self, Mount},
+    index::{HierarchyId, Index, Key},
+    process,
+};
+
+/// The most processes of one cgroup that an answer describes.
+const MEMBERS_MAX: usize = 256;
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    let lookup: wire::Lookup = match request.parameters() {
+        Ok(lookup) => lookup,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = connection.shared.settled().await {
+        return Ok(Err(failure));
+    }
+    let mut looked_up = match look_up(&connection.shared, connection.access, &lookup) {
+        Ok(looked_up) => looked_up,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if lookup.detail == Some(true) {
+        detail(connection, &mut looked_up).await;
+    }
+    connection.reply(request, &looked_up).await?;
+    Ok(Ok(()))
+}
+
+fn look_up(shared: &Shared, access: Access, lookup: &wire::Lookup) -> Result<wire::LookedUp, Failure> {
+    let wire::Lookup { names, ids, pid, hierarchy, detail: _ } = lookup;
+    let ids = ids.as_deref().unwrap_or_default();
+    if names.len() + ids.len() > BOUNDS.names_per_lookup {
+        return Err(Failure::too_many("names and ids of one Lookup", BOUNDS.names_per_lookup));
+    }
+    let wanted = shared.hierarchy(hierarchy.as_deref())?;
+    let encoder = shared.encoder(access);
+    let tracker = shared.tracker.borrow();
+    let index = tracker.index();
+    let mut answers = Vec::with_capacity(names.len());
+    for name in names {
+        answers.push(by_name(index, encoder, &names::from_wire(name)?, wanted));
+    }
+    for id in ids {
+        answers.extend(by_id(index, encoder, *id, wanted));
+    }
+    if let Some(pid) = pid {
+        answers.extend(by_pid(index, encoder, *pid, wanted)?);
+    }
+    Ok(wire::LookedUp { seq: index.seq(), answers })
+}
+
+/// What is known of a name on each hierarchy, or on one.
+pub fn by_name(index: &Index, encoder: Encoder, name: &[u8], wanted: Option<HierarchyId>) -> wire::Answer {
+    let rows: Vec<wire::Row> = index
+        .hierarchies()
+        .filter(|state| wanted.is_none_or(|wanted| wanted == state.id))
+        .map(|state| {
+            let key = index.resolve(state.id, name);
+            wire::Row {
+                hierarchy: hierarchy_name(&state),
+                hierarchy_id: state.id.0,
+                present: key.is_some(),
+                known_since: encoder.moment(state.known_since_boot_ns),
+                walked: state.walked,
+                life: key.and_then(|key| encoder.life(index, key)),
+                past: index.past_lives(state.id, name).map(|past| encoder.past_life(past)).collect(),
+                ..wire::Row::default()
+            }
+        })
+        .collect();
+    let (text, name_hex) = names::as_text(name);
+    wire::Answer { name: text, name_hex, present: rows.iter().any(|row| row.present), rows }
+}
+
+/// The cgroups that have, or had, this id: ids are counted on each hierarchy by itself.
+fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) -> Vec<wire::Answer> {
+    let mut answers = Vec::new();
+    for state in index.hierarchies().filter(|state| wanted.is_none_or(|wanted| wanted == state.id)) {
+        let key = Key { hierarchy: state.id, id: crate::index::CgroupId(id) };
+        if let Some(path) = index.path(key) {
+            answers.push(by_name(index, encoder, &path, Some(state.id)));
+            continue;
+        }
+        let known_since = encoder.moment(state.known_since_boot_ns);
+        let (present, life, past) = match (encoder.life(index, key), index.past_life_by_id(key)) {
+            // It lives, but the name of one above it is not known.
+            (Some(life), _) => (true, Some(life), Vec::new()),
+            (None, Some(past)) => (false, None, vec![encoder.past_life(past)]),
+            (None, None) => continue,
+        };
+        let name = life.as_ref().or(past.first()).and_then(|life| life.path.clone()).unwrap_or_default();
+        let name_hex = life.as_ref().or(past.first()).and_then(|life| life.path_hex.clone());
+        let row = wire::Row {
+            hierarchy: hierarchy_name(&state),
+            hierarchy_id: state.id.0,
+            present,
+            known_since,
+            walked: state.walked,
+            life,
+            past,
+            ..wire::Row::default()
+        };
+        answers.push(wire::Answer { name, name_hex, present, rows: vec![row] });
+    }
+    answers
+}
+
+/// A process's cgroups: one answer for each name, with a row for each hierarchy on which that name is its.
+fn by_pid(
+    index: &Index,
+    encoder: Encoder,
+    pid: u32,
+    wanted: Option<HierarchyId>,
+) -> Result<Vec<wire::Answer>, Failure> {
+    let lines = process::cgroups(pid)
+        .map_err(|error| Failure::unavailable(&error.to_string()))?
+        .ok_or_else(|| Failure::no_such_process(pid))?;
+    let mut answers: BTreeMap<Vec<u8>, Vec<wire::Row>> = BTreeMap::new();
+    for line in lines {
+        let id = HierarchyId(line.id);
+        if wanted.is_some_and(|wanted| wanted != id) {
+            continue;
+        }
+        let answer = by_name(index, encoder, &line.path, Some(id));
+        answers.entry(line.path).or_default().extend(answer.rows);
+    }
+    Ok(answers
+        .into_iter()
+        .map(|(path, rows)| {
+            let (name, name_hex) = names::as_text(&path);
+            wire::Answer { name, name_hex, present: rows.iter().any(|row| row.present), rows }
+        })
+        .collect())
+}
+
+/// Where a row's processes are read.
+struct Place {
+    answer: usize,
+    row: usize,
+    mount: Mount,
+    path: Vec<u8>,
+}
+
+/// Adds who is in each cgroup now. It is read aside, as files may block.
+async fn detail(connection: &Connection, looked_up: &mut wire::LookedUp) {
+    let mut places = Vec::new();
+    {
+        let tracker = connection.shared.tracker.borrow();
+        for (number, answer) in looked_up.answers.iter().enumerate() {
+            for (row_number, row) in answer.rows.iter().enumerate() {
+                let hierarchy = HierarchyId(row.hierarchy_id);
+                let Some(life) = &row.life else { continue };
+                let key = Key { hierarchy, id: crate::index::CgroupId(life.id) };
+                if let (Some(mount), Some(path)) = (tracker.view(hierarchy).mount, tracker.index().path(key))
+                {
+                    places.push(Place { answer: number, row: row_number, mount, path });
+                }
+            }
+        }
+    }
+    let access = connection.access;
+    let read = tokio::task::spawn_blocking(move || {
+        places
+            .into_iter()
+            .map(|place| {
+                let populated = hierarchy::read_populated(&place.mount, &place.path).ok().flatten();
+                let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
+                let left_out = pids.len().saturating_sub(MEMBERS_MAX) as u64;
+                let members: Vec<wire::Task> =
+                    pids.into_iter().take(MEMBERS_MAX).filter_map(|pid| member(access, pid)).collect();
+                (place.answer, place.row, populated, members, left_out)
+            })
+            .collect::<Vec<_>>()
+    })
+    .await;
+    for (answer, row, populated, members, left_out) in read.unwrap_or_default() {
+        if let Some(row) = looked_up.answers.get_mut(answer).and_then(|answer| answer.rows.get_mut(row)) {
+            row.populated = populated;
+            row.members = Some(members);
+            row.members_left_out = (left_out > 0).then_some(left_out);
+        }
+    }
+}
+
+fn member(access: Access, pid: u32) -> Option<wire::Task> {
+    let process = process::describe(pid).ok().flatten()?;
+    let told = match access {
+        Access::Full => true,
+        Access::Own(uid) => process.uid == uid,
+    };
+    told.then(|| wire::Task {
+        pid,
+        tid: pid,
+        ppid: Some(process.ppid),
+        comm: names::as_text(&process.comm).0,
+        uid: Some(process.uid),
+        start_boot_ns: Some(process.start_boot_ns),
+        cgroup: None,
+        threadgroup: None,
+    })
+}

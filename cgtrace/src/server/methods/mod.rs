@@ -1,0 +1,50 @@
+//! One file a method.
+
+mod follow;
+mod list;
+mod lookup;
+mod status;
+mod verify;
+mod wait;
+
+use std::io;
+
+use super::{
+    connection::{Connection, Request},
+    failure::Failure,
+    introspection,
+};
+
+/// Answers one call. An error ends the connection; what the caller did wrong is told it instead.
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<()> {
+    let outcome = match request.method.as_str() {
+        "io.cgtrace.Lookup" => lookup::answer(connection, request).await?,
+        "io.cgtrace.Await" => wait::answer(connection, request).await?,
+        "io.cgtrace.Watch" => follow::answer(connection, request).await?,
+        "io.cgtrace.List" => list::answer(connection, request).await?,
+        "io.cgtrace.Status" => status::answer(connection, request).await?,
+        "io.cgtrace.Verify" => verify::answer(connection, request).await?,
+        "org.varlink.service.GetInfo" => {
+            connection.reply(request, &introspection::info()).await?;
+            Ok(())
+        }
+        "org.varlink.service.GetInterfaceDescription" => {
+            match request.parameters().and_then(|wanted| introspection::describe(&wanted)) {
+                Ok(description) => {
+                    connection.reply(request, &description).await?;
+                    Ok(())
+                }
+                Err(failure) => Err(failure),
+            }
+        }
+        other => Err(match other.rsplit_once('.') {
+            Some(("io.cgtrace" | "org.varlink.service", _)) => Failure::method_not_found(other),
+            Some((interface, _)) => Failure::interface_not_found(interface),
+            None => Failure::interface_not_found(other),
+        }),
+    };
+    match outcome {
+        Ok(()) => Ok(()),
+        Err(failure) => connection.fail(request, failure).await,
+    }
+}

@@ -1,0 +1,93 @@
+//! `Status`: what the service knows, since when, and how well it keeps up.
+
+use std::io;
+
+use cgtrace_client::wire;
+
+use super::super::{
+    bounds::BOUNDS,
+    connection::{Connection, Request},
+    encode::hierarchy_name,
+    failure::Failure,
+};
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    if let Err(failure) = connection.shared.settled().await {
+        return Ok(Err(failure));
+    }
+    let status = status(connection);
+    connection.reply(request, &status).await?;
+    Ok(Ok(()))
+}
+
+fn status(connection: &Connection) -> wire::Status {
+    let shared = &connection.shared;
+    let encoder = shared.encoder(connection.access);
+    let tracker = shared.tracker.borrow();
+    let index = tracker.index();
+    let hierarchies = index
+        .hierarchies()
+        .map(|state| {
+            let view = tracker.view(state.id);
+            wire::HierarchyStatus {
+                hierarchy: hierarchy_name(&state),
+                hierarchy_id: state.id.0,
+                mount: view.mount.map(|mount| mount.path.to_string_lossy().into_owned()),
+                walked: state.walked,
+                note: view.note,
+                known_since: encoder.moment(state.known_since_boot_ns),
+                cgroups: state.cgroups as u64,
+                past_lives: state.past_lives as u64,
+                made: state.made,
+                removed: state.removed,
+                heals: state.heals,
+            }
+        })
+        .collect();
+    let programs = tracker
+        .programs()
+        .into_iter()
+        .map(|program| wire::ProgramStatus {
+            name: program.name.to_owned(),
+            attached: program.attached,
+            note: program.note,
+            missed: Some(program.missed),
+            runs: (program.run_count > 0).then_some(program.run_count),
+            run_ns: (program.run_count > 0).then_some(program.run_ns),
+            instructions: (program.verified_instructions > 0)
+                .then_some(u64::from(program.verified_instructions)),
+        })
+        .collect();
+    let (index_lost, told_lost) = tracker.lost();
+    let rings = tracker
+        .rings()
+        .into_iter()
+        .zip([index_lost, told_lost])
+        .map(|(ring, lost)| wire::RingStatus {
+            name: ring.name.to_owned(),
+            size: ring.size as u64,
+            used: ring.used as u64,
+            records: ring.consumed,
+            lost,
+        })
+        .collect();
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let waiters = shared.hub.waiters.borrow().len() as u64;
+    wire::Status {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        kernel,
+        started: encoder.moment(tracker.started_boot_ns()),
+        seq: index.seq(),
+        hierarchies,
+        programs,
+        rings,
+        wakeups: tracker.woken(),
+        heals: tracker.heals(),
+        oddities: index.oddities().total() + tracker.undecodable(),
+        waiters,
+        subscriptions: shared.hub.subscriptions() as u64,
+        connections: shared.connections.get() as u64,
+        bounds: BOUNDS.into(),
+    }
+}

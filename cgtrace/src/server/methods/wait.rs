@@ -1,0 +1,132 @@
+//! `Await`: returns the moment a name is in a state.
+
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use cgtrace_client::{Until, names, wire};
+
+use super::{
+    super::{
+        connection::{Connection, Request},
+        failure::Failure,
+        shared::Shared,
+        waiters::{Registered, Waiter},
+    },
+    lookup,
+};
+use crate::hierarchy::{self, Mount};
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    let began = Instant::now();
+    let shared = Rc::clone(&connection.shared);
+    let wait: wire::Await = match request.parameters() {
+        Ok(wait) => wait,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    if let Err(failure) = shared.settled().await {
+        return Ok(Err(failure));
+    }
+    let waiter = match waiter(&shared, &wait) {
+        Ok(waiter) => waiter,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    // Nothing runs between the catching up in `settled` and this: what was before is in the index, what comes
+    // after finds the waiter.
+    let registered = Registered::new(&shared.hub.waiters, &waiter);
+    shared.listening_changed();
+    let timeout = wait.timeout_ms.map(Duration::from_millis);
+    let held = tokio::select! {
+        held = held(&shared, &waiter) => Some(held),
+        () = elapsed(timeout) => Some(None),
+        () = connection.left() => None,
+    };
+    drop(registered);
+    shared.listening_changed();
+    let Some(held) = held else { return Ok(Ok(())) };
+    if let Err(failure) = shared.settled().await {
+        return Ok(Err(failure));
+    }
+    let awaited = {
+        let encoder = shared.encoder(connection.access);
+        let tracker = shared.tracker.borrow();
+        // A state that was reached in the very moment of the time-out still counts.
+        let held = held.or(waiter.held());
+        wire::Awaited {
+            held: held.is_some(),
+            seq: held.unwrap_or(tracker.index().seq()),
+            waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            answer: lookup::by_name(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
+        }
+    };
+    connection.reply(request, &awaited).await?;
+    Ok(Ok(()))
+}
+
+fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
+    let until = Until::ALL
+        .into_iter()
+        .find(|until| until.word() == wait.until)
+        .ok_or_else(|| Failure::unknown_state(&wait.until, &Until::ALL.map(Until::word)))?;
+    shared.room_for_waiter()?;
+    let hierarchy = shared.hierarchy(wait.hierarchy.as_deref())?;
+    Ok(Waiter::new(names::from_wire(&wait.name)?, hierarchy, until))
+}
+
+/// Returns once the state holds, with the number of the change that brought it.
+async fn held(shared: &Shared, waiter: &Waiter) -> Option<u64> {
+    let holds = waiter.holds(shared.tracker.borrow().index());
+    if holds {
+        return Some(shared.tracker.borrow().index().seq());
+    }
+    let mut look = matches!(waiter.until, Until::Populated | Until::Empty);
+    loop {
+        if let Some(seq) = waiter.held() {
+            return Some(seq);
+        }
+        if look && look_at_files(shared, waiter).await {
+            return Some(shared.tracker.borrow().index().seq());
+        }
+        if waiter.held().is_none() {
+            waiter.woken().await;
+        }
+        look = waiter.take_look();
+    }
+}
+
+/// Whether the file system says that the state holds. What changes after the waiter was registered wakes it, so
+/// nothing is missed between this look and the next.
+async fn look_at_files(shared: &Shared, waiter: &Waiter) -> bool {
+    let places: Vec<Mount> = {
+        let tracker = shared.tracker.borrow();
+        let index = tracker.index();
+        index
+            .hierarchies()
+            .filter(|state| waiter.hierarchy.is_none_or(|wanted| wanted == state.id))
+            .filter(|state| index.resolve(state.id, &waiter.name).is_some())
+            .filter_map(|state| tracker.view(state.id).mount)
+            .collect()
+    };
+    if places.is_empty() {
+        // Absent, or not to be read here: then only events tell.
+        return false;
+    }
+    let name = waiter.name.clone();
+    let read = tokio::task::spawn_blocking(move || {
+        places.iter().map(|mount| hierarchy::read_populated(mount, &name).ok().flatten()).collect::<Vec<_>>()
+    });
+    let populated = read.await.unwrap_or_default();
+    match waiter.until {
+        Until::Populated => populated.contains(&Some(true)),
+        _ => !populated.is_empty() && populated.iter().all(|populated| *populated == Some(false)),
+    }
+}
+
+async fn elapsed(timeout: Option<Duration>) {
+    match timeout {
+        Some(timeout) => tokio::time::sleep(timeout).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,106 @@
+//! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
+
+use std::{cell::RefCell, fs, io, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
+
+use anyhow::Context as _;
+use tokio::{
+    net::{UnixListener, UnixStream},
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
+
+use super::{listen, shared::Shared};
+use crate::{
+    probe,
+    tracker::{StartError, Tracker, drive},
+};
+
+/// How the daemon is to run.
+#[derive(Clone, Debug)]
+pub struct DaemonOptions {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// How the kernel program is loaded.
+    pub probe: probe::Options,
+}
+
+/// Why the tracker could not run inside this process.
+#[derive(Debug, thiserror::Error)]
+pub enum InProcessError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The runtime or its socket pair could not be made.
+    #[error("failed to run the tracker in this process: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run_daemon(options: &DaemonOptions) -> anyhow::Result<()> {
+    let listener = listen::bind(&options.socket)?;
+    let outcome = serve_socket(options, listener);
+    // Whoever connects from here on is to learn at once that nobody answers.
+    let _ = fs::remove_file(&options.socket);
+    outcome
+}
+
+fn serve_socket(options: &DaemonOptions, listener: net::UnixListener) -> anyhow::Result<()> {
+    let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
+    let runtime = runtime().context("failed to start the runtime")?;
+    LocalSet::new().block_on(&runtime, async {
+        let shared = Shared::new(Rc::clone(&tracker));
+        let listener = UnixListener::from_std(listener).context("failed to wait on the socket")?;
+        let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+        let ready = Rc::clone(&shared);
+        tokio::task::spawn_local(async move {
+            if ready.settled().await.is_ok() {
+                tracing::info!("the index is complete");
+            }
+        });
+        tokio::select! {
+            driven = drive(tracker) => driven.context("the tracker stopped"),
+            () = listen::accept(listener, shared) => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        }
+    })
+}
+
+/// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the
+/// process.
+pub fn in_process() -> Result<net::UnixStream, InProcessError> {
+    let (ours, theirs) = net::UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let (started, outcome) = mpsc::channel();
+    thread::Builder::new().name("tracker".to_owned()).spawn(move || {
+        let begun = (|| {
+            let tracker = Tracker::start(&probe::Options::default())?;
+            Ok::<_, InProcessError>((Rc::new(RefCell::new(tracker)), runtime()?))
+        })();
+        let (tracker, runtime) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        LocalSet::new().block_on(&runtime, async {
+            let shared = Shared::new(Rc::clone(&tracker));
+            if let Ok(stream) = UnixStream::from_std(theirs) {
+                listen::serve(stream, shared);
+            }
+            if let Err(error) = drive(tracker).await {
+                tracing::error!(%error, "the tracker stopped");
+            }
+        });
+    })?;
+    outcome.recv().map_err(io::Error::other)??;
+    Ok(ours)
+}
+
+fn runtime() -> io::Result<Runtime> {
+    Builder::new_current_thread().enable_all().max_blocking_threads(4).build()
+}

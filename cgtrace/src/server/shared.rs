@@ -1,0 +1,108 @@
+//! What every connection's task shares.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Duration,
+};
+
+use super::{
+    access::Access,
+    bounds::BOUNDS,
+    encode::{Encoder, hierarchy_name},
+    failure::Failure,
+    hub::{Ear, Hub},
+};
+use crate::{index::HierarchyId, tracker::Tracker};
+
+/// How long an answer waits for the first index or for a loss to be healed.
+const SETTLE_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a record that is being written is waited for, a millisecond each. Its writer runs with interrupts
+/// off; only a machine that takes its CPU away can make that long.
+const BUSY_TRIES: u32 = 500;
+
+/// The tracker, and those who listen to it.
+pub struct Shared {
+    pub tracker: Rc<RefCell<Tracker>>,
+    pub hub: Rc<Hub>,
+    pub connections: Cell<usize>,
+}
+
+impl Shared {
+    pub fn new(tracker: Rc<RefCell<Tracker>>) -> Rc<Self> {
+        let hub = Rc::new(Hub::default());
+        hub.set_anchor(tracker.borrow().anchor());
+        tracker.borrow_mut().listen(Box::new(Ear(Rc::clone(&hub))));
+        Rc::new(Self { tracker, hub, connections: Cell::new(0) })
+    }
+
+    /// Returns once the index is exact as of now: everything that was done before this call is in it.
+    pub async fn settled(&self) -> Result<(), Failure> {
+        let mut busy = 0;
+        loop {
+            let unsettled = self.tracker.borrow().unsettled();
+            if let Some(unsettled) = unsettled {
+                let waited = tokio::time::timeout(SETTLE_TIMEOUT, unsettled.notified()).await;
+                if waited.is_err() {
+                    return Err(Failure::unavailable(
+                        "the index is still being made, or healed after a loss; ask again",
+                    ));
+                }
+                continue;
+            }
+            let caught_up = self.tracker.borrow_mut().catch_up();
+            match caught_up {
+                // Catching up may have found a loss.
+                Ok(()) if self.tracker.borrow().unsettled().is_none() => return Ok(()),
+                Ok(()) => {}
+                Err(unavailable) => {
+                    busy += 1;
+                    if busy > BUSY_TRIES {
+                        return Err(Failure::unavailable(&unavailable.reason));
+                    }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                }
+            }
+        }
+    }
+
+    /// Says whether anybody listens, after someone began or ended to.
+    pub fn listening_changed(&self) {
+        let listens = self.hub.listens();
+        let mut tracker = self.tracker.borrow_mut();
+        self.hub.set_anchor(tracker.anchor());
+        tracker.set_listening(listens);
+    }
+
+    pub fn encoder(&self, access: Access) -> Encoder {
+        Encoder { anchor: self.tracker.borrow().anchor(), access }
+    }
+
+    /// The hierarchy that a client names.
+    pub fn hierarchy(&self, name: Option<&str>) -> Result<Option<HierarchyId>, Failure> {
+        let Some(name) = name else { return Ok(None) };
+        let tracker = self.tracker.borrow();
+        tracker.index().find_hierarchy(name).map(Some).ok_or_else(|| {
+            let known: Vec<String> =
+                tracker.index().hierarchies().map(|state| hierarchy_name(&state)).collect();
+            Failure::unknown_hierarchy(name, &known)
+        })
+    }
+
+    /// Whether another one may wait.
+    pub fn room_for_waiter(&self) -> Result<(), Failure> {
+        if self.hub.waiters.borrow().len() >= BOUNDS.waiters {
+            return Err(Failure::too_many("waiters", BOUNDS.waiters));
+        }
+        Ok(())
+    }
+
+    /// Whether another one may follow.
+    pub fn room_for_subscriber(&self) -> Result<(), Failure> {
+        if self.hub.subscriptions() >= BOUNDS.subscriptions {
+            return Err(Failure::too_many("subscriptions", BOUNDS.subscriptions));
+        }
+        Ok(())
+    }
+}
