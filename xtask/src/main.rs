@@ -1,3 +1,75 @@
-//! Every habit of the project, one file a subcommand.
+//! Every habit of the project, one file a subcommand. `cargo xtask` lists them.
 
-fn main() {}
+mod bench;
+mod build;
+mod command;
+mod lint;
+mod run;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+/// cgtrace's habits.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", disable_help_subcommand = true, arg_required_else_help = true)]
+struct Xtask {
+    #[command(subcommand)]
+    habit: Habit,
+}
+
+#[derive(Subcommand)]
+enum Habit {
+    /// Install what building the kernel program needs, where it is missing
+    Setup,
+    /// Build cgtrace
+    Build {
+        /// Optimised, as it is shipped
+        #[arg(long)]
+        release: bool,
+    },
+    /// Build cgtrace and run it as root; without arguments it prints live cgroup events
+    Run {
+        /// Arguments for cgtrace
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Run every test: units, documents and, as root, the promises against the real kernel
+    Test {
+        /// Only tests whose names contain this
+        filter: Option<String>,
+    },
+    /// Check formatting, lints and documents
+    Lint,
+    /// Measure against the untraced kernel and against other tracers, as root
+    Bench {
+        /// Groups of figures (all, if none), and --json FILE
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+}
+
+fn main() -> ExitCode {
+    match perform(Xtask::parse().habit) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn perform(habit: Habit) -> Result<ExitCode> {
+    match habit {
+        Habit::Setup => setup::setup()?,
+        Habit::Build { release } => build::build(release)?,
+        Habit::Run { arguments } => return run::run(&arguments),
+        Habit::Test { filter } => return test::test(filter.as_deref()),
+        Habit::Lint => lint::lint()?,
+        Habit::Bench { arguments } => bench::bench(&arguments)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,96 @@
+//! `test`: everything, with one line at the end that counts it.
+
+use std::{
+    io::{BufRead, BufReader},
+    process::{Command, ExitCode, Stdio},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    command::{cargo, is_root, which},
+    setup::setup,
+};
+
+/// What the harnesses count in their closing lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Count {
+    passed: u64,
+    failed: u64,
+    skipped: u64,
+}
+
+/// Sets up, builds, and runs every test; as root those against the kernel too.
+pub fn test(filter: Option<&str>) -> Result<ExitCode> {
+    setup()?;
+    let mut total = Count::default();
+    let mut all_ended = true;
+    let mut harnesses = vec![
+        (vec!["--lib", "--bins", "--examples"], &[][..]),
+        (vec!["--doc"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "index_model"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
+        // These need the machine for themselves.
+        (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),
+    ];
+    if !is_root() && which("sudo").is_some() {
+        eprintln!("the tests against the kernel run through sudo");
+    }
+    for (targets, arguments) in harnesses.drain(..) {
+        let mut command = cargo()?;
+        command.arg("test").args(&targets);
+        if !is_root() && which("sudo").is_some() && targets.contains(&"--test") {
+            command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");
+        }
+        command.arg("--no-fail-fast").arg("--").args(filter).args(arguments);
+        let (count, ended) = counted(&mut command)?;
+        total.passed += count.passed;
+        total.failed += count.failed;
+        total.skipped += count.skipped;
+        all_ended &= ended || count.failed > 0;
+    }
+    if !all_ended {
+        eprintln!("a harness failed without a failed test: see above");
+    }
+    println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
+    Ok(if total.failed == 0 && all_ended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// Runs harnesses, passes on what they print, and counts what they say at their ends.
+fn counted(command: &mut Command) -> Result<(Count, bool)> {
+    let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo test")?;
+    let mut count = Count::default();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = String::from_utf8_lossy(&line?).into_owned();
+            println!("{line}");
+            if let Some(more) = closing(&line) {
+                count.passed += more.passed;
+                count.failed += more.failed;
+                count.skipped += more.skipped;
+            }
+        }
+    }
+    Ok((count, child.wait()?.success()))
+}
+
+/// `test result: ok. 9 passed; 0 failed; 1 ignored; …`
+fn closing(line: &str) -> Option<Count> {
+    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
+    let of = |word: &str| {
+        counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok()).unwrap_or(0)
+    };
+    Some(Count { passed: of("passed"), failed: of("failed"), skipped: of("ignored") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn closing_lines_are_counted() {
+        let line = "test result: FAILED. 9 passed; 2 failed; 1 ignored; 0 measured; 3 filtered out; finished in 0.04s";
+        assert_eq!(closing(line), Some(Count { passed: 9, failed: 2, skipped: 1 }));
+        assert_eq!(closing("test names::x ... ok"), None);
+    }
+}
