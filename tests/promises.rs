@@ -1,0 +1,35 @@
+//! The promises of the README, each held against the real kernel: one file a promise.
+
+mod support;
+
+mod promises {
+    pub mod agreement;
+    pub mod hierarchies;
+    pub mod lifecycle;
+    pub mod membership;
+    pub mod messages;
+    pub mod names;
+    pub mod rename;
+    pub mod start;
+    pub mod traps;
+    pub mod waiting;
+}
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    let arguments = Arguments::from_args();
+    let trials = [
+        promises::agreement::trials(),
+        promises::hierarchies::trials(),
+        promises::lifecycle::trials(),
+        promises::membership::trials(),
+        promises::messages::trials(),
+        promises::names::trials(),
+        promises::rename::trials(),
+        promises::start::trials(),
+        promises::traps::trials(),
+        promises::waiting::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
+}

@@ -1,0 +1,132 @@
+//! Hierarchies that come and go while the daemon runs, and those that are not mounted here.
+
+use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::wire;
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, cgroup::unique, daemon::Daemon, events::Follower, skip, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("hierarchies::mounted_and_unmounted_while_running", mounted_and_unmounted_while_running),
+        trial("hierarchies::one_that_is_not_mounted_is_known_from_events", one_that_is_not_mounted),
+    ]
+}
+
+/// A named v1 hierarchy, gone when dropped.
+struct Named {
+    name: String,
+    folder: tempfile::TempDir,
+}
+
+impl Named {
+    fn mount() -> Result<Self> {
+        let named = Self { name: unique("hierarchy"), folder: tempfile::tempdir()? };
+        named.mount_again()?;
+        Ok(named)
+    }
+
+    fn mount_again(&self) -> Result<()> {
+        let output = Command::new("mount")
+            .args(["-t", "cgroup", "-o", &format!("none,name={}", self.name), "cgroup"])
+            .arg(self.folder.path())
+            .output()?;
+        if !output.status.success() {
+            return Err(skip(format!(
+                "this kernel mounts no v1 hierarchy: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )));
+        }
+        Ok(())
+    }
+
+    fn unmount(&self) -> Result<()> {
+        ensure!(Command::new("umount").arg(self.folder.path()).status()?.success(), "umount failed");
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().to_owned()
+    }
+
+    fn hierarchy(&self) -> String {
+        format!("name={}", self.name)
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if !self.folder.path().join("cgroup.procs").exists() {
+            let _ = self.mount_again();
+        }
+        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
+            let _ = fs::remove_dir(entry.path().join("inner"));
+            let _ = fs::remove_dir(entry.path());
+        }
+        // One whose removed children are not released yet would stay for ever (kernel/cgroup/cgroup.c,
+        // `cgroup_kill_sb`).
+        thread::sleep(Duration::from_millis(300));
+        let _ = Command::new("umount").arg(self.folder.path()).status();
+    }
+}
+
+fn status_of(daemon: &Daemon, hierarchy: &str) -> Result<Option<wire::HierarchyStatus>> {
+    let status = daemon.client()?.status()?;
+    Ok(status.hierarchies.into_iter().find(|state| state.hierarchy == hierarchy))
+}
+
+fn mounted_and_unmounted_while_running() -> Outcome {
+    let daemon = Daemon::start()?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed", "mkdir"])?;
+    let named = Named::mount()?;
+    let event = follower.next_of("root-added")?;
+    ensure!(event.hierarchy == Some(named.hierarchy()), "{event:?}");
+    let path = named.path().join("cgtrace-test-in-new");
+    fs::create_dir(&path)?;
+    let row = daemon.row("/cgtrace-test-in-new", &named.hierarchy())?;
+    // All of it was seen from its birth: nothing in it is "before".
+    ensure!(row.present && row.walked && row.life.as_ref().is_some_and(|life| life.born.is_some()), "{row:?}");
+    fs::remove_dir(&path)?;
+    daemon.verify()?;
+    let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
+    ensure!(state.mount.as_deref() == named.path().to_str(), "{state:?}");
+    // Its removed child must be released first, or it lives on for ever.
+    thread::sleep(Duration::from_millis(500));
+    named.unmount()?;
+    let hierarchy = event.hierarchy_id;
+    loop {
+        let event = follower.next_of("root-removed")?;
+        if event.hierarchy_id == hierarchy {
+            break;
+        }
+    }
+    ensure!(status_of(&daemon, &named.hierarchy())?.is_none(), "it is still there");
+    Ok(())
+}
+
+/// KERNEL 5.4: a v1 hierarchy with children survives umount(2).
+fn one_that_is_not_mounted() -> Outcome {
+    let named = Named::mount()?;
+    let outer = named.path().join("cgtrace-test-outer");
+    fs::create_dir(&outer)?;
+    named.unmount()?;
+    let daemon = Daemon::start()?;
+    let state = status_of(&daemon, &named.hierarchy())?.context("/proc/self/cgroup lists it")?;
+    ensure!(!state.walked && state.mount.is_none(), "{state:?}");
+    ensure!(state.note.as_deref().is_some_and(|note| note.contains("not mounted")), "{state:?}");
+    let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
+    ensure!(!row.present && !row.walked, "it cannot be known here, and that is said: {row:?}");
+    // Mounted again, it is walked: nothing but the mount table tells of that.
+    named.mount_again()?;
+    for _ in 0..200 {
+        if daemon.row("/cgtrace-test-outer", &named.hierarchy())?.present {
+            let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
+            ensure!(row.life.as_ref().is_some_and(|life| life.before.is_some() && life.born.is_none()), "{row:?}");
+            return daemon.verify();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    anyhow::bail!("it was never walked")
+}

@@ -1,0 +1,84 @@
+//! Every mkdir and rmdir is told once, in order, with its exact path and its maker.
+
+use std::fs;
+
+use anyhow::ensure;
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("lifecycle::three_thousand_rounds", three_thousand_rounds),
+        trial("lifecycle::a_life_has_its_maker_and_its_end", a_life_has_its_maker_and_its_end),
+    ]
+}
+
+fn three_thousand_rounds() -> Outcome {
+    const ROUNDS: usize = 3_000;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "rounds")?;
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
+    let (a, b) = (cgroup.join("a"), cgroup.join("a/b"));
+    let (name_a, name_b) = (cgroup.name_of(&a), cgroup.name_of(&b));
+    let making = std::thread::spawn({
+        let (a, b) = (a.clone(), b.clone());
+        move || -> std::io::Result<()> {
+            for _ in 0..ROUNDS {
+                fs::create_dir(&a)?;
+                fs::create_dir(&b)?;
+                fs::remove_dir(&b)?;
+                fs::remove_dir(&a)?;
+            }
+            Ok(())
+        }
+    });
+    let expected = [("mkdir", &name_a), ("mkdir", &name_b), ("rmdir", &name_b), ("rmdir", &name_a)];
+    let mut seq = 0;
+    for round in 0..ROUNDS {
+        for (kind, name) in expected {
+            let event = follower.next()?;
+            ensure!(event.kind == kind, "round {round}: expected {kind} {name}, got {event:?}");
+            ensure!(event.path.as_ref() == Some(name), "round {round}: expected {name}, got {event:?}");
+            ensure!(event.seq > seq, "round {round}: {} does not follow {seq}", event.seq);
+            ensure!(event.hierarchy_id == Some(0) && !event.inferred, "{event:?}");
+            let by = event.by.as_ref();
+            ensure!(by.is_some_and(|by| by.pid == std::process::id()), "the maker is wrong: {event:?}");
+            seq = event.seq;
+        }
+    }
+    making.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+    // Each once: a mark comes right after the last of them.
+    let mark = cgroup.join("mark");
+    fs::create_dir(&mark)?;
+    let event = follower.next()?;
+    ensure!(event.path == Some(cgroup.name_of(&mark)), "something was told twice: {event:?}");
+    Ok(())
+}
+
+fn a_life_has_its_maker_and_its_end() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "life")?;
+    let path = cgroup.join("x");
+    let name = cgroup.name_of(&path);
+    fs::create_dir(&path)?;
+    let id = crate::support::cgroup::id(&path)?;
+    let row = daemon.row(&name, "v2")?;
+    let life = row.life.as_ref().ok_or_else(|| anyhow::anyhow!("no life in {row:?}"))?;
+    ensure!(row.present && life.id == id, "{row:?}");
+    let born = life.born.as_ref().map(|born| born.boot_ns).unwrap_or_default();
+    ensure!(born > row.known_since.boot_ns && life.before.is_none(), "{row:?}");
+    ensure!(life.made_by.as_ref().is_some_and(|by| by.pid == std::process::id() && by.uid == Some(0)), "{row:?}");
+    fs::remove_dir(&path)?;
+    fs::create_dir(&path)?;
+    fs::remove_dir(&path)?;
+    let row = daemon.row(&name, "v2")?;
+    ensure!(!row.present && row.life.is_none() && row.past.len() == 2, "{row:?}");
+    ensure!(row.past[1].id == id && row.past[0].id != id, "newest first, by id: {row:?}");
+    for past in &row.past {
+        let (born, died) = (past.born.as_ref(), past.died.as_ref());
+        ensure!(born.zip(died).is_some_and(|(born, died)| born.boot_ns < died.boot_ns), "{past:?}");
+        ensure!(past.removed_by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{past:?}");
+    }
+    Ok(())
+}

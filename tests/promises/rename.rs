@@ -1,0 +1,38 @@
+//! A v1 rename: the same life, by both names, and all below it goes along.
+
+use std::fs;
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial("rename::the_same_life_by_both_names", the_same_life_by_both_names)]
+}
+
+fn the_same_life_by_both_names() -> Outcome {
+    let cgroup = Cgroup::new("pids", "rename")?;
+    let daemon = Daemon::start()?;
+    let (a, b) = (cgroup.join("a"), cgroup.join("b"));
+    fs::create_dir(&a)?;
+    fs::create_dir(a.join("child"))?;
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &[])?;
+    let born = daemon.row(&cgroup.name_of(&a), "pids")?.life.context("no life")?;
+    fs::rename(&a, &b)?;
+    let event = follower.next_of("rename")?;
+    ensure!(event.path == Some(cgroup.name_of(&b)), "{event:?}");
+    ensure!(event.from.as_ref().and_then(|from| from.path.clone()) == Some(cgroup.name_of(&a)), "{event:?}");
+    ensure!(event.by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{event:?}");
+    let life = daemon.row(&cgroup.name_of(&b), "pids")?.life.context("no life by the new name")?;
+    ensure!(life.id == born.id && life.born == born.born, "the same life: {life:?}");
+    ensure!(!daemon.row(&cgroup.name_of(&a), "pids")?.present, "the old name is gone");
+    // KERNEL T5: no event tells of the child.
+    ensure!(daemon.row(&cgroup.name_of(&b.join("child")), "pids")?.present);
+    ensure!(!daemon.row(&cgroup.name_of(&a.join("child")), "pids")?.present);
+    daemon.verify()?;
+    fs::remove_dir(b.join("child"))?;
+    let event = follower.next_of("rmdir")?;
+    ensure!(event.path == Some(cgroup.name_of(&b.join("child"))), "{event:?}");
+    Ok(())
+}

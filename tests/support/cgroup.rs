@@ -1,0 +1,137 @@
+//! Cgroups that remove themselves.
+
+use std::{
+    ffi::OsStr,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result};
+use cgtrace::hierarchy::{Mount, discover};
+
+use super::skip;
+
+static NUMBER: AtomicU32 = AtomicU32::new(0);
+
+/// A name that no other test uses.
+pub fn unique(what: &str) -> String {
+    format!("cgtrace-test-{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
+/// Where a hierarchy is mounted.
+pub fn mount(name: &str) -> Result<PathBuf> {
+    let found = discover()?
+        .into_iter()
+        .find(|found| found.hierarchy.name.split(',').any(|part| part == name))
+        .and_then(|found| found.mount);
+    found.map(|Mount { path, .. }| path).ok_or_else(|| skip(format!("no `{name}` hierarchy is mounted here")))
+}
+
+/// A cgroup, removed with all below it when dropped, also by a failed test.
+pub struct Cgroup {
+    mount: PathBuf,
+    path: PathBuf,
+}
+
+impl Cgroup {
+    /// A new cgroup at the top of a hierarchy.
+    pub fn new(hierarchy: &str, what: &str) -> Result<Self> {
+        Self::at(&mount(hierarchy)?, &unique(what))
+    }
+
+    pub fn at(mount: &Path, name: &str) -> Result<Self> {
+        let path = mount.join(name);
+        fs::create_dir(&path).with_context(|| format!("failed to make {}", path.display()))?;
+        Ok(Self { mount: mount.to_owned(), path })
+    }
+
+    /// Its directory.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The directory of a cgroup below it.
+    pub fn join(&self, leaf: impl AsRef<Path>) -> PathBuf {
+        self.path.join(leaf)
+    }
+
+    /// Its name on its hierarchy.
+    pub fn name(&self) -> String {
+        self.name_of(&self.path)
+    }
+
+    /// The name of a directory on its hierarchy.
+    pub fn name_of(&self, path: &Path) -> String {
+        let below = path.strip_prefix(&self.mount).unwrap_or(path);
+        format!("/{}", below.display())
+    }
+
+    /// Its id.
+    pub fn id(&self) -> Result<u64> {
+        id(&self.path)
+    }
+}
+
+/// A directory's inode number, which is its cgroup's id.
+pub fn id(path: &Path) -> Result<u64> {
+    use std::os::unix::fs::MetadataExt as _;
+    Ok(fs::metadata(path).with_context(|| format!("failed to stat {}", path.display()))?.ino())
+}
+
+impl Drop for Cgroup {
+    fn drop(&mut self) {
+        // Processes that were killed a moment ago leave their cgroup a little later.
+        for _ in 0..100 {
+            remove_tree(&self.path);
+            if !self.path.exists() {
+                return;
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        eprintln!("left behind: {}", self.path.display());
+    }
+}
+
+/// Removes a cgroup and all below it, at any depth and whatever the length of its path.
+fn remove_tree(top: &Path) {
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut stack: Vec<(rustix::fd::OwnedFd, Vec<std::ffi::OsString>)> = Vec::new();
+    let Ok(root) = openat(CWD, top, flags, Mode::empty()) else { return };
+    let Ok(names) = folders(&root) else { return };
+    stack.push((root, names));
+    // Depth first; each open directory is closed as soon as all below it is gone.
+    let mut trail: Vec<std::ffi::OsString> = Vec::new();
+    while let Some((fd, names)) = stack.last_mut() {
+        if let Some(name) = names.pop() {
+            if let Ok(below) = openat(&*fd, &*name, flags, Mode::empty())
+                && let Ok(inner) = folders(&below)
+            {
+                trail.push(name);
+                stack.push((below, inner));
+            }
+            continue;
+        }
+        stack.pop();
+        if let (Some((parent, _)), Some(name)) = (stack.last(), trail.pop()) {
+            let _ = unlinkat(parent, &*name, AtFlags::REMOVEDIR);
+        }
+    }
+    let _ = fs::remove_dir(top);
+}
+
+fn folders(fd: &rustix::fd::OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(fd)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if entry.file_type() == rustix::fs::FileType::Directory && name != b"." && name != b".." {
+            names.push(OsStr::from_bytes(name).to_owned());
+        }
+    }
+    Ok(names)
+}

@@ -1,0 +1,167 @@
+//! A daemon on a private socket, and the command line that asks it.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+use cgtrace_client::{Client, wire};
+
+/// The program under test.
+pub fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
+    command.env_remove("CGTRACE_SOCKET").stdin(Stdio::null());
+    command
+}
+
+/// A running daemon; it ends when dropped.
+pub struct Daemon {
+    child: Child,
+    socket: PathBuf,
+    _folder: tempfile::TempDir,
+}
+
+impl Daemon {
+    /// Starts one and waits until it answers.
+    pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same with further arguments of `cgtrace daemon`.
+    pub fn start_with(arguments: &[&str]) -> Result<Self> {
+        let mut daemon = Self::spawn(arguments)?;
+        daemon.wait_ready()?;
+        Ok(daemon)
+    }
+
+    /// Starts one and does not wait.
+    pub fn spawn(arguments: &[&str]) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // Others ask too, in the tests of who may be told what.
+        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let socket = folder.path().join("io.cgtrace");
+        let child = program().arg("--socket").arg(&socket).arg("daemon").args(arguments).spawn()?;
+        Ok(Self { child, socket, _folder: folder })
+    }
+
+    pub fn wait_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(30) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("the daemon ended: {status}");
+            }
+            if self.socket.exists()
+                && let Ok(mut client) = Client::connect_to(&self.socket)
+            {
+                client.status()?;
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        bail!("the daemon does not answer")
+    }
+
+    pub fn socket(&self) -> &Path {
+        &self.socket
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// A connection that gives up after 30 s without an answer.
+    pub fn stream(&self) -> Result<UnixStream> {
+        let stream = UnixStream::connect(&self.socket)?;
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        Ok(stream)
+    }
+
+    pub fn client(&self) -> Result<Client> {
+        Ok(Client::from_stream(self.stream()?))
+    }
+
+    /// Runs the command line against it.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
+        program()
+            .arg("--socket")
+            .arg(&self.socket)
+            .args(arguments)
+            .output()
+            .context("failed to run cgtrace")
+    }
+
+    pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        Ok(rustix::process::kill_process(pid.context("no pid")?, signal)?)
+    }
+
+    /// What it knows of a name on one hierarchy.
+    pub fn row(&self, name: &str, hierarchy: &str) -> Result<wire::Row> {
+        let lookup = wire::Lookup {
+            names: vec![name.to_owned()],
+            hierarchy: Some(hierarchy.to_owned()),
+            ..wire::Lookup::default()
+        };
+        let answer = self.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+        answer.rows.into_iter().next().context("no row")
+    }
+
+    /// Fails unless the index is what the file systems show.
+    pub fn verify(&self) -> Result<()> {
+        let reply = self.client()?.verify()?;
+        if !reply.equal {
+            bail!("the index differs: {:?}", reply.differences);
+        }
+        Ok(())
+    }
+
+    pub fn wait_exit(&mut self) -> Result<std::process::ExitStatus> {
+        Ok(self.child.wait()?)
+    }
+
+    /// How often its threads were switched to.
+    pub fn switches(&self) -> Result<u64> {
+        let mut switches = 0;
+        for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
+            let status = fs::read_to_string(task?.path().join("status"))?;
+            for line in status.lines().filter(|line| line.contains("ctxt_switches:")) {
+                switches += line.rsplit(':').next().unwrap_or_default().trim().parse::<u64>()?;
+            }
+        }
+        Ok(switches)
+    }
+
+    /// Its resident memory in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim_end_matches(" kB").trim().parse::<u64>()? * 1024)
+    }
+
+    /// How many descriptors it has open.
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.signal(rustix::process::Signal::CONT);
+        let _ = self.signal(rustix::process::Signal::TERM);
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(5) {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(2));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,50 @@
+//! What the tests against the real kernel share.
+
+#![expect(dead_code, reason = "each harness uses a part of it")]
+
+pub mod cgroup;
+pub mod daemon;
+pub mod events;
+pub mod process;
+
+use std::fmt;
+
+use libtest_mimic::{Completion, Failed, Trial};
+
+/// A test's outcome.
+pub type Outcome = anyhow::Result<()>;
+
+/// Why a test cannot run here. It counts as skipped.
+#[derive(Debug)]
+pub struct Skip(pub String);
+
+impl fmt::Display for Skip {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+/// Ends a test that cannot run here.
+pub fn skip(why: impl Into<String>) -> anyhow::Error {
+    Skip(why.into()).into()
+}
+
+/// A test of the real kernel: skipped, with the reason, when this is not root.
+pub fn trial(name: &'static str, run: fn() -> Outcome) -> Trial {
+    Trial::ignorable_test(name, move || {
+        let outcome =
+            if rustix::process::geteuid().is_root() { run() } else { Err(skip("needs root, for eBPF")) };
+        match outcome {
+            Ok(()) => Ok(Completion::Completed),
+            Err(error) => match error.downcast::<Skip>() {
+                Ok(Skip(why)) => {
+                    println!("skipped {name}: {why}");
+                    Ok(Completion::ignored_with(why))
+                }
+                Err(error) => Err(Failed::from(format!("{error:?}"))),
+            },
+        }
+    })
+}

@@ -1,0 +1,93 @@
+//! Processes to move about.
+
+use std::{
+    fs, io,
+    os::fd::AsRawFd as _,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result};
+
+/// A process that only sleeps, and ends when dropped.
+pub struct Sleeper(Child);
+
+impl Sleeper {
+    pub fn start() -> Result<Self> {
+        let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?;
+        Ok(Self(child))
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Sleeper {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Writes a number into one of a cgroup's files.
+pub fn put(cgroup: &Path, file: &str, number: u32) -> Result<()> {
+    let path = cgroup.join(file);
+    fs::write(&path, number.to_string()).with_context(|| format!("failed to write {number} to {}", path.display()))
+}
+
+/// A child that was born in a cgroup by clone3(CLONE_INTO_CGROUP), and ends when dropped.
+pub struct Born(libc::pid_t);
+
+impl Born {
+    pub fn into_cgroup(cgroup: &Path) -> Result<Self> {
+        #[repr(C)]
+        #[derive(Default)]
+        struct CloneArgs {
+            flags: u64,
+            pidfd: u64,
+            child_tid: u64,
+            parent_tid: u64,
+            exit_signal: u64,
+            stack: u64,
+            stack_size: u64,
+            tls: u64,
+            set_tid: u64,
+            set_tid_size: u64,
+            cgroup: u64,
+        }
+        const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+        let directory = fs::File::open(cgroup)?;
+        let arguments = CloneArgs {
+            flags: CLONE_INTO_CGROUP,
+            exit_signal: u64::from(libc::SIGCHLD.unsigned_abs()),
+            cgroup: u64::from(directory.as_raw_fd().unsigned_abs()),
+            ..CloneArgs::default()
+        };
+        // SAFETY: the arguments have the layout of `struct clone_args`; the child, which has a copy of this
+        // thread alone, makes nothing but system calls.
+        let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) };
+        match pid {
+            0 => loop {
+                // SAFETY: no memory is touched.
+                unsafe { libc::pause() };
+            },
+            -1 => Err(io::Error::last_os_error()).context("clone3"),
+            pid => Ok(Self(libc::pid_t::try_from(pid)?)),
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.0.unsigned_abs()
+    }
+}
+
+impl Drop for Born {
+    fn drop(&mut self) {
+        // SAFETY: the child is ours and was not waited for yet.
+        unsafe {
+            libc::kill(self.0, libc::SIGKILL);
+            libc::waitpid(self.0, std::ptr::null_mut(), 0);
+        }
+    }
+}
