@@ -15,6 +15,9 @@ const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf"
 /// The rustup toolchain by which `build.rs` finds Debian's rustc.
 const LINKED: &str = "cgtrace-bpf";
 
+/// Where Debian keeps the LLVM of its rustc.
+const LLVM: &str = "/usr/lib/llvm-22";
+
 const LINKER: &str = "0.13.0";
 
 /// Where `core` for BPF lies below a sysroot.
@@ -115,7 +118,9 @@ fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
         // The bitcode of rustc 1.96 is LLVM 22's, and the default feature is llvm-23.
         install
             .args(["--no-default-features", "--features", "llvm-22"])
-            .env("LLVM_SYS_221_PREFIX", "/usr/lib/llvm-22");
+            .env("LLVM_SYS_221_PREFIX", LLVM)
+            // bpf-linker's own build script looks here, and takes the first libdir of /usr when it is not told.
+            .env("LLVM_PREFIX", LLVM);
     }
     run(&mut install).context("bpf-linker, which links the kernel program, could not be installed")?;
     Ok(linker)
