@@ -132,7 +132,7 @@ impl Client {
     /// The cgroups that exist now and match, parents first.
     pub fn list(&mut self, list: &List) -> Result<Listed<'_>, Error> {
         self.send("List", list, true)?;
-        Ok(Listed { client: self, batch: Vec::new().into_iter(), last: false })
+        Ok(Listed { client: self, batch: Vec::new().into_iter(), seq: 0, last: false })
     }
 
     /// Follows events. The connection is used up by it.
@@ -183,7 +183,16 @@ struct Empty {}
 pub struct Listed<'a> {
     client: &'a mut Client,
     batch: std::vec::IntoIter<Cgroup>,
+    seq: u64,
     last: bool,
+}
+
+impl Listed<'_> {
+    /// The list is that of right after the event with this number; 0 until the first cgroup was taken.
+    #[must_use]
+    pub fn seq(&self) -> u64 {
+        self.seq
+    }
 }
 
 impl Iterator for Listed<'_> {
@@ -200,6 +209,7 @@ impl Iterator for Listed<'_> {
             match self.client.receive::<ListReply>() {
                 Ok((reply, continues)) => {
                     self.last = !continues;
+                    self.seq = reply.seq;
                     self.batch = reply.cgroups.into_iter();
                 }
                 Err(error) => {
@@ -239,6 +249,14 @@ pub enum Watched {
 pub struct Watching {
     client: Client,
     next: Option<Watched>,
+}
+
+impl Watching {
+    /// Whether the next item is here already, so that taking it does not wait.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.next.is_some() || self.client.stream.buffer().contains(&0)
+    }
 }
 
 impl Iterator for Watching {

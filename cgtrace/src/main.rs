@@ -1,5 +1,5 @@
 //! The program: daemon and command line.
 
 fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+    cgtrace::cli::run()
 }

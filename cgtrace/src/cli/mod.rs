@@ -1,1 +1,83 @@
-//! cli.
+//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr.
+//!
+//! Exit codes: 0 and 1 answer the question that the command asks; 2 is wrong usage or an impossible name; 3 says
+//! that the answer cannot be known.
+
+mod arguments;
+mod completions;
+mod connect;
+mod daemon;
+mod duration;
+mod events;
+mod exists;
+mod failure;
+mod list;
+mod name;
+mod output;
+mod show;
+mod status;
+mod text;
+mod tree;
+mod verify;
+mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Command};
+use connect::Connector;
+use failure::Failure;
+use output::Output;
+
+/// The command line itself, for completions and manual pages.
+#[must_use]
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
+/// What a command's question came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Yes,
+    No,
+}
+
+/// Parses the arguments, runs the command, and says how to exit.
+#[must_use]
+pub fn run() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help and version are asked for; the rest is wrong usage, which clap exits with 2 for.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    let mut output = Output::new(arguments.color, arguments.json);
+    let verdict = answer(arguments, &mut output).and_then(|verdict| {
+        output.flush()?;
+        Ok(verdict)
+    });
+    match verdict {
+        Ok(Verdict::Yes) => ExitCode::SUCCESS,
+        Ok(Verdict::No) => ExitCode::from(1),
+        Err(failure) => failure.report(),
+    }
+}
+
+fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
+    let connector = Connector::new(arguments.socket);
+    match arguments.command {
+        Command::Daemon(daemon) => daemon::run(&daemon, connector.socket()),
+        Command::Exists(exists) => exists::run(&exists, &connector, output),
+        Command::Wait(wait) => wait::run(&wait, &connector, output),
+        Command::Show(show) => show::run(&show, &connector, output),
+        Command::List(list) => list::run(&list, &connector, output),
+        Command::Tree(tree) => tree::run(&tree, &connector, output),
+        Command::Events(events) => events::run(&events, &connector, output),
+        Command::Status => status::run(&connector, output),
+        Command::Verify(verify) => verify::run(&verify, &connector, output),
+        Command::Completions { shell } => completions::run(shell, output),
+    }
+}

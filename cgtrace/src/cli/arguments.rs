@@ -1,0 +1,180 @@
+//! What the command line takes.
+
+use std::{ffi::OsString, path::PathBuf, time::Duration};
+
+use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::duration::parse_duration;
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 yes, 1 no (absent, timed out, unknown, differs), 2 wrong usage or an impossible name, \
+3 cannot know (no daemon and no privileges, or the kernel lacks what is needed: the message says what to do).
+
+Without a daemon, root needs none: the tracer then runs inside the command.";
+
+/// Exactly when a cgroup exists, by whom it was made, and when it was gone.
+#[derive(Debug, Parser)]
+#[command(name = "cgtrace", version, after_help = EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
+pub struct Arguments {
+    /// The daemon's socket [default: /run/cgtrace/io.cgtrace]
+    #[arg(long, global = true, env = "CGTRACE_SOCKET", value_name = "PATH", hide_env_values = true)]
+    pub socket: Option<PathBuf>,
+    /// Print JSON: one document for an answer, one line an event for a stream
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// When to colour text
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service in the foreground, until SIGTERM
+    Daemon(Daemon),
+    /// Say whether a cgroup exists now, on each hierarchy: exit 0 if it does, 1 if not
+    Exists(Exists),
+    /// Wait until a cgroup is present, absent, populated or empty: exit 0 the moment it is, 1 on time-out
+    Wait(Wait),
+    /// Show a cgroup's life: since when, by whom, who is in it now, past lives
+    Show(Show),
+    /// List the cgroups that exist now
+    List(List),
+    /// Show the cgroups that exist now as trees
+    Tree(Tree),
+    /// Follow events as they happen
+    Events(Events),
+    /// Show what is known since when, how much was lost, and how it was healed
+    Status,
+    /// Compare the index with every cgroupfs, now: exit 0 if they are equal, 1 if they differ
+    Verify(Verify),
+    /// Print a shell's completions
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct Daemon {
+    /// Tell of every process that executes under this name (its comm: at most 15 bytes); may be repeated
+    #[arg(long = "watch", value_name = "COMM")]
+    pub watched: Vec<OsString>,
+    /// The ring of what the index must know, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub index_ring: u32,
+    /// The ring of what is only told, in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub told_ring: u32,
+    /// The file that describes the kernel's types
+    #[arg(long, value_name = "PATH", default_value = "/sys/kernel/btf/vmlinux")]
+    pub btf: PathBuf,
+    /// Log the kernel program's own anomalies too
+    #[arg(long)]
+    pub kernel_log: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Exists {
+    /// The cgroup's name: its path from its hierarchy's root, like /system.slice/kubelet.service
+    pub name: OsString,
+    #[command(flatten)]
+    pub on: On,
+    /// Print nothing; the exit code is the answer
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+/// A hierarchy.
+#[derive(Debug, Args)]
+pub struct On {
+    /// One hierarchy, as /proc/PID/cgroup names it: v2, a controller (memory), or name=systemd [default: any]
+    #[arg(long = "on", value_name = "HIERARCHY")]
+    pub hierarchy: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum State {
+    Present,
+    Absent,
+    /// A process is in it or below it
+    Populated,
+    /// No process is in it or below it
+    Empty,
+}
+
+#[derive(Debug, Args)]
+pub struct Wait {
+    /// The cgroup's name
+    pub name: OsString,
+    /// The state to wait for
+    #[arg(long, value_name = "STATE", default_value = "present")]
+    pub until: State,
+    #[command(flatten)]
+    pub on: On,
+    /// How long to wait at most, like 500ms, 30s, 5m [default: for ever]
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub timeout: Option<Duration>,
+    /// Print nothing; the exit code is the answer
+    #[arg(short, long)]
+    pub quiet: bool,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "which", required = true, multiple = false, args = ["name", "pid"])]
+pub struct Show {
+    /// The cgroup's name, or its id
+    #[arg(value_name = "NAME|ID")]
+    pub name: Option<OsString>,
+    /// A process, whose cgroups to show
+    #[arg(long)]
+    pub pid: Option<u32>,
+    #[command(flatten)]
+    pub on: On,
+}
+
+const PATTERN: &str = "Globs over whole names (* within a component, ** across); a plain name means that cgroup \
+                       and all below it [default: all]";
+
+#[derive(Debug, Args)]
+pub struct List {
+    #[arg(value_name = "PATTERN", help = PATTERN)]
+    pub patterns: Vec<OsString>,
+    #[command(flatten)]
+    pub on: On,
+}
+
+#[derive(Debug, Args)]
+pub struct Tree {
+    /// The cgroup to begin with
+    #[arg(default_value = "/")]
+    pub name: OsString,
+    #[command(flatten)]
+    pub on: On,
+}
+
+#[derive(Debug, Args)]
+pub struct Events {
+    #[arg(value_name = "PATTERN", help = PATTERN)]
+    pub patterns: Vec<OsString>,
+    /// Only events of these kinds, like mkdir,rmdir
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
+    pub kinds: Vec<String>,
+    #[command(flatten)]
+    pub on: On,
+    /// Begin with the first event after this number, as far as the daemon still keeps it
+    #[arg(long, value_name = "N")]
+    pub since_seq: Option<u64>,
+    /// End after so many events
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    /// Compare again and again, so long apart, until interrupted or until a difference is found
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
+    pub watch: Option<Duration>,
+}

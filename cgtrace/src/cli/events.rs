@@ -1,0 +1,49 @@
+//! `events`: what happens, as it happens.
+
+use cgtrace_client::{Watched, wire};
+
+use super::{
+    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, text,
+};
+
+pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+    let watch = wire::Watch {
+        patterns: name::patterns(&events.patterns),
+        kinds: (!events.kinds.is_empty()).then(|| events.kinds.clone()),
+        hierarchy: events.on.hierarchy.clone(),
+        since_seq: events.since_seq,
+    };
+    let connected = connector.connect()?;
+    let in_process = connected.in_process;
+    let mut watching = connected.client.watch(&watch)?;
+    let mut left = events.count;
+    while let Some(watched) = watching.next() {
+        match watched? {
+            Watched::Started { .. } => {
+                if in_process && !output.json {
+                    anstream::eprintln!("cgtrace: tracing in this process; Ctrl-C ends it");
+                }
+            }
+            Watched::Missed(missed) if output.json => {
+                output.document(&serde_json::json!({"kind": "lagged", "missed": missed}))?;
+            }
+            Watched::Missed(missed) => output.line(text::missed(missed))?,
+            Watched::Event(event) => {
+                if output.json {
+                    output.document(&event)?;
+                } else {
+                    output.line(text::event(&event))?;
+                }
+                left = left.map(|left| left - 1);
+            }
+        }
+        if left == Some(0) {
+            return Ok(Verdict::Yes);
+        }
+        // Whoever reads us sees each event at once; a crowd of them is written together.
+        if !watching.has_more() {
+            output.flush()?;
+        }
+    }
+    Ok(Verdict::Yes)
+}

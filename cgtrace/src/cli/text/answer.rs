@@ -1,0 +1,130 @@
+//! What is known of a name.
+
+use std::time::Duration;
+
+use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
+
+use super::{GONE, GOOD, QUIET, duration, hierarchy, moment, path, styled, task};
+use crate::tracker::boot_ns;
+
+/// So many processes of a cgroup are named.
+const MEMBERS_SHOWN: usize = 8;
+
+/// One line a hierarchy: whether it is there, since when, by whom; or gone when, or never since when.
+pub fn rows(answer: &Answer) -> Vec<String> {
+    answer.rows.iter().map(row).collect()
+}
+
+fn row(row: &Row) -> String {
+    let mut line = format!("{}  ", hierarchy(&row.hierarchy));
+    match &row.life {
+        Some(life) => {
+            line.push_str(&styled(GOOD, "present"));
+            line.push_str(&format!("  id {}, {}", life.id, birth(life)));
+        }
+        None => {
+            line.push_str(&styled(GONE, "absent "));
+            line.push_str("  ");
+            line.push_str(&row.past.first().map_or_else(|| never(row), end));
+        }
+    }
+    line
+}
+
+/// Nothing is ever said about the time before it was known.
+fn never(row: &Row) -> String {
+    let since = moment(&row.known_since);
+    if row.walked { format!("never since {since}") } else { format!("not seen since {since}; not all of it is known") }
+}
+
+fn birth(life: &Life) -> String {
+    let by = life.made_by.as_ref().map(by).unwrap_or_default();
+    match (&life.born, &life.before) {
+        (Some(born), _) if life.inferred => format!("made before {}, while records were lost", moment(born)),
+        (Some(born), _) => format!("since {} ({} ago){by}", moment(born), age(born)),
+        (None, Some(before)) => format!("since before {}", moment(before)),
+        (None, None) => "since an unknown time".to_owned(),
+    }
+}
+
+fn end(life: &Life) -> String {
+    let by = life.removed_by.as_ref().map(by).unwrap_or_default();
+    let Some(died) = &life.died else { return "gone".to_owned() };
+    let lived = life
+        .born
+        .as_ref()
+        .filter(|_| !life.inferred)
+        .map(|born| format!(", lived {}", duration(Duration::from_nanos(died.boot_ns.saturating_sub(born.boot_ns)))))
+        .unwrap_or_default();
+    let lost = if life.inferred { " at the latest, while records were lost" } else { "" };
+    format!("removed {} ({} ago){lost}{by}{lived}", moment(died), age(died))
+}
+
+fn by(task_: &Task) -> String {
+    let mut text = format!(" by {}", task(task_));
+    if let Some(cgroup) = &task_.cgroup {
+        text.push_str(&format!(" in {}", super::printable(cgroup)));
+    }
+    text
+}
+
+fn age(moment: &Moment) -> String {
+    duration(Duration::from_nanos(boot_ns().saturating_sub(moment.boot_ns)))
+}
+
+/// A name with all that is known of it.
+pub fn life(answer: &Answer) -> Vec<String> {
+    let mut lines = vec![path(Some(&answer.name), answer.name_hex.as_deref())];
+    let (known, unknown): (Vec<_>, Vec<_>) =
+        answer.rows.iter().partition(|row| row.present || !row.past.is_empty());
+    for known in known {
+        lines.push(format!("  {}", row(known)));
+        if let Some(members) = members(known) {
+            lines.push(format!("  {:14}in it now: {members}", ""));
+        }
+        let past = if known.present { &known.past[..] } else { known.past.get(1..).unwrap_or_default() };
+        for past in past {
+            lines.push(format!("  {:14}{}", "", styled(QUIET, &format!("former life id {}, {}", past.id, end(past)))));
+        }
+    }
+    if !unknown.is_empty() {
+        let names: Vec<String> = unknown.iter().map(|row| super::printable(&row.hierarchy)).collect();
+        lines.push(format!("  {}", styled(QUIET, &format!("not on: {}", names.join(" ")))));
+    }
+    lines
+}
+
+fn members(row: &Row) -> Option<String> {
+    let members = row.members.as_ref().filter(|_| row.present)?;
+    let all = members.len() as u64 + row.members_left_out.unwrap_or(0);
+    if all == 0 {
+        return Some(match row.populated {
+            Some(true) => "no process of its own, but some below it".to_owned(),
+            _ => "no process".to_owned(),
+        });
+    }
+    let mut text: Vec<String> = members.iter().take(MEMBERS_SHOWN).map(task).collect();
+    let more = all - text.len() as u64;
+    if more > 0 {
+        text.push(format!("and {more} more"));
+    }
+    Some(text.join(", "))
+}
+
+/// A line of a list.
+pub fn cgroup(cgroup: &Cgroup) -> String {
+    let since = match (&cgroup.born, &cgroup.before) {
+        (Some(born), _) => {
+            format!("since {}{}", moment(born), cgroup.made_by.as_ref().map(by).unwrap_or_default())
+        }
+        (None, Some(before)) => format!("since before {}", moment(before)),
+        (None, None) => String::new(),
+    };
+    format!(
+        "{}  {:>8}  {}  {}",
+        hierarchy(&cgroup.hierarchy),
+        cgroup.id,
+        path(cgroup.path.as_deref(), cgroup.path_hex.as_deref()),
+        styled(QUIET, &since)
+    )
+}

@@ -1,0 +1,105 @@
+//! One event a line.
+
+use cgtrace_client::wire::{Event, Place};
+use clap::builder::styling::Style;
+
+use super::{CHANGED, GONE, GOOD, QUIET, hierarchy, path, printable, styled, task, time};
+
+/// `2026-11-23 10:05:00.123456Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
+pub fn event(event: &Event) -> String {
+    let mut line = format!(
+        "{}  {}  ",
+        styled(QUIET, &time(&event.time)),
+        styled(style(&event.kind), &format!("{:9}", event.kind))
+    );
+    if let Some(name) = &event.hierarchy {
+        line.push_str(&hierarchy(name));
+        line.push_str("  ");
+    }
+    if event.id.is_some() {
+        line.push_str(&place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
+        line.push_str("  ");
+    }
+    if let Some(Place { id, path, path_hex }) = &event.from {
+        line.push_str(&format!("from {}  ", place(path.as_deref(), path_hex.as_deref(), Some(*id))));
+    }
+    if let Some(moved) = &event.task {
+        let thread = if moved.threadgroup == Some(false) && moved.tid != moved.pid {
+            format!(" thread {}", moved.tid)
+        } else {
+            String::new()
+        };
+        line.push_str(&format!("{}{thread}  ", task(moved)));
+    }
+    if let Some(by) = &event.by {
+        line.push_str(&styled(QUIET, &format!("by {}", task(by))));
+        if let Some(cgroup) = &by.cgroup {
+            line.push_str(&styled(QUIET, &format!(" in {}", printable(cgroup))));
+        }
+        line.push_str("  ");
+    }
+    if let Some(missed) = event.missed {
+        line.push_str(&format!("{missed} records; the index is walked again  "));
+    }
+    if event.inferred {
+        line.push_str("(inferred)");
+    }
+    line.trim_end().to_owned()
+}
+
+fn place(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
+    match (text, id) {
+        (None, Some(id)) => format!("(id {id})"),
+        _ => path(text, hex),
+    }
+}
+
+/// What was left out, where it would have stood.
+pub fn missed(events: u64) -> String {
+    styled(CHANGED, &format!("-- {events} events are left out here: they came faster than they were read, or are not kept"))
+}
+
+fn style(kind: &str) -> Style {
+    match kind {
+        "mkdir" | "root-added" | "healed" => GOOD,
+        "rmdir" | "root-removed" | "lost" => GONE,
+        "rename" | "attach" | "transfer" | "fork" | "exec" => CHANGED,
+        _ => Style::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use cgtrace_client::wire::Task;
+
+    use super::*;
+
+    fn plain(text: &str) -> String {
+        anstream::adapter::strip_str(text).to_string()
+    }
+
+    #[test]
+    fn an_event_is_one_harmless_line() {
+        let told = event(&Event {
+            time: "2026-11-23T10:05:00.123456789Z".to_owned(),
+            kind: "attach".to_owned(),
+            hierarchy: Some("v2".to_owned()),
+            id: Some(7),
+            path: Some("/a\u{1b}c".to_owned()),
+            from: Some(Place { id: 1, path: Some("/".to_owned()), path_hex: None }),
+            task: Some(Task { pid: 42, tid: 43, comm: "kubelet".to_owned(), threadgroup: Some(false), ..Task::default() }),
+            by: Some(Task { pid: 1, comm: "systemd".to_owned(), cgroup: Some("/init.scope".to_owned()), ..Task::default() }),
+            ..Event::default()
+        });
+        assert_eq!(
+            plain(&told),
+            "2026-11-23 10:05:00.123456Z  attach     v2            /a\\x1bc  from /  kubelet[42] thread 43  by systemd[1] in /init.scope"
+        );
+    }
+
+    #[test]
+    fn what_has_no_place_is_told_too() {
+        let lost = Event { kind: "lost".to_owned(), missed: Some(3), ..Event::default() };
+        assert!(plain(&event(&lost)).contains("3 records"));
+    }
+}

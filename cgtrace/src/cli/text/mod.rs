@@ -1,0 +1,118 @@
+//! Answers and events as text for people. Nothing that a cgroup or process is called can do anything to a terminal.
+
+mod answer;
+mod event;
+mod table;
+
+use std::time::Duration;
+
+use cgtrace_client::{names, wire};
+use clap::builder::styling::{AnsiColor, Style};
+
+pub use answer::{cgroup, life, rows};
+pub use event::{event, missed};
+pub use table::Table;
+
+/// How wide a hierarchy's name is made, so that what follows it stands in a column.
+const HIERARCHY_WIDTH: usize = 12;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const GONE: Style = AnsiColor::Red.on_default();
+const CHANGED: Style = AnsiColor::Yellow.on_default();
+const QUIET: Style = Style::new().dimmed();
+
+fn styled(style: Style, text: &str) -> String {
+    format!("{style}{text}{style:#}")
+}
+
+/// Text that does nothing to a terminal.
+pub fn printable(text: &str) -> String {
+    names::printable(text.as_bytes())
+}
+
+/// A path's bytes: its digits' where there are any, for then the text is not exact.
+pub fn bytes(path: Option<&str>, hex: Option<&str>) -> Vec<u8> {
+    hex.and_then(names::unhex).unwrap_or_else(|| path.unwrap_or_default().as_bytes().to_vec())
+}
+
+/// A path for people.
+pub fn path(path: Option<&str>, hex: Option<&str>) -> String {
+    match path {
+        Some(_) => names::printable(&bytes(path, hex)),
+        None => "(unknown)".to_owned(),
+    }
+}
+
+/// A hierarchy's name, in a column.
+pub fn hierarchy(name: &str) -> String {
+    format!("{:HIERARCHY_WIDTH$}", printable(name))
+}
+
+/// `2026-11-23 10:05:00.123456Z`: microseconds are as exact as a reader can use.
+pub fn moment(moment: &wire::Moment) -> String {
+    time(&moment.time)
+}
+
+fn time(rfc3339: &str) -> String {
+    let Some((date, clock)) = rfc3339.split_once('T') else { return printable(rfc3339) };
+    let clock = clock.trim_end_matches('Z');
+    format!("{date} {}Z", clock.get(..15).unwrap_or(clock))
+}
+
+/// `systemd[1]`, with the uid where it is not root's.
+pub fn task(task: &wire::Task) -> String {
+    let mut text = format!("{}[{}]", printable(&task.comm), task.pid);
+    if let Some(uid) = task.uid.filter(|uid| *uid != 0) {
+        text.push_str(&format!(" uid {uid}"));
+    }
+    text
+}
+
+/// `1.234s`, `5.000ms`, `2m 3s`.
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0 => format!("{}ms", duration.as_millis()),
+        1..60 => format!("{:.3}s", duration.as_secs_f64()),
+        60..3_600 => format!("{}m {}s", seconds / 60, seconds % 60),
+        3_600..86_400 => format!("{}h {}m", seconds / 3_600, seconds % 3_600 / 60),
+        _ => format!("{}d {}h", seconds / 86_400, seconds % 86_400 / 3_600),
+    }
+}
+
+/// `8.0 MiB`.
+pub fn size(bytes: u64) -> String {
+    match bytes {
+        0..1_024 => format!("{bytes} B"),
+        1_024..1_048_576 => format!("{}.{} KiB", bytes >> 10, (bytes & 1_023) * 10 >> 10),
+        _ => format!("{}.{} MiB", bytes >> 20, ((bytes >> 10) & 1_023) * 10 >> 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_short_and_say_their_zone() {
+        let moment_of = |time: &str| moment(&wire::Moment { time: time.to_owned(), boot_ns: 0 });
+        assert_eq!(moment_of("2026-11-23T10:05:00.123456789Z"), "2026-11-23 10:05:00.123456Z");
+        assert_eq!(moment_of(""), "");
+    }
+
+    #[test]
+    fn a_name_does_nothing_to_a_terminal() {
+        assert_eq!(path(Some("/a\u{1b}[2J"), None), "/a\\x1b[2J");
+        assert_eq!(path(Some("/\\xff\\\\"), Some("2fff5c")), "/\\xff\\");
+        let evil = wire::Task { pid: 7, comm: "\u{1b}]0;x\u{7}".to_owned(), ..wire::Task::default() };
+        assert_eq!(task(&evil), "\\x1b]0;x\\x07[7]");
+    }
+
+    #[test]
+    fn sizes_and_durations() {
+        assert_eq!(size(8 << 20), "8.0 MiB");
+        assert_eq!(size(1_536), "1.5 KiB");
+        assert_eq!(duration(Duration::from_millis(1_234)), "1.234s");
+        assert_eq!(duration(Duration::from_secs(123)), "2m 3s");
+    }
+}

@@ -1,0 +1,105 @@
+//! `tree`: what exists now, drawn.
+
+use cgtrace_client::{names, wire};
+
+use super::{Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, text};
+
+pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+    let call =
+        wire::List { patterns: Some(vec![name::to_wire(&tree.name)?]), hierarchy: tree.on.hierarchy.clone() };
+    let mut client = connector.connect()?.client;
+    let mut listed = client.list(&call)?;
+    let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
+    if output.json {
+        output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
+        return Ok(Verdict::Yes);
+    }
+    for (number, hierarchy) in
+        cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).enumerate()
+    {
+        if number > 0 {
+            output.line("")?;
+        }
+        for line in draw(hierarchy) {
+            output.line(line)?;
+        }
+    }
+    Ok(Verdict::Yes)
+}
+
+/// One hierarchy's cgroups, each after its parent, as lines.
+fn draw(cgroups: &[wire::Cgroup]) -> Vec<String> {
+    let last = last_siblings(cgroups);
+    // For each level above the present one: whether a further sibling comes there.
+    let mut open: Vec<bool> = Vec::new();
+    let top = cgroups.first().map_or(0, |cgroup| cgroup.level);
+    cgroups
+        .iter()
+        .zip(last)
+        .map(|(cgroup, last)| {
+            let path = text::bytes(cgroup.path.as_deref(), cgroup.path_hex.as_deref());
+            let depth = cgroup.level.saturating_sub(top) as usize;
+            if depth == 0 {
+                open.clear();
+                return format!("{}  {}", text::hierarchy(&cgroup.hierarchy), names::printable(&path));
+            }
+            open.resize(depth - 1, false);
+            let mut line: String = open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
+            line.push_str(if last { "└─ " } else { "├─ " });
+            open.push(!last);
+            let leaf = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
+            line.push_str(&names::printable(leaf));
+            line
+        })
+        .collect()
+}
+
+/// For each cgroup, whether no sibling of it follows.
+fn last_siblings(cgroups: &[wire::Cgroup]) -> Vec<bool> {
+    let mut last = vec![true; cgroups.len()];
+    // From the end: whether a sibling at this level was seen since the last shallower one.
+    let mut seen: Vec<bool> = Vec::new();
+    for (number, cgroup) in cgroups.iter().enumerate().rev() {
+        let level = cgroup.level as usize;
+        seen.resize(level + 1, false);
+        last[number] = !seen[level];
+        seen[level] = true;
+    }
+    last
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn branches_end_where_the_last_sibling_stands() {
+        let cgroup = |level, path: &str| wire::Cgroup {
+            hierarchy: "v2".to_owned(),
+            level,
+            path: Some(path.to_owned()),
+            ..wire::Cgroup::default()
+        };
+        let drawn = draw(&[
+            cgroup(0, "/"),
+            cgroup(1, "/a"),
+            cgroup(2, "/a/b"),
+            cgroup(3, "/a/b/c"),
+            cgroup(2, "/a/\u{1b}d"),
+            cgroup(1, "/e"),
+        ]);
+        assert_eq!(drawn[1..], ["├─ a", "│  ├─ b", "│  │  └─ c", "│  └─ \\x1bd", "└─ e"]);
+    }
+
+    #[test]
+    fn a_subtree_begins_at_the_left() {
+        let cgroup = |level, path: &str| wire::Cgroup {
+            level,
+            path: Some(path.to_owned()),
+            ..wire::Cgroup::default()
+        };
+        let drawn = draw(&[cgroup(2, "/a/b"), cgroup(3, "/a/b/c")]);
+        assert!(drawn[0].ends_with("/a/b"));
+        assert_eq!(drawn[1], "└─ c");
+    }
+}

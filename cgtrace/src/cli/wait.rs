@@ -1,0 +1,46 @@
+//! `wait`: returns the moment a cgroup is in a state.
+
+use std::time::Duration;
+
+use cgtrace_client::{Until, wire};
+
+use super::{
+    Verdict,
+    arguments::{State, Wait},
+    connect::Connector,
+    failure::Failure,
+    name,
+    output::Output,
+    text,
+};
+
+pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+    let until = match wait.until {
+        State::Present => Until::Present,
+        State::Absent => Until::Absent,
+        State::Populated => Until::Populated,
+        State::Empty => Until::Empty,
+    };
+    let call = wire::Await {
+        name: name::to_wire(&wait.name)?,
+        until: until.word().to_owned(),
+        hierarchy: wait.on.hierarchy.clone(),
+        timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let awaited = connector.connect()?.client.wait_for(&call)?;
+    if wait.quiet {
+        // The exit code says it all.
+    } else if output.json {
+        output.document(&awaited)?;
+    } else if awaited.held {
+        let waited = text::duration(Duration::from_millis(awaited.waited_ms));
+        output.line(format!("{} after {waited}", until.word()))?;
+        for line in text::rows(&awaited.answer).into_iter().filter(|_| awaited.answer.present) {
+            output.line(line)?;
+        }
+    } else {
+        let waited = text::duration(wait.timeout.unwrap_or_default());
+        anstream::eprintln!("cgtrace: timed out: not {} after {waited}", until.word());
+    }
+    Ok(if awaited.held { Verdict::Yes } else { Verdict::No })
+}
