@@ -45,6 +45,18 @@ pub struct Life {
     pub inferred: bool,
 }
 
+/// A stretch of time of which records are missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Gap {
+    /// The last moment before it.
+    pub from: Moment,
+    /// When the loss was noticed.
+    pub until: Moment,
+    /// How many records are missing.
+    pub missed: u64,
+}
+
 /// What is known of a name on one hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -59,6 +71,9 @@ pub struct Row {
     pub known_since: Moment,
     /// Whether the whole hierarchy is known.
     pub walked: bool,
+    /// The last stretch of time of which records are missing: a life that began and ended within it is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
     /// The present life.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub life: Option<Life>,

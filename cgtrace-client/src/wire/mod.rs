@@ -6,7 +6,7 @@ mod call;
 mod event;
 mod status;
 
-pub use answer::{Answer, Cgroup, Life, Moment, Row};
+pub use answer::{Answer, Cgroup, Gap, Life, Moment, Row};
 pub use call::{
     Await, Awaited, Call, Difference, List, ListReply, LookedUp, Lookup, Reply, VerifyReply, Watch,
     WatchReply,

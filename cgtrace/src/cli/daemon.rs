@@ -1,6 +1,6 @@
 //! `daemon`: the service in the foreground.
 
-use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{ffi::OsStr, io::IsTerminal as _, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::anyhow;
 use tracing_subscriber::EnvFilter;
@@ -21,7 +21,11 @@ pub fn run(daemon: &arguments::Daemon, socket: &Path) -> Result<Verdict, Failure
         .with_env_var(LOG_VARIABLE)
         .from_env()
         .map_err(|error| Failure::Usage(anyhow!(error).context(format!("{LOG_VARIABLE} cannot be read"))))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr)
+        .init();
     run_daemon(&DaemonOptions {
         socket: socket.to_owned(),
         probe: probe::Options {

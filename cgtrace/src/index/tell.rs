@@ -39,6 +39,12 @@ impl Index {
         Change { missed: Some(missed), ..change }
     }
 
+    /// Records are missing of what is told but makes no cgroup and ends none: nothing that exists is in doubt.
+    pub fn lost_told(&mut self, at_boot_ns: u64, missed: u64) -> Change {
+        self.memberships.clear();
+        Change { missed: Some(missed), ..self.change(ChangeKind::Lost, at_boot_ns, None) }
+    }
+
     /// All that exists is known again, on one hierarchy or, with `None`, on all.
     pub fn healed(&mut self, at_boot_ns: u64, hierarchy: Option<HierarchyId>) -> Change {
         let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));

@@ -83,6 +83,16 @@ impl Encoder {
         }
     }
 
+    /// The last stretch of time of which a hierarchy's records are missing.
+    pub fn gap(&self, index: &Index, hierarchy: HierarchyId) -> Option<wire::Gap> {
+        let gap = index.last_gap(hierarchy)?;
+        Some(wire::Gap {
+            from: self.moment(gap.from_boot_ns),
+            until: self.moment(gap.to_boot_ns),
+            missed: gap.missed,
+        })
+    }
+
     /// The present life of a cgroup.
     pub fn life(&self, index: &Index, key: Key) -> Option<wire::Life> {
         let life = index.life(key)?;

@@ -103,7 +103,8 @@ pub struct Hub {
 pub struct Ear(pub Rc<Hub>);
 
 impl Listener for Ear {
-    fn changed(&mut self, change: &Rc<Change>, index: &Index) {
+    fn changed(&mut self, change: &Rc<Change>, index: &Index, anchor: Anchor) {
+        self.0.anchor.set(Some(anchor));
         self.0.changed(change, index);
     }
 }
@@ -147,14 +148,16 @@ impl Hub {
     }
 
     /// Adds a subscriber, to whom what the history still holds after `since_seq` is told first.
-    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber, since_seq: Option<u64>) -> Subscribed {
+    /// Also says how many events after it the history does not hold any more.
+    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber, since_seq: Option<u64>) -> (Subscribed, u64) {
+        let mut missed = 0;
         if let Some(since) = since_seq {
             let history = self.history.borrow();
             let kept_after = history.front().map(|change| change.seq.saturating_sub(1));
             if let Some(kept_after) = kept_after
                 && kept_after > since
             {
-                subscriber.queue.miss(kept_after - since);
+                missed = kept_after - since;
             }
             for change in history.iter().filter(|change| change.seq > since) {
                 if subscriber.filter.matches(change) {
@@ -166,7 +169,7 @@ impl Hub {
         let number = self.next.get() + 1;
         self.next.set(number);
         self.subscribers.borrow_mut().insert(number, subscriber);
-        Subscribed { hub: Rc::clone(self), number }
+        (Subscribed { hub: Rc::clone(self), number }, missed)
     }
 }
 

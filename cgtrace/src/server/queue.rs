@@ -41,12 +41,6 @@ impl Queue {
         self.filled.notify_one();
     }
 
-    /// Says that so many were missed before anything else that comes.
-    pub fn miss(&self, events: u64) {
-        self.missed.set(self.missed.get() + events);
-        self.filled.notify_one();
-    }
-
     /// The next item, if there is one. What was missed last is told once all before it was.
     pub fn pop(&self) -> Option<Item> {
         self.waiting.borrow_mut().pop_front().or_else(|| {

@@ -35,10 +35,11 @@ impl Walks {
         self.running.iter().copied().collect()
     }
 
-    /// A hierarchy's walk has ended. Says whether that healed a loss.
-    pub fn finish(&mut self, hierarchy: HierarchyId) -> bool {
+    /// A hierarchy's walk has ended, and `whole` says whether it found all there is. Says whether that healed a
+    /// loss.
+    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool) -> bool {
         self.running.remove(&hierarchy);
-        !self.wanted.contains(&hierarchy) && self.hurt.remove(&hierarchy)
+        whole && !self.wanted.contains(&hierarchy) && self.hurt.remove(&hierarchy)
     }
 
     /// The hierarchy is gone: nothing is to be walked there any more.
@@ -72,11 +73,22 @@ mod tests {
         assert_eq!(walks.start(), [V2]);
         walks.heal(V2);
         assert_eq!(walks.start(), []);
-        assert!(!walks.finish(V2), "what was lost meanwhile is not healed yet");
+        assert!(!walks.finish(V2, true), "what was lost meanwhile is not healed yet");
         assert!(!walks.settled());
         assert_eq!(walks.start(), [V2]);
-        assert!(walks.finish(V2));
+        assert!(walks.finish(V2, true));
         assert!(walks.settled());
+    }
+
+    #[test]
+    fn a_walk_that_failed_heals_nothing() {
+        let mut walks = Walks::default();
+        walks.heal(V2);
+        walks.start();
+        assert!(!walks.finish(V2, false));
+        walks.want(V2);
+        walks.start();
+        assert!(walks.finish(V2, true), "the loss is healed by the next one");
     }
 
     #[test]
@@ -85,9 +97,9 @@ mod tests {
         walks.want(V2);
         walks.want(MEMORY);
         assert_eq!(walks.start(), [V2, MEMORY]);
-        assert!(!walks.finish(V2));
+        assert!(!walks.finish(V2, true));
         assert!(!walks.settled());
-        assert!(!walks.finish(MEMORY));
+        assert!(!walks.finish(MEMORY, true));
         assert!(walks.settled());
     }
 }

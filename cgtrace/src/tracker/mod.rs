@@ -25,5 +25,5 @@ use crate::index::{Change, Index};
 /// Who wants to hear of changes as they are applied.
 pub trait Listener {
     /// One change, right after the index took it.
-    fn changed(&mut self, change: &Rc<Change>, index: &Index);
+    fn changed(&mut self, change: &Rc<Change>, index: &Index, anchor: Anchor);
 }

@@ -62,7 +62,9 @@ pub struct Tracker {
     wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
     losses: LossCounts,
-    verifying: Vec<Touched>,
+    /// The comparisons that run, by their numbers.
+    verifying: BTreeMap<u64, Touched>,
+    verified: u64,
     heals: u64,
     woken: u64,
     undecodable: u64,
@@ -95,7 +97,8 @@ impl Tracker {
             wakeups: Wakeups::default(),
             listeners: Vec::new(),
             losses: LossCounts::default(),
-            verifying: Vec::new(),
+            verifying: BTreeMap::new(),
+            verified: 0,
             heals: 0,
             woken: 0,
             undecodable: 0,
@@ -128,13 +131,14 @@ impl Tracker {
     }
 
     fn drain(&mut self) -> probe::Drained {
-        let Self { probe, index, listeners, views, walks, nudge, verifying, .. } = self;
+        let began = boot_ns();
+        let Self { probe, index, anchor, listeners, views, walks, nudge, verifying, .. } = self;
         let drained = probe.drain(&mut |event| {
             match &event.what {
                 What::RootAdded { .. } | What::Remount { .. } => {
                     // Where it is mounted is known only after mount(2) is done; the mount table's own
                     // notification brings it.
-                    for touched in verifying.iter_mut() {
+                    for touched in verifying.values_mut() {
                         touched.spoilt = true;
                     }
                 }
@@ -142,12 +146,12 @@ impl Tracker {
                     views.remove(id);
                     walks.forget(*id);
                     nudge.notify_one();
-                    for touched in verifying.iter_mut() {
+                    for touched in verifying.values_mut() {
                         touched.spoilt = true;
                     }
                 }
                 What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
-                    for touched in verifying.iter_mut() {
+                    for touched in verifying.values_mut() {
                         touched.touch(*key);
                     }
                 }
@@ -165,12 +169,12 @@ impl Tracker {
             if let Some(change) = change {
                 let change = Rc::new(change);
                 for listener in listeners.iter_mut() {
-                    listener.changed(&change, index);
+                    listener.changed(&change, index, *anchor);
                 }
             }
         });
         self.undecodable += u64::from(drained.undecodable);
-        self.notice_losses(drained.events);
+        self.notice_losses(began, drained.busy);
         drained
     }
 
@@ -178,15 +182,18 @@ impl Tracker {
         for change in changes {
             let change = Rc::new(change);
             for listener in &mut self.listeners {
-                listener.changed(&change, &self.index);
+                listener.changed(&change, &self.index, self.anchor);
             }
         }
     }
 
     /// Finds out whether records were lost since the last look, and asks for the walks that heal it.
-    fn notice_losses(&mut self, events: u32) {
+    ///
+    /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
+    /// is `busy`.
+    fn notice_losses(&mut self, drained_from: u64, busy: bool) {
         let now = boot_ns();
-        let due = events > 0 && now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
+        let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
         if !due && !self.probe.lost_any() {
             return;
         }
@@ -208,14 +215,21 @@ impl Tracker {
         let missed_index = index.saturating_sub(self.losses.index);
         self.losses.told = told;
         self.losses.index = index;
+        if missed_index == 0 && !busy {
+            self.index.complete_until(drained_from);
+        }
         if missed_told + missed_index == 0 {
             return;
         }
         tracing::warn!(missed_index, missed_told, "records were lost");
-        let change = self.index.lost(now, missed_told + missed_index, None);
+        let change = if missed_index > 0 {
+            self.index.lost(now, missed_told + missed_index, None)
+        } else {
+            self.index.lost_told(now, missed_told)
+        };
         self.tell([change]);
         if missed_index > 0 {
-            for touched in &mut self.verifying {
+            for touched in self.verifying.values_mut() {
                 touched.spoilt = true;
             }
             for hierarchy in self.readable() {
@@ -288,7 +302,7 @@ impl Tracker {
             .filter_map(|id| {
                 let mount = self.views.get(&id).and_then(|view| view.mount.clone());
                 if mount.is_none() {
-                    self.walks.finish(id);
+                    self.walks.finish(id, false);
                 }
                 mount.map(|mount| (id, mount))
             })
@@ -305,13 +319,16 @@ impl Tracker {
         self.catch_up_quietly();
         let now = boot_ns();
         for WalkResult { hierarchy, found } in results {
+            let mut whole = false;
             match found {
                 Ok((walked, report)) => {
-                    if let Some(view) = self.views.get_mut(&hierarchy) {
-                        view.note = report.note();
+                    whole = report.unreadable == 0;
+                    if let Some(view) = self.views.get_mut(&hierarchy)
+                        && let Some(note) = report.note()
+                    {
+                        view.note = Some(note);
                     }
-                    let complete = report.unreadable == 0;
-                    let changes = self.index.merge_walk(hierarchy, walked, complete, now);
+                    let changes = self.index.merge_walk(hierarchy, walked, whole, now);
                     self.tell(changes);
                 }
                 Err(error) => {
@@ -322,7 +339,7 @@ impl Tracker {
                     }
                 }
             }
-            if self.walks.finish(hierarchy) {
+            if self.walks.finish(hierarchy, whole) {
                 self.heals += 1;
                 let change = self.index.healed(now, Some(hierarchy));
                 self.tell([change]);
@@ -439,11 +456,13 @@ impl Tracker {
     }
 
     /// Begins a comparison with every cgroupfs; run the job aside, then hand its result to
-    /// [`end_verify`](Self::end_verify). `None`: one runs already.
+    /// [`end_verify`](Self::end_verify). Several may run at a time.
     pub fn begin_verify(&mut self) -> VerifyJob {
-        self.verifying.push(Touched::default());
+        self.verified += 1;
+        self.verifying.insert(self.verified, Touched::default());
         self.catch_up_quietly();
         VerifyJob {
+            number: self.verified,
             mounts: self
                 .views
                 .iter()
@@ -455,7 +474,7 @@ impl Tracker {
     /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
     pub fn end_verify(&mut self, walk: VerifyWalk) -> Option<Verified> {
         self.catch_up_quietly();
-        let touched = self.verifying.pop()?;
+        let touched = self.verifying.remove(&walk.number)?;
         if touched.spoilt {
             return None;
         }

@@ -15,12 +15,14 @@ use super::walk::{WalkJob, WalkResult};
 /// A walk to compare with. Blocking: run it on a thread of its own.
 #[derive(Debug)]
 pub struct VerifyJob {
+    pub(super) number: u64,
     pub(super) mounts: Vec<(HierarchyId, Mount)>,
 }
 
 /// What the walk found.
 #[derive(Debug)]
 pub struct VerifyWalk {
+    pub(super) number: u64,
     pub(super) results: Vec<WalkResult>,
 }
 
@@ -28,7 +30,7 @@ impl VerifyJob {
     /// Walks every hierarchy.
     #[must_use]
     pub fn run(self) -> VerifyWalk {
-        VerifyWalk { results: WalkJob { hierarchies: self.mounts }.run() }
+        VerifyWalk { number: self.number, results: WalkJob { hierarchies: self.mounts }.run() }
     }
 }
 

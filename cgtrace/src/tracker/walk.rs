@@ -1,5 +1,7 @@
 //! Walks of cgroupfs, done aside from the thread that owns the index.
 
+use std::{thread, time::Duration};
+
 use crate::{
     hierarchy::{self, Mount, WalkError, WalkReport},
     index::{HierarchyId, Walked},
@@ -18,6 +20,12 @@ pub struct WalkResult {
     pub(super) found: Result<(Vec<Walked>, WalkReport), WalkError>,
 }
 
+/// A walk that failed (out of descriptors, most likely) is tried again: without it no loss is healed.
+const TRIES: u32 = 4;
+
+/// So long after a failed try.
+const PAUSE: Duration = Duration::from_millis(50);
+
 impl WalkJob {
     /// Walks every hierarchy of the job.
     #[must_use]
@@ -25,11 +33,22 @@ impl WalkJob {
         self.hierarchies
             .into_iter()
             .map(|(hierarchy, mount)| {
-                let mut walked = Vec::new();
-                let found = hierarchy::walk(&mount, &mut |directory| walked.push(directory))
-                    .map(|report| (walked, report));
+                let mut found = try_walk(&mount);
+                for _ in 1..TRIES {
+                    if found.as_ref().is_ok_and(|(_, report)| report.unreadable == 0) {
+                        break;
+                    }
+                    thread::sleep(PAUSE);
+                    found = try_walk(&mount);
+                }
                 WalkResult { hierarchy, found }
             })
             .collect()
     }
+}
+
+fn try_walk(mount: &Mount) -> Result<(Vec<Walked>, WalkReport), WalkError> {
+    let mut walked = Vec::new();
+    let report = hierarchy::walk(mount, &mut |directory| walked.push(directory))?;
+    Ok((walked, report))
 }

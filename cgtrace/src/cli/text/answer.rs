@@ -34,7 +34,16 @@ fn row(row: &Row) -> String {
 /// Nothing is ever said about the time before it was known.
 fn never(row: &Row) -> String {
     let since = moment(&row.known_since);
-    if row.walked { format!("never since {since}") } else { format!("not seen since {since}; not all of it is known") }
+    let mut text = if row.walked {
+        format!("never since {since}")
+    } else {
+        format!("not seen since {since}; not all of it is known")
+    };
+    if let Some(gap) = &row.gap {
+        let (from, until) = (moment(&gap.from), moment(&gap.until));
+        text.push_str(&format!("; {} records were lost between {from} and {until}", gap.missed));
+    }
+    text
 }
 
 fn birth(life: &Life) -> String {

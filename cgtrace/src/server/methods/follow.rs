@@ -37,10 +37,11 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     let queue = Rc::new(Queue::default());
     let subscriber = Subscriber { filter, access: connection.access, queue: Rc::clone(&queue) };
     let seq = shared.tracker.borrow().index().seq();
-    let subscribed = shared.hub.subscribe(subscriber, watch.since_seq);
+    let (subscribed, missed) = shared.hub.subscribe(subscriber, watch.since_seq);
     shared.listening_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
+        missed: (missed > 0).then_some(missed),
         ..Default::default()
     };
     let outcome = follow(connection, &queue, encode_reply(&started, true).into()).await;

@@ -34,7 +34,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         Ok(replies) => replies,
         Err(failure) => return Ok(Err(failure)),
     };
-    for reply in replies {
+    for reply in replies.into_iter().filter(|_| !request.oneway) {
         connection.write(&reply).await?;
     }
     Ok(Ok(()))

@@ -76,6 +76,7 @@ pub fn by_name(index: &Index, encoder: Encoder, name: &[u8], wanted: Option<Hier
                 present: key.is_some(),
                 known_since: encoder.moment(state.known_since_boot_ns),
                 walked: state.walked,
+                gap: encoder.gap(index, state.id),
                 life: key.and_then(|key| encoder.life(index, key)),
                 past: index.past_lives(state.id, name).map(|past| encoder.past_life(past)).collect(),
                 ..wire::Row::default()
@@ -110,6 +111,7 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) 
             present,
             known_since,
             walked: state.walked,
+            gap: encoder.gap(index, state.id),
             life,
             past,
             ..wire::Row::default()

@@ -26,7 +26,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         Ok(wait) => wait,
         Err(failure) => return Ok(Err(failure)),
     };
-    if let Err(failure) = shared.settled().await {
+    let timeout = wait.timeout_ms.map(Duration::from_millis);
+    if let Err(failure) = settled_within(&shared, timeout).await {
         return Ok(Err(failure));
     }
     let waiter = match waiter(&shared, &wait) {
@@ -37,10 +38,10 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     // after finds the waiter.
     let registered = Registered::new(&shared.hub.waiters, &waiter);
     shared.listening_changed();
-    let timeout = wait.timeout_ms.map(Duration::from_millis);
+    let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
     let held = tokio::select! {
         held = held(&shared, &waiter) => Some(held),
-        () = elapsed(timeout) => Some(None),
+        () = elapsed(left) => Some(None),
         () = connection.left() => None,
     };
     drop(registered);
@@ -63,6 +64,15 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     };
     connection.reply(request, &awaited).await?;
     Ok(Ok(()))
+}
+
+/// The index may still be made, or be healed; nobody waits longer for that than for the state itself.
+async fn settled_within(shared: &Shared, timeout: Option<Duration>) -> Result<(), Failure> {
+    let Some(timeout) = timeout else { return shared.settled().await };
+    // Even without any time left, what is known now is an answer.
+    tokio::time::timeout(timeout.max(Duration::from_millis(1)), shared.settled()).await.unwrap_or_else(|_| {
+        Err(Failure::unavailable("the index is still being made, or healed after a loss; ask again"))
+    })
 }
 
 fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
