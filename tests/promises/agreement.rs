@@ -5,9 +5,10 @@ use std::{
     path::Path,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::ensure;
@@ -82,50 +83,63 @@ fn the_command_line_is_as_exact() -> Outcome {
     Ok(())
 }
 
-/// Whoever is told "present" and stats finds it, unless a removal has begun since; whoever is told "absent" does
-/// not, unless a making has begun since. The maker says what it has begun and what it has done.
+/// KERNEL 2.1 and 2.2: whoever is told "present" and stats finds it, unless a removal has begun since; whoever is
+/// told "absent" does not, unless a making has begun since. The maker says what it has begun and what it has done.
 fn stat_agrees_while_others_churn() -> Outcome {
-    use std::sync::atomic::AtomicU64;
     let cgroup = Cgroup::new("v2", "stat")?;
     let daemon = Daemon::start()?;
     let _churn = Churn::start(cgroup.path());
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
-    // Even: absent; odd: present; a change has begun when `begun` is ahead of `done`.
+    // Odd numbers are makings, even ones removals.
     let begun = Arc::new(AtomicU64::new(0));
+    let done = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
     let maker = thread::spawn({
-        let (path, begun, stop) = (path.clone(), Arc::clone(&begun), Arc::clone(&stop));
+        let (path, stop) = (path.clone(), Arc::clone(&stop));
+        let (begun, done) = (Arc::clone(&begun), Arc::clone(&done));
         move || -> std::io::Result<()> {
             while !stop.load(Ordering::SeqCst) {
                 begun.fetch_add(1, Ordering::SeqCst);
                 fs::create_dir(&path)?;
-                thread::yield_now();
+                done.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_micros(200));
                 begun.fetch_add(1, Ordering::SeqCst);
                 fs::remove_dir(&path)?;
+                done.fetch_add(1, Ordering::SeqCst);
+                thread::sleep(Duration::from_micros(200));
             }
             Ok(())
         }
     });
     let mut client = daemon.client()?;
-    let (mut present, mut absent) = (0, 0);
+    let (mut settled, mut in_flight) = (0, 0);
     let mut outcome = Ok(());
     for _ in 0..20_000 {
         let before = begun.load(Ordering::SeqCst);
+        let was_done = done.load(Ordering::SeqCst) == before;
         let told = client.exists(&name)?;
         let found = path.symlink_metadata().is_ok();
-        let after = begun.load(Ordering::SeqCst);
-        if told != found && before == after {
-            outcome = Err(anyhow::anyhow!("told {told}, found {found}, and nothing had begun since"));
-            break;
+        if begun.load(Ordering::SeqCst) != before {
+            continue;
         }
-        if before == after {
-            if told { present += 1 } else { absent += 1 }
+        let made = before % 2 == 1;
+        let agrees = if was_done {
+            settled += 1;
+            told == made && found == made
+        } else {
+            // It is under way, or was done meanwhile. Once its outcome is told, stat sees it too.
+            in_flight += 1;
+            told != made || found == made
+        };
+        if !agrees {
+            outcome = Err(anyhow::anyhow!("told {told}, found {found}, made {made}, done {was_done}"));
+            break;
         }
     }
     stop.store(true, Ordering::SeqCst);
     maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
     outcome?;
-    ensure!(present + absent > 0, "no question fell between two changes: nothing was tested");
+    ensure!(settled > 100 && in_flight > 100, "{settled} and {in_flight} questions: too few to tell anything");
     Ok(())
 }

@@ -1,5 +1,196 @@
+//! Waiting returns the moment a state holds: nothing is polled, nothing is missed.
+
+use std::{
+    fs,
+    process::{Child, Stdio},
+    sync::mpsc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::{Until, wire};
 use libtest_mimic::Trial;
 
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, program},
+    process::{Sleeper, put},
+    trial,
+};
+
 pub fn trials() -> Vec<Trial> {
-    Vec::new()
+    vec![
+        trial("waiting::present_and_absent", present_and_absent),
+        trial("waiting::populated_and_empty", populated_and_empty),
+        trial("waiting::a_rename_brings_a_name_and_takes_it", rename),
+        trial("waiting::what_holds_already_returns_at_once", at_once),
+        trial("waiting::a_time_out_is_told", time_out),
+        trial("waiting::many_waiters_are_each_woken_once", many),
+        trial("waiting::by_the_command_line", by_the_command_line),
+    ]
+}
+
+/// Waits in a thread; the daemon knows of the wait when this returns.
+fn waiting(daemon: &Daemon, name: &str, until: Until) -> Result<mpsc::Receiver<Result<wire::Awaited>>> {
+    let before = daemon.client()?.status()?.waiters;
+    let mut client = daemon.client()?;
+    let name = name.to_owned();
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let _ = tell.send(client.wait(&name, until, Some(Duration::from_secs(20))).map_err(Into::into));
+    });
+    registered(daemon, before + 1)?;
+    Ok(told)
+}
+
+fn registered(daemon: &Daemon, count: u64) -> Outcome {
+    let start = Instant::now();
+    while daemon.client()?.status()?.waiters < count {
+        ensure!(start.elapsed() < Duration::from_secs(20), "a waiter was not registered");
+        thread::sleep(Duration::from_millis(1));
+    }
+    Ok(())
+}
+
+fn held(told: &mpsc::Receiver<Result<wire::Awaited>>) -> Result<wire::Awaited> {
+    let awaited = told.recv_timeout(Duration::from_secs(20)).context("the waiter was not woken")??;
+    ensure!(awaited.held, "{awaited:?}");
+    Ok(awaited)
+}
+
+fn present_and_absent() -> Outcome {
+    let daemon = Daemon::start()?;
+    for hierarchy in ["v2", "pids"] {
+        let cgroup = Cgroup::new(hierarchy, "wait")?;
+        let path = cgroup.join("x");
+        let name = cgroup.name_of(&path);
+        let told = waiting(&daemon, &name, Until::Present)?;
+        fs::create_dir(&path)?;
+        let awaited = held(&told)?;
+        ensure!(awaited.answer.present, "{awaited:?}");
+        let told = waiting(&daemon, &name, Until::Absent)?;
+        fs::remove_dir(&path)?;
+        ensure!(!held(&told)?.answer.present);
+    }
+    Ok(())
+}
+
+fn populated_and_empty() -> Outcome {
+    let daemon = Daemon::start()?;
+    for hierarchy in ["v2", "pids"] {
+        let cgroup = Cgroup::new(hierarchy, "populated")?;
+        let inner = cgroup.join("inner");
+        fs::create_dir(&inner)?;
+        let told = waiting(&daemon, &cgroup.name(), Until::Populated)?;
+        let sleeper = Sleeper::start()?;
+        // In it or below it.
+        put(&inner, "cgroup.procs", sleeper.pid())?;
+        held(&told)?;
+        let told = waiting(&daemon, &cgroup.name(), Until::Empty)?;
+        drop(sleeper);
+        held(&told).with_context(|| format!("empty on {hierarchy}"))?;
+    }
+    Ok(())
+}
+
+fn rename() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("pids", "wait-rename")?;
+    let (a, b) = (cgroup.join("a"), cgroup.join("b"));
+    fs::create_dir_all(a.join("child"))?;
+    let present = waiting(&daemon, &cgroup.name_of(&b.join("child")), Until::Present)?;
+    let absent = waiting(&daemon, &cgroup.name_of(&a.join("child")), Until::Absent)?;
+    fs::rename(&a, &b)?;
+    held(&present)?;
+    held(&absent)?;
+    Ok(())
+}
+
+fn at_once() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "at-once")?;
+    let name = cgroup.name();
+    let mut client = daemon.client()?;
+    for (name, until) in [
+        (name.clone(), Until::Present),
+        (name.clone(), Until::Empty),
+        (format!("{name}/none"), Until::Absent),
+        (format!("{name}/none"), Until::Empty),
+        ("/".to_owned(), Until::Populated),
+    ] {
+        // Even without any patience.
+        let waited = client.wait(&name, until, Some(Duration::ZERO))?;
+        ensure!(waited.held, "{name} {until:?}: {waited:?}");
+    }
+    Ok(())
+}
+
+fn time_out() -> Outcome {
+    let daemon = Daemon::start()?;
+    let start = Instant::now();
+    let waited = daemon.client()?.wait("/cgtrace-test-never", Until::Present, Some(Duration::from_millis(200)))?;
+    ensure!(!waited.held && start.elapsed() >= Duration::from_millis(200), "{waited:?}");
+    ensure!(daemon.client()?.status()?.waiters == 0, "the waiter is still registered");
+    Ok(())
+}
+
+fn many() -> Outcome {
+    const COUNT: u32 = 200;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "many")?;
+    let (tell, told) = mpsc::channel();
+    for number in 0..COUNT {
+        let mut client = daemon.client()?;
+        let name = cgroup.name_of(&cgroup.join(number.to_string()));
+        let tell = tell.clone();
+        thread::spawn(move || {
+            let waited = client.wait(&name, Until::Present, Some(Duration::from_secs(20)));
+            let _ = tell.send((number, waited));
+        });
+    }
+    registered(&daemon, u64::from(COUNT))?;
+    for number in 0..COUNT {
+        fs::create_dir(cgroup.join(number.to_string()))?;
+    }
+    let mut woken = std::collections::BTreeSet::new();
+    for _ in 0..COUNT {
+        let (number, waited) = told.recv_timeout(Duration::from_secs(20)).context("one was not woken")?;
+        ensure!(waited?.held && woken.insert(number), "{number}");
+    }
+    Ok(())
+}
+
+fn by_the_command_line() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "command")?;
+    let path = cgroup.join("x");
+    let name = cgroup.name_of(&path);
+    let wait = |arguments: &[&str]| -> Result<Child> {
+        let child = program()
+            .arg("--socket")
+            .arg(daemon.socket())
+            .arg("wait")
+            .arg(&name)
+            .args(arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        registered(&daemon, 1)?;
+        Ok(child)
+    };
+    let child = wait(&["--timeout", "20s", "--on", "v2"])?;
+    fs::create_dir(&path)?;
+    let output = child.wait_with_output()?;
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(output.status.code() == Some(0) && text.starts_with("present after "), "{text}");
+    let child = wait(&["--until", "absent", "--timeout", "20s"])?;
+    fs::remove_dir(&path)?;
+    ensure!(child.wait_with_output()?.status.code() == Some(0));
+    let child = wait(&["--timeout", "300ms"])?;
+    let output = child.wait_with_output()?;
+    ensure!(output.status.code() == Some(1) && output.stdout.is_empty(), "{output:?}");
+    ensure!(String::from_utf8_lossy(&output.stderr).contains("timed out"), "{output:?}");
+    Ok(())
 }

@@ -43,7 +43,7 @@ pub fn trial(name: &'static str, run: fn() -> Outcome) -> Trial {
                     println!("skipped {name}: {why}");
                     Ok(Completion::ignored_with(why))
                 }
-                Err(error) => Err(Failed::from(format!("{error:?}"))),
+                Err(error) => Err(Failed::from(format!("{error:#}"))),
             },
         }
     })

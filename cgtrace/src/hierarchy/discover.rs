@@ -7,12 +7,14 @@ use std::{
     rc::Rc,
 };
 
+use rustix::fs::makedev;
+
 use super::{
     error::HierarchyError,
     mountinfo::{MountLine, parse_mountinfo},
     proc_cgroup::parse_proc_cgroup,
 };
-use crate::index::{Hierarchy, HierarchyId, UNIFIED};
+use crate::index::{Hierarchy, HierarchyId, ROOT, UNIFIED};
 
 /// `PROC_CGROUP_INIT_INO` of include/linux/proc_ns.h: the inode number of the first cgroup namespace.
 const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
@@ -52,16 +54,17 @@ fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
     };
     let lines = parse_proc_cgroup(&read("self/cgroup")?);
     let mounts = parse_mountinfo(&read("self/mountinfo")?);
+    let with_mount = |id, name: &str| with_mount(id, name, &mounts, &shows_whole);
     let mut found: Vec<Found> = lines
         .into_iter()
         .map(|line| {
             let id = HierarchyId(line.id);
             let name = if id == UNIFIED { "v2".to_owned() } else { line.name };
-            with_mount(id, &name, &mounts)
+            with_mount(id, &name)
         })
         .collect();
     if !found.iter().any(|found| found.hierarchy.id == UNIFIED) && mounts.iter().any(|line| line.unified) {
-        found.push(with_mount(UNIFIED, "v2", &mounts));
+        found.push(with_mount(UNIFIED, "v2"));
     }
     if found.is_empty() {
         return Err(HierarchyError::None { path: proc.join("self/cgroup") });
@@ -69,10 +72,25 @@ fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
     Ok(found)
 }
 
-fn with_mount(id: HierarchyId, name: &str, mounts: &[MountLine]) -> Found {
+/// Whether a mount shows its hierarchy from the real root, whose inode number is 1.
+///
+/// The root that mountinfo gives is told from the reader's cgroup namespace: `/..` may be the whole of it, and `/`
+/// a part. What is mounted over, or cannot be looked at, shows nothing.
+fn shows_whole(line: &MountLine) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(&line.mount_point)
+        .is_ok_and(|root| root.ino() == ROOT.0 && root.dev() == makedev(line.device.0, line.device.1))
+}
+
+fn with_mount(
+    id: HierarchyId,
+    name: &str,
+    mounts: &[MountLine],
+    shows_whole: &dyn Fn(&MountLine) -> bool,
+) -> Found {
     let candidates = mounts.iter().filter(|line| is_of(line, id, name));
     // A mount that shows a part of the hierarchy would make the rest look as if it were not there.
-    let (whole, parts): (Vec<_>, Vec<_>) = candidates.partition(|line| line.root == b"/");
+    let (whole, parts): (Vec<_>, Vec<_>) = candidates.partition(|line| shows_whole(line));
     let best = whole.into_iter().min_by_key(|line| line.mount_point.as_os_str().len());
     let note = (best.is_none() && !parts.is_empty())
         .then(|| "only a part of it is mounted in this mount namespace: known from events alone".to_owned());
@@ -111,19 +129,20 @@ mod tests {
     #[test]
     fn co_mounted_controllers_match_whatever_their_order() {
         let mounts = mounts("26 25 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpuacct,cpu\n");
-        let found = with_mount(HierarchyId(3), "cpu,cpuacct", &mounts);
+        let found = with_mount(HierarchyId(3), "cpu,cpuacct", &mounts, &|_| true);
         assert_eq!(found.mount.map(|mount| mount.path), Some(PathBuf::from("/sys/fs/cgroup/cpu")));
-        assert_eq!(with_mount(HierarchyId(4), "cpuset", &mounts).mount, None);
+        assert_eq!(with_mount(HierarchyId(4), "cpuset", &mounts, &|_| true).mount, None);
     }
 
     #[test]
     fn a_part_of_a_hierarchy_is_not_taken_for_the_whole() {
         let part = "26 25 0:24 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
-        let found = with_mount(UNIFIED, "v2", &mounts(part));
+        let is_root = |line: &MountLine| line.root == b"/";
+        let found = with_mount(UNIFIED, "v2", &mounts(part), &is_root);
         assert_eq!(found.mount, None);
         assert!(found.note.is_some_and(|note| note.contains("part")));
         let both = format!("{part}27 25 0:24 / /mnt/all rw - cgroup2 cgroup2 rw\n");
-        let found = with_mount(UNIFIED, "v2", &mounts(&both));
+        let found = with_mount(UNIFIED, "v2", &mounts(&both), &is_root);
         assert_eq!(found.mount.map(|mount| mount.path), Some(PathBuf::from("/mnt/all")));
     }
 

@@ -7,6 +7,8 @@ use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 pub struct MountLine {
     /// Where it is mounted.
     pub mount_point: PathBuf,
+    /// The file system's device number: major, minor.
+    pub device: (u32, u32),
     /// Which directory of the hierarchy that is: `/`, unless a part of it was bind-mounted, or a cgroup
     /// namespace shows it another way.
     pub root: Vec<u8>,
@@ -26,7 +28,9 @@ pub fn parse_mountinfo(text: &[u8]) -> Vec<MountLine> {
 //          (root)(point)          (optional)  - (type)(source)(super options)
 fn parse_line(line: &[u8]) -> Option<MountLine> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let root = unescape(fields.nth(3)?);
+    let (major, minor) = std::str::from_utf8(fields.nth(2)?).ok()?.split_once(':')?;
+    let device = (major.parse().ok()?, minor.parse().ok()?);
+    let root = unescape(fields.next()?);
     let mount_point = unescape(fields.next()?);
     fields.find(|field| *field == b"-")?;
     let unified = match fields.next()? {
@@ -37,6 +41,7 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
     let options = fields.nth(1).unwrap_or_default();
     Some(MountLine {
         mount_point: PathBuf::from(OsString::from_vec(mount_point)),
+        device,
         root,
         unified,
         options: options.split(|byte| *byte == b',').map(unescape).collect(),

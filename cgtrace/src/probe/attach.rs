@@ -11,12 +11,16 @@ use super::{StartError, counters::Program, error::refusal};
 pub(super) type Link = RawTracePointLink;
 
 /// Every hook: its program's name, which is its tracepoint's. The kernel's prototypes stand in cgtrace-ebpf.
+///
+/// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
+/// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
+/// never told is harmless, and what was made before the last of them is found by the first walk.
 const HOOKS: [(&str, Need); 15] = [
-    ("cgroup_mkdir", Need::Always),
     ("cgroup_rmdir", Need::Always),
     ("cgroup_rename", Need::IfThere),
-    ("cgroup_setup_root", Need::IfThere),
     ("cgroup_destroy_root", Need::IfThere),
+    ("cgroup_setup_root", Need::IfThere),
+    ("cgroup_mkdir", Need::Always),
     ("cgroup_remount", Need::IfThere),
     ("cgroup_release", Need::IfThere),
     ("cgroup_attach_task", Need::IfThere),

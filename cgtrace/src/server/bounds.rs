@@ -28,7 +28,7 @@ pub const BOUNDS: Bounds = Bounds {
     connections: 4_096,
     waiters: 65_536,
     subscriptions: 4_096,
-    queue_events: 8_192,
+    queue_events: 32_768,
     history_events: 8_192,
 };
 

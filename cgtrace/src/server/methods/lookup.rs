@@ -128,6 +128,12 @@ fn by_pid(
     pid: u32,
     wanted: Option<HierarchyId>,
 ) -> Result<Vec<wire::Answer>, Failure> {
+    if hierarchy::in_cgroup_namespace() {
+        return Err(Failure::unavailable(
+            "this daemon runs in a cgroup namespace, from where /proc shows other paths than the real ones; run it \
+             in the initial one to ask by pid",
+        ));
+    }
     let lines = process::cgroups(pid)
         .map_err(|error| Failure::unavailable(&error.to_string()))?
         .ok_or_else(|| Failure::no_such_process(pid))?;

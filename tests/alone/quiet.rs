@@ -1,0 +1,61 @@
+//! An idle daemon sleeps, and a busy one is not woken for every event.
+
+use std::{fs, thread, time::Duration};
+
+use anyhow::ensure;
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("quiet::an_idle_daemon_makes_no_wakeups_in_10_s", idle),
+        trial("quiet::t15_a_storm_is_not_a_wakeup_an_event", storm),
+    ]
+}
+
+fn idle() -> Outcome {
+    let daemon = Daemon::start()?;
+    // The allocator, the runtime's threads and the connection that asked whether it is ready come to rest.
+    thread::sleep(Duration::from_secs(12));
+    let before = daemon.switches()?;
+    thread::sleep(Duration::from_secs(10));
+    let after = daemon.switches()?;
+    ensure!(after == before, "{} wakeups in 10 s without an event", after - before);
+    Ok(())
+}
+
+/// KERNEL T15: a wakeup per event takes a third of the rate; and without any, a sleeping reader loses.
+fn storm() -> Outcome {
+    const PAIRS: u64 = 20_000;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "storm")?;
+    let path = cgroup.join("x");
+    let wakeups = || -> anyhow::Result<u64> { Ok(daemon.client()?.status()?.wakeups) };
+    let storm = || -> Outcome {
+        for _ in 0..PAIRS {
+            fs::create_dir(&path)?;
+            fs::remove_dir(&path)?;
+        }
+        Ok(())
+    };
+    // Nobody listens: not woken before a ring is half full, which so few are not.
+    let before = wakeups()?;
+    storm()?;
+    let quiet = wakeups()? - before;
+    ensure!(quiet <= PAIRS / 1_000, "nobody listens, and it was woken {quiet} times");
+    // Somebody does: a bounded number of wakeups a second, and every event is told all the same.
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
+    let before = wakeups()?;
+    let reader = thread::spawn(move || -> anyhow::Result<u64> {
+        for _ in 0..2 * PAIRS {
+            follower.next()?;
+        }
+        Ok(2 * PAIRS)
+    });
+    storm()?;
+    let told = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    let woken = wakeups()? - before;
+    ensure!(told == 2 * PAIRS && woken < told / 20, "woken {woken} times for {told} events");
+    daemon.verify()
+}

@@ -1,0 +1,122 @@
+//! A daemon that was stopped, or whose readers are.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use cgtrace_client::{Watched, wire};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("starved::120000_pairs_while_stopped_are_healed", stopped),
+        trial("starved::readers_that_stop_hold_up_nobody", stuck_readers),
+    ]
+}
+
+fn stopped() -> Outcome {
+    const PAIRS: u64 = 120_000;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "stopped")?;
+    let kept = cgroup.join("kept");
+    let gone = cgroup.join("gone");
+    fs::create_dir(&gone)?;
+    ensure!(daemon.row(&cgroup.name_of(&gone), "v2")?.present);
+    let mut follower = Follower::start(
+        &daemon,
+        &wire::Watch { patterns: Some(vec![cgroup.name()]), ..wire::Watch::default() },
+    )?;
+    let records = |daemon: &Daemon| -> anyhow::Result<(u64, u64)> {
+        let rings = daemon.client()?.status()?.rings;
+        let index = rings.iter().find(|ring| ring.name == "index").context("no index ring")?;
+        Ok((index.records, index.lost))
+    };
+    let (records_before, lost_before) = records(&daemon)?;
+    daemon.signal(Signal::STOP)?;
+    let path = cgroup.join("x");
+    for _ in 0..PAIRS {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    // What is left at the end differs from what the ring could still tell.
+    fs::create_dir(&kept)?;
+    fs::remove_dir(&gone)?;
+    daemon.signal(Signal::CONT)?;
+    let start = Instant::now();
+    // A query waits for the healing: its answer is exact.
+    let row = daemon.row(&cgroup.name_of(&kept), "v2")?;
+    let healed_after = start.elapsed();
+    ensure!(row.present && row.gap.is_some(), "{row:?}");
+    ensure!(row.life.as_ref().is_some_and(|life| life.inferred && life.made_by.is_none()), "{row:?}");
+    let row = daemon.row(&cgroup.name_of(&gone), "v2")?;
+    ensure!(!row.present && row.past.first().is_some_and(|past| past.inferred), "{row:?}");
+    daemon.verify()?;
+    ensure!(healed_after < Duration::from_secs(2), "healed after {healed_after:?}");
+    // Every record was either read or counted as lost.
+    let (records_after, lost_after) = records(&daemon)?;
+    let (read, lost) = (records_after - records_before, lost_after - lost_before);
+    ensure!(lost > 0 && read + lost == 2 * PAIRS + 2, "{read} read and {lost} lost of {}", 2 * PAIRS + 2);
+    // The reader is told of it: what was missed, then what the walk concluded, then that it is over.
+    let mut missed = 0;
+    let mut inferred = Vec::new();
+    let start = Instant::now();
+    loop {
+        ensure!(start.elapsed() < Duration::from_secs(60), "no end");
+        match follower.next_told()? {
+            Watched::Event(event) if event.kind == "lost" => missed += event.missed.unwrap_or(0),
+            Watched::Event(event) if event.kind == "healed" && event.hierarchy.as_deref() == Some("v2") => break,
+            Watched::Event(event) if event.inferred => inferred.push((event.kind, event.path)),
+            _ => {}
+        }
+    }
+    ensure!(missed >= lost, "told of {missed}, and {lost} were lost");
+    for (kind, path) in [("mkdir", &kept), ("rmdir", &gone)] {
+        let expected = (kind.to_owned(), Some(cgroup.name_of(path)));
+        ensure!(inferred.contains(&expected), "{expected:?} is not among {inferred:?}");
+    }
+    Ok(())
+}
+
+fn stuck_readers() -> Outcome {
+    const READERS: usize = 20;
+    const PAIRS: usize = 20_000;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "stuck")?;
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        readers.push(Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?);
+    }
+    let path = cgroup.join("x");
+    let mut client = daemon.client()?;
+    let mut slowest = Duration::ZERO;
+    for pair in 0..PAIRS {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+        if pair % 500 == 0 {
+            let start = Instant::now();
+            ensure!(!client.exists(&cgroup.name_of(&path))?);
+            slowest = slowest.max(start.elapsed());
+        }
+    }
+    let memory = daemon.memory()?;
+    ensure!(slowest < Duration::from_millis(50), "a query took {slowest:?}");
+    ensure!(memory < 100_000_000, "the daemon holds {memory} bytes");
+    // Now they read: each is told every event, or exactly how many it missed.
+    for mut reader in readers {
+        let mut accounted = 0;
+        while accounted < 2 * PAIRS as u64 {
+            match reader.next_told()? {
+                Watched::Event(_) => accounted += 1,
+                Watched::Missed(missed) => accounted += missed,
+                Watched::Started { .. } => {}
+            }
+        }
+        ensure!(accounted == 2 * PAIRS as u64, "{accounted} of {}", 2 * PAIRS);
+    }
+    Ok(())
+}
