@@ -1,7 +1,7 @@
 //! A daemon that was stopped, or whose readers are.
 
 use std::{
-    fs,
+    fs, thread,
     time::{Duration, Instant},
 };
 
@@ -31,6 +31,22 @@ fn stopped() -> Outcome {
         &daemon,
         &wire::Watch { patterns: Some(vec![cgroup.name()]), ..wire::Watch::default() },
     )?;
+    let reader = thread::spawn(move || -> anyhow::Result<_> {
+        let mut missed = 0;
+        let mut inferred = Vec::new();
+        loop {
+            match follower.next_told()? {
+                Watched::Event(event) if event.kind == "lost" => missed += event.missed.unwrap_or(0),
+                Watched::Event(event)
+                    if event.kind == "healed" && event.hierarchy.as_deref() == Some("v2") =>
+                {
+                    return Ok((missed, inferred));
+                }
+                Watched::Event(event) if event.inferred => inferred.push((event.kind, event.path)),
+                _ => {}
+            }
+        }
+    });
     let records = |daemon: &Daemon| -> anyhow::Result<(u64, u64)> {
         let rings = daemon.client()?.status()?.rings;
         let index = rings.iter().find(|ring| ring.name == "index").context("no index ring")?;
@@ -62,18 +78,7 @@ fn stopped() -> Outcome {
     let (read, lost) = (records_after - records_before, lost_after - lost_before);
     ensure!(lost > 0 && read + lost == 2 * PAIRS + 2, "{read} read and {lost} lost of {}", 2 * PAIRS + 2);
     // The reader is told of it: what was missed, then what the walk concluded, then that it is over.
-    let mut missed = 0;
-    let mut inferred = Vec::new();
-    let start = Instant::now();
-    loop {
-        ensure!(start.elapsed() < Duration::from_secs(60), "no end");
-        match follower.next_told()? {
-            Watched::Event(event) if event.kind == "lost" => missed += event.missed.unwrap_or(0),
-            Watched::Event(event) if event.kind == "healed" && event.hierarchy.as_deref() == Some("v2") => break,
-            Watched::Event(event) if event.inferred => inferred.push((event.kind, event.path)),
-            _ => {}
-        }
-    }
+    let (missed, inferred) = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     ensure!(missed >= lost, "told of {missed}, and {lost} were lost");
     for (kind, path) in [("mkdir", &kept), ("rmdir", &gone)] {
         let expected = (kind.to_owned(), Some(cgroup.name_of(path)));

@@ -140,6 +140,9 @@ fn stat_agrees_while_others_churn() -> Outcome {
     stop.store(true, Ordering::SeqCst);
     maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
     outcome?;
-    ensure!(settled > 100 && in_flight > 100, "{settled} and {in_flight} questions: too few to tell anything");
+    ensure!(
+        settled > 100 && in_flight > 100,
+        "{settled} and {in_flight} questions: too few to tell anything"
+    );
     Ok(())
 }

@@ -87,7 +87,10 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     fs::create_dir(&path)?;
     let row = daemon.row("/cgtrace-test-in-new", &named.hierarchy())?;
     // All of it was seen from its birth: nothing in it is "before".
-    ensure!(row.present && row.walked && row.life.as_ref().is_some_and(|life| life.born.is_some()), "{row:?}");
+    ensure!(
+        row.present && row.walked && row.life.as_ref().is_some_and(|life| life.born.is_some()),
+        "{row:?}"
+    );
     fs::remove_dir(&path)?;
     daemon.verify()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
@@ -123,7 +126,10 @@ fn one_that_is_not_mounted() -> Outcome {
     for _ in 0..200 {
         if daemon.row("/cgtrace-test-outer", &named.hierarchy())?.present {
             let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
-            ensure!(row.life.as_ref().is_some_and(|life| life.before.is_some() && life.born.is_none()), "{row:?}");
+            ensure!(
+                row.life.as_ref().is_some_and(|life| life.before.is_some() && life.born.is_none()),
+                "{row:?}"
+            );
             return daemon.verify();
         }
         thread::sleep(Duration::from_millis(10));

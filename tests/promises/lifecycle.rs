@@ -68,7 +68,10 @@ fn a_life_has_its_maker_and_its_end() -> Outcome {
     ensure!(row.present && life.id == id, "{row:?}");
     let born = life.born.as_ref().map(|born| born.boot_ns).unwrap_or_default();
     ensure!(born > row.known_since.boot_ns && life.before.is_none(), "{row:?}");
-    ensure!(life.made_by.as_ref().is_some_and(|by| by.pid == std::process::id() && by.uid == Some(0)), "{row:?}");
+    ensure!(
+        life.made_by.as_ref().is_some_and(|by| by.pid == std::process::id() && by.uid == Some(0)),
+        "{row:?}"
+    );
     fs::remove_dir(&path)?;
     fs::create_dir(&path)?;
     fs::remove_dir(&path)?;

@@ -66,7 +66,10 @@ fn a_second_move_tells_where_from() -> Outcome {
     put(&b, "cgroup.procs", sleeper.pid())?;
     let (first, second) = (follower.next()?, follower.next()?);
     ensure!(first.from.is_none(), "where it was at first was not seen: {first:?}");
-    ensure!(second.from.as_ref().and_then(|from| from.path.as_ref()) == Some(&cgroup.name_of(&a)), "{second:?}");
+    ensure!(
+        second.from.as_ref().and_then(|from| from.path.as_ref()) == Some(&cgroup.name_of(&a)),
+        "{second:?}"
+    );
     ensure!(second.path == Some(cgroup.name_of(&b)), "{second:?}");
     Ok(())
 }

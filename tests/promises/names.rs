@@ -11,13 +11,7 @@ use cgtrace_client::{names, wire};
 use libtest_mimic::Trial;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 
-use crate::support::{
-    Outcome,
-    cgroup::Cgroup,
-    daemon::Daemon,
-    events::Follower,
-    trial,
-};
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -94,10 +88,8 @@ fn strange_bytes() -> Outcome {
     // A daemon that finds them by walking knows them by the same bytes.
     let later = Daemon::start()?;
     let mut client = later.client()?;
-    let listed = client.list(&wire::List {
-        patterns: Some(vec![cgroup.name()]),
-        hierarchy: Some("v2".to_owned()),
-    })?;
+    let listed =
+        client.list(&wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some("v2".to_owned()) })?;
     let mut found = Vec::new();
     for listed in listed {
         let listed = listed?;
@@ -153,7 +145,11 @@ fn deep_path() -> Outcome {
         at = openat(at.as_fd(), &*leaf, flags, Mode::empty())?;
         name = format!("{name}/{}", leaf.display());
         let event = follower.next()?;
-        ensure!(event.path.as_deref() == Some(&name), "depth {depth}: {:?}", event.path.map(|path| path.len()));
+        ensure!(
+            event.path.as_deref() == Some(&name),
+            "depth {depth}: {:?}",
+            event.path.map(|path| path.len())
+        );
     }
     ensure!(name.len() > 6_000);
     let id = rustix::fs::fstat(&at)?.st_ino;

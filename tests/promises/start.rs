@@ -86,10 +86,7 @@ impl Drop for Churn {
 fn churn_during_the_start() -> Outcome {
     let unified = Cgroup::new("v2", "churn")?;
     let pids = Cgroup::new("pids", "churn")?;
-    let churns = [
-        Churn::start(unified.path().to_owned(), false),
-        Churn::start(pids.path().to_owned(), true),
-    ];
+    let churns = [Churn::start(unified.path().to_owned(), false), Churn::start(pids.path().to_owned(), true)];
     for round in 0..50 {
         let daemon = Daemon::start()?;
         daemon.verify().with_context(|| format!("round {round}"))?;

@@ -130,7 +130,8 @@ fn at_once() -> Outcome {
 fn time_out() -> Outcome {
     let daemon = Daemon::start()?;
     let start = Instant::now();
-    let waited = daemon.client()?.wait("/cgtrace-test-never", Until::Present, Some(Duration::from_millis(200)))?;
+    let waited =
+        daemon.client()?.wait("/cgtrace-test-never", Until::Present, Some(Duration::from_millis(200)))?;
     ensure!(!waited.held && start.elapsed() >= Duration::from_millis(200), "{waited:?}");
     ensure!(daemon.client()?.status()?.waiters == 0, "the waiter is still registered");
     Ok(())

@@ -88,12 +88,7 @@ impl Daemon {
 
     /// Runs the command line against it.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
-        program()
-            .arg("--socket")
-            .arg(&self.socket)
-            .args(arguments)
-            .output()
-            .context("failed to run cgtrace")
+        program().arg("--socket").arg(&self.socket).args(arguments).output().context("failed to run cgtrace")
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {

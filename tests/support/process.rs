@@ -33,10 +33,11 @@ impl Drop for Sleeper {
 /// Writes a number into one of a cgroup's files.
 pub fn put(cgroup: &Path, file: &str, number: u32) -> Result<()> {
     let path = cgroup.join(file);
-    fs::write(&path, number.to_string()).with_context(|| format!("failed to write {number} to {}", path.display()))
+    fs::write(&path, number.to_string())
+        .with_context(|| format!("failed to write {number} to {}", path.display()))
 }
 
-/// A child that was born in a cgroup by clone3(CLONE_INTO_CGROUP), and ends when dropped.
+/// A child that was born in a cgroup by `clone3(CLONE_INTO_CGROUP)`, and ends when dropped.
 pub struct Born(libc::pid_t);
 
 impl Born {

@@ -10,10 +10,7 @@ use anyhow::{Context, Result, bail};
 
 /// The workspace's root.
 pub fn workspace() -> Result<PathBuf> {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .map(Path::to_owned)
-        .context("xtask's folder has no parent")
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).context("xtask's folder has no parent")
 }
 
 /// The folder that cargo builds into.

@@ -10,7 +10,8 @@ use anyhow::{Context, Result, bail};
 use crate::command::{as_root, cargo, output, run, target, which};
 
 /// Debian's rustc, its `core` for BPF, and the LLVM of that rustc, which bpf-linker must be built with.
-const PACKAGES: [&str; 5] = ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
+const PACKAGES: [&str; 5] =
+    ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
 /// The rustup toolchain by which `build.rs` finds Debian's rustc.
 const LINKED: &str = "cgtrace-bpf";
@@ -83,10 +84,8 @@ fn install_packages() -> Result<bool> {
     if !policy.lines().any(|line| line.contains("Candidate:") && !line.contains("(none)")) {
         return Ok(false);
     }
-    run(as_root(&apt)?
-        .args(["install", "-y", "-qq", "--no-install-recommends"])
-        .args(PACKAGES))
-    .with_context(|| format!("install them by hand: apt-get install {}", PACKAGES.join(" ")))?;
+    run(as_root(&apt)?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(PACKAGES))
+        .with_context(|| format!("install them by hand: apt-get install {}", PACKAGES.join(" ")))?;
     Ok(true)
 }
 
@@ -98,7 +97,13 @@ fn install_nightly() -> Result<Toolchain> {
         );
     }
     run(Command::new("rustup").args([
-        "toolchain", "install", "nightly", "--profile", "minimal", "--component", "rust-src",
+        "toolchain",
+        "install",
+        "nightly",
+        "--profile",
+        "minimal",
+        "--component",
+        "rust-src",
     ]))
     .context("rustup could not bring nightly with rust-src, which builds the kernel program")?;
     Ok(Toolchain::Nightly)

@@ -202,7 +202,7 @@ fn told(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u
         let _ = tell.send(Instant::now());
     });
     load::pairs(scope.path(), pairs)?;
-    let end = done.recv_timeout(Duration::from_secs(60)).context("not everyone was told")?;
+    let end = done.recv_timeout(Duration::from_mins(1)).context("not everyone was told")?;
     let _ = reading.join();
     Ok((end - start).as_secs_f64() * 1e3)
 }

@@ -54,7 +54,7 @@ fn follow(
     mut seen: HashSet<PathBuf>,
     stop: &AtomicBool,
 ) -> io::Result<HashSet<PathBuf>> {
-    let mut buffer = [MaybeUninit::uninit(); 64 * 1024];
+    let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
     while !stop.load(Ordering::Relaxed) {
         let wait = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&wait))?;

@@ -81,10 +81,12 @@ fn started(mut command: Command, settle: Duration) -> Result<Peer> {
 
 pub fn bpftrace() -> Result<Peer> {
     let mut command = Command::new("bpftrace");
-    let script: String = EVENTS
-        .iter()
-        .map(|event| format!("tracepoint:cgroup:{event} {{ printf(\"%s %llu %s\\n\", probe, args->id, str(args->path)); }} "))
-        .collect();
+    let probes = EVENTS.map(|event| {
+        format!(
+            "tracepoint:cgroup:{event} {{ printf(\"%s %llu %s\\n\", probe, args->id, str(args->path)); }}"
+        )
+    });
+    let script = probes.join(" ");
     command.arg("-e").arg(script);
     started(command, Duration::from_secs(4))
 }

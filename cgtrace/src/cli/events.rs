@@ -2,9 +2,7 @@
 
 use cgtrace_client::{Watched, wire};
 
-use super::{
-    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, text,
-};
+use super::{Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, text};
 
 pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let watch = wire::Watch {

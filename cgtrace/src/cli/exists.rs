@@ -4,9 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, names, wire};
 
-use super::{
-    Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, text,
-};
+use super::{Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, text};
 
 pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let lookup = wire::Lookup {

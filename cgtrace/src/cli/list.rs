@@ -5,8 +5,7 @@ use cgtrace_client::wire;
 use super::{Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, text};
 
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let call =
-        wire::List { patterns: name::patterns(&list.patterns), hierarchy: list.on.hierarchy.clone() };
+    let call = wire::List { patterns: name::patterns(&list.patterns), hierarchy: list.on.hierarchy.clone() };
     let mut client = connector.connect()?.client;
     let mut listed = client.list(&call)?;
     if output.json {

@@ -42,8 +42,9 @@ impl Output {
 
     /// A line of JSON. It holds no control sequence: JSON escapes them.
     pub fn document(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(document)
-            .map_err(|error| Failure::CannotKnow(anyhow::Error::new(error).context("failed to write JSON")))?;
+        let mut line = serde_json::to_vec(document).map_err(|error| {
+            Failure::CannotKnow(anyhow::Error::new(error).context("failed to write JSON"))
+        })?;
         line.push(b'\n');
         self.write(&line)
     }

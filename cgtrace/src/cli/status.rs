@@ -34,7 +34,8 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
         ),
         String::new(),
     ];
-    let mut hierarchies = text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "heals", "mount"]);
+    let mut hierarchies =
+        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "heals", "mount"]);
     for hierarchy in &status.hierarchies {
         let mount = hierarchy.mount.as_deref().unwrap_or("not mounted here");
         let mut place = text::printable(mount);

@@ -14,9 +14,7 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ve
         output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
         return Ok(Verdict::Yes);
     }
-    for (number, hierarchy) in
-        cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).enumerate()
-    {
+    for (number, hierarchy) in cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).enumerate() {
         if number > 0 {
             output.line("")?;
         }

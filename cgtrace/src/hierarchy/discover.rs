@@ -16,7 +16,7 @@ use super::{
 };
 use crate::index::{Hierarchy, HierarchyId, ROOT, UNIFIED};
 
-/// `PROC_CGROUP_INIT_INO` of include/linux/proc_ns.h: the inode number of the first cgroup namespace.
+/// `PROC_CGROUP_INIT_INO` of `include/linux/proc_ns.h`: the inode number of the first cgroup namespace.
 const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 /// A hierarchy that exists.

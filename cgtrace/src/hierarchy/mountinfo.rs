@@ -48,7 +48,7 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
     })
 }
 
-/// Space, tab, newline and backslash are written as three octal digits (`mangle` in fs/proc_namespace.c).
+/// Space, tab, newline and backslash are written as three octal digits (`mangle` in `fs/proc_namespace.c`).
 fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
@@ -104,7 +104,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            parse_mountinfo(&text);
+            let _ = parse_mountinfo(&text);
         }
 
         #[test]

@@ -3,7 +3,7 @@
 use std::{fs::File, io, os::fd::OwnedFd};
 
 /// A descriptor that polls as `POLLPRI | POLLERR` whenever the mount table of this mount namespace changed
-/// since the last poll (`mounts_poll` in fs/proc_namespace.c).
+/// since the last poll (`mounts_poll` in `fs/proc_namespace.c`).
 #[derive(Debug)]
 pub struct MountWatch(File);
 

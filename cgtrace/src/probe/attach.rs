@@ -67,7 +67,7 @@ pub(super) fn attach(ebpf: &mut Ebpf, watched: bool) -> Result<(Vec<Link>, Vec<P
                 Ok(fd)
             }
             Err(source) if need == Need::Always => {
-                return Err(StartError::NotAttached { hook: name.to_owned(), source });
+                return Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) });
             }
             Err(error) => Err(reason(&error)),
         };

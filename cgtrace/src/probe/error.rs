@@ -80,7 +80,7 @@ pub enum StartError {
         /// Why, and what to do.
         reason: String,
         /// What it said.
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
     /// A tracepoint that cgtrace cannot do without cannot be attached to.
     #[error("failed to attach to the tracepoint `{hook}`; use Linux 5.8 or later, built with CONFIG_CGROUPS")]
@@ -88,7 +88,7 @@ pub enum StartError {
         /// The tracepoint.
         hook: String,
         /// Why.
-        source: ProgramError,
+        source: Box<ProgramError>,
     },
     /// A map cannot be mapped into memory.
     #[error(
@@ -150,7 +150,7 @@ impl StartError {
         {
             return Self::NoPrivilege;
         }
-        Self::Refused { program: program.to_owned(), reason: refusal(&error), source: error }
+        Self::Refused { program: program.to_owned(), reason: refusal(&error), source: Box::new(error) }
     }
 }
 

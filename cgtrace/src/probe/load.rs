@@ -90,8 +90,9 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
     // Left where it is: the exec program is loaded later, and names the map by its descriptor.
     let watched = ebpf.map_mut("WATCHED").ok_or(StartError::Lacks { name: "WATCHED" })?;
-    let mut watched: HashMap<_, [u8; 16], u8> =
-        watched.try_into().map_err(|error: aya::maps::MapError| StartError::Object(Box::new(error.into())))?;
+    let mut watched: HashMap<_, [u8; 16], u8> = watched
+        .try_into()
+        .map_err(|error: aya::maps::MapError| StartError::Object(Box::new(error.into())))?;
     for comm in &options.watched {
         watched.insert(comm, 1, 0).map_err(|error| StartError::Object(Box::new(error.into())))?;
     }

@@ -48,7 +48,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            parse_stat(&line);
+            let _ = parse_stat(&line);
         }
     }
 }

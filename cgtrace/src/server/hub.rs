@@ -115,9 +115,12 @@ impl Hub {
         let subscribers = self.subscribers.borrow();
         if !subscribers.is_empty() {
             let encoded = self.encoded(change);
+            // Rare, and about the stream itself: told even to one that is too slow for the rest.
+            let vital = matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed);
+            let limit = if vital { usize::MAX } else { BOUNDS.queue_events };
             for subscriber in subscribers.values() {
                 if subscriber.filter.matches(change) {
-                    subscriber.queue.push(encoded.reply(subscriber.access), BOUNDS.queue_events);
+                    subscriber.queue.push(encoded.reply(subscriber.access), limit);
                 }
             }
         }

@@ -31,6 +31,7 @@ pub struct Patterns {
 
 impl Patterns {
     /// What matches every name, also one that is not known.
+    #[must_use]
     pub fn all() -> Self {
         Self { plain: Vec::new(), globs: GlobSet::empty(), all: true }
     }
@@ -68,6 +69,7 @@ impl Patterns {
     }
 
     /// Whether a name matches; `None` is a name that is not known.
+    #[must_use]
     pub fn matches(&self, path: Option<&[u8]>) -> bool {
         if self.all {
             return true;

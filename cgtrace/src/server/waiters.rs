@@ -73,7 +73,7 @@ impl Waiter {
         let (populated, emptied) = (Until::Populated, Until::Empty);
         match (change.kind, &change.place) {
             (ChangeKind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
-                self.hold(change)
+                self.hold(change);
             }
             (ChangeKind::Empty, Some(place)) if self.until == emptied && here(place.hierarchy) => {
                 // On one hierarchy this is the answer; on all of them the others are to be looked at.
@@ -133,7 +133,9 @@ impl Waiters {
                 let former = change.from.as_ref().and_then(|from| from.path.as_deref());
                 for (name, waiters) in &self.by_name {
                     if [place, former].into_iter().flatten().any(|path| is_within(name, path)) {
-                        waiters.values().for_each(|waiter| waiter.changed(change, index));
+                        for waiter in waiters.values() {
+                            waiter.changed(change, index);
+                        }
                     }
                 }
             }

@@ -63,7 +63,9 @@ fn end(life: &Life) -> String {
         .born
         .as_ref()
         .filter(|_| !life.inferred)
-        .map(|born| format!(", lived {}", duration(Duration::from_nanos(died.boot_ns.saturating_sub(born.boot_ns)))))
+        .map(|born| {
+            format!(", lived {}", duration(Duration::from_nanos(died.boot_ns.saturating_sub(born.boot_ns))))
+        })
         .unwrap_or_default();
     let lost = if life.inferred { " at the latest, while records were lost" } else { "" };
     format!("removed {} ({} ago){lost}{by}{lived}", moment(died), age(died))
@@ -93,7 +95,11 @@ pub fn life(answer: &Answer) -> Vec<String> {
         }
         let past = if known.present { &known.past[..] } else { known.past.get(1..).unwrap_or_default() };
         for past in past {
-            lines.push(format!("  {:14}{}", "", styled(QUIET, &format!("former life id {}, {}", past.id, end(past)))));
+            lines.push(format!(
+                "  {:14}{}",
+                "",
+                styled(QUIET, &format!("former life id {}, {}", past.id, end(past)))
+            ));
         }
     }
     if !unknown.is_empty() {

@@ -56,7 +56,12 @@ fn place(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
 
 /// What was left out, where it would have stood.
 pub fn missed(events: u64) -> String {
-    styled(CHANGED, &format!("-- {events} events are left out here: they came faster than they were read, or are not kept"))
+    styled(
+        CHANGED,
+        &format!(
+            "-- {events} events are left out here: they came faster than they were read, or are not kept"
+        ),
+    )
 }
 
 fn style(kind: &str) -> Style {
@@ -87,8 +92,19 @@ mod tests {
             id: Some(7),
             path: Some("/a\u{1b}c".to_owned()),
             from: Some(Place { id: 1, path: Some("/".to_owned()), path_hex: None }),
-            task: Some(Task { pid: 42, tid: 43, comm: "kubelet".to_owned(), threadgroup: Some(false), ..Task::default() }),
-            by: Some(Task { pid: 1, comm: "systemd".to_owned(), cgroup: Some("/init.scope".to_owned()), ..Task::default() }),
+            task: Some(Task {
+                pid: 42,
+                tid: 43,
+                comm: "kubelet".to_owned(),
+                threadgroup: Some(false),
+                ..Task::default()
+            }),
+            by: Some(Task {
+                pid: 1,
+                comm: "systemd".to_owned(),
+                cgroup: Some("/init.scope".to_owned()),
+                ..Task::default()
+            }),
             ..Event::default()
         });
         assert_eq!(

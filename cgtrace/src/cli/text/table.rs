@@ -24,7 +24,8 @@ impl Table {
             .iter()
             .enumerate()
             .map(|(column, heading)| {
-                let cells = self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
+                let cells =
+                    self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
                 cells.chain([heading.len()]).max().unwrap_or(0)
             })
             .collect();
@@ -32,7 +33,10 @@ impl Table {
         let is_number: Vec<bool> = (0..widths.len())
             .map(|column| {
                 !self.rows.is_empty()
-                    && self.rows.iter().all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()))
+                    && self
+                        .rows
+                        .iter()
+                        .all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()))
             })
             .collect();
         let line = |cells: &[String]| {

@@ -46,7 +46,6 @@ impl Index {
         self.moved(ChangeKind::Transfer, at, key, task, false, by)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "an attach and a transfer have that much to say")]
     fn moved(
         &mut self,
         kind: ChangeKind,
