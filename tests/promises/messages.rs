@@ -1,5 +1,285 @@
+//! What people are told when something is wrong: what it is, what would be right, and by which exit code.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
+    path::PathBuf,
+    process::{Command, Output, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, program},
+    skip, trial,
+};
 
 pub fn trials() -> Vec<Trial> {
-    Vec::new()
+    vec![
+        trial("messages::wrong_usage_is_2_and_shows_the_right_form", wrong_usage),
+        trial("messages::yes_is_0_and_no_is_1", yes_and_no),
+        trial("messages::no_daemon_and_no_root_is_3", no_root),
+        trial("messages::no_daemon_and_root_needs_none", root_needs_no_daemon),
+        trial("messages::a_kernel_without_btf_is_3", no_btf),
+        trial("messages::no_proc_is_3", no_proc),
+        trial("messages::a_hierarchy_that_cannot_be_read_is_said", unreadable_hierarchy),
+        trial("messages::a_second_daemon_is_told_of_the_first", second_daemon),
+        trial("messages::a_dead_daemon_s_socket_is_replaced", stale_socket),
+        trial("messages::what_is_no_socket_is_left_alone", no_socket),
+        trial("messages::a_full_disk_is_3_and_a_closed_pipe_is_quiet", output_ends),
+        trial("messages::sigterm_ends_it_with_0_and_without_a_socket", sigterm),
+        trial("messages::completions_name_every_command", completions),
+    ]
+}
+
+/// Fails unless it exits with `code`, keeps stdout free, and says every one of `words` on stderr.
+fn complains(output: &Output, code: i32, words: &[&str]) -> Outcome {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
+    ensure!(output.stdout.is_empty(), "an error on stdout: {output:?}");
+    for word in words {
+        ensure!(stderr.contains(word), "`{word}` is not said: {stderr}");
+    }
+    ensure!(!stderr.contains("panicked"), "{stderr}");
+    Ok(())
+}
+
+fn wrong_usage() -> Outcome {
+    let daemon = Daemon::start()?;
+    let table: &[(&[&str], &[&str])] = &[
+        (&["exists", "system.slice"], &["/system.slice", "begin with `/`"]),
+        (&["exists", "/a//b"], &["/a/b"]),
+        (&["exists", "/a/../b"], &["/a/b"]),
+        (&["exists", ""], &["empty", "/system.slice/kubelet.service"]),
+        (&["show", "kubelet.service"], &["/kubelet.service"]),
+        (&["exists", "/", "--on", "memroy"], &["memroy", "memory", "v2"]),
+        (&["wait", "/", "--timeout", "soon"], &["soon", "30s"]),
+        (&["wait", "/", "--until", "gone"], &["gone", "present", "absent"]),
+        (&["events", "--kind", "mkdri"], &["mkdri", "mkdir"]),
+        (&["events", "/a["], &["/a["]),
+        (&["list", "a*"], &["/a*"]),
+        (&["show"], &["NAME"]),
+        (&["show", "--pid", "x"], &["x"]),
+        (&["exsits", "/"], &["exists"]),
+        (&["daemon", "--watch", ""], &["kubelet"]),
+        (&[], &["Usage"]),
+    ];
+    for (arguments, words) in table {
+        complains(&daemon.run(arguments)?, 2, words).with_context(|| format!("cgtrace {arguments:?}"))?;
+    }
+    Ok(())
+}
+
+fn yes_and_no() -> Outcome {
+    let daemon = Daemon::start()?;
+    let table: &[(&[&str], i32)] = &[
+        (&["exists", "/"], 0),
+        (&["exists", "-q", "/"], 0),
+        (&["exists", "/cgtrace-test-none"], 1),
+        (&["--json", "exists", "/cgtrace-test-none"], 1),
+        (&["wait", "/"], 0),
+        (&["wait", "/cgtrace-test-none", "--timeout", "10ms"], 1),
+        (&["show", "/"], 0),
+        (&["show", "1"], 0),
+        (&["show", "--pid", "1"], 0),
+        (&["show", "/cgtrace-test-none"], 1),
+        (&["show", "18446744073709551615"], 1),
+        (&["show", "--pid", "4194305"], 1),
+        (&["list"], 0),
+        (&["list", "/cgtrace-test-none"], 0),
+        (&["tree"], 0),
+        (&["verify"], 0),
+        (&["status"], 0),
+        (&["--json", "status"], 0),
+    ];
+    for (arguments, code) in table {
+        let output = daemon.run(arguments)?;
+        ensure!(output.status.code() == Some(*code), "cgtrace {arguments:?}: {output:?}");
+    }
+    let quiet = daemon.run(&["exists", "-q", "/cgtrace-test-none"])?;
+    ensure!(quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{quiet:?}");
+    let unknown = daemon.run(&["show", "/cgtrace-test-none"])?;
+    complains(&unknown, 1, &["does not exist", "since 2"])
+}
+
+/// The program where everyone may run it.
+fn public_program() -> Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
+    let path = folder.path().join("cgtrace");
+    fs::copy(program().get_program(), &path)?;
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
+    Ok((folder, path))
+}
+
+fn no_root() -> Outcome {
+    let (_folder, program) = public_program()?;
+    let socket = "/nonexistent/cgtrace.socket";
+    for command in ["exists", "wait", "show", "tree"] {
+        let output = Command::new(&program).args(["--socket", socket, command, "/"]).uid(65_534).gid(65_534).output()?;
+        complains(&output, 3, &[socket, "sudo cgtrace daemon", "CAP_BPF"])?;
+    }
+    // With a daemon, nobody needs privileges to look up.
+    let daemon = Daemon::start()?;
+    let output = Command::new(&program)
+        .arg("--socket")
+        .arg(daemon.socket())
+        .args(["exists", "/"])
+        .uid(65_534)
+        .gid(65_534)
+        .output()?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    Ok(())
+}
+
+fn root_needs_no_daemon() -> Outcome {
+    let cgroup = Cgroup::new("v2", "alone")?;
+    let alone = |arguments: &[&str]| -> Result<Output> {
+        Ok(program().args(["--socket", "/nonexistent/cgtrace.socket"]).args(arguments).output()?)
+    };
+    ensure!(alone(&["exists", "-q", &cgroup.name()])?.status.code() == Some(0));
+    ensure!(alone(&["exists", "-q", "/cgtrace-test-none"])?.status.code() == Some(1));
+    ensure!(alone(&["verify"])?.status.code() == Some(0));
+    let show = alone(&["show", &cgroup.name()])?;
+    ensure!(String::from_utf8_lossy(&show.stdout).contains("since before"), "{show:?}");
+    // It is said that nobody answered where somebody was to.
+    ensure!(String::from_utf8_lossy(&show.stderr).contains("no daemon answers"), "{show:?}");
+    Ok(())
+}
+
+fn no_btf() -> Outcome {
+    let daemon = |btf: &str| program().args(["--socket", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output();
+    complains(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
+    complains(&daemon("/dev/null")?, 3, &["/dev/null", "no BTF"])?;
+    complains(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "no BTF"])?;
+    // A BTF that is cut off anywhere is an error, never a panic.
+    let whole = fs::read("/sys/kernel/btf/vmlinux")?;
+    let folder = tempfile::tempdir()?;
+    for length in [10, 24, 1_000, whole.len() / 2, whole.len() - 1] {
+        let path = folder.path().join("cut");
+        fs::write(&path, &whole[..length])?;
+        complains(&daemon(path.to_str().context("a temporary path")?)?, 3, &["cut", "no BTF"])
+            .with_context(|| format!("{length} bytes"))?;
+    }
+    Ok(())
+}
+
+/// In a mount namespace of its own, where `script` is run before the program.
+fn in_mount_namespace(script: &str, arguments: &[&str]) -> Result<Output> {
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", &format!("{script} && exec \"$@\""), "sh"])
+        .arg(program().get_program())
+        .args(["--socket", "/nonexistent/cgtrace.socket"])
+        .args(arguments)
+        .output()
+        .map_err(|error| skip(format!("unshare is missing: {error}")))?;
+    Ok(output)
+}
+
+fn no_proc() -> Outcome {
+    let output = in_mount_namespace("umount -l /proc", &["exists", "/"])?;
+    complains(&output, 3, &["/proc/self/cgroup", "/proc"])
+}
+
+/// Root reads every cgroupfs; what it cannot read is one that is not mounted where it is.
+fn unreadable_hierarchy() -> Outcome {
+    let unified = crate::support::cgroup::mount("v2")?;
+    let unmount = format!("umount -l {}", unified.display());
+    let output = in_mount_namespace(&unmount, &["status"])?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.lines().any(|line| line.starts_with("v2 ") && line.contains("not mounted")), "{text}");
+    let output = in_mount_namespace(&unmount, &["exists", "/cgtrace-test-none", "--on", "v2"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.code() == Some(1) && text.contains("not all of it is known"), "{text}");
+    let output = in_mount_namespace(&unmount, &["verify"])?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(text.contains("not compared"), "{text}");
+    Ok(())
+}
+
+fn second_daemon() -> Outcome {
+    let daemon = Daemon::start()?;
+    let output = program().arg("--socket").arg(daemon.socket()).arg("daemon").output()?;
+    complains(&output, 3, &["answers on", "already", "--socket"])?;
+    ensure!(daemon.run(&["exists", "-q", "/"])?.status.code() == Some(0), "the first one was harmed");
+    Ok(())
+}
+
+fn stale_socket() -> Outcome {
+    let mut daemon = Daemon::start()?;
+    daemon.signal(Signal::KILL)?;
+    daemon.wait_exit()?;
+    ensure!(daemon.socket().exists(), "kill -9 leaves the socket behind");
+    let mut next = program().arg("--socket").arg(daemon.socket()).arg("daemon").stderr(Stdio::null()).spawn()?;
+    let mut answered = false;
+    for _ in 0..500 {
+        if cgtrace_client::Client::connect_to(daemon.socket()).is_ok() {
+            answered = true;
+            break;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    let _ = next.kill();
+    next.wait()?;
+    ensure!(answered, "the next daemon did not take the socket over");
+    Ok(())
+}
+
+fn no_socket() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().join("precious");
+    fs::write(&path, "data")?;
+    let output = program().arg("--socket").arg(&path).arg("daemon").output()?;
+    complains(&output, 3, &["is no socket", "--socket"])?;
+    ensure!(fs::read(&path)? == b"data", "it was overwritten");
+    Ok(())
+}
+
+fn output_ends() -> Outcome {
+    let daemon = Daemon::start()?;
+    let run = |stdout: Stdio| -> Result<Output> {
+        Ok(program()
+            .arg("--socket")
+            .arg(daemon.socket())
+            .arg("list")
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()?
+            .wait_with_output()?)
+    };
+    let full = run(fs::OpenOptions::new().write(true).open("/dev/full")?.into())?;
+    complains(&full, 3, &["failed to write to stdout", "No space left"])?;
+    let (reader, writer) = std::io::pipe()?;
+    drop(reader);
+    let closed = run(writer.into())?;
+    ensure!(closed.status.success() && closed.stderr.is_empty(), "{closed:?}");
+    Ok(())
+}
+
+fn sigterm() -> Outcome {
+    let mut daemon = Daemon::start()?;
+    daemon.signal(Signal::TERM)?;
+    let status = daemon.wait_exit()?;
+    ensure!(status.code() == Some(0), "{status:?}");
+    ensure!(!daemon.socket().exists(), "the socket is still there");
+    Ok(())
+}
+
+fn completions() -> Outcome {
+    let commands =
+        ["daemon", "exists", "wait", "show", "list", "tree", "events", "status", "verify", "completions"];
+    for shell in ["bash", "zsh", "fish"] {
+        let output = program().args(["completions", shell]).output()?;
+        let script = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(output.status.success(), "{output:?}");
+        for command in commands {
+            ensure!(script.contains(command), "{shell} does not know {command}");
+        }
+    }
+    Ok(())
 }

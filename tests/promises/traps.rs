@@ -1,5 +1,319 @@
+//! The traps of the kernel that have no promise of their own: each fails on the naive way.
+//!
+//! Elsewhere: T5 (a path cut or stale) in `names` and `rename`, T6 (names as text, or at most 255 bytes) in `names`,
+//! T9 (no attach event) in `membership`, T11 (empty before rmdir) in `membership`, T14 (walk and events) in `start`,
+//! T15 (a wakeup an event) in the harness `alone`, T16 (stopping at a busy record) in `agreement`, T18 (hierarchies
+//! come and go) in `hierarchies`. T1 is avoided by construction: there are raw tracepoints only.
+
+use std::{
+    fs,
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace::index::{CgroupId, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
+use cgtrace_client::wire;
 use libtest_mimic::Trial;
 
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, id, mount, unique},
+    daemon::{Daemon, program},
+    events::Follower,
+    process::{Sleeper, put},
+    skip, trial,
+};
+
 pub fn trials() -> Vec<Trial> {
-    Vec::new()
+    vec![
+        trial("traps::t3_ids_beyond_32_bits", wide_ids),
+        trial("traps::t4_one_id_on_two_hierarchies", one_id_twice),
+        trial("traps::t7_release_comes_late_and_removes_nothing", release),
+        trial("traps::t8_generations_of_one_name", generations),
+        trial("traps::t10_an_attach_that_changes_nothing", attach_again),
+        trial("traps::t13_by_id_right_after_the_event", by_id_at_once),
+        trial("traps::t16_two_cpus_write_while_it_is_asked", two_writers),
+        trial("traps::t19_looking_makes_no_hierarchy", looking_changes_nothing),
+        trial("traps::t20_no_tracefs_is_needed", no_tracefs),
+        trial("traps::t21_inside_a_cgroup_namespace", cgroup_namespace),
+        trial("traps::t22_a_cgroup_called_deleted", called_deleted),
+    ]
+}
+
+/// A v2 cgroup takes about 18 ids: 2^32 of them are gone in hours of churn. No test waits so long, so this one
+/// asks the index and the wire.
+fn wide_ids() -> Outcome {
+    let mut index = Index::new(Limits::default());
+    let wide = (7_u64 << 32) | 42;
+    let maker = Task {
+        pid: 1,
+        tid: 1,
+        ppid: 0,
+        comm: *b"test\0\0\0\0\0\0\0\0\0\0\0\0",
+        uid: 0,
+        cgroup: CgroupId(1),
+        start_boot_ns: 0,
+    };
+    for (id, leaf) in [(42, "narrow"), (wide, "wide")] {
+        let key = Key { hierarchy: UNIFIED, id: CgroupId(id) };
+        let what = What::Mkdir {
+            key,
+            parent: CgroupId(1),
+            level: 1,
+            leaf: Leaf { bytes: leaf.as_bytes().into(), truncated: false },
+            by: maker.clone(),
+        };
+        index.apply(&Event { boot_ns: id, what });
+    }
+    for (id, name) in [(42, b"/narrow".as_slice()), (wide, b"/wide")] {
+        let key = index.resolve(UNIFIED, name).context("not found by its name")?;
+        ensure!(key.id == CgroupId(id), "{key:?}");
+    }
+    let told: wire::Event = serde_json::from_str(&serde_json::to_string(&wire::Event {
+        id: Some(u64::MAX),
+        ..wire::Event::default()
+    })?)?;
+    ensure!(told.id == Some(u64::MAX), "{told:?}");
+    Ok(())
+}
+
+fn one_id_twice() -> Outcome {
+    let daemon = Daemon::start()?;
+    let lookup = wire::Lookup { ids: Some(vec![1]), ..wire::Lookup::default() };
+    let answers = daemon.client()?.lookup(&lookup)?.answers;
+    let hierarchies = daemon.client()?.status()?.hierarchies.len();
+    // The root of each is 1.
+    ensure!(answers.len() == hierarchies, "{} answers for {hierarchies} hierarchies", answers.len());
+    // One name on two hierarchies is two cgroups.
+    let unified = Cgroup::new("v2", "twice")?;
+    let name = unified.name();
+    let pids = Cgroup::at(&mount("pids")?, name.trim_start_matches('/'))?;
+    ensure!(daemon.row(&name, "v2")?.life.map(|life| life.id) == Some(unified.id()?));
+    ensure!(daemon.row(&name, "pids")?.life.map(|life| life.id) == Some(pids.id()?));
+    drop(pids);
+    ensure!(!daemon.row(&name, "pids")?.present && daemon.row(&name, "v2")?.present, "the wrong one was removed");
+    Ok(())
+}
+
+fn release() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "release")?;
+    let mut follower = Follower::below(&daemon, "/", &["release"])?;
+    let path = cgroup.join("x");
+    let name = cgroup.name_of(&path);
+    fs::create_dir(&path)?;
+    let first = id(&path)?;
+    fs::remove_dir(&path)?;
+    fs::create_dir(&path)?;
+    let second = id(&path)?;
+    // The first one's release comes from a workqueue, after the second one was made.
+    loop {
+        let event = follower.next()?;
+        ensure!(event.by.is_none(), "a kworker is credited: {event:?}");
+        if event.id == Some(first) {
+            break;
+        }
+    }
+    let row = daemon.row(&name, "v2")?;
+    ensure!(row.present && row.life.as_ref().is_some_and(|life| life.id == second), "{row:?}");
+    Ok(())
+}
+
+fn generations() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "generations")?;
+    let path = cgroup.join("x");
+    let name = cgroup.name_of(&path);
+    for _ in 0..20_000 {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    let row = daemon.row(&name, "v2")?;
+    ensure!(!row.present && !row.past.is_empty(), "{row:?}");
+    fs::create_dir(&path)?;
+    let row = daemon.row(&name, "v2")?;
+    ensure!(row.life.as_ref().map(|life| life.id) == Some(id(&path)?), "{row:?}");
+    let mut ids: Vec<u64> = row.past.iter().map(|past| past.id).collect();
+    ids.dedup();
+    ensure!(ids.len() == row.past.len() && ids.is_sorted_by(|a, b| a > b), "each once, newest first: {ids:?}");
+    daemon.verify()
+}
+
+fn attach_again() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "again")?;
+    let sleeper = Sleeper::start()?;
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    let (first, second) = (follower.next()?, follower.next()?);
+    ensure!(first.id == second.id, "{second:?}");
+    // The kernel tells it as a move; that it came from where it is can be seen.
+    ensure!(second.from.as_ref().map(|from| from.id) == second.id, "{second:?}");
+    Ok(())
+}
+
+fn by_id_at_once() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "by-id")?;
+    let mut client = daemon.client()?;
+    for round in 0..200 {
+        let path = cgroup.join(format!("{round}"));
+        fs::create_dir(&path)?;
+        let lookup = wire::Lookup { ids: Some(vec![id(&path)?]), ..wire::Lookup::default() };
+        let answers = client.lookup(&lookup)?.answers;
+        let found = answers.iter().any(|answer| answer.present && answer.name == cgroup.name_of(&path));
+        ensure!(found, "round {round}: {answers:?}");
+        fs::remove_dir(&path)?;
+    }
+    Ok(())
+}
+
+/// A record of one CPU may be under way while another CPU's, later in the ring, is done.
+fn two_writers() -> Outcome {
+    let daemon = Daemon::start()?;
+    let unified = Cgroup::new("v2", "writers")?;
+    let pids = Cgroup::new("pids", "writers")?;
+    let writers: Vec<_> = [(unified, "v2"), (pids, "pids")]
+        .into_iter()
+        .map(|(cgroup, hierarchy)| -> Result<_> {
+            let mut client = daemon.client()?;
+            Ok(thread::spawn(move || -> Outcome {
+                let path = cgroup.join("x");
+                let lookup = wire::Lookup {
+                    names: vec![cgroup.name_of(&path)],
+                    hierarchy: Some(hierarchy.to_owned()),
+                    ..wire::Lookup::default()
+                };
+                for round in 0..2_000 {
+                    fs::create_dir(&path)?;
+                    let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
+                    ensure!(present, "round {round}: absent after mkdir returned");
+                    fs::remove_dir(&path)?;
+                    let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
+                    ensure!(!present, "round {round}: present after rmdir returned");
+                }
+                Ok(())
+            }))
+        })
+        .collect::<Result<_>>()?;
+    for writer in writers {
+        writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??;
+    }
+    Ok(())
+}
+
+fn looking_changes_nothing() -> Outcome {
+    let look = || -> Result<(String, Vec<String>)> {
+        let controllers = fs::read_to_string("/proc/cgroups")?;
+        // How many cgroups each has changes with whatever else runs here.
+        let controllers = controllers
+            .lines()
+            .filter_map(|line| {
+                let mut fields = line.split_whitespace();
+                Some(format!("{} {}\n", fields.next()?, fields.next()?))
+            })
+            .collect();
+        let mounts = fs::read_to_string("/proc/self/mountinfo")?;
+        let mounts = mounts.lines().filter(|line| line.contains(" - cgroup"));
+        Ok((controllers, mounts.map(str::to_owned).filter(|line| !line.contains("cgtrace-test")).collect()))
+    };
+    let before = look()?;
+    let daemon = Daemon::start()?;
+    daemon.verify()?;
+    drop(daemon);
+    ensure!(look()? == before, "the daemon mounted something: {before:?}");
+    Ok(())
+}
+
+fn no_tracefs() -> Outcome {
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c"])
+        .arg(
+            "umount -l /sys/kernel/tracing 2>/dev/null; umount -l /sys/kernel/debug 2>/dev/null; \
+             test ! -e /sys/kernel/tracing/events && exec \"$@\"",
+        )
+        .arg("sh")
+        .arg(program().get_program())
+        .args(["--socket", "/nonexistent/cgtrace.socket", "verify"])
+        .output()
+        .map_err(|error| skip(format!("unshare is missing: {error}")))?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    Ok(())
+}
+
+/// Paths in /proc and mounts made there are told from the namespace's root; ours are told from the real one.
+fn cgroup_namespace() -> Outcome {
+    let cgroup = Cgroup::new("v2", "namespace")?;
+    let inner = cgroup.join("inner");
+    fs::create_dir(&inner)?;
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("io.cgtrace");
+    // The process is in the cgroup when it makes its namespace, so that this becomes the namespace's root; the
+    // whole hierarchy is still mounted from before, and a part of it by a mount made inside.
+    let script = "echo $$ > \"$1/cgroup.procs\"; shift; part=$1; shift; \
+                  exec unshare -m -C --propagation private sh -c \
+                  'mount -t cgroup2 none \"$0\" && exec \"$@\"' \"$part\" \"$@\"";
+    let part = folder.path().join("part");
+    fs::create_dir(&part)?;
+    let mut daemon = Command::new("sh")
+        .args(["-c", script, "sh"])
+        .arg(&inner)
+        .arg(&part)
+        .arg(program().get_program())
+        .arg("--socket")
+        .arg(&socket)
+        .arg("daemon")
+        .stderr(Stdio::null())
+        .spawn()?;
+    let asked = (|| -> Outcome {
+        let mut client = None;
+        for _ in 0..1_000 {
+            ensure!(daemon.try_wait()?.is_none(), "the daemon ended");
+            client = cgtrace_client::Client::connect_to(&socket).ok();
+            if client.is_some() {
+                break;
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+        let mut client = client.context("the daemon does not answer")?;
+        // The real path, of what was there before and of what is made now.
+        ensure!(client.exists(&cgroup.name_of(&inner))?, "the real path is not known");
+        let made = inner.join("made");
+        fs::create_dir(&made)?;
+        ensure!(client.exists(&cgroup.name_of(&made))?, "a new one is not known by its real path");
+        ensure!(!client.exists("/made")?, "it is known by its path inside the namespace");
+        let verified = client.verify()?;
+        ensure!(verified.equal && verified.compared > 0, "{verified:?}");
+        // What /proc would tell there is not passed on as if it were real.
+        let by_pid = wire::Lookup { pid: Some(std::process::id()), ..wire::Lookup::default() };
+        let error = client.lookup(&by_pid).err().context("paths of the namespace were told as real ones")?;
+        ensure!(error.to_string().contains("cgroup namespace"), "{error}");
+        Ok(())
+    })();
+    let _ = daemon.kill();
+    daemon.wait()?;
+    asked
+}
+
+fn called_deleted() -> Outcome {
+    let daemon = Daemon::start()?;
+    let leaf = format!("{} (deleted)", unique("called"));
+    let cgroup = Cgroup::at(&mount("v2")?, &leaf)?;
+    let sleeper = Sleeper::start()?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    let lookup = wire::Lookup {
+        pid: Some(sleeper.pid()),
+        hierarchy: Some("v2".to_owned()),
+        detail: Some(true),
+        ..wire::Lookup::default()
+    };
+    let answer = daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+    ensure!(answer.present && answer.name == cgroup.name(), "{answer:?}");
+    let members = answer.rows.first().and_then(|row| row.members.as_ref()).context("no members")?;
+    ensure!(members.iter().any(|member| member.pid == sleeper.pid()), "{members:?}");
+    ensure!(!daemon.client()?.exists(cgroup.name().trim_end_matches(" (deleted)"))?);
+    Ok(())
 }
