@@ -18,7 +18,7 @@ pub struct Account {
     /// Events were applied between a loss and its being noticed, before the first walk: how long a cgroup is
     /// there may be told wrongly.
     pub doubtful: bool,
-    /// Names were cut short, or renamed before they were known: some past paths are not known.
+    /// Names were cut short, or renamed or removed before they were known: some past paths are not known.
     pub nameless: bool,
     pub mkdirs: BTreeSet<Key>,
     pub rmdirs: BTreeSet<Key>,
@@ -38,6 +38,8 @@ pub struct Daemon {
     applied: Vec<Sent>,
     /// The times of the records that were lost unnoticed.
     dropped: Vec<u64>,
+    /// What was fired until then and was not counted as lost is in the ring.
+    complete_until: u64,
     walks: BTreeMap<HierarchyId, Walk>,
     wanted: BTreeSet<HierarchyId>,
     accounts: BTreeMap<HierarchyId, Account>,
@@ -56,6 +58,7 @@ impl Daemon {
             told: VecDeque::new(),
             applied: Vec::new(),
             dropped: Vec::new(),
+            complete_until: since,
             walks: BTreeMap::new(),
             wanted: BTreeSet::new(),
             accounts: BTreeMap::new(),
@@ -93,10 +96,12 @@ impl Daemon {
     /// The records at the places whose bit is set do not fit.
     pub fn lose(&mut self, places: u16) {
         let mut place = 0;
-        let (dropped, kept): (VecDeque<_>, _) = std::mem::take(&mut self.ring).into_iter().partition(|_| {
-            place += 1;
-            places.checked_shr(place - 1).unwrap_or_default() & 1 == 1
-        });
+        let (dropped, kept): (VecDeque<_>, _) =
+            std::mem::take(&mut self.ring).into_iter().partition(|sent: &Sent| {
+                place += 1;
+                let lost = places.checked_shr(place - 1).unwrap_or_default() & 1 == 1;
+                lost && sent.event.boot_ns > self.complete_until
+            });
         self.ring = kept;
         for sent in dropped {
             self.dropped.push(sent.event.boot_ns);
@@ -109,6 +114,7 @@ impl Daemon {
         let now = kernel.tick();
         let missed = self.dropped.len() as u64;
         self.dropped.clear();
+        self.complete_until = now;
         let change = self.index.lost(now, missed, None);
         if change.missed != Some(missed) || change.inferred {
             return Err(format!("{missed} were lost: {change:?}"));
@@ -157,6 +163,8 @@ impl Daemon {
         let sent = self.applied[place].clone();
         let alive = kernel.trees.get(&sent.hierarchy).is_some_and(|tree| tree.since == sent.tree_since);
         let any_order = matches!(sent.event.what, What::Mkdir { .. } | What::Rmdir { .. });
+        // What ended and is forgotten would begin anew.
+        let any_order = any_order && self.limits == Limits::default();
         if alive && (back == 0 || any_order) { self.apply(kernel, &sent, true) } else { Ok(()) }
     }
 
@@ -167,6 +175,7 @@ impl Daemon {
         let unnoticed = !self.dropped.is_empty();
         let change = self.index.apply(&sent.event);
         self.index.check_invariants()?;
+        let unwatched = !walked && !self.walks.contains_key(&hierarchy);
         let account = self.account(hierarchy);
         account.doubtful |= !walked && unnoticed;
         match &sent.event.what {
@@ -176,7 +185,7 @@ impl Daemon {
             }
             What::Rmdir { key, leaf, .. } => {
                 account.rmdirs.insert(*key);
-                account.nameless |= leaf.truncated;
+                account.nameless |= leaf.truncated || unwatched;
             }
             What::Rename { leaf, .. } => account.nameless |= leaf.truncated || !walked,
             What::RootRemoved { .. } => {
@@ -196,11 +205,10 @@ impl Daemon {
         }
         let account = self.account(hierarchy);
         let exact = !account.lossy && !account.hasty;
-        let nameless = account.nameless;
+        let known = walked && exact && !account.nameless;
         match &change {
             Some(change) => {
-                told_rightly(kernel, sent, change, walked && exact, walked && exact && !nameless)
-                    .map_err(|wrong| format!("{wrong}: {change:?}"))?;
+                told_rightly(kernel, sent, change, known).map_err(|wrong| format!("{wrong}: {change:?}"))?;
                 self.subscriber.take(change)?;
             }
             None if doubled || !exact => {}
@@ -226,6 +234,7 @@ impl Daemon {
         let known = self.index.hierarchy(hierarchy);
         let tree = kernel.trees.get(&hierarchy);
         if known.zip(tree).is_some_and(|(known, tree)| known.name.as_ref() == Some(&tree.name)) {
+            self.forget_walk(hierarchy);
             self.index.begin_walk(hierarchy);
             self.walks.insert(hierarchy, Walk::begin());
         }
@@ -246,10 +255,17 @@ impl Daemon {
     }
 
     pub fn abandon_walk(&mut self, hierarchy: HierarchyId) {
-        if self.walks.remove(&hierarchy).is_some() {
+        if self.forget_walk(hierarchy) {
             self.index.abandon_walk(hierarchy);
             self.wanted.insert(hierarchy);
         }
+    }
+
+    /// With the walk goes what it would have said of the names of what was removed meanwhile.
+    fn forget_walk(&mut self, hierarchy: HierarchyId) -> bool {
+        let begun = self.walks.remove(&hierarchy).is_some();
+        self.account(hierarchy).nameless |= begun;
+        begun
     }
 
     /// `hasty`: before the events of what happened meanwhile were applied.
@@ -281,6 +297,7 @@ impl Daemon {
         let account = self.account(hierarchy);
         account.hasty |= hasty;
         account.doubtful |= !walked && unnoticed;
+        account.nameless |= !walked && !walk.complete;
         let changes = self.index.merge_walk(hierarchy, walk.found, walk.complete, now);
         self.index.check_invariants()?;
         let exact = {
@@ -369,14 +386,8 @@ impl Daemon {
     }
 }
 
-/// `known`: the hierarchy's paths are all known. `named`: and no name was cut short.
-fn told_rightly(
-    kernel: &Kernel,
-    sent: &Sent,
-    change: &Change,
-    known: bool,
-    named: bool,
-) -> Result<(), &'static str> {
+/// `known`: the hierarchy's paths are all known, as they were when the event was fired.
+fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
     let what = &sent.event.what;
     let (id, by) = match what {
         What::Mkdir { key, by, .. } | What::Rmdir { key, by, .. } | What::Rename { key, by, .. } => {
@@ -409,7 +420,7 @@ fn told_rightly(
     let checked = sent.hierarchy == UNIFIED && !matches!(what, What::Release { .. }) || known && in_order;
     match place.path.as_deref() {
         Some(path) if checked && path != sent.path => Err("by another path"),
-        None if named && in_order => Err("without a path"),
+        None if known && in_order => Err("without a path"),
         _ => Ok(()),
     }
 }

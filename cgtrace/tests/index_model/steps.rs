@@ -50,7 +50,6 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
     };
     let hierarchy = || 0..4_u8;
     let name = || 0..SHORT_NAMES + u8::from(troubles.long_names);
-    let lossy = u32::from(troubles.losses);
     prop_oneof![
         20 => (hierarchy(), any::<u8>(), name(), prop::bool::weighted(0.1))
             .prop_map(|(hierarchy, parent, name, jump)| Mkdir { hierarchy, parent, name, jump }),
@@ -65,8 +64,10 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
         10 => (1..5_u8).prop_map(|count| Deliver { count }),
         4 => any::<u8>().prop_map(|which| DeliverTold { which }),
         4 => prop_oneof![Just(0), 0..12_u8].prop_map(|back| Repeat { back }),
-        7 * lossy => prop_oneof![any::<u16>(), Just(u16::MAX), Just(1)].prop_map(|places| Lose { places }),
-        3 * lossy => Just(Notice),
+        6 => prop_oneof![any::<u16>(), Just(u16::MAX), Just(1)].prop_map(move |places| Lose {
+            places: if troubles.losses { places } else { 0 }
+        }),
+        3 => Just(Notice),
         6 => hierarchy().prop_map(|hierarchy| BeginWalk { hierarchy }),
         14 => (hierarchy(), prop::collection::vec(any::<u8>(), 1..5))
             .prop_map(|(hierarchy, whiches)| ReadWalk { hierarchy, whiches }),

@@ -162,7 +162,7 @@ impl Index {
             return None;
         };
         if let Some(walk) = &mut known.walk {
-            walk.named(key.id);
+            walk.renamed(key.id);
         }
         self.count_taken(name);
         if elsewhere {
