@@ -33,6 +33,8 @@ impl Index {
             known.gap = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, missed });
         }
         if hierarchy.is_none() {
+            let from_boot_ns = complete_until.min(at_boot_ns);
+            self.last_loss = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, missed });
             self.complete_until(at_boot_ns);
         }
         let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));

@@ -105,7 +105,9 @@ impl Daemon {
         self.ring = kept;
         for sent in dropped {
             self.dropped.push(sent.event.boot_ns);
-            self.account(sent.hierarchy).lossy = true;
+            let account = self.account(sent.hierarchy);
+            account.lossy = true;
+            account.doubtful |= account.hasty;
         }
     }
 
