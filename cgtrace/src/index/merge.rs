@@ -21,6 +21,9 @@ const UNSET: u32 = u32::MAX;
 /// What events told since a walk began.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
+    /// When the last loss was noticed before it began. An event that is older says nothing of what the walk finds:
+    /// what undid it may have been lost.
+    begun_after_ns: u64,
     /// Made or renamed: alive then, and named by an event.
     named: HashSet<CgroupId>,
     /// One was renamed: the walk may have missed what is below it, and nothing else may know of that.
@@ -38,13 +41,15 @@ struct Pathless {
 }
 
 impl Walk {
-    pub fn named(&mut self, id: CgroupId) {
-        self.named.insert(id);
+    pub fn named(&mut self, id: CgroupId, at: u64) {
+        if at > self.begun_after_ns {
+            self.named.insert(id);
+        }
     }
 
-    pub fn renamed(&mut self, id: CgroupId) {
-        self.named.insert(id);
-        self.renamed = true;
+    pub fn renamed(&mut self, id: CgroupId, at: u64) {
+        self.named(id, at);
+        self.renamed |= at > self.begun_after_ns;
     }
 
     pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
@@ -76,7 +81,8 @@ impl Index {
     /// A walk that was begun before is abandoned.
     pub fn begin_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walk = Some(Walk::default());
+            let begun_after_ns = known.gap.map_or(0, |gap| gap.to_boot_ns);
+            known.walk = Some(Walk { begun_after_ns, ..Walk::default() });
         }
     }
 

@@ -167,7 +167,9 @@ impl Daemon {
         let any_order = matches!(sent.event.what, What::Mkdir { .. } | What::Rmdir { .. });
         // What ended and is forgotten would begin anew.
         let any_order = any_order && self.limits == Limits::default();
-        if alive && (back == 0 || any_order) { self.apply(kernel, &sent, true) } else { Ok(()) }
+        // A rename that was lost since would be undone.
+        let last = back == 0 && self.complete_until < sent.event.boot_ns && self.dropped.is_empty();
+        if alive && (last || any_order) { self.apply(kernel, &sent, true) } else { Ok(()) }
     }
 
     fn apply(&mut self, kernel: &Kernel, sent: &Sent, doubled: bool) -> Result<(), String> {
@@ -379,6 +381,7 @@ impl Daemon {
             healed = true;
         }
         let now = kernel.tick();
+        self.complete_until = now;
         if healed {
             let change = self.index.healed(now, None);
             self.subscriber.take(&change)?;

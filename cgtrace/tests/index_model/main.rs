@@ -28,7 +28,7 @@ fn config(cases: u32) -> ProptestConfig {
 }
 
 proptest! {
-    #![proptest_config(config(2_500))]
+    #![proptest_config(config(2_000))]
 
     #[test]
     fn without_a_loss_all_is_exact(steps in steps(CALM, 80)) {
