@@ -60,7 +60,7 @@ fn check_names(tree: &Tree, index: &Index, state: &HierarchyState) -> Result<(),
         return Err(format!("{} cgroups: {told:?} instead of {live:?}", state.cgroups));
     }
     let holders: BTreeMap<_, _> = live.iter().map(|(id, path)| (path, *id)).collect();
-    for path in tree.paths.iter() {
+    for path in &tree.paths {
         let holder = holders.get(path).copied();
         if index.resolve(hierarchy, path).map(|key| key.id) != holder {
             return Err(format!("{path:?} does not lead to {holder:?}"));

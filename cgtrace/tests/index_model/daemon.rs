@@ -10,8 +10,9 @@ use crate::walk::Walk;
 
 /// What the daemon cannot be held to know of a hierarchy, and what it can.
 #[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told apart by what it excuses")]
 pub struct Account {
-    /// Records were lost, or a first walk was cut short by a rename: changes may be inferred.
+    /// Records were lost: changes may be inferred.
     pub lossy: bool,
     /// A walk was merged before all that had happened was applied.
     pub hasty: bool,
@@ -395,12 +396,12 @@ impl Daemon {
 fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
     let what = &sent.event.what;
     let (id, by) = match what {
-        What::Mkdir { key, by, .. } | What::Rmdir { key, by, .. } | What::Rename { key, by, .. } => {
-            (key.id, Some(by))
-        }
-        What::Attach { key, by, .. } | What::Fork { key, by, .. } | What::Transfer { key, by, .. } => {
-            (key.id, Some(by))
-        }
+        What::Mkdir { key, by, .. }
+        | What::Rmdir { key, by, .. }
+        | What::Rename { key, by, .. }
+        | What::Attach { key, by, .. }
+        | What::Fork { key, by, .. }
+        | What::Transfer { key, by, .. } => (key.id, Some(by)),
         What::Release { key } | What::Populated { key, .. } => (key.id, None),
         What::RootAdded { by, .. } => (cgtrace::index::ROOT, Some(by)),
         _ => (cgtrace::index::ROOT, None),

@@ -3,6 +3,7 @@
 
 mod checks;
 mod daemon;
+mod found;
 mod kernel;
 mod nonsense;
 mod steps;

@@ -22,9 +22,8 @@ impl Subscriber {
         let path = place.path.as_deref().map(<[u8]>::to_vec);
         match change.kind {
             ChangeKind::Mkdir => {
-                if self.live.insert(key, path).is_some() {
-                    return Err(format!("made twice: {change:?}"));
-                }
+                let before = self.live.insert(key, path);
+                return before.map_or(Ok(()), |_| Err(format!("made twice: {change:?}")));
             }
             ChangeKind::Rmdir => {
                 self.live.remove(&key);

@@ -6,16 +6,23 @@ use cgtrace::index::{CgroupId, ROOT, Walked};
 
 use crate::kernel::Tree;
 
-/// Where in a directory the next entry is: kernfs sorts by the name's hash.
+/// Where in a directory an entry is: kernfs sorts by the name's hash.
 type Position = (u64, Vec<u8>);
+
+enum Reading {
+    /// To be opened, by its name.
+    Pending,
+    Begun,
+    /// Read up to there.
+    After(Position),
+}
 
 /// A directory whose name was read.
 struct Directory {
     id: CgroupId,
     parent: CgroupId,
     leaf: Vec<u8>,
-    /// Opened, and read up to there.
-    read: Option<Option<Position>>,
+    reading: Reading,
 }
 
 pub struct Walk {
@@ -31,7 +38,7 @@ pub struct Walk {
 
 impl Walk {
     pub fn begin() -> Self {
-        let root = Directory { id: ROOT, parent: CgroupId(0), leaf: Vec::new(), read: Some(None) };
+        let root = Directory { id: ROOT, parent: CgroupId(0), leaf: Vec::new(), reading: Reading::Begun };
         Self { unread: vec![root], found: Vec::new(), complete: true, spoilt: false, renamed: false }
     }
 
@@ -42,24 +49,28 @@ impl Walk {
         }
         let place = usize::from(which) % self.unread.len();
         let directory = &mut self.unread[place];
-        let Some(after) = &mut directory.read else {
-            if tree.child(directory.parent, &directory.leaf) == Some(directory.id) {
-                directory.read = Some(None);
-            } else {
-                self.unread.swap_remove(place);
+        let after = match &directory.reading {
+            Reading::Begun => None,
+            Reading::After(position) => Some(position),
+            Reading::Pending => {
+                if tree.child(directory.parent, &directory.leaf) == Some(directory.id) {
+                    directory.reading = Reading::Begun;
+                } else {
+                    self.unread.swap_remove(place);
+                }
+                return true;
             }
-            return true;
         };
         let entries = tree.children(directory.id).map(|(id, leaf)| ((hash(leaf), leaf.to_vec()), id));
-        let entry = entries.filter(|(position, _)| after.as_ref().is_none_or(|after| position > after)).min();
+        let entry = entries.filter(|(position, _)| after.is_none_or(|after| position > after)).min();
         let Some((position, id)) = entry else {
             self.unread.swap_remove(place);
             return true;
         };
         let (parent, leaf) = (directory.id, position.1.clone());
-        *after = Some(position);
+        directory.reading = Reading::After(position);
         self.found.push(Walked { id, parent, leaf: leaf.clone().into() });
-        self.unread.push(Directory { id, parent, leaf, read: None });
+        self.unread.push(Directory { id, parent, leaf, reading: Reading::Pending });
         true
     }
 
