@@ -16,8 +16,8 @@ pub struct Account {
     pub lossy: bool,
     /// A walk was merged before all that had happened was applied.
     pub hasty: bool,
-    /// Events were applied between a loss and its being noticed, before the first walk: how long a cgroup is
-    /// there may be told wrongly.
+    /// Events were applied between a loss and its being noticed, or a merge was hasty, before or at the first walk:
+    /// since when a cgroup is there may be told wrongly.
     pub doubtful: bool,
     /// Names were cut short, or renamed or removed before they were known: some past paths are not known.
     pub nameless: bool,
@@ -301,7 +301,9 @@ impl Daemon {
         let missed_renamed = self.index.oddities().of(Oddity::WalkMissedRenamed);
         let account = self.account(hierarchy);
         account.hasty |= hasty;
-        account.doubtful |= !walked && unnoticed;
+        // A first walk takes what it finds for older than its hierarchy's knowledge, until the mkdir says better:
+        // which it cannot if a second hasty merge ended that life before.
+        account.doubtful |= !walked && (unnoticed || hasty);
         account.nameless |= !walked && !walk.complete;
         let changes = self.index.merge_walk(hierarchy, walk.found, walk.complete, now);
         self.index.check_invariants()?;
