@@ -7,7 +7,7 @@ mod told;
 use super::Index;
 use super::change::Change;
 use super::event::{Event, HierarchyId, Key, What};
-use super::hierarchies::Knowledge;
+use super::hierarchies::{Gap, Knowledge};
 use super::oddity::Oddity;
 
 impl Index {
@@ -46,13 +46,21 @@ impl Index {
 
     /// The hierarchy of an event; made known if it is not.
     fn known(&mut self, at: u64, id: HierarchyId) -> &mut Knowledge {
+        let gap = self.gap_since(at);
         let Self { hierarchies, oddities, .. } = self;
         hierarchies.entry(id).or_insert_with(|| {
             oddities.count(Oddity::UnknownHierarchy);
             let mut known = Knowledge::found(id, None, at);
             known.stumbled_upon = true;
+            known.gap = gap;
             known
         })
+    }
+
+    /// What is missing of a hierarchy that an event of that time makes known, if a later loss was told already.
+    fn gap_since(&self, at: u64) -> Option<Gap> {
+        let gap = self.last_loss.filter(|gap| at < gap.to_boot_ns)?;
+        Some(Gap { from_boot_ns: gap.from_boot_ns.max(at), ..gap })
     }
 
     /// Whether a cgroup is known to have been removed. Ids are never given twice.

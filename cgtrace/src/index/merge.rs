@@ -21,8 +21,13 @@ const UNSET: u32 = u32::MAX;
 /// What events told since a walk began.
 #[derive(Debug, Default)]
 pub(super) struct Walk {
+    /// When the last loss was noticed before it began. An event that is older says nothing of what the walk finds:
+    /// what undid it may have been lost.
+    begun_after_ns: u64,
     /// Made or renamed: alive then, and named by an event.
     named: HashSet<CgroupId>,
+    /// One was renamed: the walk may have missed what is below it, and nothing else may know of that.
+    renamed: bool,
     removed: HashSet<CgroupId>,
     /// Those of the removed that no path could be built for yet.
     pathless: Vec<Pathless>,
@@ -36,8 +41,15 @@ struct Pathless {
 }
 
 impl Walk {
-    pub fn named(&mut self, id: CgroupId) {
-        self.named.insert(id);
+    pub fn named(&mut self, id: CgroupId, at: u64) {
+        if at > self.begun_after_ns {
+            self.named.insert(id);
+        }
+    }
+
+    pub fn renamed(&mut self, id: CgroupId, at: u64) {
+        self.named(id, at);
+        self.renamed |= at > self.begun_after_ns;
     }
 
     pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
@@ -69,7 +81,8 @@ impl Index {
     /// A walk that was begun before is abandoned.
     pub fn begin_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walk = Some(Walk::default());
+            let begun_after_ns = known.gap.map_or(0, |gap| gap.to_boot_ns);
+            known.walk = Some(Walk { begun_after_ns, ..Walk::default() });
         }
     }
 
@@ -81,7 +94,8 @@ impl Index {
     }
 
     /// Merges all that a walk of the hierarchy found, in any order; `at_boot_ns` is the time of it. `complete` is
-    /// false if a part could not be read: nothing is concluded then from what was not found. To be
+    /// false if a part could not be read: nothing is concluded then from what was not found. If something was
+    /// renamed since the walk began, another one is needed: a first walk leaves the hierarchy unwalked. To be
     /// called when every event that happened before the walk's end has been applied: a later one would still be
     /// understood, but some things would be told as inferred that are about to be told exactly.
     ///
@@ -110,7 +124,7 @@ impl Index {
         self.merge_renames(hierarchy, &walk, renamed, at_boot_ns, &mut changes);
         let made = self.merge_fresh(hierarchy, &walk, fresh, at_boot_ns);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walked |= complete;
+            known.walked |= complete && !walk.renamed;
             if !first {
                 known.heals += 1;
                 known.made += made.len() as u64;
@@ -139,10 +153,11 @@ impl Index {
         let tree = &known.tree;
         let missed = |slot: u32| !seen.get(slot as usize).copied().unwrap_or_default();
         // A v1 rename moves a directory within the order in which its parent is read (fs/kernfs/dir.c sorts by
-        // the name's hash), so that a walk may miss it and all below. The event vouches for it.
+        // the name's hash), so that a walk may miss it and all below; or it was read under its old name, by which
+        // it could not be opened any more. The event vouches for it.
         let vouched = |id: CgroupId| {
             let mut above = tree.find(id);
-            while let Some(slot) = above.filter(|slot| missed(*slot)) {
+            while let Some(slot) = above {
                 if walk.named.contains(&tree.node(slot).id) {
                     return true;
                 }
@@ -209,7 +224,8 @@ impl Index {
         fresh: Vec<Walked>,
         at: u64,
     ) -> Vec<CgroupId> {
-        let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return Vec::new() };
+        let Self { hierarchies, past, oddities, .. } = self;
+        let Some(known) = hierarchies.get_mut(&hierarchy) else { return Vec::new() };
         let (made, since) =
             if known.walked { (Made::Inferred, at) } else { (Made::Before, known.unseen_since(at)) };
         let mut kept = Vec::with_capacity(fresh.len());
@@ -218,12 +234,22 @@ impl Index {
             if known.tree.find(id).is_some() {
                 continue;
             }
+            // Its removal was seen, or else was concluded from a walk that had missed it.
+            let key = Key { hierarchy, id };
+            let ended = past.of(key).map(|life| life.inferred);
+            if ended == Some(false) {
+                continue;
+            }
             let holder = rightful_holder(known, walk, parent, &leaf);
             let truncated = !possible_name(&leaf);
-            let node = Node::new(id, parent, UNSET, leaf, truncated).born(made, since, None);
+            let node = Node::new(id, parent, UNSET, leaf, truncated);
+            let node = match ended.and_then(|_| past.remove(key)) {
+                Some(life) => node.born_as(&life.birth),
+                None => node.born(made, since, None),
+            };
             match known.tree.insert(node) {
                 Ok(_) => kept.push(id),
-                Err(_) => self.oddities.count(Oddity::ImpossibleParent),
+                Err(_) => oddities.count(Oddity::ImpossibleParent),
             }
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);
@@ -231,7 +257,7 @@ impl Index {
         }
         let detached = remove_detached(known, &kept);
         for _ in 0..detached {
-            self.oddities.count(Oddity::WalkedDetached);
+            oddities.count(Oddity::WalkedDetached);
         }
         if detached > 0 {
             kept.retain(|id| known.tree.find(*id).is_some());

@@ -59,6 +59,8 @@ pub struct Index {
     seq: u64,
     /// Up to when nothing is missing, on any hierarchy.
     complete_until_boot_ns: u64,
+    /// The last loss on any hierarchy: it may concern one that comes to be known by an older event.
+    last_loss: Option<Gap>,
     /// Where paths are built.
     scratch: Vec<u8>,
 }
@@ -75,6 +77,7 @@ impl Index {
             oddities: OddityCounts::default(),
             seq: 0,
             complete_until_boot_ns: 0,
+            last_loss: None,
             scratch: Vec::new(),
         }
     }

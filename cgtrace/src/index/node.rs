@@ -67,6 +67,19 @@ impl Node {
         self
     }
 
+    /// The same, with a birth that was told before.
+    pub fn born_as(self, birth: &Birth) -> Self {
+        match birth {
+            Birth::Before(boot_ns) => self.born(Made::Before, *boot_ns, None),
+            Birth::At { boot_ns, by, by_cgroup, inferred } => {
+                let maker =
+                    by.as_ref().map(|task| Maker { task: Rc::clone(task), cgroup: by_cgroup.clone() });
+                let made = if *inferred { Made::Inferred } else { Made::Seen };
+                self.born(made, *boot_ns, maker.map(Rc::new))
+            }
+        }
+    }
+
     /// Its birth, as answers give it.
     pub fn birth(&self) -> Birth {
         match self.made {

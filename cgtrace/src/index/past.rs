@@ -158,7 +158,8 @@ impl Past {
         Ok(())
     }
 
-    fn remove(&mut self, key: Key) -> Option<PastLife> {
+    /// Takes the past life of a cgroup out.
+    pub fn remove(&mut self, key: Key) -> Option<PastLife> {
         let slot = *self.by_key.get(&key)?;
         let lives = &mut self.name_mut(slot).lives;
         let life = lives.iter().position(|life| life.key == key).map(|place| lives.remove(place));

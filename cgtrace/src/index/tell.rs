@@ -8,6 +8,7 @@ use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
 use super::hierarchies::{Gap, Knowledge};
 use super::life::PastLife;
 use super::makers::Maker;
+use super::node::Made;
 use super::past::Past;
 use super::tree::Missing;
 
@@ -32,6 +33,8 @@ impl Index {
             known.gap = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, missed });
         }
         if hierarchy.is_none() {
+            let from_boot_ns = complete_until.min(at_boot_ns);
+            self.last_loss = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, missed });
             self.complete_until(at_boot_ns);
         }
         let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
@@ -123,7 +126,11 @@ impl Index {
     pub(super) fn end_life(&mut self, place: &Place, boot_ns: u64, by: Option<&Maker>, inferred: bool) {
         let key = Key { hierarchy: place.hierarchy, id: place.id };
         let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
-        let Some(node) = known.tree.remove(key.id) else { return };
+        let Some(mut node) = known.tree.remove(key.id) else { return };
+        // A walk found it, and was merged before the event that is older: it was there until then at most.
+        if node.made != Made::Seen {
+            node.born_boot_ns = node.born_boot_ns.min(boot_ns);
+        }
         known.removed += 1;
         if let Some(walk) = &mut known.walk {
             walk.removed(key.id, &node, place.path.is_none());

@@ -83,7 +83,7 @@ impl Index {
         };
         known.made += 1;
         if let Some(walk) = &mut known.walk {
-            walk.named(key.id);
+            walk.named(key.id, at);
         }
         self.count_taken(name);
         let place = self.place(key);
@@ -162,7 +162,7 @@ impl Index {
             return None;
         };
         if let Some(walk) = &mut known.walk {
-            walk.named(key.id);
+            walk.renamed(key.id, at);
         }
         self.count_taken(name);
         if elsewhere {

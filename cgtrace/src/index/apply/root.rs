@@ -31,8 +31,9 @@ impl Index {
             }
             let root = root().born(Made::Seen, at, Some(Rc::clone(&by)));
             let mut known = Knowledge::new(*id, Some(Rc::clone(name)), at, root);
+            known.gap = self.gap_since(at);
             // All that will be in it is seen from its birth.
-            known.walked = true;
+            known.walked = known.gap.is_none();
             self.hierarchies.insert(*id, known);
         }
         let place = self.place(Key { hierarchy: *id, id: ROOT });

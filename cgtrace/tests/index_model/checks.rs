@@ -1,0 +1,211 @@
+//! What is claimed of the index whenever nothing is left to be known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cgtrace::index::{Birth, CgroupId, HierarchyState, Index, Key, Limits, PastLife, ROOT, UNIFIED};
+
+use crate::daemon::{Account, Daemon};
+use crate::kernel::{Cgroup, Kernel, Tree};
+use crate::subscriber::Subscriber;
+
+pub fn check(kernel: &Kernel, daemon: &mut Daemon) -> Result<(), String> {
+    let ids: Vec<_> = daemon.index.hierarchies().map(|state| state.id).collect();
+    if !ids.iter().eq(kernel.trees.keys()) {
+        return Err(format!("hierarchies {ids:?}"));
+    }
+    for tree in kernel.trees.values() {
+        let mut account = std::mem::take(daemon.account(tree.id));
+        let checked = check_tree(kernel.now, tree, daemon, &mut account);
+        *daemon.account(tree.id) = account;
+        checked.map_err(|wrong| format!("{}: {wrong}", tree.name))?;
+    }
+    Ok(())
+}
+
+fn check_tree(now: u64, tree: &Tree, daemon: &Daemon, account: &mut Account) -> Result<(), String> {
+    let index = &daemon.index;
+    let state = index.hierarchy(tree.id).ok_or("not known")?;
+    check_names(tree, index, &state)?;
+    let certain = !account.lossy && !account.hasty && index.last_gap(tree.id).is_none();
+    let told = Told { now, tree, since: state.known_since_boot_ns, certain };
+    for (id, cgroup) in tree.live() {
+        let key = Key { hierarchy: tree.id, id };
+        let life = index.life(key).ok_or_else(|| format!("{id:?} has no life"))?;
+        if life.parent != cgroup.parent || life.leaf != cgroup.leaf || life.truncated {
+            return Err(format!("{id:?} lives as {life:?}"));
+        }
+        told.birth(key, cgroup, &life.birth, account)?;
+        let since = life.birth.since_boot_ns();
+        if account.births.insert(key, since).is_some_and(|before| before > since) {
+            return Err(format!("{id:?} was born earlier than told: {:?}", life.birth));
+        }
+    }
+    told.past(daemon, account)?;
+    check_subscriber(tree, index, &daemon.subscriber, account)
+}
+
+/// The live set by id and by path, and every name that ever was.
+fn check_names(tree: &Tree, index: &Index, state: &HierarchyState) -> Result<(), String> {
+    let hierarchy = tree.id;
+    if !state.walked || state.name.as_deref() != Some(&*tree.name) {
+        return Err(format!("{state:?}"));
+    }
+    let live: BTreeMap<CgroupId, Vec<u8>> = tree.live().map(|(id, _)| (id, tree.path(id))).collect();
+    let mut told = BTreeMap::new();
+    let mut subtree = index.subtree(Key { hierarchy, id: ROOT });
+    while let Some((key, _)) = subtree.next() {
+        told.insert(key.id, subtree.path().unwrap_or_default().to_vec());
+    }
+    if told.remove(&ROOT).as_deref() != Some(b"/") || told != live || state.cgroups != live.len() + 1 {
+        return Err(format!("{} cgroups: {told:?} instead of {live:?}", state.cgroups));
+    }
+    let holders: BTreeMap<_, _> = live.iter().map(|(id, path)| (path, *id)).collect();
+    for path in &tree.paths {
+        let holder = holders.get(path).copied();
+        if index.resolve(hierarchy, path).map(|key| key.id) != holder {
+            return Err(format!("{path:?} does not lead to {holder:?}"));
+        }
+    }
+    Ok(())
+}
+
+/// What a subscriber made of the changes alone.
+fn check_subscriber(
+    tree: &Tree,
+    index: &Index,
+    subscriber: &Subscriber,
+    account: &Account,
+) -> Result<(), String> {
+    let told: BTreeMap<_, _> = subscriber.live.iter().filter(|(key, _)| key.hierarchy == tree.id).collect();
+    let ids: BTreeSet<_> = told.keys().map(|key| key.id).collect();
+    let live: BTreeSet<_> = tree.live().map(|(id, _)| id).collect();
+    if ids != live {
+        return Err(format!("a subscriber knows of {ids:?} instead of {live:?}"));
+    }
+    // After a lost rename, a path does not say below which of two cgroups something was made.
+    let paths_are_told = tree.id == UNIFIED || !account.lossy && !account.hasty;
+    for (key, path) in told {
+        if paths_are_told && path.is_some() && *path != index.path(*key) {
+            return Err(format!("a subscriber knows {key:?} by {path:?}"));
+        }
+    }
+    Ok(())
+}
+
+struct Told<'a> {
+    now: u64,
+    tree: &'a Tree,
+    /// Nothing is ever said of the time before.
+    since: u64,
+    /// Nothing was lost.
+    certain: bool,
+}
+
+impl Told<'_> {
+    fn birth(&self, key: Key, truth: &Cgroup, birth: &Birth, account: &Account) -> Result<(), String> {
+        let wrong = |what| Err(format!("{key:?} born {} is told {what}: {birth:?}", truth.born));
+        let at = birth.since_boot_ns();
+        if at < self.since || at > self.now {
+            return wrong("of a time before knowledge began, or to come");
+        }
+        if at < truth.born && !account.doubtful {
+            return wrong("to be there before it was");
+        }
+        let seen = account.mkdirs.contains(&key);
+        match birth {
+            Birth::At { boot_ns, by, inferred: false, .. }
+                if *boot_ns != truth.born || by.as_deref() != Some(&truth.maker) || !seen =>
+            {
+                wrong("exactly, but not so")
+            }
+            Birth::At { inferred: true, .. } if !account.lossy && !account.hasty => {
+                wrong("inferred though nothing was lost")
+            }
+            Birth::At { inferred: true, by: Some(_), .. } => wrong("by a maker who was not seen"),
+            _ if seen && !account.hasty && !birth.is_exact() => wrong("inexactly though seen"),
+            Birth::Before(before) if self.certain && *before != self.since => wrong("before another time"),
+            _ => Ok(()),
+        }
+    }
+
+    fn past(&self, daemon: &Daemon, account: &Account) -> Result<(), String> {
+        let hierarchy = self.tree.id;
+        let limit = daemon.limits.past_lives_per_name;
+        let mut kept = 0;
+        for path in &self.tree.paths {
+            let lives: Vec<_> = daemon.index.past_lives(hierarchy, path).collect();
+            kept += lives.len();
+            if lives.len() > limit || !lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns)
+            {
+                return Err(format!("the past of {path:?}: {lives:?}"));
+            }
+            for life in &lives {
+                self.past_life(life, account)?;
+            }
+            if self.certain && !account.nameless {
+                self.past_of_name(path, &lives, daemon, account)?;
+            }
+        }
+        // A forgotten parent's path is missing in its child's.
+        let named = self.certain && !account.nameless && daemon.limits == Limits::default();
+        if named && daemon.index.hierarchy(hierarchy).map(|s| s.past_lives) != Some(kept) {
+            return Err(format!("{kept} past lives have names"));
+        }
+        Ok(())
+    }
+
+    /// The newest of those that were seen to end, unless so many names have a past that this one is forgotten.
+    fn past_of_name(
+        &self,
+        path: &[u8],
+        lives: &[&PastLife],
+        daemon: &Daemon,
+        account: &Account,
+    ) -> Result<(), String> {
+        let hierarchy = self.tree.id;
+        let ended = self.tree.cgroups.iter().filter_map(|(id, cgroup)| {
+            let end = cgroup.end.as_ref()?;
+            let seen = account.rmdirs.contains(&Key { hierarchy, id: *id });
+            (seen && end.path == path).then_some((end.at, *id))
+        });
+        let mut ended: Vec<_> = ended.collect();
+        ended.sort_unstable_by(|one, other| other.cmp(one));
+        ended.truncate(daemon.limits.past_lives_per_name);
+        let told: Vec<_> = lives.iter().map(|life| (life.died_boot_ns, life.key.id)).collect();
+        if daemon.limits.names_with_past < 100 {
+            ended.truncate(told.len());
+        }
+        let by_id = |(_, id): &(u64, CgroupId)| {
+            daemon.index.past_life_by_id(Key { hierarchy, id: *id }).is_some_and(|life| life.key.id == *id)
+        };
+        if told != ended || !ended.iter().all(by_id) {
+            return Err(format!("the past of {path:?}: {told:?} instead of {ended:?}"));
+        }
+        Ok(())
+    }
+
+    fn past_life(&self, life: &PastLife, account: &Account) -> Result<(), String> {
+        let wrong = |what| Err(format!("{what}: {life:?}"));
+        let Some(truth) = self.tree.cgroups.get(&life.key.id) else { return wrong("never was") };
+        let Some(end) = &truth.end else { return wrong("still lives") };
+        self.birth(life.key, truth, &life.birth, account)?;
+        if life.inferred && !account.lossy && !account.hasty {
+            return wrong("inferred though nothing was lost");
+        }
+        let exact = life.died_boot_ns == end.at && life.removed_by.as_deref() == Some(&end.by);
+        if !life.inferred && !exact {
+            return wrong("did not end so");
+        }
+        if life.died_boot_ns < end.at || life.inferred && life.removed_by.is_some() {
+            return wrong("ended later, or by someone who was not seen");
+        }
+        if life.died_boot_ns < life.birth.since_boot_ns() {
+            return wrong("ended before it began");
+        }
+        let path_is_sure = self.tree.id == UNIFIED || !account.lossy && !account.hasty && !account.nameless;
+        if path_is_sure && life.path.as_deref().is_some_and(|path| path != end.path) {
+            return wrong("had another path");
+        }
+        Ok(())
+    }
+}

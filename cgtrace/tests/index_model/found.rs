@@ -1,0 +1,88 @@
+//! What the model found once, shrunk.
+
+use cgtrace::index::Limits;
+use proptest::test_runner::TestCaseError;
+
+use crate::steps::{Step, run};
+
+fn mkdir(hierarchy: u8, parent: u8, name: u8) -> Step {
+    Step::Mkdir { hierarchy, parent, name, jump: false }
+}
+
+fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
+    run(steps, Limits::default())
+}
+
+/// The walk read the parent's old name, and could not open it any more.
+#[test]
+fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(1, 0, 0),
+        mkdir(1, 1, 0),
+        Step::Deliver { count: 2 },
+        Step::BeginWalk { hierarchy: 1 },
+        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::Rename { hierarchy: 0, which: 0, name: 1 },
+    ])
+}
+
+/// The same before the first walk, which then has not found all that was there before.
+#[test]
+fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(1, 0, 0),
+        mkdir(1, 1, 0),
+        Step::Restart,
+        Step::BeginWalk { hierarchy: 1 },
+        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::Rename { hierarchy: 0, which: 0, name: 1 },
+    ])
+}
+
+/// The same with the rename lost: the next walk finds what the first one concluded to be removed.
+#[test]
+fn what_was_concluded_wrongly_lives_on() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(1, 0, 0),
+        mkdir(1, 1, 0),
+        Step::Settle,
+        Step::BeginWalk { hierarchy: 1 },
+        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::Rename { hierarchy: 0, which: 0, name: 1 },
+        Step::Lose { places: 1 },
+        Step::MergeWalk { hierarchy: 1, hasty: false },
+        Step::Notice,
+    ])
+}
+
+/// Its mkdir was still in the ring when it was noticed that its rmdir was lost.
+#[test]
+fn an_event_older_than_the_loss_vouches_for_nothing() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(0, 0, 0),
+        Step::Rmdir { hierarchy: 0, which: 0 },
+        Step::Lose { places: 0b10 },
+        Step::Notice,
+        Step::BeginWalk { hierarchy: 0 },
+    ])
+}
+
+/// Its `setup_root` was still in the ring when it was noticed that a mkdir in it was lost.
+#[test]
+fn a_hierarchy_older_than_the_loss_is_walked() -> Result<(), TestCaseError> {
+    holds(&[Step::AddHierarchy { again: false }, mkdir(2, 0, 0), Step::Lose { places: 0b10 }, Step::Notice])
+}
+
+/// It was found by a walk that was merged before its rmdir was applied.
+#[test]
+fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(0, 0, 0),
+        Step::Lose { places: 1 },
+        Step::Notice,
+        Step::BeginWalk { hierarchy: 0 },
+        Step::ReadWalk { hierarchy: 0, whiches: vec![0] },
+        Step::Rmdir { hierarchy: 0, which: 0 },
+        Step::MergeWalk { hierarchy: 0, hasty: true },
+    ])
+}

@@ -1,0 +1,69 @@
+//! A naive model of the kernel's cgroup trees against the index: whatever happens, in whatever order records,
+//! losses and walks reach it, the index says what is true, and no more than it can know.
+
+mod checks;
+mod daemon;
+mod found;
+mod kernel;
+mod nonsense;
+mod steps;
+mod subscriber;
+mod walk;
+
+use cgtrace::index::Limits;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+
+use steps::{Troubles, run, steps};
+
+const CALM: Troubles = Troubles { losses: false, hasty_merges: false, long_names: false };
+
+fn config(cases: u32) -> ProptestConfig {
+    // A failure that is worth keeping becomes a test with a name.
+    ProptestConfig {
+        cases,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
+        max_shrink_iters: 20_000,
+        ..ProptestConfig::default()
+    }
+}
+
+proptest! {
+    #![proptest_config(config(2_000))]
+
+    #[test]
+    fn without_a_loss_all_is_exact(steps in steps(CALM, 80)) {
+        run(&steps, Limits::default())?;
+    }
+
+    #[test]
+    fn long_names_are_learnt(steps in steps(Troubles { long_names: true, ..CALM }, 60)) {
+        run(&steps, Limits::default())?;
+    }
+
+    #[test]
+    fn losses_are_healed(steps in steps(Troubles { losses: true, long_names: true, ..CALM }, 80)) {
+        run(&steps, Limits::default())?;
+    }
+
+    #[test]
+    fn a_hasty_merge_is_understood(
+        steps in steps(Troubles { losses: true, hasty_merges: true, long_names: false }, 60)
+    ) {
+        run(&steps, Limits::default())?;
+    }
+
+    #[test]
+    fn the_past_is_bounded(
+        steps in steps(CALM, 100),
+        past_lives_per_name in 1..3_usize,
+        names_with_past in 1..6_usize,
+    ) {
+        run(&steps, Limits { past_lives_per_name, names_with_past })?;
+    }
+
+    #[test]
+    fn nonsense_does_no_harm(calls in nonsense::calls()) {
+        nonsense::run(&calls)?;
+    }
+}

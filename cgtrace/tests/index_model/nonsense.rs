@@ -1,0 +1,176 @@
+//! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
+
+use cgtrace::index::{
+    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, Task, Walked, What,
+};
+use proptest::prelude::*;
+
+#[derive(Clone, Debug)]
+pub enum Call {
+    Apply(Event),
+    Know(Hierarchy, u64),
+    Forget(HierarchyId, u64),
+    Begin(HierarchyId),
+    Abandon(HierarchyId),
+    Merge { hierarchy: HierarchyId, found: Vec<Walked>, complete: bool, at: u64 },
+    Lost(u64, u64, Option<HierarchyId>),
+    Healed(u64, Option<HierarchyId>),
+    CompleteUntil(u64),
+    SetLeaf(Key, Vec<u8>),
+}
+
+pub fn calls() -> impl Strategy<Value = (Limits, Vec<Call>)> {
+    let limits = (0..3_usize, 0..5_usize)
+        .prop_map(|(past_lives_per_name, names_with_past)| Limits { past_lives_per_name, names_with_past });
+    (limits, prop::collection::vec(call(), 1..60))
+}
+
+fn call() -> impl Strategy<Value = Call> {
+    let found = prop::collection::vec((id(), id(), name()), 0..8).prop_map(|found| {
+        found.into_iter().map(|(id, parent, leaf)| Walked { id, parent, leaf: leaf.into() }).collect()
+    });
+    prop_oneof![
+        40 => (time(), what()).prop_map(|(boot_ns, what)| Call::Apply(Event { boot_ns, what })),
+        2 => (hierarchy(), time()).prop_map(|(hierarchy, at)| Call::Know(hierarchy, at)),
+        1 => (hierarchy_id(), time()).prop_map(|(id, at)| Call::Forget(id, at)),
+        6 => hierarchy_id().prop_map(Call::Begin),
+        1 => hierarchy_id().prop_map(Call::Abandon),
+        6 => (hierarchy_id(), found, any::<bool>(), time())
+            .prop_map(|(hierarchy, found, complete, at)| Call::Merge { hierarchy, found, complete, at }),
+        2 => (time(), any::<u64>(), prop::option::of(hierarchy_id()))
+            .prop_map(|(at, missed, hierarchy)| Call::Lost(at, missed, hierarchy)),
+        1 => (time(), prop::option::of(hierarchy_id())).prop_map(|(at, hierarchy)| Call::Healed(at, hierarchy)),
+        1 => time().prop_map(Call::CompleteUntil),
+        3 => (key(), name()).prop_map(|(key, leaf)| Call::SetLeaf(key, leaf)),
+    ]
+}
+
+fn time() -> impl Strategy<Value = u64> {
+    prop_oneof![20 => 0..50_u64, 1 => Just(u64::MAX)]
+}
+
+fn id() -> impl Strategy<Value = CgroupId> {
+    prop_oneof![30 => 0..8_u64, 1 => Just(u64::MAX)].prop_map(CgroupId)
+}
+
+fn hierarchy_id() -> impl Strategy<Value = HierarchyId> {
+    (0..3_u32).prop_map(HierarchyId)
+}
+
+fn key() -> impl Strategy<Value = Key> {
+    (hierarchy_id(), id()).prop_map(|(hierarchy, id)| Key { hierarchy, id })
+}
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        12 => prop::sample::select(vec![b"a".to_vec(), b"b".to_vec(), b"c".to_vec()]),
+        1 => prop::collection::vec(any::<u8>(), 0..4),
+        1 => prop::sample::select(vec![b"".to_vec(), b".".to_vec(), b"..".to_vec(), b"a/b".to_vec()]),
+    ]
+}
+
+fn task() -> impl Strategy<Value = Task> {
+    (0..4_u32, 0..4_u32, 0..3_u64, id()).prop_map(|(pid, tid, start_boot_ns, cgroup)| Task {
+        pid,
+        tid,
+        ppid: 0,
+        uid: 0,
+        start_boot_ns,
+        cgroup,
+        comm: [0; 16],
+    })
+}
+
+fn hierarchy() -> impl Strategy<Value = Hierarchy> {
+    let name = prop::sample::select(vec!["v2", "memory", "name=systemd", ""]);
+    (hierarchy_id(), name).prop_map(|(id, name)| Hierarchy { id, name: name.into() })
+}
+
+fn what() -> impl Strategy<Value = What> {
+    let leaf = || {
+        (name(), prop::bool::weighted(0.1))
+            .prop_map(|(bytes, truncated)| Leaf { bytes: bytes.into(), truncated })
+    };
+    let level = || prop_oneof![4 => 0..4_u32, 1 => Just(u32::MAX)];
+    let child = || (key(), id(), level(), leaf(), task());
+    prop_oneof![
+        12 => child().prop_map(|(key, parent, level, leaf, by)| What::Mkdir { key, parent, level, leaf, by }),
+        6 => child().prop_map(|(key, parent, level, leaf, by)| What::Rmdir { key, parent, level, leaf, by }),
+        6 => child().prop_map(|(key, parent, level, leaf, by)| What::Rename { key, parent, level, leaf, by }),
+        1 => key().prop_map(|key| What::Release { key }),
+        1 => (key(), task(), any::<bool>(), task())
+            .prop_map(|(key, task, threadgroup, by)| What::Attach { key, task, threadgroup, by }),
+        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Transfer { key, task, by }),
+        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Fork { key, task, by }),
+        1 => (key(), any::<bool>()).prop_map(|(key, populated)| What::Populated { key, populated }),
+        1 => (key(), any::<bool>(), task()).prop_map(|(key, freeze, by)| What::Freeze { key, freeze, by }),
+        1 => (key(), any::<bool>()).prop_map(|(key, frozen)| What::Frozen { key, frozen }),
+        2 => (hierarchy(), task()).prop_map(|(hierarchy, by)| What::RootAdded { hierarchy, by }),
+        1 => hierarchy_id().prop_map(|id| What::RootRemoved { id }),
+        1 => (hierarchy(), task()).prop_map(|(hierarchy, by)| What::Remount { hierarchy, by }),
+        1 => (task(), prop::collection::vec(key(), 0..4)).prop_map(|(task, memberships)| What::Exec {
+            task,
+            memberships: memberships.into(),
+        }),
+    ]
+}
+
+pub fn run((limits, calls): &(Limits, Vec<Call>)) -> Result<(), TestCaseError> {
+    let mut index = Index::new(*limits);
+    let mut seq = 0;
+    for call in calls {
+        for change in take(&mut index, call) {
+            seq += 1;
+            prop_assert_eq!(change.seq, seq, "{:?}", change);
+        }
+        prop_assert_eq!(index.seq(), seq);
+        prop_assert_eq!(index.check_invariants(), Ok(()), "{:?}", call);
+        check_past(&index, *limits)?;
+    }
+    Ok(())
+}
+
+fn take(index: &mut Index, call: &Call) -> Vec<Change> {
+    match call {
+        Call::Apply(event) => index.apply(event).into_iter().collect(),
+        Call::Know(hierarchy, at) => {
+            index.know_hierarchy(hierarchy, *at);
+            Vec::new()
+        }
+        Call::Forget(id, at) => index.forget_hierarchy(*id, *at).into_iter().collect(),
+        Call::Begin(id) => {
+            index.begin_walk(*id);
+            Vec::new()
+        }
+        Call::Abandon(id) => {
+            index.abandon_walk(*id);
+            Vec::new()
+        }
+        Call::Merge { hierarchy, found, complete, at } => {
+            index.merge_walk(*hierarchy, found.clone(), *complete, *at)
+        }
+        Call::Lost(at, missed, hierarchy) => vec![index.lost(*at, *missed, *hierarchy)],
+        Call::Healed(at, hierarchy) => vec![index.healed(*at, *hierarchy)],
+        Call::CompleteUntil(at) => {
+            index.complete_until(*at);
+            Vec::new()
+        }
+        Call::SetLeaf(key, leaf) => {
+            index.set_leaf(*key, leaf);
+            Vec::new()
+        }
+    }
+}
+
+fn check_past(index: &Index, limits: Limits) -> Result<(), TestCaseError> {
+    let most = limits.past_lives_per_name * limits.names_with_past;
+    prop_assert!(index.hierarchies().map(|state| state.past_lives).sum::<usize>() <= most);
+    for hierarchy in (0..3).map(HierarchyId) {
+        for path in [&b"/a"[..], b"/b", b"/a/b", b"/a/b/c"] {
+            let lives: Vec<_> = index.past_lives(hierarchy, path).collect();
+            prop_assert!(lives.len() <= limits.past_lives_per_name);
+            prop_assert!(lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns));
+        }
+    }
+    Ok(())
+}

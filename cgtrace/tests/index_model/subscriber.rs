@@ -1,0 +1,61 @@
+//! A subscriber that knows nothing but the changes it is told.
+
+use std::collections::BTreeMap;
+
+use cgtrace::index::{Change, ChangeKind, HierarchyId, Index, Key, ROOT};
+
+#[derive(Default)]
+pub struct Subscriber {
+    seq: u64,
+    /// `None`: no path was told.
+    pub live: BTreeMap<Key, Option<Vec<u8>>>,
+}
+
+impl Subscriber {
+    pub fn take(&mut self, change: &Change) -> Result<(), String> {
+        if change.seq != self.seq + 1 {
+            return Err(format!("after {}: {change:?}", self.seq));
+        }
+        self.seq = change.seq;
+        let Some(place) = &change.place else { return Ok(()) };
+        let key = Key { hierarchy: place.hierarchy, id: place.id };
+        let path = place.path.as_deref().map(<[u8]>::to_vec);
+        match change.kind {
+            ChangeKind::Mkdir => {
+                let before = self.live.insert(key, path);
+                return before.map_or(Ok(()), |_| Err(format!("made twice: {change:?}")));
+            }
+            ChangeKind::Rmdir => {
+                self.live.remove(&key);
+            }
+            ChangeKind::Rename => {
+                let from = change.from.as_ref().and_then(|from| from.path.as_deref());
+                if let Some(from) = from.filter(|from| Some(*from) != path.as_deref()) {
+                    self.rename_below(key.hierarchy, from, path.as_deref());
+                }
+                self.live.insert(key, path);
+            }
+            ChangeKind::RootRemoved => self.live.retain(|live, _| live.hierarchy != key.hierarchy),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn rename_below(&mut self, hierarchy: HierarchyId, from: &[u8], to: Option<&[u8]>) {
+        for (_, path) in self.live.iter_mut().filter(|(key, _)| key.hierarchy == hierarchy) {
+            let below = path.as_deref().and_then(|path| path.strip_prefix(from));
+            if let Some(below) = below.filter(|below| below.starts_with(b"/")) {
+                *path = to.map(|to| [to, below].concat());
+            }
+        }
+    }
+
+    /// Begins anew on one hierarchy: what its first walk finds is not told as changes. What was told before and
+    /// waits for its parent, whose making was lost, is below no root yet.
+    pub fn snapshot(&mut self, index: &Index, hierarchy: HierarchyId) {
+        self.live.retain(|live, _| live.hierarchy != hierarchy || index.life(*live).is_some());
+        let all = index.subtree(Key { hierarchy, id: ROOT });
+        let below = all.filter(|(key, _)| key.id != ROOT);
+        self.live.extend(below.map(|(key, _)| (key, index.path(key))));
+    }
+}
