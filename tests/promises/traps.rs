@@ -93,7 +93,10 @@ fn one_id_twice() -> Outcome {
     ensure!(daemon.row(&name, "v2")?.life.map(|life| life.id) == Some(unified.id()?));
     ensure!(daemon.row(&name, "pids")?.life.map(|life| life.id) == Some(pids.id()?));
     drop(pids);
-    ensure!(!daemon.row(&name, "pids")?.present && daemon.row(&name, "v2")?.present, "the wrong one was removed");
+    ensure!(
+        !daemon.row(&name, "pids")?.present && daemon.row(&name, "v2")?.present,
+        "the wrong one was removed"
+    );
     Ok(())
 }
 
@@ -137,7 +140,10 @@ fn generations() -> Outcome {
     ensure!(row.life.as_ref().map(|life| life.id) == Some(id(&path)?), "{row:?}");
     let mut ids: Vec<u64> = row.past.iter().map(|past| past.id).collect();
     ids.dedup();
-    ensure!(ids.len() == row.past.len() && ids.is_sorted_by(|a, b| a > b), "each once, newest first: {ids:?}");
+    ensure!(
+        ids.len() == row.past.len() && ids.is_sorted_by(|a, b| a > b),
+        "each once, newest first: {ids:?}"
+    );
     daemon.verify()
 }
 

@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstatfs, openat, statat},
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstat, fstatfs, openat, statat},
     io::Errno,
 };
 
@@ -136,7 +136,7 @@ impl Walk {
             let id = CgroupId(entry.ino());
             report.cgroups += 1;
             each(Walked { id, parent: directory.id, leaf: name.to_bytes().into() });
-            if has_subdirectories(fd.as_fd(), name) {
+            if has_subdirectories(fd.as_fd(), name, id) {
                 pending.push(Rc::new(Directory {
                     id,
                     name: name.to_owned(),
@@ -167,6 +167,10 @@ impl Walk {
                 let Some(parent) = parent.as_ref() else { return Err(Errno::NOENT) };
                 openat(parent, directory.name.as_c_str(), FLAGS, Mode::empty())?
             };
+            // A v1 rename may have given the name to another one since it was read.
+            if fstat(&fd)?.st_ino != directory.id.0 {
+                return Err(Errno::NOENT);
+            }
             *directory.fd.borrow_mut() = Some(fd);
             self.open.push_back(directory);
             self.close_what_is_done();
@@ -190,9 +194,10 @@ impl Walk {
 
 /// A directory's link count is two more than it has subdirectories (`kernfs_refresh_inode` in fs/kernfs/inode.c,
 /// since 3.14), so most need not be opened. One that is made after this look has its own event.
-fn has_subdirectories(parent: BorrowedFd<'_>, name: &std::ffi::CStr) -> bool {
+fn has_subdirectories(parent: BorrowedFd<'_>, name: &std::ffi::CStr, id: CgroupId) -> bool {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        Ok(stat) => stat.st_nlink > 2,
+        // Another one by this name: opening it will tell.
+        Ok(stat) => stat.st_nlink > 2 || stat.st_ino != id.0,
         Err(Errno::NOENT | Errno::NODEV) => false,
         // Opening it will tell.
         Err(_) => true,

@@ -1,8 +1,11 @@
 //! Which hierarchies are to be walked: the first walk and the healing walk are one mechanism.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::index::HierarchyId;
+
+/// So often is a walk that a rename crossed made again at once.
+const CROSSED_MAX: u32 = 5;
 
 /// The walks that are asked for and the walk that runs.
 #[derive(Debug, Default)]
@@ -11,6 +14,10 @@ pub struct Walks {
     running: BTreeSet<HierarchyId>,
     /// Hierarchies whose records were lost, so that their next merge ends with `healed`.
     hurt: BTreeSet<HierarchyId>,
+    /// How many walks in a row a rename crossed, the one that runs among them.
+    crossed: BTreeMap<HierarchyId, u32>,
+    /// Whether one has crossed the walk that runs.
+    crossing: BTreeSet<HierarchyId>,
 }
 
 impl Walks {
@@ -26,6 +33,14 @@ impl Walks {
         self.wanted.insert(hierarchy);
     }
 
+    /// A cgroup was renamed: a walk that runs there may miss it and all below (the order in which a directory of
+    /// kernfs is read is that of its names' hashes), so that it is to be made again.
+    pub fn renamed(&mut self, hierarchy: HierarchyId) {
+        if self.running.contains(&hierarchy) {
+            self.crossing.insert(hierarchy);
+        }
+    }
+
     /// The hierarchies to walk now, if any are asked for and no walk runs. They count as running from here on.
     pub fn start(&mut self) -> Vec<HierarchyId> {
         if !self.running.is_empty() {
@@ -39,6 +54,17 @@ impl Walks {
     /// loss.
     pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool) -> bool {
         self.running.remove(&hierarchy);
+        if self.crossing.remove(&hierarchy) {
+            let times = self.crossed.entry(hierarchy).or_default();
+            *times += 1;
+            if *times < CROSSED_MAX {
+                self.wanted.insert(hierarchy);
+            } else {
+                self.crossed.remove(&hierarchy);
+            }
+        } else {
+            self.crossed.remove(&hierarchy);
+        }
         whole && !self.wanted.contains(&hierarchy) && self.hurt.remove(&hierarchy)
     }
 
@@ -46,6 +72,7 @@ impl Walks {
     pub fn forget(&mut self, hierarchy: HierarchyId) {
         self.wanted.remove(&hierarchy);
         self.hurt.remove(&hierarchy);
+        self.crossed.remove(&hierarchy);
     }
 
     /// Whether every walk that was asked for has ended, so that answers can be given.
@@ -77,6 +104,22 @@ mod tests {
         assert!(!walks.settled());
         assert_eq!(walks.start(), [V2]);
         assert!(walks.finish(V2, true));
+        assert!(walks.settled());
+    }
+
+    #[test]
+    fn a_walk_that_a_rename_crossed_is_made_again_but_not_for_ever() {
+        let mut walks = Walks::default();
+        walks.renamed(MEMORY);
+        walks.heal(MEMORY);
+        for _ in 1..CROSSED_MAX {
+            assert_eq!(walks.start(), [MEMORY]);
+            walks.renamed(MEMORY);
+            assert!(!walks.finish(MEMORY, true));
+        }
+        assert_eq!(walks.start(), [MEMORY]);
+        walks.renamed(MEMORY);
+        assert!(walks.finish(MEMORY, true));
         assert!(walks.settled());
     }
 

@@ -157,6 +157,9 @@ impl Tracker {
                 }
                 _ => {}
             }
+            if let What::Rename { key, .. } = &event.what {
+                walks.renamed(key.hierarchy);
+            }
             let truncated = truncated(&event);
             let change = index.apply(&event);
             if let Some(key) = truncated
