@@ -9,6 +9,7 @@ mod promises {
     pub mod membership;
     pub mod messages;
     pub mod names;
+    pub mod readme;
     pub mod rename;
     pub mod start;
     pub mod traps;
@@ -26,6 +27,7 @@ fn main() {
         promises::membership::trials(),
         promises::messages::trials(),
         promises::names::trials(),
+        promises::readme::trials(),
         promises::rename::trials(),
         promises::start::trials(),
         promises::traps::trials(),
