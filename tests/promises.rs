@@ -5,7 +5,9 @@ mod support;
 mod promises {
     pub mod agreement;
     pub mod hierarchies;
+    pub mod hostile;
     pub mod lifecycle;
+    pub mod linear;
     pub mod membership;
     pub mod messages;
     pub mod names;
@@ -23,7 +25,9 @@ fn main() {
     let trials = [
         promises::agreement::trials(),
         promises::hierarchies::trials(),
+        promises::hostile::trials(),
         promises::lifecycle::trials(),
+        promises::linear::trials(),
         promises::membership::trials(),
         promises::messages::trials(),
         promises::names::trials(),
