@@ -4,6 +4,7 @@ mod support;
 
 mod alone {
     pub mod quiet;
+    pub mod rate;
     pub mod starved;
 }
 
@@ -12,6 +13,6 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials = [alone::quiet::trials(), alone::starved::trials()];
+    let trials = [alone::quiet::trials(), alone::rate::trials(), alone::starved::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -16,6 +16,7 @@ mod promises {
     pub mod start;
     pub mod traps;
     pub mod waiting;
+    pub mod witnesses;
 }
 
 use libtest_mimic::Arguments;
@@ -36,6 +37,7 @@ fn main() {
         promises::start::trials(),
         promises::traps::trials(),
         promises::waiting::trials(),
+        promises::witnesses::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

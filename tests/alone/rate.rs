@@ -1,0 +1,119 @@
+//! The kernel's top rate, and a daemon that is killed under it.
+
+use std::{
+    fs,
+    path::Path,
+    process::Stdio,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::Client;
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, program},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("rate::a_million_events_and_none_lost", million),
+        trial("rate::killed_a_hundred_times_under_load", killed),
+    ]
+}
+
+fn pairs(path: &Path, count: u64) -> std::io::Result<()> {
+    for _ in 0..count {
+        fs::create_dir(path)?;
+        fs::remove_dir(path)?;
+    }
+    Ok(())
+}
+
+/// On two CPUs at once, at default sizes.
+fn million() -> Outcome {
+    const EVENTS: u64 = 1_000_000;
+    let daemon = Daemon::start()?;
+    let scopes = [Cgroup::new("v2", "million")?, Cgroup::new("pids", "million")?];
+    let before = daemon.client()?.status()?;
+    let start = Instant::now();
+    thread::scope(|threads| -> Outcome {
+        let makers = scopes.each_ref().map(|scope| threads.spawn(|| pairs(&scope.join("x"), EVENTS / 4)));
+        for maker in makers {
+            maker.join().map_err(|_| anyhow::anyhow!("a maker panicked"))??;
+        }
+        Ok(())
+    })?;
+    let rate = EVENTS as f64 / start.elapsed().as_secs_f64();
+    let after = daemon.client()?.status()?;
+    let ring = |status: &cgtrace_client::wire::Status| {
+        status
+            .rings
+            .iter()
+            .find(|ring| ring.name == "index")
+            .map(|ring| (ring.records, ring.lost))
+            .context("no ring")
+    };
+    let ((read_before, _), (read, lost)) = (ring(&before)?, ring(&after)?);
+    println!("{rate:.0} events a second");
+    ensure!(lost == 0 && after.heals == 0, "{lost} records lost, {} heals", after.heals);
+    ensure!(read - read_before >= EVENTS, "{} records of {EVENTS}", read - read_before);
+    daemon.verify()
+}
+
+/// `kill -9` at any moment leaves nothing that stops the next start, and each start is exact.
+fn killed() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("io.cgtrace");
+    let scope = Cgroup::new("v2", "killed")?;
+    let stop = AtomicBool::new(false);
+    thread::scope(|threads| -> Outcome {
+        let maker = threads.spawn(|| -> std::io::Result<()> {
+            while !stop.load(Ordering::Relaxed) {
+                pairs(&scope.join("x"), 100)?;
+            }
+            Ok(())
+        });
+        let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&socket, round));
+        stop.store(true, Ordering::Relaxed);
+        maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+        outcome
+    })
+}
+
+fn start_and_kill(socket: &Path, round: u64) -> Outcome {
+    let mut daemon = program()
+        .arg("--socket")
+        .arg(socket)
+        .arg("daemon")
+        .stderr(Stdio::null())
+        .spawn()
+        .context("no start")?;
+    let verified = (|| -> Result<bool> {
+        let start = Instant::now();
+        // Some are killed while they start, the others once they have answered.
+        if round % 4 == 3 {
+            thread::sleep(Duration::from_millis(round));
+            return Ok(true);
+        }
+        loop {
+            if let Some(status) = daemon.try_wait()? {
+                anyhow::bail!("the daemon ended: {status}");
+            }
+            if let Ok(mut client) = Client::connect_to(socket) {
+                return Ok(client.verify()?.equal);
+            }
+            ensure!(start.elapsed() < Duration::from_secs(20), "it does not answer");
+            thread::sleep(Duration::from_millis(1));
+        }
+    })();
+    daemon.kill()?;
+    daemon.wait()?;
+    ensure!(verified.with_context(|| format!("round {round}"))?, "round {round}: the index differs");
+    Ok(())
+}
