@@ -1,10 +1,11 @@
-//! Tests that need the machine for themselves: they measure silence, or stop the daemon.
+//! Tests that need the machine for themselves: they measure silence, stop the daemon, or look far back.
 
 mod support;
 
 mod alone {
     pub mod quiet;
     pub mod rate;
+    pub mod readme;
     pub mod starved;
 }
 
@@ -13,6 +14,7 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials = [alone::quiet::trials(), alone::rate::trials(), alone::starved::trials()];
+    let trials =
+        [alone::quiet::trials(), alone::rate::trials(), alone::readme::trials(), alone::starved::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

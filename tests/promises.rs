@@ -11,7 +11,6 @@ mod promises {
     pub mod membership;
     pub mod messages;
     pub mod names;
-    pub mod readme;
     pub mod rename;
     pub mod start;
     pub mod traps;
@@ -32,7 +31,6 @@ fn main() {
         promises::membership::trials(),
         promises::messages::trials(),
         promises::names::trials(),
-        promises::readme::trials(),
         promises::rename::trials(),
         promises::start::trials(),
         promises::traps::trials(),

@@ -72,8 +72,8 @@ fn every_example_runs() -> Outcome {
     ensure!(examples.len() > 10, "the README has {} examples", examples.len());
     for Example { command, shown } in examples {
         let ours = command.replace("/demo.slice", &slice.name());
-        let output = Command::new("sh")
-            .args(["-c", &ours])
+        let output = Command::new("timeout")
+            .args(["30", "sh", "-c", &ours])
             .env("PATH", &path)
             .env("CGTRACE_SOCKET", daemon.socket())
             .output()?;
