@@ -3,7 +3,10 @@
 use std::{
     fs,
     process::{Child, Stdio},
-    sync::mpsc,
+    sync::{
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -16,6 +19,7 @@ use crate::support::{
     Outcome,
     cgroup::Cgroup,
     daemon::{Daemon, program},
+    events::Follower,
     process::{Sleeper, put},
     trial,
 };
@@ -28,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         trial("waiting::what_holds_already_returns_at_once", at_once),
         trial("waiting::a_time_out_is_told", time_out),
         trial("waiting::many_waiters_are_each_woken_once", many),
+        trial("waiting::a_question_takes_nobody_s_wakeup", question_and_wakeup),
         trial("waiting::by_the_command_line", by_the_command_line),
     ]
 }
@@ -159,6 +164,55 @@ fn many() -> Outcome {
     for _ in 0..COUNT {
         let (number, waited) = told.recv_timeout(Duration::from_secs(20)).context("one was not woken")?;
         ensure!(waited?.held && woken.insert(number), "{number}");
+    }
+    Ok(())
+}
+
+/// A question reads the rings for itself, the record by which the kernel program rings among the rest. Who follows is
+/// told of the next event all the same, without another question.
+fn question_and_wakeup() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "question")?;
+    let path = cgroup.join("x");
+    let name = cgroup.name_of(&path);
+    let mut follower = Follower::below(&daemon, &name, &["mkdir", "rmdir"])?;
+    for round in 0..100 {
+        // Questions and events at once, so that some question comes between the bell and the driver's turn.
+        let asking = AtomicBool::new(true);
+        let last = thread::scope(|threads| -> Outcome {
+            let askers: Vec<_> = (0..3)
+                .map(|_| -> Result<_> {
+                    let mut client = daemon.client()?;
+                    let (asking, name) = (&asking, &name);
+                    Ok(threads.spawn(move || -> Outcome {
+                        while asking.load(Ordering::Relaxed) {
+                            client.exists(name)?;
+                        }
+                        Ok(())
+                    }))
+                })
+                .collect::<Result<_>>()?;
+            for _ in 0..20 {
+                fs::create_dir(&path)?;
+                fs::remove_dir(&path)?;
+                thread::sleep(Duration::from_micros(300));
+            }
+            asking.store(false, Ordering::Relaxed);
+            for asker in askers {
+                asker.join().map_err(|_| anyhow::anyhow!("an asker panicked"))??;
+            }
+            fs::create_dir(&path)?;
+            fs::remove_dir(&path)?;
+            Ok(())
+        });
+        last?;
+        for number in 0..21 {
+            for kind in ["mkdir", "rmdir"] {
+                let event =
+                    follower.next().with_context(|| format!("round {round}, pair {number}: no {kind}"))?;
+                ensure!(event.kind == kind, "round {round}: {event:?}");
+            }
+        }
     }
     Ok(())
 }

@@ -119,6 +119,12 @@ impl Probe {
         self.words.arm(wake, || self.rings.is_due(wake))
     }
 
+    /// Whether the program is still to wake us: it was armed, and has not rung since.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.words.is_armed()
+    }
+
     /// The rings' descriptors, for epoll. A wakeup makes them readable; poll them edge-triggered, because
     /// unread records make them readable too, armed or not.
     #[must_use]

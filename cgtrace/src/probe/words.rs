@@ -78,6 +78,11 @@ impl Words {
         lost.load(Ordering::Relaxed) != 0 && lost.swap(0, Ordering::SeqCst) != 0
     }
 
+    /// Whether the program is still to wake us.
+    pub(super) fn is_armed(&self) -> bool {
+        self.wake().load(Ordering::SeqCst) != Wake::Never as u32
+    }
+
     /// Arms, unless the moment has come already.
     pub(super) fn arm(&self, wake: Wake, is_due: impl FnOnce() -> bool) -> bool {
         self.wake().store(wake as u32, Ordering::SeqCst);

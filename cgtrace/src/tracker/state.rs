@@ -65,6 +65,8 @@ pub struct Tracker {
     /// The comparisons that run, by their numbers.
     verifying: BTreeMap<u64, Touched>,
     verified: u64,
+    /// The driver sleeps until the program wakes it.
+    sleeps_armed: bool,
     heals: u64,
     woken: u64,
     undecodable: u64,
@@ -99,6 +101,7 @@ impl Tracker {
             losses: LossCounts::default(),
             verifying: BTreeMap::new(),
             verified: 0,
+            sleeps_armed: false,
             heals: 0,
             woken: 0,
             undecodable: 0,
@@ -124,6 +127,11 @@ impl Tracker {
     /// after it, for the records are submitted inside those system calls.
     pub fn catch_up(&mut self) -> Result<(), Unavailable> {
         let drained = self.drain();
+        // The program rang for the driver, and this has taken the bell out of the ring: epoll finds nothing in it
+        // any more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the driver sleep on, unarmed.
+        if self.sleeps_armed && !self.probe.is_armed() {
+            self.nudge.notify_one();
+        }
         if drained.busy {
             return Err(Unavailable { reason: "the kernel is writing a record at this moment".to_owned() });
         }
@@ -363,11 +371,13 @@ impl Tracker {
             match self.wakeups.after_drain(boot_ns(), drained.events) {
                 Sleep::For(pause) => {
                     let _ = self.probe.arm(Wake::Never);
+                    self.sleeps_armed = false;
                     return Some(pause);
                 }
                 // A record that came between the drain and the arming refuses it: drain again.
                 Sleep::Armed(wake) => {
                     if self.probe.arm(wake) {
+                        self.sleeps_armed = true;
                         return None;
                     }
                 }
