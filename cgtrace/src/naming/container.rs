@@ -90,7 +90,7 @@ fn of(text: &str, parent: Option<&str>) -> Option<Container> {
         return (!instance.is_empty())
             .then(|| Container { id: Some(unescape(instance)), runtime: Some(Runtime::Nspawn) });
     }
-    let lxc = text.strip_prefix("lxc.payload.").or_else(|| match parent {
+    let lxc = text.strip_prefix("lxc.payload.").or(match parent {
         Some("lxc" | "lxc.payload") => Some(text),
         _ => None,
     });

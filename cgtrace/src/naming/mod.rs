@@ -83,6 +83,7 @@ pub fn parse_at(name: &[u8], mounts: &[MountPoint]) -> Name {
 
 impl Name {
     /// The components of the path.
+    #[must_use]
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
         self.path.split(|byte| *byte == b'/').filter(|component| !component.is_empty())
     }

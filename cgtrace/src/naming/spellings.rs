@@ -194,7 +194,9 @@ fn drivers(name: &Name, components: &[&[u8]], found: &mut Found) {
         let [cgroupfs_pod, systemd_pod] = pods(name.qos, name.pod_uid.as_deref());
         let Some(id) = container else {
             let other = if systemd { [cgroupfs_pod, systemd_pod] } else { [systemd_pod, cgroupfs_pod] };
-            other.into_iter().for_each(|path| found.add_text(path, Spelling::Driver));
+            for path in other {
+                found.add_text(path, Spelling::Driver);
+            }
             return;
         };
         let prefixes: &[&str] = match name.runtime {
