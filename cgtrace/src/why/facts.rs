@@ -1,6 +1,10 @@
 //! What `why` reasons about. Others gather it; whatever could not be gathered stays at its default, and the
 //! rules say less.
 //!
+//! In what order: the names of [`wanted`](super::wanted) and, out of all names that exist or are remembered, those
+//! of [`nearest`](super::nearest) go into one `Lookup` together with the name itself; the unit and the processes
+//! are those that [`crate::naming::parse`] reads from the name (`unit`, `process_name`).
+//!
 //! Names and texts are as the wire has them, so that answers of `Lookup` and events of `Watch` are put in as they
 //! come. Nothing in here needs to be escaped: what is told is.
 

@@ -6,6 +6,7 @@
 mod asker;
 mod case;
 mod facts;
+mod filter;
 mod kubelet;
 mod nearest;
 mod past;
@@ -46,7 +47,7 @@ const RULES: [Rule; 16] = [
     past::moved_away,
     asker::made_by_asker,
     asker::after_asker_started,
-    asker::hidden_from_asker,
+    filter::hidden_from_asker,
     view::watch_exhausted,
     view::other_host_view,
     past::unknown_before,

@@ -215,6 +215,12 @@ mod tests {
         assert_eq!(verdict.cause(), Cause::MovedAway);
         assert!(verdict.holds(Cause::Removed) && !verdict.holds(Cause::NotUnderSystemd));
         assert!(verdict.finding.explanation.contains("agentd (pid 77, uid 0) moved it to `/agent`"));
+        // Another process of that name runs elsewhere, and the moved one has ended.
+        let other = process(43, "kubelet", "/user.slice/user-0.slice/session-4.scope", 280);
+        let restarted = Facts { processes: Some(vec![other]), ..facts.clone() };
+        let verdict = explain(&restarted);
+        assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
+        assert!(verdict.holds(Cause::MovedAway) && verdict.holds(Cause::Removed));
         // It came back.
         facts.moves.push(moved(task(42, "kubelet"), "/agent", KUBELET, task(77, "agentd"), 260));
         assert_eq!(explain(&facts).cause(), Cause::NotUnderSystemd);

@@ -13,12 +13,13 @@ const TOLD: usize = 5;
 
 /// The process runs, but the service manager did not start it.
 pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
-    // Who was moved out of it was in it.
-    if case.is_anywhere() || case.moved_away().is_some() {
+    if case.is_anywhere() {
         return None;
     }
     let named = case.parsed.unit.is_some() || case.parsed.process_name().is_some();
-    let outside: Vec<&Process> = case.outside().collect();
+    // Who was moved out of it was in it.
+    let moved = case.moved_away().and_then(|event| event.task.as_ref()).map(|task| task.pid);
+    let outside: Vec<&Process> = case.outside().filter(|process| Some(process.task.pid) != moved).collect();
     let first = outside.first().filter(|_| named)?;
     let place = place(first)?;
     let active = case.unit().is_some_and(|unit| unit.active_state == "active");

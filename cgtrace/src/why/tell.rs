@@ -22,7 +22,7 @@ pub(super) fn word(text: &str) -> String {
     let plain_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@,=+".contains(&byte);
     if !text.is_empty() && text.bytes().all(plain_word) {
         text.to_owned()
-    } else if text.chars().any(|character| character.is_control()) || plain(text) != text {
+    } else if text.chars().any(char::is_control) || plain(text) != text {
         format!("$'{}'", plain(&text.replace('\\', "\\\\").replace('\'', "\\'")))
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))

@@ -107,7 +107,7 @@ pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
 pub(super) fn resolve(root: &str, name: &Name) -> String {
     let parents: Vec<&str> = root.split('/').filter(|component| !component.is_empty()).collect();
     let kept = parents.get(..parents.len().saturating_sub(name.upwards)).unwrap_or_default();
-    let mut path: String = kept.iter().map(|component| format!("/{component}")).collect();
+    let mut path = kept.iter().fold(String::new(), |path, component| path + "/" + component);
     let below = String::from_utf8_lossy(&name.path);
     if path.is_empty() || below != "/" {
         path.push_str(&below);
