@@ -46,6 +46,11 @@ impl<'a> Case<'a> {
         Self { facts, asked, variants, subject, name, parsed }
     }
 
+    /// Whether the subject is another name than the asked one.
+    pub fn is_corrected(&self) -> bool {
+        !std::ptr::eq(self.subject, &raw const self.facts.answer)
+    }
+
     /// Whether the asked name exists where it was asked for.
     pub fn asked_present(&self) -> bool {
         self.rows_asked(&self.facts.answer).any(|row| row.present)

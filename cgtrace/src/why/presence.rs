@@ -42,18 +42,20 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<Found> {
         return None;
     }
     let of_pod = case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods");
+    // Whoever gave a wrong name must mend that first.
+    let explains = if case.is_corrected() { Weight::Contributes } else { Weight::Explains };
     let accounted = missing(case, &ACCOUNTED);
     let others = missing(case, &OF_PODS);
     if !accounted.is_empty() || (of_pod && !others.is_empty()) {
         let wanted: Vec<&str> = accounted.into_iter().chain(others.into_iter().filter(|_| of_pod)).collect();
-        return Some(elsewhere(case, Weight::Explains, &wanted, &[]).hiding());
+        return Some(elsewhere(case, explains, &wanted, &[]).hiding());
     }
     if only_v2_lacks_it(case) {
-        return Some(elsewhere(case, Weight::Explains, &["v2"], &[]).hiding());
+        return Some(elsewhere(case, explains, &["v2"], &[]).hiding());
     }
     let disabled = disabled_on_v2(case, of_pod);
     if !disabled.is_empty() {
-        let weight = if of_pod { Weight::Explains } else { Weight::Contributes };
+        let weight = if of_pod { explains } else { Weight::Contributes };
         let found = elsewhere(case, weight, &[], &disabled);
         return Some(if of_pod { found.hiding() } else { found });
     }

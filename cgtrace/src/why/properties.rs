@@ -1,7 +1,7 @@
 //! What every verdict holds to, whatever the facts.
 
 use cgtrace_client::wire::{Answer, Event, Life, Row, Task};
-use proptest::prelude::*;
+use proptest::{prelude::*, strategy::ValueTree as _};
 
 use super::{
     Asker, Controllers, Facts, Inotify, Mounted, Unit, explain,
@@ -171,4 +171,20 @@ proptest! {
         let wanted = wanted(&name, &[], Some(&root));
         prop_assert!(wanted.len() <= 17 && !wanted.contains(&name));
     }
+}
+
+#[test]
+fn every_cause_can_come_first() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let strategy = facts();
+    let mut first: Vec<super::Cause> = Vec::new();
+    for _ in 0..20_000 {
+        let tree = strategy.new_tree(&mut runner).unwrap();
+        let cause = explain(&tree.current()).cause();
+        if !first.contains(&cause) {
+            first.push(cause);
+        }
+    }
+    first.sort_unstable();
+    assert_eq!(first, super::Cause::ALL);
 }

@@ -129,7 +129,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             vec!["expect no cgroup of a unit that only runs to its end".to_owned()],
         ),
         ("loaded", "inactive" | "deactivating") => {
-            (format!("{id} is {}: nobody has started it.", tell::plain(&unit.active_state)), start(unit))
+            (format!("{id} is {}: it does not run.", tell::plain(&unit.active_state)), start(unit))
         }
         ("loaded", _) => return None,
         (load, _) => (

@@ -29,6 +29,7 @@ pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
     let right_quoted = tell::quoted(&right);
     let exists = known.is_some_and(exists);
     let (carried, hierarchy) = carried_of(&case.asked);
+    let of_systemd = hierarchy.as_deref() == Some("name=systemd");
     let state = known.map_or_else(|| "not seen either".to_owned(), tell::state);
     let found = Found::new(
         if exists { Weight::Explains } else { Weight::Contributes },
@@ -49,10 +50,9 @@ pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
         }
         None => found,
     };
-    Some(found.mend([
-        format!("use {right_quoted}"),
-        "for kubelet: never `/systemd/…`, it would make that tree and leave its own unit".to_owned(),
-    ]))
+    let tree =
+        "for kubelet: no name with `/systemd` before it; kubelet would make that tree and leave its own unit";
+    Some(found.mend([format!("use {right_quoted}")]).mend(of_systemd.then_some(tree)))
 }
 
 /// What the name carries, and what is mounted there.
@@ -155,16 +155,20 @@ pub(super) fn misspelt(case: &Case) -> Option<Found> {
         return None;
     }
     let evidence = likes.iter().map(|like| {
-        format!("{} is {} ({})", tell::quoted(&like.answer.name), tell::state(like.answer), like.how)
+        format!("{}: {} ({})", tell::quoted(&like.answer.name), tell::state(like.answer), like.how)
     });
     let from_unit =
         unit.iter().map(|path| format!("ControlGroup={} of {}", tell::plain(path), unit_id(case)));
-    let fix: Vec<String> = unit
+    let present = likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.name.as_str());
+    let mut fix: Vec<String> = unit
         .iter()
         .map(String::as_str)
-        .chain(likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.name.as_str()))
+        .chain(present)
         .map(|name| format!("use {}", tell::quoted(name)))
         .collect();
+    if let (true, Some(like)) = (fix.is_empty(), best) {
+        fix.push(format!("cgtrace why {}", tell::word(&like.answer.name)));
+    }
     Some(
         Found::new(weight, Cause::Misspelt, format!("{asked} may be misspelt; {right}."))
             .because(from_unit.chain(evidence))
@@ -248,6 +252,14 @@ mod tests {
     }
 
     #[test]
+    fn a_wrong_name_is_told_before_what_the_right_one_lacks() {
+        let right = answer(KUBELET, vec![present("name=systemd"), absent("memory")]);
+        let verdict = explain(&asked("/sys/fs/cgroup/systemd/system.slice/kubelet.service", vec![right]));
+        assert_eq!(verdict.cause(), Cause::MountPathInName);
+        assert!(verdict.holds(Cause::PresentElsewhere));
+    }
+
+    #[test]
     fn a_mount_point_of_this_machine_counts() {
         let mounts =
             [Mounted { hierarchy: "memory".to_owned(), point: "/cg/m".to_owned(), root: "/".to_owned() }];
@@ -308,7 +320,7 @@ mod tests {
         assert_eq!(verdict.cause(), Cause::Misspelt);
         assert!(
             verdict.finding.evidence[0]
-                .starts_with("`/system.slice/kubelet.service` is present on v2 (differs by one letter)")
+                .starts_with("`/system.slice/kubelet.service`: present on v2 (differs by one letter)")
         );
         assert!(verdict.finding.evidence[1].contains("removed at"));
     }
