@@ -20,7 +20,7 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
     let listed =
         prefixes.as_ref().map(|prefixes| prefixes.iter().any(|prefix| case.name.starts_with(prefix)));
     let docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
-    // cAdvisor's raw handler: a prefix list overrules --docker_only, and else that hides all but Docker's.
+    // cAdvisor's container/raw/factory.go: a prefix list overrules --docker_only, and else that hides all but Docker's.
     let (setting, explanation, fix) = match (&settings.docker_only, &settings.raw_prefixes, listed) {
         _ if docker => return None,
         (_, Some(list), Some(false)) => {

@@ -10,7 +10,7 @@ use super::{
 
 /// The controllers without which nobody accounts for a cgroup: cAdvisor looks at them, `systemctl` sets them.
 const ACCOUNTED: [&str; 3] = ["cpu", "cpuacct", "memory"];
-/// What kubelet wants of every cgroup below `kubepods` besides.
+/// What kubelet wants of every cgroup below `kubepods` besides (`Validate` in its `cgroup_manager_linux.go`).
 const OF_PODS: [&str; 3] = ["cpuset", "hugetlb", "pids"];
 /// The same on v2, where there is no `cpuacct`.
 const OF_PODS_V2: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
