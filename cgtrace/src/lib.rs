@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod hierarchy;
 pub mod index;
+pub mod naming;
 pub mod probe;
 pub mod process;
 pub mod server;

@@ -1,0 +1,173 @@
+//! Units and slices, as systemd puts them into names (`src/basic/cgroup-util.c`, `src/basic/unit-name.c`).
+
+use std::fmt::Write as _;
+
+use super::ascii;
+
+/// The ends of unit names that can stand in a cgroup's name, without slices.
+pub const UNIT_TYPES: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
+
+const SLICE: &str = ".slice";
+/// `UNIT_NAME_MAX` of systemd.
+const UNIT_NAME_MAX: usize = 255;
+
+/// What is proven of units.
+#[derive(Debug, Default)]
+pub(super) struct Units {
+    pub unit: Option<String>,
+    pub user_unit: Option<String>,
+    pub slice: Option<String>,
+}
+
+/// Slices come first, then one unit; in a user manager's unit the same again. What a unit makes below its own
+/// cgroup is named as it pleases.
+pub(super) fn read(components: &[&[u8]]) -> Units {
+    let (slice, rest) = skip_slices(components);
+    let Some((unit, below)) = rest.split_first().and_then(|(first, below)| Some((unit(first)?, below)))
+    else {
+        return Units { slice, ..Units::default() };
+    };
+    let user_unit = if unit.starts_with("user@") {
+        let (_, rest) = skip_slices(below);
+        rest.first().and_then(|first| self::unit(first))
+    } else {
+        None
+    };
+    Units { unit: Some(unit), user_unit, slice }
+}
+
+/// The innermost of the leading slices, and what comes after them.
+fn skip_slices<'a, 'b>(components: &'b [&'a [u8]]) -> (Option<String>, &'b [&'a [u8]]) {
+    let count = components.iter().take_while(|component| slice(component).is_some()).count();
+    let innermost = count.checked_sub(1).and_then(|last| slice(components.get(last)?));
+    (innermost, components.get(count..).unwrap_or_default())
+}
+
+fn slice(component: &[u8]) -> Option<String> {
+    let text = ascii(component)?;
+    let text = text.strip_prefix('_').unwrap_or(text);
+    expand_slice(text).map(|_| text.to_owned())
+}
+
+fn unit(component: &[u8]) -> Option<String> {
+    let text = ascii(component)?;
+    // systemd puts `_` before a unit's name that would else be taken for a file of the kernel's (`cg_escape`).
+    let text = text.strip_prefix('_').unwrap_or(text);
+    is_unit(text).then(|| text.to_owned())
+}
+
+/// Whether systemd would take that as the name of a unit which is no slice.
+#[must_use]
+pub fn is_unit(text: &str) -> bool {
+    UNIT_TYPES.iter().any(|end| text.strip_suffix(end).is_some_and(valid_stem)) && text.len() <= UNIT_NAME_MAX
+}
+
+fn valid_stem(stem: &str) -> bool {
+    !stem.is_empty()
+        && !stem.starts_with('@')
+        && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte))
+}
+
+/// Where a slice stands: `a-b.slice` in `/a.slice/a-b.slice`; `/` for the root slice `-.slice`; `None` if that
+/// is no slice.
+#[must_use]
+pub fn expand_slice(slice: &str) -> Option<String> {
+    let stem = slice.strip_suffix(SLICE).filter(|_| slice.len() <= UNIT_NAME_MAX)?;
+    if stem == "-" {
+        return Some("/".to_owned());
+    }
+    if !valid_stem(stem) || stem.contains('@') || stem.split('-').any(str::is_empty) {
+        return None;
+    }
+    let ends = stem.match_indices('-').map(|(at, _)| at).chain([stem.len()]);
+    Some(ends.fold(String::new(), |mut path, end| {
+        let _ = write!(path, "/{}{SLICE}", stem.get(..end).unwrap_or_default());
+        path
+    }))
+}
+
+/// Undoes systemd's escaping in a unit's name: `\x2d` is `-`.
+#[must_use]
+pub fn unescape(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        match (first, escaped(after)) {
+            (b'\\', Some(byte)) => {
+                bytes.push(byte);
+                rest = after.get(3..).unwrap_or_default();
+            }
+            (other, _) => bytes.push(*other),
+        }
+    }
+    String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
+}
+
+/// The byte of `xHH`.
+fn escaped(text: &[u8]) -> Option<u8> {
+    let digits = text.strip_prefix(b"x")?.get(..2)?;
+    u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?, 16).ok()
+}
+
+/// systemd's escaping of a text that is to be one part of a unit's name.
+#[must_use]
+pub fn escape(text: &str) -> String {
+    text.bytes().enumerate().fold(String::with_capacity(text.len()), |mut escaped, (at, byte)| {
+        let plain = byte.is_ascii_alphanumeric() || b":_".contains(&byte) || (byte == b'.' && at > 0);
+        if byte == b'/' {
+            escaped.push('-');
+        } else if plain {
+            escaped.push(char::from(byte));
+        } else {
+            let _ = write!(escaped, "\\x{byte:02x}");
+        }
+        escaped
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn slices_stand_in_one_another() {
+        assert_eq!(expand_slice("a-b-c.slice").unwrap(), "/a.slice/a-b.slice/a-b-c.slice");
+        assert_eq!(expand_slice("system.slice").unwrap(), "/system.slice");
+        assert_eq!(expand_slice("-.slice").unwrap(), "/");
+        for none in ["a--b.slice", "-a.slice", "a-.slice", ".slice", "a", "a b.slice"] {
+            assert_eq!(expand_slice(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn units_have_a_type_and_plain_letters() {
+        assert!(is_unit("kubelet.service") && is_unit("a\\x2db@c.scope"));
+        assert!(
+            !is_unit("kubelet") && !is_unit(".service") && !is_unit("a.slice") && !is_unit("a b.service")
+        );
+    }
+
+    #[test]
+    fn escapes_are_undone() {
+        assert_eq!(unescape("dev\\x2ddisk"), "dev-disk");
+        assert_eq!(unescape("a\\x2"), "a\\x2");
+        assert_eq!(unescape("a\\x+1"), "a\\x+1");
+        assert_eq!(escape("my-vm.1"), "my\\x2dvm.1");
+        assert_eq!(escape("a/b"), "a-b");
+    }
+
+    proptest! {
+        #[test]
+        fn escaping_is_undone_but_for_slashes(text in "[^/]{0,20}") {
+            prop_assert_eq!(unescape(&escape(&text)), text);
+        }
+
+        #[test]
+        fn any_text_is_unescaped(text in "\\PC{0,30}") {
+            let _ = (unescape(&text), expand_slice(&text), is_unit(&text));
+        }
+    }
+}

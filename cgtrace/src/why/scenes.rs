@@ -1,0 +1,83 @@
+//! Facts for the rules' tests.
+
+use cgtrace_client::wire::{Answer, Event, Life, Moment, Place, Row, Task};
+
+use super::{Asker, Facts, Membership, Process, Unit};
+
+/// When knowledge begins, in seconds since boot.
+const KNOWN_SINCE: u64 = 100;
+
+pub fn at(seconds: u64) -> Moment {
+    Moment { time: format!("T+{seconds}s"), boot_ns: seconds * 1_000_000_000 }
+}
+
+pub fn task(pid: u32, comm: &str) -> Task {
+    Task { pid, tid: pid, comm: comm.to_owned(), uid: Some(0), ..Task::default() }
+}
+
+pub fn absent(hierarchy: &str) -> Row {
+    Row { hierarchy: hierarchy.to_owned(), known_since: at(KNOWN_SINCE), walked: true, ..Row::default() }
+}
+
+pub fn present(hierarchy: &str) -> Row {
+    let life = Life { id: 7, born: Some(at(200)), made_by: Some(task(1, "systemd")), ..Life::default() };
+    Row { present: true, life: Some(life), ..absent(hierarchy) }
+}
+
+pub fn removed(hierarchy: &str) -> Row {
+    let life = Life {
+        id: 7,
+        born: Some(at(200)),
+        died: Some(at(290)),
+        removed_by: Some(task(1, "systemd")),
+        ..Life::default()
+    };
+    Row { past: vec![life], ..absent(hierarchy) }
+}
+
+pub fn answer(name: &str, rows: Vec<Row>) -> Answer {
+    Answer { name: name.to_owned(), name_hex: None, present: rows.iter().any(|row| row.present), rows }
+}
+
+/// A machine with v2 alone.
+pub fn on_v2(name: &str, is_present: bool) -> Facts {
+    let row = if is_present { present("v2") } else { absent("v2") };
+    Facts { name: name.to_owned(), now: at(300), answer: answer(name, vec![row]), ..Facts::default() }
+}
+
+pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
+    let cgroups = vec![Membership { hierarchy: "v2".to_owned(), path: cgroup.to_owned() }];
+    let task = Task { start_boot_ns: Some(at(started).boot_ns), ..task(pid, comm) };
+    Process { task, started: at(started), cgroups, ancestors: Vec::new() }
+}
+
+pub fn asker(process: Process, arguments: &[&str]) -> Asker {
+    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    Asker { process, arguments, ..Asker::default() }
+}
+
+pub fn unit(id: &str, active: &str, sub: &str) -> Unit {
+    Unit {
+        id: id.to_owned(),
+        load_state: "loaded".to_owned(),
+        active_state: active.to_owned(),
+        sub_state: sub.to_owned(),
+        slice: "system.slice".to_owned(),
+        ..Unit::default()
+    }
+}
+
+pub fn moved(who: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
+    let moment = at(seconds);
+    Event {
+        kind: "attach".to_owned(),
+        time: moment.time,
+        boot_ns: moment.boot_ns,
+        hierarchy: Some("v2".to_owned()),
+        path: Some(to.to_owned()),
+        from: Some(Place { id: 1, path: Some(from.to_owned()), path_hex: None }),
+        task: Some(who),
+        by: Some(by),
+        ..Event::default()
+    }
+}

@@ -1,0 +1,206 @@
+//! How evidence is worded. Whatever came from outside is escaped here, so that no name can move a terminal.
+
+use cgtrace_client::{
+    names::printable,
+    wire::{Answer, Life, Moment, Row, Task},
+};
+
+use super::facts::Process;
+
+/// A name in backquotes.
+pub(super) fn quoted(text: &str) -> String {
+    format!("`{}`", plain(text))
+}
+
+/// A text that does nothing to a terminal.
+pub(super) fn plain(text: &str) -> String {
+    printable(text.as_bytes())
+}
+
+/// A word of a shell's command line.
+pub(super) fn word(text: &str) -> String {
+    let plain_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@,=+".contains(&byte);
+    if !text.is_empty() && text.bytes().all(plain_word) {
+        text.to_owned()
+    } else if text.chars().any(char::is_control) || plain(text) != text {
+        format!("$'{}'", plain(&text.replace('\\', "\\\\").replace('\'', "\\'")))
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// A list as a sentence has it.
+pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
+    let words: Vec<String> = words.into_iter().map(|word| plain(word.as_ref())).collect();
+    match words.split_last() {
+        None => "none".to_owned(),
+        Some((last, [])) => last.clone(),
+        Some((last, rest)) => format!("{} and {last}", rest.join(", ")),
+    }
+}
+
+/// When: the wall clock's time, or what the boot clock says if there is none.
+pub(super) fn moment(moment: &Moment) -> String {
+    if moment.time.is_empty() {
+        format!("{} s after boot", moment.boot_ns / 1_000_000_000)
+    } else {
+        plain(&moment.time)
+    }
+}
+
+/// How long: the two largest units.
+pub(super) fn duration(from: &Moment, until: &Moment) -> String {
+    let ns = until.boot_ns.saturating_sub(from.boot_ns);
+    let seconds = ns / 1_000_000_000;
+    let two = |large: u64, large_name, small: u64, small_name| match small {
+        0 => format!("{large} {large_name}"),
+        _ => format!("{large} {large_name} {small} {small_name}"),
+    };
+    match seconds {
+        0 => format!("{} ms", ns / 1_000_000),
+        1..60 => format!("{seconds} s"),
+        60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
+        3_600..86_400 => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
+        _ => two(seconds / 86_400, "d", seconds % 86_400 / 3_600, "h"),
+    }
+}
+
+/// A process: `kubelet (pid 42, uid 0, in /init.scope)`.
+pub(super) fn task(task: &Task) -> String {
+    let mut text = format!("{} (pid {}", plain(&task.comm), task.pid);
+    if let Some(uid) = task.uid {
+        text.push_str(&format!(", uid {uid}"));
+    }
+    if let Some(cgroup) = &task.cgroup {
+        text.push_str(&format!(", in {}", plain(cgroup)));
+    }
+    text.push(')');
+    text
+}
+
+/// Who did it; empty if that is not known, or not told.
+pub(super) fn by(task_: Option<&Task>) -> String {
+    task_.map(|task_| format!(" by {}", task(task_))).unwrap_or_default()
+}
+
+/// A process's ancestors, the nearest first.
+pub(super) fn ancestry(process: &Process) -> String {
+    let names: Vec<String> =
+        process.ancestors.iter().map(|task| format!("{}({})", plain(&task.comm), task.pid)).collect();
+    names.join(" <- ")
+}
+
+/// A row: present since when, removed when, or not seen since when.
+pub(super) fn row(row: &Row) -> String {
+    let hierarchy = plain(&row.hierarchy);
+    match (&row.life, row.past.first()) {
+        (Some(life), _) => format!("{hierarchy}: present, {}", birth(life)),
+        (None, _) if row.present => format!("{hierarchy}: present"),
+        (None, Some(last)) => format!("{hierarchy}: absent, {}", end(last)),
+        (None, None) => format!("{hierarchy}: absent, {}", never(row)),
+    }
+}
+
+/// A name's state in a few words.
+pub(super) fn state(answer: &Answer) -> String {
+    let present: Vec<&str> =
+        answer.rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str()).collect();
+    if !present.is_empty() {
+        return format!("present on {}", list(present));
+    }
+    match last_end(answer) {
+        Some(life) => end(life),
+        None => "not seen".to_owned(),
+    }
+}
+
+/// The past life that ended last, on any hierarchy.
+pub(super) fn last_end(answer: &Answer) -> Option<&Life> {
+    let ended = answer.rows.iter().filter_map(|row| row.past.first());
+    ended.max_by_key(|life| life.died.as_ref().map(|died| died.boot_ns))
+}
+
+fn birth(life: &Life) -> String {
+    match (&life.born, &life.before) {
+        (Some(born), _) if life.inferred => {
+            format!("made at the latest at {}, while records were lost", moment(born))
+        }
+        (Some(born), _) => format!("since {}{}", moment(born), made_by(life)),
+        (None, Some(before)) => format!("since before {}", moment(before)),
+        (None, None) => "since an unknown time".to_owned(),
+    }
+}
+
+fn made_by(life: &Life) -> String {
+    life.made_by.as_ref().map(|by| format!(", made by {}", task(by))).unwrap_or_default()
+}
+
+/// How a life ended: when, by whom, after how long.
+pub(super) fn end(life: &Life) -> String {
+    let Some(died) = &life.died else { return "removed at an unknown time".to_owned() };
+    let lost = if life.inferred { " at the latest, while records were lost" } else { "" };
+    let lived = match (&life.born, &life.before) {
+        (Some(born), _) if !life.inferred => format!(" after a life of {}", duration(born, died)),
+        (None, Some(before)) => format!(" after a life of more than {}", duration(before, died)),
+        _ => String::new(),
+    };
+    format!("removed at {}{lost}{}{lived}", moment(died), by(life.removed_by.as_ref()))
+}
+
+/// That it was not seen, with the bounds of what is known.
+pub(super) fn never(row: &Row) -> String {
+    let since = moment(&row.known_since);
+    let mut text = if row.walked {
+        format!("never since {since}, when knowledge of this hierarchy began")
+    } else {
+        format!("no event of it since {since}; the hierarchy could not be read, so it may exist unseen")
+    };
+    if let Some(gap) = &row.gap {
+        let (from, until) = (moment(&gap.from), moment(&gap.until));
+        let missed = gap.missed;
+        text.push_str(&format!(
+            "; {missed} records were lost from {from} to {until}, and a life within is not known"
+        ));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_safe_in_a_shell() {
+        assert_eq!(word("/system.slice/x.service"), "/system.slice/x.service");
+        assert_eq!(word("/a b"), "'/a b'");
+        assert_eq!(word("/a'b"), "'/a'\\''b'");
+        assert_eq!(word("/a\\x2db"), "'/a\\x2db'");
+        assert_eq!(word("/a\x1b["), "$'/a\\x1b['");
+        assert_eq!(word(""), "''");
+    }
+
+    #[test]
+    fn durations_have_two_units() {
+        let at = |s: u64| Moment { time: String::new(), boot_ns: s * 1_000_000_000 };
+        let of = |s| duration(&at(0), &at(s));
+        assert_eq!(
+            [of(0), of(59), of(61), of(7_200), of(90_000)],
+            ["0 ms", "59 s", "1 min 1 s", "2 h", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn nothing_moves_a_terminal() {
+        let task_ = Task { comm: "\x1b[2J".to_owned(), cgroup: Some("/\x07".to_owned()), ..Task::default() };
+        assert!(!task(&task_).contains(char::is_control));
+        assert!(!quoted("/a\u{202e}b").contains('\u{202e}'));
+    }
+
+    #[test]
+    fn never_has_its_bounds() {
+        let known_since = Moment { time: "T".to_owned(), boot_ns: 1 };
+        let row = Row { known_since, walked: true, ..Row::default() };
+        assert!(never(&row).contains("since T"));
+        assert!(never(&Row { walked: false, ..row }).contains("could not be read"));
+    }
+}
