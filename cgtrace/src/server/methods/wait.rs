@@ -38,11 +38,21 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     // after finds the waiter.
     let registered = Registered::new(&shared.hub.waiters, &waiter);
     shared.listening_changed();
-    let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
-    let held = tokio::select! {
-        held = held(&shared, &waiter) => Some(held),
-        () = elapsed(left) => Some(None),
+    // What holds already is told whatever the time-out, even none at all.
+    let now = tokio::select! {
+        now = held_already(&shared, &waiter) => Some(now),
         () = connection.left() => None,
+    };
+    let held = match now {
+        Some(None) => {
+            let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
+            tokio::select! {
+                held = held_later(&shared, &waiter) => Some(Some(held)),
+                () = elapsed(left) => Some(None),
+                () = connection.left() => None,
+            }
+        }
+        now => now,
     };
     drop(registered);
     shared.listening_changed();
@@ -85,24 +95,26 @@ fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
     Ok(Waiter::new(names::from_wire(&wait.name)?, hierarchy, until))
 }
 
-/// Returns once the state holds, with the number of the change that brought it.
-async fn held(shared: &Shared, waiter: &Waiter) -> Option<u64> {
+/// If the state holds now, the number of the last change.
+async fn held_already(shared: &Shared, waiter: &Waiter) -> Option<u64> {
     let holds = waiter.holds(shared.tracker.borrow().index());
-    if holds {
-        return Some(shared.tracker.borrow().index().seq());
-    }
-    let mut look = matches!(waiter.until, Until::Populated | Until::Empty);
+    let look = matches!(waiter.until, Until::Populated | Until::Empty);
+    let holds = holds || (look && look_at_files(shared, waiter).await);
+    holds.then(|| shared.tracker.borrow().index().seq())
+}
+
+/// Returns once the state holds, with the number of the change that brought it.
+async fn held_later(shared: &Shared, waiter: &Waiter) -> u64 {
     loop {
         if let Some(seq) = waiter.held() {
-            return Some(seq);
+            return seq;
         }
-        if look && look_at_files(shared, waiter).await {
-            return Some(shared.tracker.borrow().index().seq());
+        if waiter.take_look() && look_at_files(shared, waiter).await {
+            return shared.tracker.borrow().index().seq();
         }
         if waiter.held().is_none() {
             waiter.woken().await;
         }
-        look = waiter.take_look();
     }
 }
 
