@@ -12,6 +12,7 @@ mod promises {
     pub mod messages;
     pub mod names;
     pub mod rename;
+    pub mod schema;
     pub mod start;
     pub mod traps;
     pub mod waiting;
@@ -32,6 +33,7 @@ fn main() {
         promises::messages::trials(),
         promises::names::trials(),
         promises::rename::trials(),
+        promises::schema::trials(),
         promises::start::trials(),
         promises::traps::trials(),
         promises::waiting::trials(),

@@ -28,7 +28,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     let mut harnesses = vec![
         (vec!["--lib", "--bins", "--examples"], &[][..]),
         (vec!["--doc"], &[][..]),
-        (vec!["-p", "cgtrace", "--test", "index_model"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
         // These need the machine for themselves.
         (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),

@@ -6,6 +6,7 @@ use super::event::Task;
 
 /// A moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Moment {
     /// RFC 3339 in UTC with nanoseconds.
@@ -16,6 +17,7 @@ pub struct Moment {
 
 /// One life of a cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Life {
     /// The cgroup's id.
@@ -47,6 +49,7 @@ pub struct Life {
 
 /// A stretch of time of which records are missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Gap {
     /// The last moment before it.
@@ -59,6 +62,7 @@ pub struct Gap {
 
 /// What is known of a name on one hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Row {
     /// The hierarchy's name.
@@ -92,6 +96,7 @@ pub struct Row {
 
 /// What is known of a name.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Answer {
     /// The name, as text.
@@ -107,6 +112,7 @@ pub struct Answer {
 
 /// A cgroup in a list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Cgroup {
     /// The hierarchy's name.

@@ -42,6 +42,7 @@ pub struct Reply<P> {
 
 /// The parameters of `Lookup`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Lookup {
     /// Names to look up.
@@ -62,6 +63,7 @@ pub struct Lookup {
 
 /// What `Lookup` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct LookedUp {
     /// The answers are those of right after the event with this number.
@@ -72,6 +74,7 @@ pub struct LookedUp {
 
 /// The parameters of `Await`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Await {
     /// The name to wait for.
@@ -88,6 +91,7 @@ pub struct Await {
 
 /// What `Await` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Awaited {
     /// Whether the state was reached in time.
@@ -102,6 +106,7 @@ pub struct Awaited {
 
 /// The parameters of `List`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct List {
     /// Patterns, one of which is to match; all cgroups, if absent.
@@ -114,6 +119,7 @@ pub struct List {
 
 /// One reply of `List`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct ListReply {
     /// The list is that of right after the event with this number.
@@ -124,6 +130,7 @@ pub struct ListReply {
 
 /// The parameters of `Watch`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
 pub struct Watch {
     /// Patterns, one of which is to match; all cgroups, if absent.
@@ -142,6 +149,7 @@ pub struct Watch {
 
 /// One reply of `Watch`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct WatchReply {
     /// The first reply only: every later event comes, once and in order.
@@ -157,6 +165,7 @@ pub struct WatchReply {
 
 /// A cgroup on which the index and the file system disagree.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Difference {
     /// The hierarchy's name.
@@ -179,6 +188,7 @@ pub struct Difference {
 
 /// What `Verify` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct VerifyReply {
     /// Whether the two agree in all that was compared.

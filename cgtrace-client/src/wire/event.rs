@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// Who a task is or was.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Task {
     /// The process.
@@ -31,6 +32,7 @@ pub struct Task {
 
 /// A cgroup that an event mentions.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Place {
     /// Its id.
@@ -45,6 +47,7 @@ pub struct Place {
 
 /// One thing that happened.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Event {
     /// Its number; each is one more than the last.

@@ -6,6 +6,7 @@ use super::answer::Moment;
 
 /// What is known of a hierarchy as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
 pub struct HierarchyStatus {
@@ -26,6 +27,7 @@ pub struct HierarchyStatus {
 
 /// A hook.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
 pub struct ProgramStatus {
@@ -45,6 +47,7 @@ pub struct ProgramStatus {
 
 /// A ring.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
 pub struct RingStatus {
@@ -57,6 +60,7 @@ pub struct RingStatus {
 
 /// The service's bounds.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
 pub struct Bounds {
@@ -71,6 +75,7 @@ pub struct Bounds {
 
 /// What `Status` answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
 pub struct Status {

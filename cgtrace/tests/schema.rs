@@ -1,0 +1,58 @@
+//! The JSON that commands print is a contract: its schemas stand in `docs/schema/`, so that a change of it is seen in
+//! review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` writes them anew.
+
+use std::{collections::BTreeMap, env, fs, path::PathBuf};
+
+use cgtrace_client::wire;
+use schemars::{JsonSchema, generate::SchemaSettings};
+
+fn of<T: JsonSchema>() -> String {
+    let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
+    let schema = generator.into_root_schema_for::<T>();
+    let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
+    text.push('\n');
+    text
+}
+
+/// Each document, or line, that a command prints with `--json`.
+fn schemas() -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("exists", of::<wire::Answer>()),
+        ("wait", of::<wire::Awaited>()),
+        ("show", of::<wire::LookedUp>()),
+        ("list", of::<wire::ListReply>()),
+        ("tree", of::<wire::ListReply>()),
+        ("events", of::<wire::Event>()),
+        ("status", of::<wire::Status>()),
+        ("verify", of::<wire::VerifyReply>()),
+    ])
+}
+
+fn folder() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema"))
+}
+
+#[test]
+fn the_stored_schemas_are_those_of_the_code() {
+    if env::var_os("CGTRACE_WRITE_SCHEMA").is_some() {
+        fs::create_dir_all(folder()).expect("docs/schema can be made");
+        for (command, schema) in schemas() {
+            fs::write(folder().join(format!("{command}.json")), schema).expect("a schema can be written");
+        }
+    }
+    let mut stored = BTreeMap::new();
+    for entry in fs::read_dir(folder()).expect("docs/schema is there") {
+        let path = entry.expect("docs/schema can be read").path();
+        let command = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
+        stored.insert(command, fs::read_to_string(&path).expect("a schema can be read"));
+    }
+    let commands: Vec<&str> = stored.keys().map(String::as_str).collect();
+    assert_eq!(commands, schemas().into_keys().collect::<Vec<_>>(), "one schema a command that prints JSON");
+    for (command, schema) in schemas() {
+        assert!(
+            stored.get(command) == Some(&schema),
+            "docs/schema/{command}.json is not what `{command} --json` prints: if the change is meant, \
+             CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema"
+        );
+    }
+}

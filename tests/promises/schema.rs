@@ -1,0 +1,140 @@
+//! What `--json` prints is what `docs/schema/` says.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, process::Sleeper, process::put, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("schema::every_command_prints_what_it_says", every_command),
+        trial("schema::the_checker_finds_what_is_wrong", checker),
+    ]
+}
+
+fn every_command() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "schema")?;
+    let name = cgroup.name();
+    let past = cgroup.join("past");
+    fs::create_dir(&past)?;
+    let sleeper = Sleeper::start()?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    fs::remove_dir(&past)?;
+    let past = cgroup.name_of(&past);
+    let calls: &[(&str, &[&str])] = &[
+        ("exists", &["exists", &name]),
+        ("exists", &["exists", &past]),
+        ("wait", &["wait", &name, "--until", "populated"]),
+        ("wait", &["wait", &past, "--timeout", "1ms"]),
+        ("show", &["show", &name]),
+        ("list", &["list", &name]),
+        ("tree", &["tree", &name]),
+        ("events", &["events", "--since-seq", "0", "--count", "4", &name]),
+        ("status", &["status"]),
+        ("verify", &["verify"]),
+    ];
+    for (command, arguments) in calls {
+        let stored = format!("{}/../docs/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
+        let schema: Value = serde_json::from_str(&fs::read_to_string(stored)?)?;
+        let output = daemon.run(&[*arguments, &["--json"]].concat())?;
+        let text = String::from_utf8(output.stdout)?;
+        ensure!(
+            !text.trim().is_empty(),
+            "{arguments:?} printed nothing: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        for line in text.lines() {
+            let document: Value = serde_json::from_str(line)?;
+            check(&schema, &schema, &document).with_context(|| format!("{arguments:?}: {document}"))?;
+        }
+    }
+    Ok(())
+}
+
+fn checker() -> Outcome {
+    let schema: Value = serde_json::from_str(
+        r##"{"type":"object","required":["a"],"properties":{"a":{"$ref":"#/$defs/A"}},"$defs":{"A":{"type":"integer"}}}"##,
+    )?;
+    check(&schema, &schema, &serde_json::json!({"a": 1}))?;
+    for wrong in [r#"{}"#, r#"{"a":"1"}"#, r#"{"a":1,"b":2}"#, "1"] {
+        let wrong = serde_json::from_str(wrong)?;
+        ensure!(check(&schema, &schema, &wrong).is_err(), "{wrong} was taken");
+    }
+    let unknown = serde_json::json!({"pattern": "x"});
+    ensure!(check(&unknown, &unknown, &Value::Null).is_err(), "a keyword that is not known was passed over");
+    Ok(())
+}
+
+/// Holds a document against a schema. What stands in no `properties` is wrong too, which JSON Schema itself would
+/// let pass. A keyword that is not known here is an error, so that nothing passes unchecked.
+fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
+    if schema == &Value::Bool(true) {
+        return Ok(());
+    }
+    let keywords = schema.as_object().context("a schema is an object")?;
+    for (keyword, value) in keywords {
+        match keyword.as_str() {
+            "$schema" | "title" | "description" | "format" | "default" | "$defs" => {}
+            "$ref" => {
+                let pointer =
+                    value.as_str().and_then(|at| at.strip_prefix('#')).context("a $ref is local")?;
+                check(root, root.pointer(pointer).context("a $ref leads somewhere")?, document)?;
+            }
+            "type" => {
+                let types = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+                ensure!(types.iter().any(|kind| is_of(kind, document)), "{document} is not of type {value}");
+            }
+            "anyOf" => {
+                let any = value.as_array().context("anyOf is a list")?;
+                ensure!(
+                    any.iter().any(|one| check(root, one, document).is_ok()),
+                    "{document} is none of {value}"
+                );
+            }
+            "enum" => ensure!(
+                value.as_array().is_some_and(|all| all.contains(document)),
+                "{document} is not in {value}"
+            ),
+            "minimum" => {
+                ensure!(document.as_f64() >= value.as_f64() || document.is_null(), "{document} < {value}")
+            }
+            "maximum" => ensure!(document.as_f64() <= value.as_f64(), "{document} > {value}"),
+            "items" => {
+                for item in document.as_array().into_iter().flatten() {
+                    check(root, value, item)?;
+                }
+            }
+            "required" => {
+                for name in value.as_array().into_iter().flatten().filter_map(Value::as_str) {
+                    ensure!(document.get(name).is_some() || !document.is_object(), "`{name}` is missing");
+                }
+            }
+            "properties" => {
+                for (name, inner) in document.as_object().into_iter().flatten() {
+                    let property =
+                        value.get(name).with_context(|| format!("`{name}` is not in the schema"))?;
+                    check(root, property, inner).with_context(|| format!("`{name}`"))?;
+                }
+            }
+            unknown => bail!("the keyword `{unknown}` is not checked"),
+        }
+    }
+    Ok(())
+}
+
+fn is_of(kind: &Value, document: &Value) -> bool {
+    match kind.as_str() {
+        Some("object") => document.is_object(),
+        Some("array") => document.is_array(),
+        Some("string") => document.is_string(),
+        Some("integer") => document.is_u64() || document.is_i64(),
+        Some("number") => document.is_number(),
+        Some("boolean") => document.is_boolean(),
+        Some("null") => document.is_null(),
+        _ => false,
+    }
+}
