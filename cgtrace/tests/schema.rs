@@ -6,6 +6,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf};
 use cgtrace_client::wire;
 use schemars::{JsonSchema, generate::SchemaSettings};
 
+#[expect(clippy::expect_used, reason = "a test's own")]
 fn of<T: JsonSchema>() -> String {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let schema = generator.into_root_schema_for::<T>();

@@ -48,7 +48,7 @@ fn garbage() -> Outcome {
         b"[]\0",
         b"{\"method\":7}\0",
         b"{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{\"names\":[\0",
-        &[b'['; 100_000],
+        &*vec![b'['; 100_000],
     ] {
         let mut stream = daemon.stream()?;
         stream.write_all(bytes)?;

@@ -46,7 +46,7 @@ pub fn trials() -> Vec<Trial> {
 /// asks the index and the wire.
 fn wide_ids() -> Outcome {
     let mut index = Index::new(Limits::default());
-    let wide = (7_u64 << 32) | 42;
+    let wide = (7_u64 << 32) + 42;
     let maker = Task {
         pid: 1,
         tid: 1,
@@ -63,7 +63,7 @@ fn wide_ids() -> Outcome {
             parent: CgroupId(1),
             level: 1,
             leaf: Leaf { bytes: leaf.as_bytes().into(), truncated: false },
-            by: maker.clone(),
+            by: maker,
         };
         index.apply(&Event { boot_ns: id, what });
     }

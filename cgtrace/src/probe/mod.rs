@@ -3,7 +3,7 @@
 //!
 //! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
 //! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on
-//! [`Probe::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`decode`]), and [`Probe::arm`]
+//! [`Probe::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`mod@decode`]), and [`Probe::arm`]
 //! asks the program to wake whoever polls the rings ([`words`]).
 
 mod attach;

@@ -2,7 +2,7 @@
 //! rules say less.
 //!
 //! In what order: the names of [`wanted`](super::wanted) and, out of all names that exist or are remembered, those
-//! of [`nearest`](super::nearest) go into one `Lookup` together with the name itself; the unit and the processes
+//! of [`nearest`](super::nearest()) go into one `Lookup` together with the name itself; the unit and the processes
 //! are those that [`crate::naming::parse`] reads from the name (`unit`, `process_name`).
 //!
 //! Names and texts are as the wire has them, so that answers of `Lookup` and events of `Watch` are put in as they
@@ -22,7 +22,7 @@ pub struct Facts {
     /// What is known of the name itself. If it is none that can be looked up: default, with `present` false.
     pub answer: Answer,
     /// What is known of the names that [`wanted`](super::wanted) asked for, and of the nearest names
-    /// ([`nearest`](super::nearest)).
+    /// ([`nearest`](super::nearest())).
     pub others: Vec<Answer>,
     /// Where hierarchies are mounted on this machine.
     pub mounts: Vec<Mounted>,
