@@ -54,10 +54,12 @@ fn main() -> Result<()> {
     let path = env::join_paths(std::iter::once(linker_folder.to_path_buf()).chain(env::split_paths(&path)))
         .with_context(|| format!("the folder `{}` cannot stand in PATH", linker_folder.display()))?;
     // SAFETY: this process has one thread. Only its child, the cargo that builds the kernel program, is meant
-    // to see them: aya-ebpf needs the unstable feature `asm_experimental_arch`.
+    // to see them; aya-ebpf needs the unstable feature `asm_experimental_arch`.
     unsafe {
         env::set_var("PATH", path);
         env::set_var("RUSTC_BOOTSTRAP", "aya_ebpf");
+        // aya-build hands on whatever that cargo says as warnings of ours, which cargo repeats at every build.
+        env::set_var("CARGO_TERM_QUIET", "true");
     }
     let program = workspace.join("cgtrace-ebpf");
     let root_dir = program.to_str().with_context(|| format!("`{}` is not UTF-8", program.display()))?;
