@@ -102,6 +102,11 @@ fn yes_and_no() -> Outcome {
     }
     let quiet = daemon.run(&["exists", "-q", "/cgtrace-test-none"])?;
     ensure!(quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{quiet:?}");
+    // A name that still has its mount point before it is answered as it was asked, and the right one is shown.
+    let point = crate::support::cgroup::mount("v2")?;
+    let mounted = daemon.run(&["exists", &point.display().to_string()])?;
+    ensure!(mounted.status.code() == Some(1), "{mounted:?}");
+    ensure!(String::from_utf8_lossy(&mounted.stderr).contains("did you mean /?"), "{mounted:?}");
     let unknown = daemon.run(&["show", "/cgtrace-test-none"])?;
     complains(&unknown, 1, &["does not exist", "since 2"])
 }

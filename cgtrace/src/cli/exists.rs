@@ -4,6 +4,8 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, names, wire};
 
+use crate::naming::{self, MountPoint, Name};
+
 use super::{Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, text};
 
 pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
@@ -34,17 +36,15 @@ pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Resul
 /// The name without the mount point that somebody copied along with it, if that name exists.
 fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
     let status = client.status().ok()?;
-    let mounts = status.hierarchies.iter().filter_map(|hierarchy| hierarchy.mount.as_deref());
-    let mut candidates: Vec<&[u8]> = mounts
-        .filter_map(|mount| name.as_bytes().strip_prefix(mount.as_bytes()))
-        .filter(|rest| rest.starts_with(b"/"))
+    let mounts: Vec<MountPoint> = status
+        .hierarchies
+        .into_iter()
+        .filter_map(|hierarchy| {
+            let point = hierarchy.mount?.into_bytes();
+            Some(MountPoint { point, hierarchy: Some(hierarchy.hierarchy) })
+        })
         .collect();
-    candidates.sort_by_key(|rest| rest.len());
-    for rest in candidates {
-        let Ok(rest) = names::normal(rest) else { continue };
-        if client.exists(&names::to_wire(&rest)).unwrap_or(false) {
-            return Some(names::printable(&rest));
-        }
-    }
-    None
+    let Name { path, mount, .. } = naming::parse_at(name.as_bytes(), &mounts);
+    mount?;
+    client.exists(&names::to_wire(&path)).unwrap_or(false).then(|| names::printable(&path))
 }
