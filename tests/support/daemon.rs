@@ -17,6 +17,9 @@ use cgtrace_client::{Client, wire};
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
     command.env_remove("CGTRACE_SOCKET").stdin(Stdio::null());
+    if std::env::var_os("CGTRACE_LOG").is_none() {
+        command.env("CGTRACE_LOG", "warn");
+    }
     command
 }
 
