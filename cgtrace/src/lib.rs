@@ -10,5 +10,6 @@ pub mod naming;
 pub mod probe;
 pub mod process;
 pub mod server;
+pub mod service;
 pub mod tracker;
 pub mod why;

@@ -9,6 +9,7 @@ use super::{Verdict, arguments, failure::Failure};
 use crate::{
     probe,
     server::{DaemonOptions, run_daemon},
+    service::LogFormat,
 };
 
 /// The environment variable that says what is logged: `debug`, `cgtrace::probe=trace`.
@@ -25,6 +26,7 @@ pub fn run(daemon: &arguments::Daemon, socket: &Path) -> Result<Verdict, Failure
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
+        .event_format(LogFormat::of_stderr())
         .init();
     run_daemon(&DaemonOptions {
         socket: socket.to_owned(),

@@ -4,6 +4,8 @@ use std::{io, process::ExitCode};
 
 use cgtrace_client::{Error, names::ImpossibleName};
 
+use crate::service;
+
 /// A command's failure.
 #[derive(Debug)]
 pub enum Failure {
@@ -26,7 +28,8 @@ impl Failure {
             Self::CannotKnow(error) => (error, 3),
             Self::Unread => return ExitCode::SUCCESS,
         };
-        anstream::eprintln!("cgtrace: {}", sentence(&error));
+        let priority = if service::said_to_journal() { "<3>" } else { "" };
+        anstream::eprintln!("{priority}cgtrace: {}", sentence(&error));
         ExitCode::from(code)
     }
 

@@ -10,9 +10,13 @@ use tokio::{
     task::LocalSet,
 };
 
-use super::{listen, shared::Shared};
+use super::{
+    listen,
+    shared::{SETTLE_TIMEOUT, Shared},
+};
 use crate::{
     probe,
+    service::{self, Supervisor},
     tracker::{StartError, Tracker, drive},
 };
 
@@ -38,15 +42,29 @@ pub enum InProcessError {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run_daemon(options: &DaemonOptions) -> anyhow::Result<()> {
+    let supervisor = Rc::new(Supervisor::from_env());
+    if let Some(listener) = service::inherited()? {
+        // It stays when we end: whoever made it keeps those who connect until the next daemon.
+        tracing::info!("serving the socket that was passed");
+        return serve_socket(options, listener, &supervisor);
+    }
     let listener = listen::bind(&options.socket)?;
-    let outcome = serve_socket(options, listener);
+    let outcome = serve_socket(options, listener, &supervisor);
     // Whoever connects from here on is to learn at once that nobody answers.
     let _ = fs::remove_file(&options.socket);
     outcome
 }
 
-fn serve_socket(options: &DaemonOptions, listener: net::UnixListener) -> anyhow::Result<()> {
+fn serve_socket(
+    options: &DaemonOptions,
+    listener: net::UnixListener,
+    supervisor: &Rc<Supervisor>,
+) -> anyhow::Result<()> {
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
+    // There is one thread yet: those that come have no more than it.
+    let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
+        .context("failed to drop the capabilities that loading took")?;
+    tracing::info!(%kept, "capabilities dropped");
     let runtime = runtime().context("failed to start the runtime")?;
     LocalSet::new().block_on(&runtime, async {
         let shared = Shared::new(Rc::clone(&tracker));
@@ -54,18 +72,35 @@ fn serve_socket(options: &DaemonOptions, listener: net::UnixListener) -> anyhow:
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
         let ready = Rc::clone(&shared);
+        let told = Rc::clone(supervisor);
         tokio::task::spawn_local(async move {
-            if ready.settled().await.is_ok() {
-                tracing::info!("the index is complete");
+            while ready.settled().await.is_err() {
+                told.still_starting(SETTLE_TIMEOUT * 2);
             }
+            tracing::info!("the index is complete");
+            told.ready(&summary(&ready));
         });
-        tokio::select! {
+        let outcome = tokio::select! {
             driven = drive(tracker) => driven.context("the tracker stopped"),
             () = listen::accept(listener, shared) => Ok(()),
+            () = supervisor.show_life() => Ok(()),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
-        }
+        };
+        supervisor.stopping();
+        outcome
     })
+}
+
+/// One line about the index, for those who look at the service.
+fn summary(shared: &Shared) -> String {
+    let tracker = shared.tracker.borrow();
+    let (mut hierarchies, mut cgroups) = (0, 0);
+    for state in tracker.index().hierarchies() {
+        hierarchies += 1;
+        cgroups += state.cgroups;
+    }
+    format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
 }
 
 /// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the

@@ -16,7 +16,7 @@ use super::{
 use crate::{index::HierarchyId, tracker::Tracker};
 
 /// How long an answer waits for the first index or for a loss to be healed.
-const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
+pub const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often a record that is being written is waited for, a millisecond each. Its writer runs with interrupts
 /// off; only a machine that takes its CPU away can make that long.

@@ -438,6 +438,12 @@ impl Tracker {
         self.probe.programs()
     }
 
+    /// Whether the kernel lets this process read what the program counts.
+    #[must_use]
+    pub fn counters_readable(&self) -> bool {
+        self.probe.losses().is_ok()
+    }
+
     /// The rings: size, use, records, losses.
     #[must_use]
     pub fn rings(&self) -> [RingUse; 2] {

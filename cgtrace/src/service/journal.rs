@@ -1,0 +1,128 @@
+//! The log's form: for a person, with the time; for the journal, with a priority in front of each line
+//! (sd-daemon(3)), and without the time, which the journal notes itself.
+
+use std::{env, ffi::OsStr, fmt, io, os::fd::AsFd};
+
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, FormatFields,
+        format::{Format, Writer},
+    },
+    registry::LookupSpan,
+};
+
+/// Whether what is written to stderr goes to the journal.
+#[must_use]
+pub fn said_to_journal() -> bool {
+    env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_stream(io::stderr(), &stream))
+}
+
+/// `JOURNAL_STREAM` names device and inode of the stream, because stderr may have been redirected since.
+fn is_stream(fd: impl AsFd, stream: &OsStr) -> bool {
+    rustix::fs::fstat(fd)
+        .is_ok_and(|stat| stream.to_str() == Some(format!("{}:{}", stat.st_dev, stat.st_ino).as_str()))
+}
+
+/// Formats the daemon's log.
+#[derive(Debug)]
+pub struct LogFormat {
+    plain: Format,
+    journal: bool,
+}
+
+impl LogFormat {
+    /// As stderr is now.
+    #[must_use]
+    pub fn of_stderr() -> Self {
+        Self { plain: Format::default(), journal: said_to_journal() }
+    }
+}
+
+impl<S, N> FormatEvent<S, N> for LogFormat
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        if !self.journal {
+            return self.plain.format_event(context, writer, event);
+        }
+        let metadata = event.metadata();
+        write!(writer, "<{}>{}: ", priority(*metadata.level()), metadata.target())?;
+        context.format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// syslog(3)'s priority of a level.
+fn priority(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 3,
+        Level::WARN => 4,
+        Level::INFO => 6,
+        _ => 7,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        fs::File,
+        io::Write,
+        os::unix::fs::MetadataExt as _,
+        sync::{Arc, Mutex},
+    };
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Kept(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Kept {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(journal: bool) -> String {
+        let kept = Kept::default();
+        let writer = kept.clone();
+        let subscriber = tracing_subscriber::fmt()
+            .with_ansi(false)
+            .with_writer(move || writer.clone())
+            .event_format(LogFormat { plain: Format::default(), journal })
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(hook = "x", "left out");
+            tracing::info!("complete");
+        });
+        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+    }
+
+    #[test]
+    fn the_journal_gets_priorities_and_a_person_the_time() {
+        let target = module_path!();
+        assert_eq!(logged(true), format!("<4>{target}: left out hook=\"x\"\n<6>{target}: complete\n"));
+        let plain = logged(false);
+        assert!(plain.contains("WARN") && plain.contains("left out") && !plain.contains('<'), "{plain}");
+    }
+
+    #[test]
+    fn a_stream_is_known_by_its_device_and_inode() {
+        let file = File::open("/dev/null").unwrap();
+        let stat = file.metadata().unwrap();
+        assert!(is_stream(&file, OsStr::new(&format!("{}:{}", stat.dev(), stat.ino()))));
+        assert!(!is_stream(&file, OsStr::new("8:1")));
+    }
+}
