@@ -11,6 +11,7 @@ mod promises {
     pub mod membership;
     pub mod messages;
     pub mod names;
+    pub mod privileges;
     pub mod rename;
     pub mod schema;
     pub mod start;
@@ -32,6 +33,7 @@ fn main() {
         promises::membership::trials(),
         promises::messages::trials(),
         promises::names::trials(),
+        promises::privileges::trials(),
         promises::rename::trials(),
         promises::schema::trials(),
         promises::start::trials(),

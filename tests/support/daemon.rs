@@ -23,6 +23,13 @@ pub fn program() -> Command {
     command
 }
 
+/// A folder that others may look into: they ask too, in the tests of who may be told what.
+pub fn open_folder() -> Result<tempfile::TempDir> {
+    let folder = tempfile::tempdir()?;
+    fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    Ok(folder)
+}
+
 /// A running daemon; it ends when dropped.
 pub struct Daemon {
     child: Child,
@@ -45,11 +52,16 @@ impl Daemon {
 
     /// Starts one and does not wait.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        // Others ask too, in the tests of who may be told what.
-        fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+        let folder = open_folder()?;
         let socket = folder.path().join("io.cgtrace");
         let child = program().arg("--socket").arg(&socket).arg("daemon").args(arguments).spawn()?;
+        Ok(Self { child, socket, _folder: folder })
+    }
+
+    /// One that a command brings up; its socket is `io.cgtrace` in the folder.
+    pub fn spawn_by(command: &mut Command, folder: tempfile::TempDir) -> Result<Self> {
+        let socket = folder.path().join("io.cgtrace");
+        let child = command.spawn().context("failed to start the daemon")?;
         Ok(Self { child, socket, _folder: folder })
     }
 

@@ -3,6 +3,7 @@
 #![expect(dead_code, reason = "each harness uses a part of it")]
 
 pub mod cgroup;
+pub mod confined;
 pub mod daemon;
 pub mod events;
 pub mod process;

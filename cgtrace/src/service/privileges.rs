@@ -45,8 +45,8 @@ pub const NEEDS: [Need; 4] = [
         capability: CapabilitySet::DAC_READ_SEARCH,
         name: "CAP_DAC_READ_SEARCH",
         until: Until::Ended,
-        without: "cgroups whose names do not fit a record stay nameless (open_by_handle_at), and what lies below a \
-                  cgroup whose directory is closed to others is not found",
+        without: "what lies below a cgroup whose directory is closed to others is not found by a walk, and no cgroup \
+                  can be opened by its id",
     },
     Need {
         capability: CapabilitySet::SYS_PTRACE,

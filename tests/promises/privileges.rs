@@ -1,0 +1,135 @@
+//! Least privilege: the daemon runs as a user of its own with four capabilities, each of them needed, and gives up
+//! two of them once it is loaded.
+
+use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace::service::{NEEDS, Until};
+use libtest_mimic::Trial;
+use rustix::thread::CapabilitySet;
+
+use crate::support::{Outcome, cgroup::Cgroup, confined, daemon::Daemon, process::Sleeper, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("privileges::an_ordinary_user_with_what_is_needed", an_ordinary_user),
+        trial("privileges::root_gives_up_the_rest_too", root),
+        trial("privileges::without_cap_bpf_it_says_so", || refused(CapabilitySet::BPF)),
+        trial("privileges::without_cap_perfmon_it_says_so", || refused(CapabilitySet::PERFMON)),
+        trial("privileges::without_cap_dac_read_search_a_closed_cgroup_is_not_walked", closed_cgroup),
+        trial("privileges::without_cap_sys_ptrace_hidepid_hides", hidden_processes),
+        trial("privileges::without_any_it_says_so", no_privilege_at_all),
+    ]
+}
+
+/// What is kept for as long as the daemon runs.
+fn lasting() -> CapabilitySet {
+    NEEDS.iter().filter(|need| need.until == Until::Ended).map(|need| need.capability).collect()
+}
+
+fn everything() -> CapabilitySet {
+    confined::needed_without(CapabilitySet::empty())
+}
+
+/// What each thread of the daemon may do, as the kernel says.
+fn holds_no_more_than(daemon: &Daemon, expected: CapabilitySet) -> Outcome {
+    // A thread that walks is there now, and for some seconds more.
+    daemon.verify()?;
+    let mut threads = 0;
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
+        let status = fs::read_to_string(task?.path().join("status"))?;
+        let field = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(":\t"));
+            line.with_context(|| format!("no {name} in {status}"))
+        };
+        let set = |name: &str| -> Result<CapabilitySet> {
+            Ok(CapabilitySet::from_bits_retain(u64::from_str_radix(field(name)?, 16)?))
+        };
+        ensure!(set("CapEff")? == expected, "{status}");
+        ensure!(set("CapPrm")? == expected, "{status}");
+        ensure!(set("CapInh")?.is_empty() && set("CapAmb")?.is_empty(), "{status}");
+        ensure!(field("NoNewPrivs")? == "1", "{status}");
+        threads += 1;
+    }
+    // The owning thread, and one that walked.
+    ensure!(threads >= 2, "{threads} threads");
+    Ok(())
+}
+
+/// It works for all that was promised, and the kernel agrees that it holds nothing else any more.
+fn an_ordinary_user() -> Outcome {
+    let before = Cgroup::new("pids", "before")?;
+    let daemon = confined::start(everything(), &[])?;
+    holds_no_more_than(&daemon, lasting())?;
+    let uid = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    ensure!(uid.contains(&format!("Uid:\t{0}\t{0}\t{0}\t{0}", confined::UID)), "{uid}");
+    let after = Cgroup::new("v2", "after")?;
+    ensure!(daemon.row(&before.name(), "pids")?.present && daemon.row(&after.name(), "v2")?.present);
+    let sleeper = Sleeper::start()?;
+    ensure!(daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?.status.success());
+    // What the kernel program counts can be read still: nothing was lost, and it says so.
+    let status = daemon.client()?.status()?;
+    ensure!(status.programs.iter().any(|program| program.attached), "{status:?}");
+    daemon.verify()
+}
+
+fn root() -> Outcome {
+    let daemon = Daemon::start()?;
+    holds_no_more_than(&daemon, lasting())?;
+    let cgroup = Cgroup::new("v2", "root")?;
+    ensure!(daemon.row(&cgroup.name(), "v2")?.present);
+    daemon.verify()
+}
+
+/// Loading fails, with the words that help.
+fn refused(without: CapabilitySet) -> Outcome {
+    let name = NEEDS.iter().find(|need| need.capability == without).context("not among the needs")?.name;
+    let folder = confined::folder()?;
+    let output = confined::command(folder.path(), confined::needed_without(without), &[]).output()?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3), "{}: {said}", output.status);
+    ensure!(said.contains("no privilege") && said.contains(name), "{said}");
+    Ok(())
+}
+
+/// A cgroup's directory can be closed to others. What lies below is then found only by those who may read everything.
+fn closed_cgroup() -> Outcome {
+    let cgroup = Cgroup::new("v2", "closed")?;
+    let below = cgroup.join("below");
+    fs::create_dir(&below)?;
+    fs::set_permissions(cgroup.path(), Permissions::from_mode(0o700))?;
+    let name = cgroup.name_of(&below);
+    let daemon = confined::start(everything(), &[])?;
+    ensure!(daemon.row(&name, "v2")?.present, "with it, it is walked");
+    let without = confined::needed_without(CapabilitySet::DAC_READ_SEARCH);
+    let daemon = confined::start(without, &[])?;
+    ensure!(!daemon.row(&name, "v2")?.present, "CAP_DAC_READ_SEARCH was not needed for this");
+    // It knows that it does not know.
+    let status = daemon.client()?.status()?;
+    let hierarchy = status.hierarchies.iter().find(|state| state.hierarchy == "v2").context("no v2")?;
+    ensure!(hierarchy.note.is_some(), "{hierarchy:?}");
+    Ok(())
+}
+
+/// Where /proc is mounted with hidepid, as `ProtectProc=invisible` does for a unit.
+fn hidden_processes() -> Outcome {
+    let sleeper = Sleeper::start()?;
+    let looked_up = |capabilities| -> Result<Option<i32>> {
+        let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
+        let daemon = confined::start(capabilities, &["unshare", "--mount", "sh", "-c", script, "sh"])?;
+        Ok(daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?.status.code())
+    };
+    ensure!(looked_up(everything())? == Some(0), "with it, it is seen");
+    let without = confined::needed_without(CapabilitySet::SYS_PTRACE);
+    ensure!(looked_up(without)? == Some(1), "CAP_SYS_PTRACE was not needed: take it from the list");
+    Ok(())
+}
+
+fn no_privilege_at_all() -> Outcome {
+    let folder = confined::folder()?;
+    let output = confined::command(folder.path(), CapabilitySet::empty(), &[]).output()?;
+    ensure!(output.status.code() == Some(3), "{output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(said.contains("CAP_BPF and CAP_PERFMON"), "{said}");
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! A daemon of an ordinary user, with the capabilities that it is given and no others.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context as _, Result};
+use cgtrace::service::NEEDS;
+use rustix::{
+    fs::chown,
+    process::{Gid, Uid},
+    thread::CapabilitySet,
+};
+use tempfile::TempDir;
+
+use super::daemon::{Daemon, open_folder};
+
+/// `nobody`, on every distribution.
+pub const UID: u32 = 65_534;
+
+/// All capabilities that the daemon is said to need, but for some.
+pub fn needed_without(without: CapabilitySet) -> CapabilitySet {
+    NEEDS.iter().map(|need| need.capability).filter(|capability| !without.contains(*capability)).collect()
+}
+
+/// A folder of that user, with the program in it: the one under test may lie where nobody else may look.
+pub fn folder() -> Result<TempDir> {
+    let folder = open_folder()?;
+    chown(folder.path(), Some(Uid::from_raw(UID)), Some(Gid::from_raw(UID)))?;
+    let built = Path::new(env!("CARGO_BIN_EXE_cgtrace"));
+    let program = folder.path().join("cgtrace");
+    fs::hard_link(built, &program)
+        .or_else(|_| fs::copy(built, &program).map(|_| ()))
+        .context("failed to copy the program")?;
+    Ok(folder)
+}
+
+/// The daemon's command line, run by `setpriv` as that user. `within`: what to run it within, like `unshare --mount`.
+pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> Command {
+    let held: String = NEEDS
+        .iter()
+        .filter(|need| capabilities.contains(need.capability))
+        .map(|need| format!(",+{}", need.name.trim_start_matches("CAP_").to_lowercase()))
+        .collect();
+    let set = format!("-all{held}");
+    let mut words = within.iter().chain(&["setpriv"]);
+    let mut command = Command::new(words.next().unwrap_or(&"setpriv"));
+    command
+        .args(words)
+        .args(["--reuid", &UID.to_string(), "--regid", &UID.to_string(), "--clear-groups"])
+        .args(["--inh-caps", &set, "--ambient-caps", &set, "--bounding-set", &set])
+        .arg(folder.join("cgtrace"))
+        .arg("--socket")
+        .arg(folder.join("io.cgtrace"))
+        .arg("daemon")
+        .env_remove("CGTRACE_SOCKET")
+        .env("CGTRACE_LOG", "warn");
+    command
+}
+
+/// Starts one and waits until it answers.
+pub fn start(capabilities: CapabilitySet, within: &[&str]) -> Result<Daemon> {
+    let folder = folder()?;
+    let mut command = command(folder.path(), capabilities, within);
+    let mut daemon = Daemon::spawn_by(&mut command, folder)?;
+    daemon.wait_ready()?;
+    Ok(daemon)
+}
