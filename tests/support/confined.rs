@@ -35,12 +35,11 @@ pub fn folder() -> Result<TempDir> {
 
 /// The daemon's command line, run by `setpriv` as that user. `within`: what to run it within, like `unshare --mount`.
 pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> Command {
-    let held: String = NEEDS
-        .iter()
-        .filter(|need| capabilities.contains(need.capability))
-        .map(|need| format!(",+{}", need.name.trim_start_matches("CAP_").to_lowercase()))
-        .collect();
-    let set = format!("-all{held}");
+    let mut set = "-all".to_owned();
+    for need in NEEDS.iter().filter(|need| capabilities.contains(need.capability)) {
+        set.push_str(",+");
+        set.push_str(&need.name.trim_start_matches("CAP_").to_lowercase());
+    }
     let mut words = within.iter().chain(&["setpriv"]);
     let mut command = Command::new(words.next().unwrap_or(&"setpriv"));
     command
