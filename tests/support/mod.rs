@@ -6,7 +6,9 @@ pub mod cgroup;
 pub mod confined;
 pub mod daemon;
 pub mod events;
+pub mod lab;
 pub mod process;
+pub mod systemd;
 
 use std::fmt;
 

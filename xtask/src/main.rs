@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod command;
+mod lab;
 mod lint;
 mod run;
 mod setup;
@@ -37,6 +38,8 @@ enum Habit {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Bring what tests run against, where it is missing: packages, a real systemd's root file system
+    Lab,
     /// Run every test: units, documents and, as root, the promises against the real kernel
     Test {
         /// Only tests whose names contain this
@@ -68,6 +71,7 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Build { release } => build::build(release)?,
         Habit::Run { arguments } => return run::run(&arguments),
         Habit::Test { filter } => return test::test(filter.as_deref()),
+        Habit::Lab => lab::lab()?,
         Habit::Lint => lint::lint()?,
         Habit::Bench { arguments } => bench::bench(&arguments)?,
     }

@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{cargo, is_root, which},
+    lab::lab,
     setup::setup,
 };
 
@@ -23,6 +24,7 @@ struct Count {
 /// Sets up, builds, and runs every test; as root those against the kernel too.
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     setup()?;
+    lab()?;
     let mut total = Count::default();
     let mut all_ended = true;
     let mut harnesses = vec![
@@ -30,6 +32,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         (vec!["--doc"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
         // These need the machine for themselves.
         (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),
     ];

@@ -1,0 +1,16 @@
+//! Real service managers, runtimes and monitors, beside cgtrace. One test at a time.
+
+mod support;
+
+mod lab {
+    pub mod units;
+}
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    let mut arguments = Arguments::from_args();
+    arguments.test_threads = Some(1);
+    let trials = [lab::units::trials()];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
+}
