@@ -8,7 +8,14 @@ use cgtrace::service::{NEEDS, Until};
 use libtest_mimic::Trial;
 use rustix::thread::CapabilitySet;
 
-use crate::support::{Outcome, cgroup::Cgroup, confined, daemon::Daemon, process::Sleeper, trial};
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    confined,
+    daemon::{Daemon, open_folder, program},
+    process::Sleeper,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -19,6 +26,9 @@ pub fn trials() -> Vec<Trial> {
         trial("privileges::without_cap_dac_read_search_a_closed_cgroup_is_not_walked", closed_cgroup),
         trial("privileges::without_cap_sys_ptrace_hidepid_hides", hidden_processes),
         trial("privileges::without_any_it_says_so", no_privilege_at_all),
+        trial("privileges::as_in_a_pod_it_is_exact", as_in_a_pod),
+        trial("privileges::without_host_pid_processes_are_strangers", own_pid_namespace),
+        trial("privileges::daemon_only_asks_nobody_else", daemon_only),
     ]
 }
 
@@ -131,5 +141,53 @@ fn no_privilege_at_all() -> Outcome {
     ensure!(output.status.code() == Some(3), "{output:?}");
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(said.contains("CAP_BPF and CAP_PERFMON"), "{said}");
+    Ok(())
+}
+
+/// A cgroup namespace of its own, and the host's cgroupfs read-only: what `deploy/kubernetes/daemonset.yaml` gives.
+fn as_in_a_pod() -> Outcome {
+    let script = "for hierarchy in $(findmnt -rn -o TARGET -t cgroup,cgroup2); do \
+                  mount -o remount,bind,ro $hierarchy || exit 9; done; exec \"$@\"";
+    let before = Cgroup::new("pids", "pod-before")?;
+    let within = ["unshare", "--mount", "--cgroup", "sh", "-c", script, "sh"];
+    let daemon = confined::start(everything(), &within)?;
+    let after = Cgroup::new("v2", "pod-after")?;
+    ensure!(daemon.row(&before.name(), "pids")?.present && daemon.row(&after.name(), "v2")?.present);
+    let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", daemon.pid()))?;
+    let cgroupfs = mounts.lines().filter(|line| line.contains(" - cgroup"));
+    let writable: Vec<&str> = cgroupfs
+        .filter(|line| {
+            line.split(' ').nth(5).is_some_and(|options| options.split(',').any(|word| word == "rw"))
+        })
+        .collect();
+    ensure!(writable.is_empty(), "{writable:?}");
+    daemon.verify()
+}
+
+/// Why the pod needs `hostPID`: its own /proc has none of the host's processes.
+fn own_pid_namespace() -> Outcome {
+    let sleeper = Sleeper::start()?;
+    let within = ["unshare", "--pid", "--fork", "--mount-proc"];
+    let daemon = confined::start(everything(), &within)?;
+    let shown = daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?;
+    ensure!(shown.status.code() == Some(1), "hostPID was not needed: {shown:?}");
+    // `unshare` itself does not heed SIGTERM; the daemon dies with it.
+    daemon.signal(rustix::process::Signal::KILL)?;
+    Ok(())
+}
+
+/// A probe must not be answered by a tracer of its own.
+fn daemon_only() -> Outcome {
+    let folder = open_folder()?;
+    let socket = folder.path().join("nobody");
+    let asked = |arguments: &[&str]| {
+        program().arg("--socket").arg(&socket).args(arguments).output().context("failed to run cgtrace")
+    };
+    let alone = asked(&["--daemon-only", "status"])?;
+    ensure!(alone.status.code() == Some(3) && alone.stdout.is_empty(), "{alone:?}");
+    ensure!(String::from_utf8_lossy(&alone.stderr).contains("nobody"), "{alone:?}");
+    ensure!(asked(&["status"])?.status.code() == Some(0));
+    let daemon = Daemon::start()?;
+    ensure!(daemon.run(&["--daemon-only", "status"])?.status.code() == Some(0));
     Ok(())
 }

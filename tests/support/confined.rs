@@ -44,7 +44,16 @@ pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> C
     let mut command = Command::new(words.next().unwrap_or(&"setpriv"));
     command
         .args(words)
-        .args(["--reuid", &UID.to_string(), "--regid", &UID.to_string(), "--clear-groups"])
+        // Where it is not the test's own child, it must end with the one between.
+        .args([
+            "--pdeathsig",
+            "KILL",
+            "--reuid",
+            &UID.to_string(),
+            "--regid",
+            &UID.to_string(),
+            "--clear-groups",
+        ])
         .args(["--inh-caps", &set, "--ambient-caps", &set, "--bounding-set", &set])
         .arg(folder.join("cgtrace"))
         .arg("--socket")

@@ -30,7 +30,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     let mut harnesses = vec![
         (vec!["--lib", "--bins", "--examples"], &[][..]),
         (vec!["--doc"], &[][..]),
-        (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema", "--test", "deploy"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
         // These need the machine for themselves.

@@ -20,6 +20,9 @@ pub struct Arguments {
     /// The daemon's socket [default: /run/cgtrace/io.cgtrace]
     #[arg(long, global = true, env = "CGTRACE_SOCKET", value_name = "PATH", hide_env_values = true)]
     pub socket: Option<PathBuf>,
+    /// Ask the daemon or nobody: do not trace in this process if none answers
+    #[arg(long, global = true)]
+    pub daemon_only: bool,
     /// Print JSON: one document for an answer, one line an event for a stream
     #[arg(long, global = true)]
     pub json: bool,

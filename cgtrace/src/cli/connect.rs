@@ -14,6 +14,8 @@ pub struct Connector {
     socket: PathBuf,
     /// Somebody said which daemon to ask, and is told when it is not asked.
     chosen: bool,
+    /// Nobody else is to be asked.
+    daemon_only: bool,
 }
 
 /// Somebody to ask.
@@ -24,8 +26,8 @@ pub struct Connected {
 }
 
 impl Connector {
-    pub fn new(socket: Option<PathBuf>) -> Self {
-        Self { chosen: socket.is_some(), socket: socket.unwrap_or_else(socket_path) }
+    pub fn new(socket: Option<PathBuf>, daemon_only: bool) -> Self {
+        Self { chosen: socket.is_some(), socket: socket.unwrap_or_else(socket_path), daemon_only }
     }
 
     pub fn socket(&self) -> &Path {
@@ -38,6 +40,9 @@ impl Connector {
             Err(error @ Error::Connect { .. }) => error,
             Err(error) => return Err(error.into()),
         };
+        if self.daemon_only {
+            return Err(refused.into());
+        }
         match server::in_process() {
             Ok(stream) => {
                 if self.chosen {

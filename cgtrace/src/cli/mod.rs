@@ -67,7 +67,7 @@ pub fn run() -> ExitCode {
 }
 
 fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
-    let connector = Connector::new(arguments.socket);
+    let connector = Connector::new(arguments.socket, arguments.daemon_only);
     match arguments.command {
         Command::Daemon(daemon) => daemon::run(&daemon, connector.socket()),
         Command::Exists(exists) => exists::run(&exists, &connector, output),

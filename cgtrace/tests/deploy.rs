@@ -1,0 +1,210 @@
+//! What is in `deploy/` is held to the code: flags, paths, capabilities, event kinds. No cluster and no root.
+
+#![expect(clippy::panic, reason = "a test's own")]
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use cgtrace::{
+    index::ChangeKind,
+    service::{NEEDS, Until},
+};
+use cgtrace_client::DEFAULT_SOCKET;
+use saphyr::{LoadableYamlNode as _, YamlOwned};
+
+fn read(file: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// What the command line makes of words, without running anything.
+fn parse(words: &[&str]) -> clap::ArgMatches {
+    cgtrace::cli::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+fn named(until: impl Fn(Until) -> bool) -> BTreeSet<String> {
+    NEEDS.iter().filter(|need| until(need.until)).map(|need| need.name.to_owned()).collect()
+}
+
+// --- systemd ---
+
+/// The values of a key of a unit, in order.
+fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
+    unit.lines().filter_map(|line| line.strip_prefix(key)?.strip_prefix('=')).collect()
+}
+
+fn value<'a>(unit: &'a str, key: &str) -> &'a str {
+    let [value] = values(unit, key)[..] else {
+        panic!("{key}: expected one line, got {:?}", values(unit, key))
+    };
+    value
+}
+
+#[test]
+fn the_unit_gives_exactly_the_capabilities_that_are_needed() {
+    let unit = read("deploy/systemd/cgtrace.service");
+    for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
+        let given: BTreeSet<String> = value(&unit, key).split(' ').map(str::to_owned).collect();
+        assert_eq!(given, named(|_| true), "{key}");
+    }
+    assert_eq!(value(&read("deploy/systemd/cgtrace-wait@.service"), "CapabilityBoundingSet"), "");
+}
+
+#[test]
+fn units_run_commands_that_exist() {
+    for (file, keys) in [
+        ("deploy/systemd/cgtrace.service", ["ExecStart"]),
+        ("deploy/systemd/cgtrace-wait@.service", ["ExecStart"]),
+    ] {
+        for key in keys {
+            let unit = read(file);
+            let words: Vec<&str> = value(&unit, key)
+                .split(' ')
+                .filter(|word| !word.starts_with('$'))
+                .map(|word| if word == "%f" { "/system.slice/x.service" } else { word })
+                .collect();
+            assert_eq!(words[0], "/usr/bin/cgtrace", "{file}");
+            parse(&words);
+        }
+    }
+}
+
+#[test]
+fn socket_folder_and_user_are_the_same_everywhere() {
+    let socket = read("deploy/systemd/cgtrace.socket");
+    assert_eq!(value(&socket, "ListenStream"), DEFAULT_SOCKET);
+    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
+    let unit = read("deploy/systemd/cgtrace.service");
+    assert_eq!(format!("/run/{}", value(&unit, "RuntimeDirectory")), folder);
+    let (user, group) = (value(&unit, "User"), value(&unit, "Group"));
+    let tmpfiles = read("deploy/systemd/tmpfiles.d/cgtrace.conf");
+    assert!(tmpfiles.lines().any(|line| line == format!("d {folder} 0755 {user} {group} -")), "{tmpfiles}");
+    let sysusers = read("deploy/systemd/sysusers.d/cgtrace.conf");
+    assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} - "))), "{sysusers}");
+    // systemd keeps the socket's file only if the folder outlives the service.
+    assert_eq!(value(&unit, "RuntimeDirectoryPreserve"), "yes");
+}
+
+#[test]
+fn the_service_document_tells_what_fails_without_each_capability() {
+    let document = read("docs/service.md");
+    for need in NEEDS {
+        let kept = match need.until {
+            Until::Loaded => "until it is loaded",
+            Until::Ended => "always",
+        };
+        let row = format!("| {} | {kept} | {} |", need.name, need.without);
+        assert!(document.contains(&row), "docs/service.md lacks: {row}");
+    }
+}
+
+// --- Kubernetes ---
+
+/// A value by its path: names of keys, numbers of items.
+fn at<'a>(yaml: &'a YamlOwned, path: &str) -> &'a YamlOwned {
+    let mut here = yaml;
+    for step in path.split('.') {
+        let found = match step.parse() {
+            Ok(number) => here.as_sequence_get(number),
+            Err(_) => here.as_mapping_get(step),
+        };
+        here = found.unwrap_or_else(|| panic!("no `{step}` of {path}"));
+    }
+    here
+}
+
+fn text<'a>(yaml: &'a YamlOwned, path: &str) -> &'a str {
+    at(yaml, path).as_str().unwrap_or_else(|| panic!("{path} is no text"))
+}
+
+fn flag(yaml: &YamlOwned, path: &str) -> bool {
+    at(yaml, path).as_bool().unwrap_or_else(|| panic!("{path} is neither true nor false"))
+}
+
+fn texts(yaml: &YamlOwned, path: &str) -> Vec<String> {
+    let items = at(yaml, path).as_vec().unwrap_or_else(|| panic!("{path} is no list"));
+    items.iter().map(|item| item.as_str().unwrap_or_else(|| panic!("{path}: no text")).to_owned()).collect()
+}
+
+/// The pod of a file's only `DaemonSet`.
+fn pod(file: &str) -> YamlOwned {
+    let documents = YamlOwned::load_from_str(&read(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let mut sets: Vec<&YamlOwned> =
+        documents.iter().filter(|document| text(document, "kind") == "DaemonSet").collect();
+    let set = sets.pop().unwrap_or_else(|| panic!("{file} has no DaemonSet"));
+    assert!(sets.is_empty(), "{file}");
+    assert_eq!(text(set, "apiVersion"), "apps/v1");
+    let label = "app.kubernetes.io/name";
+    let selected = at(set, "spec.selector.matchLabels").as_mapping_get(label);
+    assert_eq!(selected, at(set, "spec.template.metadata.labels").as_mapping_get(label), "{file}");
+    at(set, "spec.template.spec").clone()
+}
+
+/// Where a container sees a folder of the host, and whether it may write there.
+fn mounts(pod: &YamlOwned) -> Vec<(String, String, bool)> {
+    let volumes = at(pod, "volumes").as_vec().unwrap_or_else(|| panic!("no volumes"));
+    let mounts = at(pod, "containers.0.volumeMounts").as_vec().unwrap_or_else(|| panic!("no mounts"));
+    assert_eq!(volumes.len(), mounts.len(), "each volume is mounted once");
+    let seen = |mount: &YamlOwned| {
+        let name = text(mount, "name");
+        let volume = volumes.iter().find(|volume| text(volume, "name") == name);
+        let host = text(volume.unwrap_or_else(|| panic!("no volume {name}")), "hostPath.path").to_owned();
+        let read_only = mount.as_mapping_get("readOnly").and_then(YamlOwned::as_bool).unwrap_or(false);
+        (host, text(mount, "mountPath").to_owned(), read_only)
+    };
+    mounts.iter().map(seen).collect()
+}
+
+fn is_confined(pod: &YamlOwned) {
+    let context = at(pod, "containers.0.securityContext");
+    assert!(!flag(context, "privileged") && !flag(context, "allowPrivilegeEscalation"));
+    assert!(flag(context, "readOnlyRootFilesystem"));
+    assert_eq!(text(context, "seccompProfile.type"), "RuntimeDefault");
+    assert_eq!(texts(context, "capabilities.drop"), ["ALL"]);
+    assert!(!flag(pod, "hostNetwork") && !flag(pod, "automountServiceAccountToken"));
+    let image = format!("cgtrace:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(text(pod, "containers.0.image"), image);
+}
+
+#[test]
+fn the_daemon_set_gives_what_is_needed_and_no_more() {
+    let pod = pod("deploy/kubernetes/daemonset.yaml");
+    is_confined(&pod);
+    assert!(flag(&pod, "hostPID"));
+    let given: BTreeSet<String> = texts(&pod, "containers.0.securityContext.capabilities.add")
+        .iter()
+        .map(|name| format!("CAP_{name}"))
+        .collect();
+    assert_eq!(given, named(|_| true));
+    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
+    let own = |path: &str, read_only| (path.to_owned(), path.to_owned(), read_only);
+    assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(folder, false)]);
+    for command in ["command", "startupProbe.exec.command", "livenessProbe.exec.command"] {
+        let words = texts(&pod, &format!("containers.0.{command}"));
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let matches = parse(&words);
+        let socket = matches.get_one::<PathBuf>("socket").cloned();
+        assert_eq!(socket, Some(PathBuf::from(DEFAULT_SOCKET)), "{command}");
+        // A probe that traced by itself would find every daemon well.
+        assert_eq!(matches.get_flag("daemon_only"), command != "command", "{command}");
+    }
+}
+
+#[test]
+fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
+    let pod = pod("deploy/kubernetes/events.yaml");
+    is_confined(&pod);
+    assert!(!flag(&pod, "hostPID"));
+    assert!(at(&pod, "containers.0.securityContext.capabilities").as_mapping_get("add").is_none());
+    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
+    assert_eq!(mounts(&pod), [(folder.to_owned(), folder.to_owned(), true)]);
+    let words = texts(&pod, "containers.0.command");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let matches = parse(&words);
+    assert!(matches.get_flag("json") && matches.get_flag("daemon_only"));
+    let Some(("events", events)) = matches.subcommand() else { panic!("{words:?}") };
+    let kinds: Vec<&String> = events.get_many("kinds").unwrap_or_default().collect();
+    assert!(!kinds.is_empty());
+    for kind in kinds {
+        assert!(ChangeKind::from_word(kind).is_some(), "{kind} is no kind of event");
+    }
+}
