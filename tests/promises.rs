@@ -4,6 +4,7 @@ mod support;
 
 mod promises {
     pub mod agreement;
+    pub mod configuration;
     pub mod hierarchies;
     pub mod hostile;
     pub mod lifecycle;
@@ -26,6 +27,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let trials = [
         promises::agreement::trials(),
+        promises::configuration::trials(),
         promises::hierarchies::trials(),
         promises::hostile::trials(),
         promises::lifecycle::trials(),

@@ -4,6 +4,7 @@
 //! subscribers in [`server`].
 
 pub mod cli;
+pub mod config;
 pub mod hierarchy;
 pub mod index;
 pub mod naming;

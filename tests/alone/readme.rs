@@ -74,6 +74,7 @@ fn every_example_runs() -> Outcome {
         let ours = command.replace("/demo.slice", &slice.name());
         let output = Command::new("timeout")
             .args(["30", "sh", "-c", &ours])
+            .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
             .env("PATH", &path)
             .env("CGTRACE_SOCKET", daemon.socket())
             .output()?;

@@ -52,10 +52,24 @@ impl Daemon {
 
     /// Starts one and does not wait.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
+        Self::spawned(arguments, |_| {})
+    }
+
+    /// The same, with its log, at the level that its configuration says, in a file.
+    pub fn spawn_logging(arguments: &[&str], log: &Path) -> Result<Self> {
+        let log = fs::File::create(log)?;
+        Self::spawned(arguments, |command| {
+            command.env_remove("CGTRACE_LOG").stderr(log);
+        })
+    }
+
+    fn spawned(arguments: &[&str], with: impl FnOnce(&mut Command)) -> Result<Self> {
         let folder = open_folder()?;
         let socket = folder.path().join("io.cgtrace");
-        let child = program().arg("--socket").arg(&socket).arg("daemon").args(arguments).spawn()?;
-        Ok(Self { child, socket, _folder: folder })
+        let mut command = program();
+        command.arg("--socket").arg(&socket).arg("daemon").args(arguments);
+        with(&mut command);
+        Ok(Self { child: command.spawn()?, socket, _folder: folder })
     }
 
     /// One that a command brings up; its socket is `io.cgtrace` in the folder.

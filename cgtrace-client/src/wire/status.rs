@@ -66,11 +66,15 @@ pub struct RingStatus {
 pub struct Bounds {
     pub message_bytes: u64,
     pub names_per_lookup: u64,
+    pub patterns_per_call: u64,
+    pub members_per_row: u64,
     pub connections: u64,
+    pub connections_per_uid: u64,
     pub waiters: u64,
     pub subscriptions: u64,
     pub queue_events: u64,
     pub history_events: u64,
+    pub reply_bytes: u64,
 }
 
 /// What `Status` answers.

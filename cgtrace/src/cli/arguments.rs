@@ -6,6 +6,7 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::duration::parse_duration;
+use crate::config::Settings;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 yes, 1 no (absent, timed out, unknown, differs), 2 wrong usage or an impossible name, \
@@ -36,7 +37,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the service in the foreground, until SIGTERM
-    Daemon(Daemon),
+    Daemon(Box<Daemon>),
     /// Say whether a cgroup exists now, on each hierarchy: exit 0 if it does, 1 if not
     Exists(Exists),
     /// Wait until a cgroup is present, absent, populated or empty: exit 0 the moment it is, 1 on time-out
@@ -53,6 +54,9 @@ pub enum Command {
     Status,
     /// Compare the index with every cgroupfs, now: exit 0 if they are equal, 1 if they differ
     Verify(Verify),
+    /// Look at the daemon's configuration
+    #[command(subcommand)]
+    Config(Config),
     /// Print a shell's completions
     Completions {
         /// The shell
@@ -62,21 +66,22 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// Tell of every process that executes under this name (its comm: at most 15 bytes); may be repeated
-    #[arg(long = "watch", value_name = "COMM")]
-    pub watched: Vec<OsString>,
-    /// The ring of what the index must know, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub index_ring: u32,
-    /// The ring of what is only told, in MiB
-    #[arg(long, value_name = "MIB", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
-    pub told_ring: u32,
-    /// The file that describes the kernel's types
-    #[arg(long, value_name = "PATH", default_value = "/sys/kernel/btf/vmlinux")]
-    pub btf: PathBuf,
-    /// Log the kernel program's own anomalies too
-    #[arg(long)]
-    pub kernel_log: bool,
+    /// The configuration file [default: /etc/cgtrace/cgtrace.toml, if there is one]
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Every key of the file, each of which wins over it.
+    #[command(flatten)]
+    pub settings: Settings,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Config {
+    /// Check a configuration file: exit 0 if the daemon would take it, 2 if not
+    Check {
+        /// The file
+        #[arg(default_value = crate::config::DEFAULT_PATH)]
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]

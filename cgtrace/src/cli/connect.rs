@@ -30,8 +30,9 @@ impl Connector {
         Self { chosen: socket.is_some(), socket: socket.unwrap_or_else(socket_path), daemon_only }
     }
 
-    pub fn socket(&self) -> &Path {
-        &self.socket
+    /// The socket, if the command line or the environment names one.
+    pub fn chosen(&self) -> Option<&Path> {
+        self.chosen.then_some(&*self.socket)
     }
 
     pub fn connect(&self) -> Result<Connected, Failure> {

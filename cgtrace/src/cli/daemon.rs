@@ -1,68 +1,107 @@
 //! `daemon`: the service in the foreground.
 
-use std::{ffi::OsStr, io::IsTerminal as _, os::unix::ffi::OsStrExt as _, path::Path};
+use std::{
+    io::IsTerminal as _,
+    path::{Path, PathBuf},
+};
 
-use anyhow::anyhow;
-use tracing_subscriber::EnvFilter;
+use anyhow::{Context as _, anyhow};
+use tracing_subscriber::{EnvFilter, reload};
 
 use super::{Verdict, arguments, failure::Failure};
 use crate::{
-    probe,
-    server::{DaemonOptions, run_daemon},
+    config::{self, Config, Reload, Settings},
+    server::{DaemonOptions, Reloaded, run_daemon},
     service::LogFormat,
 };
 
-/// The environment variable that says what is logged: `debug`, `cgtrace::probe=trace`.
-const LOG_VARIABLE: &str = "CGTRACE_LOG";
+/// Where the configuration comes from: a file, and the command line, which wins.
+struct Source {
+    file: PathBuf,
+    /// It was named, and so must be there.
+    named: bool,
+    flags: Settings,
+}
 
-pub fn run(daemon: &arguments::Daemon, socket: &Path) -> Result<Verdict, Failure> {
-    let watched = daemon.watched.iter().map(|comm| padded(comm)).collect::<Result<_, _>>()?;
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .with_env_var(LOG_VARIABLE)
-        .from_env()
-        .map_err(|error| Failure::Usage(anyhow!(error).context(format!("{LOG_VARIABLE} cannot be read"))))?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+impl Source {
+    fn read(&self) -> Result<Config, anyhow::Error> {
+        let file =
+            if self.named || self.file.exists() { config::read(&self.file)? } else { Settings::default() };
+        log_filter(file.log.as_deref()).with_context(|| format!("`{}`: `log`", self.file.display()))?;
+        Ok(self.flags.clone().or(file).into())
+    }
+}
+
+pub fn run(daemon: arguments::Daemon, socket: Option<&Path>) -> Result<Verdict, Failure> {
+    let arguments::Daemon { config: file, settings } = daemon;
+    settings.check().map_err(|wrong| Failure::Usage(anyhow!(wrong.as_flag())))?;
+    let source = Source {
+        named: file.is_some(),
+        file: file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH)),
+        flags: Settings { socket: socket.map(Path::to_owned), ..settings },
+    };
+    let config = source.read().map_err(Failure::Usage)?;
+    let filter = log_filter(Some(&config.log))
+        .map_err(|error| Failure::Usage(error.context("CGTRACE_LOG or --log")))?;
+    let subscriber = tracing_subscriber::fmt()
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .event_format(LogFormat::of_stderr())
-        .init();
-    run_daemon(&DaemonOptions {
-        socket: socket.to_owned(),
-        probe: probe::Options {
-            index_ring_bytes: daemon.index_ring << 20,
-            told_ring_bytes: daemon.told_ring << 20,
-            watched,
-            kernel_log: daemon.kernel_log,
-            btf: daemon.btf.clone(),
-        },
+        .with_env_filter(filter)
+        .with_filter_reloading();
+    let filter = subscriber.reload_handle();
+    subscriber.init();
+    run_daemon(DaemonOptions {
+        socket: config.socket.clone(),
+        probe: config.probe.clone(),
+        bounds: config.bounds,
+        reload: reloading(source, config, filter),
     })
     .map_err(Failure::CannotKnow)?;
     Ok(Verdict::Yes)
 }
 
-/// A process name as the kernel keeps it: 15 bytes and a NUL.
-fn padded(comm: &OsStr) -> Result<[u8; 16], Failure> {
-    let bytes = comm.as_bytes();
-    let mut padded = [0; 16];
-    if bytes.is_empty() || bytes.contains(&0) {
-        return Err(Failure::Usage(anyhow!("--watch needs a process's name, like kubelet")));
-    }
-    // The kernel cuts longer ones itself (`TASK_COMM_LEN`): a program `a-very-long-name-indeed` is `a-very-long-nam`.
-    let kept = &bytes[..bytes.len().min(15)];
-    padded[..kept.len()].copy_from_slice(kept);
-    Ok(padded)
+/// What SIGHUP does: reads the file again, and says what came of it.
+fn reloading<S: 'static>(
+    source: Source,
+    mut now: Config,
+    filter: reload::Handle<EnvFilter, S>,
+) -> Box<dyn FnMut() -> Option<Reloaded>> {
+    Box::new(move || {
+        let next = source.read().and_then(|next| {
+            let directives = log_filter(Some(&next.log)).context("`log`")?;
+            Ok((next, directives))
+        });
+        let (next, directives) = match next {
+            Ok(next) => next,
+            Err(error) => {
+                tracing::error!("the configuration was not reloaded, and stays as it was: {error:#}");
+                return None;
+            }
+        };
+        let Reload { config, changed, later } = config::compare(&now, next);
+        for key in &later {
+            tracing::warn!("`{key}` has changed in the configuration: it needs a restart");
+        }
+        if config.log != now.log {
+            // It fails only when nobody logs any more.
+            let _ = filter.reload(directives);
+        }
+        tracing::info!(changed = changed.join(" "), "the configuration was reloaded");
+        now = config;
+        Some(Reloaded { bounds: now.bounds })
+    })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_name_is_cut_as_the_kernel_cuts_it() {
-        assert_eq!(&padded(OsStr::new("a-very-long-name-indeed")).unwrap(), b"a-very-long-nam\0");
-        assert_eq!(&padded(OsStr::new("kubelet")).unwrap(), b"kubelet\0\0\0\0\0\0\0\0\0");
-        assert!(padded(OsStr::new("")).is_err());
-    }
+/// What is logged.
+pub fn log_filter(directives: Option<&str>) -> Result<EnvFilter, anyhow::Error> {
+    EnvFilter::builder()
+        .with_default_directive(tracing::Level::INFO.into())
+        .parse(directives.unwrap_or_default())
+        .with_context(|| {
+            format!(
+                "`{}` says not what to log, like info or cgtrace::probe=debug",
+                directives.unwrap_or_default()
+            )
+        })
 }

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod completions;
+mod config;
 mod connect;
 mod daemon;
 mod duration;
@@ -69,7 +70,7 @@ pub fn run() -> ExitCode {
 fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
     let connector = Connector::new(arguments.socket, arguments.daemon_only);
     match arguments.command {
-        Command::Daemon(daemon) => daemon::run(&daemon, connector.socket()),
+        Command::Daemon(daemon) => daemon::run(*daemon, connector.chosen()),
         Command::Exists(exists) => exists::run(&exists, &connector, output),
         Command::Wait(wait) => wait::run(&wait, &connector, output),
         Command::Show(show) => show::run(&show, &connector, output),
@@ -78,6 +79,7 @@ fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure>
         Command::Events(events) => events::run(&events, &connector, output),
         Command::Status => status::run(&connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
+        Command::Config(config) => config::run(&config, output),
         Command::Completions { shell } => completions::run(shell, output),
     }
 }

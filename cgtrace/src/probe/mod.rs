@@ -32,7 +32,7 @@ pub use words::Kinds;
 use crate::index::Event;
 
 /// How the probe is started.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
     pub index_ring_bytes: u32,

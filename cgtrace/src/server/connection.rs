@@ -13,7 +13,7 @@ use tokio::{
     },
 };
 
-use super::{access::Access, bounds::BOUNDS, failure::Failure, hub::encode_reply, methods, shared::Shared};
+use super::{access::Access, failure::Failure, hub::encode_reply, methods, shared::Shared};
 
 /// A client's connection.
 pub struct Connection {
@@ -106,8 +106,9 @@ impl Connection {
 
     /// Reads more; false when the client has left.
     async fn fill(&mut self) -> io::Result<bool> {
-        if self.unread.len() > BOUNDS.message_bytes {
-            let what = format!("a call has more than {} bytes", BOUNDS.message_bytes);
+        let most = self.shared.bounds().message_bytes;
+        if self.unread.len() > most {
+            let what = format!("a call has more than {most} bytes");
             return Err(io::Error::new(io::ErrorKind::InvalidData, what));
         }
         self.reader.readable().await?;
@@ -122,7 +123,7 @@ impl Connection {
     /// Returns when the client has left. What it sends meanwhile is kept for later, within the bound.
     pub async fn left(&mut self) {
         loop {
-            if self.unread.len() > BOUNDS.message_bytes {
+            if self.unread.len() > self.shared.bounds().message_bytes {
                 // It may be told so when its turn comes; that it left is not noticed until then.
                 std::future::pending::<()>().await;
             }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use cgtrace_client::wire;
 
 use super::{
-    access::Access, bounds::BOUNDS, encode::Encoder, pattern::Patterns, queue::Queue, waiters::Waiters,
+    access::Access, bounds::Bounds, encode::Encoder, pattern::Patterns, queue::Queue, waiters::Waiters,
 };
 use crate::{
     index::{Change, ChangeKind, HierarchyId, Index},
@@ -97,6 +97,7 @@ pub struct Hub {
     next: Cell<u64>,
     history: RefCell<VecDeque<Rc<Change>>>,
     anchor: Cell<Option<Anchor>>,
+    bounds: Cell<Bounds>,
 }
 
 /// The hub's ear at the tracker.
@@ -110,6 +111,20 @@ impl Listener for Ear {
 }
 
 impl Hub {
+    pub fn new(bounds: Bounds) -> Self {
+        Self { bounds: Cell::new(bounds), ..Self::default() }
+    }
+
+    /// The bounds in force.
+    pub fn bounds(&self) -> Bounds {
+        self.bounds.get()
+    }
+
+    /// Bounds for what comes from now on.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        self.bounds.set(bounds);
+    }
+
     fn changed(&self, change: &Rc<Change>, index: &Index) {
         self.waiters.borrow().changed(change, index);
         let subscribers = self.subscribers.borrow();
@@ -117,7 +132,7 @@ impl Hub {
             let encoded = self.encoded(change);
             // Rare, and about the stream itself: told even to one that is too slow for the rest.
             let vital = matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed);
-            let limit = if vital { usize::MAX } else { BOUNDS.queue_events };
+            let limit = if vital { usize::MAX } else { self.bounds.get().queue_events };
             for subscriber in subscribers.values() {
                 if subscriber.filter.matches(change) {
                     subscriber.queue.push(encoded.reply(subscriber.access), limit);
@@ -125,10 +140,10 @@ impl Hub {
             }
         }
         let mut history = self.history.borrow_mut();
-        if history.len() >= BOUNDS.history_events {
+        history.push_back(Rc::clone(change));
+        while history.len() > self.bounds.get().history_events {
             history.pop_front();
         }
-        history.push_back(Rc::clone(change));
     }
 
     fn encoded<'a>(&self, change: &'a Change) -> Encoded<'a> {

@@ -10,7 +10,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{bounds::BOUNDS, connection, shared::Shared};
+use super::{connection, failure::Failure, shared::Shared};
 
 /// How long to wait with the next connection when there is no descriptor for it, or too many are open.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
@@ -73,12 +73,18 @@ pub fn bind(socket: &Path) -> Result<net::UnixListener, ListenError> {
 /// Accepts connections for ever.
 pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
     loop {
-        if shared.connections.get() >= BOUNDS.connections {
+        if shared.connections.get() >= shared.bounds().connections {
             tokio::time::sleep(FULL_PAUSE).await;
             continue;
         }
         match listener.accept().await {
-            Ok((stream, _)) => serve(stream, Rc::clone(&shared)),
+            Ok((stream, _)) => {
+                if let Err(failure) = admit(&stream, &shared) {
+                    refuse(&stream, failure);
+                } else {
+                    serve(stream, Rc::clone(&shared));
+                }
+            }
             Err(error) => {
                 // Out of descriptors, most likely: those who are connected are served on.
                 tracing::warn!(%error, "failed to accept a connection");
@@ -88,11 +94,44 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
     }
 }
 
+/// Whether its uid may have another connection: no one takes them all. Root could end us anyhow.
+fn admit(stream: &UnixStream, shared: &Shared) -> Result<(), Failure> {
+    let most = shared.bounds().connections_per_uid;
+    let uid = uid(stream);
+    if uid != 0 && shared.by_uid.borrow().get(&uid).is_some_and(|count| *count >= most) {
+        return Err(Failure::too_many("connections of one uid", most));
+    }
+    Ok(())
+}
+
+/// Says why, unasked, to whoever reads it, and closes.
+fn refuse(stream: &UnixStream, failure: Failure) {
+    if let Ok(reply) = cgtrace_client::encode(&failure.reply()) {
+        // A new connection has room for it; if not, that it is closed must do.
+        let _ = stream.try_write(&reply);
+    }
+}
+
+fn uid(stream: &UnixStream) -> u32 {
+    stream.peer_cred().map_or(u32::MAX, |peer| peer.uid())
+}
+
 /// Serves one connection in a task of its own.
 pub fn serve(stream: UnixStream, shared: Rc<Shared>) {
+    let uid = uid(&stream);
     shared.connections.set(shared.connections.get() + 1);
+    if uid != 0 {
+        *shared.by_uid.borrow_mut().entry(uid).or_default() += 1;
+    }
     tokio::task::spawn_local(async move {
         connection::serve(stream, Rc::clone(&shared)).await;
         shared.connections.set(shared.connections.get() - 1);
+        let mut by_uid = shared.by_uid.borrow_mut();
+        if let Some(count) = by_uid.get_mut(&uid) {
+            *count -= 1;
+            if *count == 0 {
+                by_uid.remove(&uid);
+            }
+        }
     });
 }

@@ -15,7 +15,7 @@ mod run;
 mod shared;
 mod waiters;
 
-pub use bounds::BOUNDS;
+pub use bounds::Bounds;
 pub use listen::ListenError;
 pub use pattern::Patterns;
-pub use run::{DaemonOptions, InProcessError, in_process, run_daemon};
+pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};

@@ -3,6 +3,7 @@
 use std::{cell::RefCell, fs, io, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
 
 use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{UnixListener, UnixStream},
     runtime::{Builder, Runtime},
@@ -11,6 +12,7 @@ use tokio::{
 };
 
 use super::{
+    bounds::Bounds,
     listen,
     shared::{SETTLE_TIMEOUT, Shared},
 };
@@ -21,12 +23,22 @@ use crate::{
 };
 
 /// How the daemon is to run.
-#[derive(Clone, Debug)]
 pub struct DaemonOptions {
     /// Where it listens.
     pub socket: PathBuf,
     /// How the kernel program is loaded.
     pub probe: probe::Options,
+    /// How much clients can take.
+    pub bounds: Bounds,
+    /// Called at SIGHUP: what is to be in force from then on; `None`: nothing changes.
+    pub reload: Box<dyn FnMut() -> Option<Reloaded>>,
+}
+
+/// What can change while the daemon runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How much clients can take.
+    pub bounds: Bounds,
 }
 
 /// Why the tracker could not run inside this process.
@@ -41,7 +53,7 @@ pub enum InProcessError {
 }
 
 /// Serves until SIGTERM or SIGINT.
-pub fn run_daemon(options: &DaemonOptions) -> anyhow::Result<()> {
+pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
     let supervisor = Rc::new(Supervisor::from_env());
     if let Some(listener) = service::inherited()? {
         // It stays when we end: whoever made it keeps those who connect until the next daemon.
@@ -49,17 +61,19 @@ pub fn run_daemon(options: &DaemonOptions) -> anyhow::Result<()> {
         return serve_socket(options, listener, &supervisor);
     }
     let listener = listen::bind(&options.socket)?;
+    let socket = options.socket.clone();
     let outcome = serve_socket(options, listener, &supervisor);
     // Whoever connects from here on is to learn at once that nobody answers.
-    let _ = fs::remove_file(&options.socket);
+    let _ = fs::remove_file(socket);
     outcome
 }
 
 fn serve_socket(
-    options: &DaemonOptions,
+    mut options: DaemonOptions,
     listener: net::UnixListener,
     supervisor: &Rc<Supervisor>,
 ) -> anyhow::Result<()> {
+    descriptors(&options.bounds);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
     // There is one thread yet: those that come have no more than it.
     let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
@@ -67,10 +81,11 @@ fn serve_socket(
     tracing::info!(%kept, "capabilities dropped");
     let runtime = runtime().context("failed to start the runtime")?;
     LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(Rc::clone(&tracker));
+        let shared = Shared::new(Rc::clone(&tracker), options.bounds);
         let listener = UnixListener::from_std(listener).context("failed to wait on the socket")?;
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("failed to wait for SIGHUP")?;
         let ready = Rc::clone(&shared);
         let told = Rc::clone(supervisor);
         tokio::task::spawn_local(async move {
@@ -80,9 +95,19 @@ fn serve_socket(
             tracing::info!("the index is complete");
             told.ready(&summary(&ready));
         });
+        let reloading = async {
+            while hangup.recv().await.is_some() {
+                if let Some(Reloaded { bounds }) = (options.reload)() {
+                    descriptors(&bounds);
+                    shared.hub.set_bounds(bounds);
+                }
+            }
+            std::future::pending::<()>().await;
+        };
         let outcome = tokio::select! {
             driven = drive(tracker) => driven.context("the tracker stopped"),
-            () = listen::accept(listener, shared) => Ok(()),
+            () = listen::accept(listener, Rc::clone(&shared)) => Ok(()),
+            () = reloading => Ok(()),
             () = supervisor.show_life() => Ok(()),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
@@ -101,6 +126,28 @@ fn summary(shared: &Shared) -> String {
         cgroups += state.cgroups;
     }
     format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
+}
+
+/// Raises the process's own limit on descriptors to what the connections need, as far as the hard limit allows.
+fn descriptors(bounds: &Bounds) {
+    /// Rings, maps, hooks, mounts and logs.
+    const OWN: u64 = 256;
+    let wanted = bounds.connections as u64 + OWN;
+    let limit = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
+    if enough(limit.current) {
+        return;
+    }
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    if raised.is_err() || !enough(Some(most)) {
+        tracing::warn!(
+            connections = bounds.connections,
+            descriptors = most,
+            "this process may not open a descriptor for every connection: further ones will wait; raise its limit \
+             (LimitNOFILE= in a unit) or lower `connections`"
+        );
+    }
 }
 
 /// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the
@@ -123,7 +170,7 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         };
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
-            let shared = Shared::new(Rc::clone(&tracker));
+            let shared = Shared::new(Rc::clone(&tracker), Bounds::default());
             if let Ok(stream) = UnixStream::from_std(theirs) {
                 listen::serve(stream, shared);
             }

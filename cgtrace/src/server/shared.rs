@@ -2,13 +2,14 @@
 
 use std::{
     cell::{Cell, RefCell},
+    collections::HashMap,
     rc::Rc,
     time::Duration,
 };
 
 use super::{
     access::Access,
-    bounds::BOUNDS,
+    bounds::Bounds,
     encode::{Encoder, hierarchy_name},
     failure::Failure,
     hub::{Ear, Hub},
@@ -27,14 +28,21 @@ pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
     pub hub: Rc<Hub>,
     pub connections: Cell<usize>,
+    /// How many of them are each uid's; root's are not counted.
+    pub by_uid: RefCell<HashMap<u32, usize>>,
 }
 
 impl Shared {
-    pub fn new(tracker: Rc<RefCell<Tracker>>) -> Rc<Self> {
-        let hub = Rc::new(Hub::default());
+    pub fn new(tracker: Rc<RefCell<Tracker>>, bounds: Bounds) -> Rc<Self> {
+        let hub = Rc::new(Hub::new(bounds));
         hub.set_anchor(tracker.borrow().anchor());
         tracker.borrow_mut().listen(Box::new(Ear(Rc::clone(&hub))));
-        Rc::new(Self { tracker, hub, connections: Cell::new(0) })
+        Rc::new(Self { tracker, hub, connections: Cell::new(0), by_uid: RefCell::default() })
+    }
+
+    /// The bounds in force.
+    pub fn bounds(&self) -> Bounds {
+        self.hub.bounds()
     }
 
     /// Returns once the index is exact as of now: everything that was done before this call is in it.
@@ -92,16 +100,18 @@ impl Shared {
 
     /// Whether another one may wait.
     pub fn room_for_waiter(&self) -> Result<(), Failure> {
-        if self.hub.waiters.borrow().len() >= BOUNDS.waiters {
-            return Err(Failure::too_many("waiters", BOUNDS.waiters));
+        let most = self.bounds().waiters;
+        if self.hub.waiters.borrow().len() >= most {
+            return Err(Failure::too_many("waiters", most));
         }
         Ok(())
     }
 
     /// Whether another one may follow.
     pub fn room_for_subscriber(&self) -> Result<(), Failure> {
-        if self.hub.subscriptions() >= BOUNDS.subscriptions {
-            return Err(Failure::too_many("subscriptions", BOUNDS.subscriptions));
+        let most = self.bounds().subscriptions;
+        if self.hub.subscriptions() >= most {
+            return Err(Failure::too_many("subscriptions", most));
         }
         Ok(())
     }

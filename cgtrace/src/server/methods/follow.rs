@@ -85,15 +85,20 @@ fn filter(shared: &Shared, watch: &wire::Watch) -> Result<Filter, Failure> {
         kinds.insert(kind);
     }
     Ok(Filter {
-        patterns: patterns(watch.patterns.as_deref())?,
+        patterns: patterns(shared, watch.patterns.as_deref())?,
         kinds,
         hierarchy: shared.hierarchy(watch.hierarchy.as_deref())?,
     })
 }
 
 /// Patterns as a client gives them.
-pub fn patterns(patterns: Option<&[String]>) -> Result<Patterns, Failure> {
-    Patterns::new(patterns.unwrap_or_default()).map_err(|error| match error {
+pub fn patterns(shared: &Shared, patterns: Option<&[String]>) -> Result<Patterns, Failure> {
+    let patterns = patterns.unwrap_or_default();
+    let most = shared.bounds().patterns_per_call;
+    if patterns.len() > most {
+        return Err(Failure::too_many("patterns of one call", most));
+    }
+    Patterns::new(patterns).map_err(|error| match error {
         PatternError::Name(impossible) => impossible.into(),
         PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
     })

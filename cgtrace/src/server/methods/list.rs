@@ -41,7 +41,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
 }
 
 fn replies(shared: &Shared, access: Access, list: &wire::List, more: bool) -> Result<Vec<Bytes>, Failure> {
-    let patterns = follow::patterns(list.patterns.as_deref())?;
+    let patterns = follow::patterns(shared, list.patterns.as_deref())?;
     let wanted = shared.hierarchy(list.hierarchy.as_deref())?;
     let encoder = shared.encoder(access);
     let tracker = shared.tracker.borrow();

@@ -6,7 +6,6 @@ use cgtrace_client::{names, wire};
 
 use super::super::{
     access::Access,
-    bounds::BOUNDS,
     connection::{Connection, Request},
     encode::{Encoder, hierarchy_name},
     failure::Failure,
@@ -17,9 +16,6 @@ use crate::{
     index::{HierarchyId, Index, Key},
     process,
 };
-
-/// The most processes of one cgroup that an answer describes.
-const MEMBERS_MAX: usize = 256;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let lookup: wire::Lookup = match request.parameters() {
@@ -43,8 +39,9 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
 fn look_up(shared: &Shared, access: Access, lookup: &wire::Lookup) -> Result<wire::LookedUp, Failure> {
     let wire::Lookup { names, ids, pid, hierarchy, detail: _ } = lookup;
     let ids = ids.as_deref().unwrap_or_default();
-    if names.len() + ids.len() > BOUNDS.names_per_lookup {
-        return Err(Failure::too_many("names and ids of one Lookup", BOUNDS.names_per_lookup));
+    let most = shared.bounds().names_per_lookup;
+    if names.len() + ids.len() > most {
+        return Err(Failure::too_many("names and ids of one Lookup", most));
     }
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
     let encoder = shared.encoder(access);
@@ -181,15 +178,16 @@ async fn detail(connection: &Connection, looked_up: &mut wire::LookedUp) {
         }
     }
     let access = connection.access;
+    let most = connection.shared.bounds().members_per_row;
     let read = tokio::task::spawn_blocking(move || {
         places
             .into_iter()
             .map(|place| {
                 let populated = hierarchy::read_populated(&place.mount, &place.path).ok().flatten();
                 let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
-                let left_out = pids.len().saturating_sub(MEMBERS_MAX) as u64;
+                let left_out = pids.len().saturating_sub(most) as u64;
                 let members: Vec<wire::Task> =
-                    pids.into_iter().take(MEMBERS_MAX).filter_map(|pid| member(access, pid)).collect();
+                    pids.into_iter().take(most).filter_map(|pid| member(access, pid)).collect();
                 (place.answer, place.row, populated, members, left_out)
             })
             .collect::<Vec<_>>()

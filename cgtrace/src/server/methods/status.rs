@@ -5,7 +5,6 @@ use std::io;
 use cgtrace_client::wire;
 
 use super::super::{
-    bounds::BOUNDS,
     connection::{Connection, Request},
     encode::hierarchy_name,
     failure::Failure,
@@ -87,6 +86,6 @@ fn status(connection: &Connection) -> wire::Status {
         waiters,
         subscriptions: shared.hub.subscriptions() as u64,
         connections: shared.connections.get() as u64,
-        bounds: BOUNDS.into(),
+        bounds: shared.bounds().into(),
     }
 }

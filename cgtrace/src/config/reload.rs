@@ -1,0 +1,96 @@
+//! What can change while the daemon runs, and what cannot.
+
+use super::Config;
+
+/// What a new configuration comes to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// What is in force from now on: the new values where they can change, else the old ones.
+    pub config: Config,
+    /// The keys that changed.
+    pub changed: Vec<&'static str>,
+    /// The keys whose new values need a restart.
+    pub later: Vec<&'static str>,
+}
+
+/// Compares what is in force with what is to be.
+#[must_use]
+pub fn compare(now: &Config, next: Config) -> Reload {
+    let Config { socket, probe, log, metrics_listen, bounds } = next;
+    let mut changed = Vec::new();
+    let mut later = Vec::new();
+    for (key, differs) in [
+        ("socket", socket != now.socket),
+        ("watch", probe.watched != now.probe.watched),
+        ("index-ring", probe.index_ring_bytes != now.probe.index_ring_bytes),
+        ("told-ring", probe.told_ring_bytes != now.probe.told_ring_bytes),
+        ("btf", probe.btf != now.probe.btf),
+        ("kernel-log", probe.kernel_log != now.probe.kernel_log),
+    ] {
+        if differs {
+            later.push(key);
+        }
+    }
+    for (key, differs) in [
+        ("log", log != now.log),
+        ("metrics-listen", metrics_listen != now.metrics_listen),
+        ("message-bytes", bounds.message_bytes != now.bounds.message_bytes),
+        ("names-per-lookup", bounds.names_per_lookup != now.bounds.names_per_lookup),
+        ("patterns-per-call", bounds.patterns_per_call != now.bounds.patterns_per_call),
+        ("members-per-row", bounds.members_per_row != now.bounds.members_per_row),
+        ("connections", bounds.connections != now.bounds.connections),
+        ("connections-per-uid", bounds.connections_per_uid != now.bounds.connections_per_uid),
+        ("waiters", bounds.waiters != now.bounds.waiters),
+        ("subscriptions", bounds.subscriptions != now.bounds.subscriptions),
+        ("queue-events", bounds.queue_events != now.bounds.queue_events),
+        ("history-events", bounds.history_events != now.bounds.history_events),
+        ("reply-bytes", bounds.reply_bytes != now.bounds.reply_bytes),
+    ] {
+        if differs {
+            changed.push(key);
+        }
+    }
+    let config = Config { socket: now.socket.clone(), probe: now.probe.clone(), log, metrics_listen, bounds };
+    Reload { config, changed, later }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Settings;
+
+    /// Every key but the two whose values have no other default is told apart, in one of the two lists.
+    #[test]
+    fn every_key_is_compared() {
+        let now = Config::from(Settings::default());
+        let text = "
+            socket = '/x'
+            watch = ['kubelet']
+            index-ring = 1
+            told-ring = 1
+            btf = '/x'
+            kernel-log = true
+            log = 'debug'
+            metrics-listen = '127.0.0.1:1'
+            message-bytes = 5000
+            names-per-lookup = 2
+            patterns-per-call = 2
+            members-per-row = 2
+            connections = 2
+            connections-per-uid = 2
+            waiters = 2
+            subscriptions = 2
+            queue-events = 2
+            history-events = 2
+            reply-bytes = 2000000
+        ";
+        let settings: Settings = toml::from_str(text).unwrap();
+        let reload = compare(&now, settings.into());
+        let mut told: Vec<String> =
+            reload.changed.iter().chain(&reload.later).map(|key| (*key).to_owned()).collect();
+        told.sort();
+        assert_eq!(told, Settings::keys());
+        assert_eq!(reload.config.probe, now.probe);
+        assert_eq!(reload.config.bounds.waiters, 2);
+    }
+}

@@ -1,0 +1,177 @@
+//! The daemon is configured by one file, in which every mistake is named, and by flags of the same names.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Output},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome,
+    daemon::{Daemon, program},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("configuration::a_file_is_checked_before_it_is_used", check),
+        trial("configuration::every_bound_can_be_set_and_is_reported", bounds),
+        trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
+    ]
+}
+
+/// A file in a folder of its own.
+struct File {
+    _folder: tempfile::TempDir,
+    path: PathBuf,
+}
+
+impl File {
+    fn new(text: &str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = folder.path().join("cgtrace.toml");
+        fs::write(&path, text)?;
+        Ok(Self { _folder: folder, path })
+    }
+
+    fn path(&self) -> Result<&str> {
+        self.path.to_str().context("a temporary path")
+    }
+}
+
+fn says(output: &Output, code: i32, words: &[&str]) -> Outcome {
+    let text = [&*output.stdout, &*output.stderr].concat();
+    let text = String::from_utf8_lossy(&text);
+    ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
+    for word in words {
+        ensure!(text.contains(word), "`{word}` is not said: {text}");
+    }
+    Ok(())
+}
+
+fn check() -> Outcome {
+    let table: &[(&str, i32, &[&str])] = &[
+        ("", 0, &["valid"]),
+        ("queue-events = 100\nwatch = ['kubelet']\n", 0, &["valid"]),
+        ("\nqueue_event = 100\n", 2, &["line 2", "no key `queue_event`", "did you mean `queue-events`"]),
+        ("waiters = 0\n", 2, &["`waiters` cannot be 0", "1 to"]),
+        ("waiters = -1\n", 2, &["line 1", "waiters"]),
+        ("index-ring = '8'\n", 2, &["line 1", "expected u32"]),
+        ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
+        ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
+        ("waiters\n", 2, &["line 1"]),
+    ];
+    for (text, code, words) in table {
+        let file = File::new(text)?;
+        let output = program().args(["config", "check"]).arg(&file.path).output()?;
+        says(&output, *code, words).with_context(|| format!("{text:?}"))?;
+        // What the check refuses, the daemon refuses in the same words, before it touches the kernel.
+        if *code != 0 {
+            let socket = file.path.with_extension("socket");
+            let mut daemon = Command::new("timeout");
+            daemon.arg("60").arg(program().get_program()).arg("--socket").arg(socket).arg("daemon");
+            let output = daemon.arg("--config").arg(&file.path).env_remove("CGTRACE_SOCKET").output()?;
+            says(&output, *code, words).with_context(|| format!("daemon: {text:?}"))?;
+        }
+    }
+    let missing = ["config", "check", "/nonexistent/cgtrace.toml"];
+    says(&program().args(missing).output()?, 2, &["/nonexistent/cgtrace.toml"])?;
+    let flag = program().args(["daemon", "--metrics-listen", "0.0.0.0:1"]).output()?;
+    says(&flag, 2, &["--metrics-listen", "loopback"])?;
+    let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/cgtrace.toml");
+    says(&program().args(["config", "check", example]).output()?, 0, &["valid"])
+}
+
+/// Each bound with a value that is none of the defaults.
+const BOUNDS: [(&str, u64); 11] = [
+    ("message-bytes", 65_537),
+    ("names-per-lookup", 1_001),
+    ("patterns-per-call", 102),
+    ("members-per-row", 3),
+    ("connections", 104),
+    ("connections-per-uid", 105),
+    ("waiters", 106),
+    ("subscriptions", 107),
+    ("queue-events", 108),
+    ("history-events", 109),
+    ("reply-bytes", 1_100_000),
+];
+
+fn reported(daemon: &Daemon) -> Result<serde_json::Map<String, serde_json::Value>> {
+    let status = serde_json::to_value(daemon.client()?.status()?)?;
+    status.get("bounds").and_then(serde_json::Value::as_object).cloned().context("no bounds")
+}
+
+fn bounds() -> Outcome {
+    let text: Vec<String> = BOUNDS.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+    let file = File::new(&text.join("\n"))?;
+    // By the file; a flag wins over it.
+    let daemon = Daemon::start_with(&["--config", file.path()?, "--waiters", "7"])?;
+    let told = reported(&daemon)?;
+    ensure!(told.len() == BOUNDS.len(), "not every bound is tried: {told:?}");
+    for (key, value) in BOUNDS {
+        let value = if key == "waiters" { 7 } else { value };
+        let told = told.get(&key.replace('-', "_")).and_then(serde_json::Value::as_u64);
+        ensure!(told == Some(value), "{key}: {told:?}");
+    }
+    // By flags alone.
+    let flags: Vec<String> = BOUNDS.iter().map(|(key, value)| format!("--{key}={value}")).collect();
+    let daemon = Daemon::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let told = reported(&daemon)?;
+    for (key, value) in BOUNDS {
+        ensure!(told.get(&key.replace('-', "_")) == Some(&value.into()), "{key}: {told:?}");
+    }
+    Ok(())
+}
+
+/// Waits until the log says so.
+fn logged(log: &Path, words: &str) -> Outcome {
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(30) {
+        if fs::read_to_string(log)?.contains(words) {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    bail!("`{words}` is not in the log: {}", fs::read_to_string(log)?)
+}
+
+fn reload() -> Outcome {
+    let file = File::new("waiters = 10\n")?;
+    let log = file.path.with_extension("log");
+    let arguments = ["--config", file.path()?, "--subscriptions", "5"];
+    let mut daemon = Daemon::spawn_logging(&arguments, &log)?;
+    daemon.wait_ready()?;
+    let bounds = |daemon: &Daemon| -> Result<_> { Ok(daemon.client()?.status()?.bounds) };
+    ensure!(bounds(&daemon)?.waiters == 10);
+
+    fs::write(&file.path, "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nlog = 'debug'\n")?;
+    daemon.signal(Signal::HUP)?;
+    logged(&log, "`index-ring` has changed in the configuration: it needs a restart")?;
+    logged(&log, "the configuration was reloaded")?;
+    let told = bounds(&daemon)?;
+    // The flag still wins over the file.
+    ensure!(told.waiters == 11 && told.subscriptions == 5, "{told:?}");
+    ensure!(daemon.client()?.status()?.rings[0].size == 8 << 20, "the ring cannot have changed");
+
+    fs::write(&file.path, "waiters = 12\nwaitres = 1\n")?;
+    daemon.signal(Signal::HUP)?;
+    logged(&log, "did you mean `waiters`")?;
+    ensure!(bounds(&daemon)?.waiters == 11, "a wrong file changed something");
+
+    // A wrong file that was mended is taken.
+    fs::write(&file.path, "waiters = 13\n")?;
+    daemon.signal(Signal::HUP)?;
+    let start = Instant::now();
+    while bounds(&daemon)?.waiters != 13 {
+        ensure!(start.elapsed() < Duration::from_secs(30), "the mended file was not taken");
+        thread::sleep(Duration::from_millis(5));
+    }
+    daemon.verify()
+}
