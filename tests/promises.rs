@@ -5,6 +5,7 @@ mod support;
 mod promises {
     pub mod agreement;
     pub mod configuration;
+    pub mod faults;
     pub mod hierarchies;
     pub mod hostile;
     pub mod lifecycle;
@@ -28,6 +29,7 @@ fn main() {
     let trials = [
         promises::agreement::trials(),
         promises::configuration::trials(),
+        promises::faults::trials(),
         promises::hierarchies::trials(),
         promises::hostile::trials(),
         promises::lifecycle::trials(),

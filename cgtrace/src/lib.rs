@@ -5,6 +5,7 @@
 
 pub mod cli;
 pub mod config;
+pub mod descriptors;
 pub mod hierarchy;
 pub mod index;
 pub mod naming;

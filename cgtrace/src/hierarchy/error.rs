@@ -2,11 +2,13 @@
 
 use std::{io, path::PathBuf};
 
+use crate::descriptors::next_step;
+
 /// Why the hierarchies could not be found out.
 #[derive(Debug, thiserror::Error)]
 pub enum HierarchyError {
     /// A file of /proc could not be read.
-    #[error("failed to read `{path}`; is /proc mounted here?")]
+    #[error("failed to read `{path}`; {}", next_step(source, "is /proc mounted here?"))]
     Read {
         /// The file.
         path: PathBuf,
@@ -28,7 +30,8 @@ pub enum HierarchyError {
 pub enum WalkError {
     /// Its root could not be opened.
     #[error(
-        "failed to open the cgroup mount `{path}`: {source}; run as root, or give cgtrace CAP_DAC_READ_SEARCH"
+        "failed to open the cgroup mount `{path}`: {source}; {}",
+        next_step(source, "run as root, or give cgtrace CAP_DAC_READ_SEARCH")
     )]
     Open {
         /// The mount point.

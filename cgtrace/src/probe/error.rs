@@ -7,6 +7,7 @@ use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
 use super::{BtfError, MemberError};
+use crate::descriptors::next_step;
 
 /// Why the probe cannot start. Each says what is wrong and what to do.
 #[derive(Debug, Error)]
@@ -64,9 +65,12 @@ pub enum StartError {
         /// What it said.
         source: io::Error,
     },
-    /// There is not enough memory for a map.
-    #[error("the kernel has no memory for the map `{map}`; choose smaller rings")]
-    NoMemory {
+    /// A map could not be made: there is not enough memory, or no descriptor left.
+    #[error(
+        "the kernel did not make the map `{map}`; {}",
+        next_step(source, "allow more memory, or choose smaller rings")
+    )]
+    NoMap {
         /// The map.
         map: String,
         /// What it said.
@@ -101,7 +105,7 @@ pub enum StartError {
         source: io::Error,
     },
     /// A file of /proc cannot be read.
-    #[error("failed to read `{}`; see whether /proc is mounted", path.display())]
+    #[error("failed to read `{}`; {}", path.display(), next_step(source, "see whether /proc is mounted"))]
     Read {
         /// The file.
         path: PathBuf,
@@ -138,7 +142,7 @@ impl StartError {
             Some(libc::EPERM) if is_privileged() && is_before(5, 11) => Self::Memlock { map, source },
             Some(libc::EPERM | libc::EACCES) => Self::NoPrivilege,
             Some(libc::EINVAL) => Self::KernelTooOld { map, source },
-            _ => Self::NoMemory { map, source },
+            _ => Self::NoMap { map, source },
         }
     }
 
@@ -168,6 +172,7 @@ pub(super) fn refusal(error: &ProgramError) -> String {
     }
     match io_error.raw_os_error() {
         Some(libc::EPERM) => "not permitted; see whether a security module forbids BPF".to_owned(),
+        Some(libc::EMFILE | libc::ENFILE) => next_step(io_error, "").to_owned(),
         _ => {
             let last =
                 log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed "));

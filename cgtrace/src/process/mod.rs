@@ -1,10 +1,12 @@
 //! Processes: who a pid is and in which cgroups. The only part that reads /proc of processes.
 
 mod stat;
+mod time_namespace;
 
 use std::{fs, io, path::PathBuf};
 
 pub use stat::{Stat, parse_stat};
+pub use time_namespace::kernel_boot_ns;
 
 use crate::hierarchy::{HierarchyLine, parse_proc_cgroup};
 
@@ -43,7 +45,7 @@ pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
         ppid: stat.ppid,
         comm: stat.comm,
         uid: real_uid(&status).unwrap_or(u32::MAX),
-        start_boot_ns: stat.start_boot_ns,
+        start_boot_ns: kernel_boot_ns(stat.start_boot_ns),
     }))
 }
 

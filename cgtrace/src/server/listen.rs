@@ -11,6 +11,7 @@ use std::{
 use tokio::net::{UnixListener, UnixStream};
 
 use super::{connection, failure::Failure, shared::Shared};
+use crate::descriptors::next_step;
 
 /// How long to wait with the next connection when there is no descriptor for it, or too many are open.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
@@ -72,6 +73,8 @@ pub fn bind(socket: &Path) -> Result<net::UnixListener, ListenError> {
 
 /// Accepts connections for ever.
 pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
+    // Told once, not with every try.
+    let mut failing = false;
     loop {
         if shared.connections.get() >= shared.bounds().connections {
             tokio::time::sleep(FULL_PAUSE).await;
@@ -79,6 +82,9 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
         }
         match listener.accept().await {
             Ok((stream, _)) => {
+                if std::mem::take(&mut failing) {
+                    tracing::info!("connections are accepted again");
+                }
                 if let Err(failure) = admit(&stream, &shared) {
                     refuse(&stream, failure);
                 } else {
@@ -87,7 +93,10 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
             }
             Err(error) => {
                 // Out of descriptors, most likely: those who are connected are served on.
-                tracing::warn!(%error, "failed to accept a connection");
+                if !std::mem::replace(&mut failing, true) {
+                    let next_step = next_step(&error, "it is tried again");
+                    tracing::warn!(%error, "failed to accept a connection; {next_step}");
+                }
                 tokio::time::sleep(FULL_PAUSE).await;
             }
         }

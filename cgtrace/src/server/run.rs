@@ -17,7 +17,7 @@ use super::{
     shared::{SETTLE_TIMEOUT, Shared},
 };
 use crate::{
-    probe,
+    descriptors, probe,
     service::{self, Supervisor},
     tracker::{StartError, Tracker, drive},
 };
@@ -54,6 +54,7 @@ pub enum InProcessError {
 
 /// Serves until SIGTERM or SIGINT.
 pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
+    descriptors::raise_limit();
     let supervisor = Rc::new(Supervisor::from_env());
     if let Some(listener) = service::inherited()? {
         // It stays when we end: whoever made it keeps those who connect until the next daemon.

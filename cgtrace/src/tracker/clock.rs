@@ -2,6 +2,8 @@
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::process::kernel_boot_ns;
+
 /// How far the wall clock may drift from the anchor before a new one is taken, in ns.
 ///
 /// One anchor keeps a moment's text the same in every answer; a clock that is set (or slewed for days) must
@@ -12,7 +14,7 @@ const DRIFT_NS: i128 = 10_000_000;
 #[must_use]
 pub fn boot_ns() -> u64 {
     let now = clock_gettime(ClockId::Boottime);
-    u64::try_from(nanoseconds(now.tv_sec, now.tv_nsec)).unwrap_or(0)
+    kernel_boot_ns(u64::try_from(nanoseconds(now.tv_sec, now.tv_nsec)).unwrap_or(0))
 }
 
 fn wall_ns() -> i128 {

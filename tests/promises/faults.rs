@@ -1,0 +1,173 @@
+//! What goes wrong around the daemon: it says so, and is right again as soon as it can be.
+
+use std::{
+    fs,
+    os::unix::process::ExitStatusExt as _,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::{Client, wire};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, open_folder, program},
+    events::Follower,
+    process::{Sleeper, put},
+    skip, trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults::out_of_descriptors", out_of_descriptors),
+        trial("faults::out_of_memory_in_its_own_cgroup", out_of_memory),
+        trial("faults::a_pid_that_is_given_again", pid_reuse),
+        trial("faults::a_boot_clock_of_its_own", time_namespace),
+    ]
+}
+
+/// Those who are connected are served on; the others wait, and are served when there is room again.
+fn out_of_descriptors() -> Outcome {
+    const LIMIT: usize = 128;
+    // Too few to start at all, at different points of the start.
+    for few in [10, 24, 40] {
+        let mut command = Command::new("prlimit");
+        let output = command
+            .arg(format!("--nofile={few}:{few}"))
+            .args([env!("CARGO_BIN_EXE_cgtrace"), "exists", "/", "--socket", "/nonexistent/io.cgtrace"])
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.code() == Some(3), "{few}: {output:?}");
+        ensure!(stderr.contains("raise the limit on open files"), "{few}: {stderr}");
+    }
+    let folder = open_folder()?;
+    let mut within = Command::new("prlimit");
+    within.arg(format!("--nofile={LIMIT}:{LIMIT}")).arg(env!("CARGO_BIN_EXE_cgtrace"));
+    within.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon").env("CGTRACE_LOG", "error");
+    let mut daemon = Daemon::spawn_by(&mut within, folder)?;
+    daemon.wait_ready()?;
+    let cgroup = Cgroup::new("v2", "descriptors")?;
+    let mut connected = daemon.client()?;
+    ensure!(connected.exists(&cgroup.name())?);
+    // More than it can accept: the rest stays in the socket's backlog.
+    let crowd = (0..2 * LIMIT).map(|_| daemon.stream()).collect::<Result<Vec<_>>>()?;
+    let full = Instant::now();
+    while daemon.descriptors()? < LIMIT {
+        ensure!(full.elapsed() < Duration::from_secs(20), "{} of {LIMIT} are open", daemon.descriptors()?);
+        thread::sleep(Duration::from_millis(5));
+    }
+    let inner = cgroup.join("inner");
+    fs::create_dir(&inner)?;
+    ensure!(connected.exists(&cgroup.name_of(&inner))?, "told wrong while no descriptor was left");
+    // It cannot open a cgroupfs now: it may say so, but not that something differs.
+    if let Ok(verified) = connected.verify() {
+        ensure!(verified.differences.is_empty(), "{verified:?}");
+        ensure!(!verified.unread.is_empty(), "compared without a descriptor: {verified:?}");
+    }
+    drop(crowd);
+    ensure!(daemon.client()?.exists(&cgroup.name_of(&inner))?, "nobody new is served");
+    daemon.verify()
+}
+
+/// The kernel kills it, or refuses it the rings; nothing of that stops the next start.
+fn out_of_memory() -> Outcome {
+    let cgroup = Cgroup::new("memory", "memory")?;
+    // The two rings alone are larger.
+    fs::write(cgroup.join("memory.limit_in_bytes"), "4M").context("failed to limit the memory")?;
+    let folder = open_folder()?;
+    let socket = folder.path().join("io.cgtrace");
+    let enter = format!("echo $$ > '{}' && exec \"$@\"", cgroup.join("cgroup.procs").display());
+    let output = Command::new("sh")
+        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--socket"])
+        .arg(&socket)
+        .arg("daemon")
+        .output()?;
+    let killed = output.status.signal() == Some(libc::SIGKILL);
+    ensure!(killed || output.status.code() == Some(3), "it ran with 4 MiB: {output:?}");
+    if !killed {
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(stderr.contains("memory"), "not said what is missing: {stderr}");
+    }
+    let mut next = Daemon::spawn_by(program().arg("--socket").arg(&socket).arg("daemon"), folder)?;
+    next.wait_ready()?;
+    ensure!(next.row(&cgroup.name(), "memory")?.present);
+    next.verify()
+}
+
+/// A pid is no identity: its start time makes it one.
+fn pid_reuse() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("pids", "pid-reuse")?;
+    let (first, second) = (cgroup.join("first"), cgroup.join("second"));
+    fs::create_dir(&first)?;
+    fs::create_dir(&second)?;
+    let mut events = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
+    let sleeper = Sleeper::start()?;
+    let pid = sleeper.pid();
+    put(&first, "cgroup.procs", pid)?;
+    let former = events.next()?.task.context("no task")?;
+    ensure!(former.pid == pid, "{former:?}");
+    drop(sleeper);
+    let again = again(pid)?;
+    put(&second, "cgroup.procs", again.pid())?;
+    let event = events.next()?;
+    let later = event.task.context("no task")?;
+    ensure!(later.pid == pid, "{later:?}");
+    ensure!(later.start_boot_ns > former.start_boot_ns, "{former:?} and {later:?}");
+    ensure!(event.from.is_none(), "the other process's cgroup is told as its own: {:?}", event.from);
+    Ok(())
+}
+
+/// A process with that pid, which was another one's.
+fn again(pid: u32) -> Result<Sleeper> {
+    for _ in 0..2_000 {
+        fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())
+            .map_err(|error| skip(format!("this kernel does not let one choose a pid: {error}")))?;
+        // Another process of the machine may have been quicker.
+        let sleeper = Sleeper::start()?;
+        if sleeper.pid() == pid {
+            return Ok(sleeper);
+        }
+    }
+    Err(skip(format!("the pid {pid} was taken by others 2,000 times")))
+}
+
+/// In a time namespace the boot clock and /proc are moved, the kernel's records are not.
+fn time_namespace() -> Outcome {
+    let folder = open_folder()?;
+    let socket = folder.path().join("io.cgtrace");
+    let mut within = Command::new("unshare");
+    within.args(["--time", "--boottime", "8640000", "--", env!("CARGO_BIN_EXE_cgtrace"), "--socket"]);
+    within.arg(&socket).arg("daemon").env("CGTRACE_LOG", "warn");
+    let mut daemon = Daemon::spawn_by(&mut within, folder)?;
+    daemon.wait_ready().map_err(|error| skip(format!("no time namespace here: {error}")))?;
+    let before = boot_ns();
+    let cgroup = Cgroup::new("v2", "time")?;
+    let sleeper = Sleeper::start()?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    let lookup = wire::Lookup { names: vec![cgroup.name()], detail: Some(true), ..wire::Lookup::default() };
+    let answer = Client::connect_to(&socket)?.lookup(&lookup)?;
+    let after = boot_ns();
+    let row = answer
+        .answers
+        .iter()
+        .flat_map(|answer| &answer.rows)
+        .find(|row| row.present)
+        .context("it is not there")?;
+    let born = row.life.as_ref().and_then(|life| life.born.as_ref()).context("no birth")?.boot_ns;
+    ensure!(row.known_since.boot_ns < born, "known since after its birth: {row:?}");
+    ensure!((before..=after).contains(&born), "{before} <= {born} <= {after}");
+    let started = row.members.iter().flatten().find_map(|task| task.start_boot_ns).context("no member")?;
+    // /proc counts in ticks of 10 ms, rounded down.
+    ensure!((before - 10_000_000..=after).contains(&started), "{before} <= {started} <= {after}");
+    Ok(())
+}
+
+fn boot_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
