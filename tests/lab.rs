@@ -3,6 +3,9 @@
 mod support;
 
 mod lab {
+    pub mod managers;
+    pub mod restarts;
+    pub mod times;
     pub mod units;
 }
 
@@ -11,6 +14,7 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials = [lab::units::trials()];
+    let trials =
+        [lab::managers::trials(), lab::restarts::trials(), lab::times::trials(), lab::units::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

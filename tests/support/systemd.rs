@@ -59,9 +59,10 @@ impl Boot {
         self
     }
 
-    /// What eBPF needs inside: all capabilities, the host's BTF in sysfs (which is there), and bpffs.
+    /// What eBPF needs inside: its capabilities, and bpf(2), which systemd-nspawn forbids all the same. The host's
+    /// BTF is in the container's sysfs.
     pub fn with_bpf(self) -> Self {
-        self.option("--capability=all")
+        self.option("--capability=all").option("--system-call-filter=bpf")
     }
 
     /// Boots it, and returns when systemd has started everything.
@@ -167,6 +168,12 @@ impl Systemd {
     /// A property of a unit, as `systemctl show` tells it.
     pub fn show(&self, unit: &str, property: &str) -> Result<String> {
         self.run(&["systemctl", "show", "--value", "-p", property, unit])
+    }
+
+    /// A time that systemd tells of a unit, like `ActiveEnterTimestamp`: in us of `CLOCK_MONOTONIC`.
+    pub fn time(&self, unit: &str, property: &str) -> Result<u64> {
+        let value = self.show(unit, &format!("{property}Monotonic"))?;
+        value.parse().with_context(|| format!("{unit}: {property} is `{value}`"))
     }
 
     /// A path inside, as the host sees it.

@@ -1,0 +1,93 @@
+//! Units that are started again and again: every life is told, each with an id of its own.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    daemon::Daemon,
+    events::Follower,
+    systemd::{Boot, Systemd},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("restarts::a_storm_is_told_life_by_life", a_storm_is_told_life_by_life),
+        trial("restarts::each_restart_is_a_new_life", each_restart_is_a_new_life),
+    ]
+}
+
+/// What was made and removed under a name, until a mark; checks that lives follow each other.
+fn lives(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Result<Vec<u64>> {
+    systemd.run(&["systemctl", "start", "mark.slice"])?;
+    let mut lives: Vec<u64> = Vec::new();
+    let mut living = None;
+    for event in events.until_made(&systemd.name("/mark.slice"))? {
+        if event.path.as_deref() != Some(name) {
+            continue;
+        }
+        let id = event.id.context("no id")?;
+        if event.kind == "mkdir" {
+            ensure!(living.is_none(), "made while it was there: {event:?}");
+            living = Some(id);
+            lives.push(id);
+        } else {
+            ensure!(living.take() == Some(id), "another one was removed: {event:?}");
+        }
+    }
+    ensure!(lives.iter().collect::<BTreeSet<_>>().len() == lives.len(), "an id came again: {lives:?}");
+    Ok(lives)
+}
+
+/// systemd itself says how often it restarted the unit before it gave up.
+fn a_storm_is_told_life_by_life() -> Outcome {
+    let daemon = Daemon::start()?;
+    let systemd = Boot::new("storm").start()?;
+    systemd.unit(
+        "crash.service",
+        "[Unit]\nStartLimitIntervalSec=1h\nStartLimitBurst=50\n\
+         [Service]\nExecStart=/bin/false\nRestart=always\nRestartSec=0\n",
+    )?;
+    let name = systemd.name("/system.slice/crash.service");
+    let mut events = Follower::below(&daemon, &systemd.name("/"), &["mkdir", "rmdir"])?;
+    systemd.run(&["systemctl", "start", "--no-block", "crash.service"])?;
+    let mut left = 600;
+    while systemd.show("crash.service", "ActiveState")? != "failed" {
+        left -= 1;
+        ensure!(left > 0, "it does not give up");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+    }
+    let restarts: usize = systemd.show("crash.service", "NRestarts")?.parse()?;
+    ensure!(restarts > 10, "no storm: {restarts}");
+    let lives = lives(&mut events, &systemd, &name)?;
+    println!("{restarts} restarts, {} lives", lives.len());
+    ensure!(lives.len() == 50, "50 starts, {restarts} restarts by systemd's count, {} lives", lives.len());
+    let row = daemon.row(&name, "v2")?;
+    ensure!(!row.present && row.past.first().map(|life| life.id) == lives.last().copied(), "{row:?}");
+    Ok(())
+}
+
+fn each_restart_is_a_new_life() -> Outcome {
+    let daemon = Daemon::start()?;
+    let systemd = Boot::new("restart").start()?;
+    systemd.unit(
+        "idle.service",
+        "[Unit]\nStartLimitIntervalSec=0\n[Service]\nType=exec\nExecStart=/bin/sleep 1000\n",
+    )?;
+    let name = systemd.name("/system.slice/idle.service");
+    let mut events = Follower::below(&daemon, &systemd.name("/"), &["mkdir", "rmdir"])?;
+    systemd.run(&["systemctl", "start", "idle.service"])?;
+    for _ in 0..10 {
+        systemd.run(&["systemctl", "restart", "idle.service"])?;
+    }
+    let lives = lives(&mut events, &systemd, &name)?;
+    ensure!(lives.len() == 11, "{lives:?}");
+    let row = daemon.row(&name, "v2")?;
+    let newest: Vec<u64> = row.life.iter().chain(&row.past).map(|life| life.id).collect();
+    ensure!(newest.iter().eq(lives.iter().rev().take(newest.len())), "{newest:?} {lives:?}");
+    ensure!(newest.len() > 5, "{newest:?}");
+    Ok(())
+}

@@ -1,0 +1,66 @@
+//! cgtrace's times against systemd's own.
+
+use anyhow::{Context as _, ensure};
+use libtest_mimic::Trial;
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::support::{Outcome, daemon::Daemon, events::Follower, systemd::Boot, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial("times::systemds_timestamps_bracket_what_is_told", timestamps_bracket)]
+}
+
+/// Now, in us of a clock.
+fn now(clock: ClockId) -> anyhow::Result<u64> {
+    let now = clock_gettime(clock);
+    Ok(u64::try_from(now.tv_sec)? * 1_000_000 + u64::try_from(now.tv_nsec)? / 1000)
+}
+
+/// systemd takes a unit's condition time before it makes the cgroup (`unit_start`), the main process's start once it
+/// is forked (`service_set_main_pid`), the active time of Type=exec after exec, which is after the process moved
+/// itself; the inactive time before it removes the cgroup (`unit_notify`).
+fn timestamps_bracket() -> Outcome {
+    let daemon = Daemon::start()?;
+    let systemd = Boot::new("times").start()?;
+    systemd.unit("idle.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    let name = systemd.name("/system.slice/idle.service");
+    let mut events = Follower::below(&daemon, &name, &["mkdir", "attach", "rmdir"])?;
+    // systemd counts CLOCK_MONOTONIC, cgtrace CLOCK_BOOTTIME; they differ by the time the machine was suspended.
+    let suspended = now(ClockId::Boottime)?.saturating_sub(now(ClockId::Monotonic)?);
+    // The two clocks above are not read at once.
+    let slack = 1000;
+
+    for _ in 0..5 {
+        systemd.run(&["systemctl", "start", "idle.service"])?;
+        let condition = systemd.time("idle.service", "ConditionTimestamp")?;
+        let started = systemd.time("idle.service", "ExecMainStartTimestamp")?;
+        let active = systemd.time("idle.service", "ActiveEnterTimestamp")?;
+        systemd.run(&["systemctl", "stop", "idle.service"])?;
+        let inactive = systemd.time("idle.service", "InactiveEnterTimestamp")?;
+        let stopped = now(ClockId::Monotonic)?;
+
+        let (mut made, mut attached, mut removed) = (None, None, None);
+        while removed.is_none() {
+            let event = events.next()?;
+            let at = event.boot_ns / 1000 - suspended;
+            match event.kind.as_str() {
+                "mkdir" => made = Some(at),
+                "attach" => attached = Some(at),
+                _ => removed = Some(at),
+            }
+        }
+        let made = made.context("no mkdir")?;
+        let attached = attached.context("no attach")?;
+        let removed = removed.context("no rmdir")?;
+        ensure!(
+            condition <= made + slack && made <= started + slack,
+            "made {made} us, not within {condition}..{started}"
+        );
+        ensure!(made <= attached && attached <= active + slack, "attached {attached} us, active {active}");
+        ensure!(
+            inactive <= removed + slack && removed <= stopped + slack,
+            "removed {removed} us, not within {inactive}..{stopped}"
+        );
+    }
+    Ok(())
+}
