@@ -3,8 +3,10 @@
 //! What cannot be had is reported, and does not stop the tests: those that need it skip, and say what was
 //! reported. So everything has its file in `target/lab/`, or `NAME.missing` with the reason.
 
+mod cadvisor;
 mod image;
 mod packages;
+mod suite;
 
 use std::{fs, path::PathBuf};
 
@@ -19,7 +21,8 @@ pub fn lab() -> Result<()> {
         return Ok(());
     }
     packages::install();
-    note("bookworm", image::build())
+    note("bookworm", image::build())?;
+    note("cadvisor", cadvisor::fetch())
 }
 
 /// Where what was brought is kept.

@@ -1,0 +1,110 @@
+//! Packages of another Debian suite than this system's, unpacked and never installed.
+//!
+//! apt gets a root of its own for it, so that the system's package lists stay as they are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{run, which};
+
+/// Where Debian's own keys are, in its package `debian-archive-keyring`.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// A suite's package lists.
+pub struct Suite {
+    name: String,
+    root: PathBuf,
+}
+
+impl Suite {
+    /// Fetches the lists of a suite, like `bullseye`, into `folder`.
+    pub fn open(name: &str, folder: &Path) -> Result<Self> {
+        let suite = Self { name: name.to_owned(), root: folder.join(format!("apt-{name}")) };
+        for below in ["state/lists/partial", "cache/archives/partial", "etc", "packages"] {
+            let folder = suite.root.join(below);
+            fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+        }
+        if !Path::new(KEYS).exists() {
+            bail!("no {KEYS}; install debian-archive-keyring");
+        }
+        fs::write(suite.root.join("state/status"), "")?;
+        let source = format!("deb [signed-by={KEYS}] {} {name} main\n", mirror()?);
+        fs::write(suite.root.join("etc/sources.list"), source)?;
+        run(suite.apt("apt-get")?.args(["-qq", "update"]))
+            .with_context(|| format!("the suite {name} could not be had"))?;
+        Ok(suite)
+    }
+
+    /// Unpacks a package's newest version into `to`.
+    pub fn unpack(&self, package: &str, to: &Path) -> Result<()> {
+        let folder = self.root.join("packages").join(package);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        run(self.apt("apt-get")?.args(["-qq", "download", package]).current_dir(&folder))
+            .with_context(|| format!("the suite {} has no {package}", self.name))?;
+        for file in fs::read_dir(&folder)? {
+            run(Command::new("dpkg-deb").arg("--extract").arg(file?.path()).arg(to))?;
+        }
+        Ok(fs::remove_dir_all(&folder)?)
+    }
+
+    /// One of apt's programs, in this root.
+    fn apt(&self, program: &str) -> Result<Command> {
+        let mut command = Command::new(which(program).with_context(|| format!("no {program} here"))?);
+        let at = |below: &str| self.root.join(below).display().to_string();
+        for (name, value) in [
+            ("Dir::State", at("state")),
+            ("Dir::State::status", at("state/status")),
+            ("Dir::Cache", at("cache")),
+            ("Dir::Etc", at("etc")),
+            ("Dir::Etc::sourcelist", at("etc/sources.list")),
+            ("Dir::Etc::sourceparts", "/dev/null".to_owned()),
+            ("Dir::Etc::preferencesparts", "/dev/null".to_owned()),
+            ("APT::Sandbox::User", "root".to_owned()),
+            ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+            ("Acquire::Languages", "none".to_owned()),
+        ] {
+            command.arg("-o").arg(format!("{name}={value}"));
+        }
+        command.stdout(std::io::stderr());
+        Ok(command)
+    }
+}
+
+/// The mirror that this system's apt uses.
+fn mirror() -> Result<String> {
+    let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
+    if let Ok(more) = fs::read_dir("/etc/apt/sources.list.d") {
+        files.extend(more.flatten().map(|file| file.path()));
+    }
+    let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
+    texts.into_iter().find_map(|text| mirror_in(&text)).context("apt's sources name no mirror of Debian")
+}
+
+fn mirror_in(sources: &str) -> Option<String> {
+    let lines = sources.lines().filter(|line| !line.trim_start().starts_with('#'));
+    lines
+        .flat_map(str::split_whitespace)
+        .find(|word| word.contains(":/") && word.trim_end_matches('/').ends_with("/debian"))
+        .map(|word| word.trim_end_matches('/').to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mirror_is_found_in_either_form_of_sources() {
+        let deb822 =
+            "Types: deb\n# http://old.example/archive/debian/\nURIs: http://a.example/debian/\nSuites: x\n";
+        assert_eq!(mirror_in(deb822).as_deref(), Some("http://a.example/debian"));
+        let one_line = "deb [arch=amd64] https://b.example/debian bookworm main";
+        assert_eq!(mirror_in(one_line).as_deref(), Some("https://b.example/debian"));
+        assert_eq!(mirror_in("deb http://c.example/debian-security bookworm-security main"), None);
+    }
+}
