@@ -15,7 +15,7 @@ use crate::{
     framing::{MESSAGE_BYTES, encode, read_message},
     wire::{
         Answer, Await, Awaited, Call, Cgroup, Event, List, ListReply, LookedUp, Lookup, Reply, Status,
-        VerifyReply, Watch, WatchReply,
+        VerifyReply, Watch, WatchReply, Why, WhyReply,
     },
 };
 
@@ -139,6 +139,11 @@ impl Client {
     pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
         self.send("Watch", watch, true)?;
         Ok(Watching { client: self, next: None })
+    }
+
+    /// Why a cgroup is not there, or not seen by somebody.
+    pub fn why(&mut self, why: &Why) -> Result<WhyReply, Error> {
+        self.call("Why", why)
     }
 
     /// Compares the service's index with every cgroupfs, now.

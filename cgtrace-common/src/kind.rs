@@ -38,11 +38,15 @@ pub enum Kind {
     /// A process of a watched name was executed: by (itself), then one [`Membership`](crate::Membership) a
     /// hierarchy, as many as fit the rest of the record.
     Exec = 14,
+    /// Whose child the process is that is about to be told of by an `Exec`, which comes next from that task: by
+    /// (itself), then one [`Task`](crate::Task) an ancestor, the parent first, as many as fit the rest of the
+    /// record. Of no cgroup of its own: the header names that of `by`.
+    Ancestry = 15,
 }
 
 impl Kind {
     /// Every kind, in the order of its number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Mkdir,
         Self::Rmdir,
         Self::Rename,
@@ -57,6 +61,7 @@ impl Kind {
         Self::RootRemoved,
         Self::Remount,
         Self::Exec,
+        Self::Ancestry,
     ];
 
     /// The kind of that number, if there is one.

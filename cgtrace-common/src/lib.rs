@@ -25,3 +25,6 @@ pub const NAME_MAX: usize = 4095;
 /// The most v1 hierarchies whose cgroup an exec record names, and so the most [`Membership`]s in it.
 /// `CGROUP_SUBSYS_COUNT` is 14 in 6.18 and every controller may have a hierarchy of its own.
 pub const MEMBERSHIPS_MAX: usize = 16;
+
+/// The most ancestors in an ancestry record. A record is made on the kernel program's stack, which has 512 bytes.
+pub const ANCESTORS_MAX: usize = 7;

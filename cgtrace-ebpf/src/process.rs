@@ -3,16 +3,16 @@
 //! These run at every fork and exec of the machine, so the first question is the cheapest. They may be
 //! preempted and run again on the same CPU in between, so their records are made on the stack.
 
-use core::mem::MaybeUninit;
+use core::mem::{ManuallyDrop, MaybeUninit};
 
 use aya_ebpf::{helpers::bpf_get_current_comm, macros::raw_tracepoint, programs::RawTracePointContext};
-use cgtrace_common::{Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
+use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
 
 use crate::{
     emit::{emit, unreadable, wanted},
     maps::WATCHED,
     membership::moved,
-    offsets::{CSS_SET_CGRP_LINKS, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS},
+    offsets::{CSS_SET_CGRP_LINKS, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT},
     read::{self, Address, Unreadable},
 };
 
@@ -22,6 +22,20 @@ struct Executed {
     header: Header,
     by: Task,
     memberships: [MaybeUninit<Membership>; MEMBERSHIPS_MAX],
+}
+
+/// The record of an exec's ancestry.
+#[repr(C)]
+struct Descended {
+    header: Header,
+    by: Task,
+    ancestors: [MaybeUninit<Task>; ANCESTORS_MAX],
+}
+
+/// Both records of an exec, one after the other: the stack has room for one.
+union Told {
+    descended: ManuallyDrop<Descended>,
+    executed: ManuallyDrop<Executed>,
 }
 
 /// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
@@ -67,9 +81,49 @@ pub fn sched_process_exec(ctx: RawTracePointContext) {
     if unsafe { WATCHED.get(&comm) }.is_none() {
         return;
     }
-    let mut record = MaybeUninit::<Executed>::uninit();
-    // SAFETY: the record is our own; `executed` says how much of it it filled.
-    unsafe { emit(Kind::Exec, record.as_ptr(), executed(record.as_mut_ptr(), ctx.arg(0))) }
+    let mut record = MaybeUninit::<Told>::uninit();
+    let task = ctx.arg(0);
+    // Who started it is read now: a shell may be gone a moment later.
+    let place: *mut Descended = record.as_mut_ptr().cast();
+    // SAFETY: the record is our own; `descended` says how much of it it filled.
+    unsafe { emit(Kind::Ancestry, place, descended(place, task)) }
+    let place: *mut Executed = record.as_mut_ptr().cast();
+    // SAFETY: likewise, and the former record was copied.
+    unsafe { emit(Kind::Exec, place, executed(place, task)) }
+}
+
+/// Fills the record and says how long it became.
+///
+/// # Safety
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn descended(record: *mut Descended, task: Address) -> Result<usize, Unreadable> {
+    let mut child = task;
+    let mut count = 0;
+    while count < ANCESTORS_MAX {
+        let parent: Address = read::member(child, &TASK_REAL_PARENT)?;
+        // SAFETY: `count` is below the length of the array.
+        let place = unsafe { (&raw mut (*record).ancestors[count]).cast::<Task>() };
+        // SAFETY: as above.
+        let pid = unsafe {
+            read::task(place, parent)?;
+            (*place).pid
+        };
+        // The idle task is everybody's last ancestor, and its own parent.
+        if pid == 0 {
+            break;
+        }
+        child = parent;
+        count += 1;
+    }
+    let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<Task>();
+    // SAFETY: the places lie within `record`.
+    unsafe {
+        let cgroup = read::default_cgroup(read::member(task, &TASK_CGROUPS)?)?;
+        read::header(&raw mut (*record).header, Kind::Ancestry, 0, length, cgroup)?;
+        read::current(&raw mut (*record).by)?;
+    }
+    Ok(length)
 }
 
 /// Fills the record and says how long it became.

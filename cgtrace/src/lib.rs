@@ -6,6 +6,7 @@
 pub mod cli;
 pub mod config;
 pub mod descriptors;
+pub mod facts;
 pub mod hierarchy;
 pub mod index;
 pub mod naming;
@@ -13,5 +14,6 @@ pub mod probe;
 pub mod process;
 pub mod server;
 pub mod service;
+pub mod sightings;
 pub mod tracker;
 pub mod why;

@@ -25,6 +25,7 @@ fn schemas() -> BTreeMap<&'static str, String> {
         ("tree", of::<wire::ListReply>()),
         ("events", of::<wire::Event>()),
         ("status", of::<wire::Status>()),
+        ("why", of::<wire::WhyReply>()),
         ("verify", of::<wire::VerifyReply>()),
     ])
 }

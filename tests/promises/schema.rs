@@ -25,6 +25,7 @@ fn every_command() -> Outcome {
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     fs::remove_dir(&past)?;
     let past = cgroup.name_of(&past);
+    let pid = std::process::id().to_string();
     let calls: &[(&str, &[&str])] = &[
         ("exists", &["exists", &name]),
         ("exists", &["exists", &past]),
@@ -35,6 +36,8 @@ fn every_command() -> Outcome {
         ("tree", &["tree", &name]),
         ("events", &["events", "--since-seq", "0", "--count", "4", &name]),
         ("status", &["status"]),
+        ("why", &["why", &name, "--pid", &pid]),
+        ("why", &["why", &past]),
         ("verify", &["verify"]),
     ];
     for (command, arguments) in calls {

@@ -104,6 +104,24 @@ pub struct Answer {
     /// The name's bytes in hexadecimal, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
+    /// The unit, where the path proves it. This and what follows: only with `detail`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The slice that it stands in, or is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// The pod's uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// The pod's class: `guaranteed`, `burstable` or `besteffort`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// The container's id, or the name that its runtime uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    /// What runs the container: `docker`, `containerd`, `cri-o`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// Whether it exists on at least one of the hierarchies asked for.
     pub present: bool,
     /// One row a hierarchy.

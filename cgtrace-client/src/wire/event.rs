@@ -73,6 +73,24 @@ pub struct Event {
     /// The path's bytes in hexadecimal, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path_hex: Option<String>,
+    /// The unit, where the path proves it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unit: Option<String>,
+    /// The slice that it stands in, or is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slice: Option<String>,
+    /// The pod's uid.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_uid: Option<String>,
+    /// The pod's class: `guaranteed`, `burstable` or `besteffort`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub qos: Option<String>,
+    /// The container's id, or the name that its runtime uses.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub container_id: Option<String>,
+    /// What runs the container: `docker`, `containerd`, `cri-o`, …
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub runtime: Option<String>,
     /// Where it was before: a rename's old name, a task's former cgroup if that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<Place>,

@@ -5,6 +5,7 @@ mod answer;
 mod call;
 mod event;
 mod status;
+mod why;
 
 pub use answer::{Answer, Cgroup, Gap, Life, Moment, Row};
 pub use call::{
@@ -13,3 +14,4 @@ pub use call::{
 };
 pub use event::{Event, Place, Task};
 pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};
+pub use why::{Asker, AskerName, Finding, Membership, Process, Verdict, Why, WhyReply};

@@ -50,6 +50,8 @@ pub enum Command {
     Tree(Tree),
     /// Follow events as they happen
     Events(Events),
+    /// Say why a cgroup is not there, or not seen, and what to do: exit 0 if it is there and seen, 1 if not
+    Why(Why),
     /// Show what is known since when, how much was lost, and how it was healed
     Status,
     /// Compare the index with every cgroupfs, now: exit 0 if they are equal, 1 if they differ
@@ -178,6 +180,24 @@ pub struct Events {
     /// End after so many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+#[group(id = "question", required = true, multiple = true, args = ["name", "kubelet"])]
+pub struct Why {
+    /// The name as the log or the flag has it, like /system.slice/kubelet.service; a mount path before it does no harm
+    pub name: Option<OsString>,
+    /// Who does not see it: the process of that pid
+    #[arg(long)]
+    pub pid: Option<u32>,
+    /// Who does not see it: the process of that name (its comm); of several, the eldest
+    #[arg(long, value_name = "COMM", conflicts_with_all = ["pid", "kubelet"])]
+    pub process: Option<OsString>,
+    /// Ask for every name that the running kubelet (or the one of --pid) looks up, by its flags and its configuration
+    #[arg(long, conflicts_with = "name")]
+    pub kubelet: bool,
+    #[command(flatten)]
+    pub on: On,
 }
 
 #[derive(Debug, Args)]

@@ -21,6 +21,7 @@ mod text;
 mod tree;
 mod verify;
 mod wait;
+mod why;
 
 use std::process::ExitCode;
 
@@ -78,6 +79,7 @@ fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure>
         Command::Tree(tree) => tree::run(&tree, &connector, output),
         Command::Events(events) => events::run(&events, &connector, output),
         Command::Status => status::run(&connector, output),
+        Command::Why(why) => why::run(&why, &connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
         Command::Config(config) => config::run(&config, output),
         Command::Completions { shell } => completions::run(shell, output),

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use super::Settings;
-use crate::{probe, server::Bounds};
+use crate::{probe, process::padded_comm, server::Bounds};
 
 /// The daemon's whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +50,9 @@ impl From<Settings> for Config {
             probe: probe::Options {
                 index_ring_bytes: index_ring.map_or(probe.index_ring_bytes, |mib| mib << 20),
                 told_ring_bytes: told_ring.map_or(probe.told_ring_bytes, |mib| mib << 20),
-                watched: watch.map_or(probe.watched, |comms| comms.iter().map(|comm| padded(comm)).collect()),
+                watched: watch.map_or(probe.watched, |comms| {
+                    comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect()
+                }),
                 kernel_log: kernel_log.unwrap_or(probe.kernel_log),
                 btf: btf.unwrap_or(probe.btf),
             },
@@ -74,23 +76,9 @@ impl From<Settings> for Config {
 }
 
 /// A process name as the kernel keeps it: 15 bytes and a NUL.
-fn padded(comm: &str) -> [u8; 16] {
-    // The kernel cuts longer ones itself (`TASK_COMM_LEN`): a program `a-very-long-name-indeed` is `a-very-long-nam`.
-    let kept = &comm.as_bytes()[..comm.len().min(15)];
-    let mut padded = [0; 16];
-    padded[..kept.len()].copy_from_slice(kept);
-    padded
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_long_name_is_cut_as_the_kernel_cuts_it() {
-        assert_eq!(&padded("a-very-long-name-indeed"), b"a-very-long-nam\0");
-        assert_eq!(&padded("kubelet"), b"kubelet\0\0\0\0\0\0\0\0\0");
-    }
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {

@@ -32,7 +32,8 @@ pub struct Settings {
     /// Where the service listens; on the command line it is everyone's `--socket`.
     #[arg(skip)]
     pub socket: Option<PathBuf>,
-    /// Tell of every process that executes under this name (its comm: at most 15 bytes); may be repeated
+    /// Keep who executes under this name (its comm: at most 15 bytes), when, where and started by whom, instead of
+    /// kubelet and the container runtimes; may be repeated
     #[arg(long, value_name = "COMM")]
     pub watch: Option<Vec<String>>,
     /// The ring of what the index must know, in MiB [default: 8]

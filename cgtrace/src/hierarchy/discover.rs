@@ -111,6 +111,13 @@ fn is_of(line: &MountLine, id: HierarchyId, name: &str) -> bool {
     !line.unified && wanted.iter().all(|part| line.options.iter().any(|option| option == part))
 }
 
+/// The name of the hierarchy that a mount shows, out of the names that there are.
+#[must_use]
+pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let id = |name: &str| if name == "v2" { UNIFIED } else { HierarchyId(u32::MAX) };
+    names.into_iter().find(|name| is_of(line, id(name), name))
+}
+
 /// Whether this process is in a cgroup namespace of its own, so that paths in /proc are not from the real root.
 #[must_use]
 pub fn in_cgroup_namespace() -> bool {

@@ -36,6 +36,12 @@ pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Vec<u32>> {
     }
 }
 
+/// The controllers of a cgroup on v2: its `cgroup.controllers`.
+pub fn read_controllers(mount: &Mount, path: &[u8]) -> io::Result<Vec<String>> {
+    let directory = open_cgroup(mount, path)?;
+    Ok(read_file(&directory, "cgroup.controllers")?.split_whitespace().map(str::to_owned).collect())
+}
+
 /// Whether there is a process in a cgroup or below it; `None` if it does not exist.
 pub fn read_populated(mount: &Mount, path: &[u8]) -> io::Result<Option<bool>> {
     let directory = match open_cgroup(mount, path) {

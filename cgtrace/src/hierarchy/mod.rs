@@ -10,10 +10,11 @@ mod proc_cgroup;
 mod walk;
 mod watch;
 
-pub use discover::{Found, Mount, discover, in_cgroup_namespace};
+pub use discover::{Found, Mount, discover, hierarchy_of, in_cgroup_namespace};
 pub use error::{HierarchyError, WalkError};
 pub use handle::resolve_id;
-pub use members::{open_cgroup, read_members, read_populated};
+pub use members::{open_cgroup, read_controllers, read_members, read_populated};
+pub(crate) use mountinfo::unescape;
 pub use mountinfo::{MountLine, parse_mountinfo};
 pub use proc_cgroup::{HierarchyLine, parse_proc_cgroup};
 pub use walk::{WalkReport, walk};

@@ -49,7 +49,7 @@ fn parse_line(line: &[u8]) -> Option<MountLine> {
 }
 
 /// Space, tab, newline and backslash are written as three octal digits (`mangle` in `fs/proc_namespace.c`).
-fn unescape(field: &[u8]) -> Vec<u8> {
+pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;
     while let Some((byte, after)) = rest.split_first() {

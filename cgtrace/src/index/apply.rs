@@ -41,6 +41,8 @@ impl Index {
             What::RootRemoved { id } => Some(self.root_removed(at, *id)),
             What::Remount { hierarchy, by } => Some(self.remount(at, hierarchy, by)),
             What::Exec { task, memberships } => Some(self.exec(at, task, memberships)),
+            // Of no cgroup.
+            What::Ancestry { .. } => None,
         }
     }
 

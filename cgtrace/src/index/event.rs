@@ -187,6 +187,13 @@ pub enum What {
         /// Its cgroup on every hierarchy that the record could name.
         memberships: Box<[Key]>,
     },
+    /// Whose child the process is that the next `Exec` of the same task tells of.
+    Ancestry {
+        /// The process.
+        task: Task,
+        /// Its parent, that one's parent, and so on, as many as the record could name.
+        ancestors: Box<[Task]>,
+    },
 }
 
 /// What a hierarchy is.

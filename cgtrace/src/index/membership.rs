@@ -4,12 +4,21 @@ use hashbrown::HashMap;
 
 use super::event::{CgroupId, HierarchyId, Key, Task};
 
+/// In what steps /proc tells when a process began; the kernel's records tell it in ns.
+const STEP_NS: u64 = 10_000_000;
+
 /// A process on one hierarchy. Its start tells it from a later one of the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct Process {
     hierarchy: HierarchyId,
     pid: u32,
-    start_boot_ns: u64,
+    start_step: u64,
+}
+
+impl Process {
+    fn of(hierarchy: HierarchyId, task: &Task) -> Self {
+        Self { hierarchy, pid: task.pid, start_step: task.start_boot_ns / STEP_NS }
+    }
 }
 
 /// The processes seen last, in two generations: when the younger one is full it becomes the elder, and the
@@ -30,7 +39,7 @@ impl Memberships {
     /// A whole process, or with `threadgroup` false one thread, is in a cgroup now. Answers where it is known
     /// to have been before.
     pub fn moved(&mut self, to: Key, task: &Task, threadgroup: bool) -> Option<CgroupId> {
-        let process = Process { hierarchy: to.hierarchy, pid: task.pid, start_boot_ns: task.start_boot_ns };
+        let process = Process::of(to.hierarchy, task);
         if threadgroup || task.tid == task.pid {
             let before = self.forget(&process);
             self.remember(process, to.id);
@@ -39,6 +48,14 @@ impl Memberships {
             // The process is in two cgroups now, and which thread an exec will leave over is not known.
             self.forget(&process);
             None
+        }
+    }
+
+    /// A process was found in a cgroup, at a time that may lie before what is known of it.
+    pub fn found(&mut self, at: Key, task: &Task) {
+        let process = Process::of(at.hierarchy, task);
+        if !self.younger.contains_key(&process) && !self.elder.contains_key(&process) {
+            self.remember(process, at.id);
         }
     }
 
@@ -94,10 +111,21 @@ mod tests {
         let mut memberships = Memberships::new(16);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         assert_eq!(memberships.moved(to(2, 6), &task(9, 9, 1), true), None);
-        assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 2), true), None);
+        assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 20_000_000), true), None);
         memberships.forget_hierarchy(HierarchyId(2));
         assert_eq!(memberships.moved(to(2, 7), &task(9, 9, 1), true), None);
         assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 1), true), Some(CgroupId(5)));
+    }
+
+    #[test]
+    fn what_was_found_never_overrules_what_was_seen() {
+        let mut memberships = Memberships::new(16);
+        // /proc rounds the start down.
+        memberships.found(to(0, 5), &task(9, 9, 40_000_000));
+        assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 47_654_321), true), Some(CgroupId(5)));
+        memberships.found(to(0, 5), &task(9, 9, 40_000_000));
+        assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 47_654_321), true), Some(CgroupId(6)));
+        assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 57_654_321), true), None);
     }
 
     #[test]

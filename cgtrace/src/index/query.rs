@@ -75,6 +75,11 @@ impl Index {
         self.past.of_name(hierarchy, path)
     }
 
+    /// The names of a hierarchy that had a life which has ended, as many as are kept, in no order.
+    pub fn past_names(&self, hierarchy: HierarchyId) -> impl Iterator<Item = &[u8]> {
+        self.past.names(hierarchy)
+    }
+
     /// The ended life of a cgroup, if it is kept.
     #[must_use]
     pub fn past_life_by_id(&self, key: Key) -> Option<&PastLife> {

@@ -62,6 +62,18 @@ pub fn parse_at(name: &[u8], mounts: &[MountPoint]) -> Name {
     let directory = mounts::directory(components);
     // In `/systemd/system.slice/x.service` the unit is as plain as without the directory.
     let inner = if directory.is_some() { components.get(1..).unwrap_or_default() } else { components };
+    of(name, mount, directory, upwards, components, inner)
+}
+
+/// A name of which the parts are known.
+fn of(
+    name: &[u8],
+    mount: Option<MountPoint>,
+    directory: Option<Directory>,
+    upwards: usize,
+    components: &[&[u8]],
+    inner: &[&[u8]],
+) -> Name {
     let units = unit::read(inner);
     let pod = pod::read(inner);
     let container = container::read(inner);
@@ -79,6 +91,14 @@ pub fn parse_at(name: &[u8], mounts: &[MountPoint]) -> Name {
         container_id: container.id,
         runtime: container.runtime,
     }
+}
+
+/// Reads the name of a cgroup that exists, from its hierarchy's root: a first component that is called like a mount
+/// point or a hierarchy's directory is a cgroup of that name, and proves nothing.
+#[must_use]
+pub fn parse_exact(name: &[u8]) -> Name {
+    let (_, components) = mounts::components(name);
+    of(name, None, None, 0, &components, &components)
 }
 
 impl Name {

@@ -1,7 +1,9 @@
 //! From a record's bytes to an [`Event`]. Pure, and total over any bytes.
 
 use bytemuck::Pod;
-use cgtrace_common::{Header, Kind, MEMBERSHIPS_MAX, Membership, NAME_MAX, Root, Task, VERSION, flag};
+use cgtrace_common::{
+    ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, NAME_MAX, Root, Task, VERSION, flag,
+};
 use thiserror::Error;
 
 use super::controllers::Controllers;
@@ -95,6 +97,14 @@ impl Rest<'_> {
             .collect()
     }
 
+    fn take_ancestors(&mut self) -> Result<Box<[Who]>, DecodeError> {
+        let count = self.0.len() / size_of::<Task>();
+        if count > ANCESTORS_MAX {
+            return Err(DecodeError::Tail { kind: Kind::Ancestry, len: self.0.len() });
+        }
+        (0..count).map(|_| self.take_task()).collect()
+    }
+
     fn take_rest(&mut self) -> &[u8] {
         std::mem::take(&mut self.0)
     }
@@ -155,6 +165,7 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
             What::Remount { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
         }
         Kind::Exec => What::Exec { task: rest.take_task()?, memberships: rest.take_memberships()? },
+        Kind::Ancestry => What::Ancestry { task: rest.take_task()?, ancestors: rest.take_ancestors()? },
     };
     match rest.0.len() {
         0 => Ok(Event { boot_ns, what }),
@@ -220,7 +231,7 @@ mod tests {
         let hierarchy = Hierarchy { id: KEY.hierarchy, name: "controller-3,name=x".into() };
         let leaf = Leaf { bytes: (*b"a\xff b").into(), truncated: false };
         let (by, moved, parent, level) = (who(TASK), who(other), CgroupId(8), 2);
-        let cases: [(Kind, u16, Vec<&[u8]>, What); 17] = [
+        let cases: [(Kind, u16, Vec<&[u8]>, What); 18] = [
             (
                 Kind::Mkdir,
                 0,
@@ -271,6 +282,12 @@ mod tests {
                     memberships: [Key { hierarchy: HierarchyId(9), id: CgroupId(5) }].into(),
                 },
             ),
+            (
+                Kind::Ancestry,
+                0,
+                vec![task, other_bytes, task],
+                What::Ancestry { task: by, ancestors: Box::new([moved, by]) },
+            ),
         ];
         for (kind, flags, parts, expected) in cases {
             assert_eq!(decoded(kind, flags, &parts), Ok(expected), "{kind:?}");
@@ -301,6 +318,11 @@ mod tests {
             decoded(Kind::Exec, 0, &[task, b"x"]),
             Err(DecodeError::Tail { kind: Kind::Exec, len: 1 })
         );
+        let many = [task; ANCESTORS_MAX + 2];
+        assert!(matches!(
+            decoded(Kind::Ancestry, 0, &many),
+            Err(DecodeError::Tail { kind: Kind::Ancestry, .. })
+        ));
     }
 
     #[test]
@@ -314,7 +336,7 @@ mod tests {
         };
         assert_eq!(with(4, 9), Err(DecodeError::Version { version: 9 }));
         assert_eq!(with(5, 0), Err(DecodeError::Kind { kind: 0 }));
-        assert_eq!(with(5, 15), Err(DecodeError::Kind { kind: 15 }));
+        assert_eq!(with(5, 16), Err(DecodeError::Kind { kind: 16 }));
         assert_eq!(decode(&good[..39], &controllers), Err(DecodeError::Short { len: 39, part: 40 }));
         let long = [good.as_slice(), b"x"].concat();
         assert_eq!(decode(&long, &controllers), Err(DecodeError::Length { header: 40, len: 41 }));
@@ -327,7 +349,7 @@ mod tests {
         }
 
         #[test]
-        fn any_tail_of_any_kind_is_survived(kind in 0..16_u8, flags: u16, tail: Vec<u8>) {
+        fn any_tail_of_any_kind_is_survived(kind in 0..17_u8, flags: u16, tail: Vec<u8>) {
             let mut bytes = record(Kind::Mkdir, flags, &[&tail]);
             bytes[5] = kind;
             let _ = decode(&bytes, &Controllers::default()).is_ok();

@@ -29,7 +29,11 @@ pub use offsets::MemberError;
 pub use ring::RingUse;
 pub use words::Kinds;
 
-use crate::index::Event;
+use crate::{index::Event, process::padded_comm};
+
+/// The comms that are watched unless others are named: kubelet, what runs its containers, and who else does.
+pub const WATCHED: [&str; 8] =
+    ["kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "k3s", "rke2", "podman"];
 
 /// How the probe is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +55,7 @@ impl Default for Options {
         Self {
             index_ring_bytes: 8 << 20,
             told_ring_bytes: 8 << 20,
-            watched: Vec::new(),
+            watched: WATCHED.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
             kernel_log: false,
             btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
         }

@@ -1,14 +1,22 @@
 //! Processes: who a pid is and in which cgroups. The only part that reads /proc of processes.
 
+mod mounts;
 mod stat;
+mod table;
 mod time_namespace;
+mod view;
 
 use std::{fs, io, path::PathBuf};
 
 pub use stat::{Stat, parse_stat};
+pub use table::{Found, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
+pub use view::{arguments, cgroup_mounts, cgroups_within, file, namespace, root};
 
-use crate::hierarchy::{HierarchyLine, parse_proc_cgroup};
+use crate::{
+    hierarchy::{HierarchyLine, parse_proc_cgroup},
+    index::{CgroupId, Task},
+};
 
 /// A process, as /proc tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,6 +31,39 @@ pub struct Process {
     pub uid: u32,
     /// When it began: ns since boot, in steps of 10 ms (`USER_HZ` is 100 on every architecture of today).
     pub start_boot_ns: u64,
+}
+
+impl Process {
+    /// The same in the index's words; its cgroup is not among them.
+    #[must_use]
+    pub fn task(&self) -> Task {
+        let Self { pid, ppid, comm, uid, start_boot_ns } = self;
+        Task {
+            pid: *pid,
+            tid: *pid,
+            ppid: *ppid,
+            uid: *uid,
+            start_boot_ns: *start_boot_ns,
+            cgroup: CgroupId(0),
+            comm: padded_comm(comm),
+        }
+    }
+}
+
+/// A comm as the kernel keeps it: at most 15 bytes, and NULs behind them (`TASK_COMM_LEN`).
+#[must_use]
+pub fn padded_comm(comm: &[u8]) -> [u8; 16] {
+    let mut padded = [0; 16];
+    for (to, from) in padded.iter_mut().take(15).zip(comm) {
+        *to = *from;
+    }
+    padded
+}
+
+/// A comm without its padding.
+#[must_use]
+pub fn comm_of(padded: &[u8; 16]) -> &[u8] {
+    padded.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// Why a process could not be described.
@@ -77,6 +118,13 @@ fn read(pid: u32, name: &str) -> Result<Option<Vec<u8>>, ProcessError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_as_the_kernel_cuts_it() {
+        assert_eq!(&padded_comm(b"a-very-long-name-indeed"), b"a-very-long-nam\0");
+        assert_eq!(&padded_comm(b"kubelet"), b"kubelet\0\0\0\0\0\0\0\0\0");
+        assert_eq!(comm_of(&padded_comm(b"kubelet")), b"kubelet");
+    }
 
     #[test]
     fn this_process_is_described() {

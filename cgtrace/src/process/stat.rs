@@ -8,6 +8,8 @@ const TICK_NS: u64 = 10_000_000;
 pub struct Stat {
     /// The thread's name.
     pub comm: Vec<u8>,
+    /// It is a zombie, or as good as gone: it runs no more.
+    pub dead: bool,
     /// The parent's pid.
     pub ppid: u32,
     /// When the process began: ns since boot, in steps of 10 ms.
@@ -25,9 +27,10 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
     // After the name come state (3) and ppid (4); starttime is field 22.
-    let ppid = fields.nth(1)?.parse().ok()?;
+    let dead = matches!(fields.next()?, "Z" | "X" | "x");
+    let ppid = fields.next()?.parse().ok()?;
     let ticks: u64 = fields.nth(22 - 5)?.parse().ok()?;
-    Some(Stat { comm, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
+    Some(Stat { comm, dead, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
 }
 
 #[cfg(test)]

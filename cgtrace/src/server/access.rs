@@ -35,9 +35,14 @@ impl Access {
 
     /// Whether this client may be told of that task.
     pub fn covers(self, task: &Task) -> bool {
+        self.covers_uid(task.uid)
+    }
+
+    /// Whether this client may be told of tasks of that uid.
+    pub fn covers_uid(self, uid: u32) -> bool {
         match self {
             Self::Full => true,
-            Self::Own(uid) => task.uid == uid,
+            Self::Own(own) => own == uid,
         }
     }
 

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use super::access::Access;
 use crate::{
     index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
+    naming::{self, Name, Qos},
     tracker::Anchor,
 };
 
@@ -31,6 +32,34 @@ pub fn hierarchy_name(state: &HierarchyState) -> String {
 
 fn unnamed(id: HierarchyId) -> String {
     format!("hierarchy-{}", id.0)
+}
+
+/// What a path proves of who it belongs to.
+#[derive(Debug, Default)]
+pub struct Named {
+    pub unit: Option<String>,
+    pub slice: Option<String>,
+    pub pod_uid: Option<String>,
+    pub qos: Option<String>,
+    pub container_id: Option<String>,
+    pub runtime: Option<String>,
+}
+
+impl Named {
+    pub fn of(path: &[u8]) -> Self {
+        let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = naming::parse_exact(path);
+        Self {
+            unit,
+            slice,
+            pod_uid,
+            qos: qos.map(|qos| match qos {
+                Qos::Guaranteed => "guaranteed".to_owned(),
+                other => other.word().to_owned(),
+            }),
+            container_id,
+            runtime: runtime.map(|runtime| runtime.word().to_owned()),
+        }
+    }
 }
 
 impl Encoder {
@@ -59,7 +88,10 @@ impl Encoder {
 
     pub fn event(&self, change: &Change) -> wire::Event {
         let place = change.place.as_ref();
-        let (path_text, path_hex) = path(place.and_then(|place| place.path.as_deref()));
+        let bytes = place.and_then(|place| place.path.as_deref());
+        let (path_text, path_hex) = path(bytes);
+        let Named { unit, slice, pod_uid, qos, container_id, runtime } =
+            bytes.map(Named::of).unwrap_or_default();
         wire::Event {
             seq: change.seq,
             time: self.time(change.boot_ns),
@@ -72,6 +104,12 @@ impl Encoder {
             id: place.map(|place| place.id.0),
             path: path_text,
             path_hex,
+            unit,
+            slice,
+            pod_uid,
+            qos,
+            container_id,
+            runtime,
             from: change.from.as_ref().map(from),
             task: change.task.as_ref().and_then(|task| {
                 let told = self.task(task, None)?;

@@ -39,6 +39,10 @@ impl Failure {
         Self::own("NoSuchProcess", json!({"pid": pid}))
     }
 
+    pub fn not_permitted(reason: &str) -> Self {
+        Self::own("NotPermitted", json!({"reason": reason}))
+    }
+
     pub fn too_many(what: &str, limit: usize) -> Self {
         Self::own("TooMany", json!({"what": what, "limit": limit}))
     }

@@ -17,9 +17,9 @@ use super::{
     shared::{SETTLE_TIMEOUT, Shared},
 };
 use crate::{
-    descriptors, probe,
+    descriptors, probe, process,
     service::{self, Supervisor},
-    tracker::{StartError, Tracker, drive},
+    tracker::{StartError, Tracker, boot_ns, drive},
 };
 
 /// How the daemon is to run.
@@ -96,6 +96,7 @@ fn serve_socket(
             tracing::info!("the index is complete");
             told.ready(&summary(&ready));
         });
+        tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
         let reloading = async {
             while hangup.recv().await.is_some() {
                 if let Some(Reloaded { bounds }) = (options.reload)() {
@@ -172,6 +173,7 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
             let shared = Shared::new(Rc::clone(&tracker), Bounds::default());
+            tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
             if let Ok(stream) = UnixStream::from_std(theirs) {
                 listen::serve(stream, shared);
             }
@@ -182,6 +184,22 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     })?;
     outcome.recv().map_err(io::Error::other)??;
     Ok(ours)
+}
+
+/// Finds the processes of watched names that were there before their execs could be seen.
+async fn look_at_processes(shared: Rc<Shared>) {
+    let watched: Vec<[u8; 16]> = shared.tracker.borrow().sightings().watched().copied().collect();
+    if watched.is_empty() {
+        return;
+    }
+    let found = tokio::task::spawn_blocking(move || {
+        let comms: Vec<&[u8]> = watched.iter().map(|comm| process::comm_of(comm)).collect();
+        (boot_ns(), process::named(&comms))
+    });
+    // Their cgroups are found by name, so the index is to be complete.
+    if let (Ok((at, found)), Ok(())) = (found.await, shared.settled().await) {
+        shared.tracker.borrow_mut().take_before(at, &found);
+    }
 }
 
 fn runtime() -> io::Result<Runtime> {

@@ -9,6 +9,7 @@ use crate::{
     hierarchy::{self, Found, HierarchyError, Mount},
     index::{Change, Event, HierarchyId, Index, Key, Limits, UNIFIED, What},
     probe::{self, Probe, ProgramState, RingUse},
+    sightings::Sightings,
 };
 
 use super::{
@@ -55,6 +56,7 @@ pub struct HierarchyView {
 pub struct Tracker {
     probe: Probe,
     index: Index,
+    sightings: Sightings,
     anchor: Anchor,
     started_boot_ns: u64,
     views: BTreeMap<HierarchyId, HierarchyView>,
@@ -92,6 +94,7 @@ impl Tracker {
         let mut tracker = Self {
             probe,
             index: Index::new(Limits::default()),
+            sightings: Sightings::new(options.watched.iter().copied()),
             anchor: Anchor::now(),
             started_boot_ns,
             views: BTreeMap::new(),
@@ -140,7 +143,7 @@ impl Tracker {
 
     fn drain(&mut self) -> probe::Drained {
         let began = boot_ns();
-        let Self { probe, index, anchor, listeners, views, walks, nudge, verifying, .. } = self;
+        let Self { probe, index, sightings, anchor, listeners, views, walks, nudge, verifying, .. } = self;
         let drained = probe.drain(&mut |event| {
             match &event.what {
                 What::RootAdded { .. } | What::Remount { .. } => {
@@ -177,8 +180,9 @@ impl Tracker {
             {
                 index.set_leaf(key, leaf);
             }
+            let change = change.map(Rc::new);
+            sightings.take(&event, change.as_ref(), index);
             if let Some(change) = change {
-                let change = Rc::new(change);
                 for listener in listeners.iter_mut() {
                     listener.changed(&change, index, *anchor);
                 }
@@ -409,6 +413,28 @@ impl Tracker {
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
+    }
+
+    /// What was seen of processes.
+    #[must_use]
+    pub fn sightings(&self) -> &Sightings {
+        &self.sightings
+    }
+
+    /// Takes the processes of watched names that /proc showed at `boot_ns`: those that were there before.
+    pub fn take_before(&mut self, boot_ns: u64, found: &[crate::process::Found]) {
+        self.catch_up_quietly();
+        let Self { index, sightings, .. } = self;
+        for found in found {
+            let memberships: Vec<Key> = found
+                .cgroups
+                .iter()
+                .filter_map(|line| index.resolve(HierarchyId(line.id), &line.path))
+                .collect();
+            index.found_process(&found.process.task(), &memberships);
+            let ancestors: Vec<_> = found.ancestors.iter().map(crate::process::Process::task).collect();
+            sightings.take_before(boot_ns, &found.process.task(), &memberships, &ancestors, index);
+        }
     }
 
     /// The wall clock's anchor.

@@ -148,7 +148,7 @@ pub(super) fn is_below(path: &str, cgroup: &str) -> bool {
 }
 
 /// Mount points as the parser of names takes them.
-pub(super) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
+pub(crate) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
     let point = |mount: &Mounted| MountPoint {
         point: mount.point.clone().into_bytes(),
         hierarchy: Some(mount.hierarchy.clone()),

@@ -31,6 +31,9 @@ pub struct Facts {
     /// The processes that the name would be of: those called as its unit is (`Name::process_name`), or of the
     /// unit's executable. `None`: nobody looked.
     pub processes: Option<Vec<Process>>,
+    /// Processes of that kind that were seen and have ended, the last one first; their cgroups are those that they
+    /// were seen in.
+    pub ended: Vec<Process>,
     /// Attach, fork and transfer events from or to the name, the oldest first.
     pub moves: Vec<Event>,
     /// What the service manager says of the name's unit. `None`: it was not, or could not be asked.
@@ -59,6 +62,18 @@ pub struct Controllers {
     pub root: Vec<String>,
 }
 
+/// How a process came to be known.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Seen {
+    /// It was found in /proc when the question was asked.
+    #[default]
+    Found,
+    /// It was there when cgtrace began, and was found in /proc then.
+    Before,
+    /// Its exec was seen, at that time.
+    Executed(Moment),
+}
+
 /// A process.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Process {
@@ -66,8 +81,12 @@ pub struct Process {
     pub task: Task,
     /// When it began.
     pub started: Moment,
-    /// Its cgroups, absolute, one a hierarchy.
+    /// How it came to be known.
+    pub seen: Seen,
+    /// Its cgroups now, absolute, one a hierarchy.
     pub cgroups: Vec<Membership>,
+    /// Those that it had when it was executed, if that was seen.
+    pub executed_in: Vec<Membership>,
     /// Its parent, that one's parent, and so on.
     pub ancestors: Vec<Task>,
 }

@@ -52,7 +52,7 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
     Some(
         Found::new(Weight::Explains, Cause::HiddenFromAsker, explanation)
             .because([format!("{who} is started with {}", tell::plain(&setting.written))])
-            .because(case.rows().filter(|row| row.present).map(tell::row))
+            .because(tell::rows(case.rows().filter(|row| row.present)))
             .mend([fix])
             .hiding(),
     )

@@ -30,6 +30,8 @@ pub struct Settings {
     pub docker_only: Option<Setting>,
     /// cAdvisor's `--raw_cgroup_prefix_whitelist`.
     pub raw_prefixes: Option<Setting>,
+    /// `--cgroups-per-qos`, `cgroupsPerQOS`, where it is off.
+    pub no_pod_cgroups: Option<Setting>,
     /// `--config`: the path of kubelet's configuration.
     pub config: Option<Setting>,
 }
@@ -58,8 +60,36 @@ impl Settings {
             cgroup_driver: setting("cgroup-driver", Some("cgroupDriver")),
             docker_only: setting("docker-only", None).filter(|setting| is_true(&setting.value)),
             raw_prefixes: setting("raw-cgroup-prefix-whitelist", None),
+            no_pod_cgroups: setting("cgroups-per-qos", Some("cgroupsPerQOS"))
+                .filter(|setting| is_false(&setting.value)),
             config: setting("config", None),
         }
+    }
+
+    /// The names that it looks up, each with the setting that says so: what it is told, and what kubelet looks for
+    /// untold, its own cgroup and its pods'. `own` is where it is.
+    #[must_use]
+    pub fn questions(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
+        let mut questions: Vec<(String, Option<String>)> = Vec::new();
+        let told =
+            self.names().into_iter().map(|setting| (setting.value.clone(), Some(setting.written.clone())));
+        let own = own.filter(|_| is_kubelet && self.kubelet_cgroups.is_none());
+        let pods = (is_kubelet && self.no_pod_cgroups.is_none()).then(|| self.pods());
+        let untold = own.map(str::to_owned).into_iter().chain(pods).map(|name| (name, None));
+        for (name, setting) in told.chain(untold) {
+            // The root is always there.
+            if name != "/" && !questions.iter().any(|(known, _)| *known == name) {
+                questions.push((name, setting));
+            }
+        }
+        questions
+    }
+
+    /// The cgroup of all pods, as kubelet's driver spells it.
+    fn pods(&self) -> String {
+        let systemd = self.cgroup_driver.as_ref().is_some_and(|driver| driver.value == "systemd");
+        let root = self.cgroup_root.as_ref().map_or("", |root| root.value.trim_end_matches('/'));
+        format!("{root}/kubepods{}", if systemd { ".slice" } else { "" })
     }
 
     /// The names that it expects to exist: each is a question for `why`.
@@ -101,11 +131,19 @@ fn is_true(value: &str) -> bool {
     matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
+fn is_false(value: &str) -> bool {
+    matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")
+}
+
 /// The keys at the top of a YAML or JSON document whose values are plain.
 fn keys(text: &str) -> BTreeMap<String, Setting> {
     if let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) {
         let plain = |(key, value): (String, serde_json::Value)| {
-            let value = value.as_str()?.to_owned();
+            let value = match value {
+                serde_json::Value::String(text) => text,
+                serde_json::Value::Bool(value) => value.to_string(),
+                _ => return None,
+            };
             Some((key.clone(), Setting { written: format!("{key}: {value}"), value }))
         };
         return object.into_iter().filter_map(plain).collect();
@@ -173,6 +211,18 @@ mod tests {
         assert_eq!(settings.kubelet_cgroups.unwrap().written, "kubeletCgroups: /y");
         let settings = read("kubelet", Some(r#"{"cgroupDriver": "systemd", "port": 1}"#));
         assert_eq!(value(settings.cgroup_driver.as_ref()), Some("systemd"));
+    }
+
+    #[test]
+    fn kubelet_asks_for_more_than_it_is_told() {
+        let names = |line: &str| -> Vec<String> {
+            read(line, None).questions(true, Some("/own")).into_iter().map(|(name, _)| name).collect()
+        };
+        assert_eq!(names("kubelet"), ["/own", "/kubepods"]);
+        assert_eq!(names("kubelet --cgroup-driver=systemd --cgroup-root=/"), ["/own", "/kubepods.slice"]);
+        assert_eq!(names("kubelet --kubelet-cgroups=/k --cgroups-per-qos=false"), ["/k"]);
+        assert_eq!(names("kubelet --cgroup-root=/a --kubelet-cgroups=/a"), ["/a", "/a/kubepods"]);
+        assert!(read("cadvisor", None).questions(false, Some("/own")).is_empty());
     }
 
     proptest! {

@@ -21,7 +21,8 @@ mod verdict;
 mod view;
 mod wrong_name;
 
-pub use facts::{Asker, Controllers, Facts, Inotify, Membership, Mounted, Process, Unit};
+pub(crate) use case::mount_points;
+pub use facts::{Asker, Controllers, Facts, Inotify, Membership, Mounted, Process, Seen, Unit};
 pub use kubelet::{Setting, Settings};
 pub use nearest::{Near, nearest};
 pub use verdict::{Cause, Finding, Verdict};
@@ -70,7 +71,7 @@ pub fn explain(facts: &Facts) -> Verdict {
 /// be. `namespace_root` is the asker's.
 #[must_use]
 pub fn wanted(name: &str, mounts: &[Mounted], namespace_root: Option<&str>) -> Vec<String> {
-    let parsed = naming::parse_at(name.as_bytes(), &case::mount_points(mounts));
+    let parsed = naming::parse_at(name.as_bytes(), &mount_points(mounts));
     let relative = namespace_root.map(|root| wrong_name::resolve(root, &parsed));
     let variants = naming::spellings(&parsed, name.as_bytes())
         .into_iter()

@@ -4,6 +4,7 @@ use cgtrace_client::wire::Event;
 
 use super::{
     case::{Case, is_below},
+    facts::Process,
     service, tell,
     verdict::{Cause, Found, Weight},
 };
@@ -35,9 +36,10 @@ pub(super) fn removed(case: &Case) -> Option<Found> {
         .map(|died| format!("removed {} before this question", tell::duration(died, &case.facts.now)));
     Some(
         Found::new(weight, Cause::Removed, explanation)
-            .because(case.rows().map(tell::row))
+            .because(tell::rows(case.rows()))
             .because(ago.filter(|_| case.facts.now.boot_ns > 0))
             .because(last_seen_in(case).map(|event| told(event, "the last process seen to enter it:")))
+            .because(last_executed_in(case).into_iter().flat_map(service::ended))
             .because(case.unit().map(service::state))
             .mend(come_back(case)),
     )
@@ -47,6 +49,14 @@ pub(super) fn removed(case: &Case) -> Option<Found> {
 fn last_seen_in<'a>(case: &Case<'a>) -> Option<&'a Event> {
     let into = |event: &&Event| event.path.as_deref().is_some_and(|path| is_below(path, &case.name));
     case.facts.moves.iter().rev().filter(into).find(|event| event.task.is_some())
+}
+
+/// The last process that was executed in the subject, and has ended.
+fn last_executed_in<'a>(case: &Case<'a>) -> Option<&'a Process> {
+    case.facts
+        .ended
+        .iter()
+        .find(|process| process.cgroups.iter().any(|place| is_below(&place.path, &case.name)))
 }
 
 fn come_back(case: &Case) -> Vec<String> {
@@ -109,7 +119,7 @@ pub(super) fn moved_away(case: &Case) -> Option<Found> {
                 .filter(|count| *count > 1)
                 .map(|count| format!("{count} moves out of it are known")),
         )
-        .because(case.rows().map(tell::row));
+        .because(tell::rows(case.rows()));
     if weight == Weight::Explains && case.is_present() {
         found = found.hiding();
     }
@@ -166,7 +176,7 @@ pub(super) fn unknown(case: &Case) -> Found {
         None => format!("Nothing is known of {name}."),
     };
     Found::new(Weight::Remarks, Cause::UnknownBefore, explanation)
-        .because(case.rows().map(tell::row))
+        .because(tell::rows(case.rows()))
         .mend(["start cgtrace at boot, before what is to be watched: systemctl enable cgtrace.service"
             .to_owned()])
 }

@@ -25,7 +25,7 @@ pub(super) fn present(case: &Case) -> Option<Found> {
     let on = tell::list(case.rows().filter(|row| row.present).map(|row| row.hierarchy.as_str()));
     Some(
         Found::new(Weight::Contributes, Cause::Present, format!("{name} exists on {on}."))
-            .because(case.rows().map(tell::row)),
+            .because(tell::rows(case.rows())),
     )
 }
 
@@ -103,8 +103,8 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
             " cAdvisor looks at cpu, cpuacct and memory; a cgroup of name=systemd alone is none to it.",
         );
     }
-    let mut found = Found::new(weight, Cause::PresentElsewhere, explanation)
-        .because(case.subject.rows.iter().map(tell::row));
+    let mut found =
+        Found::new(weight, Cause::PresentElsewhere, explanation).because(tell::rows(&case.subject.rows));
     if let Some(unit) = case.unit() {
         let said = [("CPUAccounting", unit.cpu_accounting), ("MemoryAccounting", unit.memory_accounting)];
         let off = said.iter().filter(|(_, value)| *value == Some(false));

@@ -110,6 +110,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         |(name, on, (rows, others, processes, moves), unit, asker, off)| {
             let controllers =
                 Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
+            let others_ended = moves.iter().map(|_| process(3, "\u{1b}[2J", &name, 120)).collect();
             Facts {
                 answer: answer(&name, rows),
                 name,
@@ -118,6 +119,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 others,
                 mounts: Vec::new(),
                 v2_controllers: off.then_some(controllers),
+                ended: others_ended,
                 processes: processes
                     .map(|places| places.iter().map(|place| process(2, "kubelet", place, 150)).collect()),
                 moves,

@@ -36,7 +36,7 @@ pub fn removed(hierarchy: &str) -> Row {
 }
 
 pub fn answer(name: &str, rows: Vec<Row>) -> Answer {
-    Answer { name: name.to_owned(), name_hex: None, present: rows.iter().any(|row| row.present), rows }
+    Answer { name: name.to_owned(), present: rows.iter().any(|row| row.present), rows, ..Answer::default() }
 }
 
 /// A machine with v2 alone.
@@ -48,7 +48,7 @@ pub fn on_v2(name: &str, is_present: bool) -> Facts {
 pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
     let cgroups = vec![Membership { hierarchy: "v2".to_owned(), path: cgroup.to_owned() }];
     let task = Task { start_boot_ns: Some(at(started).boot_ns), ..task(pid, comm) };
-    Process { task, started: at(started), cgroups, ancestors: Vec::new() }
+    Process { task, started: at(started), cgroups, ..Process::default() }
 }
 
 pub fn asker(process: Process, arguments: &[&str]) -> Asker {

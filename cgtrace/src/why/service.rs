@@ -2,7 +2,7 @@
 
 use super::{
     case::{Case, is_below},
-    facts::{Process, Unit},
+    facts::{Process, Seen, Unit},
     tell,
     verdict::{Cause, Found, Weight},
 };
@@ -38,7 +38,7 @@ pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
         .because(processes)
         .because(more.map(|more| format!("{more} more of that name run elsewhere")))
         .because(case.unit().map(state))
-        .because(case.rows().map(tell::row));
+        .because(tell::rows(case.rows()));
     Some(found.mend(start_it(case, first, place)))
 }
 
@@ -72,16 +72,46 @@ fn kind_of(path: &str) -> String {
 }
 
 fn told(process: &Process) -> Vec<String> {
-    let places = process.cgroups.iter().map(|place| format!("{} on {}", place.path, place.hierarchy));
     let mut told = vec![format!(
         "{} began at {}, and is in {}",
         tell::task(&process.task),
         tell::moment(&process.started),
-        tell::list(places)
+        tell::places(&process.cgroups)
     )];
-    if !process.ancestors.is_empty() {
-        told.push(format!("pid {} was started by {}", process.task.pid, tell::ancestry(process)));
+    let pid = process.task.pid;
+    match &process.seen {
+        Seen::Executed(at) if process.executed_in != process.cgroups && !process.executed_in.is_empty() => {
+            let then = tell::places(&process.executed_in);
+            told.push(format!("pid {pid} was executed at {}, in {then}", tell::moment(at)));
+        }
+        Seen::Executed(at) => told.push(format!("pid {pid} was executed at {}, there", tell::moment(at))),
+        Seen::Before => {
+            told.push(format!("pid {pid} was there before cgtrace began: it is known from /proc"))
+        }
+        Seen::Found => told.push(format!("pid {pid} was found in /proc: its exec was not seen")),
     }
+    told.extend(descent(process));
+    told
+}
+
+/// Who started a process.
+fn descent(process: &Process) -> Option<String> {
+    (!process.ancestors.is_empty())
+        .then(|| format!("pid {} was started by {}", process.task.pid, tell::ancestry(process)))
+}
+
+/// A process that runs no more.
+pub(super) fn ended(process: &Process) -> Vec<String> {
+    let at = match &process.seen {
+        Seen::Executed(at) => format!("was executed at {}", tell::moment(at)),
+        Seen::Before | Seen::Found => format!("began at {}", tell::moment(&process.started)),
+    };
+    let mut told = vec![format!(
+        "{} {at} in {}, and has ended",
+        tell::task(&process.task),
+        tell::places(&process.cgroups)
+    )];
+    told.extend(descent(process));
     told
 }
 
@@ -98,7 +128,9 @@ fn start_it(case: &Case, process: &Process, place: &str) -> Vec<String> {
         }),
         _ => {}
     }
-    fix.push(format!("or use the name that is true now: {}", tell::quoted(place)));
+    if place != "/" {
+        fix.push(format!("or use the name that is true now: {}", tell::quoted(place)));
+    }
     fix
 }
 
@@ -155,7 +187,8 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
                 )
             }))
             .because(processes.map(|_| "no process of that name runs".to_owned()))
-            .because(case.rows().map(tell::row))
+            .because(case.facts.ended.iter().take(1).flat_map(ended))
+            .because(tell::rows(case.rows()))
             .mend(fix),
     )
 }
@@ -214,7 +247,8 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
             format!("Nothing called {what} runs now, and no unit of that name is known."),
         )
         .because(evidence)
-        .because(case.rows().map(tell::row))
+        .because(case.facts.ended.iter().take(1).flat_map(ended))
+        .because(tell::rows(case.rows()))
         .mend([format!("cgtrace wait {}  # returns the moment it is made", tell::word(&case.name))]),
     )
 }

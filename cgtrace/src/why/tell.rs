@@ -5,7 +5,7 @@ use cgtrace_client::{
     wire::{Answer, Life, Moment, Row, Task},
 };
 
-use super::facts::Process;
+use super::facts::{Membership, Process};
 
 /// A name in backquotes.
 pub(super) fn quoted(text: &str) -> String {
@@ -42,9 +42,15 @@ pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String 
 /// When: the wall clock's time, or what the boot clock says if there is none.
 pub(super) fn moment(moment: &Moment) -> String {
     if moment.time.is_empty() {
-        format!("{} s after boot", moment.boot_ns / 1_000_000_000)
-    } else {
-        plain(&moment.time)
+        return format!("{} s after boot", moment.boot_ns / 1_000_000_000);
+    }
+    let time = plain(&moment.time);
+    // Milliseconds are as exact as a reader can use; the rows beside this text have all digits.
+    match time.split_once('.') {
+        Some((seconds, digits)) if digits.len() > 3 && digits.ends_with('Z') => {
+            format!("{seconds}.{}Z", digits.get(..3).unwrap_or(digits))
+        }
+        _ => time,
     }
 }
 
@@ -83,6 +89,32 @@ pub(super) fn by(task_: Option<&Task>) -> String {
     task_.map(|task_| format!(" by {}", task(task_))).unwrap_or_default()
 }
 
+/// A process's cgroups: each name once, with the hierarchies on which it is there.
+pub(super) fn places(places: &[Membership]) -> String {
+    let mut names: Vec<(&str, Vec<&str>)> = Vec::new();
+    for place in places {
+        match names.iter_mut().find(|(path, _)| *path == place.path) {
+            Some((_, hierarchies)) => hierarchies.push(&place.hierarchy),
+            None => names.push((&place.path, vec![&place.hierarchy])),
+        }
+    }
+    match names.as_slice() {
+        [] => "unknown cgroups".to_owned(),
+        // The same everywhere.
+        [(path, hierarchies)] if hierarchies.len() > 1 => quoted(path),
+        names => {
+            let texts = names.iter().map(|(path, hierarchies)| {
+                format!(
+                    "{} on {}",
+                    plain(path),
+                    hierarchies.iter().map(|name| plain(name)).collect::<Vec<_>>().join(" ")
+                )
+            });
+            list(texts)
+        }
+    }
+}
+
 /// A process's ancestors, the nearest first.
 pub(super) fn ancestry(process: &Process) -> String {
     let names: Vec<String> =
@@ -90,14 +122,28 @@ pub(super) fn ancestry(process: &Process) -> String {
     names.join(" <- ")
 }
 
-/// A row: present since when, removed when, or not seen since when.
-pub(super) fn row(row: &Row) -> String {
-    let hierarchy = plain(&row.hierarchy);
+/// A name's state on each hierarchy; those of which the same is to be said in one line.
+pub(super) fn rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
+    let mut lines: Vec<(String, String)> = Vec::new();
+    for row in rows {
+        let (hierarchy, state) = (plain(&row.hierarchy), row_state(row));
+        match lines.iter_mut().find(|(_, other)| *other == state) {
+            Some((hierarchies, _)) => {
+                hierarchies.push(' ');
+                hierarchies.push_str(&hierarchy);
+            }
+            None => lines.push((hierarchy, state)),
+        }
+    }
+    lines.into_iter().map(|(hierarchies, state)| format!("{hierarchies}: {state}")).collect()
+}
+
+fn row_state(row: &Row) -> String {
     match (&row.life, row.past.first()) {
-        (Some(life), _) => format!("{hierarchy}: present, {}", birth(life)),
-        (None, _) if row.present => format!("{hierarchy}: present"),
-        (None, Some(last)) => format!("{hierarchy}: absent, {}", end(last)),
-        (None, None) => format!("{hierarchy}: absent, {}", never(row)),
+        (Some(life), _) => format!("present, {}", birth(life)),
+        (None, _) if row.present => "present".to_owned(),
+        (None, Some(last)) => format!("absent, {}", end(last)),
+        (None, None) => format!("absent, {}", never(row)),
     }
 }
 

@@ -46,7 +46,7 @@ pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
     );
     let found = match known {
         Some(answer) => {
-            found.because(answer.rows.iter().map(|row| format!("{right_quoted} on {}", tell::row(row))))
+            found.because(tell::rows(&answer.rows).into_iter().map(|row| format!("{right_quoted} on {row}")))
         }
         None => found,
     };

@@ -3,6 +3,7 @@
 mod answer;
 mod event;
 mod table;
+mod why;
 
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use clap::builder::styling::{AnsiColor, Style};
 pub use answer::{cgroup, life, rows};
 pub use event::{event, missed};
 pub use table::Table;
+pub use why::why;
 
 /// How wide a hierarchy's name is made, so that what follows it stands in a column.
 const HIERARCHY_WIDTH: usize = 12;

@@ -83,6 +83,13 @@ impl Index {
         Change { task: Some(Rc::clone(&maker.task)), ..change }
     }
 
+    /// A process was found in these cgroups, so that its next move can say where it came from. Nobody is told.
+    pub fn found_process(&mut self, task: &Task, memberships: &[Key]) {
+        for key in memberships {
+            self.memberships.found(*key, task);
+        }
+    }
+
     /// The one cgroup that stands for a process: the default hierarchy's or, where that one is not used,
     /// systemd's.
     fn home(&self, task: &Task, memberships: &[Key]) -> Option<Key> {

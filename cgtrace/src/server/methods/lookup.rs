@@ -7,7 +7,7 @@ use cgtrace_client::{names, wire};
 use super::super::{
     access::Access,
     connection::{Connection, Request},
-    encode::{Encoder, hierarchy_name},
+    encode::{Encoder, Named, hierarchy_name},
     failure::Failure,
     shared::Shared,
 };
@@ -30,6 +30,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         Err(failure) => return Ok(Err(failure)),
     };
     if lookup.detail == Some(true) {
+        looked_up.answers.iter_mut().for_each(add_named);
         detail(connection, &mut looked_up).await;
     }
     connection.reply(request, &looked_up).await?;
@@ -81,7 +82,21 @@ pub fn by_name(index: &Index, encoder: Encoder, name: &[u8], wanted: Option<Hier
         })
         .collect();
     let (text, name_hex) = names::as_text(name);
-    wire::Answer { name: text, name_hex, present: rows.iter().any(|row| row.present), rows }
+    wire::Answer {
+        name: text,
+        name_hex,
+        present: rows.iter().any(|row| row.present),
+        rows,
+        ..wire::Answer::default()
+    }
+}
+
+/// Adds what the name says.
+pub fn add_named(answer: &mut wire::Answer) {
+    let bytes = answer.name_hex.as_deref().and_then(names::unhex);
+    let named = Named::of(bytes.as_deref().unwrap_or(answer.name.as_bytes()));
+    let Named { unit, slice, pod_uid, qos, container_id, runtime } = named;
+    *answer = wire::Answer { unit, slice, pod_uid, qos, container_id, runtime, ..std::mem::take(answer) };
 }
 
 /// The cgroups that have, or had, this id: ids are counted on each hierarchy by itself.
@@ -113,7 +128,7 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) 
             past,
             ..wire::Row::default()
         };
-        answers.push(wire::Answer { name, name_hex, present, rows: vec![row] });
+        answers.push(wire::Answer { name, name_hex, present, rows: vec![row], ..wire::Answer::default() });
     }
     answers
 }
@@ -147,7 +162,8 @@ fn by_pid(
         .into_iter()
         .map(|(path, rows)| {
             let (name, name_hex) = names::as_text(&path);
-            wire::Answer { name, name_hex, present: rows.iter().any(|row| row.present), rows }
+            let present = rows.iter().any(|row| row.present);
+            wire::Answer { name, name_hex, present, rows, ..wire::Answer::default() }
         })
         .collect())
 }

@@ -6,6 +6,7 @@ mod lookup;
 mod status;
 mod verify;
 mod wait;
+mod why;
 
 use std::io;
 
@@ -23,6 +24,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         "io.cgtrace.Watch" => follow::answer(connection, request).await?,
         "io.cgtrace.List" => list::answer(connection, request).await?,
         "io.cgtrace.Status" => status::answer(connection, request).await?,
+        "io.cgtrace.Why" => why::answer(connection, request).await?,
         "io.cgtrace.Verify" => verify::answer(connection, request).await?,
         "org.varlink.service.GetInfo" => {
             connection.reply(request, &introspection::info()).await?;

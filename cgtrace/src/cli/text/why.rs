@@ -1,0 +1,78 @@
+//! The answer to `why`, for people.
+
+use cgtrace_client::wire::{Asker, Finding, Verdict, WhyReply};
+
+use super::{GONE, GOOD, QUIET, printable, styled, task};
+
+/// How much of a command line is shown.
+const ARGUMENTS_SHOWN: usize = 300;
+
+/// Every name's verdict: what is so, why, what says so, what to do; then what else holds.
+pub fn why(reply: &WhyReply) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(asker) = &reply.asker {
+        lines.push(asked_by(asker));
+        lines.push(String::new());
+    }
+    for (number, verdict) in reply.verdicts.iter().enumerate() {
+        if number > 0 {
+            lines.push(String::new());
+        }
+        one(verdict, &mut lines);
+    }
+    if !reply.notes.is_empty() {
+        lines.push(String::new());
+        lines.extend(reply.notes.iter().map(|note| styled(QUIET, &format!("note: {}", printable(note)))));
+    }
+    lines
+}
+
+fn asked_by(asker: &Asker) -> String {
+    let line: String = printable(&asker.arguments.join(" ")).chars().take(ARGUMENTS_SHOWN).collect();
+    styled(QUIET, &format!("asked by {}: {line}", task(&asker.process.task)))
+}
+
+fn one(verdict: &Verdict, lines: &mut Vec<String>) {
+    let Verdict { name, setting, seen, cause, explanation, evidence, fix, also, answer, .. } = verdict;
+    let style = if *seen { GOOD } else { GONE };
+    lines.push(format!("{}: {}", printable(name), styled(style, cause)));
+    if let Some(setting) = setting {
+        lines.push(format!("  {}", styled(QUIET, &format!("asked for by {}", printable(setting)))));
+    }
+    let named = [
+        ("unit", &answer.unit),
+        ("slice", &answer.slice),
+        ("pod", &answer.pod_uid),
+        ("qos", &answer.qos),
+        ("container", &answer.container_id),
+        ("runtime", &answer.runtime),
+    ];
+    let named: Vec<String> = named
+        .into_iter()
+        .filter_map(|(what, value)| Some(format!("{what} {}", printable(value.as_deref()?))))
+        .collect();
+    if !named.is_empty() {
+        lines.push(format!("  {}", styled(QUIET, &named.join(", "))));
+    }
+    finding(explanation, evidence, fix, "  ", lines);
+    for Finding { cause, explanation, evidence, fix } in also {
+        lines.push(format!("  also: {}", printable(cause)));
+        // What was told already is not told again.
+        let told = |line: &&String| !verdict.evidence.contains(line);
+        let evidence: Vec<String> = evidence.iter().filter(told).cloned().collect();
+        let told = |line: &&String| !verdict.fix.contains(line);
+        let fix: Vec<String> = fix.iter().filter(told).cloned().collect();
+        finding(explanation, &evidence, &fix, "    ", lines);
+    }
+}
+
+fn finding(explanation: &str, evidence: &[String], fix: &[String], indent: &str, lines: &mut Vec<String>) {
+    lines.push(format!("{indent}{}", printable(explanation)));
+    for (title, texts) in [("evidence:", evidence), ("what to do:", fix)] {
+        if texts.is_empty() {
+            continue;
+        }
+        lines.push(format!("{indent}{}", styled(QUIET, title)));
+        lines.extend(texts.iter().map(|text| format!("{indent}  - {}", printable(text))));
+    }
+}

@@ -1,0 +1,144 @@
+//! The names of a question: what is known of the one that was asked, and of those it may have been meant to be.
+
+use cgtrace_client::{names, names::ImpossibleName, wire};
+
+use super::outside;
+use crate::{
+    hierarchy,
+    index::{HierarchyId, Key, ROOT},
+    server::{encode::Encoder, failure::Failure, methods::lookup::by_name, shared::Shared},
+    why,
+};
+
+/// So many names are compared with one that is not known.
+const COMPARED: usize = 50_000;
+/// So many near names are looked up.
+const NEAR: usize = 6;
+
+/// A name's bytes. Unlike elsewhere it may be any text: what is wrong with it is part of the answer.
+pub(super) fn bytes(name: &str) -> Result<Vec<u8>, Failure> {
+    let bytes = match name.strip_prefix("hex:") {
+        Some(_) => names::from_wire(name)?,
+        None => name.as_bytes().to_vec(),
+    };
+    let wrong = |reason: &str| ImpossibleName {
+        name: names::printable(&bytes),
+        reason: reason.to_owned(),
+        expected: "/system.slice/kubelet.service".to_owned(),
+    };
+    if bytes.is_empty() {
+        return Err(wrong("it is empty").into());
+    }
+    if bytes.contains(&0) || bytes.contains(&b'\n') {
+        return Err(wrong("it has a NUL or a newline").into());
+    }
+    Ok(bytes)
+}
+
+/// The bytes of an answer's name.
+pub(super) fn of_answer(answer: &wire::Answer) -> Vec<u8> {
+    let bytes = answer.name_hex.as_deref().and_then(names::unhex);
+    bytes.unwrap_or_else(|| answer.name.clone().into_bytes())
+}
+
+/// The names nearest to one that does not exist, out of all that exist or are remembered. They are compared
+/// aside.
+pub(super) async fn near(
+    shared: &Shared,
+    hierarchy: Option<HierarchyId>,
+    name: &[u8],
+) -> Result<Vec<Vec<u8>>, Failure> {
+    let all = {
+        let tracker = shared.tracker.borrow();
+        let index = tracker.index();
+        let ids = || {
+            index.hierarchies().map(|state| state.id).filter(|id| hierarchy.is_none_or(|only| only == *id))
+        };
+        if names::normal(name).is_ok_and(|name| ids().any(|id| index.resolve(id, &name).is_some())) {
+            return Ok(Vec::new());
+        }
+        let mut all: std::collections::BTreeSet<Vec<u8>> = std::collections::BTreeSet::new();
+        for id in ids() {
+            let mut below = index.subtree(Key { hierarchy: id, id: ROOT });
+            while all.len() < COMPARED && below.next().is_some() {
+                if let Some(path) = below.path() {
+                    all.insert(path.to_vec());
+                }
+            }
+            let past = index.past_names(id).take(COMPARED.saturating_sub(all.len()));
+            all.extend(past.map(<[u8]>::to_vec));
+        }
+        all
+    };
+    let name = name.to_vec();
+    outside(move || {
+        let mut all: Vec<Vec<u8>> = all.into_iter().collect();
+        let near = why::nearest(&name, &all, NEAR);
+        near.iter().filter_map(|near| all.get_mut(near.place).map(std::mem::take)).collect()
+    })
+    .await
+}
+
+/// What is known of the name, and of the others: those that the rules want, then the near ones.
+pub(super) fn look_up(
+    shared: &Shared,
+    encoder: Encoder,
+    name: &[u8],
+    wanted: &[String],
+    near: Vec<Vec<u8>>,
+) -> (wire::Answer, Vec<wire::Answer>) {
+    let tracker = shared.tracker.borrow();
+    let index = tracker.index();
+    // On every hierarchy, whichever was asked for: it may be elsewhere.
+    let known = |name: &[u8]| names::normal(name).ok().map(|name| by_name(index, encoder, &name, None));
+    let (text, name_hex) = names::as_text(name);
+    let answer = known(name).unwrap_or_else(|| wire::Answer { name_hex, ..wire::Answer::default() });
+    let answer = wire::Answer { name: text, ..answer };
+    let mut others: Vec<wire::Answer> = wanted.iter().filter_map(|name| known(name.as_bytes())).collect();
+    for name in near {
+        others.extend(known(&name).filter(|answer| !others.iter().any(|other| other.name == answer.name)));
+    }
+    (answer, others)
+}
+
+/// Adds whether a process is in the name, or in the first `count` of the others, or below.
+pub(super) async fn add_populated(
+    shared: &Shared,
+    answer: &mut wire::Answer,
+    others: &mut [wire::Answer],
+    count: usize,
+) -> Result<(), Failure> {
+    let places: Vec<_> = {
+        let tracker = shared.tracker.borrow();
+        let answers = std::iter::once(&*answer).chain(others.iter().take(count)).enumerate();
+        answers
+            .filter(|(_, answer)| answer.name != "/")
+            .flat_map(|(number, answer)| {
+                let path = of_answer(answer);
+                let rows = answer.rows.iter().enumerate().filter(|(_, row)| row.present);
+                let places = rows.filter_map(|(row, told)| {
+                    let mount = tracker.view(HierarchyId(told.hierarchy_id)).mount?;
+                    Some((number, row, mount, path.clone()))
+                });
+                places.collect::<Vec<_>>()
+            })
+            .collect()
+    };
+    let read = outside(move || {
+        let populated = |(number, row, mount, path): (usize, usize, hierarchy::Mount, Vec<u8>)| {
+            (number, row, hierarchy::read_populated(&mount, &path).ok().flatten())
+        };
+        places.into_iter().map(populated).collect::<Vec<_>>()
+    })
+    .await?;
+    for (number, row, populated) in read {
+        let answer = match number.checked_sub(1) {
+            None => Some(&mut *answer),
+            Some(other) => others.get_mut(other),
+        };
+        if let Some(row) = answer.and_then(|answer| answer.rows.get_mut(row)) {
+            row.populated = populated;
+        }
+    }
+    Ok(())
+}
