@@ -17,6 +17,7 @@ mod promises {
     pub mod rename;
     pub mod schema;
     pub mod start;
+    pub mod supervised;
     pub mod traps;
     pub mod waiting;
     pub mod witnesses;
@@ -41,6 +42,7 @@ fn main() {
         promises::rename::trials(),
         promises::schema::trials(),
         promises::start::trials(),
+        promises::supervised::trials(),
         promises::traps::trials(),
         promises::waiting::trials(),
         promises::witnesses::trials(),

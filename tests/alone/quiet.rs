@@ -1,12 +1,18 @@
 //! An idle daemon sleeps, and a busy one is not woken for every event.
 
-use std::{fs, thread, time::Duration};
+use std::{fs, os::unix::net::UnixDatagram, thread, time::Duration};
 
 use anyhow::ensure;
 use cgtrace_client::Watched;
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, open_folder, program},
+    events::Follower,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -17,12 +23,27 @@ pub fn trials() -> Vec<Trial> {
 
 fn idle() -> Outcome {
     let daemon = Daemon::start()?;
+    // A service manager without a watchdog is told once, and costs nothing after that.
+    let folder = open_folder()?;
+    let manager = UnixDatagram::bind(folder.path().join("notify"))?;
+    let mut command = program();
+    command.env("NOTIFY_SOCKET", folder.path().join("notify"));
+    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    let mut supervised = Daemon::spawn_by(&mut command, folder)?;
+    supervised.wait_ready()?;
+    let mut told = [0; 256];
+    let len = manager.recv(&mut told)?;
+    ensure!(told[..len].starts_with(b"READY=1\n"));
     // The allocator, the runtime's threads and the connection that asked whether it is ready come to rest.
     thread::sleep(Duration::from_secs(12));
-    let before = daemon.switches()?;
+    let before = [daemon.switches()?, supervised.switches()?];
     thread::sleep(Duration::from_secs(10));
-    let after = daemon.switches()?;
-    ensure!(after == before, "{} wakeups in 10 s without an event", after - before);
+    let after = [daemon.switches()?, supervised.switches()?];
+    ensure!(
+        after == before,
+        "switches of the daemon, and of a supervised one, before and after 10 s without an \
+                              event: {before:?}, {after:?}"
+    );
     Ok(())
 }
 

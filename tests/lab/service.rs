@@ -1,0 +1,321 @@
+//! The units of `deploy/systemd/`, started by a real systemd.
+
+use std::{
+    fs,
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::{Client, wire};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome, cgroup,
+    systemd::{Boot, Systemd},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("service::it_is_hardened", hardened),
+        trial("service::it_starts_before_kubelet_and_answers", before_kubelet),
+        trial("service::it_comes_back_when_restarted_and_when_killed", restarted_and_killed),
+        trial("service::asking_starts_it", activated),
+        trial("service::without_the_socket_unit_a_stale_socket_is_taken_over", stale_socket),
+        trial("service::the_watchdog_kills_a_stopped_daemon", watchdog),
+        trial("service::a_wrong_command_line_is_not_tried_again", wrong_usage),
+        trial("service::the_journal_knows_how_bad_a_line_is", journal),
+        trial("service::a_unit_waits_for_the_cgroup_of_another_before_it_starts", start_pre),
+        trial("service::the_template_waits_for_a_cgroup", template),
+    ]
+}
+
+/// Long enough for the slowest machine; only what hangs takes it.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+const SOCKET: &str = "/run/cgtrace/io.cgtrace";
+
+/// A booted systemd with cgtrace installed as a package does it, and not started.
+fn installed(what: &'static str) -> Result<Systemd> {
+    // All of the host's hierarchies from their roots, or the index is none.
+    let cgroupfs = cgroup::mount("v2")?;
+    let cgroupfs = if cgroupfs == Path::new("/sys/fs/cgroup") {
+        cgroupfs
+    } else {
+        cgroupfs.parent().context("the v2 mount has no parent")?.to_owned()
+    };
+    let systemd = Boot::new(what)
+        .with_bpf()
+        .option("--system-call-filter=bpf")
+        .option(format!("--bind-ro={}:/mnt/cgroup", cgroupfs.display()))
+        .option(format!("--bind-ro={}:/usr/bin/cgtrace", env!("CARGO_BIN_EXE_cgtrace")))
+        .start()?;
+    let deploy = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd");
+    for (from, to) in [
+        ("cgtrace.service", "system/cgtrace.service"),
+        ("cgtrace.socket", "system/cgtrace.socket"),
+        ("cgtrace-wait@.service", "system/cgtrace-wait@.service"),
+        ("sysusers.d/cgtrace.conf", "../sysusers.d/cgtrace.conf"),
+        ("tmpfiles.d/cgtrace.conf", "../tmpfiles.d/cgtrace.conf"),
+    ] {
+        let to = systemd.path("/usr/lib/systemd").join(to);
+        fs::copy(deploy.join(from), &to).with_context(|| format!("failed to install {}", to.display()))?;
+    }
+    systemd.run(&["systemd-sysusers", "cgtrace.conf"])?;
+    systemd.run(&["systemd-tmpfiles", "--create", "cgtrace.conf"])?;
+    systemd.run(&["systemctl", "daemon-reload"])?;
+    Ok(systemd)
+}
+
+/// A connection from outside to the socket inside: as root there.
+fn client(systemd: &Systemd) -> Result<Client> {
+    let stream = UnixStream::connect(systemd.path(SOCKET)).context("nobody listens on the socket")?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    Ok(Client::from_stream(stream))
+}
+
+fn main_pid(systemd: &Systemd) -> Result<u32> {
+    Ok(systemd.show("cgtrace.service", "MainPID")?.parse()?)
+}
+
+/// Returns once it holds; fails after a long time, with how the unit is.
+fn until(systemd: &Systemd, what: &str, holds: impl Fn() -> Result<bool>) -> Outcome {
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        if holds()? {
+            return Ok(());
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    let status = systemd.output(&["systemctl", "status", "--no-pager", "--full", "cgtrace.service"])?;
+    bail!("{what}: not within {PATIENCE:?}: {}", String::from_utf8_lossy(&status.stdout))
+}
+
+fn drop_in(systemd: &Systemd, text: &str) -> Outcome {
+    let folder = systemd.path("/etc/systemd/system/cgtrace.service.d");
+    fs::create_dir_all(&folder)?;
+    fs::write(folder.join("test.conf"), text)?;
+    systemd.run(&["systemctl", "daemon-reload"])?;
+    Ok(())
+}
+
+fn hardened() -> Outcome {
+    let systemd = installed("hardened")?;
+    for (unit, limit) in [("cgtrace.service", 2.0), ("cgtrace-wait@x.service", 2.0)] {
+        let told = systemd.run(&["systemd-analyze", "security", "--no-pager", unit])?;
+        let score = told.lines().find_map(|line| {
+            line.split_once(&format!("exposure level for {unit}: "))?.1.split(' ').next()?.parse::<f64>().ok()
+        });
+        ensure!(score.is_some_and(|score| score <= limit), "{unit}: {score:?}: {told}");
+    }
+    // Every line is one that systemd knows: what it does not it only warns of.
+    let verified = systemd.output(&[
+        "systemd-analyze",
+        "verify",
+        "--man=no",
+        "/usr/lib/systemd/system/cgtrace.service",
+        "/usr/lib/systemd/system/cgtrace.socket",
+        "cgtrace-wait@system.slice-x.service.service",
+    ])?;
+    let said = String::from_utf8_lossy(&verified.stderr);
+    ensure!(verified.status.success() && !said.contains("cgtrace"), "{said}");
+    Ok(())
+}
+
+fn before_kubelet() -> Outcome {
+    let systemd = installed("early")?;
+    systemd.unit("kubelet.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    systemd.unit("node.target", "[Unit]\nWants=kubelet.service cgtrace.service\n")?;
+    systemd.run(&["systemctl", "start", "node.target"])?;
+    until(&systemd, "kubelet runs", || Ok(systemd.show("kubelet.service", "ActiveState")? == "active"))?;
+    // READY was there before kubelet was started at all, so that its cgroup was seen being born, and by whom.
+    let since = |unit: &str, property: &str| -> Result<u64> { Ok(systemd.show(unit, property)?.parse()?) };
+    let ready = since("cgtrace.service", "ActiveEnterTimestampMonotonic")?;
+    let started = since("kubelet.service", "InactiveExitTimestampMonotonic")?;
+    ensure!(0 < ready && ready <= started, "ready at {ready}, kubelet started at {started}");
+    let name = systemd.name(&systemd.show("kubelet.service", "ControlGroup")?);
+    let lookup = wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let answer = client(&systemd)?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+    let life = answer.rows.first().and_then(|row| row.life.clone()).context("kubelet's cgroup is not there")?;
+    ensure!(life.born.is_some() && life.by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
+    // As itself, with what it keeps, and nothing else.
+    let pid = main_pid(&systemd)?;
+    let status = systemd.run(&["cat", &format!("/proc/{pid}/status")])?;
+    let uid = systemd.run(&["id", "-u", "cgtrace"])?;
+    ensure!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}")) && uid != "0", "{status}");
+    ensure!(status.contains("CapEff:\t0000000000080004\nCapBnd:"), "{status}");
+    let text = systemd.show("cgtrace.service", "StatusText")?;
+    ensure!(text.starts_with("tracing ") && text.ends_with(" hierarchies"), "{text}");
+    let verify = systemd.output(&["cgtrace", "--daemon-only", "verify"])?;
+    ensure!(verify.status.success(), "{verify:?}");
+    // Anybody may ask.
+    systemd.run(&["setpriv", "--reuid=65534", "--clear-groups", "cgtrace", "--daemon-only", "exists", "-q", "/"])?;
+    Ok(())
+}
+
+fn restarted_and_killed() -> Outcome {
+    let systemd = installed("restarts")?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    let first = main_pid(&systemd)?;
+    systemd.run(&["systemctl", "restart", "cgtrace.service"])?;
+    let second = main_pid(&systemd)?;
+    ensure!(first != second && client(&systemd)?.status()?.hierarchies.iter().any(|state| state.walked));
+    systemd.run(&["systemctl", "kill", "--signal=KILL", "cgtrace.service"])?;
+    // The socket is systemd's: who asks meanwhile waits, and is answered by the next one.
+    client(&systemd)?.status()?;
+    until(&systemd, "restarted", || Ok(systemd.show("cgtrace.service", "NRestarts")? == "1"))?;
+    let third = main_pid(&systemd)?;
+    ensure!(third != second && third != 0, "{second}, {third}");
+    // A stop is no failure, and ends at once.
+    systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
+    ensure!(systemd.show("cgtrace.service", "Result")? == "success");
+    ensure!(systemd.show("cgtrace.service", "ExecMainStatus")? == "0");
+    Ok(())
+}
+
+fn activated() -> Outcome {
+    let systemd = installed("activated")?;
+    systemd.run(&["systemctl", "start", "cgtrace.socket"])?;
+    let state = || systemd.show("cgtrace.service", "ActiveState");
+    ensure!(state()? == "inactive");
+    let status = systemd.run(&["cgtrace", "--daemon-only", "--json", "status"])?;
+    ensure!(state()? == "active", "asking did not start it: {status}");
+    // What is stopped is started again by the next who asks, on the same socket.
+    systemd.output(&["systemctl", "stop", "cgtrace.service"])?;
+    ensure!(systemd.path(SOCKET).exists(), "the socket went with the service");
+    client(&systemd)?.status()?;
+    until(&systemd, "started again", || Ok(state()? == "active"))
+}
+
+fn stale_socket() -> Outcome {
+    let systemd = installed("stale")?;
+    systemd.run(&["systemctl", "mask", "cgtrace.socket"])?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    client(&systemd)?.status()?;
+    let before = main_pid(&systemd)?;
+    systemd.run(&["systemctl", "kill", "--signal=KILL", "cgtrace.service"])?;
+    // The file that the killed one left is in the way of nobody.
+    until(&systemd, "restarted", || {
+        let pid = main_pid(&systemd)?;
+        Ok(pid != 0 && pid != before && systemd.show("cgtrace.service", "ActiveState")? == "active")
+    })?;
+    client(&systemd)?.status()?;
+    systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
+    ensure!(!systemd.path(SOCKET).exists(), "a daemon that ends removes its own socket");
+    Ok(())
+}
+
+fn watchdog() -> Outcome {
+    let systemd = installed("watchdog")?;
+    drop_in(&systemd, "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    let healthy = main_pid(&systemd)?;
+    // Twice as long as the watchdog waits: it was given signs of life.
+    thread::sleep(Duration::from_secs(4));
+    ensure!(main_pid(&systemd)? == healthy, "a healthy daemon was killed");
+    systemd.run(&["systemctl", "kill", "--signal=STOP", "cgtrace.service"])?;
+    until(&systemd, "the stopped one is replaced", || {
+        let pid = main_pid(&systemd)?;
+        Ok(pid != 0 && pid != healthy && systemd.show("cgtrace.service", "ActiveState")? == "active")
+    })?;
+    let journal = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service"])?;
+    ensure!(journal.contains("Watchdog timeout"), "{journal}");
+    client(&systemd)?.status()?;
+    Ok(())
+}
+
+fn wrong_usage() -> Outcome {
+    let systemd = installed("usage")?;
+    drop_in(&systemd, "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --nonsense\n")?;
+    let start = systemd.output(&["systemctl", "start", "cgtrace.service"])?;
+    ensure!(!start.status.success());
+    ensure!(systemd.show("cgtrace.service", "ActiveState")? == "failed");
+    ensure!(systemd.show("cgtrace.service", "ExecMainStatus")? == "2");
+    ensure!(systemd.show("cgtrace.service", "NRestarts")? == "0");
+    Ok(())
+}
+
+fn journal() -> Outcome {
+    let systemd = installed("journal")?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    systemd.run(&["journalctl", "--sync"])?;
+    let lines = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service", "-o", "json"])?;
+    let mut found = false;
+    for line in lines.lines() {
+        let entry: serde_json::Value = serde_json::from_str(line)?;
+        if entry["MESSAGE"].as_str().is_some_and(|message| message.contains("the index is complete")) {
+            ensure!(entry["PRIORITY"] == "6", "{line}");
+            ensure!(!line.contains("INFO"), "{line}");
+            found = true;
+        }
+    }
+    ensure!(found, "{lines}");
+    // An error is one for the journal too.
+    drop_in(&systemd, "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --btf /nowhere\nRestart=no\n")?;
+    ensure!(!systemd.output(&["systemctl", "restart", "cgtrace.service"])?.status.success());
+    systemd.run(&["journalctl", "--sync"])?;
+    let errors = systemd.run(&["journalctl", "--no-pager", "-t", "cgtrace", "-p", "err", "-o", "cat"])?;
+    ensure!(errors.contains("/nowhere") && !errors.contains("<3>"), "{errors}");
+    Ok(())
+}
+
+/// A unit that must start only once the cgroup of another exists.
+fn start_pre() -> Outcome {
+    let systemd = installed("startpre")?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    let name = systemd.name("/system.slice/later.service");
+    systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 100s --on v2 {name}");
+    let unit = format!("[Service]\nType=exec\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n");
+    systemd.unit("monitor.service", &unit)?;
+    starts_only_after(&systemd, "monitor.service", &name)?;
+    // Where it does not come in time, the unit fails and does not start.
+    let never = format!(
+        "[Service]\nType=exec\nExecStartPre=/usr/bin/cgtrace wait -q --timeout 10ms {name}.never\n\
+         ExecStart=/bin/sleep 1000\n"
+    );
+    systemd.unit("never.service", &never)?;
+    ensure!(!systemd.output(&["systemctl", "start", "never.service"])?.status.success());
+    ensure!(systemd.show("never.service", "ExecMainStartTimestampMonotonic")? == "0");
+    Ok(())
+}
+
+fn template() -> Outcome {
+    let systemd = installed("template")?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    let name = systemd.name("/system.slice/later.service");
+    let instance = systemd.run(&["systemd-escape", "--path", "--template=cgtrace-wait@.service", &name])?;
+    systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    let unit = format!(
+        "[Unit]\nRequires={instance}\nAfter={instance}\n[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"
+    );
+    systemd.unit("monitor.service", &unit)?;
+    starts_only_after(&systemd, "monitor.service", &name)?;
+    ensure!(systemd.show(&instance, "Result")? == "success");
+    // It looks again with each start: the cgroup is gone now.
+    systemd.run(&["systemctl", "stop", "monitor.service", "later.service"])?;
+    starts_only_after(&systemd, "monitor.service", &name)
+}
+
+/// Starts a unit that waits for the cgroup of `later.service`, and then that one.
+fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
+    systemd.run(&["systemctl", "start", "--no-block", unit])?;
+    // It waits: the daemon has its question.
+    let mut asking = client(systemd)?;
+    until(systemd, "somebody waits", || Ok(client(systemd)?.status()?.waiters == 1))?;
+    ensure!(matches!(&*systemd.show(unit, "ActiveState")?, "activating" | "inactive"), "it did not wait");
+    systemd.run(&["systemctl", "start", "later.service"])?;
+    until(systemd, "it starts", || Ok(systemd.show(unit, "ActiveState")? == "active"))?;
+    let lookup =
+        wire::Lookup { names: vec![name.to_owned()], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let answer = asking.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+    let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
+    let born = life.born.context("its birth was not seen")?;
+    let started: u64 = systemd.show(unit, "ExecMainStartTimestampMonotonic")?.parse()?;
+    // Both count from the boot; a machine that sleeps in between makes the second one less.
+    ensure!(born.boot_ns / 1_000 <= started, "born at {}, started at {started} µs", born.boot_ns);
+    Ok(())
+}
