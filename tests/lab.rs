@@ -6,6 +6,7 @@ mod lab {
     pub mod managers;
     pub mod restarts;
     pub mod times;
+    pub mod service;
     pub mod units;
 }
 
@@ -16,5 +17,6 @@ fn main() {
     arguments.test_threads = Some(1);
     let trials =
         [lab::managers::trials(), lab::restarts::trials(), lab::times::trials(), lab::units::trials()];
+    let trials = [lab::service::trials(), lab::units::trials()];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

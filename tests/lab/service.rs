@@ -137,10 +137,12 @@ fn before_kubelet() -> Outcome {
     let started = since("kubelet.service", "InactiveExitTimestampMonotonic")?;
     ensure!(0 < ready && ready <= started, "ready at {ready}, kubelet started at {started}");
     let name = systemd.name(&systemd.show("kubelet.service", "ControlGroup")?);
-    let lookup = wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let lookup =
+        wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
     let answer = client(&systemd)?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-    let life = answer.rows.first().and_then(|row| row.life.clone()).context("kubelet's cgroup is not there")?;
-    ensure!(life.born.is_some() && life.by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
+    let life =
+        answer.rows.first().and_then(|row| row.life.clone()).context("kubelet's cgroup is not there")?;
+    ensure!(life.born.is_some() && life.made_by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
     // As itself, with what it keeps, and nothing else.
     let pid = main_pid(&systemd)?;
     let status = systemd.run(&["cat", &format!("/proc/{pid}/status")])?;
@@ -152,7 +154,16 @@ fn before_kubelet() -> Outcome {
     let verify = systemd.output(&["cgtrace", "--daemon-only", "verify"])?;
     ensure!(verify.status.success(), "{verify:?}");
     // Anybody may ask.
-    systemd.run(&["setpriv", "--reuid=65534", "--clear-groups", "cgtrace", "--daemon-only", "exists", "-q", "/"])?;
+    systemd.run(&[
+        "setpriv",
+        "--reuid=65534",
+        "--clear-groups",
+        "cgtrace",
+        "--daemon-only",
+        "exists",
+        "-q",
+        "/",
+    ])?;
     Ok(())
 }
 
@@ -254,7 +265,10 @@ fn journal() -> Outcome {
     }
     ensure!(found, "{lines}");
     // An error is one for the journal too.
-    drop_in(&systemd, "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --btf /nowhere\nRestart=no\n")?;
+    drop_in(
+        &systemd,
+        "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --btf /nowhere\nRestart=no\n",
+    )?;
     ensure!(!systemd.output(&["systemctl", "restart", "cgtrace.service"])?.status.success());
     systemd.run(&["journalctl", "--sync"])?;
     let errors = systemd.run(&["journalctl", "--no-pager", "-t", "cgtrace", "-p", "err", "-o", "cat"])?;
@@ -309,8 +323,11 @@ fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
     ensure!(matches!(&*systemd.show(unit, "ActiveState")?, "activating" | "inactive"), "it did not wait");
     systemd.run(&["systemctl", "start", "later.service"])?;
     until(systemd, "it starts", || Ok(systemd.show(unit, "ActiveState")? == "active"))?;
-    let lookup =
-        wire::Lookup { names: vec![name.to_owned()], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let lookup = wire::Lookup {
+        names: vec![name.to_owned()],
+        hierarchy: Some("v2".to_owned()),
+        ..wire::Lookup::default()
+    };
     let answer = asking.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
     let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
     let born = life.born.context("its birth was not seen")?;
