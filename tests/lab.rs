@@ -5,8 +5,8 @@ mod support;
 mod lab {
     pub mod managers;
     pub mod restarts;
-    pub mod times;
     pub mod service;
+    pub mod times;
     pub mod units;
 }
 
@@ -15,8 +15,12 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials =
-        [lab::managers::trials(), lab::restarts::trials(), lab::times::trials(), lab::units::trials()];
-    let trials = [lab::service::trials(), lab::units::trials()];
+    let trials = [
+        lab::managers::trials(),
+        lab::restarts::trials(),
+        lab::service::trials(),
+        lab::times::trials(),
+        lab::units::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

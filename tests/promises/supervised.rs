@@ -41,7 +41,7 @@ impl Manager {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path)?;
-        socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+        socket.set_read_timeout(Some(Duration::from_mins(1)))?;
         Ok(Self { socket, path, _folder: folder })
     }
 
@@ -99,7 +99,7 @@ fn watchdog() -> Outcome {
     while manager.next().is_ok() {}
     ensure!(manager.next().is_err(), "it was stopped, and said that it lives");
     daemon.signal(Signal::CONT)?;
-    manager.socket.set_read_timeout(Some(Duration::from_secs(60)))?;
+    manager.socket.set_read_timeout(Some(Duration::from_mins(1)))?;
     life()?;
     // One that is meant for another process is none.
     let manager = Manager::new()?;
