@@ -2,72 +2,81 @@
 
 use std::{
     env,
-    io::{BufReader, Write as _},
+    io::{self, BufReader, Write as _},
     os::unix::net::UnixStream,
     path::{Path, PathBuf},
     time::Duration,
 };
 
-use serde::{Deserialize, Serialize};
+use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
     error::Error,
-    framing::{MESSAGE_BYTES, encode, read_message},
+    exchange::{Empty, Framed, call},
+    framing::{MESSAGE_BYTES, read_rest},
+    listed::Listed,
+    until::Until,
+    watching::Watching,
     wire::{
-        Answer, Await, Awaited, Call, Cgroup, Event, List, ListReply, LookedUp, Lookup, Reply, Status,
-        VerifyReply, Watch, WatchReply, Why, WhyReply,
+        Answer, Await, Awaited, List, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply,
     },
 };
 
 /// Where the service listens.
+///
+/// ```
+/// assert_eq!(cgtrace_client::DEFAULT_SOCKET, "/run/cgtrace/io.cgtrace");
+/// ```
 pub const DEFAULT_SOCKET: &str = "/run/cgtrace/io.cgtrace";
 
 /// The environment variable that names another socket.
+///
+/// ```
+/// assert_eq!(cgtrace_client::SOCKET_VARIABLE, "CGTRACE_SOCKET");
+/// ```
 pub const SOCKET_VARIABLE: &str = "CGTRACE_SOCKET";
 
 /// The socket to ask: `CGTRACE_SOCKET`, or the default one.
+///
+/// ```
+/// println!("asking {}", cgtrace_client::socket_path().display());
+/// ```
 #[must_use]
 pub fn socket_path() -> PathBuf {
     env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 
-/// A state to wait for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Until {
-    /// The cgroup exists.
-    Present,
-    /// It does not exist.
-    Absent,
-    /// A process is in it or below it.
-    Populated,
-    /// None is. A cgroup that does not exist is empty.
-    Empty,
-}
-
-impl Until {
-    /// Every state.
-    pub const ALL: [Self; 4] = [Self::Present, Self::Absent, Self::Populated, Self::Empty];
-
-    /// The wire's word for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Present => "present",
-            Self::Absent => "absent",
-            Self::Populated => "populated",
-            Self::Empty => "empty",
-        }
-    }
-}
-
-/// How a wait ended.
+/// How a wait ended: [`held`](Awaited::held) is false after the time-out.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Until, Waited};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let waited: Waited = Client::connect()?.wait("/kubepods.slice", Until::Present, None)?;
+/// println!("after {} ms", waited.waited_ms);
+/// # Ok(())
+/// # }
+/// ```
 pub type Waited = Awaited;
 
 /// A connection to the service. One call at a time; open another for another.
+///
+/// ```no_run
+/// use cgtrace_client::Client;
+///
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let mut cgtrace = Client::connect()?;
+/// println!("{}", cgtrace.exists("/kubepods.slice")?);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Client {
     stream: BufReader<UnixStream>,
     message: Vec<u8>,
+    /// Whether `message` was read to its end.
+    whole: bool,
+    /// How many calls have not been answered to their end.
+    owed: u32,
 }
 
 impl Client {
@@ -75,6 +84,15 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Connect`] if nobody answers there.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect() -> Result<Self, Error> {
         Self::connect_to(&socket_path())
     }
@@ -83,210 +101,259 @@ impl Client {
     ///
     /// # Errors
     /// [`Error::Connect`] if nobody answers there.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect_to("/run/other/io.cgtrace".as_ref())?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn connect_to(socket: &Path) -> Result<Self, Error> {
         UnixStream::connect(socket)
             .map(Self::from_stream)
             .map_err(|source| Error::Connect { socket: socket.to_owned(), source })
     }
 
-    /// Asks over a stream that is connected already.
+    /// Asks over a stream that is connected already. Its read time-out bounds each call: one that gets no answer in
+    /// time fails with [`Error::Io`], and its answer is left out when it comes.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let stream = std::os::unix::net::UnixStream::connect(cgtrace_client::DEFAULT_SOCKET)?;
+    /// stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    /// let mut cgtrace = Client::from_stream(stream);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[must_use]
     pub fn from_stream(stream: UnixStream) -> Self {
-        Self { stream: BufReader::new(stream), message: Vec::new() }
+        Self { stream: BufReader::new(stream), message: Vec::new(), whole: true, owed: 0 }
     }
 
     /// What the service knows, since when, and how well it keeps up.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let status = Client::connect()?.status()?;
+    /// println!("event {} was the last, {} times records were lost", status.seq, status.heals);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn status(&mut self) -> Result<Status, Error> {
         self.call("Status", &Empty {})
     }
 
-    /// Whether the name exists now, on any hierarchy.
+    /// Whether the name exists now, on any hierarchy. For one hierarchy, see [`lookup`](Self::lookup).
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// if Client::connect()?.exists("/system.slice/kubelet.service")? {
+    ///     println!("kubelet has its cgroup");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn exists(&mut self, name: &str) -> Result<bool, Error> {
         Ok(self.look_up(&[name])?.iter().any(|answer| answer.present))
     }
 
     /// What is known of these names, one answer each.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// for answer in Client::connect()?.look_up(&["/kubepods.slice", "/system.slice"])? {
+    ///     for row in answer.rows {
+    ///         println!("{} on {}: {}", answer.name, row.hierarchy, row.present);
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn look_up(&mut self, names: &[&str]) -> Result<Vec<Answer>, Error> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
         Ok(self.lookup(&Lookup { names, ..Lookup::default() })?.answers)
     }
 
     /// What is known of names, ids, or a process's cgroups.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let mine = wire::Lookup { pid: Some(std::process::id()), ..Default::default() };
+    /// for answer in Client::connect()?.lookup(&mine)?.answers {
+    ///     println!("this process is in {}", answer.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn lookup(&mut self, lookup: &Lookup) -> Result<LookedUp, Error> {
         self.call("Lookup", lookup)
     }
 
     /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Returns the moment
-    /// it is; [`Waited::held`] is false after the time-out.
+    /// it is; [`held`](Awaited::held) is false after the time-out. Without a time-out, waits for ever.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let patience = Some(Duration::from_secs(30));
+    /// let waited = Client::connect()?.wait("/system.slice/kubelet.service", Until::Present, patience)?;
+    /// assert!(waited.held, "no kubelet after 30 s");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait(&mut self, name: &str, until: Until, timeout: Option<Duration>) -> Result<Waited, Error> {
-        let timeout_ms = timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-        let until = until.word().to_owned();
-        self.wait_for(&Await { name: name.to_owned(), until, hierarchy: None, timeout_ms })
+        self.wait_for(&Await::until(name, until, timeout))
     }
 
     /// As [`wait`](Self::wait), with all that the method takes.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let wait = wire::Await {
+    ///     hierarchy: Some("memory".to_owned()),
+    ///     ..wire::Await::until("/kubepods.slice", Until::Populated, None)
+    /// };
+    /// Client::connect()?.wait_for(&wait)?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn wait_for(&mut self, wait: &Await) -> Result<Waited, Error> {
         self.call("Await", wait)
     }
 
     /// The cgroups that exist now and match, parents first.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// let list = wire::List { patterns: Some(vec!["/kubepods.slice/**".to_owned()]), ..Default::default() };
+    /// for cgroup in Client::connect()?.list(&list)? {
+    ///     println!("{:?}", cgroup?.path);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn list(&mut self, list: &List) -> Result<Listed<'_>, Error> {
         self.send("List", list, true)?;
-        Ok(Listed { client: self, batch: Vec::new().into_iter(), seq: 0, last: false })
+        Ok(Listed::new(self))
     }
 
-    /// Follows events. The connection is used up by it.
+    /// Follows events over this connection, which is used up by it, and ends with it. To go on after the connection
+    /// broke or the daemon restarted, see [`Following`](crate::Following).
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// for told in Client::connect()?.watch(&wire::Watch::default())? {
+    ///     println!("{:?}", told?);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
         self.send("Watch", watch, true)?;
-        Ok(Watching { client: self, next: None })
+        Ok(Watching::new(self))
     }
 
     /// Why a cgroup is not there, or not seen by somebody.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, wire};
+    /// # fn main() -> Result<(), Error> {
+    /// let asker = wire::AskerName { process: Some("kubelet".to_owned()), ..Default::default() };
+    /// let name = "/system.slice/kubelet.service".to_owned();
+    /// let why = wire::Why { name: Some(name), asker: Some(asker), ..Default::default() };
+    /// for verdict in Client::connect()?.why(&why)?.verdicts {
+    ///     println!("{}: {}", verdict.cause, verdict.explanation);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn why(&mut self, why: &Why) -> Result<WhyReply, Error> {
         self.call("Why", why)
     }
 
     /// Compares the service's index with every cgroupfs, now.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Error> {
+    /// assert!(Client::connect()?.verify()?.equal);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn verify(&mut self) -> Result<VerifyReply, Error> {
         self.call("Verify", &Empty {})
     }
 
-    fn call<P: Serialize, R: for<'de> Deserialize<'de>>(
-        &mut self,
-        method: &str,
-        parameters: &P,
-    ) -> Result<R, Error> {
+    fn call<P: Serialize, R: DeserializeOwned>(&mut self, method: &str, parameters: &P) -> Result<R, Error> {
         self.send(method, parameters, false)?;
         Ok(self.receive()?.0)
     }
 
-    fn send<P: Serialize>(&mut self, method: &str, parameters: &P, more: bool) -> Result<(), Error> {
-        let method = format!("io.cgtrace.{method}");
-        let call = Call { method, parameters, more, oneway: false, upgrade: false };
-        Ok(self.stream.get_mut().write_all(&encode(&call)?)?)
+    pub(crate) fn send<P: Serialize>(
+        &mut self,
+        method: &str,
+        parameters: &P,
+        more: bool,
+    ) -> Result<(), Error> {
+        let call = call(method, parameters, more)?;
+        // The replies to a call that was given up come before those to this one.
+        while self.owed > 0 {
+            self.framed()?;
+        }
+        self.stream.get_mut().write_all(&call)?;
+        self.owed += 1;
+        Ok(())
     }
 
-    /// The next reply, and whether another follows.
-    fn receive<R: for<'de> Deserialize<'de>>(&mut self) -> Result<(R, bool), Error> {
-        if !read_message(&mut self.stream, &mut self.message, MESSAGE_BYTES)? {
+    /// The next reply, and whether another follows. If it is not whole when the stream's read time-out is over,
+    /// the next call reads on.
+    pub(crate) fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
+        let framed = self.framed()?;
+        let continues = framed.continues;
+        Ok((framed.parameters()?, continues))
+    }
+
+    fn framed(&mut self) -> Result<Framed<'_>, Error> {
+        if self.whole {
+            self.message.clear();
+            self.whole = false;
+        }
+        if !read_rest(&mut self.stream, &mut self.message, MESSAGE_BYTES)? {
             return Err(Error::Closed);
         }
-        let reply: Reply<&serde_json::value::RawValue> = serde_json::from_slice(&self.message)?;
-        let parameters = reply.parameters.map_or("{}", serde_json::value::RawValue::get);
-        if let Some(error) = &reply.error {
-            return Err(Error::of_reply(error, serde_json::from_str(parameters).ok()));
-        }
-        Ok((serde_json::from_str(parameters)?, reply.continues))
+        self.whole = true;
+        let framed = Framed::read(&self.message)?;
+        self.owed = self.owed.saturating_sub(u32::from(!framed.continues));
+        Ok(framed)
     }
-}
 
-#[derive(Serialize)]
-struct Empty {}
-
-/// The cgroups of a list, as they come.
-#[derive(Debug)]
-pub struct Listed<'a> {
-    client: &'a mut Client,
-    batch: std::vec::IntoIter<Cgroup>,
-    seq: u64,
-    last: bool,
-}
-
-impl Listed<'_> {
-    /// The list is that of right after the event with this number; 0 until the first cgroup was taken.
-    #[must_use]
-    pub fn seq(&self) -> u64 {
-        self.seq
+    /// Whether the next reply is here already.
+    pub(crate) fn has_reply(&self) -> bool {
+        self.stream.buffer().contains(&0)
     }
-}
 
-impl Iterator for Listed<'_> {
-    type Item = Result<Cgroup, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        loop {
-            if let Some(cgroup) = self.batch.next() {
-                return Some(Ok(cgroup));
-            }
-            if self.last {
-                return None;
-            }
-            match self.client.receive::<ListReply>() {
-                Ok((reply, continues)) => {
-                    self.last = !continues;
-                    self.seq = reply.seq;
-                    self.batch = reply.cgroups.into_iter();
-                }
-                Err(error) => {
-                    self.last = true;
-                    return Some(Err(error));
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        // What was not taken must not be read as the next call's answer.
-        while !self.last {
-            self.last = !matches!(self.client.receive::<ListReply>(), Ok((_, true)));
-        }
-    }
-}
-
-/// What a [`Watching`] gives.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Watched {
-    /// From here on every event comes, once and in order: those after this number.
-    Started {
-        /// The number of the last event before.
-        seq: u64,
-    },
-    /// Something happened.
-    Event(Box<Event>),
-    /// This client was too slow, or what it asked for is not kept any more: so many events were left out.
-    Missed(u64),
-}
-
-/// Events, as they come; ends only with an error.
-#[derive(Debug)]
-pub struct Watching {
-    client: Client,
-    next: Option<Watched>,
-}
-
-impl Watching {
-    /// Whether the next item is here already, so that taking it does not wait.
-    #[must_use]
-    pub fn has_more(&self) -> bool {
-        self.next.is_some() || self.client.stream.buffer().contains(&0)
-    }
-}
-
-impl Iterator for Watching {
-    type Item = Result<Watched, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(next) = self.next.take() {
-            return Some(Ok(next));
-        }
-        let WatchReply { seq, event, missed } = match self.client.receive::<WatchReply>() {
-            Ok((reply, _)) => reply,
-            Err(error) => return Some(Err(error)),
-        };
-        let then = match (seq, event) {
-            (Some(seq), _) => Some(Watched::Started { seq }),
-            (None, Some(event)) => Some(Watched::Event(Box::new(event))),
-            (None, None) => None,
-        };
-        match (missed, then) {
-            (Some(missed), then) => {
-                self.next = then;
-                Some(Ok(Watched::Missed(missed)))
-            }
-            (None, Some(then)) => Some(Ok(then)),
-            (None, None) => self.next(),
-        }
+    /// How long a read waits at most; `None`: for ever.
+    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.stream.get_ref().set_read_timeout(timeout)
     }
 }

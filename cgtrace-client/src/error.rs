@@ -5,6 +5,17 @@ use std::{io, path::PathBuf};
 use serde::Deserialize;
 
 /// Why there is no answer.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Error};
+/// # fn main() -> Result<(), Error> {
+/// match Client::connect()?.exists("kubepods.slice") {
+///     Err(Error::ImpossibleName(wrong)) => println!("it would be {}", wrong.expected),
+///     other => println!("{}", other?),
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers on the socket.
@@ -114,6 +125,25 @@ struct Said {
 }
 
 impl Error {
+    /// Whether the same call may succeed later, on another connection: the daemon is not there, restarts, or has
+    /// no room now.
+    ///
+    /// ```
+    /// use cgtrace_client::{Client, Error};
+    /// let nobody = Client::connect_to("/nowhere/io.cgtrace".as_ref()).unwrap_err();
+    /// assert!(nobody.is_passing());
+    /// assert!(!Error::NotPermitted { reason: "for example".to_owned() }.is_passing());
+    /// ```
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        match self {
+            // What was read is no message, and will not be.
+            Self::Io(error) => error.kind() != io::ErrorKind::InvalidData,
+            Self::Connect { .. } | Self::Closed | Self::TooMany { .. } | Self::Unavailable { .. } => true,
+            _ => false,
+        }
+    }
+
     /// The error that a reply names.
     pub(crate) fn of_reply(error: &str, parameters: Option<serde_json::Value>) -> Self {
         let text = parameters.as_ref().map(ToString::to_string).unwrap_or_default();

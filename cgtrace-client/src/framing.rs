@@ -4,10 +4,19 @@ use std::io::{self, BufRead};
 
 use serde::Serialize;
 
-/// The most bytes of one message that either side accepts by default.
+/// The most bytes of one message that this client accepts.
+///
+/// ```
+/// assert_eq!(cgtrace_client::MESSAGE_BYTES, 16 << 20);
+/// ```
 pub const MESSAGE_BYTES: usize = 16 << 20;
 
 /// A message with its NUL.
+///
+/// ```
+/// assert_eq!(cgtrace_client::encode(&[1, 2])?, b"[1,2]\0");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
     // A NUL cannot stand in JSON text: strings escape it.
     let mut bytes = serde_json::to_vec(message)?;
@@ -19,8 +28,21 @@ pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
 ///
 /// # Errors
 /// `InvalidData` if the message has more than `limit` bytes, `UnexpectedEof` if the stream ends within it.
+///
+/// ```
+/// let (mut stream, mut message) = (&b"{}\0"[..], Vec::new());
+/// assert!(cgtrace_client::read_message(&mut stream, &mut message, 10)?);
+/// assert_eq!(message, b"{}");
+/// assert!(!cgtrace_client::read_message(&mut stream, &mut message, 10)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn read_message(reader: &mut impl BufRead, message: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
     message.clear();
+    read_rest(reader, message, limit)
+}
+
+/// Reads on to a message's end, after what `message` holds. After an error that is but a time-out, it can go on.
+pub(crate) fn read_rest(reader: &mut impl BufRead, message: &mut Vec<u8>, limit: usize) -> io::Result<bool> {
     loop {
         let available = match reader.fill_buf() {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,

@@ -17,20 +17,40 @@
 //! # }
 //! ```
 //!
+//! [`Following`] follows events over broken connections and restarts of the daemon, and says what it missed. The
+//! feature `async` adds the same for tokio: `cgtrace_client::asynchronous`. From C, use `cgtrace.h` and `libcgtrace`.
+//!
 //! The protocol is Varlink; [`INTERFACE`] describes every method and field.
 
+#[cfg(feature = "async")]
+pub mod asynchronous;
 mod client;
+mod course;
 mod error;
+mod exchange;
+mod following;
 mod framing;
+mod listed;
 pub mod names;
+mod position;
+mod until;
+mod watching;
 pub mod wire;
 
-pub use client::{
-    Client, DEFAULT_SOCKET, Listed, SOCKET_VARIABLE, Until, Waited, Watched, Watching, socket_path,
-};
+pub use client::{Client, DEFAULT_SOCKET, SOCKET_VARIABLE, Waited, socket_path};
+pub use course::Followed;
 pub use error::Error;
+pub use following::Following;
 pub use framing::{MESSAGE_BYTES, encode, read_message};
+pub use listed::Listed;
+pub use position::{Position, Run};
+pub use until::Until;
+pub use watching::{Watched, Watching};
 
 /// The description of the interface `io.cgtrace`, in Varlink's own language. It is the protocol's documentation,
 /// and what the service's introspection returns.
+///
+/// ```
+/// assert!(cgtrace_client::INTERFACE.contains("\ninterface io.cgtrace\n"));
+/// ```
 pub const INTERFACE: &str = include_str!("io.cgtrace.varlink");

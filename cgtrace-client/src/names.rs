@@ -4,12 +4,21 @@ use std::fmt::Write as _;
 
 /// The longest component of a name, in bytes: the path given to mkdir(2) is at most `PATH_MAX` with its NUL, and
 /// kernfs itself has no limit.
+///
+/// ```
+/// assert!(cgtrace_client::names::normal(&[b"/".as_slice(), &[b'a'; 4_096]].concat()).is_err());
+/// ```
 pub const COMPONENT_MAX: usize = 4_095;
 
 /// The form in which the wire carries a name that is not UTF-8: this, then two digits a byte.
 const HEX: &str = "hex:";
 
 /// A name that no cgroup can have.
+///
+/// ```
+/// let wrong = cgtrace_client::names::from_wire("system.slice").unwrap_err();
+/// assert_eq!(wrong.expected, "/system.slice");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{name}` cannot be a cgroup's name: {reason}; it would be: {expected}")]
 pub struct ImpossibleName {
@@ -22,6 +31,10 @@ pub struct ImpossibleName {
 }
 
 /// Reads a name as the wire carries it: text, or `hex:` and digits.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::from_wire("hex:2f61ff").unwrap(), b"/a\xff");
+/// ```
 pub fn from_wire(name: &str) -> Result<Vec<u8>, ImpossibleName> {
     let Some(digits) = name.strip_prefix(HEX) else { return normal(name.as_bytes()) };
     let bytes = unhex(digits).ok_or_else(|| ImpossibleName {
@@ -33,6 +46,11 @@ pub fn from_wire(name: &str) -> Result<Vec<u8>, ImpossibleName> {
 }
 
 /// The form in which the wire carries these bytes as a name.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::to_wire(b"/a\xff"), "hex:2f61ff");
+/// assert_eq!(cgtrace_client::names::to_wire(b"/system.slice"), "/system.slice");
+/// ```
 #[must_use]
 pub fn to_wire(name: &[u8]) -> String {
     match std::str::from_utf8(name) {
@@ -42,6 +60,11 @@ pub fn to_wire(name: &[u8]) -> String {
 }
 
 /// Checks a name and brings it into its one form: `/`, or `/` before each component.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::normal(b"/a/b/").unwrap(), b"/a/b");
+/// assert!(cgtrace_client::names::normal(b"a/b").is_err());
+/// ```
 pub fn normal(name: &[u8]) -> Result<Vec<u8>, ImpossibleName> {
     let wrong = |reason: &str, expected: Vec<u8>| {
         let name = printable(name);
@@ -87,6 +110,11 @@ pub fn normal(name: &[u8]) -> Result<Vec<u8>, ImpossibleName> {
 ///
 /// Valid UTF-8 is itself: JSON carries control characters too. In other bytes, what is not UTF-8 is written
 /// `\xff`, and a backslash `\\`.
+///
+/// ```
+/// let (text, digits) = cgtrace_client::names::as_text(b"/a\xff");
+/// assert_eq!((text.as_str(), digits.as_deref()), ("/a\\xff", Some("2f61ff")));
+/// ```
 #[must_use]
 pub fn as_text(bytes: &[u8]) -> (String, Option<String>) {
     match std::str::from_utf8(bytes) {
@@ -109,6 +137,10 @@ pub fn as_text(bytes: &[u8]) -> (String, Option<String>) {
 
 /// Bytes as text that does nothing to a terminal: control characters, what turns the writing's direction, and
 /// what is not UTF-8 are escaped.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::printable(b"/a\x1b[31m"), "/a\\x1b[31m");
+/// ```
 #[must_use]
 pub fn printable(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len());
@@ -140,6 +172,10 @@ fn escape_bytes(text: &mut String, bytes: &[u8]) {
 }
 
 /// Two lower-case digits a byte.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::hex(b"/a"), "2f61");
+/// ```
 #[must_use]
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut digits, byte| {
@@ -149,6 +185,11 @@ pub fn hex(bytes: &[u8]) -> String {
 }
 
 /// The bytes of [`hex`]'s digits.
+///
+/// ```
+/// assert_eq!(cgtrace_client::names::unhex("2f61").as_deref(), Some(&b"/a"[..]));
+/// assert_eq!(cgtrace_client::names::unhex("2f6"), None);
+/// ```
 #[must_use]
 pub fn unhex(digits: &str) -> Option<Vec<u8>> {
     let digits = digits.as_bytes();

@@ -5,6 +5,15 @@ use serde::{Deserialize, Serialize};
 use super::event::Task;
 
 /// A moment.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let started = Client::connect()?.status()?.started;
+/// println!("{} is {} ns after boot", started.time, started.boot_ns);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -16,6 +25,18 @@ pub struct Moment {
 }
 
 /// One life of a cgroup.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let answer = &Client::connect()?.look_up(&["/kubepods.slice"])?[0];
+/// for life in answer.rows.iter().filter_map(|row| row.life.as_ref()) {
+///     let by = life.made_by.as_ref().map(|task| task.comm.as_str());
+///     println!("id {} since {:?}, by {by:?}", life.id, life.born);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -48,6 +69,17 @@ pub struct Life {
 }
 
 /// A stretch of time of which records are missing.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let answer = &Client::connect()?.look_up(&["/kubepods.slice"])?[0];
+/// for gap in answer.rows.iter().filter_map(|row| row.gap.as_ref()) {
+///     println!("{} records are missing between {} and {}", gap.missed, gap.from.time, gap.until.time);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -61,6 +93,17 @@ pub struct Gap {
 }
 
 /// What is known of a name on one hierarchy.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let answer = &Client::connect()?.look_up(&["/kubepods.slice"])?[0];
+/// for row in &answer.rows {
+///     println!("{}: present {}, known since {}", row.hierarchy, row.present, row.known_since.time);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -95,6 +138,15 @@ pub struct Row {
 }
 
 /// What is known of a name.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let answer = &Client::connect()?.look_up(&["/kubepods.slice"])?[0];
+/// println!("{} is there: {}", answer.name, answer.present);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -129,6 +181,17 @@ pub struct Answer {
 }
 
 /// A cgroup in a list.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for cgroup in Client::connect()?.list(&wire::List::default())? {
+///     let cgroup = cgroup?;
+///     println!("{} {} {:?}", cgroup.hierarchy, cgroup.id, cgroup.path);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]

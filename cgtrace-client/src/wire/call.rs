@@ -1,13 +1,29 @@
 //! Calls, replies, and each method's parameters.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{
     answer::{Answer, Cgroup},
     event::Event,
 };
+use crate::until::Until;
 
 /// A call, as it stands in a message.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let call = wire::Call {
+///     method: "io.cgtrace.Lookup".to_owned(),
+///     parameters: wire::Lookup { names: vec!["/".to_owned()], ..Default::default() },
+///     ..Default::default()
+/// };
+/// let message = cgtrace_client::encode(&call)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call<P> {
     /// The method with its interface: `io.cgtrace.Lookup`.
@@ -27,6 +43,15 @@ pub struct Call<P> {
 }
 
 /// A reply, as it stands in a message.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let reply: wire::Reply<wire::Awaited> = serde_json::from_str(r#"{"parameters":{"held":true}}"#)?;
+/// assert!(reply.parameters.is_some_and(|awaited| awaited.held));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply<P> {
     /// What is answered, or what an error says.
@@ -41,6 +66,20 @@ pub struct Reply<P> {
 }
 
 /// The parameters of `Lookup`.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let lookup = wire::Lookup {
+///     names: vec!["/kubepods.slice".to_owned()],
+///     hierarchy: Some("v2".to_owned()),
+///     detail: Some(true),
+///     ..Default::default()
+/// };
+/// Client::connect()?.lookup(&lookup)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -62,6 +101,15 @@ pub struct Lookup {
 }
 
 /// What `Lookup` answers.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let looked = Client::connect()?.lookup(&wire::Lookup { ids: Some(vec![4611]), ..Default::default() })?;
+/// println!("{} answers, right after event {}", looked.answers.len(), looked.seq);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -73,6 +121,15 @@ pub struct LookedUp {
 }
 
 /// The parameters of `Await`.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Until, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let wait = wire::Await { hierarchy: Some("v2".to_owned()), ..wire::Await::until("/a", Until::Empty, None) };
+/// Client::connect()?.wait_for(&wait)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -89,7 +146,40 @@ pub struct Await {
     pub timeout_ms: Option<u64>,
 }
 
+impl Await {
+    /// To wait until that name is in that state, on any hierarchy (for absent and empty: on all).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use cgtrace_client::{Until, wire::Await};
+    ///
+    /// let wait = Await::until("/kubepods.slice", Until::Absent, Some(Duration::from_secs(2)));
+    /// assert_eq!((wait.until.as_str(), wait.timeout_ms), ("absent", Some(2_000)));
+    /// ```
+    #[must_use]
+    pub fn until(name: &str, until: Until, timeout: Option<Duration>) -> Self {
+        // A time-out is never over before its time.
+        let milliseconds =
+            |timeout: Duration| u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
+        Self {
+            name: name.to_owned(),
+            until: until.word().to_owned(),
+            hierarchy: None,
+            timeout_ms: timeout.map(milliseconds),
+        }
+    }
+}
+
 /// What `Await` answers.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Until, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let awaited: wire::Awaited = Client::connect()?.wait("/kubepods.slice", Until::Present, None)?;
+/// println!("after {} ms", awaited.waited_ms);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -105,6 +195,15 @@ pub struct Awaited {
 }
 
 /// The parameters of `List`.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let list = wire::List { patterns: Some(vec!["/system.slice/*.service".to_owned()]), ..Default::default() };
+/// println!("{} services", Client::connect()?.list(&list)?.count());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -118,6 +217,15 @@ pub struct List {
 }
 
 /// One reply of `List`.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let reply: wire::ListReply = serde_json::from_str(r#"{"seq":7,"cgroups":[]}"#)?;
+/// assert_eq!(reply.seq, 7);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -129,6 +237,19 @@ pub struct ListReply {
 }
 
 /// The parameters of `Watch`.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let watch = wire::Watch {
+///     patterns: Some(vec!["/kubepods.slice".to_owned()]),
+///     kinds: Some(vec!["mkdir".to_owned(), "rmdir".to_owned()]),
+///     ..Default::default()
+/// };
+/// let watching = Client::connect()?.watch(&watch)?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default, deny_unknown_fields)]
@@ -148,6 +269,15 @@ pub struct Watch {
 }
 
 /// One reply of `Watch`.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let reply: wire::WatchReply = serde_json::from_str(r#"{"missed":312}"#)?;
+/// assert_eq!(reply.missed, Some(312));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -164,6 +294,16 @@ pub struct WatchReply {
 }
 
 /// A cgroup on which the index and the file system disagree.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for difference in Client::connect()?.verify()?.differences {
+///     println!("{:?}: {} but {}", difference.path, difference.index, difference.filesystem);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -187,6 +327,15 @@ pub struct Difference {
 }
 
 /// What `Verify` answers.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let verified = Client::connect()?.verify()?;
+/// println!("{} compared, equal: {}", verified.compared, verified.equal);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]

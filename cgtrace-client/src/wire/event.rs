@@ -3,6 +3,17 @@
 use serde::{Deserialize, Serialize};
 
 /// Who a task is or was.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let answer = &Client::connect()?.look_up(&["/kubepods.slice"])?[0];
+/// if let Some(maker) = answer.rows[0].life.as_ref().and_then(|life| life.made_by.as_ref()) {
+///     println!("made by {}[{}]", maker.comm, maker.pid);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -31,6 +42,15 @@ pub struct Task {
 }
 
 /// A cgroup that an event mentions.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let moved: wire::Event = serde_json::from_str(r#"{"kind":"attach","from":{"id":1,"path":"/"}}"#)?;
+/// assert!(moved.from.is_some_and(|place| place.id == 1));
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -46,6 +66,18 @@ pub struct Place {
 }
 
 /// One thing that happened.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Watched, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for told in Client::connect()?.watch(&wire::Watch::default())? {
+///     if let Watched::Event(event) = told? {
+///         println!("{} {} {:?}", event.time, event.kind, event.path);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]

@@ -5,6 +5,16 @@ use serde::{Deserialize, Serialize};
 use super::answer::Moment;
 
 /// What is known of a hierarchy as a whole.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for hierarchy in Client::connect()?.status()?.hierarchies {
+///     println!("{}: {} cgroups", hierarchy.hierarchy, hierarchy.cgroups);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -26,6 +36,16 @@ pub struct HierarchyStatus {
 }
 
 /// A hook.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for program in Client::connect()?.status()?.programs.iter().filter(|program| !program.attached) {
+///     println!("{} does not run: {:?}", program.name, program.note);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -46,6 +66,16 @@ pub struct ProgramStatus {
 }
 
 /// A ring.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for ring in Client::connect()?.status()?.rings {
+///     println!("{}: {} records, {} lost", ring.name, ring.records, ring.lost);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -59,6 +89,15 @@ pub struct RingStatus {
 }
 
 /// The service's bounds.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let bounds = Client::connect()?.status()?.bounds;
+/// println!("at most {} names a call", bounds.names_per_lookup);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -78,6 +117,15 @@ pub struct Bounds {
 }
 
 /// What `Status` answers.
+///
+/// ```no_run
+/// # use cgtrace_client::Client;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let status = Client::connect()?.status()?;
+/// println!("{} since {}", status.version, status.started.time);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]

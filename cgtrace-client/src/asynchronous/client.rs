@@ -1,0 +1,244 @@
+//! The client that does not block.
+
+use std::{path::Path, time::Duration};
+
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::net::UnixStream;
+
+use super::connection::Connection;
+use crate::{
+    client::{Waited, socket_path},
+    error::Error,
+    exchange::Empty,
+    until::Until,
+    wire::{Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Watch},
+};
+
+/// A connection to the service. One call at a time; open another for another.
+///
+/// A call whose future was dropped is still answered by the service: the next call waits for that answer, and leaves
+/// it out. Open another connection rather than give up a wait without a time-out.
+///
+/// ```no_run
+/// use cgtrace_client::asynchronous::Client;
+///
+/// # async fn example() -> Result<(), cgtrace_client::Error> {
+/// let mut cgtrace = Client::connect().await?;
+/// println!("{}", cgtrace.exists("/kubepods.slice").await?);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Client {
+    connection: Connection,
+}
+
+impl Client {
+    /// Connects to the service at [`socket_path`].
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if nobody answers there.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect() -> Result<Self, Error> {
+        Self::connect_to(&socket_path()).await
+    }
+
+    /// Connects to the service at that socket.
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if nobody answers there.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect_to("/run/other/io.cgtrace".as_ref()).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect_to(socket: &Path) -> Result<Self, Error> {
+        match UnixStream::connect(socket).await {
+            Ok(stream) => Ok(Self::from_stream(stream)),
+            Err(source) => Err(Error::Connect { socket: socket.to_owned(), source }),
+        }
+    }
+
+    /// Asks over a stream that is connected already.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let stream = tokio::net::UnixStream::connect(cgtrace_client::DEFAULT_SOCKET).await?;
+    /// let mut cgtrace = Client::from_stream(stream);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn from_stream(stream: UnixStream) -> Self {
+        Self { connection: Connection::new(stream) }
+    }
+
+    /// What the service knows, since when, and how well it keeps up.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// println!("event {} was the last", Client::connect().await?.status().await?.seq);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn status(&mut self) -> Result<Status, Error> {
+        self.call("Status", &Empty {}).await
+    }
+
+    /// Whether the name exists now, on any hierarchy.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// if Client::connect().await?.exists("/system.slice/kubelet.service").await? {
+    ///     println!("kubelet has its cgroup");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn exists(&mut self, name: &str) -> Result<bool, Error> {
+        Ok(self.look_up(&[name]).await?.iter().any(|answer| answer.present))
+    }
+
+    /// What is known of these names, one answer each.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// for answer in Client::connect().await?.look_up(&["/kubepods.slice", "/system.slice"]).await? {
+    ///     println!("{}: {}", answer.name, answer.present);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn look_up(&mut self, names: &[&str]) -> Result<Vec<Answer>, Error> {
+        let names = names.iter().map(|name| (*name).to_owned()).collect();
+        Ok(self.lookup(&Lookup { names, ..Lookup::default() }).await?.answers)
+    }
+
+    /// What is known of names, ids, or a process's cgroups.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let mine = wire::Lookup { pid: Some(std::process::id()), ..Default::default() };
+    /// for answer in Client::connect().await?.lookup(&mine).await?.answers {
+    ///     println!("this process is in {}", answer.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn lookup(&mut self, lookup: &Lookup) -> Result<LookedUp, Error> {
+        self.call("Lookup", lookup).await
+    }
+
+    /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Done the moment it
+    /// is; [`held`](crate::wire::Awaited::held) is false after the time-out. Without a time-out, waits for ever.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let patience = Some(Duration::from_secs(30));
+    /// let waited = Client::connect().await?.wait("/kubepods.slice", Until::Present, patience).await?;
+    /// assert!(waited.held, "no kubelet after 30 s");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn wait(
+        &mut self,
+        name: &str,
+        until: Until,
+        timeout: Option<Duration>,
+    ) -> Result<Waited, Error> {
+        self.wait_for(&Await::until(name, until, timeout)).await
+    }
+
+    /// As [`wait`](Self::wait), with all that the method takes.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let wait = wire::Await {
+    ///     hierarchy: Some("memory".to_owned()),
+    ///     ..wire::Await::until("/kubepods.slice", Until::Populated, None)
+    /// };
+    /// Client::connect().await?.wait_for(&wait).await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn wait_for(&mut self, wait: &Await) -> Result<Waited, Error> {
+        self.call("Await", wait).await
+    }
+
+    /// The cgroups that exist now and match, parents first. The number is that of the last event before.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// let (seq, cgroups) = Client::connect().await?.list(&wire::List::default()).await?;
+    /// println!("{} cgroups after event {seq}", cgroups.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn list(&mut self, list: &List) -> Result<(u64, Vec<Cgroup>), Error> {
+        let mut listed = Vec::new();
+        self.connection.send("List", list, true).await?;
+        loop {
+            let (ListReply { seq, cgroups }, continues) = self.connection.receive().await?;
+            listed.extend(cgroups);
+            if !continues {
+                return Ok((seq, listed));
+            }
+        }
+    }
+
+    /// Compares the service's index with every cgroupfs, now.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use std::time::Duration;
+    /// # async fn example() -> Result<(), Error> {
+    /// assert!(Client::connect().await?.verify().await?.equal);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn verify(&mut self) -> Result<VerifyReply, Error> {
+        self.call("Verify", &Empty {}).await
+    }
+
+    pub(super) async fn follow(mut self, watch: &Watch) -> Result<Connection, Error> {
+        self.connection.send("Watch", watch, true).await?;
+        Ok(self.connection)
+    }
+
+    async fn call<P: Serialize, R: DeserializeOwned>(
+        &mut self,
+        method: &str,
+        parameters: &P,
+    ) -> Result<R, Error> {
+        self.connection.send(method, parameters, false).await?;
+        Ok(self.connection.receive().await?.0)
+    }
+}

@@ -1,0 +1,216 @@
+//! Events over broken connections and restarted daemons.
+
+use std::{
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    client::{Client, socket_path},
+    course::{Course, Followed},
+    error::Error,
+    exchange::Empty,
+    position::Position,
+    watching::{Watching, within_time},
+    wire::{Status, Watch},
+};
+
+/// Follows events, connects again whenever the connection breaks, and says what it missed.
+///
+/// The first item is [`Followed::Started`]. When the connection breaks, the next one goes on after the last event
+/// ([`Followed::Resumed`], then [`Followed::Missed`] if some are not kept any more). When the daemon was restarted,
+/// which shows in its pid, its start, or a number below the last one, [`Followed::Restarted`] says so, and all that
+/// the new one knows follows.
+///
+/// As an iterator it ends only after an error that another attempt would meet again, such as a bad pattern. By
+/// default it tries for ever; see [`with_patience`](Self::with_patience).
+///
+/// ```no_run
+/// # use cgtrace_client::{Followed, Following, wire::Watch};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let watch = Watch { patterns: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+/// for told in Following::start(watch)? {
+///     if let Followed::Event(event) = told? {
+///         println!("{} {:?}", event.kind, event.path);
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Following {
+    socket: PathBuf,
+    course: Course,
+    link: Link,
+    ended: bool,
+}
+
+/// How far the connection has come.
+#[derive(Debug)]
+enum Link {
+    Down,
+    /// Asked who answers.
+    Greeted(Box<Client>),
+    Up(Box<Watching>),
+}
+
+impl Following {
+    /// Follows from now on (or from the watch's `since_seq`), at [`socket_path`].
+    ///
+    /// # Errors
+    /// [`Error::Connect`] if nobody answers now, or what is wrong with the watch.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Following, wire::Watch};
+    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// let following = Following::start(Watch::default())?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start(watch: Watch) -> Result<Self, Error> {
+        Self::start_at(&socket_path(), watch, None)
+    }
+
+    /// The same at that socket; after a stored position if there is one.
+    ///
+    /// # Errors
+    /// As [`start`](Self::start).
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Following, Position, wire::Watch};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let stored: Option<Position> = serde_json::from_slice(&std::fs::read("position.json")?)?;
+    /// let following = Following::start_at("/run/cgtrace/io.cgtrace".as_ref(), Watch::default(), stored)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn start_at(socket: &Path, watch: Watch, from: Option<Position>) -> Result<Self, Error> {
+        let course = Course::new(watch, from);
+        let mut following = Self { socket: socket.to_owned(), course, link: Link::Down, ended: false };
+        while !following.course.has_next() {
+            following.step(None)?;
+        }
+        Ok(following)
+    }
+
+    /// How long to try to connect again before the error is given. After it, the next item tries once more.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Following, wire::Watch};
+    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// let following = Following::start(Watch::default())?.with_patience(Duration::from_secs(60));
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.course.patience = Some(patience);
+        self
+    }
+
+    /// How far it has come: up to the last item that was taken from the connection.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Following, wire::Watch};
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let following = Following::start(Watch::default())?;
+    /// std::fs::write("position.json", serde_json::to_vec(&following.position())?)?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn position(&self) -> Option<&Position> {
+        self.course.position()
+    }
+
+    /// The next item, or `None` if there is none within that time. Trying to connect again counts too.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Following, wire::Watch};
+    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// let mut following = Following::start(Watch::default())?;
+    /// match following.next_within(Duration::from_secs(1))? {
+    ///     Some(told) => println!("{told:?}"),
+    ///     None => println!("nothing for a second"),
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Followed>, Error> {
+        // A time that cannot be reckoned with is for ever.
+        self.advance(Instant::now().checked_add(timeout))
+    }
+
+    fn advance(&mut self, deadline: Option<Instant>) -> Result<Option<Followed>, Error> {
+        loop {
+            if let Some(told) = self.course.next() {
+                return Ok(Some(told));
+            }
+            if self.ended {
+                return Err(Error::Closed);
+            }
+            if let Err(error) = self.step(deadline) {
+                self.link = Link::Down;
+                if let Err(error) = self.course.broke(error, Instant::now()) {
+                    self.ended = !error.is_passing();
+                    return Err(error);
+                }
+            }
+            let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
+            if over && !self.course.has_next() && !matches!(&self.link, Link::Up(up) if up.has_more()) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// One step nearer to the next item, at most until then.
+    fn step(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
+        let left = deadline.map(|deadline| {
+            // A socket takes no time-out of nothing.
+            deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
+        });
+        match &mut self.link {
+            Link::Down => {
+                if let Some(next_try) = self.course.next_try() {
+                    let pause = next_try.saturating_duration_since(Instant::now());
+                    thread::sleep(left.map_or(pause, |left| pause.min(left)));
+                    if left.is_some_and(|left| left < pause) {
+                        return Ok(());
+                    }
+                }
+                let mut client = Client::connect_to(&self.socket)?;
+                client.send("Status", &Empty {}, false)?;
+                self.link = Link::Greeted(Box::new(client));
+            }
+            Link::Greeted(client) => {
+                client.set_read_timeout(left)?;
+                let Some((status, _)) = within_time(client.receive::<Status>())? else { return Ok(()) };
+                let watch = self.course.ask(&status);
+                let Link::Greeted(client) = std::mem::replace(&mut self.link, Link::Down) else {
+                    return Ok(());
+                };
+                self.link = Link::Up(Box::new(client.watch(&watch)?));
+            }
+            Link::Up(watching) => {
+                if let Some(reply) = watching.reply(left)? {
+                    self.course.take(reply);
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Iterator for Following {
+    type Item = Result<Followed, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.ended && !self.course.has_next() {
+            return None;
+        }
+        self.advance(None).transpose()
+    }
+}

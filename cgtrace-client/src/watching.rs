@@ -1,0 +1,130 @@
+//! Events, as they come over one connection.
+
+use std::{io, time::Duration};
+
+use crate::{
+    client::Client,
+    error::Error,
+    wire::{Event, WatchReply},
+};
+
+/// What a [`Watching`] gives.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Watched, wire::Watch};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// for told in Client::connect()?.watch(&Watch::default())? {
+///     match told? {
+///         Watched::Started { seq } => println!("every event after {seq} comes"),
+///         Watched::Event(event) => println!("{} {:?}", event.kind, event.path),
+///         Watched::Missed(missed) => println!("{missed} events were left out"),
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Watched {
+    /// From here on every event comes, once and in order: those after this number.
+    Started {
+        /// The number of the last event before.
+        seq: u64,
+    },
+    /// Something happened.
+    Event(Box<Event>),
+    /// This client was too slow, or what it asked for is not kept any more: so many events were left out.
+    Missed(u64),
+}
+
+/// Events, as they come over one connection; ends only with an error.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, Watching, wire::Watch};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let watching: Watching = Client::connect()?.watch(&Watch::default())?;
+/// for told in watching.take(10) {
+///     println!("{:?}", told?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Watching {
+    client: Client,
+    next: Option<Watched>,
+}
+
+impl Watching {
+    pub(crate) fn new(client: Client) -> Self {
+        Self { client, next: None }
+    }
+
+    /// Whether the next item is here already, so that taking it does not wait.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, wire::Watch};
+    /// # use std::io::Write as _;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut watching = Client::connect()?.watch(&Watch::default())?;
+    /// let mut output = std::io::BufWriter::new(std::io::stdout());
+    /// while let Some(told) = watching.next() {
+    ///     writeln!(output, "{:?}", told?)?;
+    ///     if !watching.has_more() {
+    ///         output.flush()?;
+    ///     }
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.next.is_some() || self.client.has_reply()
+    }
+
+    /// The next reply as it is; `None` if there is none within that time.
+    pub(crate) fn reply(&mut self, within: Option<Duration>) -> Result<Option<WatchReply>, Error> {
+        if !self.client.has_reply() {
+            self.client.set_read_timeout(within)?;
+        }
+        within_time(self.client.receive()).map(|received| received.map(|(reply, _)| reply))
+    }
+}
+
+/// A read that took too long is no error, but nothing yet.
+pub(crate) fn within_time<R>(received: Result<R, Error>) -> Result<Option<R>, Error> {
+    match received {
+        Err(Error::Io(error))
+            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
+        {
+            Ok(None)
+        }
+        other => other.map(Some),
+    }
+}
+
+impl Iterator for Watching {
+    type Item = Result<Watched, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(next) = self.next.take() {
+            return Some(Ok(next));
+        }
+        let WatchReply { seq, event, missed } = match self.client.receive::<WatchReply>() {
+            Ok((reply, _)) => reply,
+            Err(error) => return Some(Err(error)),
+        };
+        let then = match (seq, event) {
+            (Some(seq), _) => Some(Watched::Started { seq }),
+            (None, Some(event)) => Some(Watched::Event(Box::new(event))),
+            (None, None) => None,
+        };
+        match (missed, then) {
+            (Some(missed), then) => {
+                self.next = then;
+                Some(Ok(Watched::Missed(missed)))
+            }
+            (None, Some(then)) => Some(Ok(then)),
+            (None, None) => self.next(),
+        }
+    }
+}
