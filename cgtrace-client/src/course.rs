@@ -185,7 +185,7 @@ mod tests {
 
     fn status(pid: u32, seq: u64) -> Status {
         let started = Moment { time: String::new(), boot_ns: u64::from(pid) };
-        Status { pid, seq, started, ..Status::default() }
+        Status { pid, started, seq, ..Status::default() }
     }
 
     fn begin(course: &mut Course, status: &Status) -> Watch {

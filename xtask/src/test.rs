@@ -33,7 +33,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema", "--test", "deploy"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
-        (vec!["--test", "documented"], &[][..]),
+        (vec!["--test", "documented", "--test", "header"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "clients"], &[][..]),
         // These need the machine for themselves.
         (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),

@@ -1,0 +1,156 @@
+//! Questions.
+
+use std::{
+    ffi::{OsStr, c_char, c_int},
+    os::unix::ffi::OsStrExt as _,
+    path::PathBuf,
+    ptr,
+};
+
+use cgtrace_client::{
+    Client, Until, socket_path,
+    wire::{Answer, Await, Lookup},
+};
+
+use crate::{
+    failure::{Failure, guarded},
+    text,
+};
+
+/// The socket to ask.
+///
+/// # Safety
+/// As [`text::optional`].
+pub unsafe fn socket(socket: *const c_char) -> PathBuf {
+    // SAFETY: as the caller of this function promises.
+    unsafe { text::optional(socket) }
+        .map_or_else(socket_path, |socket| OsStr::from_bytes(socket.to_bytes()).into())
+}
+
+/// See `cgtrace.h`.
+///
+/// # Safety
+/// `socket` is NULL or a string that ends with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
+    guarded(
+        |_| ptr::null_mut(),
+        || {
+            // SAFETY: as the caller of this function promises.
+            let socket = unsafe { self::socket(socket) };
+            Ok(Box::into_raw(Box::new(Client::connect_to(&socket)?)))
+        },
+    )
+}
+
+/// See `cgtrace.h`.
+///
+/// # Safety
+/// `client` is NULL or was given by `cgtrace_connect`, was not closed, and is used by no other thread now.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cgtrace_close(client: *mut Client) {
+    guarded(
+        |_| (),
+        || {
+            if !client.is_null() {
+                // SAFETY: it came from `Box::into_raw`, as the caller of this function promises.
+                drop(unsafe { Box::from_raw(client) });
+            }
+            Ok(())
+        },
+    );
+}
+
+/// See `cgtrace.h`.
+///
+/// # Safety
+/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cgtrace_exists(
+    client: *mut Client,
+    name: *const c_char,
+    hierarchy: *const c_char,
+) -> c_int {
+    guarded(
+        |code| code,
+        // SAFETY: as the caller of this function promises.
+        || Ok(c_int::from(unsafe { look_up(client, name, hierarchy) }?.present)),
+    )
+}
+
+/// See `cgtrace.h`.
+///
+/// # Safety
+/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL; `json` is NULL or can be written to.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cgtrace_lookup_json(
+    client: *mut Client,
+    name: *const c_char,
+    hierarchy: *const c_char,
+    json: *mut *mut c_char,
+) -> c_int {
+    guarded(
+        |code| code,
+        || {
+            if json.is_null() {
+                return Err(Failure::argument("`json` is NULL"));
+            }
+            // SAFETY: as the caller of this function promises.
+            let answer = unsafe { look_up(client, name, hierarchy) }?;
+            let value = serde_json::to_value(answer).map_err(cgtrace_client::Error::from)?;
+            // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
+            unsafe { text::give(json, &value) }?;
+            Ok(0)
+        },
+    )
+}
+
+/// See `cgtrace.h`.
+///
+/// # Safety
+/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cgtrace_wait(
+    client: *mut Client,
+    name: *const c_char,
+    until: c_int,
+    hierarchy: *const c_char,
+    timeout_ms: i64,
+) -> c_int {
+    guarded(
+        |code| code,
+        || {
+            // SAFETY: as the caller of this function promises.
+            let (client, name, hierarchy) =
+                unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
+            let until = usize::try_from(until)
+                .ok()
+                .and_then(|until| Until::ALL.get(until).copied())
+                .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
+            let wait = Await { hierarchy, ..Await::until(&name, until, text::time(timeout_ms)) };
+            Ok(c_int::from(client.wait_for(&wait)?.held))
+        },
+    )
+}
+
+/// # Safety
+/// `client` as in `cgtrace_close`, for as long as `'a`.
+unsafe fn client<'a>(client: *mut Client) -> Result<&'a mut Client, Failure> {
+    // SAFETY: as the caller of this function promises.
+    unsafe { client.as_mut() }.ok_or_else(|| Failure::argument("`client` is NULL"))
+}
+
+/// # Safety
+/// As `cgtrace_exists`.
+unsafe fn look_up(
+    client: *mut Client,
+    name: *const c_char,
+    hierarchy: *const c_char,
+) -> Result<Answer, Failure> {
+    // SAFETY: as the caller of this function promises.
+    let (client, name, hierarchy) =
+        unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
+    let lookup = Lookup { names: vec![name], hierarchy, ..Lookup::default() };
+    let answer = client.lookup(&lookup)?.answers.into_iter().next();
+    answer.ok_or_else(|| Failure::new(crate::failure::MESSAGE, "the daemon gave no answer to one name"))
+}

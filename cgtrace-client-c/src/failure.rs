@@ -1,0 +1,101 @@
+//! What went wrong in this thread's last call.
+
+use std::{
+    cell::RefCell,
+    ffi::{CStr, CString, c_char, c_int},
+    panic::{AssertUnwindSafe, catch_unwind},
+};
+
+use cgtrace_client::Error;
+
+pub const ARGUMENT: c_int = -1;
+pub const CONNECT: c_int = -2;
+pub const CLOSED: c_int = -3;
+pub const MESSAGE: c_int = -4;
+pub const NAME: c_int = -5;
+pub const UNKNOWN: c_int = -6;
+pub const LIMIT: c_int = -7;
+pub const PERMISSION: c_int = -8;
+pub const UNAVAILABLE: c_int = -9;
+pub const OTHER: c_int = -10;
+pub const INTERNAL: c_int = -11;
+
+/// A code of the header and what to say with it.
+#[derive(Debug, Default)]
+pub struct Failure {
+    code: c_int,
+    message: CString,
+}
+
+impl Failure {
+    pub fn new(code: c_int, message: &str) -> Self {
+        // No message has a NUL; if one had, it would end there for C.
+        let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
+        Self { code, message }
+    }
+
+    pub fn argument(message: &str) -> Self {
+        Self::new(ARGUMENT, message)
+    }
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let code = match &error {
+            Error::Connect { .. } => CONNECT,
+            Error::Io(_) | Error::Closed => CLOSED,
+            Error::Message(_) => MESSAGE,
+            Error::ImpossibleName(_) => NAME,
+            Error::UnknownHierarchy { .. }
+            | Error::BadPattern { .. }
+            | Error::UnknownKind { .. }
+            | Error::UnknownState { .. }
+            | Error::NoSuchProcess { .. } => UNKNOWN,
+            Error::TooMany { .. } => LIMIT,
+            Error::NotPermitted { .. } => PERMISSION,
+            Error::Unavailable { .. } => UNAVAILABLE,
+            Error::Other { .. } => OTHER,
+        };
+        Self::new(code, &error.to_string())
+    }
+}
+
+thread_local! {
+    static LAST: RefCell<Failure> = RefCell::default();
+}
+
+/// Runs the body of a function; keeps its failure, or that it panicked, for `cgtrace_error_…`.
+pub fn guarded<R>(failed: impl FnOnce(c_int) -> R, body: impl FnOnce() -> Result<R, Failure>) -> R {
+    // What a panic left half done belongs to the caller's handle, which is of no use after INTERNAL.
+    let outcome = catch_unwind(AssertUnwindSafe(body))
+        .unwrap_or_else(|_| Err(Failure::new(INTERNAL, "a mistake in libcgtrace: close this handle")));
+    let (answer, failure) = match outcome {
+        Ok(answer) => (answer, Failure::default()),
+        Err(failure) => (failed(failure.code), failure),
+    };
+    LAST.with_borrow_mut(|last| *last = failure);
+    answer
+}
+
+/// See `cgtrace.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cgtrace_error_code() -> c_int {
+    LAST.with_borrow(|last| last.code)
+}
+
+/// See `cgtrace.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cgtrace_error_message() -> *const c_char {
+    LAST.with_borrow(|last| last.message.as_ptr())
+}
+
+const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
+    Ok(version) => version,
+    Err(_) => c"unknown",
+};
+
+/// See `cgtrace.h`.
+#[unsafe(no_mangle)]
+pub extern "C" fn cgtrace_version() -> *const c_char {
+    VERSION.as_ptr()
+}
