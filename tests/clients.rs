@@ -5,6 +5,8 @@ mod support;
 mod clients {
     pub mod asynchronous;
     pub mod following;
+    pub mod foreign;
+    pub mod native;
     pub mod proxy;
 }
 
@@ -12,6 +14,11 @@ use libtest_mimic::Arguments;
 
 fn main() {
     let arguments = Arguments::from_args();
-    let trials = [clients::asynchronous::trials(), clients::following::trials()];
+    let trials = [
+        clients::asynchronous::trials(),
+        clients::following::trials(),
+        clients::foreign::trials(),
+        clients::native::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -22,6 +22,11 @@ const PACKAGES: &[Package] = &[
         sign: "systemd-nspawn",
         why: "boots a real systemd in a container: tests/lab",
     },
+    Package { name: "golang-go", sign: "go", why: "builds the Go example: tests/clients" },
+    Package { name: "rpm", sign: "rpm", why: "reads the .rpm that dist makes" },
+    Package { name: "umoci", sign: "umoci", why: "unpacks the image that dist makes" },
+    Package { name: "fish", sign: "fish", why: "reads the completions that dist makes" },
+    Package { name: "zsh", sign: "zsh", why: "reads the completions that dist makes" },
 ];
 
 /// Installs what is missing. What fails is reported; the tests that need it find it missing, and skip.

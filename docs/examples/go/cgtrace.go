@@ -1,0 +1,160 @@
+// Asks cgtrace over plain Varlink, with the standard library alone.
+//
+//	go run cgtrace.go exists NAME        exit code 0 if it exists, 1 if not
+//	go run cgtrace.go wait NAME SECONDS  exit code 0 the moment it exists, 1 after the time-out
+//	go run cgtrace.go watch PATTERN N    prints the next N events, one JSON text a line
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+)
+
+// A Client is a connection: one call at a time.
+type Client struct {
+	conn  net.Conn
+	input *bufio.Reader
+}
+
+func connect() (*Client, error) {
+	path := os.Getenv("CGTRACE_SOCKET")
+	if path == "" {
+		path = "/run/cgtrace/io.cgtrace"
+	}
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		return nil, err
+	}
+	return &Client{conn, bufio.NewReader(conn)}, nil
+}
+
+// call sends a call, and hands each reply's parameters to take, which says whether it wants another.
+func (c *Client) call(method string, more bool, parameters any, take func(json.RawMessage) (bool, error)) error {
+	message, err := json.Marshal(map[string]any{"method": "io.cgtrace." + method, "parameters": parameters, "more": more})
+	if err != nil {
+		return err
+	}
+	if _, err := c.conn.Write(append(message, 0)); err != nil {
+		return err
+	}
+	for {
+		message, err := c.input.ReadBytes(0)
+		if err != nil {
+			return err
+		}
+		// Ids can exceed 2^53: decode them into uint64, as here, never into float64.
+		var reply struct {
+			Parameters json.RawMessage
+			Error      string
+			Continues  bool
+		}
+		if err := json.Unmarshal(bytes.TrimSuffix(message, []byte{0}), &reply); err != nil {
+			return err
+		}
+		if reply.Error != "" {
+			return fmt.Errorf("%s: %s", reply.Error, reply.Parameters)
+		}
+		if another, err := take(reply.Parameters); err != nil || !another || !reply.Continues {
+			return err
+		}
+	}
+}
+
+type answer struct {
+	Present bool
+	Rows    []struct {
+		Hierarchy string
+		Present   bool
+		Life      *struct{ ID uint64 }
+	}
+}
+
+func run(arguments []string) (int, error) {
+	client, err := connect()
+	if err != nil {
+		return 3, err
+	}
+	no := func(yes bool) int {
+		if yes {
+			return 0
+		}
+		return 1
+	}
+	switch {
+	case len(arguments) == 2 && arguments[0] == "exists":
+		var looked struct{ Answers []answer }
+		err := client.call("Lookup", false, map[string]any{"names": arguments[1:]}, func(reply json.RawMessage) (bool, error) {
+			return false, json.Unmarshal(reply, &looked)
+		})
+		if err != nil || len(looked.Answers) != 1 {
+			return 3, err
+		}
+		for _, row := range looked.Answers[0].Rows {
+			if row.Life != nil {
+				fmt.Println(row.Hierarchy, "present", row.Life.ID)
+			} else {
+				fmt.Println(row.Hierarchy, "absent")
+			}
+		}
+		return no(looked.Answers[0].Present), nil
+	case len(arguments) == 3 && arguments[0] == "wait":
+		seconds, err := strconv.ParseFloat(arguments[2], 64)
+		if err != nil {
+			return 2, err
+		}
+		var waited struct{ Held bool }
+		wait := map[string]any{"name": arguments[1], "until": "present", "timeout_ms": int64(seconds * 1000)}
+		err = client.call("Await", false, wait, func(reply json.RawMessage) (bool, error) {
+			return false, json.Unmarshal(reply, &waited)
+		})
+		if err != nil {
+			return 3, err
+		}
+		return no(waited.Held), nil
+	case len(arguments) == 3 && arguments[0] == "watch":
+		left, err := strconv.Atoi(arguments[2])
+		if err != nil {
+			return 2, err
+		}
+		watch := map[string]any{"patterns": arguments[1:2]}
+		err = client.call("Watch", true, watch, func(reply json.RawMessage) (bool, error) {
+			var told struct {
+				Seq    *uint64
+				Missed *uint64
+				Event  json.RawMessage
+			}
+			if err := json.Unmarshal(reply, &told); err != nil {
+				return false, err
+			}
+			if told.Missed != nil {
+				fmt.Fprintln(os.Stderr, *told.Missed, "events were left out")
+			}
+			if told.Seq != nil {
+				fmt.Fprintln(os.Stderr, "every event after", *told.Seq)
+			}
+			if told.Event != nil {
+				fmt.Println(string(told.Event))
+				left--
+			}
+			return left > 0, nil
+		})
+		if err != nil {
+			return 3, err
+		}
+		return 0, nil
+	}
+	return 2, fmt.Errorf("usage: exists NAME | wait NAME SECONDS | watch PATTERN N")
+}
+
+func main() {
+	code, err := run(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+	}
+	os.Exit(code)
+}

@@ -1,0 +1,79 @@
+#!/usr/bin/env python3
+"""Asks cgtrace over plain Varlink, with the standard library alone.
+
+cgtrace.py exists NAME        exit code 0 if it exists, 1 if not
+cgtrace.py wait NAME SECONDS  exit code 0 the moment it exists, 1 after the time-out
+cgtrace.py watch PATTERN N    prints the next N events, one JSON text a line
+"""
+
+import json
+import os
+import socket
+import sys
+
+
+class Cgtrace:
+    """A connection: one call at a time."""
+
+    def __init__(self, path=None):
+        path = path or os.environ.get("CGTRACE_SOCKET", "/run/cgtrace/io.cgtrace")
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.connect(path)
+        self.input = self.socket.makefile("rb")
+
+    def replies(self, method, more=False, **parameters):
+        """Calls, and gives each reply's parameters."""
+        call = {"method": "io.cgtrace." + method, "parameters": parameters, "more": more}
+        self.socket.sendall(json.dumps(call).encode() + b"\0")
+        while True:
+            reply = json.loads(self.message())
+            if "error" in reply:
+                raise RuntimeError(f"{reply['error']}: {reply.get('parameters')}")
+            yield reply.get("parameters", {})
+            if not reply.get("continues"):
+                return
+
+    def call(self, method, **parameters):
+        (reply,) = self.replies(method, **parameters)
+        return reply
+
+    def message(self):
+        """The bytes up to the next NUL."""
+        message = bytearray()
+        while (byte := self.input.read(1)) != b"\0":
+            if not byte:
+                raise ConnectionError("cgtrace closed the connection")
+            message += byte
+        return message
+
+
+def main(arguments):
+    match arguments:
+        case ["exists", name]:
+            (answer,) = Cgtrace().call("Lookup", names=[name])["answers"]
+            for row in answer["rows"]:
+                print(row["hierarchy"], "present" if row["present"] else "absent")
+            return 0 if answer["present"] else 1
+        case ["wait", name, seconds]:
+            timeout = int(float(seconds) * 1000)
+            waited = Cgtrace().call("Await", name=name, until="present", timeout_ms=timeout)
+            return 0 if waited["held"] else 1
+        case ["watch", pattern, count]:
+            left = int(count)
+            for reply in Cgtrace().replies("Watch", more=True, patterns=[pattern]):
+                if "missed" in reply:
+                    print(f"{reply['missed']} events were left out", file=sys.stderr)
+                if "seq" in reply:
+                    print(f"every event after {reply['seq']}", file=sys.stderr, flush=True)
+                if "event" in reply:
+                    print(json.dumps(reply["event"]), flush=True)
+                    left -= 1
+                    if left == 0:
+                        return 0
+        case _:
+            print(__doc__, file=sys.stderr)
+            return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
