@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{following::watch, proxy::Proxy};
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, trial};
 
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -20,7 +20,7 @@ use crate::support::{
 };
 
 /// Patience with what must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 pub fn trials() -> Vec<Trial> {
     vec![

@@ -1,4 +1,4 @@
-//! Clients that are not ours: plain Varlink from Python and Go, PyPI's and crates.io's Varlink libraries.
+//! Clients that are not ours: plain Varlink from Python and Go, and the Varlink libraries of `PyPI` and crates.io.
 
 use std::{
     fs,
@@ -15,7 +15,7 @@ use varlink::{Connection, ErrorKind, MethodCall, OrgVarlinkServiceClient, OrgVar
 use super::native::workspace;
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, skip, trial};
 
-/// The version of PyPI's package.
+/// The version of the package on `PyPI`.
 const PYTHON_VARLINK: &str = "31.0.0";
 
 pub fn trials() -> Vec<Trial> {
