@@ -17,9 +17,7 @@ use crate::{
     listed::Listed,
     until::Until,
     watching::Watching,
-    wire::{
-        Answer, Await, Awaited, List, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply,
-    },
+    wire::{Answer, Await, Awaited, List, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply},
 };
 
 /// Where the service listens.

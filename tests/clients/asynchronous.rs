@@ -52,6 +52,9 @@ fn asks() -> Outcome {
         }
         ensure!(client.list(&list).await?.1.len() == 1_202);
         ensure!(client.exists(&name).await?);
+        let why = wire::Why { name: Some(cgroup.name()), ..Default::default() };
+        let verdicts = client.why(&why).await?.verdicts;
+        ensure!(verdicts.len() == 1 && verdicts[0].present, "{verdicts:?}");
         let error = client.exists("relative").await.err().context("no error")?;
         ensure!(matches!(error, cgtrace_client::Error::ImpossibleName(_)), "{error}");
         Ok(())

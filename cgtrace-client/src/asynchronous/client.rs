@@ -11,7 +11,9 @@ use crate::{
     error::Error,
     exchange::Empty,
     until::Until,
-    wire::{Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Watch},
+    wire::{
+        Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply,
+    },
 };
 
 /// A connection to the service. One call at a time; open another for another.
@@ -212,6 +214,22 @@ impl Client {
                 return Ok((seq, listed));
             }
         }
+    }
+
+    /// Why a cgroup is not there, or not seen by somebody.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, asynchronous::Client, wire};
+    /// # async fn example() -> Result<(), Error> {
+    /// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+    /// for verdict in Client::connect().await?.why(&why).await?.verdicts {
+    ///     println!("{}: {}", verdict.cause, verdict.explanation);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn why(&mut self, why: &Why) -> Result<WhyReply, Error> {
+        self.call("Why", why).await
     }
 
     /// Compares the service's index with every cgroupfs, now.

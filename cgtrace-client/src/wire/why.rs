@@ -8,6 +8,12 @@ use super::{
 };
 
 /// Who does not see the cgroup. One of the two.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// let asker = wire::AskerName { pid: Some(std::process::id()), ..Default::default() };
+/// assert!(asker.process.is_none());
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AskerName {
@@ -20,6 +26,15 @@ pub struct AskerName {
 }
 
 /// The parameters of `Why`.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// println!("{} answers", Client::connect()?.why(&why)?.verdicts.len());
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Why {
@@ -36,6 +51,15 @@ pub struct Why {
 }
 
 /// A process's cgroup on a hierarchy.
+///
+/// ```
+/// # use cgtrace_client::wire;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let membership: wire::Membership = serde_json::from_str(r#"{"hierarchy":"v2","path":"/a"}"#)?;
+/// assert_eq!(membership.path, "/a");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -47,6 +71,17 @@ pub struct Membership {
 }
 
 /// A process that a name would be of, or that asks for it.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// for process in Client::connect()?.why(&why)?.verdicts[0].processes.iter().flatten() {
+///     println!("{} since {}", process.task.comm, process.started.time);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -72,6 +107,17 @@ pub struct Process {
 }
 
 /// A cause with what it rests on.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// for finding in Client::connect()?.why(&why)?.verdicts.iter().flat_map(|verdict| &verdict.also) {
+///     println!("also {}: {}", finding.cause, finding.fix.join("; "));
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -87,6 +133,17 @@ pub struct Finding {
 }
 
 /// Why a cgroup is not there, or not seen; or that it is.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// for verdict in Client::connect()?.why(&why)?.verdicts {
+///     println!("{}: {}", verdict.cause, verdict.explanation);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -118,6 +175,17 @@ pub struct Verdict {
 }
 
 /// Who asks for the cgroups.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// if let Some(asker) = Client::connect()?.why(&why)?.asker {
+///     println!("asked by {}", asker.process.task.comm);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -132,6 +200,16 @@ pub struct Asker {
 }
 
 /// What `Why` answers.
+///
+/// ```no_run
+/// # use cgtrace_client::{Client, wire};
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
+/// let reply = Client::connect()?.why(&why)?;
+/// println!("{} verdicts, right after event {}", reply.verdicts.len(), reply.seq);
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
