@@ -7,6 +7,7 @@ pub mod confined;
 pub mod daemon;
 pub mod events;
 pub mod lab;
+pub mod overlay;
 pub mod process;
 pub mod systemd;
 

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod command;
+mod dist;
 mod lab;
 mod lint;
 mod run;
@@ -45,6 +46,8 @@ enum Habit {
         /// Only tests whose names contain this
         filter: Option<String>,
     },
+    /// Pack all that is published: static program, .deb, .rpm, image, documents, checksums, SBOM
+    Dist,
     /// Check formatting, lints and documents
     Lint,
     /// Measure against the untraced kernel and against other tracers, as root
@@ -72,6 +75,7 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Run { arguments } => return run::run(&arguments),
         Habit::Test { filter } => return test::test(filter.as_deref()),
         Habit::Lab => lab::lab()?,
+        Habit::Dist => println!("{}", dist::dist()?.display()),
         Habit::Lint => lint::lint()?,
         Habit::Bench { arguments } => bench::bench(&arguments)?,
     }

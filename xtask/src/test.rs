@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 
 use crate::{
     command::{cargo, is_root, which},
+    dist::dist,
     lab::lab,
     setup::setup,
 };
@@ -27,6 +28,13 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     lab()?;
     let mut total = Count::default();
     let mut all_ended = true;
+    // What is published is tested as it is published; a single test elsewhere need not wait for it.
+    if filter.is_none_or(|filter| filter.contains("dist"))
+        && let Err(error) = dist()
+    {
+        eprintln!("error: {error:#}");
+        all_ended = false;
+    }
     let mut harnesses = vec![
         (vec!["--lib", "--bins", "--examples"], &[][..]),
         (vec!["--doc"], &[][..]),
@@ -35,6 +43,7 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
         (vec!["--test", "documented", "--test", "header"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "clients"], &[][..]),
+        (vec!["-p", "cgtrace", "--test", "dist"], &[][..]),
         // These need the machine for themselves.
         (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),
     ];

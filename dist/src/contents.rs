@@ -1,0 +1,105 @@
+//! Which file goes where on a system.
+
+use std::{fs, path::Path};
+
+use anyhow::{Context as _, Result};
+use clap_complete::Shell;
+
+use crate::{
+    archive::{files, gzip},
+    documents::{Document, Kind},
+};
+
+/// Where distributions differ.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Layout {
+    Debian,
+    Fedora,
+}
+
+pub struct Entry {
+    /// Without a slash at its beginning.
+    pub path: String,
+    pub mode: u32,
+    pub bytes: Vec<u8>,
+    /// The administrator's to change.
+    pub configuration: bool,
+}
+
+impl Entry {
+    pub fn new(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), mode, bytes, configuration: false }
+    }
+}
+
+pub fn of(
+    workspace: &Path,
+    program: &[u8],
+    documents: &[Document],
+    sbom: &[u8],
+    layout: Layout,
+) -> Result<Vec<Entry>> {
+    let read = |path: &Path| fs::read(path).with_context(|| format!("failed to read {}", path.display()));
+    let mut entries = vec![Entry::new("usr/bin/cgtrace", 0o755, program.to_vec())];
+    entries.push(Entry {
+        configuration: true,
+        ..Entry::new("etc/cgtrace/cgtrace.toml", 0o644, read(&workspace.join("deploy/cgtrace.toml"))?)
+    });
+
+    let systemd = workspace.join("deploy/systemd");
+    for file in files(&systemd)? {
+        let name = file.strip_prefix(&systemd)?.to_str().context("a unit's name is no text")?;
+        let folder = match name.split_once('/') {
+            Some(("sysusers.d" | "tmpfiles.d", _)) => "usr/lib",
+            None => "usr/lib/systemd/system",
+            // A folder of something else has a place of its own, which is to be named here.
+            Some((folder, _)) => anyhow::bail!("dist does not know where deploy/systemd/{folder} goes"),
+        };
+        entries.push(Entry::new(format!("{folder}/{name}"), 0o644, read(&file)?));
+    }
+
+    for Document { kind, name, text, .. } in documents {
+        entries.push(match kind {
+            Kind::Manual => Entry::new(format!("usr/share/man/man1/{name}.gz"), 0o644, gzip(text)?),
+            Kind::Completion(shell) => {
+                let folder = match (shell, layout) {
+                    (Shell::Zsh, Layout::Debian) => "zsh/vendor-completions",
+                    (Shell::Zsh, Layout::Fedora) => "zsh/site-functions",
+                    (Shell::Fish, _) => "fish/vendor_completions.d",
+                    _ => "bash-completion/completions",
+                };
+                Entry::new(format!("usr/share/{folder}/{name}"), 0o644, text.clone())
+            }
+        });
+    }
+
+    let doc = "usr/share/doc/cgtrace";
+    for (from, to) in [
+        ("README.md", "README.md"),
+        ("LICENSE-APACHE", "LICENSE-APACHE"),
+        ("LICENSE-MIT", "LICENSE-MIT"),
+        ("cgtrace-client/src/io.cgtrace.varlink", "io.cgtrace.varlink"),
+    ] {
+        entries.push(Entry::new(format!("{doc}/{to}"), 0o644, read(&workspace.join(from))?));
+    }
+    let changelog = gzip(&read(&workspace.join("CHANGELOG.md"))?)?;
+    entries.push(Entry::new(format!("{doc}/changelog.gz"), 0o644, changelog));
+    entries.push(Entry::new(format!("{doc}/cgtrace.cdx.json"), 0o644, sbom.to_vec()));
+    if layout == Layout::Debian {
+        entries.push(Entry::new(format!("{doc}/copyright"), 0o644, COPYRIGHT.as_bytes().to_vec()));
+    }
+    entries.sort_by(|one, other| one.path.cmp(&other.path));
+    Ok(entries)
+}
+
+const COPYRIGHT: &str = "\
+Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
+Upstream-Name: cgtrace
+
+Files: *
+Copyright: The cgtrace authors
+License: MIT or Apache-2.0
+ See LICENSE-MIT and LICENSE-APACHE in this folder. The kernel program within
+ the program is MIT or GPL-2.0. The licences of all crates in it are in
+ cgtrace.cdx.json.
+";

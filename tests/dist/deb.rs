@@ -1,0 +1,84 @@
+//! The .deb, in a root of its own.
+
+use std::{fs, process::Command};
+
+use anyhow::{Result, ensure};
+use libtest_mimic::Trial;
+
+use super::made::{deb_of, file, run};
+use crate::support::{Outcome, overlay::Overlay, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("dist::the_deb_is_installed_used_upgraded_removed_and_purged", life),
+        trial("dist::the_deb_says_what_it_is", says),
+    ]
+}
+
+const UNITS: [&str; 5] = [
+    "/usr/lib/systemd/system/cgtrace.service",
+    "/usr/lib/systemd/system/cgtrace.socket",
+    "/usr/lib/systemd/system/cgtrace-wait@.service",
+    "/usr/lib/sysusers.d/cgtrace.conf",
+    "/usr/lib/tmpfiles.d/cgtrace.conf",
+];
+
+fn says() -> Outcome {
+    let package = file(".deb")?;
+    let fields = run(Command::new("dpkg-deb").arg("--field").arg(&package))?;
+    for field in ["Package: cgtrace", "Version: ", "Architecture: ", "Installed-Size: "] {
+        ensure!(fields.contains(field), "{fields}");
+    }
+    let listed = run(Command::new("dpkg-deb").arg("--contents").arg(&package))?;
+    for path in UNITS.into_iter().chain(["/usr/bin/cgtrace", "/usr/share/man/man1/cgtrace-wait.1.gz"]) {
+        ensure!(
+            listed.lines().any(|line| line.ends_with(&format!(" {}", path.trim_start_matches('/')))),
+            "{path}: {listed}"
+        );
+    }
+    ensure!(listed.lines().all(|line| line.contains(" 0/0 ")), "{listed}");
+    Ok(())
+}
+
+fn life() -> Outcome {
+    let root = Overlay::new()?;
+    let status = |root: &Overlay| -> Result<String> {
+        run(root.command("dpkg-query").args(["-W", "-f", "${Status} ${Version}", "cgtrace"]))
+    };
+    let package = root.bring(&file(".deb")?)?;
+    run(root.command("dpkg").args(["--install", &package]))?;
+    let first = status(&root)?;
+    ensure!(first.starts_with("install ok installed ") && first.ends_with("-1"), "{first}");
+
+    // Used: it traces this very kernel.
+    let shown = run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--on", "v2"]))?;
+    ensure!(shown.contains("present"), "{shown}");
+    if root.command("systemd-sysusers").arg("--version").output()?.status.success() {
+        let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
+        ensure!(user.contains("nologin"), "{user}");
+    }
+    run(root.command("man").args(["--warnings", "-l", "/usr/share/man/man1/cgtrace.1.gz"]))?;
+
+    // Upgraded: what the administrator wrote stays.
+    let configuration = "/etc/cgtrace/cgtrace.toml";
+    fs::write(root.written(configuration), "# mine\n")?;
+    let folder = tempfile::tempdir()?;
+    let package = root.bring(&deb_of(folder.path(), "2")?)?;
+    run(root.command("dpkg").args(["--install", &package]))?;
+    let second = status(&root)?;
+    ensure!(second.starts_with("install ok installed ") && second.ends_with("-2"), "{second}");
+    ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
+    ensure!(run(root.command("/usr/bin/cgtrace").arg("--version"))?.starts_with("cgtrace "));
+
+    // Removed: nothing but the configuration is left; purged: nothing.
+    run(root.command("dpkg").args(["--remove", "cgtrace"]))?;
+    for path in UNITS.into_iter().chain(["/usr/bin/cgtrace", "/usr/share/man/man1/cgtrace.1.gz"]) {
+        ensure!(!root.command("test").args(["-e", path]).status()?.success(), "{path} was left");
+    }
+    ensure!(root.written(configuration).exists(), "the configuration was removed");
+    run(root.command("dpkg").args(["--purge", "cgtrace"]))?;
+    ensure!(!root.command("test").args(["-e", "/etc/cgtrace"]).status()?.success(), "/etc/cgtrace was left");
+    let query = root.command("dpkg-query").args(["-W", "cgtrace"]).output()?;
+    ensure!(!query.status.success(), "{query:?}");
+    Ok(())
+}

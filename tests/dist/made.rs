@@ -1,0 +1,122 @@
+//! Where the packages are, that they are whole, and that they can be made again.
+
+use std::{
+    env::consts::ARCH,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, skip, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("dist::the_checksums_are_right_and_of_every_file", checksums),
+        trial("dist::the_same_sources_give_the_same_bytes", reproducible),
+        trial("dist::the_program_needs_no_library", is_static),
+    ]
+}
+
+fn target() -> Result<&'static Path> {
+    Path::new(env!("CARGO_BIN_EXE_cgtrace")).ancestors().nth(2).context("no target folder")
+}
+
+/// The packages.
+pub fn folder() -> Result<PathBuf> {
+    let folder = target()?.join("dist");
+    if folder.join("SHA256SUMS").exists() {
+        Ok(folder)
+    } else {
+        Err(skip("nothing is packed: `cargo xtask dist` does it"))
+    }
+}
+
+/// The one file whose name ends so.
+pub fn file(extension: &str) -> Result<PathBuf> {
+    find(&folder()?, extension)
+}
+
+fn find(folder: &Path, extension: &str) -> Result<PathBuf> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.to_string_lossy().ends_with(extension) {
+            return Ok(path);
+        }
+    }
+    bail!("{} has no {extension}", folder.display())
+}
+
+/// Packs again; `revision` is the packages'.
+pub fn pack(out: &Path, revision: &str) -> Outcome {
+    let folder = folder()?;
+    let packer = target()?.join(format!("{ARCH}-unknown-linux-gnu/dist/cgtrace-dist"));
+    // The time that was packed, which is that of every file in the archive.
+    let archive = find(&folder, "-linux.tar.gz")?;
+    let listed = run(Command::new("tar").args(["--full-time", "--utc", "-tvf"]).arg(archive))?;
+    let time: Vec<&str> = listed.lines().next().context("an empty archive")?.split_whitespace().collect();
+    let epoch = run(Command::new("date").args(["-u", "+%s", "-d"]).arg(format!("{} {}", time[3], time[4])))?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
+    run(Command::new(packer)
+        .arg("--program")
+        .arg(folder.join("cgtrace"))
+        .arg("--workspace")
+        .arg(workspace)
+        .arg("--out")
+        .arg(out)
+        .args(["--revision", revision])
+        .env("SOURCE_DATE_EPOCH", epoch.trim()))?;
+    Ok(())
+}
+
+/// A package of a later revision.
+pub fn deb_of(out: &Path, revision: &str) -> Result<PathBuf> {
+    pack(out, revision)?;
+    find(out, ".deb")
+}
+
+/// What a command prints; an error if it fails, a skip if it is not there.
+pub fn run(command: &mut Command) -> Result<String> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            Err(skip(format!("there is no {program} here")))
+        }
+        Err(error) => Err(error.into()),
+        Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
+        Ok(output) => bail!(
+            "{command:?}: {}: {}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stdout),
+            String::from_utf8_lossy(&output.stderr)
+        ),
+    }
+}
+
+fn checksums() -> Outcome {
+    let folder = folder()?;
+    let checked = run(Command::new("sha256sum").args(["--strict", "-c", "SHA256SUMS"]).current_dir(&folder))?;
+    let files = run(Command::new("find").args([".", "-type", "f"]).current_dir(&folder))?;
+    ensure!(checked.lines().count() + 1 == files.lines().count(), "{checked}\n{files}");
+    Ok(())
+}
+
+fn reproducible() -> Outcome {
+    let again = tempfile::tempdir()?;
+    pack(again.path(), "1")?;
+    let sums = |folder: &Path| fs::read_to_string(folder.join("SHA256SUMS"));
+    let (first, second) = (sums(&folder()?)?, sums(again.path())?);
+    ensure!(first == second, "{first}\n{second}");
+    Ok(())
+}
+
+fn is_static() -> Outcome {
+    let program = folder()?.join("cgtrace");
+    let headers = run(Command::new("readelf").args(["-lW"]).arg(&program))?;
+    ensure!(!headers.contains("INTERP"), "{headers}");
+    let version = run(Command::new(&program).arg("--version"))?;
+    ensure!(version.starts_with("cgtrace "), "{version}");
+    Ok(())
+}

@@ -1,0 +1,37 @@
+//! `dist`: all that is published, in `target/dist`.
+
+use std::{env::consts::ARCH, path::PathBuf, process::Command};
+
+use anyhow::Result;
+
+use crate::{
+    command::{cargo, output, run, target, workspace},
+    setup::setup,
+};
+
+/// Builds the program, linked statically, and packs it. Says where the packages are.
+pub fn dist() -> Result<PathBuf> {
+    setup()?;
+    let triple = format!("{ARCH}-unknown-linux-gnu");
+    // With --target the flags are not those of build scripts and macros, which cannot be static.
+    run(cargo()?
+        .args(["build", "--locked", "--profile", "dist", "--target", &triple])
+        .args(["-p", "cgtrace", "-p", "cgtrace-dist", "--bins"])
+        .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    let built = target()?.join(triple).join("dist");
+    let out = target()?.join("dist");
+    let mut pack = Command::new(built.join("cgtrace-dist"));
+    pack.arg("--program")
+        .arg(built.join("cgtrace"))
+        .arg("--workspace")
+        .arg(workspace()?)
+        .arg("--out")
+        .arg(&out);
+    if std::env::var_os("SOURCE_DATE_EPOCH").is_none() {
+        let folder = workspace()?;
+        let commit = folder.to_str().and_then(|at| output("git", &["-C", at, "log", "-1", "--format=%ct"]));
+        pack.env("SOURCE_DATE_EPOCH", commit.unwrap_or_else(|| "0".to_owned()));
+    }
+    run(pack.stdout(std::process::Stdio::null()))?;
+    Ok(out)
+}
