@@ -6,6 +6,7 @@ mod alone {
     pub mod quiet;
     pub mod rate;
     pub mod readme;
+    pub mod restart;
     pub mod starved;
 }
 
@@ -14,7 +15,12 @@ use libtest_mimic::Arguments;
 fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
-    let trials =
-        [alone::quiet::trials(), alone::rate::trials(), alone::readme::trials(), alone::starved::trials()];
+    let trials = [
+        alone::quiet::trials(),
+        alone::rate::trials(),
+        alone::readme::trials(),
+        alone::restart::trials(),
+        alone::starved::trials(),
+    ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

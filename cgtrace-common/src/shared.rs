@@ -35,3 +35,24 @@ pub enum Wake {
     /// Wake once a ring is half full.
     AtHalf = 2,
 }
+
+/// What outlives a daemon whose maps are pinned: the index of each word of the map `KEPT`, which the program does
+/// not touch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u32)]
+pub enum Kept {
+    /// The layout of records ([`VERSION`](crate::VERSION)) and of these words, with a mark before it. Written last,
+    /// when everything else is pinned.
+    Layout = 0,
+    /// Which build of the program it is.
+    Build = 1,
+    /// How many lost records that feed the index a daemon has dealt with.
+    IndexLost = 2,
+    /// Likewise of those that are only told.
+    ToldLost = 3,
+    /// The number of the last change that was told.
+    Seq = 4,
+}
+
+/// How many words the map `KEPT` has.
+pub const KEPT_WORDS: u32 = 8;

@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, RingBuf},
 };
-use cgtrace_common::{Header, Loss, NAME_MAX, Task};
+use cgtrace_common::{Header, KEPT_WORDS, Loss, NAME_MAX, Task};
 
 /// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon writes such a map without a system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -41,6 +41,11 @@ pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 /// One word: bit n is set if somebody wants to be told of the [`Kind`](cgtrace_common::Kind) whose number is n.
 #[map]
 pub static WANTED: Array<u64> = Array::with_max_entries(1, MMAPABLE);
+
+/// Words that the daemon keeps for the next one, by [`Kept`](cgtrace_common::Kept). Nothing here reads or writes them:
+/// they are among these maps because they are pinned with them, and end with them.
+#[map]
+pub static KEPT: Array<u64> = Array::with_max_entries(KEPT_WORDS, MMAPABLE);
 
 /// The comms whose exec is told of. The loader sets its size.
 #[map]

@@ -15,6 +15,7 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Outcome,
+    bpffs::Bpffs,
     cgroup::Cgroup,
     daemon::{Daemon, program},
     trial,
@@ -23,7 +24,11 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("rate::a_million_events_and_none_lost", million),
-        trial("rate::killed_a_hundred_times_under_load", killed),
+        trial("rate::killed_a_hundred_times_under_load", || killed(None)),
+        trial("rate::killed_a_hundred_times_under_load_with_pins", || {
+            let bpffs = Bpffs::mount()?;
+            killed(Some(&bpffs.pins()))
+        }),
     ]
 }
 
@@ -67,7 +72,7 @@ fn million() -> Outcome {
 }
 
 /// `kill -9` at any moment leaves nothing that stops the next start, and each start is exact.
-fn killed() -> Outcome {
+fn killed(pins: Option<&Path>) -> Outcome {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("io.cgtrace");
     let scope = Cgroup::new("v2", "killed")?;
@@ -79,18 +84,25 @@ fn killed() -> Outcome {
             }
             Ok(())
         });
-        let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&socket, round));
+        let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&socket, pins, round));
         stop.store(true, Ordering::Relaxed);
         maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
         outcome
     })
 }
 
-fn start_and_kill(socket: &Path, round: u64) -> Outcome {
+fn start_and_kill(socket: &Path, pins: Option<&Path>, round: u64) -> Outcome {
+    if let Some(folder) = pins
+        && round % 8 == 3
+    {
+        // So that one is killed while it pins.
+        fs::remove_dir_all(folder)?;
+    }
     let mut daemon = program()
         .arg("--socket")
         .arg(socket)
         .arg("daemon")
+        .args(pins.map(|folder| ["--pin".as_ref(), folder.as_os_str()]).into_iter().flatten())
         .stderr(Stdio::null())
         .spawn()
         .context("no start")?;

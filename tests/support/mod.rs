@@ -2,6 +2,7 @@
 
 #![expect(dead_code, reason = "each harness uses a part of it")]
 
+pub mod bpffs;
 pub mod cgroup;
 pub mod confined;
 pub mod daemon;

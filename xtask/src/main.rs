@@ -4,10 +4,12 @@ mod bench;
 mod build;
 mod command;
 mod dist;
+mod fuzz;
 mod lab;
 mod lint;
 mod run;
 mod setup;
+mod soak;
 mod test;
 
 use std::process::ExitCode;
@@ -50,6 +52,26 @@ enum Habit {
     Dist,
     /// Check formatting, lints and documents
     Lint,
+    /// Feed every reader of bytes from outside with bytes that nobody thought of
+    Fuzz {
+        /// For so long each
+        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: u32,
+        /// The targets (all, if none): the files of fuzz/targets
+        targets: Vec<String>,
+    },
+    /// Change cgroups at random, stop, kill and start the daemon under it, and see what holds at the end, as root
+    Soak {
+        /// For so long
+        #[arg(long, default_value_t = 5.0)]
+        minutes: f64,
+        /// What the randomness begins with
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Write the result there, as JSON
+        #[arg(long, value_name = "FILE")]
+        json: Option<std::path::PathBuf>,
+    },
     /// Measure against the untraced kernel and against other tracers, as root
     Bench {
         /// Groups of figures (all, if none), and --json FILE
@@ -77,6 +99,11 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Lab => lab::lab()?,
         Habit::Dist => println!("{}", dist::dist()?.display()),
         Habit::Lint => lint::lint()?,
+        Habit::Fuzz { seconds, targets } => {
+            let fuzzed = fuzz::fuzz(seconds, &targets)?;
+            return Ok(if fuzzed.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+        Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
         Habit::Bench { arguments } => bench::bench(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

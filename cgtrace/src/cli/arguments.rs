@@ -7,6 +7,7 @@ use clap_complete::Shell;
 
 use super::duration::parse_duration;
 use crate::config::Settings;
+use crate::probe::PIN_FOLDER;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 yes, 1 no (absent, timed out, unknown, differs), 2 wrong usage or an impossible name, \
@@ -59,6 +60,12 @@ pub enum Command {
     /// Look at the daemon's configuration
     #[command(subcommand)]
     Config(Config),
+    /// Remove what `daemon --pin` pinned: hooks that no daemon uses are detached
+    Unpin {
+        /// The folder of the pins
+        #[arg(value_name = "DIR", default_value = PIN_FOLDER)]
+        folder: PathBuf,
+    },
     /// Print a shell's completions
     Completions {
         /// The shell

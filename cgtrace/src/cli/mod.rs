@@ -19,6 +19,7 @@ mod show;
 mod status;
 mod text;
 mod tree;
+mod unpin;
 mod verify;
 mod wait;
 mod why;
@@ -82,6 +83,7 @@ fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure>
         Command::Why(why) => why::run(&why, &connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
         Command::Config(config) => config::run(&config, output),
+        Command::Unpin { folder } => unpin::run(&folder),
         Command::Completions { shell } => completions::run(shell, output),
     }
 }

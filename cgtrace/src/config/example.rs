@@ -9,7 +9,7 @@ use super::{Config, Settings};
 const EXAMPLE: &str = include_str!("../../../deploy/cgtrace.toml");
 
 /// Off unless set: the example shows what it could be.
-const OFF: [&str; 1] = ["metrics-listen"];
+const OFF: [&str; 2] = ["metrics-listen", "pin"];
 
 /// The lines that set a key, by the key.
 fn lines() -> BTreeMap<&'static str, &'static str> {

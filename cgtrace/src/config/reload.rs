@@ -26,6 +26,7 @@ pub fn compare(now: &Config, next: Config) -> Reload {
         ("told-ring", probe.told_ring_bytes != now.probe.told_ring_bytes),
         ("btf", probe.btf != now.probe.btf),
         ("kernel-log", probe.kernel_log != now.probe.kernel_log),
+        ("pin", probe.pin != now.probe.pin),
     ] {
         if differs {
             later.push(key);
@@ -70,6 +71,7 @@ mod tests {
             told-ring = 1
             btf = '/x'
             kernel-log = true
+            pin = '/x'
             log = 'debug'
             metrics-listen = '127.0.0.1:1'
             message-bytes = 5000

@@ -5,6 +5,8 @@ use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::probe::PIN_FOLDER;
+
 /// A value that cannot be.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{key}` cannot be {value}: {right}")]
@@ -48,6 +50,10 @@ pub struct Settings {
     /// Log the kernel program's own anomalies too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub kernel_log: Option<bool>,
+    /// Pin the hooks in a folder of a BPF file system: they go on recording when the daemon ends, and the next one
+    /// takes over without a hole (`cgtrace unpin` ends it) [without DIR: /sys/fs/bpf/cgtrace]
+    #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = PIN_FOLDER)]
+    pub pin: Option<PathBuf>,
     /// What is logged: a level (error, warn, info, debug, trace), or levels of parts [default: info]
     #[arg(long, value_name = "FILTER", env = "CGTRACE_LOG", hide_env_values = true)]
     pub log: Option<String>,
@@ -113,6 +119,7 @@ impl Settings {
             told_ring: self.told_ring.or(other.told_ring),
             btf: self.btf.or(other.btf),
             kernel_log: self.kernel_log.or(other.kernel_log),
+            pin: self.pin.or(other.pin),
             log: self.log.or(other.log),
             metrics_listen: self.metrics_listen.or(other.metrics_listen),
             message_bytes: self.message_bytes.or(other.message_bytes),
@@ -152,6 +159,15 @@ impl Settings {
                     right: "it takes processes' names, like kubelet".to_owned(),
                 });
             }
+        }
+        if let Some(folder) = &self.pin
+            && self.kernel_log == Some(true)
+        {
+            return Err(WrongValue {
+                key: "pin",
+                value: format!("`{}`", folder.display()),
+                right: "the kernel program's log cannot be taken over; leave kernel-log away".to_owned(),
+            });
         }
         if let Some(address) = self.metrics_listen
             && !address.ip().is_loopback()

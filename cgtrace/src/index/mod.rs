@@ -104,6 +104,11 @@ impl Index {
         }
     }
 
+    /// Numbers the changes on from that one, which was the last of an index before this.
+    pub const fn continue_from(&mut self, seq: u64) {
+        self.seq = seq;
+    }
+
     /// The number of the last change; 0 before the first one.
     #[must_use]
     pub const fn seq(&self) -> u64 {

@@ -2,20 +2,34 @@
 
 use aya::{
     Ebpf,
-    programs::{ProgramError, RawTracePoint, raw_trace_point::RawTracePointLink},
+    programs::{
+        ProgramError, RawTracePoint,
+        links::{FdLink, PinnedLink},
+        raw_trace_point::RawTracePointLink,
+    },
 };
 
-use super::{StartError, counters::Program, error::refusal};
+use super::{
+    PinError, StartError,
+    counters::Program,
+    error::refusal,
+    pin::{Folder, LINK, PROGRAM},
+};
 
 /// Keeps a program attached.
-pub(super) type Link = RawTracePointLink;
+pub(super) enum Link {
+    /// For as long as this is there.
+    Ours { _link: RawTracePointLink },
+    /// For as long as its pin is.
+    Pinned { _pinned: PinnedLink },
+}
 
 /// Every hook: its program's name, which is its tracepoint's. The kernel's prototypes stand in cgtrace-ebpf.
 ///
 /// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
 /// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
 /// never told is harmless, and what was made before the last of them is found by the first walk.
-const HOOKS: [(&str, Need); 15] = [
+pub(super) const HOOKS: [(&str, Need); 15] = [
     ("cgroup_rmdir", Need::Always),
     ("cgroup_rename", Need::IfThere),
     ("cgroup_destroy_root", Need::IfThere),
@@ -34,7 +48,7 @@ const HOOKS: [(&str, Need); 15] = [
 ];
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Need {
+pub(super) enum Need {
     /// Without it there is no index.
     Always,
     /// Without it something is not told of.
@@ -43,8 +57,18 @@ enum Need {
     IfWatched,
 }
 
-/// Loads and attaches every hook; says which are, and why others are not.
-pub(super) fn attach(ebpf: &mut Ebpf, watched: bool) -> Result<(Vec<Link>, Vec<Program>), StartError> {
+impl Need {
+    pub(super) fn is_always(self) -> bool {
+        self == Self::Always
+    }
+}
+
+/// Loads and attaches every hook, and pins them if there is a folder for that; says which are, and why others are not.
+pub(super) fn attach(
+    ebpf: &mut Ebpf,
+    watched: bool,
+    pins: Option<&Folder>,
+) -> Result<(Vec<Link>, Vec<Program>), StartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
     for (name, need) in HOOKS {
@@ -63,7 +87,10 @@ pub(super) fn attach(ebpf: &mut Ebpf, watched: bool) -> Result<(Vec<Link>, Vec<P
         }
         let state = match attach_one(program, name) {
             Ok((link, fd)) => {
-                links.push(link);
+                links.push(match pins {
+                    Some(folder) => pin(folder, name, program, link)?,
+                    None => Link::Ours { _link: link },
+                });
                 Ok(fd)
             }
             Err(source) if need == Need::Always => {
@@ -85,10 +112,23 @@ pub(super) fn attach(ebpf: &mut Ebpf, watched: bool) -> Result<(Vec<Link>, Vec<P
 fn attach_one(
     program: &mut RawTracePoint,
     hook: &str,
-) -> Result<(Link, aya::programs::ProgramFd), ProgramError> {
+) -> Result<(RawTracePointLink, aya::programs::ProgramFd), ProgramError> {
     let id = program.attach(hook)?;
     let link = program.take_link(id)?;
     Ok((link, program.fd()?.try_clone()?))
+}
+
+fn pin(
+    folder: &Folder,
+    hook: &str,
+    program: &mut RawTracePoint,
+    link: RawTracePointLink,
+) -> Result<Link, StartError> {
+    let path = folder.entry(&format!("{PROGRAM}{hook}"));
+    program.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+    let path = folder.entry(&format!("{LINK}{hook}"));
+    let pinned = FdLink::from(link).pin(&path);
+    Ok(Link::Pinned { _pinned: pinned.map_err(|error| PinError::Pin { path, source: error.into() })? })
 }
 
 fn reason(error: &ProgramError) -> String {

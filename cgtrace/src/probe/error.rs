@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError, util::KernelVersion
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
-use super::{BtfError, MemberError};
+use super::{BtfError, MemberError, PinError};
 use crate::descriptors::next_step;
 
 /// Why the probe cannot start. Each says what is wrong and what to do.
@@ -18,6 +18,9 @@ pub enum StartError {
          capabilities CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
     )]
     NoPrivilege,
+    /// Pins cannot be made or taken over.
+    #[error(transparent)]
+    Pin(#[from] PinError),
     /// The kernel does not describe its types.
     #[error(
         "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or name the file that \

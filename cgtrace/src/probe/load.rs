@@ -9,10 +9,13 @@ use aya::{
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
-use super::{Btf, Controllers, Options, StartError, offsets};
+use super::{
+    Btf, Controllers, Options, PinError, StartError, offsets,
+    pin::{self, Folder, MAPS},
+};
 
 /// The kernel program, put there by the build script.
-static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
+pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
 
 /// `AYA_LOG_LEVEL` of a program that logs nothing.
 const LOG_OFF: u8 = 0;
@@ -35,6 +38,7 @@ pub(super) struct Maps {
     pub(super) wanted: MapData,
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
+    pub(super) kept: MapData,
 }
 
 /// The program's own log.
@@ -64,7 +68,9 @@ impl log::Log for Bridge {
 }
 
 /// Makes the maps and readies the program for [`attach`](super::attach).
-pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
+///
+/// With a folder for pins, the maps are pinned in it, all but the mark that says that everything is.
+pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, StartError> {
     raise_memlock();
     let (offsets, controllers) = read_btf(options)?;
     let index_size = ring_size(options.index_ring_bytes);
@@ -77,7 +83,7 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
         .btf(None)
         .map_max_entries("INDEX_RING", index_size)
         .map_max_entries("TOLD_RING", told_size)
-        .map_max_entries("WATCHED", u32::try_from(options.watched.len().max(1)).unwrap_or(u32::MAX))
+        .map_max_entries("WATCHED", pin::watched_entries(&options.watched))
         .override_global("INDEX_RING_HALF", &index_half, true)
         .override_global("TOLD_RING_HALF", &told_half, true)
         .override_global(aya_log::LEVEL, &log_level, true);
@@ -96,13 +102,21 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     for comm in &options.watched {
         watched.insert(comm, 1, 0).map_err(|error| StartError::Object(Box::new(error.into())))?;
     }
+    if let Some(folder) = pins {
+        for name in MAPS {
+            let path = folder.entry(name);
+            let map = ebpf.map(name).ok_or(StartError::Lacks { name })?;
+            map.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+        }
+    }
     let maps = Maps {
         index: (take(&mut ebpf, "INDEX_RING")?, index_size),
         told: (take(&mut ebpf, "TOLD_RING")?, told_size),
-        wake: take_array(&mut ebpf, "WAKE")?,
-        wanted: take_array(&mut ebpf, "WANTED")?,
-        lost: take_array(&mut ebpf, "LOST")?,
+        wake: take_array(ebpf.take_map("WAKE"), "WAKE")?,
+        wanted: take_array(ebpf.take_map("WANTED"), "WANTED")?,
+        lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
+        kept: take_array(ebpf.take_map("KEPT"), "KEPT")?,
     };
     let log = if options.kernel_log {
         let logger = EbpfLogger::init_with_logger(&mut ebpf, Bridge);
@@ -113,9 +127,9 @@ pub(super) fn load(options: &Options) -> Result<Loaded, StartError> {
     Ok(Loaded { ebpf, controllers, maps, log })
 }
 
-type Offsets = Vec<(&'static str, u64)>;
+pub(super) type Offsets = Vec<(&'static str, u64)>;
 
-fn read_btf(options: &Options) -> Result<(Offsets, Controllers), StartError> {
+pub(super) fn read_btf(options: &Options) -> Result<(Offsets, Controllers), StartError> {
     let path = &options.btf;
     let bytes = fs::read(path).map_err(|source| StartError::NoBtf { path: path.clone(), source })?;
     let btf = Btf::parse(&bytes).map_err(|source| StartError::BadBtf { path: path.clone(), source })?;
@@ -125,7 +139,7 @@ fn read_btf(options: &Options) -> Result<(Offsets, Controllers), StartError> {
 }
 
 /// The size that a ring may have: a power of two of whole pages.
-fn ring_size(bytes: u32) -> u32 {
+pub(super) fn ring_size(bytes: u32) -> u32 {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
     // The kernel's own limit is far above (`RINGBUF_MAX_DATA_SZ`), but not 2^32.
     bytes.clamp(page, 1 << 31).next_power_of_two()
@@ -135,12 +149,20 @@ fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Start
 where
     aya::maps::MapError: From<T::Error>,
 {
-    let map = ebpf.take_map(name).ok_or(StartError::Lacks { name })?;
+    take_typed(ebpf.take_map(name).ok_or(StartError::Lacks { name })?)
+}
+
+/// A map as what it is used as.
+pub(super) fn take_typed<T: TryFrom<Map>>(map: Map) -> Result<T, StartError>
+where
+    aya::maps::MapError: From<T::Error>,
+{
     T::try_from(map).map_err(|error| StartError::Object(Box::new(aya::maps::MapError::from(error).into())))
 }
 
-fn take_array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, StartError> {
-    match ebpf.take_map(name) {
+/// An array of words, to be mapped into memory.
+pub(super) fn take_array(map: Option<Map>, name: &'static str) -> Result<MapData, StartError> {
+    match map {
         Some(Map::Array(data)) => Ok(data),
         _ => Err(StartError::Lacks { name }),
     }
@@ -148,7 +170,7 @@ fn take_array(ebpf: &mut Ebpf, name: &'static str) -> Result<MapData, StartError
 
 /// Before Linux 5.11 maps are counted as locked memory. Where the limit cannot be raised it may still do, and
 /// where it does not, making a map fails and says so.
-fn raise_memlock() {
+pub(super) fn raise_memlock() {
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
         tracing::debug!(%error, "the limit on locked memory was not raised");

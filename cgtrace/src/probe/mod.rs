@@ -14,18 +14,21 @@ mod decode;
 mod error;
 mod load;
 mod offsets;
+mod pin;
 mod ring;
 mod words;
 
 use std::{os::fd::BorrowedFd, path::PathBuf};
 
 pub use btf::{Btf, BtfError, Member};
+use cgtrace_common::Kept;
 pub use cgtrace_common::{Kind, Loss, Wake};
 pub use controllers::Controllers;
 pub use counters::{CountError, Losses, ProgramState};
 pub use decode::{DecodeError, decode};
 pub use error::StartError;
 pub use offsets::MemberError;
+pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use ring::RingUse;
 pub use words::Kinds;
 
@@ -48,6 +51,9 @@ pub struct Options {
     pub kernel_log: bool,
     /// Where the kernel's BTF is read from.
     pub btf: PathBuf,
+    /// The folder of a BPF file system where everything is pinned, so that the program goes on recording without
+    /// a daemon and the next one takes over. The program's log cannot be taken over.
+    pub pin: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -58,6 +64,7 @@ impl Default for Options {
             watched: WATCHED.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
             kernel_log: false,
             btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+            pin: None,
         }
     }
 }
@@ -74,31 +81,119 @@ pub struct Drained {
     pub busy: bool,
 }
 
-/// The loaded and attached kernel program. Dropping it detaches and unloads it.
+/// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
 pub struct Probe {
     rings: ring::Rings,
     words: words::Words,
     counters: counters::Counters,
     controllers: Controllers,
     log: Option<load::Log>,
+    kept: words::KeptWords,
+    taken_over: bool,
+    /// Keeps others out of the pins.
+    _pins: Option<PinFolder>,
     /// Each keeps its program attached.
     _links: Vec<attach::Link>,
 }
 
 impl Probe {
-    /// Loads the kernel program and attaches every hook that this kernel has. All told kinds are wanted at
-    /// first, and no wakeup is armed.
+    /// Loads the kernel program and attaches every hook that this kernel has, or takes over what a daemon before us
+    /// pinned. All told kinds are wanted at first, and no wakeup is armed.
     pub fn start(options: &Options) -> Result<Self, StartError> {
-        let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options)?;
-        let (links, programs) = attach::attach(&mut ebpf, !options.watched.is_empty())?;
-        let load::Maps { index, told, wake, wanted, lost, losses } = maps;
+        let Some(path) = &options.pin else { return Self::load(options, None) };
+        let folder = PinFolder::open_or_make(path)?;
+        if folder.has(pin::MARK) {
+            return Self::take_over(options, folder);
+        }
+        // A beginning that was cut short, or nothing.
+        folder.clear()?;
+        Self::load(options, Some(folder))
+    }
+
+    fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
+        let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options, pins.as_ref())?;
+        let (links, programs) = attach::attach(&mut ebpf, !options.watched.is_empty(), pins.as_ref())?;
+        drop(ebpf);
+        let kept = words::KeptWords::new(&maps.kept)?;
+        kept.set(Kept::Build, pin::build_of(load::OBJECT));
+        kept.set(Kept::Layout, pin::LAYOUT);
+        if let Some(folder) = &pins {
+            let path = folder.entry(pin::MARK);
+            maps.kept.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+        }
+        Self::with(maps, links, programs, controllers, log, kept, pins)
+    }
+
+    fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
+        load::raise_memlock();
+        let (_, controllers) = load::read_btf(options)?;
+        let wanted = pin::Wanted {
+            index_ring: load::ring_size(options.index_ring_bytes),
+            told_ring: load::ring_size(options.told_ring_bytes),
+            watched: &options.watched,
+            build: pin::build_of(load::OBJECT),
+        };
+        let pin::TakenOver { maps, links, programs } = pin::take_over(&folder, &wanted)?;
+        let kept = words::KeptWords::new(&maps.kept)?;
+        let probe = Self::with(maps, links, programs, controllers, None, kept, Some(folder))?;
+        Ok(Self { taken_over: true, ..probe })
+    }
+
+    fn with(
+        maps: load::Maps,
+        links: Vec<attach::Link>,
+        programs: Vec<counters::Program>,
+        controllers: Controllers,
+        log: Option<load::Log>,
+        kept: words::KeptWords,
+        pins: Option<PinFolder>,
+    ) -> Result<Self, StartError> {
+        let load::Maps { index, told, wake, wanted, lost, losses, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
         let words = words::Words::new(&wake, &wanted, &lost)?;
         words.want(Kinds::ALL);
         let counters = counters::Counters::new(losses, programs)?;
-        drop(ebpf);
         load::give_memory_back();
-        Ok(Self { rings, words, counters, controllers, log, _links: links })
+        Ok(Self {
+            rings,
+            words,
+            counters,
+            controllers,
+            log,
+            kept,
+            taken_over: false,
+            _pins: pins,
+            _links: links,
+        })
+    }
+
+    /// Whether this took over what a daemon before it had pinned: the rings hold what that one has not read.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over
+    }
+
+    /// How many lost records that feed the index, and how many others, a daemon has dealt with.
+    #[must_use]
+    pub fn dealt_with(&self) -> (u64, u64) {
+        (self.kept.get(Kept::IndexLost), self.kept.get(Kept::ToldLost))
+    }
+
+    /// Keeps for the next daemon that these were dealt with.
+    pub fn keep_dealt_with(&self, index: u64, told: u64) {
+        self.kept.set(Kept::IndexLost, index);
+        self.kept.set(Kept::ToldLost, told);
+    }
+
+    /// The number of the last change that a daemon before this one told.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.kept.get(Kept::Seq)
+    }
+
+    /// Keeps the number of the last change for the next daemon.
+    pub fn keep_seq(&self, seq: u64) {
+        self.kept.set(Kept::Seq, seq);
     }
 
     /// Hands over every event whose record was in a ring when this was called, oldest first, and then what came

@@ -7,7 +7,7 @@ use std::{
 };
 
 use aya::maps::MapData;
-use cgtrace_common::{Kind, Wake};
+use cgtrace_common::{KEPT_WORDS, Kept, Kind, Wake};
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::StartError;
@@ -50,14 +50,17 @@ pub(super) struct Words {
 
 impl Words {
     pub(super) fn new(wake: &MapData, wanted: &MapData, lost: &MapData) -> Result<Self, StartError> {
-        Ok(Self {
+        let words = Self {
             wake: map(wake, size_of::<AtomicU32>())
                 .map_err(|source| StartError::Map { map: "WAKE", source })?,
             wanted: map(wanted, size_of::<AtomicU64>())
                 .map_err(|source| StartError::Map { map: "WANTED", source })?,
             lost: map(lost, size_of::<AtomicU32>())
                 .map_err(|source| StartError::Map { map: "LOST", source })?,
-        })
+        };
+        // Pinned ones may still be armed for a daemon that is gone.
+        words.wake().store(Wake::Never as u32, Ordering::SeqCst);
+        Ok(words)
     }
 
     fn wake(&self) -> &AtomicU32 {
@@ -94,6 +97,31 @@ impl Words {
             return false;
         }
         true
+    }
+}
+
+/// The map `KEPT`: what the next daemon is to know, if the maps are pinned.
+pub(super) struct KeptWords(MmapRaw);
+
+impl KeptWords {
+    pub(super) fn new(kept: &MapData) -> Result<Self, StartError> {
+        let len = KEPT_WORDS as usize * size_of::<AtomicU64>();
+        Ok(Self(map(kept, len).map_err(|source| StartError::Map { map: "KEPT", source })?))
+    }
+
+    fn word(&self, word: Kept) -> &AtomicU64 {
+        let first: *mut u64 = self.0.as_mut_ptr().cast();
+        // SAFETY: the mapping is page-aligned, has `KEPT_WORDS` words, among them every `Kept`, and lives as long as
+        // `self`.
+        unsafe { AtomicU64::from_ptr(first.add(word as usize)) }
+    }
+
+    pub(super) fn get(&self, word: Kept) -> u64 {
+        self.word(word).load(Ordering::SeqCst)
+    }
+
+    pub(super) fn set(&self, word: Kept, value: u64) {
+        self.word(word).store(value, Ordering::SeqCst);
     }
 }
 

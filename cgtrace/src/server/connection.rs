@@ -29,14 +29,18 @@ pub struct Connection {
 
 /// A call whose parameters are not looked at yet.
 pub struct Request {
+    /// The method with its interface.
     pub method: String,
+    /// Whether more than one reply is wanted.
     pub more: bool,
+    /// Whether no reply is wanted.
     pub oneway: bool,
     parameters: Option<Box<RawValue>>,
 }
 
 impl Request {
-    fn parse(message: &[u8]) -> Result<Self, serde_json::Error> {
+    /// Reads a message, without its NUL.
+    pub fn parse(message: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Parts {
             #[serde(default)]

@@ -16,6 +16,7 @@ mod shared;
 mod waiters;
 
 pub use bounds::Bounds;
+pub use connection::Request;
 pub use listen::ListenError;
 pub use pattern::Patterns;
 pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};

@@ -7,6 +7,7 @@
 mod clock;
 mod drive;
 mod healing;
+mod resume;
 mod state;
 mod verify;
 mod wakeups;

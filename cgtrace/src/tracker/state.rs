@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, rc::Rc};
 
-use cgtrace_common::{Loss, Wake};
+use cgtrace_common::Wake;
 use tokio::sync::Notify;
 
 use crate::{
@@ -16,6 +16,7 @@ use super::{
     Listener,
     clock::{Anchor, boot_ns},
     healing::Walks,
+    resume::lost,
     verify::{Touched, Verified, VerifyJob, VerifyWalk, compare},
     wakeups::{Sleep, Wakeups},
     walk::{WalkJob, WalkResult},
@@ -54,16 +55,18 @@ pub struct HierarchyView {
 
 /// Owns the truth.
 pub struct Tracker {
-    probe: Probe,
-    index: Index,
+    pub(super) probe: Probe,
+    pub(super) index: Index,
     sightings: Sightings,
     anchor: Anchor,
-    started_boot_ns: u64,
-    views: BTreeMap<HierarchyId, HierarchyView>,
-    walks: Walks,
+    pub(super) started_boot_ns: u64,
+    pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
+    pub(super) walks: Walks,
+    /// What happened while no daemon read; told at the first drain.
+    pub(super) backlog: Vec<Event>,
     wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
-    losses: LossCounts,
+    pub(super) losses: LossCounts,
     /// The comparisons that run, by their numbers.
     verifying: BTreeMap<u64, Touched>,
     verified: u64,
@@ -71,17 +74,26 @@ pub struct Tracker {
     sleeps_armed: bool,
     heals: u64,
     woken: u64,
-    undecodable: u64,
+    pub(super) undecodable: u64,
     settled: Rc<Notify>,
     nudge: Rc<Notify>,
 }
 
 /// The losses that have been dealt with.
 #[derive(Debug, Default)]
-struct LossCounts {
+pub(super) struct LossCounts {
     index: u64,
     told: u64,
+    /// Those that a daemon before us has dealt with: index, told.
+    earlier: (u64, u64),
     read_at_ns: u64,
+}
+
+impl LossCounts {
+    /// A daemon before us has dealt with so many.
+    pub(super) fn begin_with(&mut self, index: u64, told: u64) {
+        *self = Self { index, told, earlier: (index, told), read_at_ns: 0 };
+    }
 }
 
 impl Tracker {
@@ -99,6 +111,7 @@ impl Tracker {
             started_boot_ns,
             views: BTreeMap::new(),
             walks: Walks::default(),
+            backlog: Vec::new(),
             wakeups: Wakeups::default(),
             listeners: Vec::new(),
             losses: LossCounts::default(),
@@ -111,7 +124,11 @@ impl Tracker {
             settled: Rc::new(Notify::new()),
             nudge: Rc::new(Notify::new()),
         };
-        tracker.discover(started_boot_ns)?;
+        if tracker.probe.is_taken_over() {
+            tracker.resume()?;
+        } else {
+            tracker.discover(started_boot_ns)?;
+        }
         Ok(tracker)
     }
 
@@ -143,8 +160,12 @@ impl Tracker {
 
     fn drain(&mut self) -> probe::Drained {
         let began = boot_ns();
-        let Self { probe, index, sightings, anchor, listeners, views, walks, nudge, verifying, .. } = self;
-        let drained = probe.drain(&mut |event| {
+        let Self {
+            probe, index, sightings, anchor, listeners, views, walks, nudge, verifying, backlog, ..
+        } = self;
+        let backlog = std::mem::take(backlog);
+        let mut seq = None;
+        let mut take = |event: Event| {
             match &event.what {
                 What::RootAdded { .. } | What::Remount { .. } => {
                     // Where it is mounted is known only after mount(2) is done; the mount table's own
@@ -183,11 +204,19 @@ impl Tracker {
             let change = change.map(Rc::new);
             sightings.take(&event, change.as_ref(), index);
             if let Some(change) = change {
+                seq = Some(change.seq);
                 for listener in listeners.iter_mut() {
                     listener.changed(&change, index, *anchor);
                 }
             }
-        });
+        };
+        let unread = backlog.len();
+        backlog.into_iter().for_each(&mut take);
+        let mut drained = probe.drain(&mut take);
+        drained.events = drained.events.saturating_add(u32::try_from(unread).unwrap_or(u32::MAX));
+        if let Some(seq) = seq {
+            probe.keep_seq(seq);
+        }
         self.undecodable += u64::from(drained.undecodable);
         self.notice_losses(began, drained.busy);
         drained
@@ -195,6 +224,7 @@ impl Tracker {
 
     fn tell(&mut self, changes: impl IntoIterator<Item = Change>) {
         for change in changes {
+            self.probe.keep_seq(change.seq);
             let change = Rc::new(change);
             for listener in &mut self.listeners {
                 listener.changed(&change, &self.index, self.anchor);
@@ -220,16 +250,12 @@ impl Tracker {
                 return;
             }
         };
-        let skipped = |of_index: bool| -> u64 {
-            let programs = losses.missed.iter();
-            programs.filter(|(name, _)| feeds_index(name) == of_index).map(|(_, missed)| missed).sum()
-        };
-        let told = losses.of(Loss::ToldRingFull) + losses.of(Loss::ToldReadFailed) + skipped(false);
-        let index = losses.of(Loss::IndexRingFull) + losses.of(Loss::IndexReadFailed) + skipped(true);
+        let (index, told) = lost(&losses);
         let missed_told = told.saturating_sub(self.losses.told);
         let missed_index = index.saturating_sub(self.losses.index);
         self.losses.told = told;
         self.losses.index = index;
+        self.probe.keep_dealt_with(index, told);
         if missed_index == 0 && !busy {
             self.index.complete_until(drained_from);
         }
@@ -479,7 +505,8 @@ impl Tracker {
     /// Losses dealt with, as (index ring, told ring).
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
-        (self.losses.index, self.losses.told)
+        let LossCounts { index, told, earlier, .. } = self.losses;
+        (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
     }
 
     /// Times that the program woke us.
@@ -543,7 +570,7 @@ impl Tracker {
 }
 
 /// Whether a program's records feed the index.
-fn feeds_index(program: &str) -> bool {
+pub(super) fn feeds_index(program: &str) -> bool {
     const TOLD: [&str; 9] = [
         "cgroup_release",
         "cgroup_attach_task",

@@ -143,3 +143,66 @@ fn belief(walked: Option<Walked>) -> Belief {
         leaf: directory.leaf.into_vec(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::{Event, Hierarchy, Leaf, Limits, ROOT, Task, UNIFIED, What};
+
+    fn walked(id: u64, leaf: &str) -> Walked {
+        Walked { id: CgroupId(id), parent: ROOT, leaf: leaf.as_bytes().into() }
+    }
+
+    fn index(cgroups: &[(u64, &str)]) -> Index {
+        let mut index = Index::new(Limits::default());
+        index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
+        for (id, leaf) in cgroups {
+            let by = Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] };
+            let key = Key { hierarchy: UNIFIED, id: CgroupId(*id) };
+            let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
+            index.apply(&Event { boot_ns: *id, what: What::Mkdir { key, parent: ROOT, level: 1, leaf, by } });
+        }
+        index
+    }
+
+    /// What is said of each difference: id, path, what the index believes, what the walk found.
+    fn differences(index: &Index, found: Vec<Walked>, touched: &Touched) -> Vec<(u64, String, bool, bool)> {
+        let mut verified = Verified::default();
+        compare(index, UNIFIED, found, &WalkReport::default(), touched, &mut verified);
+        let mut told: Vec<_> = verified
+            .differences
+            .into_iter()
+            .map(|Difference { key, path, index, filesystem }| {
+                let path = path.map(|path| String::from_utf8_lossy(&path).into_owned());
+                let present = |belief: &Belief| *belief != Belief::Absent;
+                (key.id.0, path.unwrap_or_default(), present(&index), present(&filesystem))
+            })
+            .collect();
+        told.sort();
+        told
+    }
+
+    #[test]
+    fn each_difference_is_told_with_what_both_say() {
+        let index = index(&[(10, "same"), (11, "gone"), (12, "old-name")]);
+        let found = vec![walked(10, "same"), walked(12, "new-name"), walked(13, "unknown")];
+        assert_eq!(
+            differences(&index, found, &Touched::default()),
+            [
+                (11, "/gone".to_owned(), true, false),
+                (12, "/old-name".to_owned(), true, true),
+                (13, "/unknown".to_owned(), false, true),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_changed_meanwhile_is_no_difference() {
+        let index = index(&[(11, "gone")]);
+        let mut touched = Touched::default();
+        for id in [11, 13] {
+            touched.touch(Key { hierarchy: UNIFIED, id: CgroupId(id) });
+        }
+        assert_eq!(differences(&index, vec![walked(13, "made")], &touched), []);
+    }
+}

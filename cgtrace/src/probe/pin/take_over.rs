@@ -1,0 +1,174 @@
+//! Taking over what another daemon pinned.
+
+use std::path::Path;
+
+use aya::{
+    maps::{HashMap, Map, MapData, MapType},
+    programs::{RawTracePoint, links::PinnedLink},
+};
+use cgtrace_common::{KEPT_WORDS, Kept, Loss};
+
+use super::{
+    super::{
+        StartError,
+        attach::{HOOKS, Link},
+        counters::Program,
+        load::{Maps, take_array, take_typed},
+        words::KeptWords,
+    },
+    Folder, LAYOUT, LINK, MARK, PROGRAM, PinError,
+};
+
+/// What was taken over.
+pub(in super::super) struct TakenOver {
+    pub maps: Maps,
+    pub links: Vec<Link>,
+    pub programs: Vec<Program>,
+}
+
+/// How the daemon would have made it all.
+pub(in super::super) struct Wanted<'a> {
+    pub index_ring: u32,
+    pub told_ring: u32,
+    pub watched: &'a [[u8; 16]],
+    pub build: u64,
+}
+
+/// Opens everything, and refuses what this daemon would not have made so.
+pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Result<TakenOver, StartError> {
+    let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
+    // First what the rest is judged by.
+    let kept = open(folder, MARK, MapType::Array, 4, 8, KEPT_WORDS)?;
+    let kept = array(kept, MARK)?;
+    let words = KeptWords::new(&kept)?;
+    let layout = words.get(Kept::Layout);
+    if layout != LAYOUT {
+        let (theirs, ours) = (layout & 0xff, LAYOUT & 0xff);
+        return Err(unfit(if layout >> 8 == LAYOUT >> 8 {
+            format!("their records have version {theirs}, this daemon reads version {ours}")
+        } else {
+            "they have not the mark of cgtrace".to_owned()
+        })
+        .into());
+    }
+    if words.get(Kept::Build) != wanted.build {
+        tracing::info!(
+            folder = %folder.path().display(),
+            "the pinned kernel program is of another build of cgtrace; it stays until `cgtrace unpin`"
+        );
+    }
+    let word = |name| open(folder, name, MapType::Array, 4, 4, 1);
+    let watched = open(folder, "WATCHED", MapType::Hash, 16, 1, watched_entries(wanted.watched))?;
+    let Map::HashMap(watched) = watched else { return Err(StartError::Lacks { name: "WATCHED" }) };
+    let watched: HashMap<_, [u8; 16], u8> = HashMap::try_from(Map::HashMap(watched))
+        .map_err(|error| StartError::Object(Box::new(error.into())))?;
+    let pinned = watched.keys().collect::<Result<Vec<_>, _>>();
+    let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
+    let mut asked = wanted.watched.to_vec();
+    for names in [&mut pinned, &mut asked] {
+        names.sort_unstable();
+        names.dedup();
+    }
+    if pinned != asked {
+        return Err(unfit(format!("they watch {}, this daemon {}", names(&pinned), names(&asked))).into());
+    }
+    let losses = u32::try_from(Loss::ALL.len()).unwrap_or(u32::MAX);
+    let maps = Maps {
+        index: (
+            take_typed(open(folder, "INDEX_RING", MapType::RingBuf, 0, 0, wanted.index_ring)?)?,
+            wanted.index_ring,
+        ),
+        told: (
+            take_typed(open(folder, "TOLD_RING", MapType::RingBuf, 0, 0, wanted.told_ring)?)?,
+            wanted.told_ring,
+        ),
+        wake: array(word("WAKE")?, "WAKE")?,
+        wanted: array(open(folder, "WANTED", MapType::Array, 4, 8, 1)?, "WANTED")?,
+        lost: array(word("LOST")?, "LOST")?,
+        losses: take_typed(open(folder, "LOSSES", MapType::PerCpuArray, 4, 8, losses)?)?,
+        kept,
+    };
+    let (links, programs) = hooks(folder)?;
+    Ok(TakenOver { maps, links, programs })
+}
+
+/// How many entries the map `WATCHED` has.
+pub(in super::super) fn watched_entries(watched: &[[u8; 16]]) -> u32 {
+    u32::try_from(watched.len().max(1)).unwrap_or(u32::MAX)
+}
+
+fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
+    let mut links = Vec::new();
+    let mut programs = Vec::new();
+    for (name, need) in HOOKS {
+        let (link, program) = (format!("{LINK}{name}"), format!("{PROGRAM}{name}"));
+        if !folder.has(&link) || !folder.has(&program) {
+            if need.is_always() {
+                let what = format!("the hook `{name}` is not among them");
+                return Err(PinError::Unfit { folder: folder.path().to_owned(), what }.into());
+            }
+            programs
+                .push(Program { name, state: Err("it was left out when the hooks were pinned".to_owned()) });
+            continue;
+        }
+        let path = folder.entry(&program);
+        let unfit = |error: &dyn std::error::Error| PinError::Unfit {
+            folder: folder.path().to_owned(),
+            what: format!("`{program}` is no program that can be taken over ({error})"),
+        };
+        let pinned = RawTracePoint::from_pin(&path).map_err(|error| unfit(&error))?;
+        let fd = pinned.fd().map_err(|error| unfit(&error))?;
+        let fd = fd.try_clone().map_err(|error| unfit(&error))?;
+        let pinned = PinnedLink::from_pin(folder.entry(&link)).map_err(|error| unfit(&error))?;
+        links.push(Link::Pinned { _pinned: pinned });
+        programs.push(Program { name, state: Ok(fd) });
+    }
+    Ok((links, programs))
+}
+
+/// Opens a pinned map, if it is what it should be.
+fn open(
+    folder: &Folder,
+    name: &'static str,
+    kind: MapType,
+    key: u32,
+    value: u32,
+    entries: u32,
+) -> Result<Map, StartError> {
+    let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
+    let data =
+        map_at(&folder.entry(name)).map_err(|error| unfit(format!("`{name}` cannot be opened ({error})")))?;
+    let info = data.info().map_err(|error| unfit(format!("`{name}` cannot be read ({error})")))?;
+    let told = info.map_type().ok();
+    if told != Some(kind) || info.key_size() != key || info.value_size() != value {
+        let what = format!(
+            "`{name}` is a map of type {told:?} with {} bytes a key and {} a value, not {kind:?} with {key} and {value}",
+            info.key_size(),
+            info.value_size()
+        );
+        return Err(unfit(what).into());
+    }
+    if info.max_entries() != entries {
+        let of = if kind == MapType::RingBuf { "bytes" } else { "entries" };
+        return Err(unfit(format!("`{name}` has {} {of}, not {entries}", info.max_entries())).into());
+    }
+    Map::from_map_data(data).map_err(|error| StartError::Object(Box::new(error.into())))
+}
+
+fn map_at(path: &Path) -> Result<MapData, aya::maps::MapError> {
+    MapData::from_pin(path)
+}
+
+fn array(map: Map, name: &'static str) -> Result<MapData, StartError> {
+    take_array(Some(map), name)
+}
+
+/// Names of processes, for a message.
+fn names(comms: &[[u8; 16]]) -> String {
+    if comms.is_empty() {
+        return "no process name".to_owned();
+    }
+    let name =
+        |comm: &[u8; 16]| String::from_utf8_lossy(comm).trim_end_matches('\0').escape_debug().to_string();
+    comms.iter().map(name).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,331 @@
+//! A daemon that ends and comes back: with pins there is no hole between, without them knowledge begins anew.
+
+use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::maps::{Array, Map, MapData};
+use cgtrace_client::{Watched, wire};
+use cgtrace_common::Kept;
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome,
+    bpffs::Bpffs,
+    cgroup::Cgroup,
+    daemon::{Daemon, program},
+    events::Follower,
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("restart::what_happened_while_no_daemon_ran_is_told_by_the_next", no_hole),
+        trial("restart::more_than_the_rings_hold_is_counted_and_healed", overflow),
+        trial("restart::a_loss_is_not_told_twice", loss_told_once),
+        trial("restart::pins_that_do_not_fit_are_refused", unfit),
+        trial("restart::unpinning_leaves_nothing", unpinned),
+        trial("restart::without_pins_knowledge_begins_anew", without_pins),
+    ]
+}
+
+fn start(pins: &Path) -> Result<Daemon> {
+    start_with(pins, &[])
+}
+
+fn start_with(pins: &Path, arguments: &[&str]) -> Result<Daemon> {
+    let pins = pins.to_str().context("a folder's name that is no text")?;
+    Daemon::start_with(&[&["--pin", pins], arguments].concat())
+}
+
+/// Ends at once, as a crash does.
+fn kill(daemon: Daemon) -> Outcome {
+    daemon.signal(Signal::KILL)?;
+    drop(daemon);
+    Ok(())
+}
+
+fn index_ring(daemon: &Daemon) -> Result<wire::RingStatus> {
+    let rings = daemon.client()?.status()?.rings;
+    rings.into_iter().find(|ring| ring.name == "index").context("no ring of the index")
+}
+
+/// The cgroups that were there before the daemon ended, and those in which things happen.
+struct Scene {
+    v2: Cgroup,
+    v1: Cgroup,
+}
+
+type Told = (&'static str, Option<String>);
+
+impl Scene {
+    fn new() -> Result<Self> {
+        let scene = Self { v2: Cgroup::new("v2", "restart")?, v1: Cgroup::new("pids", "restart")? };
+        scene.set()?;
+        Ok(scene)
+    }
+
+    fn set(&self) -> Outcome {
+        for leaf in ["old", "full", "full/inner"] {
+            fs::create_dir(self.v2.join(leaf))?;
+        }
+        Ok(())
+    }
+
+    /// Makes, removes and renames. Says what is to be told of it, in order.
+    fn play(&self) -> Result<Vec<Told>> {
+        let mut told = Vec::new();
+        let mut step = |cgroup: &Cgroup, kind, leaf: &str| -> Outcome {
+            let path = cgroup.join(leaf);
+            if kind == "mkdir" { fs::create_dir(&path) } else { fs::remove_dir(&path) }?;
+            told.push((kind, Some(cgroup.name_of(&path))));
+            Ok(())
+        };
+        step(&self.v2, "mkdir", "a")?;
+        step(&self.v2, "mkdir", "a/b")?;
+        step(&self.v1, "mkdir", "x")?;
+        for _ in 0..1_000 {
+            step(&self.v2, "mkdir", "a/b/brief")?;
+            step(&self.v2, "rmdir", "a/b/brief")?;
+        }
+        // What was there before the daemon ended, and the folder above it too.
+        for leaf in ["old", "full/inner", "full"] {
+            step(&self.v2, "rmdir", leaf)?;
+        }
+        fs::rename(self.v1.join("x"), self.v1.join("y"))?;
+        told.push(("rename", Some(self.v1.name_of(&self.v1.join("y")))));
+        Ok(told)
+    }
+
+    /// Makes all as it was.
+    fn reset(&self) -> Outcome {
+        for leaf in ["end", "a/b", "a"] {
+            fs::remove_dir(self.v2.join(leaf))?;
+        }
+        fs::remove_dir(self.v1.join("y"))?;
+        self.set()
+    }
+
+    /// What is told after that number, up to now.
+    fn told(&self, daemon: &Daemon, seq: u64) -> Result<Vec<wire::Event>> {
+        let watch = wire::Watch {
+            patterns: Some(vec![self.v2.name(), self.v1.name()]),
+            kinds: Some(["mkdir", "rmdir", "rename"].map(str::to_owned).into()),
+            since_seq: Some(seq),
+            ..wire::Watch::default()
+        };
+        let mut follower = Follower::start(daemon, &watch)?;
+        let end = self.v2.join("end");
+        fs::create_dir(&end)?;
+        follower.until_made(&self.v2.name_of(&end))
+    }
+}
+
+fn no_hole() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    let scene = Scene::new()?;
+    let v2 = &scene.v2;
+    let mut daemon = start(&bpffs.pins())?;
+    // Again and again, by a crash and by an end in order.
+    for round in 0..4 {
+        let seq = daemon.client()?.status()?.seq;
+        if round % 2 == 0 {
+            kill(daemon)?;
+        } else {
+            drop(daemon);
+        }
+        let expected = scene.play()?;
+        daemon = start(&bpffs.pins())?;
+        let told = scene.told(&daemon, seq)?;
+        let mut last = seq;
+        for (number, event) in told.iter().enumerate() {
+            ensure!(event.seq > last && !event.inferred, "round {round}: {event:?} after number {last}");
+            last = event.seq;
+            let by = event.by.as_ref().map(|by| by.pid);
+            ensure!(by == Some(std::process::id()), "round {round}: {event:?} is by {by:?}");
+            let found = (event.kind.as_str(), event.path.clone());
+            let expected = expected.get(number);
+            ensure!(expected == Some(&found), "round {round}, {number}: {found:?}, not {expected:?}");
+        }
+        ensure!(told.len() == expected.len(), "round {round}: {} of {}", told.len(), expected.len());
+        // Exact in all that is asked, and known since before what happened in between.
+        let row = daemon.row(&v2.name_of(&v2.join("a")), "v2")?;
+        let born = row.life.as_ref().and_then(|life| life.born.as_ref()).context("no birth")?;
+        ensure!(row.gap.is_none() && row.known_since.boot_ns <= born.boot_ns, "{row:?}");
+        let row = daemon.row(&v2.name_of(&v2.join("old")), "v2")?;
+        let past = row.past.first().context("no past life")?;
+        ensure!(past.removed_by.is_some() && past.before.is_some() && !past.inferred, "{row:?}");
+        daemon.verify()?;
+        ensure!(index_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.heals == 0);
+        scene.reset()?;
+        daemon.verify()?;
+    }
+    Ok(())
+}
+
+fn overflow() -> Outcome {
+    const PAIRS: u64 = 20_000;
+    let bpffs = Bpffs::mount()?;
+    let v2 = Cgroup::new("v2", "overflow")?;
+    let (gone, kept) = (v2.join("gone"), v2.join("kept"));
+    fs::create_dir(&gone)?;
+    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    daemon.verify()?;
+    kill(daemon)?;
+    let path = v2.join("x");
+    for _ in 0..PAIRS {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    // The ring is full long since.
+    fs::create_dir(&kept)?;
+    fs::remove_dir(&gone)?;
+    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    let row = daemon.row(&v2.name_of(&kept), "v2")?;
+    ensure!(row.present && row.gap.is_some(), "{row:?}");
+    // That it was there before the loss is not said: nobody knows.
+    let before = row.life.as_ref().and_then(|life| life.before.as_ref()).context("no life")?;
+    ensure!(before.boot_ns >= row.known_since.boot_ns, "{row:?}");
+    ensure!(!daemon.row(&v2.name_of(&gone), "v2")?.present);
+    daemon.verify()?;
+    let ring = index_ring(&daemon)?;
+    let made = 2 * PAIRS + 2;
+    ensure!(ring.lost > 0 && ring.records + ring.lost == made, "{ring:?}, and {made} were made");
+    ensure!(daemon.client()?.status()?.heals > 0);
+    // Told in its place: what the ring still held, then the loss, then that it is healed.
+    // It keeps only so much of it.
+    let since_seq = daemon.client()?.status()?.seq.checked_sub(4_000);
+    let mut follower = Follower::start(&daemon, &wire::Watch { since_seq, ..wire::Watch::default() })?;
+    let missed = loop {
+        match follower.next_told()? {
+            Watched::Event(event) if event.kind == "lost" => break event.missed,
+            Watched::Event(event) => ensure!(event.kind != "healed", "healed before it was lost"),
+            _ => {}
+        }
+    };
+    ensure!(missed.is_some_and(|missed| missed >= ring.lost), "told of {missed:?}, lost {}", ring.lost);
+    while follower.next()?.kind != "healed" {}
+    Ok(())
+}
+
+fn loss_told_once() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    let v2 = Cgroup::new("v2", "told-once")?;
+    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    daemon.signal(Signal::STOP)?;
+    let path = v2.join("x");
+    for _ in 0..20_000 {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    daemon.signal(Signal::CONT)?;
+    ensure!(index_ring(&daemon)?.lost > 0);
+    daemon.verify()?;
+    kill(daemon)?;
+    // The next one has lost nothing.
+    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    ensure!(index_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.heals == 0);
+    ensure!(daemon.row(&v2.name(), "v2")?.gap.is_none());
+    daemon.verify()
+}
+
+/// Starts a daemon that is to be refused, and says what it said.
+fn refused(pins: &Path, arguments: &[&str]) -> Result<String> {
+    let folder = tempfile::tempdir()?;
+    let output = program()
+        .arg("--socket")
+        .arg(folder.path().join("io.cgtrace"))
+        .arg("daemon")
+        .arg("--pin")
+        .arg(pins)
+        .args(arguments)
+        .output()?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(3), "{:?}: {said}", output.status);
+    Ok(said)
+}
+
+fn unfit() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    let pins = bpffs.pins();
+    let elsewhere = tempfile::tempdir()?;
+    let said = refused(&elsewhere.path().join("pins"), &[])?;
+    ensure!(said.contains("not in a BPF file system") && said.contains("mount -t bpf"), "{said}");
+    let daemon = start(&pins)?;
+    let said = refused(&pins, &[])?;
+    ensure!(said.contains("in use by another daemon"), "{said}");
+    drop(daemon);
+    for (arguments, words) in [
+        (&["--index-ring", "2"][..], ["INDEX_RING", "2097152"]),
+        (&["--told-ring", "2"][..], ["TOLD_RING", "2097152"]),
+        (&["--watch", "kubelet"][..], ["containerd", "this daemon kubelet"]),
+    ] {
+        let said = refused(&pins, arguments)?;
+        for word in words.into_iter().chain(["cgtrace unpin"]) {
+            ensure!(said.contains(word), "{word} is not in {said}");
+        }
+    }
+    // Records of another version.
+    let mut kept: Array<_, u64> = Map::from_map_data(MapData::from_pin(pins.join("KEPT"))?)?.try_into()?;
+    let layout = kept.get(&(Kept::Layout as u32), 0)?;
+    for (word, says) in [(layout + 1, "version"), (7 << 32, "mark of cgtrace")] {
+        kept.set(Kept::Layout as u32, word, 0)?;
+        let said = refused(&pins, &[])?;
+        ensure!(said.contains(says) && said.contains("cgtrace unpin"), "{said}");
+    }
+    kept.set(Kept::Layout as u32, layout, 0)?;
+    start(&pins)?.verify()?;
+    // Another map under the name of one.
+    fs::remove_file(pins.join("WAKE"))?;
+    MapData::from_pin(pins.join("WANTED"))?.pin(pins.join("WAKE"))?;
+    let said = refused(&pins, &[])?;
+    ensure!(said.contains("`WAKE`"), "{said}");
+    // A beginning that was cut short is cleared, but not what somebody else put there.
+    fs::remove_file(pins.join("KEPT"))?;
+    fs::DirBuilder::new().mode(0o700).create(pins.join("other"))?;
+    let said = refused(&pins, &[])?;
+    ensure!(said.contains("`other`, which is not cgtrace's"), "{said}");
+    fs::remove_dir(pins.join("other"))?;
+    start(&pins)?.verify()
+}
+
+fn unpinned() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    let pins = bpffs.pins();
+    let unpin = || -> Result<(Option<i32>, String)> {
+        let output = program().arg("unpin").arg(&pins).output()?;
+        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
+    };
+    let daemon = start(&pins)?;
+    let (code, said) = unpin()?;
+    ensure!(code == Some(3) && said.contains("in use"), "{code:?}: {said}");
+    drop(daemon);
+    ensure!(fs::read_dir(&pins)?.count() > 20, "too little is pinned");
+    let (code, said) = unpin()?;
+    ensure!(code == Some(0) && said.contains("removed") && !pins.exists(), "{code:?}: {said}");
+    let (code, said) = unpin()?;
+    ensure!(code == Some(0) && said.contains("nothing is pinned"), "{code:?}: {said}");
+    // And a new beginning.
+    start(&pins)?.verify()
+}
+
+fn without_pins() -> Outcome {
+    let v2 = Cgroup::new("v2", "anew")?;
+    let daemon = Daemon::start()?;
+    let known_since = daemon.row(&v2.name(), "v2")?.known_since.boot_ns;
+    kill(daemon)?;
+    let between = v2.join("between");
+    fs::create_dir(&between)?;
+    let brief = v2.join("brief");
+    fs::create_dir(&brief)?;
+    fs::remove_dir(&brief)?;
+    let daemon = Daemon::start()?;
+    let row = daemon.row(&v2.name_of(&between), "v2")?;
+    ensure!(row.known_since.boot_ns > known_since, "{row:?}");
+    let life = row.life.as_ref().context("no life")?;
+    ensure!(life.born.is_none() && life.before.is_some() && life.made_by.is_none(), "{row:?}");
+    // What came and went between has no life, and the answer says since when it would.
+    let row = daemon.row(&v2.name_of(&brief), "v2")?;
+    ensure!(!row.present && row.past.is_empty() && row.known_since.boot_ns > known_since, "{row:?}");
+    Ok(())
+}

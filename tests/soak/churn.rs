@@ -1,0 +1,144 @@
+//! Whatever can happen to cgroups, at random.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use anyhow::{Result, ensure};
+
+use super::{
+    stage::{Random, Stage},
+    support::{
+        cgroup::{Cgroup, unique},
+        process::{Sleeper, put},
+    },
+};
+
+/// The most cgroups of one thread at a time.
+const LIVE_MAX: usize = 200;
+
+/// The deepest below the scope.
+const DEPTH_MAX: usize = 5;
+
+/// Makes, removes, renames (on v1) and moves below the scope until the end.
+pub fn churn(stage: &Stage, scope: &Cgroup, v1: bool, seed: u64) -> Result<()> {
+    let mut random = Random(seed);
+    let mut live: Vec<PathBuf> = Vec::new();
+    let sleeper = Sleeper::start()?;
+    while !stage.ends() {
+        match random.below(100) {
+            0..45 if live.len() < LIVE_MAX => make(stage, scope, &mut live, &mut random)?,
+            0..85 => remove(stage, &mut live, &mut random)?,
+            85..92 if v1 => rename(stage, &mut live, &mut random)?,
+            92..97 => {
+                let to = random.of(&live).map_or(scope.path(), PathBuf::as_path);
+                if put(to, "cgroup.procs", sleeper.pid()).is_ok() {
+                    stage.counts.moves.add(1);
+                }
+            }
+            97 => storm(stage, scope)?,
+            _ => {}
+        }
+        thread::sleep(Duration::from_micros(random.below(2_000)));
+    }
+    // Nothing of it is to stand in the way of the removal.
+    put(scope.path(), "cgroup.procs", sleeper.pid())
+}
+
+fn make(stage: &Stage, scope: &Cgroup, live: &mut Vec<PathBuf>, random: &mut Random) -> Result<()> {
+    let parent = random.of(live).map_or(scope.path(), PathBuf::as_path);
+    let deep = parent.strip_prefix(scope.path()).is_ok_and(|below| below.components().count() >= DEPTH_MAX);
+    let parent = if deep || random.below(3) == 0 { scope.path() } else { parent };
+    let path = parent.join(format!("n{}", random.below(40)));
+    match fs::create_dir(&path) {
+        Ok(()) => {
+            stage.counts.changes.add(1);
+            live.push(path);
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn remove(stage: &Stage, live: &mut Vec<PathBuf>, random: &mut Random) -> Result<()> {
+    let Some(path) = random.of(live).cloned() else { return Ok(()) };
+    match fs::remove_dir(&path) {
+        Ok(()) => {
+            stage.counts.changes.add(1);
+            live.retain(|other| *other != path);
+        }
+        // It has children, or the process in it.
+        Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => {}
+        Err(error) => return Err(error.into()),
+    }
+    Ok(())
+}
+
+fn rename(stage: &Stage, live: &mut [PathBuf], random: &mut Random) -> Result<()> {
+    let Some(path) = random.of(live).cloned() else { return Ok(()) };
+    let to = path.with_file_name(format!("n{}", random.below(40)));
+    if live.contains(&to) {
+        return Ok(());
+    }
+    fs::rename(&path, &to)?;
+    stage.counts.changes.add(1);
+    // With all below it.
+    for other in live {
+        if let Ok(below) = other.strip_prefix(&path) {
+            *other = if below.as_os_str().is_empty() { to.clone() } else { to.join(below) };
+        }
+    }
+    Ok(())
+}
+
+/// As fast as the kernel can.
+fn storm(stage: &Stage, scope: &Cgroup) -> Result<()> {
+    const PAIRS: u64 = 200;
+    let path = scope.join("storm");
+    for _ in 0..PAIRS {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    stage.counts.changes.add(2 * PAIRS);
+    Ok(())
+}
+
+/// Mounts and unmounts named v1 hierarchies, with cgroups in them, until the end. False: this kernel has none.
+pub fn mount(stage: &Stage, seed: u64) -> Result<bool> {
+    let mut random = Random(seed);
+    while !stage.ends() {
+        let folder = tempfile::tempdir()?;
+        let options = format!("none,name={}", unique("soak"));
+        let mounted = Command::new("mount")
+            .args(["-t", "cgroup", "-o", &options, "cgroup"])
+            .arg(folder.path())
+            .output()?;
+        if !mounted.status.success() {
+            return Ok(false);
+        }
+        let played = play(folder.path(), &mut random);
+        // What is left in it would keep the hierarchy alive.
+        for leaf in ["a/b", "a", "c", "d"] {
+            let _ = fs::remove_dir(folder.path().join(leaf));
+        }
+        let unmounted = Command::new("umount").arg(folder.path()).status()?;
+        played?;
+        ensure!(unmounted.success(), "umount failed");
+        stage.counts.mounts.add(1);
+        thread::sleep(Duration::from_millis(200 + random.below(2_000)));
+    }
+    Ok(true)
+}
+
+fn play(hierarchy: &Path, random: &mut Random) -> io::Result<()> {
+    for leaf in ["a", "a/b", "c"] {
+        fs::create_dir(hierarchy.join(leaf))?;
+    }
+    thread::sleep(Duration::from_millis(random.below(500)));
+    fs::rename(hierarchy.join("c"), hierarchy.join("d"))
+}

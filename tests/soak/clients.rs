@@ -1,0 +1,152 @@
+//! Those who ask, wait and follow while the daemon is stopped, killed and started.
+
+use std::{
+    fs,
+    os::unix::net::UnixStream,
+    path::Path,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result};
+use cgtrace_client::{Client, Error, Until, Watched, wire};
+
+use super::{
+    stage::{Random, Stage},
+    support::cgroup::Cgroup,
+};
+
+/// Who has no answer after so long has none: the daemon is never stopped for longer than two seconds.
+const PATIENCE: Duration = Duration::from_secs(90);
+
+/// A connection, once there is a daemon; `None` at the end.
+fn connect(stage: &Stage, patience: Duration) -> Option<Client> {
+    while !stage.ends() {
+        if let Ok(stream) = UnixStream::connect(&stage.socket)
+            && stream.set_read_timeout(Some(patience)).is_ok()
+        {
+            return Some(Client::from_stream(stream));
+        }
+        thread::sleep(Duration::from_millis(20));
+    }
+    None
+}
+
+/// Whether the read timed out: nobody answered.
+fn unanswered(error: &Error) -> bool {
+    use std::io::ErrorKind::{TimedOut, WouldBlock};
+    matches!(error, Error::Io(error) if matches!(error.kind(), WouldBlock | TimedOut))
+}
+
+/// Waits for cgroups that come and go. Each wait is to hold, unless the daemon ends meanwhile.
+pub fn wait(stage: &Stage, scope: &Cgroup, seed: u64) -> Result<()> {
+    let mut random = Random(seed);
+    while !stage.ends() {
+        let path = scope.join(format!("w{}", random.below(50)));
+        let pause = Duration::from_millis(random.below(60));
+        wait_for(stage, scope, &path, Until::Present, pause, |path| fs::create_dir(path))?;
+        wait_for(stage, scope, &path, Until::Absent, pause, |path| fs::remove_dir(path))?;
+    }
+    Ok(())
+}
+
+fn wait_for(
+    stage: &Stage,
+    scope: &Cgroup,
+    path: &Path,
+    until: Until,
+    pause: Duration,
+    change: impl FnOnce(&Path) -> std::io::Result<()> + Send,
+) -> Result<()> {
+    let Some(mut client) = connect(stage, PATIENCE) else {
+        // The end: as it was.
+        let _ = change(path);
+        return Ok(());
+    };
+    let name = scope.name_of(path);
+    thread::scope(|threads| {
+        let changing = threads.spawn(move || {
+            thread::sleep(pause);
+            change(path)
+        });
+        match client.wait(&name, until, Some(PATIENCE / 2)) {
+            Ok(waited) if waited.held => stage.counts.waits_held.add(1),
+            Ok(_) => stage.fail(format!("{name} until {}: told as timed out", until.word())),
+            Err(error) if unanswered(&error) => {
+                stage.fail(format!("{name} until {}: no answer", until.word()));
+            }
+            Err(_) => stage.counts.waits_cut.add(1),
+        }
+        changing.join().map_err(|_| anyhow::anyhow!("a change panicked"))?.context("a change failed")
+    })
+}
+
+/// Asks, one question after another.
+pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
+    let mut random = Random(seed);
+    while let Some(mut client) = connect(stage, PATIENCE) {
+        while !stage.ends() {
+            let Some((hierarchy, scope)) = random.of(scopes) else { return };
+            let answer = match random.below(10) {
+                0 => client.status().map(drop),
+                1 => client
+                    .list(&wire::List { patterns: Some(vec![scope.name()]), ..wire::List::default() })
+                    .and_then(|listed| listed.collect::<Result<Vec<_>, _>>().map(drop)),
+                _ => client
+                    .lookup(&wire::Lookup {
+                        names: vec![format!("{}/n{}", scope.name(), random.below(40))],
+                        hierarchy: Some((*hierarchy).to_owned()),
+                        detail: Some(random.below(4) == 0),
+                        ..wire::Lookup::default()
+                    })
+                    .map(drop),
+            };
+            match answer {
+                Ok(()) => stage.counts.questions.add(1),
+                Err(error) if unanswered(&error) => {
+                    stage.fail("a question was not answered".to_owned());
+                    break;
+                }
+                // The daemon ended.
+                Err(_) => break,
+            }
+            thread::sleep(Duration::from_millis(random.below(20)));
+        }
+    }
+}
+
+/// Follows; `pause` after each event makes a slow one. What is told is in order, and each number comes once.
+pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
+    let watch = wire::Watch {
+        patterns: Some(scopes.iter().map(|(_, scope)| scope.name()).collect()),
+        ..wire::Watch::default()
+    };
+    let mut heard = Instant::now();
+    while let Some(client) = connect(stage, Duration::from_secs(2)) {
+        let Ok(watching) = client.watch(&watch) else { continue };
+        let mut last = 0;
+        for told in watching {
+            match told {
+                Ok(Watched::Started { seq }) => last = seq,
+                Ok(Watched::Event(event)) => {
+                    if event.seq <= last {
+                        stage.fail(format!("event {} was told after {last}", event.seq));
+                    }
+                    last = event.seq;
+                    stage.counts.events.add(1);
+                    thread::sleep(pause);
+                }
+                Ok(Watched::Missed(missed)) => stage.counts.missed.add(missed),
+                Err(_) => break,
+            }
+            heard = Instant::now();
+            if stage.ends() {
+                return;
+            }
+        }
+        if heard.elapsed() > PATIENCE && !stage.ends() {
+            stage.fail("a follower hears nothing".to_owned());
+            heard = Instant::now();
+        }
+    }
+}

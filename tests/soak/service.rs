@@ -1,0 +1,92 @@
+//! The daemon that is stopped, killed and started.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Child,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::Client;
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::support::daemon::program;
+
+/// So long may a start take, on a machine that has much else to do.
+const START: Duration = Duration::from_mins(1);
+
+pub struct Service {
+    child: Child,
+    socket: PathBuf,
+}
+
+impl Service {
+    /// Starts it, and waits until it answers.
+    pub fn start(socket: &Path, pins: Option<&Path>) -> Result<Self> {
+        let mut command = program();
+        command.arg("--socket").arg(socket).arg("daemon");
+        if let Some(folder) = pins {
+            command.arg("--pin").arg(folder);
+        }
+        let mut service = Self { child: command.spawn()?, socket: socket.to_owned() };
+        let start = Instant::now();
+        while start.elapsed() < START {
+            if let Some(status) = service.child.try_wait()? {
+                bail!("the daemon ended: {status}");
+            }
+            if let Ok(mut client) = Client::connect_to(socket) {
+                client.status().context("the first answer")?;
+                return Ok(service);
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        bail!("the daemon does not answer")
+    }
+
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).context("no pid")?;
+        Ok(kill_process(pid, signal)?)
+    }
+
+    /// `kill -9`.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
+    /// SIGTERM, and an end in order.
+    pub fn end(mut self) -> Result<()> {
+        self.signal(Signal::TERM)?;
+        let status = self.child.wait()?;
+        ensure!(status.success(), "after SIGTERM: {status}");
+        Ok(())
+    }
+
+    /// Whether the index is what the file systems show.
+    pub fn verify(&self) -> Result<()> {
+        let reply = Client::connect_to(&self.socket)?.verify()?;
+        ensure!(reply.equal, "the index differs: {:?}", reply.differences);
+        Ok(())
+    }
+
+    /// Resident memory in bytes.
+    pub fn memory(&self) -> Result<u64> {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
+        Ok(line.trim().trim_end_matches(" kB").parse::<u64>()? * 1024)
+    }
+
+    pub fn descriptors(&self) -> Result<usize> {
+        Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

@@ -1,0 +1,91 @@
+//! What all parts of the soak share.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+/// How often something was done.
+#[derive(Debug, Default)]
+pub struct Count(AtomicU64);
+
+impl Count {
+    pub fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// What was done in all.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub changes: Count,
+    pub moves: Count,
+    pub mounts: Count,
+    pub waits_held: Count,
+    /// The daemon ended while it was waited on.
+    pub waits_cut: Count,
+    pub questions: Count,
+    pub events: Count,
+    pub missed: Count,
+    pub stops: Count,
+    pub kills: Count,
+    pub terms: Count,
+    pub verified: Count,
+}
+
+/// Where it all happens.
+#[derive(Debug, Default)]
+pub struct Stage {
+    pub socket: PathBuf,
+    pub counts: Counts,
+    ending: AtomicBool,
+    failures: Mutex<Vec<String>>,
+}
+
+impl Stage {
+    pub fn new(socket: PathBuf) -> Self {
+        Self { socket, ..Self::default() }
+    }
+
+    /// Whether to stop what one does.
+    pub fn ends(&self) -> bool {
+        self.ending.load(Ordering::Relaxed)
+    }
+
+    pub fn end(&self) {
+        self.ending.store(true, Ordering::Relaxed);
+    }
+
+    /// Something is not as promised.
+    pub fn fail(&self, what: String) {
+        eprintln!("soak: {what}");
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(what);
+    }
+
+    pub fn failures(&self) -> Vec<String> {
+        self.failures.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Random enough, and the same for the same seed.
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound.max(1)
+    }
+
+    /// One of them, if there is one.
+    pub fn of<'a, T>(&mut self, choice: &'a [T]) -> Option<&'a T> {
+        let at = self.below(choice.len() as u64);
+        choice.get(usize::try_from(at).unwrap_or_default())
+    }
+}
