@@ -4,7 +4,6 @@ mod bench;
 mod build;
 mod command;
 mod dist;
-mod fuzz;
 mod lab;
 mod lint;
 mod run;
@@ -52,14 +51,6 @@ enum Habit {
     Dist,
     /// Check formatting, lints and documents
     Lint,
-    /// Feed every reader of bytes from outside with bytes that nobody thought of
-    Fuzz {
-        /// For so long each
-        #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
-        seconds: u32,
-        /// The targets (all, if none): the files of fuzz/targets
-        targets: Vec<String>,
-    },
     /// Change cgroups at random, stop, kill and start the daemon under it, and see what holds at the end, as root
     Soak {
         /// For so long
@@ -99,10 +90,6 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Lab => lab::lab()?,
         Habit::Dist => println!("{}", dist::dist()?.display()),
         Habit::Lint => lint::lint()?,
-        Habit::Fuzz { seconds, targets } => {
-            let fuzzed = fuzz::fuzz(seconds, &targets)?;
-            return Ok(if fuzzed.failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE });
-        }
         Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
         Habit::Bench { arguments } => bench::bench(&arguments)?,
     }

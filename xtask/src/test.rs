@@ -10,13 +10,9 @@ use anyhow::{Context, Result};
 use crate::{
     command::{cargo, is_root, which},
     dist::dist,
-    fuzz::fuzz,
     lab::lab,
     setup::setup,
 };
-
-/// So long is each fuzz target run.
-const FUZZ_SECONDS: u32 = 10;
 
 /// What the harnesses count in their closing lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -66,12 +62,6 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         total.failed += count.failed;
         total.skipped += count.skipped;
         all_ended &= ended || count.failed > 0;
-    }
-    if filter.is_none() {
-        // Each target counts as a test.
-        let fuzzed = fuzz(FUZZ_SECONDS, &[])?;
-        total.passed += fuzzed.passed;
-        total.failed += fuzzed.failed;
     }
     if !all_ended {
         eprintln!("a harness failed without a failed test: see above");
