@@ -3,6 +3,7 @@
 mod support;
 
 mod promises {
+    pub mod access;
     pub mod agreement;
     pub mod configuration;
     pub mod faults;
@@ -12,10 +13,12 @@ mod promises {
     pub mod linear;
     pub mod membership;
     pub mod messages;
+    pub mod metrics;
     pub mod names;
     pub mod privileges;
     pub mod rename;
     pub mod schema;
+    pub mod snapshot;
     pub mod start;
     pub mod supervised;
     pub mod traps;
@@ -28,6 +31,7 @@ use libtest_mimic::Arguments;
 fn main() {
     let arguments = Arguments::from_args();
     let trials = [
+        promises::access::trials(),
         promises::agreement::trials(),
         promises::configuration::trials(),
         promises::faults::trials(),
@@ -37,10 +41,12 @@ fn main() {
         promises::linear::trials(),
         promises::membership::trials(),
         promises::messages::trials(),
+        promises::metrics::trials(),
         promises::names::trials(),
         promises::privileges::trials(),
         promises::rename::trials(),
         promises::schema::trials(),
+        promises::snapshot::trials(),
         promises::start::trials(),
         promises::supervised::trials(),
         promises::traps::trials(),

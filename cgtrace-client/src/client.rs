@@ -17,7 +17,10 @@ use crate::{
     listed::Listed,
     until::Until,
     watching::Watching,
-    wire::{Answer, Await, Awaited, List, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply},
+    wire::{
+        Answer, Await, Awaited, List, LookedUp, Lookup, MetricsReply, Status, VerifyReply, Watch, Why,
+        WhyReply,
+    },
 };
 
 /// Where the service listens.
@@ -300,6 +303,17 @@ impl Client {
     /// ```
     pub fn verify(&mut self) -> Result<VerifyReply, Error> {
         self.call("Verify", &Empty {})
+    }
+
+    /// What the service counts, in the `OpenMetrics` text format.
+    ///
+    /// ```no_run
+    /// let mut cgtrace = cgtrace_client::Client::connect()?;
+    /// println!("{}", cgtrace.metrics()?.text);
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    pub fn metrics(&mut self) -> Result<MetricsReply, Error> {
+        self.call("Metrics", &Empty {})
     }
 
     fn call<P: Serialize, R: DeserializeOwned>(&mut self, method: &str, parameters: &P) -> Result<R, Error> {

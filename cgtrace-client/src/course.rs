@@ -133,7 +133,7 @@ impl Course {
     }
 
     /// Takes a reply.
-    pub fn take(&mut self, WatchReply { seq, event, missed }: WatchReply) {
+    pub fn take(&mut self, WatchReply { seq, event, missed, cgroups: _ }: WatchReply) {
         if let (Some(seq), Some((run, asked))) = (seq, self.asked.take()) {
             (self.broken, self.pause, self.next_try) = (None, PAUSE, None);
             let at = match &self.at {

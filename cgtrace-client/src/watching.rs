@@ -5,7 +5,7 @@ use std::{io, time::Duration};
 use crate::{
     client::Client,
     error::Error,
-    wire::{Event, WatchReply},
+    wire::{Cgroup, Event, WatchReply},
 };
 
 /// What a [`Watching`] gives.
@@ -15,6 +15,7 @@ use crate::{
 /// # fn main() -> Result<(), cgtrace_client::Error> {
 /// for told in Client::connect()?.watch(&Watch::default())? {
 ///     match told? {
+///         Watched::Existing(cgroups) => println!("{} exist, if a snapshot was asked for", cgroups.len()),
 ///         Watched::Started { seq } => println!("every event after {seq} comes"),
 ///         Watched::Event(event) => println!("{} {:?}", event.kind, event.path),
 ///         Watched::Missed(missed) => println!("{missed} events were left out"),
@@ -25,6 +26,9 @@ use crate::{
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
+    /// Some of what exists, if a snapshot was asked for. All of it is told once [`Watched::Started`] comes, and is
+    /// what existed right after the event of that number.
+    Existing(Vec<Cgroup>),
     /// From here on every event comes, once and in order: those after this number.
     Started {
         /// The number of the last event before.
@@ -109,14 +113,15 @@ impl Iterator for Watching {
         if let Some(next) = self.next.take() {
             return Some(Ok(next));
         }
-        let WatchReply { seq, event, missed } = match self.client.receive::<WatchReply>() {
+        let WatchReply { seq, event, missed, cgroups } = match self.client.receive::<WatchReply>() {
             Ok((reply, _)) => reply,
             Err(error) => return Some(Err(error)),
         };
-        let then = match (seq, event) {
-            (Some(seq), _) => Some(Watched::Started { seq }),
-            (None, Some(event)) => Some(Watched::Event(Box::new(event))),
-            (None, None) => None,
+        let then = match (seq, event, cgroups) {
+            (Some(seq), ..) => Some(Watched::Started { seq }),
+            (None, Some(event), _) => Some(Watched::Event(Box::new(event))),
+            (None, None, Some(cgroups)) => Some(Watched::Existing(cgroups)),
+            (None, None, None) => None,
         };
         match (missed, then) {
             (Some(missed), then) => {

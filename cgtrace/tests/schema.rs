@@ -26,6 +26,7 @@ fn schemas() -> BTreeMap<&'static str, String> {
         ("events", of::<wire::Event>()),
         ("status", of::<wire::Status>()),
         ("why", of::<wire::WhyReply>()),
+        ("metrics", of::<wire::MetricsReply>()),
         ("verify", of::<wire::VerifyReply>()),
     ])
 }

@@ -1,75 +1,18 @@
 //! Hierarchies that come and go while the daemon runs, and those that are not mounted here.
 
-use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{fs, thread, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::wire;
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, cgroup::unique, daemon::Daemon, events::Follower, skip, trial};
+use crate::support::{Outcome, daemon::Daemon, events::Follower, named::Named, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("hierarchies::mounted_and_unmounted_while_running", mounted_and_unmounted_while_running),
         trial("hierarchies::one_that_is_not_mounted_is_known_from_events", one_that_is_not_mounted),
     ]
-}
-
-/// A named v1 hierarchy, gone when dropped.
-struct Named {
-    name: String,
-    folder: tempfile::TempDir,
-}
-
-impl Named {
-    fn mount() -> Result<Self> {
-        let named = Self { name: unique("hierarchy"), folder: tempfile::tempdir()? };
-        named.mount_again()?;
-        Ok(named)
-    }
-
-    fn mount_again(&self) -> Result<()> {
-        let output = Command::new("mount")
-            .args(["-t", "cgroup", "-o", &format!("none,name={}", self.name), "cgroup"])
-            .arg(self.folder.path())
-            .output()?;
-        if !output.status.success() {
-            return Err(skip(format!(
-                "this kernel mounts no v1 hierarchy: {}",
-                String::from_utf8_lossy(&output.stderr)
-            )));
-        }
-        Ok(())
-    }
-
-    fn unmount(&self) -> Result<()> {
-        ensure!(Command::new("umount").arg(self.folder.path()).status()?.success(), "umount failed");
-        Ok(())
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().to_owned()
-    }
-
-    fn hierarchy(&self) -> String {
-        format!("name={}", self.name)
-    }
-}
-
-impl Drop for Named {
-    fn drop(&mut self) {
-        if !self.folder.path().join("cgroup.procs").exists() {
-            let _ = self.mount_again();
-        }
-        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(entry.path().join("inner"));
-            let _ = fs::remove_dir(entry.path());
-        }
-        // One whose removed children are not released yet would stay for ever (kernel/cgroup/cgroup.c,
-        // `cgroup_kill_sb`).
-        thread::sleep(Duration::from_millis(300));
-        let _ = Command::new("umount").arg(self.folder.path()).status();
-    }
 }
 
 fn status_of(daemon: &Daemon, hierarchy: &str) -> Result<Option<wire::HierarchyStatus>> {

@@ -18,6 +18,9 @@ pub fn trials() -> Vec<Trial> {
         trial("hostile::30_mb_without_a_nul_are_not_kept", endless),
         trial("hostile::10000_connections_opened_and_left", connections),
         trial("hostile::who_never_reads_holds_up_nobody", never_reads),
+        trial("hostile::one_byte_at_a_time_holds_up_nobody", byte_by_byte),
+        trial("hostile::who_asks_for_everything_gets_it_and_holds_up_nobody", asks_for_everything),
+        trial("hostile::unread_answers_are_bounded", unread_answers),
     ]
 }
 
@@ -166,4 +169,103 @@ fn never_reads() -> Outcome {
     let grown = daemon.memory()?.saturating_sub(before);
     ensure!(grown < 64 << 20, "{grown} bytes for those who never read");
     Ok(())
+}
+
+/// A call that comes byte by byte is answered when it is whole; everybody else is answered meanwhile.
+fn byte_by_byte() -> Outcome {
+    let daemon = Daemon::start()?;
+    let call = b"{\"method\":\"io.cgtrace.Status\"}\0";
+    let mut slow: Vec<UnixStream> = (0..50).map(|_| daemon.stream()).collect::<Result<_>>()?;
+    for byte in call {
+        for stream in &mut slow {
+            stream.write_all(std::slice::from_ref(byte))?;
+        }
+        served(&daemon)?;
+    }
+    for mut stream in slow {
+        let mut first = [0; 13];
+        stream.read_exact(&mut first)?;
+        ensure!(&first == b"{\"parameters\"", "{first:?}");
+    }
+    Ok(())
+}
+
+/// Lists of thousands, Lookups of thousands and comparisons, one upon the other.
+fn asks_for_everything() -> Outcome {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    let daemon = Daemon::start()?;
+    let cgroup = crate::support::cgroup::Cgroup::new("v2", "everything")?;
+    for number in 0..2_000 {
+        std::fs::create_dir(cgroup.join(number.to_string()))?;
+    }
+    let asking = AtomicBool::new(true);
+    std::thread::scope(|threads| -> Outcome {
+        let askers: Vec<_> = (0..3)
+            .map(|which| -> Result<_> {
+                let mut client = daemon.client()?;
+                let (asking, name) = (&asking, cgroup.name());
+                Ok(threads.spawn(move || -> Result<u32> {
+                    let mut answers = 0;
+                    while asking.load(Ordering::Relaxed) {
+                        match which {
+                            0 => {
+                                let patterns = Some(vec![name.clone()]);
+                                let list = cgtrace_client::wire::List { patterns, hierarchy: None };
+                                ensure!(client.list(&list)?.count() >= 2_001, "a short list");
+                            }
+                            1 => {
+                                let names = (0..2_000).map(|number| format!("{name}/{number}")).collect();
+                                let lookup = cgtrace_client::wire::Lookup { names, ..Default::default() };
+                                ensure!(client.lookup(&lookup)?.answers.len() == 2_000, "a short answer");
+                            }
+                            _ => ensure!(client.verify()?.equal, "it differs"),
+                        }
+                        answers += 1;
+                    }
+                    Ok(answers)
+                }))
+            })
+            .collect::<Result<_>>()?;
+        let others: Outcome = (0..200).try_for_each(|_| served(&daemon));
+        asking.store(false, Ordering::Relaxed);
+        for asker in askers {
+            let answers = asker.join().map_err(|_| anyhow::anyhow!("an asker panicked"))??;
+            ensure!(answers > 0, "who asks for much is never answered");
+        }
+        others
+    })
+}
+
+/// Who does not read its answers keeps the memory of others' within the bound, and is told so.
+fn unread_answers() -> Outcome {
+    let daemon = Daemon::start_with(&["--reply-bytes", "1048576"])?;
+    let cgroup = crate::support::cgroup::Cgroup::new("v2", "unread")?;
+    for number in 0..3_000 {
+        std::fs::create_dir(cgroup.join(number.to_string()))?;
+    }
+    let list = format!(r#"{{"method":"io.cgtrace.List","parameters":{{"patterns":["{}"]}}}}"#, cgroup.name());
+    let mut silent = Vec::new();
+    let mut refused = false;
+    for _ in 0..20 {
+        let mut stream = daemon.stream()?;
+        stream.write_all(list.as_bytes())?;
+        stream.write_all(b"\0")?;
+        // The first byte says that it is this one's turn.
+        let mut start = [0; 60];
+        stream.read_exact(&mut start)?;
+        refused |= String::from_utf8_lossy(&start).contains("\"limit\"");
+        silent.push(stream);
+    }
+    ensure!(refused, "20 unread lists were all given");
+    // Short answers go on, and when the silent ones have left, long ones too.
+    ensure!(daemon.client()?.status()?.pid == daemon.pid());
+    drop(silent);
+    let start = Instant::now();
+    loop {
+        match daemon.client()?.exists(&cgroup.name()) {
+            Ok(true) => return Ok(()),
+            Ok(false) => anyhow::bail!("a wrong answer"),
+            Err(error) => ensure!(start.elapsed() < Duration::from_secs(30), "still refused: {error}"),
+        }
+    }
 }

@@ -94,6 +94,7 @@ fn yes_and_no() -> Outcome {
         (&["tree"], 0),
         (&["verify"], 0),
         (&["status"], 0),
+        (&["metrics"], 0),
         (&["--json", "status"], 0),
     ];
     for (arguments, code) in table {
@@ -282,8 +283,20 @@ fn sigterm() -> Outcome {
 }
 
 fn completions() -> Outcome {
-    let commands =
-        ["daemon", "exists", "wait", "show", "list", "tree", "events", "status", "verify", "completions"];
+    let commands = [
+        "daemon",
+        "exists",
+        "wait",
+        "show",
+        "list",
+        "tree",
+        "events",
+        "status",
+        "metrics",
+        "verify",
+        "config",
+        "completions",
+    ];
     for shell in ["bash", "zsh", "fish"] {
         let output = program().args(["completions", shell]).output()?;
         let script = String::from_utf8_lossy(&output.stdout).into_owned();

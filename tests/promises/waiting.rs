@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::{Until, wire};
 use libtest_mimic::Trial;
+use rustix::event::epoll;
+use serde_json::json;
 
 use crate::support::{
     Outcome,
@@ -21,7 +23,8 @@ use crate::support::{
     daemon::{Daemon, program},
     events::Follower,
     process::{Sleeper, put},
-    trial,
+    raw::Raw,
+    skip, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -32,6 +35,7 @@ pub fn trials() -> Vec<Trial> {
         trial("waiting::what_holds_already_returns_at_once", at_once),
         trial("waiting::a_time_out_is_told", time_out),
         trial("waiting::many_waiters_are_each_woken_once", many),
+        trial("waiting::10000_waiters_are_each_woken_once_and_none_is_lost", ten_thousand),
         trial("waiting::a_question_takes_nobody_s_wakeup", question_and_wakeup),
         trial("waiting::by_the_command_line", by_the_command_line),
     ]
@@ -165,6 +169,92 @@ fn many() -> Outcome {
         let (number, waited) = told.recv_timeout(Duration::from_secs(20)).context("one was not woken")?;
         ensure!(waited?.held && woken.insert(number), "{number}");
     }
+    Ok(())
+}
+
+/// More than the usual limit on descriptors, here and in the daemons that are started here.
+fn descriptors(wanted: u64) -> Outcome {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current.is_none_or(|current| current >= wanted) {
+        return Ok(());
+    }
+    let maximum = maximum.map(|maximum| maximum.max(wanted));
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
+        .map_err(|error| skip(format!("{wanted} descriptors are not to be had here: {error}")))
+}
+
+fn ten_thousand() -> Outcome {
+    const COUNT: usize = 10_000;
+    descriptors(COUNT as u64 + 1_000)?;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "ten-thousand")?;
+    let paths: Vec<_> = (0..COUNT).map(|number| cgroup.join(number.to_string())).collect();
+    let mut waiters = Vec::with_capacity(COUNT);
+    for path in &paths {
+        let mut waiter = Raw::new(daemon.stream()?);
+        waiter.send(&json!({
+            "method": "io.cgtrace.Await",
+            "parameters": {"name": cgroup.name_of(path), "until": "present", "hierarchy": "v2"},
+        }))?;
+        waiters.push(waiter);
+    }
+    registered(&daemon, COUNT as u64)?;
+    let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+    for (number, waiter) in waiters.iter().enumerate() {
+        epoll::add(&epoll, waiter.stream(), epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
+    }
+    let (made, woken) = thread::scope(|threads| -> Result<_> {
+        let waking = threads.spawn(|| -> Result<Vec<Instant>> {
+            let mut woken = vec![None; COUNT];
+            let mut left = COUNT;
+            let mut events = Vec::with_capacity(1_024);
+            let patience = rustix::time::Timespec { tv_sec: 60, tv_nsec: 0 };
+            while left > 0 {
+                events.clear();
+                let room = rustix::buffer::spare_capacity(&mut events);
+                ensure!(epoll::wait(&epoll, room, Some(&patience))? > 0, "{left} were not woken");
+                let now = Instant::now();
+                for event in &events {
+                    let number = usize::try_from(event.data.u64())?;
+                    let waiter = waiters.get_mut(number).context("no such waiter")?;
+                    let reply = waiter.receive()?;
+                    let name = cgroup.name_of(&paths[number]);
+                    ensure!(reply["parameters"]["held"] == true, "{reply}");
+                    ensure!(reply["parameters"]["answer"]["name"] == *name, "not {name}: {reply}");
+                    ensure!(reply.get("continues").is_none(), "another reply is to follow: {reply}");
+                    ensure!(woken[number].replace(now).is_none(), "{name} was woken twice");
+                    left -= 1;
+                }
+            }
+            Ok(woken.into_iter().flatten().collect())
+        });
+        let mut made = Vec::with_capacity(COUNT);
+        for path in &paths {
+            fs::create_dir(path)?;
+            made.push(Instant::now());
+        }
+        Ok((made, waking.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))??))
+    })?;
+    ensure!(woken.len() == COUNT);
+    let mut late: Vec<Duration> =
+        made.iter().zip(&woken).map(|(made, woken)| woken.saturating_duration_since(*made)).collect();
+    late.sort();
+    // Told, not judged: the machine may be busy with other tests.
+    println!(
+        "10,000 waiters: p50 {:?}, p99 {:?}, last {:?}",
+        late[COUNT / 2],
+        late[COUNT * 99 / 100],
+        late[COUNT - 1]
+    );
+    // Nobody waits any more, and nobody is told anything further.
+    ensure!(daemon.client()?.status()?.waiters == 0, "some still wait");
+    let mut events = Vec::with_capacity(1);
+    let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
+    ensure!(
+        epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))? == 0,
+        "a second reply came"
+    );
     Ok(())
 }
 

@@ -8,8 +8,11 @@ pub mod confined;
 pub mod daemon;
 pub mod events;
 pub mod lab;
+pub mod named;
 pub mod overlay;
+pub mod peer;
 pub mod process;
+pub mod raw;
 pub mod systemd;
 
 use std::fmt;

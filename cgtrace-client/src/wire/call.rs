@@ -263,9 +263,15 @@ pub struct Watch {
     /// The hierarchy; all, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hierarchy: Option<String>,
+    /// Further hierarchies; all, if both are absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hierarchies: Option<Vec<String>>,
     /// Begin with the first event after this one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since_seq: Option<u64>,
+    /// Tell first what exists and matches `patterns` and hierarchies. Not with `since_seq`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<bool>,
 }
 
 /// One reply of `Watch`.
@@ -291,6 +297,18 @@ pub struct WatchReply {
     /// How many events were left out before this reply.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub missed: Option<u64>,
+    /// What existed right after the event whose number comes with `seq`, once all of it is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cgroups: Option<Vec<Cgroup>>,
+}
+
+/// What `Metrics` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct MetricsReply {
+    /// The metrics in the `OpenMetrics` text format.
+    pub text: String,
 }
 
 /// A cgroup on which the index and the file system disagree.

@@ -9,8 +9,8 @@ mod why;
 
 pub use answer::{Answer, Cgroup, Gap, Life, Moment, Row};
 pub use call::{
-    Await, Awaited, Call, Difference, List, ListReply, LookedUp, Lookup, Reply, VerifyReply, Watch,
-    WatchReply,
+    Await, Awaited, Call, Difference, List, ListReply, LookedUp, Lookup, MetricsReply, Reply, VerifyReply,
+    Watch, WatchReply,
 };
 pub use event::{Event, Place, Task};
 pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};

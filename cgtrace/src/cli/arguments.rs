@@ -55,6 +55,8 @@ pub enum Command {
     Why(Why),
     /// Show what is known since when, how much was lost, and how it was healed
     Status,
+    /// Print what is counted, in the text format that Prometheus reads
+    Metrics,
     /// Compare the index with every cgroupfs, now: exit 0 if they are equal, 1 if they differ
     Verify(Verify),
     /// Look at the daemon's configuration

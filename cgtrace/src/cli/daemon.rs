@@ -55,6 +55,7 @@ pub fn run(daemon: arguments::Daemon, socket: Option<&Path>) -> Result<Verdict, 
         socket: config.socket.clone(),
         probe: config.probe.clone(),
         bounds: config.bounds,
+        metrics_listen: config.metrics_listen,
         reload: reloading(source, config, filter),
     })
     .map_err(Failure::CannotKnow)?;
@@ -89,7 +90,7 @@ fn reloading<S: 'static>(
         }
         tracing::info!(changed = changed.join(" "), "the configuration was reloaded");
         now = config;
-        Some(Reloaded { bounds: now.bounds })
+        Some(Reloaded { bounds: now.bounds, metrics_listen: now.metrics_listen })
     })
 }
 

@@ -10,6 +10,7 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
         kinds: (!events.kinds.is_empty()).then(|| events.kinds.clone()),
         hierarchy: events.on.hierarchy.clone(),
         since_seq: events.since_seq,
+        ..wire::Watch::default()
     };
     let connected = connector.connect()?;
     let in_process = connected.in_process;
@@ -17,6 +18,8 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
     let mut left = events.count;
     while let Some(watched) = watching.next() {
         match watched? {
+            // No snapshot was asked for.
+            Watched::Existing(_) => {}
             Watched::Started { .. } => {
                 if in_process && !output.json {
                     anstream::eprintln!("cgtrace: tracing in this process; Ctrl-C ends it");

@@ -13,6 +13,7 @@ mod events;
 mod exists;
 mod failure;
 mod list;
+mod metrics;
 mod name;
 mod output;
 mod show;
@@ -81,6 +82,7 @@ fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure>
         Command::Events(events) => events::run(&events, &connector, output),
         Command::Status => status::run(&connector, output),
         Command::Why(why) => why::run(&why, &connector, output),
+        Command::Metrics => metrics::run(&connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
         Command::Config(config) => config::run(&config, output),
         Command::Unpin { folder } => unpin::run(&folder),

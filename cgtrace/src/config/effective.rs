@@ -77,7 +77,6 @@ impl From<Settings> for Config {
     }
 }
 
-/// A process name as the kernel keeps it: 15 bytes and a NUL.
 #[cfg(test)]
 mod tests {
     use super::*;

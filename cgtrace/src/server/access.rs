@@ -11,7 +11,7 @@ use crate::index::{Change, Task};
 const GROUP: &str = "cgtrace";
 
 /// What a client may be told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Access {
     /// Everything.
     Full,

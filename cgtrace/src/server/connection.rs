@@ -1,6 +1,10 @@
 //! One connection: reads calls, answers them in their order. What it does wrong is its own end only.
 
-use std::{io, rc::Rc};
+use std::{
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, de::DeserializeOwned};
@@ -13,12 +17,22 @@ use tokio::{
     },
 };
 
-use super::{access::Access, failure::Failure, hub::encode_reply, methods, shared::Shared};
+use super::{
+    access::Access,
+    failure::Failure,
+    hub::encode_reply,
+    methods,
+    pace::{self, Pace},
+    shared::Shared,
+};
 
 /// A client's connection.
 pub struct Connection {
     pub shared: Rc<Shared>,
     pub access: Access,
+    pub pace: Pace,
+    /// How long this client was waited for to read.
+    pub unread_for: Duration,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
     /// What was read and is not yet a whole call.
@@ -68,7 +82,16 @@ impl Request {
 pub async fn serve(stream: UnixStream, shared: Rc<Shared>) {
     let access = Access::of(&stream);
     let (reader, writer) = stream.into_split();
-    let connection = Connection { shared, access, reader, writer, unread: BytesMut::new(), searched: 0 };
+    let connection = Connection {
+        shared,
+        access,
+        pace: Pace::default(),
+        unread_for: Duration::ZERO,
+        reader,
+        writer,
+        unread: BytesMut::new(),
+        searched: 0,
+    };
     if let Err(error) = connection.run().await {
         tracing::debug!(%error, "a connection ended");
     }
@@ -84,6 +107,8 @@ impl Connection {
             };
             drop(message);
             methods::answer(&mut self, &request).await?;
+            self.pace().await;
+            self.pace.end();
         }
         Ok(())
     }
@@ -137,8 +162,22 @@ impl Connection {
         }
     }
 
+    /// Leaves the thread to others for as long as this client's work asks for.
+    pub async fn pace(&mut self) {
+        pace::pause(&mut self.pace, &self.shared).await;
+    }
+
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.writer.write_all(bytes).await
+        let working = self.pace.end();
+        let began = Instant::now();
+        let held = self.shared.hold(bytes.len());
+        let written = self.writer.write_all(bytes).await;
+        drop(held);
+        self.unread_for += began.elapsed();
+        if working {
+            self.pace.begin();
+        }
+        written
     }
 
     pub async fn reply<P: serde::Serialize>(&mut self, request: &Request, parameters: &P) -> io::Result<()> {

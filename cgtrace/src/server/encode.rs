@@ -3,7 +3,7 @@
 use cgtrace_client::{names, wire};
 use jiff::Timestamp;
 
-use super::access::Access;
+use super::{access::Access, snapshot::Item};
 use crate::{
     index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
     naming::{self, Name, Qos},
@@ -183,29 +183,23 @@ impl Encoder {
         }
     }
 
-    /// One cgroup of a list, whose path is known already.
-    pub fn cgroup(
-        &self,
-        index: &Index,
-        hierarchy: &str,
-        key: Key,
-        known_path: Option<&[u8]>,
-    ) -> Option<wire::Cgroup> {
-        let life = index.life(key)?;
-        let (path, path_hex) = path(known_path);
-        let Born { born, before, made_by, .. } = self.birth(&life.birth);
-        Some(wire::Cgroup {
+    /// One cgroup of a list.
+    pub fn cgroup(&self, hierarchy: &str, item: &Item) -> wire::Cgroup {
+        let Item { key, parent, level, path: known_path, birth, .. } = item;
+        let (path, path_hex) = path(known_path.as_deref());
+        let Born { born, before, made_by, .. } = self.birth(birth);
+        wire::Cgroup {
             hierarchy: hierarchy.to_owned(),
             hierarchy_id: key.hierarchy.0,
             id: key.id.0,
-            parent_id: (life.parent.0 != 0).then_some(life.parent.0),
-            level: life.level,
+            parent_id: (*parent != 0).then_some(*parent),
+            level: *level,
             path,
             path_hex,
             born,
             before,
             made_by,
-        })
+        }
     }
 }
 

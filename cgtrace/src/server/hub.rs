@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::{BTreeMap, BTreeSet, VecDeque},
+    collections::VecDeque,
     rc::Rc,
 };
 
@@ -10,50 +10,17 @@ use bytes::Bytes;
 use cgtrace_client::wire;
 
 use super::{
-    access::Access, bounds::Bounds, encode::Encoder, pattern::Patterns, queue::Queue, waiters::Waiters,
+    access::Access,
+    bounds::Bounds,
+    encode::Encoder,
+    groups::{Filter, Groups, Ticket},
+    queue::Queue,
+    waiters::Waiters,
 };
 use crate::{
-    index::{Change, ChangeKind, HierarchyId, Index},
+    index::{Change, ChangeKind, Index},
     tracker::{Anchor, Listener},
 };
-
-/// What a subscriber wants to be told of.
-#[derive(Clone, Debug)]
-pub struct Filter {
-    pub patterns: Patterns,
-    /// Empty: all.
-    pub kinds: BTreeSet<ChangeKind>,
-    pub hierarchy: Option<HierarchyId>,
-}
-
-impl Filter {
-    fn matches(&self, change: &Change) -> bool {
-        // What concerns the stream as a whole is told to everyone.
-        if matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed) && self.kinds.is_empty() {
-            return true;
-        }
-        (self.kinds.is_empty() || self.kinds.contains(&change.kind))
-            && self.hierarchy.is_none_or(|id| change.place.as_ref().is_none_or(|place| place.hierarchy == id))
-            && self.matches_name(change)
-    }
-
-    fn matches_name(&self, change: &Change) -> bool {
-        let path = |place: &crate::index::Place| self.patterns.matches(place.path.as_deref());
-        match &change.place {
-            // A rename concerns both names, a move both cgroups.
-            Some(place) => path(place) || change.from.as_ref().is_some_and(path),
-            None => true,
-        }
-    }
-}
-
-/// One who follows.
-#[derive(Debug)]
-pub struct Subscriber {
-    pub filter: Filter,
-    pub access: Access,
-    pub queue: Rc<Queue>,
-}
 
 /// A change as replies, encoded at most once for each kind of access.
 struct Encoded<'a> {
@@ -79,7 +46,7 @@ impl Encoded<'_> {
 
     fn encode(&self, access: Access) -> Bytes {
         let event = Encoder { anchor: self.anchor, access }.event(self.change);
-        encode_reply(&wire::WatchReply { seq: None, event: Some(event), missed: None }, true)
+        encode_reply(&wire::WatchReply { event: Some(event), ..Default::default() }, true)
     }
 }
 
@@ -93,11 +60,12 @@ pub fn encode_reply<P: serde::Serialize>(parameters: &P, continues: bool) -> Byt
 #[derive(Default)]
 pub struct Hub {
     pub waiters: Rc<RefCell<Waiters>>,
-    subscribers: RefCell<BTreeMap<u64, Subscriber>>,
-    next: Cell<u64>,
+    pub subscribers: RefCell<Groups>,
     history: RefCell<VecDeque<Rc<Change>>>,
     anchor: Cell<Option<Anchor>>,
     bounds: Cell<Bounds>,
+    /// Events that subscribers were too slow for.
+    missed: Cell<u64>,
 }
 
 /// The hub's ear at the tracker.
@@ -133,9 +101,12 @@ impl Hub {
             // Rare, and about the stream itself: told even to one that is too slow for the rest.
             let vital = matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed);
             let limit = if vital { usize::MAX } else { self.bounds.get().queue_events };
-            for subscriber in subscribers.values() {
-                if subscriber.filter.matches(change) {
-                    subscriber.queue.push(encoded.reply(subscriber.access), limit);
+            for (access, queues) in subscribers.concerned(change) {
+                let reply = encoded.reply(access);
+                for queue in queues.values() {
+                    if !queue.push(reply.clone(), limit) {
+                        self.missed.set(self.missed.get() + 1);
+                    }
                 }
             }
         }
@@ -161,44 +132,49 @@ impl Hub {
         !self.subscribers.borrow().is_empty() || self.waiters.borrow().len() > 0
     }
 
+    /// How many events subscribers missed, all together.
+    pub fn missed(&self) -> u64 {
+        self.missed.get()
+    }
+
     pub fn subscriptions(&self) -> usize {
         self.subscribers.borrow().len()
     }
 
-    /// Adds a subscriber, to whom what the history still holds after `since_seq` is told first.
-    /// Also says how many events after it the history does not hold any more.
-    pub fn subscribe(self: &Rc<Self>, subscriber: Subscriber, since_seq: Option<u64>) -> (Subscribed, u64) {
+    /// Adds a subscriber, to whom what the history still holds after `since_seq` is told first; `seq` is the number
+    /// of the last change. Also says how many events after `since_seq` the history does not hold any more.
+    pub fn subscribe(
+        self: &Rc<Self>,
+        filter: &Rc<Filter>,
+        access: Access,
+        queue: &Rc<Queue>,
+        since_seq: Option<u64>,
+        seq: u64,
+    ) -> (Subscribed, u64) {
         let mut missed = 0;
         if let Some(since) = since_seq {
             let history = self.history.borrow();
-            let kept_after = history.front().map(|change| change.seq.saturating_sub(1));
-            if let Some(kept_after) = kept_after
-                && kept_after > since
-            {
-                missed = kept_after - since;
-            }
+            let kept_after = history.front().map_or(seq, |change| change.seq.saturating_sub(1));
+            missed = kept_after.saturating_sub(since);
             for change in history.iter().filter(|change| change.seq > since) {
-                if subscriber.filter.matches(change) {
-                    let reply = self.encoded(change).reply(subscriber.access);
-                    subscriber.queue.push(reply, usize::MAX);
+                if filter.matches(change) {
+                    queue.push(self.encoded(change).reply(access), usize::MAX);
                 }
             }
         }
-        let number = self.next.get() + 1;
-        self.next.set(number);
-        self.subscribers.borrow_mut().insert(number, subscriber);
-        (Subscribed { hub: Rc::clone(self), number }, missed)
+        let ticket = self.subscribers.borrow_mut().add(filter, access, queue);
+        (Subscribed { hub: Rc::clone(self), ticket }, missed)
     }
 }
 
 /// Keeps a subscriber until it is dropped.
 pub struct Subscribed {
     hub: Rc<Hub>,
-    number: u64,
+    ticket: Ticket,
 }
 
 impl Drop for Subscribed {
     fn drop(&mut self) {
-        self.hub.subscribers.borrow_mut().remove(&self.number);
+        self.hub.subscribers.borrow_mut().remove(&self.ticket);
     }
 }

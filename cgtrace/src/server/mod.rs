@@ -5,14 +5,18 @@ mod bounds;
 mod connection;
 mod encode;
 mod failure;
+mod groups;
 mod hub;
 mod introspection;
 mod listen;
 mod methods;
+mod metrics;
+mod pace;
 mod pattern;
 mod queue;
 mod run;
 mod shared;
+mod snapshot;
 mod waiters;
 
 pub use bounds::Bounds;

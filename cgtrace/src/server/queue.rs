@@ -26,19 +26,26 @@ pub enum Item {
 }
 
 impl Queue {
-    /// Adds a reply, or counts it as missed if `limit` are waiting.
-    pub fn push(&self, reply: Bytes, limit: usize) {
+    /// How much waits.
+    pub fn len(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Adds a reply, or counts it as missed if `limit` are waiting. Says whether it was added.
+    pub fn push(&self, reply: Bytes, limit: usize) -> bool {
         let mut waiting = self.waiting.borrow_mut();
-        if waiting.len() >= limit {
-            self.missed.set(self.missed.get() + 1);
-        } else {
+        let room = waiting.len() < limit;
+        if room {
             let missed = self.missed.take();
             if missed > 0 {
                 waiting.push_back(Item::Missed(missed));
             }
             waiting.push_back(Item::Reply(reply));
+        } else {
+            self.missed.set(self.missed.get() + 1);
         }
         self.filled.notify_one();
+        room
     }
 
     /// The next item, if there is one. What was missed last is told once all before it was.

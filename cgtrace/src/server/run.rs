@@ -1,6 +1,6 @@
 //! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
 
-use std::{cell::RefCell, fs, io, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
+use std::{cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -14,6 +14,7 @@ use tokio::{
 use super::{
     bounds::Bounds,
     listen,
+    metrics::Metered,
     shared::{SETTLE_TIMEOUT, Shared},
 };
 use crate::{
@@ -30,6 +31,8 @@ pub struct DaemonOptions {
     pub probe: probe::Options,
     /// How much clients can take.
     pub bounds: Bounds,
+    /// Where metrics are served over HTTP, if at all.
+    pub metrics_listen: Option<SocketAddr>,
     /// Called at SIGHUP: what is to be in force from then on; `None`: nothing changes.
     pub reload: Box<dyn FnMut() -> Option<Reloaded>>,
 }
@@ -39,6 +42,8 @@ pub struct DaemonOptions {
 pub struct Reloaded {
     /// How much clients can take.
     pub bounds: Bounds,
+    /// Where metrics are served over HTTP, if at all.
+    pub metrics_listen: Option<SocketAddr>,
 }
 
 /// Why the tracker could not run inside this process.
@@ -97,9 +102,19 @@ fn serve_socket(
             told.ready(&summary(&ready));
         });
         tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
+        let mut serves = options.metrics_listen;
+        let listen = |address| Metered::listen(address, Rc::clone(&shared));
+        let mut metered = serves.map(listen).transpose()?;
         let reloading = async {
             while hangup.recv().await.is_some() {
-                if let Some(Reloaded { bounds }) = (options.reload)() {
+                if let Some(Reloaded { bounds, metrics_listen }) = (options.reload)() {
+                    if metrics_listen != serves {
+                        serves = metrics_listen;
+                        drop(metered.take());
+                        metered = metrics_listen.and_then(|address| {
+                            listen(address).inspect_err(|error| tracing::error!("{error}")).ok()
+                        });
+                    }
                     descriptors(&bounds);
                     shared.hub.set_bounds(bounds);
                 }

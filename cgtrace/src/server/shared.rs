@@ -13,6 +13,7 @@ use super::{
     encode::{Encoder, hierarchy_name},
     failure::Failure,
     hub::{Ear, Hub},
+    metrics::{self, Meter},
 };
 use crate::{index::HierarchyId, tracker::Tracker};
 
@@ -30,14 +31,41 @@ pub struct Shared {
     pub connections: Cell<usize>,
     /// How many of them are each uid's; root's are not counted.
     pub by_uid: RefCell<HashMap<u32, usize>>,
+    pub meter: Rc<Meter>,
+    /// How many calls were answered.
+    pub answered: Cell<u64>,
+    /// Bytes of answers that were given and not read.
+    unread: Rc<Cell<usize>>,
+}
+
+/// Bytes that are kept for a client until this is dropped.
+pub struct Held {
+    unread: Rc<Cell<usize>>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.unread.set(self.unread.get() - self.bytes);
+    }
 }
 
 impl Shared {
     pub fn new(tracker: Rc<RefCell<Tracker>>, bounds: Bounds) -> Rc<Self> {
         let hub = Rc::new(Hub::new(bounds));
         hub.set_anchor(tracker.borrow().anchor());
+        let meter = Rc::new(Meter::default());
         tracker.borrow_mut().listen(Box::new(Ear(Rc::clone(&hub))));
-        Rc::new(Self { tracker, hub, connections: Cell::new(0), by_uid: RefCell::default() })
+        tracker.borrow_mut().listen(Box::new(metrics::Ear(Rc::clone(&meter))));
+        Rc::new(Self {
+            tracker,
+            hub,
+            connections: Cell::new(0),
+            by_uid: RefCell::default(),
+            meter,
+            answered: Cell::default(),
+            unread: Rc::default(),
+        })
     }
 
     /// The bounds in force.
@@ -103,6 +131,26 @@ impl Shared {
         let most = self.bounds().waiters;
         if self.hub.waiters.borrow().len() >= most {
             return Err(Failure::too_many("waiters", most));
+        }
+        Ok(())
+    }
+
+    /// Notes that so many bytes wait for a client to read them.
+    pub fn hold(&self, bytes: usize) -> Held {
+        self.unread.set(self.unread.get() + bytes);
+        Held { unread: Rc::clone(&self.unread), bytes }
+    }
+
+    /// Bytes of answers that were given and not read.
+    pub fn unread(&self) -> usize {
+        self.unread.get()
+    }
+
+    /// Whether there is room for another answer that may be long.
+    pub fn room_for_reply(&self) -> Result<(), Failure> {
+        let most = self.bounds().reply_bytes;
+        if self.unread.get() >= most {
+            return Err(Failure::too_many("bytes of answers that clients have not read", most));
         }
         Ok(())
     }

@@ -139,8 +139,10 @@ impl Tracker {
 
     /// Whether anybody waits or follows, so that the program is to wake us at the next record.
     pub fn set_listening(&mut self, listening: bool) {
-        self.wakeups.listening(listening);
-        self.nudge.notify_one();
+        // Who joins others finds the driver armed for them already.
+        if self.wakeups.listening(listening) {
+            self.nudge.notify_one();
+        }
     }
 
     /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index

@@ -27,9 +27,9 @@ pub struct Wakeups {
 }
 
 impl Wakeups {
-    /// Whether anybody waits or follows.
-    pub fn listening(&mut self, listening: bool) {
-        self.listening = listening;
+    /// Whether anybody waits or follows. Says whether that is new.
+    pub fn listening(&mut self, listening: bool) -> bool {
+        std::mem::replace(&mut self.listening, listening) != listening
     }
 
     /// Says how to sleep after a drain at `now_ns` that consumed `records`.

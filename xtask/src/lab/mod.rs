@@ -6,6 +6,7 @@
 mod cadvisor;
 mod image;
 mod packages;
+mod prometheus;
 mod suite;
 
 use std::{fs, path::PathBuf};
@@ -22,7 +23,8 @@ pub fn lab() -> Result<()> {
     }
     packages::install();
     note("bookworm", image::build())?;
-    note("cadvisor", cadvisor::fetch())
+    note("cadvisor", cadvisor::fetch())?;
+    note("prometheus", prometheus::fetch())
 }
 
 /// Where what was brought is kept.

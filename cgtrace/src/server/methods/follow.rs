@@ -8,10 +8,12 @@ use cgtrace_client::wire;
 use super::super::{
     connection::{Connection, Request},
     failure::Failure,
-    hub::{Filter, Subscriber, encode_reply},
+    groups::{Filter, Wanted},
+    hub::encode_reply,
     pattern::{PatternError, Patterns},
     queue::{Item, Queue},
     shared::Shared,
+    snapshot::Snapshot,
 };
 use crate::index::ChangeKind;
 
@@ -30,29 +32,58 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if let Err(failure) = shared.settled().await {
         return Ok(Err(failure));
     }
+    connection.pace.begin();
     let filter = match filter(&shared, &watch) {
         Ok(filter) => filter,
         Err(failure) => return Ok(Err(failure)),
     };
+    // Nothing runs between the catching up in `settled` and the end of this: what was before is in the snapshot,
+    // what comes after goes into the queue.
     let queue = Rc::new(Queue::default());
-    let subscriber = Subscriber { filter, access: connection.access, queue: Rc::clone(&queue) };
     let seq = shared.tracker.borrow().index().seq();
-    let (subscribed, missed) = shared.hub.subscribe(subscriber, watch.since_seq);
+    let snapshot = (watch.snapshot == Some(true)).then(|| {
+        let encoder = shared.encoder(connection.access);
+        Snapshot::take(&shared, encoder, &filter.patterns, |id| filter.wants(id))
+    });
+    let (subscribed, missed) = shared.hub.subscribe(&filter, connection.access, &queue, watch.since_seq, seq);
     shared.listening_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
         missed: (missed > 0).then_some(missed),
         ..Default::default()
     };
-    let outcome = follow(connection, &queue, encode_reply(&started, true).into()).await;
+    let outcome = async {
+        if let Some(snapshot) = snapshot {
+            existing(connection, snapshot).await?;
+        }
+        follow(connection, &queue, encode_reply(&started, true).into()).await
+    }
+    .await;
     drop(subscribed);
     shared.listening_changed();
     // The stream ends with the connection: there is no last reply.
     outcome.and(Err(io::ErrorKind::ConnectionReset.into()))
 }
 
+/// Tells what existed when the subscription began.
+async fn existing(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
+    let held = connection.shared.hold(snapshot.bytes());
+    loop {
+        let (cgroups, more) = snapshot.next_batch();
+        let reply = wire::WatchReply { cgroups: Some(cgroups), ..Default::default() };
+        connection.write(&encode_reply(&reply, true)).await?;
+        if !more {
+            break;
+        }
+        connection.pace().await;
+    }
+    drop(held);
+    Ok(())
+}
+
 /// Tells what comes into the queue until the client leaves.
 async fn follow(connection: &mut Connection, queue: &Queue, mut batch: BytesMut) -> io::Result<()> {
+    connection.pace.end();
     loop {
         while batch.len() < BATCH {
             match queue.pop() {
@@ -76,19 +107,35 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: BytesMut)
     }
 }
 
-fn filter(shared: &Shared, watch: &wire::Watch) -> Result<Filter, Failure> {
+fn filter(shared: &Shared, watch: &wire::Watch) -> Result<Rc<Filter>, Failure> {
     shared.room_for_subscriber()?;
-    let mut kinds = BTreeSet::new();
+    let snapshot = watch.snapshot == Some(true);
+    if snapshot && watch.since_seq.is_some() {
+        return Err(Failure::invalid_parameter(
+            "since_seq: with a snapshot the stream begins with its number; leave one of the two out",
+        ));
+    }
+    if snapshot {
+        shared.room_for_reply()?;
+    }
+    let mut wanted = Wanted {
+        patterns: watch.patterns.iter().flatten().cloned().collect(),
+        kinds: BTreeSet::new(),
+        hierarchies: BTreeSet::new(),
+    };
     for word in watch.kinds.iter().flatten() {
         let kind = ChangeKind::from_word(word)
             .ok_or_else(|| Failure::unknown_kind(word, &ChangeKind::ALL.map(ChangeKind::word)))?;
-        kinds.insert(kind);
+        wanted.kinds.insert(kind);
     }
-    Ok(Filter {
-        patterns: patterns(shared, watch.patterns.as_deref())?,
-        kinds,
-        hierarchy: shared.hierarchy(watch.hierarchy.as_deref())?,
-    })
+    for name in watch.hierarchies.iter().flatten().chain(&watch.hierarchy) {
+        wanted.hierarchies.extend(shared.hierarchy(Some(name))?);
+    }
+    if let Some(filter) = shared.hub.subscribers.borrow().filter(&wanted) {
+        return Ok(filter);
+    }
+    let patterns = patterns(shared, watch.patterns.as_deref())?;
+    Ok(Rc::new(Filter { wanted, patterns }))
 }
 
 /// Patterns as a client gives them.

@@ -2,23 +2,17 @@
 
 use std::{io, rc::Rc};
 
-use bytes::Bytes;
 use cgtrace_client::wire;
 
 use super::{
     super::{
-        access::Access,
         connection::{Connection, Request},
-        encode::hierarchy_name,
         failure::Failure,
         hub::encode_reply,
-        shared::Shared,
+        snapshot::Snapshot,
     },
     follow,
 };
-
-/// So many cgroups stand in one reply.
-const BATCH: usize = 500;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let shared = Rc::clone(&connection.shared);
@@ -29,41 +23,63 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if let Err(failure) = shared.settled().await {
         return Ok(Err(failure));
     }
-    // One moment's list: it is put together before the first byte is written.
-    let replies = match replies(&shared, connection.access, &list, request.more) {
-        Ok(replies) => replies,
+    connection.pace.begin();
+    let snapshot = (|| {
+        let patterns = follow::patterns(&shared, list.patterns.as_deref())?;
+        let wanted = shared.hierarchy(list.hierarchy.as_deref())?;
+        shared.room_for_reply()?;
+        let encoder = shared.encoder(connection.access);
+        Ok(Snapshot::take(&shared, encoder, &patterns, |id| wanted.is_none_or(|wanted| wanted == id)))
+    })();
+    let snapshot = match snapshot {
+        Ok(snapshot) => snapshot,
         Err(failure) => return Ok(Err(failure)),
     };
-    for reply in replies.into_iter().filter(|_| !request.oneway) {
-        connection.write(&reply).await?;
+    let held = shared.hold(snapshot.bytes());
+    if request.oneway {
+        return Ok(Ok(()));
     }
+    if request.more {
+        pieces(connection, snapshot).await?;
+    } else {
+        whole(connection, snapshot).await?;
+    }
+    drop(held);
     Ok(Ok(()))
 }
 
-fn replies(shared: &Shared, access: Access, list: &wire::List, more: bool) -> Result<Vec<Bytes>, Failure> {
-    let patterns = follow::patterns(shared, list.patterns.as_deref())?;
-    let wanted = shared.hierarchy(list.hierarchy.as_deref())?;
-    let encoder = shared.encoder(access);
-    let tracker = shared.tracker.borrow();
-    let index = tracker.index();
-    let seq = index.seq();
-    let mut replies = Vec::new();
-    let mut cgroups = Vec::new();
-    for state in index.hierarchies().filter(|state| wanted.is_none_or(|wanted| wanted == state.id)) {
-        let name = hierarchy_name(&state);
-        let Some(root) = index.resolve(state.id, b"/") else { continue };
-        let mut subtree = index.subtree(root);
-        while let Some((key, _)) = subtree.next() {
-            if !patterns.matches(subtree.path()) {
-                continue;
-            }
-            if cgroups.len() == BATCH && more {
-                let cgroups = std::mem::take(&mut cgroups);
-                replies.push(encode_reply(&wire::ListReply { seq, cgroups }, true));
-            }
-            cgroups.extend(encoder.cgroup(index, &name, key, subtree.path()));
+/// Many replies.
+async fn pieces(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
+    let seq = snapshot.seq;
+    loop {
+        let (cgroups, more) = snapshot.next_batch();
+        let reply = encode_reply(&wire::ListReply { seq, cgroups }, more);
+        connection.write(&reply).await?;
+        if !more {
+            return Ok(());
         }
+        connection.pace().await;
     }
-    replies.push(encode_reply(&wire::ListReply { seq, cgroups }, false));
-    Ok(replies)
+}
+
+/// One reply, put together piece by piece.
+async fn whole(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
+    let mut reply = format!("{{\"parameters\":{{\"seq\":{},\"cgroups\":[", snapshot.seq).into_bytes();
+    let mut first = true;
+    loop {
+        let (cgroups, more) = snapshot.next_batch();
+        for cgroup in cgroups {
+            if !first {
+                reply.push(b',');
+            }
+            first = false;
+            serde_json::to_writer(&mut reply, &cgroup).map_err(io::Error::other)?;
+        }
+        if !more {
+            break;
+        }
+        connection.pace().await;
+    }
+    reply.extend_from_slice(b"]}}\0");
+    connection.write(&reply).await
 }

@@ -25,13 +25,16 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if let Err(failure) = connection.shared.settled().await {
         return Ok(Err(failure));
     }
+    connection.pace.begin();
     let mut looked_up = match look_up(&connection.shared, connection.access, &lookup) {
         Ok(looked_up) => looked_up,
         Err(failure) => return Ok(Err(failure)),
     };
     if lookup.detail == Some(true) {
         looked_up.answers.iter_mut().for_each(add_named);
+        connection.pace.end();
         detail(connection, &mut looked_up).await;
+        connection.pace.begin();
     }
     connection.reply(request, &looked_up).await?;
     Ok(Ok(()))
@@ -44,6 +47,7 @@ fn look_up(shared: &Shared, access: Access, lookup: &wire::Lookup) -> Result<wir
     if names.len() + ids.len() > most {
         return Err(Failure::too_many("names and ids of one Lookup", most));
     }
+    shared.room_for_reply()?;
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
     let encoder = shared.encoder(access);
     let tracker = shared.tracker.borrow();

@@ -3,12 +3,13 @@
 mod follow;
 mod list;
 mod lookup;
+mod metrics;
 mod status;
 mod verify;
 mod wait;
 mod why;
 
-use std::io;
+use std::{io, time::Instant};
 
 use super::{
     connection::{Connection, Request},
@@ -18,6 +19,7 @@ use super::{
 
 /// Answers one call. An error ends the connection; what the caller did wrong is told it instead.
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<()> {
+    let (began, unread_for) = (Instant::now(), connection.unread_for);
     let outcome = match request.method.as_str() {
         "io.cgtrace.Lookup" => lookup::answer(connection, request).await?,
         "io.cgtrace.Await" => wait::answer(connection, request).await?,
@@ -25,6 +27,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         "io.cgtrace.List" => list::answer(connection, request).await?,
         "io.cgtrace.Status" => status::answer(connection, request).await?,
         "io.cgtrace.Why" => why::answer(connection, request).await?,
+        "io.cgtrace.Metrics" => metrics::answer(connection, request).await?,
         "io.cgtrace.Verify" => verify::answer(connection, request).await?,
         "org.varlink.service.GetInfo" => {
             connection.reply(request, &introspection::info()).await?;
@@ -45,8 +48,14 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
             None => Failure::interface_not_found(other),
         }),
     };
-    match outcome {
-        Ok(()) => Ok(()),
-        Err(failure) => connection.fail(request, failure).await,
+    if let Err(failure) = outcome {
+        connection.fail(request, failure).await?;
     }
+    let took = began.elapsed().saturating_sub(connection.unread_for.saturating_sub(unread_for));
+    if let Some(method) = request.method.strip_prefix("io.cgtrace.") {
+        connection.shared.meter.answered(method, took);
+    }
+    connection.shared.answered.set(connection.shared.answered.get() + 1);
+    connection.pace.answered();
+    Ok(())
 }

@@ -1,0 +1,351 @@
+//! Metrics: what they say is what happened; a real Prometheus reads them; alerts and dashboard ask for what there is.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use libtest_mimic::Trial;
+use serde_json::Value;
+
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, mount},
+    daemon::Daemon,
+    events::Follower,
+    lab,
+    named::Named,
+    process::{Sleeper, put},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("metrics::are_what_happened", what_happened),
+        trial("metrics::over_http_are_bounded_and_for_loopback", http),
+        trial("metrics::the_listener_moves_at_sighup", moved),
+        trial("metrics::prometheus_reads_them", prometheus),
+        trial("metrics::alerts_and_dashboard_ask_for_what_there_is", alerts_and_dashboard),
+    ]
+}
+
+/// The value of one line of the text.
+fn value(text: &str, series: &str) -> Result<f64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '))
+        .with_context(|| format!("no {series} in {text}"))?;
+    Ok(line.trim().parse()?)
+}
+
+fn is(text: &str, series: &str, expected: u32) -> Outcome {
+    let value = value(text, series)?;
+    #[expect(clippy::float_cmp, reason = "counts are whole numbers")]
+    let same = value == f64::from(expected);
+    ensure!(same, "{series} is {value}, not {expected}");
+    Ok(())
+}
+
+/// Makes a known history on a hierarchy of its own: 12 births, 9 deaths, of which 2 after more than 100 ms.
+fn history(named: &Named) -> Outcome {
+    for number in 0..12 {
+        fs::create_dir(named.path().join(format!("cgtrace-test-{number}")))?;
+    }
+    for number in 0..9 {
+        if number == 7 {
+            thread::sleep(Duration::from_millis(110));
+        }
+        fs::remove_dir(named.path().join(format!("cgtrace-test-{number}")))?;
+    }
+    let renamed = named.path().join("cgtrace-test-renamed");
+    fs::rename(named.path().join("cgtrace-test-9"), &renamed)?;
+    Ok(())
+}
+
+fn what_happened() -> Outcome {
+    let daemon = Daemon::start()?;
+    let named = Named::mount()?;
+    // Until it is known by its name, events cannot be told to be its own.
+    while !daemon.client()?.status()?.hierarchies.iter().any(|state| state.hierarchy == named.hierarchy()) {
+        thread::sleep(Duration::from_millis(5));
+    }
+    history(&named)?;
+    let output = daemon.run(&["metrics"])?;
+    ensure!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(text.ends_with("# EOF\n"), "not the whole text: {text}");
+    let on = format!("{{hierarchy=\"{}\"}}", named.hierarchy());
+    is(&text, &format!("cgtrace_births_total{on}"), 12)?;
+    is(&text, &format!("cgtrace_deaths_total{on}"), 9)?;
+    // The root, and the three that are left.
+    is(&text, &format!("cgtrace_cgroups{on}"), 4)?;
+    is(&text, &format!("cgtrace_life_seconds_count{on}"), 9)?;
+    let hierarchy = named.hierarchy();
+    for (kind, count) in [("mkdir", 12), ("rmdir", 9), ("rename", 1)] {
+        is(&text, &format!("cgtrace_events_total{{kind=\"{kind}\",hierarchy=\"{hierarchy}\"}}"), count)?;
+    }
+    let long = value(&text, &format!("cgtrace_life_seconds_bucket{{le=\"0.1\",hierarchy=\"{hierarchy}\"}}"))?;
+    ensure!(long <= 7.0, "two lived for more than 100 ms, but {long} for less");
+    for ring in ["index", "told"] {
+        let on = format!("{{ring=\"{ring}\"}}");
+        is(&text, &format!("cgtrace_lost_records_total{on}"), 0)?;
+        is(&text, &format!("cgtrace_ring_size_bytes{on}"), 8 << 20)?;
+        ensure!(value(&text, &format!("cgtrace_ring_used_bytes{on}"))? >= 0.0);
+    }
+    ensure!(value(&text, "cgtrace_ring_records_total{ring=\"index\"}")? >= 22.0);
+    is(&text, "cgtrace_program_attached{program=\"cgroup_mkdir\"}", 1)?;
+    ensure!(value(&text, "cgtrace_program_runs_total{program=\"cgroup_mkdir\"}")? >= 0.0);
+    ensure!(value(&text, "cgtrace_query_seconds_count{method=\"Status\"}")? >= 1.0);
+
+    // A subscriber that does not read: what waits for it, and what it missed, is told.
+    let daemon = Daemon::start_with(&["--queue-events", "10"])?;
+    let cgroup = Cgroup::new("v2", "lag")?;
+    let _silent = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
+    let path = cgroup.join("x");
+    let start = Instant::now();
+    loop {
+        for _ in 0..1_000 {
+            fs::create_dir(&path)?;
+            fs::remove_dir(&path)?;
+        }
+        let text = daemon.client()?.metrics()?.text;
+        is(&text, "cgtrace_subscriptions", 1)?;
+        // Until its socket is full it only misses what comes in one go.
+        let missed = value(&text, "cgtrace_subscriber_missed_events_total")?;
+        if missed > 0.0 && value(&text, "cgtrace_subscriber_lag_events")? >= 10.0 {
+            return is(&text, "cgtrace_subscriber_queued_events", 10);
+        }
+        ensure!(start.elapsed() < Duration::from_mins(1), "it never fell behind");
+    }
+}
+
+/// A port that nobody listens on now.
+fn free_port() -> Result<SocketAddr> {
+    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
+}
+
+/// One request's whole response.
+fn ask(address: SocketAddr, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+    stream.write_all(request.as_bytes())?;
+    let mut response = Vec::new();
+    // Who sent more than was read is reset after the response.
+    let _ = stream.read_to_end(&mut response);
+    Ok(String::from_utf8(response)?)
+}
+
+fn get(address: SocketAddr, target: &str) -> Result<String> {
+    ask(address, &format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+}
+
+fn http() -> Outcome {
+    let address = free_port()?;
+    let daemon = Daemon::start_with(&["--metrics-listen", &address.to_string()])?;
+    let response = get(address, "/metrics")?;
+    ensure!(response.starts_with("HTTP/1.1 200 OK\r\n"), "{response}");
+    ensure!(response.contains("Content-Type: application/openmetrics-text; version=1.0.0"), "{response}");
+    ensure!(response.contains("cgtrace_cgroups{") && response.ends_with("# EOF\n"), "{response}");
+    for (request, status) in [
+        ("GET / HTTP/1.1\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("hello\r\n\r\n", "400"),
+        (&*format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
+    ] {
+        let response = ask(address, request)?;
+        ensure!(response.starts_with(&format!("HTTP/1.1 {status} ")), "not {status}: {response}");
+    }
+    let head = ask(address, "HEAD /metrics HTTP/1.1\r\n\r\n")?;
+    ensure!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
+    // Those who ask for nothing keep neither us nor the service from answering, and are closed.
+    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
+    ensure!(daemon.client()?.exists("/")?);
+    drop(idle);
+    let start = Instant::now();
+    while !get(address, "/metrics").is_ok_and(|response| response.starts_with("HTTP/1.1 200")) {
+        ensure!(start.elapsed() < Duration::from_secs(30), "not served any more");
+        thread::sleep(Duration::from_millis(20));
+    }
+    // An address that is taken is said.
+    let taken = Daemon::spawn(&["--metrics-listen", &address.to_string()])?.wait_exit()?;
+    ensure!(taken.code() == Some(3), "{taken:?}");
+    Ok(())
+}
+
+fn moved() -> Outcome {
+    let (first, second) = (free_port()?, free_port()?);
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("cgtrace.toml");
+    fs::write(&file, format!("metrics-listen = '{first}'\n"))?;
+    let daemon = Daemon::start_with(&["--config", file.to_str().context("a path")?])?;
+    ensure!(get(first, "/metrics")?.contains("cgtrace_"));
+    fs::write(&file, format!("metrics-listen = '{second}'\n"))?;
+    daemon.signal(rustix::process::Signal::HUP)?;
+    let start = Instant::now();
+    while !get(second, "/metrics").is_ok_and(|response| response.contains("cgtrace_")) {
+        ensure!(start.elapsed() < Duration::from_secs(30), "not served on the new address");
+        thread::sleep(Duration::from_millis(10));
+    }
+    ensure!(TcpStream::connect(first).is_err(), "still served on the old address");
+    Ok(())
+}
+
+/// A process that is killed when dropped.
+struct Killed(Child);
+
+impl Drop for Killed {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn of_prometheus(program: &str) -> Result<PathBuf> {
+    lab::program(program).or_else(|_| lab::brought("prometheus", &format!("prometheus/usr/bin/{program}")))
+}
+
+/// What Prometheus answers to a query: the values, if there are any yet.
+fn query(address: SocketAddr, query: &str) -> Result<Vec<f64>> {
+    let mut encoded = String::new();
+    for byte in query.bytes() {
+        encoded.push_str(&format!("%{byte:02x}"));
+    }
+    let response = get(address, &format!("/api/v1/query?query={encoded}"))?;
+    let (head, body) = response.split_once("\r\n\r\n").context("no body")?;
+    ensure!(head.starts_with("HTTP/1.1 200"), "{response}");
+    // It may come in chunks, of which each has its length in a line before it.
+    let json = body.find('{').zip(body.rfind('}')).map(|(from, to)| &body[from..=to]).context("no JSON")?;
+    let answer: Value = serde_json::from_str(json)?;
+    let rows = answer["data"]["result"].as_array().context("no result")?;
+    rows.iter().map(|row| Ok(row["value"][1].as_str().context("no value")?.parse()?)).collect()
+}
+
+fn prometheus() -> Outcome {
+    let binary = of_prometheus("prometheus")?;
+    let named = Named::mount()?;
+    let (metrics, web) = (free_port()?, free_port()?);
+    let daemon = Daemon::start_with(&["--metrics-listen", &metrics.to_string()])?;
+    history(&named)?;
+    let _follower = Follower::below(&daemon, "/cgtrace-test-nothing", &[])?;
+    let folder = tempfile::tempdir()?;
+    let config = fs::read_to_string(deploy("prometheus/prometheus.yaml"))?;
+    ensure!(config.contains("127.0.0.1:9469"), "{config}");
+    let config = config.replace("127.0.0.1:9469", &metrics.to_string());
+    let file = folder.path().join("prometheus.yaml");
+    fs::write(
+        &file,
+        format!(
+            "global:\n  scrape_interval: 200ms\n  scrape_timeout: 200ms\nrule_files: [{}]\n{config}",
+            deploy("prometheus/alerts.yaml").display()
+        ),
+    )?;
+    let log = fs::File::create(folder.path().join("log"))?;
+    let child = Command::new(binary)
+        .arg(format!("--config.file={}", file.display()))
+        .arg(format!("--storage.tsdb.path={}", folder.path().join("data").display()))
+        .arg(format!("--web.listen-address={web}"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()?;
+    let _server = Killed(child);
+    let hierarchy = named.hierarchy();
+    let on = format!("{{hierarchy=\"{hierarchy}\"}}");
+    for (expression, expected) in [
+        ("up{job=\"cgtrace\"}".to_owned(), 1.0),
+        (format!("cgtrace_births_total{on}"), 12.0),
+        (format!("cgtrace_deaths_total{on}"), 9.0),
+        (format!("cgtrace_cgroups{on}"), 4.0),
+        (format!("cgtrace_events_total{{kind=\"mkdir\",hierarchy=\"{hierarchy}\"}}"), 12.0),
+        (format!("cgtrace_life_seconds_count{on}"), 9.0),
+        ("sum(cgtrace_lost_records_total)".to_owned(), 0.0),
+        ("cgtrace_ring_size_bytes{ring=\"index\"}".to_owned(), f64::from(8 << 20)),
+        ("cgtrace_subscriptions".to_owned(), 1.0),
+        ("cgtrace_program_attached{program=\"cgroup_rmdir\"}".to_owned(), 1.0),
+        ("count(cgtrace_build_info)".to_owned(), 1.0),
+    ] {
+        let start = Instant::now();
+        loop {
+            let found = query(web, &expression);
+            if found.as_ref().is_ok_and(|found| found.as_slice() == [expected]) {
+                break;
+            }
+            if start.elapsed() > Duration::from_mins(1) {
+                let log = fs::read_to_string(folder.path().join("log")).unwrap_or_default();
+                bail!("{expression} is {found:?}, not {expected}: {log}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+    }
+    // The next scrape has what happens now.
+    fs::create_dir(named.path().join("cgtrace-test-later"))?;
+    let start = Instant::now();
+    while !query(web, &format!("cgtrace_births_total{on}")).is_ok_and(|found| found == [13.0]) {
+        ensure!(start.elapsed() < Duration::from_mins(1), "the next birth is not told");
+        thread::sleep(Duration::from_millis(50));
+    }
+    Ok(())
+}
+
+fn deploy(file: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)
+}
+
+/// The metrics of ours that an expression names.
+fn names(expression: &str) -> BTreeSet<String> {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
+    let mut names = BTreeSet::new();
+    let mut rest = expression;
+    while let Some(at) = rest.find("cgtrace_") {
+        let name: String = rest[at..].chars().take_while(|letter| is_part(*letter)).collect();
+        rest = &rest[at + name.len()..];
+        names.insert(name);
+    }
+    names
+}
+
+fn alerts_and_dashboard() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "dashboard")?;
+    let sleeper = Sleeper::start()?;
+    put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
+    fs::create_dir(cgroup.join("x"))?;
+    fs::remove_dir(cgroup.join("x"))?;
+    ensure!(mount("v2")?.exists());
+    let text = daemon.client()?.metrics()?.text;
+    let ours: BTreeSet<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .filter_map(|line| line.split(['{', ' ']).next())
+        .collect();
+    let dashboard: Value = serde_json::from_str(&fs::read_to_string(deploy("grafana/cgtrace.json"))?)?;
+    let mut asked = BTreeSet::new();
+    for panel in dashboard["panels"].as_array().context("no panels")? {
+        for target in panel["targets"].as_array().context("no targets")? {
+            asked.append(&mut names(target["expr"].as_str().context("no expression")?));
+        }
+    }
+    for variable in dashboard["templating"]["list"].as_array().context("no variables")? {
+        asked.append(&mut names(variable["query"].as_str().unwrap_or_default()));
+    }
+    ensure!(asked.len() > 10, "the dashboard asks for {asked:?}");
+    let rules = fs::read_to_string(deploy("prometheus/alerts.yaml"))?;
+    for line in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
+        asked.append(&mut names(line));
+    }
+    for name in &asked {
+        ensure!(ours.contains(name.as_str()), "there is no metric {name}: {ours:?}");
+    }
+    let promtool = of_prometheus("promtool")?;
+    let output =
+        Command::new(promtool).args(["check", "rules"]).arg(deploy("prometheus/alerts.yaml")).output()?;
+    ensure!(output.status.success(), "promtool: {output:?}");
+    Ok(())
+}

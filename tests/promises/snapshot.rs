@@ -1,0 +1,148 @@
+//! Watching begins with what exists, if that is asked for: a change is in it or comes after it, never both and never
+//! neither. Filters are by patterns, kinds and hierarchies.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::{Watched, wire};
+use libtest_mimic::Trial;
+
+use crate::support::{Outcome, cgroup::Cgroup, cgroup::mount, daemon::Daemon, events::Follower, skip, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("snapshot::with_its_deltas_has_no_gap_and_no_double", exact),
+        trial("snapshot::is_not_for_those_who_come_back", not_with_since_seq),
+        trial("snapshot::of_several_hierarchies", hierarchies),
+    ]
+}
+
+/// Replays what a subscriber is told, until `end` is made. Fails if anything is told twice or out of nothing.
+fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
+    let watch = wire::Watch {
+        patterns: Some(vec![below.to_owned()]),
+        kinds: Some(["mkdir", "rmdir"].map(str::to_owned).to_vec()),
+        snapshot: Some(true),
+        ..wire::Watch::default()
+    };
+    let mut live = BTreeSet::new();
+    let mut started = None;
+    for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
+        match watched? {
+            Watched::Existing(cgroups) => {
+                ensure!(started.is_none(), "the snapshot goes on after its end");
+                for cgroup in cgroups {
+                    ensure!(live.insert(cgroup.id), "twice in the snapshot: {cgroup:?}");
+                    if cgroup.path.as_deref() == Some(end) {
+                        return Ok(live);
+                    }
+                }
+            }
+            Watched::Started { seq } => started = Some(seq),
+            Watched::Event(event) => {
+                let started = started.context("an event before the snapshot's end")?;
+                ensure!(event.seq > started, "{event:?} is in the snapshot of {started}");
+                let id = event.id.context("no id")?;
+                match event.kind.as_str() {
+                    "mkdir" => ensure!(live.insert(id), "made again: {event:?}"),
+                    _ => ensure!(live.remove(&id), "removed, but never told of: {event:?}"),
+                }
+                if event.path.as_deref() == Some(end) {
+                    return Ok(live);
+                }
+            }
+            Watched::Missed(missed) => anyhow::bail!("missed {missed}"),
+        }
+    }
+    anyhow::bail!("the stream ended")
+}
+
+fn exact() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "snapshot")?;
+    // More than one reply's worth, below what the snapshot is of.
+    for number in 0..600 {
+        fs::create_dir(cgroup.join(format!("there-{number}")))?;
+    }
+    let end = cgroup.join("end");
+    let (name, end_name) = (cgroup.name(), cgroup.name_of(&end));
+    let churning = AtomicBool::new(true);
+    thread::scope(|threads| -> Outcome {
+        let churn = threads.spawn(|| -> Outcome {
+            let mut number = 0_u64;
+            while churning.load(Ordering::Relaxed) {
+                let path = cgroup.join(format!("churn-{}", number % 50));
+                fs::create_dir(&path)?;
+                fs::remove_dir(&path)?;
+                number += 1;
+            }
+            fs::create_dir(&end)?;
+            Ok(())
+        });
+        let replaying: Vec<_> = (0..8).map(|_| threads.spawn(|| replay(&daemon, &name, &end_name))).collect();
+        // Every one of them has begun while cgroups came and went.
+        while daemon.client()?.status()?.subscriptions < 8 {
+            thread::sleep(std::time::Duration::from_millis(2));
+            ensure!(!replaying.iter().any(thread::ScopedJoinHandle::is_finished), "a replay ended early");
+        }
+        churning.store(false, Ordering::Relaxed);
+        churn.join().map_err(|_| anyhow::anyhow!("the churn panicked"))??;
+        let mut expected = BTreeSet::from([cgroup.id()?]);
+        for entry in fs::read_dir(cgroup.path())? {
+            use std::os::unix::fs::MetadataExt as _;
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                expected.insert(entry.metadata()?.ino());
+            }
+        }
+        for replay in replaying {
+            let live = replay.join().map_err(|_| anyhow::anyhow!("a replay panicked"))??;
+            ensure!(live == expected, "{} told, {} exist", live.len(), expected.len());
+        }
+        Ok(())
+    })
+}
+
+fn not_with_since_seq() -> Outcome {
+    let daemon = Daemon::start()?;
+    let watch = wire::Watch { since_seq: Some(0), snapshot: Some(true), ..wire::Watch::default() };
+    let error = daemon.client()?.watch(&watch)?.next().context("no answer")?.err().context("it was taken")?;
+    ensure!(error.to_string().contains("since_seq"), "{error}");
+    Ok(())
+}
+
+fn hierarchies() -> Outcome {
+    if mount("memory").is_err() || mount("pids").is_err() {
+        return Err(skip("no v1 hierarchies of memory and pids here"));
+    }
+    let daemon = Daemon::start()?;
+    let (memory, pids, unified) =
+        (Cgroup::new("memory", "h")?, Cgroup::new("pids", "h")?, Cgroup::new("v2", "h")?);
+    let watch = wire::Watch {
+        patterns: Some(["/cgtrace-test-h-*", "/cgtrace-test-h-*/**"].map(str::to_owned).to_vec()),
+        kinds: Some(vec!["mkdir".to_owned()]),
+        hierarchies: Some(["memory", "pids"].map(str::to_owned).to_vec()),
+        ..wire::Watch::default()
+    };
+    // Two who want the same, and one who wants it of one hierarchy.
+    let mut both = [Follower::start(&daemon, &watch)?, Follower::start(&daemon, &watch)?];
+    let one = wire::Watch { hierarchy: Some("pids".to_owned()), hierarchies: None, ..watch.clone() };
+    let mut one = Follower::start(&daemon, &one)?;
+    for cgroup in [&memory, &unified, &pids] {
+        fs::create_dir(cgroup.join("x"))?;
+    }
+    for follower in &mut both {
+        for cgroup in [&memory, &pids] {
+            let event = follower.next()?;
+            ensure!(event.path == Some(cgroup.name_of(&cgroup.join("x"))), "{event:?}");
+        }
+    }
+    let event = one.next()?;
+    ensure!(event.path == Some(pids.name_of(&pids.join("x"))), "{event:?}");
+    Ok(())
+}
