@@ -32,7 +32,13 @@ pub unsafe extern "C" fn cgtrace_watch_start(
             let (socket, patterns, kinds, hierarchy) = unsafe {
                 (self::socket(socket), text::list(patterns), text::list(kinds), text::hierarchy(hierarchy))
             };
-            let watch = Watch { patterns, kinds, hierarchy, since_seq: u64::try_from(since_seq).ok() };
+            let watch = Watch {
+                patterns,
+                kinds,
+                hierarchy,
+                since_seq: u64::try_from(since_seq).ok(),
+                ..Watch::default()
+            };
             Ok(Box::into_raw(Box::new(Following::start_at(&socket, watch, None)?)))
         },
     )

@@ -129,7 +129,8 @@ impl Course {
             Some(at) => (Asked::Restart(at.clone()), Some(0)),
         };
         self.asked = Some((run, asked));
-        Watch { since_seq, ..self.watch.clone() }
+        // What exists is nothing to come back to: a follower tells events alone.
+        Watch { since_seq, snapshot: None, ..self.watch.clone() }
     }
 
     /// Takes a reply.
