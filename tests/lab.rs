@@ -5,6 +5,7 @@ mod support;
 mod lab {
     pub mod managers;
     pub mod restarts;
+    pub mod runtimes;
     pub mod service;
     pub mod times;
     pub mod units;
@@ -18,6 +19,7 @@ fn main() {
     let trials = [
         lab::managers::trials(),
         lab::restarts::trials(),
+        lab::runtimes::trials(),
         lab::service::trials(),
         lab::times::trials(),
         lab::units::trials(),

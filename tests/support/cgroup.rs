@@ -97,7 +97,7 @@ impl Drop for Cgroup {
 }
 
 /// Removes a cgroup and all below it, at any depth and whatever the length of its path.
-fn remove_tree(top: &Path) {
+pub fn remove_tree(top: &Path) {
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let mut stack: Vec<(rustix::fd::OwnedFd, Vec<std::ffi::OsString>)> = Vec::new();

@@ -27,6 +27,16 @@ const PACKAGES: &[Package] = &[
     Package { name: "umoci", sign: "umoci", why: "unpacks the image that dist makes" },
     Package { name: "fish", sign: "fish", why: "reads the completions that dist makes" },
     Package { name: "zsh", sign: "zsh", why: "reads the completions that dist makes" },
+    Package {
+        name: "busybox-static",
+        sign: "busybox",
+        why: "is what runs in the containers of tests/lab/runtimes",
+    },
+    Package { name: "runc", sign: "runc", why: "runs containers: tests/lab/runtimes" },
+    Package { name: "podman", sign: "podman", why: "runs containers: tests/lab/runtimes" },
+    Package { name: "containerd", sign: "containerd", why: "runs containers: tests/lab/runtimes" },
+    Package { name: "docker.io", sign: "dockerd", why: "runs containers: tests/lab/runtimes" },
+    Package { name: "lxc", sign: "lxc-start", why: "runs containers: tests/lab/runtimes" },
 ];
 
 /// Installs what is missing. What fails is reported; the tests that need it find it missing, and skip.

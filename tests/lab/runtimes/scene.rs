@@ -1,0 +1,300 @@
+//! What is the same with every runtime.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant, SystemTime},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace::hierarchy::discover;
+use cgtrace_client::wire;
+use rustix::{
+    process::{Pid, Signal, kill_process},
+    time::{ClockId, clock_gettime},
+};
+use tempfile::TempDir;
+
+use crate::support::{
+    Outcome,
+    cgroup::{self, Cgroup},
+    daemon::{Daemon, open_folder},
+    events::Follower,
+    lab,
+};
+
+/// A container and what its cgroup's name says.
+pub struct Container {
+    /// The cgroup's name, on every hierarchy where it is.
+    pub cgroup: String,
+    /// Its id, which is part of the name of each of its cgroups.
+    pub id: String,
+    /// What runs it, where the name proves it.
+    pub runtime: Option<&'static str>,
+}
+
+/// A daemon that watches, and a root file system for a container.
+pub struct Scene {
+    daemon: Daemon,
+    follower: Follower,
+    seen: Vec<wire::Event>,
+    folder: TempDir,
+    _leftovers: Leftovers,
+}
+
+impl Scene {
+    /// `leaves_behind`: the cgroups at the top that the runtime does not remove itself.
+    pub fn new(leaves_behind: &[&str]) -> Result<Self> {
+        let folder = open_folder()?;
+        root_file_system(&folder.path().join("root"))?;
+        let leftovers = Leftovers::of(leaves_behind)?;
+        let daemon = Daemon::start()?;
+        let kinds = ["mkdir", "rmdir", "attach", "fork", "freeze", "thaw"];
+        let follower = Follower::start(
+            &daemon,
+            &wire::Watch { kinds: Some(kinds.map(str::to_owned).to_vec()), ..wire::Watch::default() },
+        )?;
+        Ok(Self { daemon, follower, seen: Vec::new(), folder, _leftovers: leftovers })
+    }
+
+    /// A folder for the runtime's own files.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A root file system with busybox in it.
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+
+    /// It was started: each of its cgroups is known, with its maker, exactly where the file systems have it.
+    pub fn started(&self, container: &Container) -> Outcome {
+        let lookup =
+            wire::Lookup { names: vec![container.cgroup.clone()], detail: true, ..wire::Lookup::default() };
+        let answer =
+            self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+        ensure!(answer.present, "{answer:?}");
+        ensure!(answer.container_id.as_deref() == Some(&*container.id), "{answer:?}");
+        ensure!(answer.runtime.as_deref() == container.runtime, "{answer:?}");
+        let mut populated = 0;
+        for found in discover()? {
+            let Some(mount) = found.mount else { continue };
+            let name = found.hierarchy.name;
+            let path = mount.path.join(container.cgroup.trim_start_matches('/'));
+            let row = answer.rows.iter().find(|row| row.hierarchy == name);
+            let life = row.and_then(|row| row.life.as_ref());
+            ensure!(life.map(|life| life.id) == cgroup::id(&path).ok(), "{name}: {row:?}");
+            if let Some(life) = life {
+                ensure!(life.born.is_some() && life.made_by.is_some(), "{name}: {life:?}");
+            }
+            populated += u32::from(row.and_then(|row| row.populated) == Some(true));
+        }
+        ensure!(populated > 0, "nobody is in it: {answer:?}");
+        Ok(())
+    }
+
+    /// A process is executed in it: it is told to have come into the container's cgroup.
+    pub fn executes(&mut self, container: &Container, command: &mut Command) -> Outcome {
+        let now = clock_gettime(ClockId::Boottime);
+        let from = u64::try_from(now.tv_sec)? * 1_000_000_000 + u64::try_from(now.tv_nsec)?;
+        run(command)?;
+        self.until(|event| {
+            matches!(&*event.kind, "attach" | "fork")
+                && event.boot_ns >= from
+                && event.path.as_deref() == Some(&*container.cgroup)
+        })
+    }
+
+    /// It is paused and goes on. The kernel tells of v2's freezer; v1's it only shows.
+    pub fn pauses(
+        &mut self,
+        container: &Container,
+        mut pause: impl FnMut() -> Outcome,
+        mut resume: impl FnMut() -> Outcome,
+    ) -> Outcome {
+        pause()?;
+        let mut by_v1 = false;
+        if let Ok(freezer) = cgroup::mount("freezer") {
+            let state = freezer.join(container.cgroup.trim_start_matches('/')).join("freezer.state");
+            by_v1 = fs::read_to_string(state).is_ok_and(|state| state.trim() == "FROZEN");
+        }
+        let of = |kind: &'static str| {
+            let name = container.cgroup.clone();
+            move |event: &wire::Event| event.kind == kind && event.path.as_deref() == Some(&*name)
+        };
+        if !by_v1 {
+            self.until(of("freeze"))?;
+        }
+        let exists = self.daemon.run(&["exists", "-q", &container.cgroup])?;
+        ensure!(exists.status.code() == Some(0), "a paused container is still there: {exists:?}");
+        resume()?;
+        if !by_v1 {
+            self.until(of("thaw"))?;
+        }
+        Ok(())
+    }
+
+    /// It was removed: nothing of it remains, and each of its cgroups was told once to be made and once to be removed,
+    /// by its runtime and id. `monitor`: a part of the names of cgroups that only watch over the container.
+    pub fn removed(mut self, container: &Container, monitor: Option<&str>) -> Outcome {
+        let gone = ["wait", &container.cgroup, "--until", "absent", "--timeout", "60s", "-q"];
+        ensure!(self.daemon.run(&gone)?.status.success(), "{} remains", container.cgroup);
+        for listed in self.daemon.client()?.list(&wire::List::default())? {
+            let path = listed?.path.unwrap_or_default();
+            let watches = monitor.is_some_and(|monitor| path.contains(monitor));
+            ensure!(watches || !path.contains(&container.id), "{path} remains in the index");
+        }
+        let mark = Cgroup::new("v2", "mark")?;
+        self.until(|event| event.kind == "mkdir" && event.path.as_deref() == Some(&*mark.name()))?;
+        let mut lives: BTreeMap<(Option<u32>, Option<u64>), Vec<&str>> = BTreeMap::new();
+        for event in &self.seen {
+            let path = event.path.as_deref().unwrap_or_default();
+            if !path.contains(&container.id) {
+                continue;
+            }
+            let watches = monitor.is_some_and(|monitor| path.contains(monitor));
+            let id = (!watches).then_some(&*container.id);
+            ensure!(event.container_id.as_deref() == id, "{event:?}");
+            ensure!(event.runtime.as_deref() == container.runtime, "{event:?}");
+            if !watches && matches!(&*event.kind, "mkdir" | "rmdir") {
+                lives.entry((event.hierarchy_id, event.id)).or_default().push(&event.kind);
+            }
+        }
+        ensure!(!lives.is_empty(), "nothing of {} was told", container.id);
+        for (life, told) in lives {
+            ensure!(told == ["mkdir", "rmdir"], "{life:?}: {told:?}");
+        }
+        self.daemon.verify()
+    }
+
+    /// Follows until such an event.
+    fn until(&mut self, wanted: impl Fn(&wire::Event) -> bool) -> Outcome {
+        loop {
+            let event = self.follower.next()?;
+            let found = wanted(&event);
+            self.seen.push(event);
+            if found {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// An id as runtimes give them: 64 digits.
+pub fn id() -> Result<String> {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
+    Ok(format!("{:032x}{now:032x}", std::process::id()))
+}
+
+/// Runs a command, which must succeed, and returns what it prints.
+pub fn run(command: &mut Command) -> Result<String> {
+    // To files, not pipes: what a runtime leaves running holds its stderr open.
+    let (out, err) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
+    command.stdin(Stdio::null()).stdout(out.reopen()?).stderr(err.reopen()?);
+    let status = command.status().with_context(|| format!("failed to start {command:?}"))?;
+    let (said, wrong) = (fs::read_to_string(out.path())?, fs::read_to_string(err.path())?);
+    ensure!(status.success(), "{command:?}: {status}: {said}{wrong}");
+    Ok(said.trim().to_owned())
+}
+
+/// Commands that end what a failed test leaves running.
+#[derive(Default)]
+pub struct Cleanup(pub Vec<Command>);
+
+impl Drop for Cleanup {
+    fn drop(&mut self) {
+        for command in &mut self.0 {
+            let _ = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status();
+        }
+    }
+}
+
+/// A private daemon of a runtime; it ends when dropped.
+pub struct Background {
+    child: Child,
+    log: tempfile::NamedTempFile,
+}
+
+impl Background {
+    pub fn start(program: &str, arguments: &[&str]) -> Result<Self> {
+        let log = tempfile::NamedTempFile::new()?;
+        let child = Command::new("setpriv")
+            // So that a test that is killed leaves nothing running.
+            .args(["--pdeathsig", "TERM", program])
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(log.reopen()?)
+            .stderr(log.reopen()?)
+            .spawn()
+            .with_context(|| format!("failed to start {program}"))?;
+        Ok(Self { child, log })
+    }
+
+    /// Returns once a command succeeds, by which it answers.
+    pub fn ready(&mut self, asking: impl Fn() -> Command) -> Outcome {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_mins(2) {
+            if let Some(status) = self.child.try_wait()? {
+                bail!("it ended: {status}: {}", fs::read_to_string(self.log.path())?);
+            }
+            if run(&mut asking()).is_ok() {
+                return Ok(());
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+        bail!("it does not answer: {}", fs::read_to_string(self.log.path())?)
+    }
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
+            let _ = kill_process(pid, Signal::TERM);
+        }
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(20) {
+            if matches!(self.child.try_wait(), Ok(Some(_)) | Err(_)) {
+                return;
+            }
+            thread::sleep(Duration::from_millis(5));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Cgroups that a runtime makes at the top and leaves: removed when dropped, unless they were there before.
+struct Leftovers(Vec<PathBuf>);
+
+impl Leftovers {
+    fn of(names: &[&str]) -> Result<Self> {
+        let mut new = Vec::new();
+        for mount in discover()?.into_iter().filter_map(|found| found.mount) {
+            new.extend(names.iter().map(|name| mount.path.join(name)).filter(|path| !path.exists()));
+        }
+        Ok(Self(new))
+    }
+}
+
+impl Drop for Leftovers {
+    fn drop(&mut self) {
+        for path in &self.0 {
+            cgroup::remove_tree(path);
+        }
+    }
+}
+
+fn root_file_system(root: &Path) -> Outcome {
+    for folder in ["bin", "dev", "etc", "proc", "run", "sys", "tmp", "usr", "var"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    fs::copy(lab::program("busybox")?, root.join("bin/busybox"))?;
+    for applet in ["sh", "sleep", "true"] {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    Ok(())
+}
