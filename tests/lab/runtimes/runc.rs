@@ -64,7 +64,9 @@ fn parents(name: &str, owner: Option<u32>) -> Result<Vec<Cgroup>> {
         let parent = Cgroup::at(&mount.path, name)?;
         if owner.is_some() {
             chown(parent.path(), owner, owner)?;
-            chown(parent.join("cgroup.procs"), owner, owner)?;
+            for file in fs::read_dir(parent.path())? {
+                chown(file?.path(), owner, owner)?;
+            }
         }
         parents.push(parent);
     }

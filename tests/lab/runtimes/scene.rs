@@ -73,8 +73,11 @@ impl Scene {
 
     /// It was started: each of its cgroups is known, with its maker, exactly where the file systems have it.
     pub fn started(&self, container: &Container) -> Outcome {
-        let lookup =
-            wire::Lookup { names: vec![container.cgroup.clone()], detail: true, ..wire::Lookup::default() };
+        let lookup = wire::Lookup {
+            names: vec![container.cgroup.clone()],
+            detail: Some(true),
+            ..wire::Lookup::default()
+        };
         let answer =
             self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
         ensure!(answer.present, "{answer:?}");
@@ -85,7 +88,7 @@ impl Scene {
             let Some(mount) = found.mount else { continue };
             let name = found.hierarchy.name;
             let path = mount.path.join(container.cgroup.trim_start_matches('/'));
-            let row = answer.rows.iter().find(|row| row.hierarchy == name);
+            let row = answer.rows.iter().find(|row| *row.hierarchy == *name);
             let life = row.and_then(|row| row.life.as_ref());
             ensure!(life.map(|life| life.id) == cgroup::id(&path).ok(), "{name}: {row:?}");
             if let Some(life) = life {
