@@ -23,6 +23,7 @@ mod promises {
     pub mod supervised;
     pub mod traps;
     pub mod waiting;
+    pub mod why;
     pub mod witnesses;
 }
 
@@ -51,6 +52,7 @@ fn main() {
         promises::supervised::trials(),
         promises::traps::trials(),
         promises::waiting::trials(),
+        promises::why::trials(),
         promises::witnesses::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();

@@ -7,6 +7,7 @@ pub mod cgroup;
 pub mod confined;
 pub mod daemon;
 pub mod events;
+pub mod fake;
 pub mod lab;
 pub mod named;
 pub mod overlay;

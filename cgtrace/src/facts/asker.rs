@@ -87,7 +87,7 @@ fn describe(found: process::Found, others: usize, hierarchies: &[Hierarchy]) -> 
         others,
         arguments,
         config,
-        namespace_root: namespace_root(&found, hierarchies),
+        namespace_root: namespace_root(&found),
         mounts: mounts_of(pid, hierarchies),
         inotify: inotify(found.process.uid),
         notes,
@@ -97,21 +97,50 @@ fn describe(found: process::Found, others: usize, hierarchies: &[Hierarchy]) -> 
 
 /// Where a process's cgroup namespace begins, by the hierarchy on which that is deepest in the tree: each has a
 /// root of its own.
-fn namespace_root(found: &process::Found, hierarchies: &[Hierarchy]) -> Option<String> {
+fn namespace_root(found: &process::Found) -> Option<String> {
     let pid = found.process.pid;
     let theirs = process::namespace(pid, "cgroup").ok()?;
     if theirs == process::namespace(std::process::id(), "cgroup").ok()? {
         return None;
     }
-    let within = process::cgroups_within(pid);
+    let Ok(within) = process::cgroups_within(pid) else { return common_root(found, theirs) };
     let roots = found.cgroups.iter().filter_map(|line| {
-        let inner = within.as_ref().ok()?.iter().find(|inner| inner.id == line.id)?;
+        let inner = within.iter().find(|inner| inner.id == line.id)?;
         let inner = inner.path.strip_suffix(b"/").unwrap_or(&inner.path);
         let root = line.path.strip_suffix(inner)?;
         Some(if root.is_empty() { "/".to_owned() } else { String::from_utf8_lossy(root).into_owned() })
     });
-    let of_mounts = mounts_of(pid, hierarchies).unwrap_or_default().into_iter().map(|mounted| mounted.root);
-    roots.chain(of_mounts).max_by_key(|root| root.split('/').filter(|part| !part.is_empty()).count())
+    roots.max_by_key(|root| depth(root))
+}
+
+/// Without CAP_SYS_ADMIN no namespace can be entered: its root is then taken to be the innermost cgroup that has all
+/// its processes, on the hierarchy on which that is deepest.
+fn common_root(found: &process::Found, namespace: u64) -> Option<String> {
+    let same = |pid: &u32| process::namespace(*pid, "cgroup").is_ok_and(|other| other == namespace);
+    let mut roots: Vec<(u32, Vec<u8>)> =
+        found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();
+    for pid in process::pids().into_iter().filter(same) {
+        for line in process::cgroups(pid).ok().flatten().unwrap_or_default() {
+            if let Some((_, root)) = roots.iter_mut().find(|(id, _)| *id == line.id) {
+                *root = common(root, &line.path);
+            }
+        }
+    }
+    let texts = roots.into_iter().map(|(_, root)| String::from_utf8_lossy(&root).into_owned());
+    texts.max_by_key(|root| depth(root))
+}
+
+/// The innermost cgroup that both stand in.
+fn common(one: &[u8], other: &[u8]) -> Vec<u8> {
+    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
+    let pairs = parts(one).into_iter().zip(parts(other));
+    let same: Vec<Vec<u8>> = pairs.take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
+    let path = same.join(&b'/');
+    if path.is_empty() { b"/".to_vec() } else { path }
+}
+
+fn depth(path: &str) -> usize {
+    path.split('/').filter(|part| !part.is_empty()).count()
 }
 
 fn inotify(uid: u32) -> Option<Inotify> {
@@ -126,4 +155,17 @@ fn inotify(uid: u32) -> Option<Inotify> {
         max_instances: limit("max_user_instances")?,
         instances: used.map(|(_, instances)| instances),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_innermost_that_both_stand_in() {
+        assert_eq!(common(b"/a/b/c", b"/a/b"), b"/a/b");
+        assert_eq!(common(b"/a/b", b"/a/bc"), b"/a");
+        assert_eq!(common(b"/a", b"/b"), b"/");
+        assert_eq!(common(b"/", b"/b"), b"/");
+    }
 }

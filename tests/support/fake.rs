@@ -1,0 +1,74 @@
+//! Programs under another name: a copy of perl that does what it is told, and says when it has.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::skip;
+
+/// A running copy; it ends when dropped.
+pub struct Fake {
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+/// A program of that name, in a folder of its own.
+pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
+    let folder = tempfile::tempdir()?;
+    std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let program = folder.path().join(name);
+    std::fs::copy("/usr/bin/perl", &program).map_err(|error| skip(format!("perl is missing: {error}")))?;
+    Ok((folder, program))
+}
+
+impl Fake {
+    /// Runs `script` under that name, with flags that only the command line has; returns when the script was run
+    /// through. The process lives on.
+    pub fn start(name: &str, script: &str, flags: &[&str]) -> Result<Self> {
+        Self::start_in(&[], name, script, flags, None)
+    }
+
+    /// The same behind another command, like `unshare -C`, that executes it; as another user.
+    pub fn start_in(
+        before: &[&str],
+        name: &str,
+        script: &str,
+        flags: &[&str],
+        uid: Option<u32>,
+    ) -> Result<Self> {
+        let (folder, program) = program(name)?;
+        let text = format!("$| = 1; {script}; print \"ready\\n\"; <STDIN>; sleep 1000");
+        let mut words = before.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
+        words.extend([program.into_os_string(), "-e".into(), text.into(), "--".into()]);
+        words.extend(flags.iter().map(std::ffi::OsString::from));
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid);
+        }
+        let mut child =
+            command.spawn().map_err(|error| skip(format!("{:?} cannot run: {error}", words[0])))?;
+        let mut line = String::new();
+        let read = child.stdout.take().context("no output").map(BufReader::new)?.read_line(&mut line);
+        let fake = Self { child, _folder: folder };
+        read?;
+        ensure!(line == "ready\n", "{name} did not get ready: {line:?}");
+        Ok(fake)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+}
+
+impl Drop for Fake {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
