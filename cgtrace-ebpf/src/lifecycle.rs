@@ -3,11 +3,16 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use cgtrace_common::{Header, Kind, NAME_MAX, Task, flag};
+use cgtrace_common::{Header, Kind, NAME_MAX, Task, VERSION, flag};
 
 use crate::{
     emit::{emit, wanted},
-    maps::{Named, SCRATCH},
+    maps::{SCRATCH, Scratch},
+    near::{self, Near},
+    offsets::{
+        CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, KERNFS_NODE_ID, KERNFS_NODE_NAME,
+        ROOT_HIERARCHY_ID,
+    },
     read::{self, Address, Unreadable},
 };
 
@@ -60,19 +65,27 @@ pub fn bare(kind: Kind, flags: u16, cgroup: Address) {
 /// Emits a record with a leaf name.
 #[inline(always)]
 fn named(kind: Kind, slot: u32, cgroup: Address) {
-    let Some(record) = SCRATCH.get_ptr_mut(slot) else { return };
+    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
     // SAFETY: the slot is this program's on this CPU, see `SCRATCH`.
-    unsafe { emit(kind, record, fill(record, kind, cgroup)) }
+    unsafe { emit(kind, &raw const (*scratch).record, fill(scratch, kind, cgroup)) }
 }
 
 /// Fills a record with a leaf name and says how long it became.
 ///
 /// # Safety
-/// `record` is valid for writes and nobody else's.
+/// `scratch` is valid for writes and nobody else's.
 #[inline(always)]
-unsafe fn fill(record: *mut Named, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
+unsafe fn fill(scratch: *mut Scratch, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
+    // SAFETY: the rooms lie within `scratch`, and each is used for one structure.
+    let (near_cgroup, node) = unsafe {
+        let cgroup = Near::copy(&raw mut (*scratch).cgroup, cgroup, &near::CGROUP)?;
+        let node = Near::copy(&raw mut (*scratch).node, cgroup.member(&CGROUP_KN)?, &near::KERNFS_NODE)?;
+        (cgroup, node)
+    };
+    // SAFETY: it lies within `scratch`.
+    let record = unsafe { &raw mut (*scratch).record };
     // SAFETY: the place lies within `record`, and has `NAME_MAX + 2` bytes.
-    let read = match read::leaf(cgroup) {
+    let read = match node.member(&KERNFS_NODE_NAME) {
         Ok(leaf) => unsafe { read::name((&raw mut (*record).name).cast(), NAME_MAX as u32 + 2, leaf) },
         Err(unreadable) => Err(unreadable),
     };
@@ -83,10 +96,42 @@ unsafe fn fill(record: *mut Named, kind: Kind, cgroup: Address) -> Result<usize,
         Err(_) => (0, flag::NAME_TRUNCATED),
     };
     let length = size_of::<Header>() + size_of::<Task>() + name_length;
-    // SAFETY: the places lie within `record`.
+    let parent: Address = near_cgroup.member(&CGROUP_SELF_PARENT)?;
+    let header = Header {
+        length: length as u32,
+        version: VERSION,
+        kind: kind as u8,
+        flags,
+        boot_ns: read::now(),
+        // SAFETY: it lies within `scratch`.
+        hierarchy_id: unsafe { hierarchy_id(&raw mut (*scratch).default_root, cgroup)? },
+        level: near_cgroup.member(&CGROUP_LEVEL)?,
+        cgroup_id: node.member(&KERNFS_NODE_ID)?,
+        parent_id: if parent.is_null() { 0 } else { read::cgroup_id(read::cgroup_of(parent))? },
+    };
+    // SAFETY: the places lie within `record` and `scratch`.
     unsafe {
-        read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
-        read::current(&raw mut (*record).by)?;
+        (&raw mut (*record).header).write(header);
+        read::current_at_once(&raw mut (*record).by, &raw mut (*scratch).task)?;
     }
     Ok(length)
+}
+
+/// The id of the cgroup's hierarchy, with the default hierarchy's root kept.
+///
+/// # Safety
+/// `default_root` is valid for reads and writes, and nobody else's.
+#[inline(always)]
+unsafe fn hierarchy_id(default_root: *mut u64, cgroup: Address) -> Result<u32, Unreadable> {
+    let root: Address = read::member(cgroup, &CGROUP_ROOT)?;
+    // SAFETY: the caller's promise.
+    if unsafe { *default_root } == root as u64 {
+        return Ok(0);
+    }
+    let id = read::member(root, &ROOT_HIERARCHY_ID)?;
+    if id == 0 {
+        // SAFETY: the caller's promise.
+        unsafe { *default_root = root as u64 };
+    }
+    Ok(id)
 }

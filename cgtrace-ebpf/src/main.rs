@@ -12,6 +12,7 @@ mod emit;
 mod lifecycle;
 mod maps;
 mod membership;
+mod near;
 mod offsets;
 mod process;
 mod read;

@@ -65,7 +65,10 @@ impl Rest<'_> {
     }
 
     fn take_task(&mut self) -> Result<Who, DecodeError> {
-        let Task { pid, tid, ppid, uid, start_boot_ns, cgroup_id, comm } = self.take()?;
+        let Task { pid, tid, ppid, uid, start_boot_ns, cgroup_id, mut comm } = self.take()?;
+        // The kernel may leave the end of a longer, former name behind the NUL.
+        let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+        comm[end..].fill(0);
         Ok(Who { pid, tid, ppid, uid, start_boot_ns, cgroup: CgroupId(cgroup_id), comm })
     }
 
