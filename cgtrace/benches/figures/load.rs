@@ -71,6 +71,22 @@ pub fn pairs(scope: &Path, pairs: u32) -> io::Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(pairs))
 }
 
+/// Forks children that end at once, and waits for each.
+pub fn forks(forks: u32) -> io::Result<()> {
+    for _ in 0..forks {
+        // SAFETY: the child calls nothing but _exit(2).
+        match unsafe { libc::fork() } {
+            0 => unsafe { libc::_exit(0) },
+            -1 => return Err(io::Error::last_os_error()),
+            child => {
+                // SAFETY: no status is asked for.
+                unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
+            }
+        }
+    }
+    Ok(())
+}
+
 /// Makes a nest of that depth below the scope and gives its deepest folder.
 pub fn nest(scope: &Path, depth: usize) -> io::Result<PathBuf> {
     let mut path = scope.to_owned();

@@ -1,7 +1,7 @@
 //! The figures that cgtrace is measured by, as ratios within one run.
 //!
 //! Prints a table; `--json FILE` writes the same as JSON; words pick groups of rows (`cost deep kernel seen
-//! wake lookup index idle fan`).
+//! wake lookup index idle fan hostile waiters`).
 
 #![expect(
     clippy::cast_precision_loss,
@@ -11,8 +11,12 @@
 )]
 
 mod answers;
+mod floor;
+mod helper;
+mod hostile;
 mod index;
 mod inotify;
+mod kernel_time;
 mod load;
 mod peers;
 mod report;
@@ -20,6 +24,7 @@ mod seen;
 mod service;
 mod statistics;
 mod tracing_cost;
+mod waiters;
 
 use std::{fs, path::PathBuf};
 
@@ -29,16 +34,18 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
-const GROUPS: [Group; 9] = [
+const GROUPS: [Group; 11] = [
     ("cost", |report| tracing_cost::measure(report, 0)),
     ("deep", |report| tracing_cost::measure(report, 300)),
-    ("kernel", index::kernel_time),
+    ("kernel", kernel_time::measure),
     ("seen", seen::measure),
     ("wake", answers::wake),
     ("lookup", answers::lookup),
     ("index", index::first),
     ("idle", index::idle),
     ("fan", answers::fan_out),
+    ("hostile", hostile::measure),
+    ("waiters", waiters::measure),
 ];
 
 fn main() -> Result<()> {
@@ -49,6 +56,7 @@ fn main() -> Result<()> {
         match argument.as_str() {
             // cargo bench gives it to every harness.
             "--bench" => {}
+            "--helper" => return helper::run(arguments),
             "--json" => json = Some(arguments.next().context("--json needs a file")?.into()),
             word if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word.to_owned()),
             other => {
@@ -61,7 +69,7 @@ fn main() -> Result<()> {
         bail!("the figures are measured on the real kernel: run as root");
     }
     peers::install();
-    let mut report = Report::default();
+    let mut report = Report::new();
     for (name, measure) in GROUPS {
         if wanted.is_empty() || wanted.iter().any(|word| word == name) {
             eprintln!("measuring {name}");

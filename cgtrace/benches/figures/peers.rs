@@ -5,7 +5,7 @@ use std::{
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
@@ -61,55 +61,71 @@ fn tracepoint(event: &str) -> String {
     format!("cgroup:{event}")
 }
 
-fn started(mut command: Command, settle: Duration) -> Result<Peer> {
+/// Starts a peer whose errors go to a file of the folder, and waits until it is at work.
+fn started(mut command: Command, folder: &Path, at_work: impl Fn() -> bool) -> Result<Peer> {
     let program = command.get_program().to_string_lossy().into_owned();
     if which(&program).is_none() {
         bail!("{program} is not installed");
     }
+    let errors = folder.join("errors");
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::null())
+        .stderr(fs::File::create(&errors)?)
         .spawn()
         .with_context(|| format!("failed to start {program}"))?;
-    thread::sleep(settle);
-    if let Some(status) = child.try_wait()? {
-        bail!("{program} ended at once: {status}");
+    let start = Instant::now();
+    while !at_work() {
+        if let Some(status) = child.try_wait()? {
+            let errors = fs::read_to_string(&errors).unwrap_or_default();
+            bail!("{program} ended at once, {status}: {}", errors.trim().replace(['\n', '|'], " "));
+        }
+        if start.elapsed() > Duration::from_secs(20) {
+            let _ = child.kill();
+            let _ = child.wait();
+            bail!("{program} is not at work after 20 s");
+        }
+        thread::sleep(Duration::from_millis(20));
     }
+    thread::sleep(Duration::from_millis(200));
     Ok(Peer::Process(Tracer(child)))
 }
 
-pub fn bpftrace() -> Result<Peer> {
+pub fn bpftrace(folder: &Path) -> Result<Peer> {
+    let ready = folder.join("bpftrace-ready");
+    let _ = fs::remove_file(&ready);
     let mut command = Command::new("bpftrace");
     let probes = EVENTS.map(|event| {
         format!(
             "tracepoint:cgroup:{event} {{ printf(\"%s %llu %s\\n\", probe, args->id, str(args->path)); }}"
         )
     });
-    let script = probes.join(" ");
-    command.arg("-e").arg(script);
-    started(command, Duration::from_secs(4))
+    // BEGIN runs when all is attached.
+    let script = format!("BEGIN {{ system(\"touch {}\"); }} {}", ready.display(), probes.join(" "));
+    command.arg("--unsafe").arg("-e").arg(script);
+    started(command, folder, || ready.exists())
 }
 
-pub fn perf(output: &Path) -> Result<Peer> {
+pub fn perf(folder: &Path) -> Result<Peer> {
     let mut command = Command::new("perf");
-    command.args(["record", "-q", "-a", "-o"]).arg(output);
+    let output = folder.join("perf.data");
+    let _ = fs::remove_file(&output);
+    command.args(["record", "-q", "-a", "-o"]).arg(&output);
     for event in EVENTS {
         command.arg("-e").arg(tracepoint(event));
     }
-    started(command, Duration::from_secs(2))
+    // It writes its file's head when it has opened the events.
+    started(command, folder, || fs::metadata(&output).is_ok_and(|file| file.len() > 0))
 }
 
 /// A private tracefs instance with a reader that throws away what it reads.
 pub struct FtraceInstance {
     instance: PathBuf,
-    mount: Option<tempfile::TempDir>,
     reader: Child,
 }
 
 pub fn ftrace() -> Result<Peer> {
-    let (root, mount) = tracefs()?;
-    let instance = root.join("instances/cgtrace-bench");
+    let instance = Path::new(TRACEFS).join("instances/cgtrace-bench");
     fs::create_dir_all(&instance).context("failed to make a tracefs instance")?;
     for event in EVENTS {
         fs::write(instance.join("events/cgroup").join(event).join("enable"), "1")
@@ -120,20 +136,31 @@ pub fn ftrace() -> Result<Peer> {
         .stdout(Stdio::null())
         .spawn()
         .context("failed to start a reader of trace_pipe")?;
-    Ok(Peer::Ftrace(FtraceInstance { instance, mount, reader }))
+    thread::sleep(Duration::from_millis(200));
+    Ok(Peer::Ftrace(FtraceInstance { instance, reader }))
 }
 
-fn tracefs() -> Result<(PathBuf, Option<tempfile::TempDir>)> {
-    let usual = PathBuf::from("/sys/kernel/tracing");
-    if usual.join("events/cgroup").is_dir() {
-        return Ok((usual, None));
+const TRACEFS: &str = "/sys/kernel/tracing";
+
+/// tracefs, where every peer looks for it; mounted for as long as this lives if it was not.
+pub struct Tracefs(bool);
+
+impl Tracefs {
+    pub fn mounted() -> Self {
+        if Path::new(TRACEFS).join("events/cgroup").is_dir() {
+            return Self(false);
+        }
+        let mounted = Command::new("mount").args(["-t", "tracefs", "tracefs", TRACEFS]).status();
+        Self(mounted.is_ok_and(|status| status.success()))
     }
-    let folder = tempfile::tempdir()?;
-    let mounted = Command::new("mount").args(["-t", "tracefs", "tracefs"]).arg(folder.path()).status()?;
-    if !mounted.success() {
-        bail!("tracefs cannot be mounted");
+}
+
+impl Drop for Tracefs {
+    fn drop(&mut self) {
+        if self.0 {
+            let _ = Command::new("umount").args(["-l", TRACEFS]).status();
+        }
     }
-    Ok((folder.path().to_owned(), Some(folder)))
 }
 
 impl Drop for FtraceInstance {
@@ -141,8 +168,5 @@ impl Drop for FtraceInstance {
         let _ = self.reader.kill();
         let _ = self.reader.wait();
         let _ = fs::remove_dir(&self.instance);
-        if let Some(mount) = self.mount.take() {
-            let _ = Command::new("umount").arg(mount.path()).status();
-        }
     }
 }

@@ -1,5 +1,7 @@
 //! The rows: a table for people, JSON for machines.
 
+use std::{fs, thread};
+
 use serde_json::json;
 
 use crate::statistics::Series;
@@ -26,14 +28,26 @@ impl Ratio {
     pub fn of(series: &Series, goal: Option<f64>) -> Self {
         Self { median: series.median(), low: series.quantile(0.0), high: series.quantile(1.0), goal }
     }
+
+    /// The ratio of a quantile of all of both, with its spread over ten stretches.
+    pub fn of_quantile(series: &Series, base: &Series, share: f64, goal: Option<f64>) -> Self {
+        let stretches = series.stretches(share).ratios(&base.stretches(share));
+        let median = series.quantile(share) / base.quantile(share);
+        Self { median, ..Self::of(&stretches, goal) }
+    }
 }
 
-#[derive(Default)]
 pub struct Report {
+    /// Date, kernel, processor: without them a figure says nothing.
+    machine: Vec<(&'static str, String)>,
     rows: Vec<Row>,
 }
 
 impl Report {
+    pub fn new() -> Self {
+        Self { machine: machine(), rows: Vec::new() }
+    }
+
     pub fn row(&mut self, row: Row) {
         eprintln!("  {}: {}", row.what, row.figure);
         self.rows.push(row);
@@ -48,7 +62,11 @@ impl Report {
     }
 
     pub fn table(&self) -> String {
+        let machine: Vec<String> =
+            self.machine.iter().map(|(what, value)| format!("{what}: {value}")).collect();
         let mut lines = vec![
+            machine.join("; "),
+            String::new(),
             "| figure | measured | ratio (lowest–highest) | goal | |".to_owned(),
             "|---|---|---|---|---|".to_owned(),
         ];
@@ -57,7 +75,7 @@ impl Report {
                 Some(Ratio { median, low, high, goal }) => (
                     format!("{median:.3} × ({low:.3}–{high:.3})"),
                     goal.map_or(String::new(), |goal| {
-                        format!("≤ {goal} × {}", if *median <= goal { "met" } else { "**missed**" })
+                        format!("≤ {goal:.3} × {}", if *median <= goal { "met" } else { "**missed**" })
                     }),
                 ),
                 None => (String::new(), String::new()),
@@ -68,7 +86,8 @@ impl Report {
     }
 
     pub fn json(&self) -> serde_json::Value {
-        self.rows
+        let rows: Vec<serde_json::Value> = self
+            .rows
             .iter()
             .map(|Row { what, figure, ratio, note }| {
                 json!({
@@ -80,6 +99,30 @@ impl Report {
                     "note": note,
                 })
             })
-            .collect()
+            .collect();
+        let machine: serde_json::Map<String, serde_json::Value> =
+            self.machine.iter().map(|(what, value)| ((*what).to_owned(), json!(value))).collect();
+        json!({"machine": machine, "rows": rows})
     }
+}
+
+fn machine() -> Vec<(&'static str, String)> {
+    let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+    let field = |text: &str, name: &str| {
+        let line = text.lines().find_map(|line| line.strip_prefix(name)).unwrap_or("unknown");
+        line.trim_start_matches([' ', '\t', ':']).to_owned()
+    };
+    let uname = rustix::system::uname();
+    let seconds = rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec;
+    vec![
+        ("date", jiff::Timestamp::from_second(seconds).map_or_else(|_| String::new(), |now| now.to_string())),
+        ("kernel", format!("{} {}", uname.release().to_string_lossy(), uname.machine().to_string_lossy())),
+        ("processor", field(&read("/proc/cpuinfo"), "model name")),
+        ("cpus", thread::available_parallelism().map_or(0, usize::from).to_string()),
+        ("memory", field(&read("/proc/meminfo"), "MemTotal")),
+        (
+            "return thunks (SRSO)",
+            read("/sys/devices/system/cpu/vulnerabilities/spec_rstack_overflow").trim().to_owned(),
+        ),
+    ]
 }

@@ -1,6 +1,7 @@
 //! A daemon of our own on a private socket, and the plainest client there can be.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
     os::unix::net::UnixStream,
@@ -23,6 +24,11 @@ pub struct Daemon {
 
 impl Daemon {
     pub fn start() -> Result<Self> {
+        Self::start_with(&[])
+    }
+
+    /// Starts it with further flags of `daemon`.
+    pub fn start_with(flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
         let socket = folder.path().join("io.cgtrace");
         let start = Instant::now();
@@ -30,6 +36,9 @@ impl Daemon {
             .arg("--socket")
             .arg(&socket)
             .arg("daemon")
+            .args(flags)
+            // What it logs of itself is no part of a table.
+            .env("CGTRACE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .spawn()
@@ -57,32 +66,27 @@ impl Daemon {
         &self.socket
     }
 
-    /// Resident memory of its own (not shared with files), in bytes: what the kernel calls `RssAnon`.
+    /// Resident memory of its own (not shared with files), in bytes, counted page by page: `RssAnon` of `status` may
+    /// be off by half a megabyte.
     pub fn memory(&self) -> Result<u64> {
-        let kib: u64 = self.status_field("RssAnon:")?.trim_end_matches(" kB").trim().parse()?;
+        let page = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
+        let line = page.lines().find_map(|line| line.strip_prefix("Anonymous:"));
+        let kib: u64 = line.context("no `Anonymous:`")?.trim_end_matches("kB").trim().parse()?;
         Ok(kib * 1024)
     }
 
-    /// How often its threads were switched to, so far.
-    pub fn switches(&self) -> Result<u64> {
-        let mut switches = 0;
+    /// How often each of its threads was switched to, so far.
+    pub fn switches(&self) -> Result<BTreeMap<u64, u64>> {
+        let mut switches = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
-            let status = fs::read_to_string(task?.path().join("status"))?;
+            let task = task?;
+            let Ok(status) = fs::read_to_string(task.path().join("status")) else { continue };
             for line in status.lines().filter(|line| line.contains("ctxt_switches:")) {
-                let count = line.rsplit(':').next().unwrap_or_default().trim();
-                switches += count.parse::<u64>()?;
+                let count: u64 = line.rsplit(':').next().unwrap_or_default().trim().parse()?;
+                *switches.entry(task.file_name().to_string_lossy().parse()?).or_default() += count;
             }
         }
         Ok(switches)
-    }
-
-    fn status_field(&self, field: &str) -> Result<String> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix(field))
-            .map(|value| value.trim().to_owned())
-            .with_context(|| format!("no {field} in the daemon's status"))
     }
 }
 

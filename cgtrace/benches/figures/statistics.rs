@@ -5,8 +5,16 @@
 pub struct Series(Vec<f64>);
 
 impl Series {
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
     pub fn push(&mut self, figure: f64) {
         self.0.push(figure);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.len()
     }
 
     /// The figure below which that share of all lies; 0.5 is the median.
@@ -28,5 +36,16 @@ impl Series {
     /// Each round's figure over the other's of the same round: what a drift of the machine's speed cannot touch.
     pub fn ratios(&self, base: &Self) -> Self {
         Self(self.0.iter().zip(&base.0).map(|(figure, base)| figure / base).collect())
+    }
+
+    /// Each figure over one and the same.
+    pub fn over(&self, base: f64) -> Self {
+        Self(self.0.iter().map(|figure| figure / base).collect())
+    }
+
+    /// That quantile of each of ten stretches, in their order: how much it moves within one run.
+    pub fn stretches(&self, share: f64) -> Self {
+        let length = self.0.len().div_ceil(10).max(1);
+        Self(self.0.chunks(length).map(|stretch| Self(stretch.to_vec()).quantile(share)).collect())
     }
 }
