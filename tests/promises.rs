@@ -22,6 +22,7 @@ mod promises {
     pub mod start;
     pub mod supervised;
     pub mod traps;
+    pub mod true_root;
     pub mod waiting;
     pub mod why;
     pub mod witnesses;
@@ -51,6 +52,7 @@ fn main() {
         promises::start::trials(),
         promises::supervised::trials(),
         promises::traps::trials(),
+        promises::true_root::trials(),
         promises::waiting::trials(),
         promises::why::trials(),
         promises::witnesses::trials(),

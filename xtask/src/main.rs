@@ -10,6 +10,7 @@ mod run;
 mod setup;
 mod soak;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -49,6 +50,23 @@ enum Habit {
     },
     /// Pack all that is published: static program, .deb, .rpm, image, documents, checksums, SBOM
     Dist,
+    /// Run the promises on other kernels and in other cgroup modes, in virtual machines
+    Vm {
+        /// Kernels of the matrix, like 6.1; all, if none
+        kernels: Vec<String>,
+        /// Modes: v1, hybrid, v2, systemd; all, if none
+        #[arg(long = "cgroup", value_name = "MODE", value_delimiter = ',')]
+        modes: Vec<vm::Mode>,
+        /// Every test that can run in a machine, not only the short part
+        #[arg(long)]
+        all: bool,
+        /// Write the table to docs/compatibility.md
+        #[arg(long)]
+        write: bool,
+        /// The part that every submission runs: the eldest and the newest kernel
+        #[arg(long, conflicts_with_all = ["kernels", "all", "write"])]
+        short: bool,
+    },
     /// Check formatting, lints and documents
     Lint,
     /// Change cgroups at random, stop, kill and start the daemon under it, and see what holds at the end, as root
@@ -89,6 +107,10 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Test { filter } => return test::test(filter.as_deref()),
         Habit::Lab => lab::lab()?,
         Habit::Dist => println!("{}", dist::dist()?.display()),
+        Habit::Vm { short: true, modes, .. } => return vm::vm(&vm::Options { modes, ..vm::short() }),
+        Habit::Vm { kernels, modes, all, write, short: false } => {
+            return vm::vm(&vm::Options { kernels, modes, all, write });
+        }
         Habit::Lint => lint::lint()?,
         Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
         Habit::Bench { arguments } => bench::bench(&arguments)?,

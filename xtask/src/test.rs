@@ -16,10 +16,10 @@ use crate::{
 
 /// What the harnesses count in their closing lines.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Count {
-    passed: u64,
-    failed: u64,
-    skipped: u64,
+pub struct Count {
+    pub passed: u64,
+    pub failed: u64,
+    pub skipped: u64,
 }
 
 /// Sets up, builds, and runs every test; as root those against the kernel too.
@@ -89,7 +89,7 @@ fn counted(command: &mut Command) -> Result<(Count, bool)> {
 }
 
 /// `test result: ok. 9 passed; 0 failed; 1 ignored; …`
-fn closing(line: &str) -> Option<Count> {
+pub fn closing(line: &str) -> Option<Count> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let of = |word: &str| {
         counts.split(';').find_map(|part| part.trim().strip_suffix(word)?.trim().parse().ok()).unwrap_or(0)

@@ -63,6 +63,8 @@ pub struct ProgramStatus {
     pub run_ns: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instructions: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jited_bytes: Option<u64>,
 }
 
 /// A ring.

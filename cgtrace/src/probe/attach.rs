@@ -11,7 +11,7 @@ use aya::{
 
 use super::{
     PinError, StartError,
-    counters::Program,
+    counters::{Loaded, Program},
     error::refusal,
     pin::{Folder, LINK, PROGRAM},
 };
@@ -86,12 +86,12 @@ pub(super) fn attach(
             continue;
         }
         let state = match attach_one(program, name) {
-            Ok((link, fd)) => {
+            Ok((link, loaded)) => {
                 links.push(match pins {
                     Some(folder) => pin(folder, name, program, link)?,
                     None => Link::Ours { _link: link },
                 });
-                Ok(fd)
+                Ok(loaded)
             }
             Err(source) if need == Need::Always => {
                 return Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) });
@@ -112,10 +112,11 @@ pub(super) fn attach(
 fn attach_one(
     program: &mut RawTracePoint,
     hook: &str,
-) -> Result<(RawTracePointLink, aya::programs::ProgramFd), ProgramError> {
+) -> Result<(RawTracePointLink, Loaded), ProgramError> {
     let id = program.attach(hook)?;
     let link = program.take_link(id)?;
-    Ok((link, program.fd()?.try_clone()?))
+    let jited_bytes = program.info()?.size_jitted();
+    Ok((link, Loaded { fd: program.fd()?.try_clone()?, jited_bytes }))
 }
 
 fn pin(

@@ -74,13 +74,22 @@ pub struct ProgramState {
     pub run_count: u64,
     /// How many instructions the verifier followed; 0 on kernels that do not tell (before 5.16).
     pub verified_instructions: u64,
+    /// The size of its machine code in bytes; 0 where the kernel interprets it.
+    pub jited_bytes: u32,
 }
 
 /// A program as it was attached, or was not.
 pub(super) struct Program {
     pub(super) name: &'static str,
-    /// Its descriptor, or why it is left out.
-    pub(super) state: Result<ProgramFd, String>,
+    /// What was loaded, or why it is left out.
+    pub(super) state: Result<Loaded, String>,
+}
+
+/// A program that the kernel took.
+pub(super) struct Loaded {
+    pub(super) fd: ProgramFd,
+    /// The size of its machine code in bytes. /proc does not tell it, so that it is asked for once.
+    pub(super) jited_bytes: u32,
 }
 
 /// Where the counters are read.
@@ -99,8 +108,8 @@ struct Counted {
 impl Counters {
     pub(super) fn new(losses: PerCpuArray<MapData, u64>, programs: Vec<Program>) -> Result<Self, StartError> {
         let counted = |program: Program| {
-            let page = program.state.as_ref().ok().map(|fd| {
-                let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
+            let page = program.state.as_ref().ok().map(|loaded| {
+                let path = format!("/proc/self/fdinfo/{}", loaded.fd.as_fd().as_raw_fd());
                 File::open(&path).map_err(|source| StartError::Read { path: path.into(), source })
             });
             Ok(Counted { program, page: page.transpose()? })
@@ -134,6 +143,7 @@ impl Counters {
                 run_ns: field(&page, "run_time_ns"),
                 run_count: field(&page, "run_cnt"),
                 verified_instructions: field(&page, "verified_insns"),
+                jited_bytes: program.state.as_ref().map_or(0, |loaded| loaded.jited_bytes),
             }
         };
         self.programs.iter().map(state).collect()

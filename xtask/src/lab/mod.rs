@@ -13,6 +13,8 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context, Result};
 
+pub use suite::Suite;
+
 use crate::command::{is_root, target, which};
 
 /// Brings everything that tests need; quiet when nothing is missing.
@@ -28,7 +30,7 @@ pub fn lab() -> Result<()> {
 }
 
 /// Where what was brought is kept.
-fn folder() -> Result<PathBuf> {
+pub fn folder() -> Result<PathBuf> {
     let folder = target()?.join("lab");
     fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
     Ok(folder)

@@ -5,7 +5,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, bail};
@@ -51,6 +51,16 @@ impl Suite {
             run(Command::new("dpkg-deb").arg("--extract").arg(file?.path()).arg(to))?;
         }
         Ok(fs::remove_dir_all(&folder)?)
+    }
+
+    /// The names of its packages that begin so.
+    pub fn packages(&self, prefix: &str) -> Result<Vec<String>> {
+        let mut command = self.apt("apt-cache")?;
+        let output = command.args(["pkgnames", prefix]).stdout(Stdio::piped()).output()?;
+        if !output.status.success() {
+            bail!("apt-cache failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
     /// One of apt's programs, in this root.

@@ -54,6 +54,7 @@ fn status(connection: &Connection) -> wire::Status {
             runs: (program.run_count > 0).then_some(program.run_count),
             run_ns: (program.run_count > 0).then_some(program.run_ns),
             instructions: (program.verified_instructions > 0).then_some(program.verified_instructions),
+            jited_bytes: (program.jited_bytes > 0).then_some(u64::from(program.jited_bytes)),
         })
         .collect();
     let (index_lost, told_lost) = tracker.lost();

@@ -1,0 +1,219 @@
+//! What a machine boots into: an archive with the statically linked program and tests.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, bail};
+
+use super::{Mode, below, quietly};
+use crate::{
+    command::{cargo, run, target, which, workspace},
+    lab,
+};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What is PID 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Busybox,
+    Systemd,
+}
+
+/// The archives, made once for all machines.
+#[derive(Debug)]
+pub struct Initramfs {
+    busybox: PathBuf,
+    systemd: Option<PathBuf>,
+}
+
+/// Programs of util-linux whose options busybox's do not have; the tests use them.
+const PROGRAMS: [&str; 7] = ["mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep"];
+
+impl Initramfs {
+    /// Builds the tests, and the archives that the modes need.
+    pub fn build(modes: &[Mode]) -> Result<Self> {
+        let built = Built::build()?;
+        let folder = lab::folder()?.join("vm");
+        fs::create_dir_all(&folder)?;
+        let busybox = folder.join("busybox.cpio");
+        if modes.iter().any(|mode| *mode != Mode::Systemd) {
+            busybox_root(&folder.join("busybox"), &built)?;
+            archive(&folder.join("busybox"), &busybox)?;
+        }
+        let mut systemd = None;
+        if modes.contains(&Mode::Systemd) {
+            lab::lab()?;
+            let image = lab::folder()?.join("bookworm");
+            if image.is_dir() {
+                let over = folder.join("systemd");
+                systemd_overlay(&over, &built)?;
+                let file = folder.join("systemd.cpio");
+                // The kernel takes archives one after the other (Documentation/driver-api/early-userspace).
+                archive(&image, &file)?;
+                append(&over, &file)?;
+                systemd = Some(file);
+            }
+        }
+        Ok(Self { busybox, systemd })
+    }
+
+    /// The archive for a kind of machine, if there is one.
+    pub fn of(&self, kind: Kind) -> Option<&Path> {
+        match kind {
+            Kind::Busybox => Some(&self.busybox),
+            Kind::Systemd => self.systemd.as_deref(),
+        }
+    }
+}
+
+/// The statically linked program and tests.
+struct Built {
+    program: PathBuf,
+    tests: PathBuf,
+}
+
+impl Built {
+    fn build() -> Result<Self> {
+        let folder = target()?.join("vm");
+        let mut command = cargo()?;
+        command
+            .args(["test", "--no-run", "-p", "cgtrace", "--test", "promises", "--target", TARGET])
+            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
+            .arg(&folder)
+            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+        if let Some(object) = kernel_program()? {
+            command.env("CGTRACE_BPF_OBJECT", object);
+        }
+        eprintln!("+ cargo test --no-run, statically linked, into {}", folder.display());
+        let output = command.stderr(Stdio::inherit()).output().context("failed to start cargo")?;
+        if !output.status.success() {
+            bail!("the tests could not be built: {}", output.status);
+        }
+        let tests = messages(&output.stdout)
+            .filter(|message| message["target"]["name"] == "promises")
+            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+            .context("cargo names no test program")?;
+        Ok(Self { program: folder.join(TARGET).join("debug/cgtrace"), tests })
+    }
+}
+
+/// The kernel program that an ordinary build has made: the same one serves here.
+fn kernel_program() -> Result<Option<PathBuf>> {
+    let output = cargo()?
+        .args(["build", "-q", "-p", "cgtrace", "--message-format", "json-render-diagnostics"])
+        .stderr(Stdio::inherit())
+        .output()
+        .context("failed to start cargo")?;
+    if !output.status.success() {
+        bail!("cgtrace could not be built: {}", output.status);
+    }
+    let folder = messages(&output.stdout)
+        .filter(|message| message["reason"] == "build-script-executed")
+        .filter(|message| message["package_id"].as_str().is_some_and(|id| id.contains("/cgtrace#")))
+        .find_map(|message| message["out_dir"].as_str().map(PathBuf::from));
+    Ok(folder.map(|folder| folder.join("cgtrace")).filter(|object| object.is_file()))
+}
+
+fn messages(output: &[u8]) -> impl Iterator<Item = serde_json::Value> {
+    output.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice(line).ok())
+}
+
+fn busybox_root(root: &Path, built: &Built) -> Result<()> {
+    let _ = fs::remove_dir_all(root);
+    for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tests", "tmp"] {
+        fs::create_dir_all(root.join(folder))?;
+    }
+    let busybox = which("busybox").context("no busybox here")?;
+    copy(&busybox, &root.join("bin/busybox"))?;
+    let list = Command::new(&busybox).arg("--list").output().context("failed to run busybox")?;
+    for name in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {
+        symlink("busybox", root.join("bin").join(name))?;
+    }
+    for program in PROGRAMS {
+        let found = which(program).with_context(|| format!("no {program} here"))?;
+        let place = root.join("bin").join(program);
+        let _ = fs::remove_file(&place);
+        copy(&found, &place)?;
+        for library in libraries(&found)? {
+            let place = below(root, &library);
+            if !place.exists() {
+                copy(&library, &place)?;
+            }
+        }
+    }
+    fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
+    script(&root.join("init"), include_str!("init.sh"))?;
+    install(root, built)
+}
+
+fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
+    let _ = fs::remove_dir_all(root);
+    let unit = "[Unit]\nDescription=The tests\n[Service]\nType=oneshot\nStandardOutput=tty\nStandardError=tty\n\
+                TTYPath=/dev/ttyS0\nExecStart=/bin/sh /run-tests-and-end\n[Install]\nWantedBy=multi-user.target\n";
+    let units = root.join("etc/systemd/system");
+    fs::create_dir_all(units.join("multi-user.target.wants"))?;
+    fs::write(units.join("cgtrace-tests.service"), unit)?;
+    symlink("../cgtrace-tests.service", units.join("multi-user.target.wants/cgtrace-tests.service"))?;
+    let end = "echo @@BEGIN 0\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root\nsh /run-tests\necho \"@@EXIT $?\"\n\
+               sync\nsystemctl reboot -ff\n";
+    script(&root.join("run-tests-and-end"), end)?;
+    install(root, built)
+}
+
+/// Puts the tests, and the files of the project that they read, where they expect them.
+fn install(root: &Path, built: &Built) -> Result<()> {
+    let tests = root.join("tests/promises");
+    copy(&built.tests, &tests)?;
+    let program = below(root, &built.program);
+    copy(&built.program, &program)?;
+    for file in [&tests, &program] {
+        quietly(Command::new("strip").arg(file))?;
+    }
+    symlink(&built.program, root.join("tests/cgtrace"))?;
+    let project = workspace()?;
+    for folder in ["docs", "deploy"] {
+        if project.join(folder).is_dir() {
+            let place = below(root, &project);
+            fs::create_dir_all(&place)?;
+            quietly(Command::new("cp").arg("-r").arg(project.join(folder)).arg(&place))?;
+        }
+    }
+    Ok(())
+}
+
+/// The libraries of a program, and its loader.
+fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
+    let output = Command::new("ldd").arg(program).output().context("failed to run ldd")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ok(text.split_whitespace().filter(|word| word.starts_with('/')).map(PathBuf::from).collect())
+}
+
+fn copy(from: &Path, to: &Path) -> Result<()> {
+    if let Some(folder) = to.parent() {
+        fs::create_dir_all(folder)?;
+    }
+    fs::copy(from, to).with_context(|| format!("failed to copy {}", from.display()))?;
+    Ok(())
+}
+
+fn script(place: &Path, text: &str) -> Result<()> {
+    fs::write(place, text)?;
+    Ok(fs::set_permissions(place, fs::Permissions::from_mode(0o755))?)
+}
+
+fn archive(root: &Path, file: &Path) -> Result<()> {
+    let _ = fs::remove_file(file);
+    append(root, file)
+}
+
+fn append(root: &Path, file: &Path) -> Result<()> {
+    let line = "cd \"$1\" && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0 >>\"$2\"";
+    run(Command::new("sh").args(["-c", line, "sh"]).arg(root).arg(file))
+}

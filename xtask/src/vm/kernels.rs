@@ -1,0 +1,138 @@
+//! Debian's kernels, fetched into `target/lab/kernels` and never installed.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context, Result, bail};
+
+use crate::lab::{self, Suite};
+
+/// A series of kernels, and the suite that has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Series {
+    /// `6.1`, or `newest`.
+    pub name: &'static str,
+    /// Debian's suite.
+    suite: &'static str,
+}
+
+/// The kernels of the matrix: those that distributions keep for long, and the newest.
+const MATRIX: [Series; 5] = [
+    Series { name: "5.10", suite: "bullseye" },
+    Series { name: "6.1", suite: "bookworm" },
+    Series { name: "6.12", suite: "trixie" },
+    Series { name: "6.18", suite: "trixie-backports" },
+    Series { name: "newest", suite: "trixie-backports" },
+];
+
+impl Series {
+    /// The series of these names; all, if there are none.
+    pub fn chosen(names: &[String]) -> Result<Vec<Self>> {
+        if names.is_empty() {
+            return Ok(MATRIX.to_vec());
+        }
+        names
+            .iter()
+            .map(|name| {
+                MATRIX.into_iter().find(|series| series.name == name).with_context(|| {
+                    let known: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
+                    format!("no kernel `{name}` in the matrix; there are: {}", known.join(", "))
+                })
+            })
+            .collect()
+    }
+}
+
+/// A kernel that can be booted.
+#[derive(Debug)]
+pub struct Kernel {
+    pub series: Series,
+    /// As `uname -r` says.
+    pub version: String,
+    pub image: PathBuf,
+}
+
+impl Kernel {
+    /// The newest kernel of a series: from the cache or, if it is not there, from the suite.
+    pub fn fetch(series: Series) -> Result<Self> {
+        let folder = lab::folder()?.join("kernels").join(series.name);
+        if let Some(kernel) = Self::cached(series, &folder) {
+            return Ok(kernel);
+        }
+        let suite = Suite::open(series.suite, &lab::folder()?)?;
+        let package = newest(series.name, &suite.packages("linux-image-")?)
+            .with_context(|| format!("the suite {} has no kernel {} any more", series.suite, series.name))?;
+        let version = package.trim_start_matches("linux-image-").to_owned();
+        let unpacked = folder.with_extension("new");
+        let _ = fs::remove_dir_all(&unpacked);
+        fs::create_dir_all(&unpacked)?;
+        suite.unpack(&package, &unpacked)?;
+        // From 7.3 on the image is in a package of its own.
+        let binary = format!("linux-binary-{version}");
+        if suite.packages(&binary)?.contains(&binary) {
+            suite.unpack(&binary, &unpacked)?;
+        }
+        let image = [format!("boot/vmlinuz-{version}"), format!("usr/lib/modules/{version}/vmlinuz")]
+            .into_iter()
+            .map(|place| unpacked.join(place))
+            .find(|place| place.is_file())
+            .with_context(|| format!("{package} has no kernel in it"))?;
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder)?;
+        fs::copy(&image, folder.join(&version))?;
+        fs::remove_dir_all(&unpacked)?;
+        match Self::cached(series, &folder) {
+            Some(kernel) => Ok(kernel),
+            None => bail!("{} was not written", folder.display()),
+        }
+    }
+
+    fn cached(series: Series, folder: &Path) -> Option<Self> {
+        let image = fs::read_dir(folder).ok()?.flatten().next()?.path();
+        let version = image.file_name()?.to_str()?.to_owned();
+        Some(Self { series, version, image })
+    }
+}
+
+/// The newest package of a series, without those for debugging and those that are not signed.
+fn newest(series: &str, packages: &[String]) -> Option<String> {
+    let wanted = |package: &&String| {
+        package.strip_prefix("linux-image-").and_then(|rest| rest.strip_suffix("-cloud-amd64")).is_some_and(
+            |version| {
+                version.starts_with(|first: char| first.is_ascii_digit())
+                    && (series == "newest"
+                        || version.strip_prefix(series).is_some_and(|rest| rest.starts_with('.')))
+            },
+        )
+    };
+    packages.iter().filter(wanted).max_by_key(|package| numbers(package)).cloned()
+}
+
+/// The numbers in a version, which order it.
+fn numbers(version: &str) -> Vec<u64> {
+    let parts = version.split(|part: char| !part.is_ascii_digit());
+    parts.filter_map(|part| part.parse().ok()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_of_a_series_is_chosen() {
+        let packages = [
+            "linux-image-6.1.0-9-cloud-amd64",
+            "linux-image-6.1.0-50-cloud-amd64",
+            "linux-image-6.12.117+deb13-cloud-amd64",
+            "linux-image-6.12.117+deb13-cloud-amd64-dbg",
+            "linux-image-7.3.4+deb13-cloud-amd64-unsigned",
+            "linux-image-cloud-amd64",
+        ]
+        .map(str::to_owned);
+        assert_eq!(newest("6.1", &packages).as_deref(), Some("linux-image-6.1.0-50-cloud-amd64"));
+        assert_eq!(newest("newest", &packages).as_deref(), Some("linux-image-6.12.117+deb13-cloud-amd64"));
+        assert_eq!(newest("5.10", &packages), None);
+    }
+}

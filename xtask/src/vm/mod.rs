@@ -1,0 +1,168 @@
+//! `vm`: the promises on other kernels and in other cgroup modes, in virtual machines.
+//!
+//! A kernel comes from Debian's packages, unpacked and never installed. It boots under QEMU, emulated, with an
+//! initramfs that has the statically linked program and tests; there is no disk and no network.
+
+mod initramfs;
+mod kernels;
+mod machine;
+mod table;
+
+use std::{path::Path, process::ExitCode, str::FromStr};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    command::{as_root, is_root, run, which},
+    lab, setup,
+};
+use initramfs::{Initramfs, Kind};
+use kernels::{Kernel, Series};
+use machine::Machine;
+use table::{Cell, Outcome, Table};
+
+/// How cgroups are mounted in the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Each controller on a hierarchy of its own, and `name=systemd`.
+    V1,
+    /// The same, and v2 beside it.
+    Hybrid,
+    /// v2 alone.
+    V2,
+    /// v2 alone, with a real systemd as PID 1.
+    Systemd,
+}
+
+impl Mode {
+    const ALL: [Self; 4] = [Self::V1, Self::Hybrid, Self::V2, Self::Systemd];
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::V1 => "v1",
+            Self::Hybrid => "hybrid",
+            Self::V2 => "v2",
+            Self::Systemd => "systemd",
+        }
+    }
+}
+
+impl FromStr for Mode {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|mode| mode.word() == word)
+            .ok_or_else(|| format!("no mode `{word}`; there are: v1, hybrid, v2, systemd"))
+    }
+}
+
+/// What to run.
+#[derive(Debug, Default)]
+pub struct Options {
+    /// Series of kernels, like `6.1`; the matrix's, if none.
+    pub kernels: Vec<String>,
+    /// Modes; all, if none.
+    pub modes: Vec<Mode>,
+    /// Every test that can run in a machine, instead of the short part.
+    pub all: bool,
+    /// Write the table to `docs/compatibility.md`.
+    pub write: bool,
+}
+
+/// Programs that it needs, and Debian's packages that have them.
+const NEEDS: [(&str, &str); 3] =
+    [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("cpio", "cpio")];
+
+/// Runs the tests of each kernel in each mode.
+pub fn vm(options: &Options) -> Result<ExitCode> {
+    setup::setup()?;
+    install()?;
+    let series = Series::chosen(&options.kernels)?;
+    let modes = if options.modes.is_empty() { Mode::ALL.to_vec() } else { options.modes.clone() };
+    let initramfs = Initramfs::build(&modes)?;
+    let mut table = Table::default();
+    for series in series {
+        let kernel = match Kernel::fetch(series) {
+            Ok(kernel) => kernel,
+            Err(error) => {
+                // A kernel that cannot be had is a row of the table, too.
+                table.add(Cell::unavailable(series, &error));
+                continue;
+            }
+        };
+        for mode in &modes {
+            table.add(cell(&kernel, *mode, &initramfs, options.all)?);
+        }
+    }
+    println!("{table}");
+    if options.write {
+        table.write()?;
+    }
+    println!("{}", table.closing());
+    Ok(if table.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// The part that every submission runs: the eldest and the newest kernel, and each mode.
+pub fn short() -> Options {
+    Options { kernels: vec!["5.10".to_owned(), "newest".to_owned()], ..Options::default() }
+}
+
+fn cell(kernel: &Kernel, mode: Mode, initramfs: &Initramfs, all: bool) -> Result<Cell> {
+    let kind = if mode == Mode::Systemd { Kind::Systemd } else { Kind::Busybox };
+    let Some(archive) = initramfs.of(kind) else {
+        return Ok(Cell::skipped(kernel, mode, "no root file system of systemd: see `cargo xtask lab`"));
+    };
+    let machine = Machine { kernel: &kernel.image, archive, mode, all };
+    let ran = machine.run()?;
+    let cell = Cell::of(kernel, mode, ran);
+    if cell.outcome != Outcome::Green {
+        let log = lab::folder()?.join(format!("vm-{}-{}.log", kernel.series.name, mode.word()));
+        std::fs::write(&log, &cell.console).with_context(|| format!("failed to write {}", log.display()))?;
+        eprintln!("vm: {} {}: the console is in {}", kernel.version, mode.word(), log.display());
+        for line in cell.failures() {
+            eprintln!("vm:   {line}");
+        }
+    }
+    eprintln!("vm: {cell}");
+    Ok(cell)
+}
+
+fn install() -> Result<()> {
+    let missing: Vec<&str> = NEEDS
+        .into_iter()
+        .filter(|(program, _)| which(program).is_none())
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let Some(apt) = which("apt-get") else {
+        bail!("no {}; install them with this system's packages", missing.join(", "));
+    };
+    if !is_root() && which("sudo").is_none() {
+        bail!("no {}; install them as root: apt-get install {}", missing.join(", "), missing.join(" "));
+    }
+    run(as_root(&apt)?.args(["-qq", "update"]))?;
+    run(as_root(&apt)?.args(["-qq", "install", "-y", "--no-install-recommends"]).args(missing))
+}
+
+/// Runs a command and hands on its failure with its name.
+fn quietly(command: &mut std::process::Command) -> Result<()> {
+    let output =
+        command.output().with_context(|| format!("failed to start {}", command.get_program().display()))?;
+    if !output.status.success() {
+        bail!(
+            "{} failed: {}",
+            command.get_program().display(),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(())
+}
+
+/// A path below a folder that stands for a root: `/bin/sh` in `DIR` is `DIR/bin/sh`.
+fn below(root: &Path, absolute: &Path) -> std::path::PathBuf {
+    root.join(absolute.strip_prefix("/").unwrap_or(absolute))
+}

@@ -1,0 +1,253 @@
+//! What the machines came to, one row a kernel and mode.
+
+use std::{fmt, fs, time::Duration};
+
+use anyhow::{Context, Result};
+
+use super::{
+    Mode,
+    kernels::{Kernel, Series},
+    machine::Ran,
+};
+use crate::{
+    command::{output, workspace},
+    test::{Count, closing},
+};
+
+/// How a cell ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every test that ran passed.
+    Green,
+    /// Something failed, or the machine did not come to an end.
+    Red(String),
+    /// It could not run here.
+    Skipped(String),
+}
+
+/// A kernel in a mode.
+#[derive(Debug)]
+pub struct Cell {
+    kernel: String,
+    mode: &'static str,
+    count: Count,
+    took: Duration,
+    verified: Option<Verified>,
+    pub outcome: Outcome,
+    pub console: String,
+}
+
+/// What the kernel's verifier made of the programs.
+#[derive(Clone, Copy, Debug)]
+struct Verified {
+    /// Instructions that it followed, over all programs; since 5.16.
+    instructions: Option<u64>,
+    /// Bytes of machine code, over all programs.
+    jited_bytes: u64,
+}
+
+impl Cell {
+    /// A boot's.
+    pub fn of(kernel: &Kernel, mode: Mode, ran: Ran) -> Self {
+        let Ran { console, took, timed_out } = ran;
+        let count = console.lines().find_map(closing);
+        let exit = console.lines().find_map(|line| line.strip_prefix("@@EXIT ")?.trim().parse::<i32>().ok());
+        let outcome = match (count, exit) {
+            (Some(count), Some(0)) if count.failed == 0 && count.passed > 0 => Outcome::Green,
+            (Some(count), Some(_)) => Outcome::Red(format!("{} failed", count.failed)),
+            _ if timed_out => Outcome::Red("it did not come to an end".to_owned()),
+            _ => Outcome::Red("it ended without a result".to_owned()),
+        };
+        Self {
+            kernel: kernel.version.clone(),
+            mode: mode.word(),
+            count: count.unwrap_or_default(),
+            took,
+            verified: console.lines().find_map(verified),
+            outcome,
+            console,
+        }
+    }
+
+    /// A kernel that the mirror has not.
+    pub fn unavailable(series: Series, error: &anyhow::Error) -> Self {
+        Self::without(series.name.to_owned(), "all", format!("not available: {error:#}"))
+    }
+
+    /// What cannot run here.
+    pub fn skipped(kernel: &Kernel, mode: Mode, why: &str) -> Self {
+        Self::without(kernel.version.clone(), mode.word(), why.to_owned())
+    }
+
+    fn without(kernel: String, mode: &'static str, why: String) -> Self {
+        Self {
+            kernel,
+            mode,
+            count: Count::default(),
+            took: Duration::ZERO,
+            verified: None,
+            outcome: Outcome::Skipped(why),
+            console: String::new(),
+        }
+    }
+
+    /// What the harness said of its failures; the console's end, if it said nothing.
+    pub fn failures(&self) -> Vec<&str> {
+        let lines: Vec<&str> = self.console.lines().collect();
+        match lines.iter().position(|line| *line == "failures:") {
+            Some(at) => lines.into_iter().skip(at).take(40).collect(),
+            None => lines.into_iter().rev().take(15).rev().collect(),
+        }
+    }
+
+    fn columns(&self) -> [String; 8] {
+        let Count { passed, failed, skipped } = self.count;
+        let result = match &self.outcome {
+            Outcome::Green => "green".to_owned(),
+            Outcome::Red(why) | Outcome::Skipped(why) => why.clone(),
+        };
+        let verified = |of: fn(&Verified) -> Option<u64>| {
+            self.verified.as_ref().and_then(of).map_or_else(|| "–".to_owned(), |number| number.to_string())
+        };
+        [
+            self.kernel.clone(),
+            self.mode.to_owned(),
+            passed.to_string(),
+            failed.to_string(),
+            skipped.to_string(),
+            verified(|verified| verified.instructions),
+            verified(|verified| Some(verified.jited_bytes)),
+            result,
+        ]
+    }
+}
+
+impl fmt::Display for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [kernel, mode, passed, failed, skipped, _, _, result] = self.columns();
+        let took = self.took.as_secs();
+        write!(
+            f,
+            "{kernel} {mode}: {passed} passed, {failed} failed, {skipped} skipped in {took} s: {result}"
+        )
+    }
+}
+
+/// `@@STATUS` and what `cgtrace status --json` printed.
+fn verified(line: &str) -> Option<Verified> {
+    let status: serde_json::Value = serde_json::from_str(line.strip_prefix("@@STATUS ")?).ok()?;
+    let programs = status["programs"].as_array()?;
+    let sum = |field: &str| -> Option<u64> {
+        programs
+            .iter()
+            .filter(|program| program["attached"] == true)
+            .map(|program| program[field].as_u64())
+            .sum()
+    };
+    Some(Verified {
+        // A kernel that does not count them says 0.
+        instructions: sum("instructions").filter(|instructions| *instructions > 0),
+        jited_bytes: sum("jited_bytes")?,
+    })
+}
+
+/// All cells.
+#[derive(Debug, Default)]
+pub struct Table {
+    cells: Vec<Cell>,
+}
+
+const HEADER: [&str; 8] =
+    ["kernel", "cgroups", "passed", "failed", "skipped", "instructions verified", "jited bytes", "result"];
+
+impl Table {
+    pub fn add(&mut self, cell: Cell) {
+        self.cells.push(cell);
+    }
+
+    /// Whether something ran and nothing failed.
+    pub fn is_green(&self) -> bool {
+        self.cells.iter().any(|cell| cell.outcome == Outcome::Green)
+            && !self.cells.iter().any(|cell| matches!(cell.outcome, Outcome::Red(_)))
+    }
+
+    /// The tests of all machines, counted as a harness counts: a machine that did not come to an end is a failed
+    /// one, and one that could not run a skipped one.
+    pub fn count(&self) -> Count {
+        let mut total = Count::default();
+        for cell in &self.cells {
+            total.passed += cell.count.passed;
+            total.failed += cell.count.failed;
+            total.skipped += cell.count.skipped;
+            match &cell.outcome {
+                Outcome::Red(_) if cell.count.failed == 0 => total.failed += 1,
+                Outcome::Skipped(_) => total.skipped += 1,
+                _ => {}
+            }
+        }
+        total
+    }
+
+    /// The count as one line.
+    pub fn closing(&self) -> String {
+        let Count { passed, failed, skipped } = self.count();
+        format!("{passed} passed, {failed} failed, {skipped} skipped")
+    }
+
+    /// Puts the table into `docs/compatibility.md`, between its marks.
+    pub fn write(&self) -> Result<()> {
+        const BEGIN: &str = "<!-- table -->\n";
+        const END: &str = "<!-- end of table -->";
+        let path = workspace()?.join("docs/compatibility.md");
+        let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
+        let (head, rest) =
+            text.split_once(BEGIN).context("docs/compatibility.md has no mark of its table")?;
+        let (_, tail) = rest.split_once(END).context("docs/compatibility.md has no end of its table")?;
+        let date = output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default();
+        fs::write(&path, format!("{head}{BEGIN}{date}\n\n{}\n{END}{tail}", self.markdown()))
+            .with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    fn markdown(&self) -> String {
+        let row = |columns: &[String]| format!("| {} |\n", columns.join(" | "));
+        let mut text = row(&HEADER.map(str::to_owned));
+        text.push_str(&row(&HEADER.map(|_| "---".to_owned())));
+        for cell in &self.cells {
+            text.push_str(&row(&cell.columns()));
+        }
+        text
+    }
+}
+
+impl fmt::Display for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let rows: Vec<[String; 8]> =
+            std::iter::once(HEADER.map(str::to_owned)).chain(self.cells.iter().map(Cell::columns)).collect();
+        for row in &rows {
+            let line: Vec<String> = row
+                .iter()
+                .enumerate()
+                .map(|(column, text)| {
+                    let width = rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+                    format!("{text:<width$}")
+                })
+                .collect();
+            writeln!(f, "{}", line.join("  ").trim_end())?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_verifier_followed_is_read() {
+        let line = r#"@@STATUS {"programs":[{"attached":true,"instructions":7,"jited_bytes":100},
+            {"attached":true,"instructions":5,"jited_bytes":20},{"attached":false}]}"#
+            .replace('\n', "");
+        let verified = verified(&line).unwrap();
+        assert_eq!((verified.instructions, verified.jited_bytes), (Some(12), 120));
+    }
+}
