@@ -27,6 +27,8 @@ v1 | hybrid)
 	;;
 *) mount -t cgroup2 cgroup2 /sys/fs/cgroup ;;
 esac
+ulimit -Hn 65536
+ulimit -Sn 65536
 ip link set lo up 2>/dev/null
 read up _ </proc/uptime
 echo "@@BEGIN $up"

@@ -32,8 +32,10 @@ pub struct Initramfs {
     systemd: Option<PathBuf>,
 }
 
-/// Programs of util-linux whose options busybox's do not have; the tests use them.
-const PROGRAMS: [&str; 7] = ["mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep"];
+/// Programs that the tests use with options which busybox's do not have. The shell is among them because
+/// busybox's runs its own programs whatever PATH says.
+const PROGRAMS: [&str; 9] =
+    ["sh", "findmnt", "mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep"];
 
 impl Initramfs {
     /// Builds the tests, and the archives that the modes need.
@@ -86,7 +88,10 @@ impl Built {
             .args(["test", "--no-run", "-p", "cgtrace", "--test", "promises", "--target", TARGET])
             .args(["--message-format", "json-render-diagnostics", "--target-dir"])
             .arg(&folder)
-            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static");
+            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
+            // An emulated machine takes seconds for what is not optimised, such as reading BTF.
+            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
+            .env("CARGO_PROFILE_DEV_DEBUG", "0");
         if let Some(object) = kernel_program()? {
             command.env("CGTRACE_BPF_OBJECT", object);
         }
@@ -178,10 +183,11 @@ fn install(root: &Path, built: &Built) -> Result<()> {
     }
     symlink(&built.program, root.join("tests/cgtrace"))?;
     let project = workspace()?;
+    // The tests name them from the crate's own folder.
+    fs::create_dir_all(below(root, &project.join("cgtrace")))?;
     for folder in ["docs", "deploy"] {
         if project.join(folder).is_dir() {
             let place = below(root, &project);
-            fs::create_dir_all(&place)?;
             quietly(Command::new("cp").arg("-r").arg(project.join(folder)).arg(&place))?;
         }
     }
