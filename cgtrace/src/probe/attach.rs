@@ -109,10 +109,7 @@ pub(super) fn attach(
     Ok((links, programs))
 }
 
-fn attach_one(
-    program: &mut RawTracePoint,
-    hook: &str,
-) -> Result<(RawTracePointLink, Loaded), ProgramError> {
+fn attach_one(program: &mut RawTracePoint, hook: &str) -> Result<(RawTracePointLink, Loaded), ProgramError> {
     let id = program.attach(hook)?;
     let link = program.take_link(id)?;
     let jited_bytes = program.info()?.size_jitted();

@@ -12,7 +12,7 @@ use super::{
     super::{
         StartError,
         attach::{HOOKS, Link},
-        counters::Program,
+        counters::{Loaded, Program},
         load::{Maps, take_array, take_typed},
         words::KeptWords,
     },
@@ -119,9 +119,10 @@ fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
         let pinned = RawTracePoint::from_pin(&path).map_err(|error| unfit(&error))?;
         let fd = pinned.fd().map_err(|error| unfit(&error))?;
         let fd = fd.try_clone().map_err(|error| unfit(&error))?;
+        let jited_bytes = pinned.info().map_err(|error| unfit(&error))?.size_jitted();
         let pinned = PinnedLink::from_pin(folder.entry(&link)).map_err(|error| unfit(&error))?;
         links.push(Link::Pinned { _pinned: pinned });
-        programs.push(Program { name, state: Ok(fd) });
+        programs.push(Program { name, state: Ok(Loaded { fd, jited_bytes }) });
     }
     Ok((links, programs))
 }
