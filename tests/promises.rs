@@ -11,6 +11,7 @@ mod promises {
     pub mod hostile;
     pub mod lifecycle;
     pub mod linear;
+    pub mod machine_clock;
     pub mod membership;
     pub mod messages;
     pub mod metrics;
@@ -21,6 +22,7 @@ mod promises {
     pub mod snapshot;
     pub mod start;
     pub mod supervised;
+    pub mod surroundings;
     pub mod traps;
     pub mod true_root;
     pub mod waiting;
@@ -41,6 +43,7 @@ fn main() {
         promises::hostile::trials(),
         promises::lifecycle::trials(),
         promises::linear::trials(),
+        promises::machine_clock::trials(),
         promises::membership::trials(),
         promises::messages::trials(),
         promises::metrics::trials(),
@@ -51,6 +54,7 @@ fn main() {
         promises::snapshot::trials(),
         promises::start::trials(),
         promises::supervised::trials(),
+        promises::surroundings::trials(),
         promises::traps::trials(),
         promises::true_root::trials(),
         promises::waiting::trials(),

@@ -1,0 +1,138 @@
+//! Clocks that jump: the wall clock is set back, and the machine sleeps.
+//!
+//! It changes the machine's own clock, so it runs in a virtual one only (`cargo xtask vm`).
+
+use std::{env, fs, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::wire;
+use libtest_mimic::Trial;
+use rustix::time::{ClockId, Timespec, clock_gettime, clock_settime};
+
+use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, skip, trial};
+
+const HIERARCHIES: [&str; 2] = ["v2", "name=systemd"];
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("machine_clock::the_wall_clock_is_set_back", set_back),
+        trial("machine_clock::the_machine_sleeps", sleeps),
+    ]
+}
+
+fn only_in_a_machine() -> Outcome {
+    if env::var_os("CGTRACE_TEST_MACHINE").is_none() {
+        return Err(skip("not in a virtual machine, whose clock may be changed: run `cargo xtask vm`"));
+    }
+    Ok(())
+}
+
+/// A cgroup on the first of the hierarchies that this machine has, and that hierarchy.
+fn cgroup(what: &str) -> Result<(Cgroup, &'static str)> {
+    for hierarchy in HIERARCHIES {
+        if let Ok(cgroup) = Cgroup::new(hierarchy, what) {
+            return Ok((cgroup, hierarchy));
+        }
+    }
+    Err(skip("neither v2 nor name=systemd is mounted here"))
+}
+
+fn seconds(clock: ClockId) -> f64 {
+    let now = clock_gettime(clock);
+    Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_secs_f64()
+}
+
+/// The clock as it would be had nobody set it; so again when dropped.
+struct SetBack(i64);
+
+impl SetBack {
+    fn by(seconds: i64) -> Result<Self> {
+        Self::shift(-seconds)?;
+        Ok(Self(seconds))
+    }
+
+    fn shift(seconds: i64) -> Result<()> {
+        let now = clock_gettime(ClockId::Realtime);
+        let then = Timespec { tv_sec: now.tv_sec + seconds, tv_nsec: now.tv_nsec };
+        clock_settime(ClockId::Realtime, then).context("failed to set the clock")
+    }
+}
+
+impl Drop for SetBack {
+    fn drop(&mut self) {
+        if let Err(error) = Self::shift(self.0) {
+            eprintln!("the clock stays set back: {error:#}");
+        }
+    }
+}
+
+/// Order, lives and waits go by the boot clock; only the text of times follows the wall clock.
+fn set_back() -> Outcome {
+    const HOUR: i64 = 3_600;
+    only_in_a_machine()?;
+    let daemon = Daemon::start()?;
+    let (before, hierarchy) = cgroup("before")?;
+    let first = born(&daemon, &before.name(), hierarchy)?;
+    let known = daemon.row(&before.name(), hierarchy)?.known_since;
+    let mut events = Follower::below(&daemon, "/**", &["mkdir"])?;
+    let clock = SetBack::by(HOUR)?;
+    let (after, _) = cgroup("after")?;
+    let second = born(&daemon, &after.name(), hierarchy)?;
+    ensure!(second.boot_ns > first.boot_ns, "{first:?} and then {second:?}");
+    // Both are told by the clock as it is now, so that their order and distance are right.
+    let again = born(&daemon, &before.name(), hierarchy)?;
+    ensure!(again.boot_ns == first.boot_ns, "{first:?} became {again:?}");
+    ensure!(again.time < first.time && again.time < second.time, "{first:?}, {again:?}, {second:?}");
+    let since = daemon.row(&before.name(), hierarchy)?.known_since;
+    ensure!(since.boot_ns == known.boot_ns, "{known:?} became {since:?}");
+    // What is followed goes on.
+    let event = loop {
+        let event = events.next()?;
+        if event.path.as_deref() == Some(after.name().as_str()) {
+            break event;
+        }
+    };
+    ensure!(event.boot_ns == second.boot_ns, "{event:?} and {second:?}");
+    // A wait ends when its time is over, neither at once nor an hour later.
+    let waited = seconds(ClockId::Monotonic);
+    let output = daemon.run(&["wait", "/cgtrace-test-never", "--timeout", "500ms"])?;
+    ensure!(output.status.code() == Some(1), "{output:?}");
+    let waited = seconds(ClockId::Monotonic) - waited;
+    ensure!(waited >= 0.5, "it waited {waited} s");
+    drop(clock);
+    daemon.verify()
+}
+
+/// The boot clock counts the time asleep, and so do lives; nothing is lost over it.
+fn sleeps() -> Outcome {
+    only_in_a_machine()?;
+    let states = fs::read_to_string("/sys/power/state").unwrap_or_default();
+    if !states.split_whitespace().any(|state| state == "mem") {
+        return Err(skip("this kernel cannot suspend"));
+    }
+    let alarm = "/sys/class/rtc/rtc0/wakealarm";
+    let daemon = Daemon::start()?;
+    let (before, hierarchy) = cgroup("awake")?;
+    let first = born(&daemon, &before.name(), hierarchy)?;
+    fs::write(alarm, "0")
+        .and_then(|()| fs::write(alarm, "+3"))
+        .map_err(|error| skip(format!("no clock could wake this machine: {error}")))?;
+    let asleep = || seconds(ClockId::Boottime) - seconds(ClockId::Monotonic);
+    let slept = asleep();
+    fs::write("/sys/power/state", "mem").context("failed to suspend")?;
+    let slept = asleep() - slept;
+    ensure!(slept > 0.5, "it slept for {slept} s");
+    let (after, _) = cgroup("awoken")?;
+    let second = born(&daemon, &after.name(), hierarchy)?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds, compared with half a one")]
+    let apart = (second.boot_ns - first.boot_ns) as f64 / 1e9;
+    ensure!(apart >= slept, "{apart} s between two lives, of which {slept} s asleep");
+    ensure!(born(&daemon, &before.name(), hierarchy)?.boot_ns == first.boot_ns, "it lost a birth");
+    daemon.verify()
+}
+
+fn born(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<wire::Moment> {
+    let row = daemon.row(name, hierarchy)?;
+    ensure!(row.present, "{name} is not there: {row:?}");
+    row.life.context("no life")?.born.context("no birth")
+}

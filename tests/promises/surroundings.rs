@@ -1,0 +1,113 @@
+//! What the system around the daemon may lack: /proc, BTF, file systems of tracing, the right to lock memory.
+
+use std::process::{Command, Output};
+
+use anyhow::{Context as _, Result, ensure};
+use aya::util::KernelVersion;
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    confined,
+    daemon::{Daemon, open_folder, program},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("faults::proc_is_not_mounted", no_proc),
+        trial("faults::btf_is_missing", no_btf),
+        trial("faults::neither_tracefs_nor_bpffs", no_file_systems),
+        trial("faults::hidepid_for_root", hidepid),
+        trial("faults::a_low_limit_on_locked_memory", locked_memory),
+    ]
+}
+
+/// The words that run the program in a mount namespace of its own, after a script has changed its mounts.
+fn after(script: &str) -> Command {
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "--propagation", "private", "sh", "-c"]);
+    command.arg(format!("{script} || exit 99; exec \"$@\"")).arg("sh").arg(program().get_program());
+    command.env_remove("CGTRACE_SOCKET").env("CGTRACE_LOG", "warn");
+    command
+}
+
+/// Runs `verify` without a daemon, so that the tracker starts in that process.
+fn verify(mut command: Command) -> Result<Output> {
+    command.args(["--socket", "/nonexistent/io.cgtrace", "verify"]).output().context("failed to run cgtrace")
+}
+
+/// Exit code 3, and a message with these words.
+fn cannot_know(output: &Output, words: &[&str]) -> Outcome {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3), "{output:?}");
+    for word in words {
+        ensure!(stderr.contains(word), "not said: {word}: {stderr}");
+    }
+    Ok(())
+}
+
+fn no_proc() -> Outcome {
+    cannot_know(&verify(after("mount -t tmpfs none /proc"))?, &["see whether /proc is mounted"])
+}
+
+/// A kernel without BTF has neither this folder nor the file in it.
+fn no_btf() -> Outcome {
+    let output = verify(after("mount -t tmpfs none /sys/kernel/btf"))?;
+    cannot_know(&output, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"])
+}
+
+/// Nothing of the kernel's is mounted in /sys but cgroups: it starts, and tells what happens.
+fn no_file_systems() -> Outcome {
+    let script = "for place in /sys/kernel/tracing /sys/kernel/debug /sys/fs/bpf; do \
+                  umount -l $place 2>/dev/null; done; \
+                  ! grep -Eq ' - (tracefs|debugfs|bpf) ' /proc/self/mountinfo";
+    let folder = open_folder()?;
+    let mut command = after(script);
+    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    let mut daemon = Daemon::spawn_by(&mut command, folder)?;
+    daemon.wait_ready()?;
+    let cgroup =
+        Cgroup::new("v2", "no-file-systems").or_else(|_| Cgroup::new("name=systemd", "no-file-systems"))?;
+    ensure!(daemon.client()?.exists(&cgroup.name())?, "a new cgroup is not known");
+    let name = cgroup.name();
+    drop(cgroup);
+    ensure!(!daemon.client()?.exists(&name)?, "a removed cgroup is still there");
+    daemon.verify()
+}
+
+/// Root sees all with the strictest of them: who is in a cgroup, and where a process of somebody else is.
+fn hidepid() -> Outcome {
+    let mut sleeper = Command::new("setpriv")
+        .args(["--reuid", &confined::UID.to_string(), "--clear-groups", "sleep", "1000"])
+        .spawn()
+        .context("failed to run setpriv")?;
+    let folder = open_folder()?;
+    let mut command = after("mount -t proc -o hidepid=2 proc /proc");
+    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    let seen = (|| {
+        let mut daemon = Daemon::spawn_by(&mut command, folder)?;
+        daemon.wait_ready()?;
+        daemon.run(&["show", "--pid", &sleeper.id().to_string()])
+    })();
+    sleeper.kill()?;
+    sleeper.wait()?;
+    let seen = seen?;
+    ensure!(seen.status.code() == Some(0), "{seen:?}");
+    Ok(())
+}
+
+/// Before Linux 5.11 maps count as locked memory, and the message says what to raise; since then the limit is nothing.
+fn locked_memory() -> Outcome {
+    let mut command = Command::new("prlimit");
+    // Without the capability the limit cannot be raised again, as for a unit that is not given it.
+    command.args(["--memlock=65536:65536", "setpriv", "--bounding-set", "-sys_resource"]);
+    command.arg(program().get_program()).env("CGTRACE_LOG", "warn");
+    let output = verify(command)?;
+    if KernelVersion::current()? < KernelVersion::new(5, 11, 0) {
+        return cannot_know(&output, &["locked memory", "LimitMEMLOCK=infinity"]);
+    }
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    Ok(())
+}
