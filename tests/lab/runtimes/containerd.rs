@@ -31,11 +31,11 @@ fn container(namespace: &str, options: &[&str], container: &Container) -> Outcom
     fs::write(
         &config,
         format!(
-            "version = 2\nroot = {:?}\nstate = {:?}\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
-             [grpc]\naddress = {:?}\n",
-            folder.join("lib"),
-            folder.join("run"),
-            socket
+            "version = 2\nroot = \"{}\"\nstate = \"{}\"\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+             [grpc]\naddress = \"{}\"\n",
+            folder.join("lib").display(),
+            folder.join("run").display(),
+            socket.display()
         ),
     )?;
     let ctr = |words: &[&str]| {
