@@ -33,6 +33,7 @@ struct Descended {
 }
 
 /// Both records of an exec, one after the other: the stack has room for one.
+#[expect(dead_code, reason = "it is written through pointers to the whole")]
 union Told {
     descended: ManuallyDrop<Descended>,
     executed: ManuallyDrop<Executed>,

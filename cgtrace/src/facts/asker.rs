@@ -113,7 +113,7 @@ fn namespace_root(found: &process::Found) -> Option<String> {
     roots.max_by_key(|root| depth(root))
 }
 
-/// Without CAP_SYS_ADMIN no namespace can be entered: its root is then taken to be the innermost cgroup that has all
+/// Without `CAP_SYS_ADMIN` no namespace can be entered: its root is then taken to be the innermost cgroup that has all
 /// its processes, on the hierarchy on which that is deepest.
 fn common_root(found: &process::Found, namespace: u64) -> Option<String> {
     let same = |pid: &u32| process::namespace(*pid, "cgroup").is_ok_and(|other| other == namespace);

@@ -1,6 +1,6 @@
 //! All processes at a time: who is called so, and whose child a process is.
 
-use std::{collections::HashMap, fs};
+use std::{collections::HashSet, fs};
 
 use super::{Process, cgroups, describe, parse_stat, read};
 use crate::hierarchy::HierarchyLine;
@@ -75,7 +75,7 @@ pub fn ancestors(pid: u32) -> Vec<Process> {
 pub fn inotify_of(uid: u32, enough: impl Fn() -> bool) -> Option<(u64, u64)> {
     let (mut watches, mut instances) = (0, 0);
     // A descriptor that two processes share is one instance.
-    let mut seen: HashMap<Vec<u8>, ()> = HashMap::new();
+    let mut seen: HashSet<Vec<u8>> = HashSet::new();
     for pid in pids() {
         if enough() {
             return None;
@@ -93,7 +93,7 @@ pub fn inotify_of(uid: u32, enough: impl Fn() -> bool) -> Option<(u64, u64)> {
             let lines: Vec<&[u8]> =
                 info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"inotify")).collect();
             // Shared descriptors have the same watches; an instance without any is told by its process alone.
-            let shared = !lines.is_empty() && seen.insert(lines.join(&b'\n'), ()).is_some();
+            let shared = !lines.is_empty() && !seen.insert(lines.join(&b'\n'));
             if !shared {
                 instances += 1;
                 watches += lines.len() as u64;

@@ -62,7 +62,7 @@ pub fn cgroup_mounts(pid: u32) -> Result<Option<Vec<MountLine>>, ProcessError> {
     Ok(read(pid, "mountinfo")?.map(|text| parse_mountinfo(&visible(&text))))
 }
 
-/// A process's cgroups as it sees them itself, from its cgroup namespace's root. Needs CAP_SYS_ADMIN.
+/// A process's cgroups as it sees them itself, from its cgroup namespace's root. Needs `CAP_SYS_ADMIN`.
 pub fn cgroups_within(pid: u32) -> io::Result<Vec<HierarchyLine>> {
     // A namespace is a thread's: one that ends with it.
     let within = std::thread::spawn(move || {

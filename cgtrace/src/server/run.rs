@@ -208,7 +208,7 @@ async fn look_at_processes(shared: Rc<Shared>) {
         return;
     }
     let found = tokio::task::spawn_blocking(move || {
-        let comms: Vec<&[u8]> = watched.iter().map(|comm| process::comm_of(comm)).collect();
+        let comms: Vec<&[u8]> = watched.iter().map(process::comm_of).collect();
         (boot_ns(), process::named(&comms))
     });
     // Their cgroups are found by name, so the index is to be complete.

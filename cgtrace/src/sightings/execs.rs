@@ -21,6 +21,9 @@ pub enum How {
     Before,
 }
 
+/// A hierarchy, and the path of a process's cgroup on it, where the path is known.
+pub type Membership = (HierarchyId, Option<Rc<[u8]>>);
+
 /// A process, as it was when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
@@ -31,7 +34,7 @@ pub struct Sighting {
     /// Who it is.
     pub task: Task,
     /// Its cgroup on each hierarchy, by its path then.
-    pub memberships: Box<[(HierarchyId, Option<Rc<[u8]>>)]>,
+    pub memberships: Box<[Membership]>,
     /// Its parent, that one's parent, and so on, as far as they were seen.
     pub ancestors: Box<[Ancestor]>,
 }

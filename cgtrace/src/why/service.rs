@@ -86,7 +86,7 @@ fn told(process: &Process) -> Vec<String> {
         }
         Seen::Executed(at) => told.push(format!("pid {pid} was executed at {}, there", tell::moment(at))),
         Seen::Before => {
-            told.push(format!("pid {pid} was there before cgtrace began: it is known from /proc"))
+            told.push(format!("pid {pid} was there before cgtrace began: it is known from /proc"));
         }
         Seen::Found => told.push(format!("pid {pid} was found in /proc: its exec was not seen")),
     }

@@ -41,12 +41,12 @@ pub(super) fn look_up(name: &str, root: &Root) -> (why::Unit, Vec<String>) {
     }
     // An empty file, or /dev/null.
     if text.is_empty() {
-        unit.load_state = "masked".to_owned();
-        unit.file_state = "masked".to_owned();
+        "masked".clone_into(&mut unit.load_state);
+        "masked".clone_into(&mut unit.file_state);
         return (unit, Vec::new());
     }
-    unit.load_state = "loaded".to_owned();
-    unit.file_state = file_state(root, &unit.id, &text).to_owned();
+    "loaded".clone_into(&mut unit.load_state);
+    file_state(root, &unit.id, &text).clone_into(&mut unit.file_state);
     let mut executables = Vec::new();
     read(&text, &mut unit, &mut executables);
     for text in drop_ins(root, &unit.id) {
@@ -85,7 +85,7 @@ fn drop_ins(root: &Root, unit: &str) -> Vec<String> {
     let mut files: Vec<(String, String)> = Vec::new();
     for folder in FOLDERS {
         let folder = format!("{folder}/{unit}.d");
-        for name in root.names(&folder).into_iter().filter(|name| name.ends_with(".conf")) {
+        for name in root.names(&folder).into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
             if !files.iter().any(|(known, _)| *known == name) {
                 files.push((name.clone(), format!("{folder}/{name}")));
             }

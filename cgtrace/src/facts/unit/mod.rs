@@ -62,8 +62,8 @@ pub fn look_up_in(name: &str, root: &Path) -> Unit {
         Some(Err(error)) => {
             // Whether it is active cannot be said.
             let (mut facts, paths) = files::look_up(name, &opened);
-            facts.active_state = "unknown".to_owned();
-            facts.sub_state = "unknown".to_owned();
+            "unknown".clone_into(&mut facts.active_state);
+            "unknown".clone_into(&mut facts.sub_state);
             let note =
                 format!("the service manager could not be asked for {name} ({error}); its files were read");
             Unit { facts: Some(facts), executables: executables(&paths), note: Some(note) }
