@@ -52,7 +52,7 @@ impl Fake {
             command.uid(uid).gid(uid);
         }
         let mut child =
-            command.spawn().map_err(|error| skip(format!("{:?} cannot run: {error}", words[0])))?;
+            command.spawn().map_err(|error| skip(format!("{} cannot run: {error}", words[0].display())))?;
         let mut line = String::new();
         let read = child.stdout.take().context("no output").map(BufReader::new)?.read_line(&mut line);
         let fake = Self { child, _folder: folder };

@@ -23,7 +23,7 @@ use rustix::{
 pub enum Role<'a> {
     /// Answers each message with the same reply; sleeps in read(2).
     Echo,
-    /// The same, and sleeps in epoll_wait(2), as whoever has more than one client must.
+    /// The same, and sleeps in `epoll_wait(2)`, as whoever has more than one client must.
     EchoByEpoll,
     /// Waits by inotify for something to be made in a folder, and then sends the reply.
     Relay(&'a Path),
