@@ -3,6 +3,7 @@
 mod support;
 
 mod lab {
+    pub mod beside;
     pub mod managers;
     pub mod restarts;
     pub mod runtimes;
@@ -21,6 +22,9 @@ fn main() {
         lab::restarts::trials(),
         lab::runtimes::trials(),
         lab::service::trials(),
+        lab::beside::trials(),
+        lab::managers::trials(),
+        lab::restarts::trials(),
         lab::times::trials(),
         lab::units::trials(),
     ];

@@ -2,18 +2,18 @@
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
-use rustix::time::{ClockId, clock_gettime};
 
-use crate::support::{Outcome, daemon::Daemon, events::Follower, systemd::Boot, trial};
+use crate::support::{
+    Outcome,
+    clock::{boot_ns, monotonic_ns},
+    daemon::Daemon,
+    events::Follower,
+    systemd::Boot,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![trial("times::systemds_timestamps_bracket_what_is_told", timestamps_bracket)]
-}
-
-/// Now, in us of a clock.
-fn now(clock: ClockId) -> anyhow::Result<u64> {
-    let now = clock_gettime(clock);
-    Ok(u64::try_from(now.tv_sec)? * 1_000_000 + u64::try_from(now.tv_nsec)? / 1000)
 }
 
 /// systemd takes a unit's condition time before it makes the cgroup (`unit_start`), the main process's start once it
@@ -26,7 +26,7 @@ fn timestamps_bracket() -> Outcome {
     let name = systemd.name("/system.slice/idle.service");
     let mut events = Follower::below(&daemon, &name, &["mkdir", "attach", "rmdir"])?;
     // systemd counts CLOCK_MONOTONIC, cgtrace CLOCK_BOOTTIME; they differ by the time the machine was suspended.
-    let suspended = now(ClockId::Boottime)?.saturating_sub(now(ClockId::Monotonic)?);
+    let suspended = boot_ns().saturating_sub(monotonic_ns()) / 1000;
     // The two clocks above are not read at once.
     let slack = 1000;
 
@@ -37,7 +37,7 @@ fn timestamps_bracket() -> Outcome {
         let active = systemd.time("idle.service", "ActiveEnterTimestamp")?;
         systemd.run(&["systemctl", "stop", "idle.service"])?;
         let inactive = systemd.time("idle.service", "InactiveEnterTimestamp")?;
-        let stopped = now(ClockId::Monotonic)?;
+        let stopped = monotonic_ns() / 1000;
 
         let (mut made, mut attached, mut removed) = (None, None, None);
         while removed.is_none() {

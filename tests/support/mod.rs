@@ -3,11 +3,15 @@
 #![expect(dead_code, reason = "each harness uses a part of it")]
 
 pub mod bpffs;
+pub mod cadvisor;
+pub mod captured;
 pub mod cgroup;
+pub mod clock;
 pub mod confined;
 pub mod daemon;
 pub mod events;
 pub mod fake;
+pub mod inotify;
 pub mod lab;
 pub mod named;
 pub mod overlay;

@@ -1,0 +1,169 @@
+//! cgtrace, a recursive inotify watcher and cAdvisor on the same load: what each sees, when, and what it misses.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, ensure};
+use cgtrace_client::wire;
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cadvisor::Cadvisor,
+    captured,
+    cgroup::Cgroup,
+    clock::boot_ns,
+    daemon::Daemon,
+    events::Follower,
+    inotify::{Seen, Watcher},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial("beside::what_each_watcher_sees_of_one_load", what_each_watcher_sees)]
+}
+
+/// A way of making cgroups.
+struct Load {
+    hierarchy: &'static str,
+    what: &'static str,
+    run: fn(&Path) -> anyhow::Result<Vec<PathBuf>>,
+}
+
+const LOADS: [Load; 5] = [
+    Load { hierarchy: "memory", what: "side by side", run: |root| beside(root, false) },
+    Load { hierarchy: "memory", what: "three nested at once", run: nested },
+    Load { hierarchy: "memory", what: "removed at once", run: |root| beside(root, true) },
+    Load { hierarchy: "name=systemd", what: "side by side", run: |root| beside(root, false) },
+    Load { hierarchy: "v2", what: "side by side", run: |root| beside(root, false) },
+];
+
+fn beside(root: &Path, remove: bool) -> anyhow::Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    for number in 0..90 {
+        let path = root.join(number.to_string());
+        fs::create_dir(&path)?;
+        if remove {
+            fs::remove_dir(&path)?;
+        }
+        made.push(path);
+    }
+    Ok(made)
+}
+
+fn nested(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut made = Vec::new();
+    for number in 0..30 {
+        let mut path = root.join(number.to_string());
+        for leaf in ["", "b", "c"] {
+            path = path.join(leaf);
+            fs::create_dir(&path)?;
+            made.push(path.clone());
+        }
+    }
+    Ok(made)
+}
+
+/// How many of a load's cgroups a watcher saw, and the time from the making to its knowing, in ms.
+#[derive(Default)]
+struct Score(Vec<f64>);
+
+impl Score {
+    fn row(&mut self) -> String {
+        self.0.sort_by(f64::total_cmp);
+        match (self.0.get(self.0.len() / 2), self.0.last()) {
+            (Some(median), Some(longest)) => format!("{} ({median:.1} ms, {longest:.1} ms)", self.0.len()),
+            _ => "0".to_owned(),
+        }
+    }
+}
+
+fn what_each_watcher_sees() -> Outcome {
+    let mut cadvisor = Cadvisor::spawn()?;
+    let daemon = Daemon::start()?;
+    cadvisor.wait_ready()?;
+    let mut table = String::from(
+        "| hierarchy | load | made | cgtrace | recursive inotify | cAdvisor |\n|---|---|---|---|---|---|\n",
+    );
+    for load in &LOADS {
+        let scope = Cgroup::new(load.hierarchy, "beside")?;
+        let watcher = Watcher::start(&[scope.path().to_owned()])?;
+        let end = format!("{}/end", scope.name());
+        let mut follower = Follower::below(&daemon, &scope.name(), &["mkdir", "rmdir"])?;
+        let follower = thread::spawn({
+            let end = end.clone();
+            move || -> anyhow::Result<Vec<(wire::Event, u64)>> {
+                let mut events = Vec::new();
+                loop {
+                    let event = follower.next()?;
+                    if event.path.as_ref() == Some(&end) {
+                        return Ok(events);
+                    }
+                    events.push((event, boot_ns()));
+                }
+            }
+        });
+        let made = (load.run)(scope.path())?;
+        fs::create_dir(scope.join("end"))?;
+        let events = follower.join().map_err(|_| anyhow::anyhow!("the follower panicked"))??;
+        settle(&cadvisor)?;
+        let inotify: Seen = watcher.stop()?;
+        let told_by_cadvisor = cadvisor.created()?;
+
+        let (mut ours, mut theirs, mut monitors) = (Score::default(), Score::default(), Score::default());
+        for path in &made {
+            let name = scope.name_of(path);
+            let of = |kind: &str| {
+                let mut found = events
+                    .iter()
+                    .filter(|(event, _)| event.kind == kind && event.path.as_deref() == Some(&*name));
+                (found.next(), found.next().is_some())
+            };
+            let (making, twice) = of("mkdir");
+            let (event, told) = making.with_context(|| format!("cgtrace missed {name}"))?;
+            ensure!(!twice, "{name} was told twice");
+            ensure!(path.exists() || of("rmdir").0.is_some(), "cgtrace missed the end of {name}");
+            ours.0.push(ms(told.saturating_sub(event.boot_ns)));
+            if let Some(seen) = inotify.get(path) {
+                theirs.0.push(ms(seen.saturating_sub(event.boot_ns)));
+            }
+            if let Some(seen) = told_by_cadvisor.get(&name) {
+                let between = seen.parse::<jiff::Timestamp>()?.duration_since(event.time.parse()?);
+                monitors.0.push(between.as_secs_f64() * 1000.0);
+            }
+        }
+        table += &format!(
+            "| `{}` | {} | {} | {} | {} | {} |\n",
+            load.hierarchy,
+            load.what,
+            made.len(),
+            ours.row(),
+            theirs.row(),
+            monitors.row()
+        );
+    }
+    println!("\n{table}");
+    captured::keep("beside", &table)?;
+    daemon.verify()
+}
+
+fn ms(ns: u64) -> f64 {
+    Duration::from_nanos(ns).as_secs_f64() * 1000.0
+}
+
+/// Waits until cAdvisor has nothing new to tell for a while.
+fn settle(cadvisor: &Cadvisor) -> anyhow::Result<()> {
+    let (mut count, mut since) = (cadvisor.created()?.len(), Instant::now());
+    while since.elapsed() < Duration::from_millis(600) {
+        thread::sleep(Duration::from_millis(100));
+        let now = cadvisor.created()?.len();
+        if now != count {
+            (count, since) = (now, Instant::now());
+        }
+    }
+    Ok(())
+}

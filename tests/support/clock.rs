@@ -1,0 +1,18 @@
+//! The clocks that times are told in.
+
+use rustix::time::{ClockId, clock_gettime};
+
+/// ns since boot, suspended time included: cgtrace's clock.
+pub fn boot_ns() -> u64 {
+    ns(ClockId::Boottime)
+}
+
+/// ns of a clock that does not count suspended time: systemd's.
+pub fn monotonic_ns() -> u64 {
+    ns(ClockId::Monotonic)
+}
+
+fn ns(clock: ClockId) -> u64 {
+    let now = clock_gettime(clock);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
+}
