@@ -10,6 +10,7 @@ mod lab {
     pub mod service;
     pub mod times;
     pub mod units;
+    pub mod why;
 }
 
 use libtest_mimic::Arguments;
@@ -27,6 +28,7 @@ fn main() {
         lab::restarts::trials(),
         lab::times::trials(),
         lab::units::trials(),
+        lab::why::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

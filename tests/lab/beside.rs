@@ -11,11 +11,12 @@ use anyhow::{Context as _, ensure};
 use cgtrace_client::wire;
 use libtest_mimic::Trial;
 
+use super::why::Scene;
 use crate::support::{
     Outcome,
     cadvisor::Cadvisor,
     captured,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, mount},
     clock::boot_ns,
     daemon::Daemon,
     events::Follower,
@@ -24,7 +25,10 @@ use crate::support::{
 };
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("beside::what_each_watcher_sees_of_one_load", what_each_watcher_sees)]
+    vec![
+        trial("beside::what_each_watcher_sees_of_one_load", what_each_watcher_sees),
+        trial("beside::the_outage", the_outage),
+    ]
 }
 
 /// A way of making cgroups.
@@ -166,4 +170,35 @@ fn settle(cadvisor: &Cadvisor) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// The outage that the project began with: cAdvisor knows no container by the unit's name. First since the kubelet
+/// was started from a shell, then, after the obvious remedy, since nothing accounts for the unit.
+fn the_outage() -> Outcome {
+    let mut cadvisor = Cadvisor::spawn()?;
+    let scene = Scene::new()?;
+    cadvisor.wait_ready()?;
+    let unknown = format!("unknown container \"{}\"", scene.name);
+    let mut story = String::new();
+    let mut ask = |cause: &str, kept: &str| -> Outcome {
+        let says = cadvisor.container(&scene.name)?;
+        ensure!(says.contains(&unknown), "cAdvisor knows it: {says}");
+        let verdict = scene.why(None, kept)?;
+        ensure!(verdict.cause == cause, "{verdict:?}");
+        story += &format!("cAdvisor: {says}\n\n{}\n", captured::kept(kept)?);
+        Ok(())
+    };
+    let shell = scene.start_from_shell()?;
+    ask("not-under-systemd", "outage-shell")?;
+    shell.end(&scene.systemd)?;
+    scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
+    ask("present-elsewhere", "outage-unit")?;
+    // What MemoryAccounting= would make. systemd itself cannot: v1 controllers are read-only in its container.
+    let memory = mount("memory")?;
+    let _base = Cgroup::at(&memory, scene.systemd.base().trim_start_matches('/'))?;
+    fs::create_dir_all(memory.join(&scene.name[1..]))?;
+    settle(&cadvisor)?;
+    let says = cadvisor.container(&scene.name)?;
+    ensure!(says.starts_with('{'), "cAdvisor still does not know it: {says}");
+    captured::keep("outage", &story)
 }

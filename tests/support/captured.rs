@@ -4,11 +4,35 @@ use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// Keeps a text.
-pub fn keep(name: &str, text: &str) -> Result<()> {
+use super::daemon::Daemon;
+
+fn file(name: &str) -> Result<PathBuf> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let folder = target.parent().context("the target folder has no parent")?.join("lab/captured");
     fs::create_dir_all(&folder)?;
-    let file = folder.join(format!("{name}.txt"));
+    Ok(folder.join(format!("{name}.txt")))
+}
+
+/// What was kept.
+pub fn kept(name: &str) -> Result<String> {
+    Ok(fs::read_to_string(file(name)?)?)
+}
+
+/// Keeps a text.
+pub fn keep(name: &str, text: &str) -> Result<()> {
+    let file = file(name)?;
     fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))
+}
+
+/// Runs a command, and keeps it with what it prints, as a reader of a terminal sees it.
+pub fn console(daemon: &Daemon, words: &[&str], name: &str) -> Result<String> {
+    let output = daemon.run(words)?;
+    let text = format!(
+        "# cgtrace {}\n{}{}",
+        words.join(" "),
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    keep(name, &text)?;
+    Ok(text)
 }

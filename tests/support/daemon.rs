@@ -50,6 +50,16 @@ impl Daemon {
         Ok(daemon)
     }
 
+    /// Starts one that asks the service manager on that bus, and waits until it answers.
+    pub fn start_on_bus(socket: &Path) -> Result<Self> {
+        let address = format!("unix:path={}", socket.display());
+        let mut daemon = Self::spawned(&[], |command| {
+            command.env("DBUS_SYSTEM_BUS_ADDRESS", address);
+        })?;
+        daemon.wait_ready()?;
+        Ok(daemon)
+    }
+
     /// Starts one and does not wait.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
         Self::spawned(arguments, |_| {})

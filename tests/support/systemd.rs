@@ -39,18 +39,26 @@ pub enum View {
 pub struct Boot {
     what: &'static str,
     view: View,
+    slices: bool,
     options: Vec<String>,
 }
 
 impl Boot {
     /// `what` becomes part of its cgroup's name.
     pub fn new(what: &'static str) -> Self {
-        Self { what, view: View::V2, options: Vec::new() }
+        Self { what, view: View::V2, slices: false, options: Vec::new() }
     }
 
     pub fn view(mut self, view: View) -> Self {
         self.view = view;
         self
+    }
+
+    /// On v1 alone, under cgroups that are called like slices: then the names of its units are units' names on the
+    /// host too, and `why` knows the unit. (A unit in any other container's cgroup is that container's affair.)
+    /// systemd-nspawn has the name `payload` built in, and v1 is where a cgroup can be renamed.
+    pub fn in_slices(self) -> Self {
+        Self { slices: true, ..self.view(View::V1) }
     }
 
     /// A further option of systemd-nspawn, like `--bind-ro=/host:/inside` or `--capability=all`.
@@ -69,7 +77,7 @@ impl Boot {
     pub fn start(self) -> Result<Systemd> {
         lab::program("systemd-nspawn")?;
         let image = lab::brought("bookworm", "bookworm")?;
-        let base = unique(self.what);
+        let base = unique(self.what) + if self.slices { ".slice" } else { "" };
         let mut mounts = vec![mount("v2")?];
         // Not there on a machine with v2 alone.
         mounts.extend(mount("name=systemd"));
@@ -99,8 +107,13 @@ impl Boot {
             .stderr(File::options().append(true).open(log.path())?)
             .spawn()
             .context("failed to start systemd-nspawn")?;
-        let mut systemd = Systemd { nspawn, init: 0, base, log, _cgroups: cgroups };
+        let mut systemd = Systemd { nspawn, init: 0, base, payload: "payload", log, _cgroups: cgroups };
         systemd.wait_booted().with_context(|| format!("the container said: {}", systemd.said()))?;
+        if self.slices {
+            let base = mount("name=systemd")?.join(&systemd.base);
+            fs::rename(base.join("payload"), base.join("payload.slice"))?;
+            systemd.payload = "payload.slice";
+        }
         Ok(systemd)
     }
 }
@@ -110,6 +123,7 @@ pub struct Systemd {
     nspawn: Child,
     init: u32,
     base: String,
+    payload: &'static str,
     log: tempfile::NamedTempFile,
     _cgroups: Vec<Cgroup>,
 }
@@ -122,7 +136,7 @@ impl Systemd {
 
     /// The full name of a cgroup that systemd calls `inside`, like `/system.slice/x.service`.
     pub fn name(&self, inside: &str) -> String {
-        format!("/{}/payload{}", self.base, if inside == "/" { "" } else { inside })
+        format!("/{}/{}{}", self.base, self.payload, if inside == "/" { "" } else { inside })
     }
 
     /// The full name of the cgroup that all of it is in.

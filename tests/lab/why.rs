@@ -1,0 +1,202 @@
+//! `cgtrace why` of a kubelet.service of a real systemd: the scenes, one after the other.
+//!
+//! The unit's name on the host stands below the container's root cgroup; the daemon runs on the host, and asks the
+//! container's systemd over its bus.
+
+use std::process::{Child, Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::wire;
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome, captured,
+    daemon::Daemon,
+    systemd::{Boot, Systemd},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("why::a_unit_that_was_never_started", never_started),
+        trial("why::a_kubelet_that_a_shell_started", started_by_a_shell),
+        trial("why::a_unit_that_runs", started_by_systemd),
+        trial("why::a_unit_that_was_stopped", stopped),
+        trial("why::a_unit_that_failed", failed),
+    ]
+}
+
+pub const UNIT: &str = "/system.slice/kubelet.service";
+
+/// A systemd with a kubelet.service that is not started, and a daemon beside.
+pub struct Scene {
+    pub daemon: Daemon,
+    pub systemd: Systemd,
+    pub name: String,
+}
+
+impl Scene {
+    pub fn new() -> Result<Self> {
+        let systemd = Boot::new("why").in_slices().start()?;
+        systemd.run(&["cp", "/bin/sleep", "/usr/local/bin/kubelet"])?;
+        systemd.unit(
+            "kubelet.service",
+            "[Unit]\nDescription=A kubelet\n[Service]\nType=exec\nExecStart=/usr/local/bin/kubelet 1000\n",
+        )?;
+        let daemon = Daemon::start_on_bus(&systemd.path("/run/dbus/system_bus_socket"))?;
+        let name = systemd.name(UNIT);
+        Ok(Self { daemon, systemd, name })
+    }
+
+    /// What is said of the unit's name, and the same as text, which is kept for the documents.
+    pub fn why(&self, on: Option<&str>, kept: &str) -> Result<wire::Verdict> {
+        let question = wire::Why {
+            name: Some(self.name.clone()),
+            hierarchy: on.map(str::to_owned),
+            ..wire::Why::default()
+        };
+        let reply = self.daemon.client()?.why(&question)?;
+        ensure!(reply.notes.is_empty(), "{:?}", reply.notes);
+        let mut words = vec!["why", &self.name];
+        words.extend(on.iter().flat_map(|on| ["--on", on]));
+        captured::console(&self.daemon, &words, kept)?;
+        reply.verdicts.into_iter().next().context("no verdict")
+    }
+
+    /// Starts the kubelet from a shell in a session's scope, as somebody who is logged in does.
+    pub fn start_from_shell(&self) -> Result<Shell> {
+        let child = self
+            .systemd
+            .inside("systemd-run")
+            .args(["--scope", "--quiet", "--unit=session-3.scope", "--slice=user-0.slice"])
+            .args(["sh", "-c", "kubelet 1000 & echo $!; wait"])
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut shell = Shell { child, line: String::new() };
+        let stdout = shell.child.stdout.take().context("no stdout")?;
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(stdout), &mut shell.line)?;
+        Ok(shell)
+    }
+}
+
+/// A shell that waits for the kubelet that it started.
+pub struct Shell {
+    child: Child,
+    line: String,
+}
+
+impl Shell {
+    pub fn end(mut self, systemd: &Systemd) -> Result<()> {
+        systemd.run(&["systemctl", "stop", "session-3.scope"])?;
+        self.child.wait()?;
+        Ok(())
+    }
+}
+
+fn has(lines: &[String], words: &[&str]) -> Outcome {
+    ensure!(
+        lines.iter().any(|line| words.iter().all(|word| line.contains(word))),
+        "no {words:?} in {lines:?}"
+    );
+    Ok(())
+}
+
+fn never_started() -> Outcome {
+    let scene = Scene::new()?;
+    let verdict = scene.why(None, "unit-not-started")?;
+    ensure!(verdict.cause == "unit-not-started" && !verdict.present, "{verdict:?}");
+    let state = scene.systemd.show("kubelet.service", "ActiveState")?;
+    let mut said = vec![verdict.explanation.clone()];
+    said.extend(verdict.evidence.clone());
+    has(&said, &["kubelet.service", &state])?;
+    has(&verdict.fix, &["systemctl start kubelet.service"])
+}
+
+fn failed() -> Outcome {
+    let scene = Scene::new()?;
+    scene.systemd.unit("kubelet.service", "[Service]\nType=exec\nExecStart=/bin/false\n")?;
+    scene.systemd.run(&["systemctl", "daemon-reload"])?;
+    scene.systemd.output(&["systemctl", "start", "--wait", "kubelet.service"])?;
+    ensure!(scene.systemd.show("kubelet.service", "ActiveState")? == "failed");
+    let verdict = scene.why(None, "removed-failed")?;
+    let also = verdict.also.iter().map(|finding| finding.cause.as_str());
+    let causes: Vec<&str> = std::iter::once(verdict.cause.as_str()).chain(also).collect();
+    ensure!(causes.contains(&"removed"), "{verdict:?}");
+    let mut said = vec![verdict.explanation.clone()];
+    said.extend(verdict.evidence.iter().cloned());
+    said.extend(verdict.also.iter().flat_map(|finding| {
+        std::iter::once(finding.explanation.clone()).chain(finding.evidence.iter().cloned())
+    }));
+    has(&said, &["kubelet.service", "failed"])
+}
+
+fn started_by_a_shell() -> Outcome {
+    let scene = Scene::new()?;
+    let shell = scene.start_from_shell()?;
+    let verdict = scene.why(None, "not-under-systemd")?;
+    ensure!(verdict.cause == "not-under-systemd" && !verdict.present, "{verdict:?}");
+    let processes = verdict.processes.as_ref().context("nobody looked for processes")?;
+    let scope = scene.systemd.name("/user.slice/user-0.slice/session-3.scope");
+    let kubelet = processes
+        .iter()
+        .find(|process| process.cgroups.iter().any(|at| at.hierarchy == "name=systemd" && at.path == scope))
+        .context("the kubelet was not found")?;
+    // The pid is the host's; the container's own is what the shell printed.
+    let status = std::fs::read_to_string(format!("/proc/{}/status", kubelet.task.pid))?;
+    let inner = format!("\t{}", shell.line.trim());
+    ensure!(status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with(&inner)), "{status}");
+    ensure!(kubelet.executed.is_some() && !kubelet.before, "its exec was seen: {kubelet:?}");
+    ensure!(kubelet.ancestors.first().is_some_and(|parent| parent.comm == "sh"), "{kubelet:?}");
+    let mut said = vec![verdict.explanation.clone()];
+    said.extend(verdict.evidence.clone());
+    has(&said, &[&kubelet.task.pid.to_string()])?;
+    has(&said, &[&scope])?;
+    has(&said, &["started by sh("])?;
+    // Either the unit is started, or the name is asked for that is true now.
+    has(&verdict.fix, &["systemctl start kubelet.service"])?;
+    has(&verdict.fix, &[&scope])?;
+    shell.end(&scene.systemd)
+}
+
+fn started_by_systemd() -> Outcome {
+    let scene = Scene::new()?;
+    scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
+    let verdict = scene.why(Some("name=systemd"), "present")?;
+    ensure!(verdict.cause == "present" && verdict.present && verdict.seen, "{verdict:?}");
+    let row = verdict.answer.rows.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
+    let life = row.life.as_ref().context("no life")?;
+    ensure!(life.born.is_some(), "{life:?}");
+    ensure!(life.made_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init() && by.comm == "systemd"));
+    has(&verdict.evidence, &["name=systemd", &format!("pid {}", scene.systemd.init())])?;
+    ensure!(verdict.answer.unit.as_deref() == Some("kubelet.service"), "{:?}", verdict.answer);
+    // As a log or a flag may have it.
+    for (wrong, kept, cause) in [
+        (format!("/sys/fs/cgroup/systemd{}", scene.name), "mount-path-in-name", "mount-path-in-name"),
+        (format!("/systemd{}", scene.name), "mount-directory-in-name", "mount-path-in-name"),
+        (scene.name.replace("kubelet", "kublet"), "misspelt", "misspelt"),
+    ] {
+        let said = captured::console(&scene.daemon, &["why", &wrong], kept)?;
+        let right = format!("use `{}`", scene.name);
+        ensure!(said.contains(&format!("{wrong}: {cause}\n")) && said.contains(&right), "{said}");
+    }
+    // Inside, v1 controllers are read-only, so that nothing accounts for the unit.
+    let verdict = scene.why(Some("memory"), "present-elsewhere")?;
+    ensure!(verdict.cause == "present-elsewhere" && !verdict.present, "{verdict:?}");
+    has(&verdict.evidence, &["name=systemd: present"])?;
+    has(&verdict.evidence, &["memory", "absent"])?;
+    has(&verdict.fix, &["MemoryAccounting=yes"])
+}
+
+fn stopped() -> Outcome {
+    let scene = Scene::new()?;
+    scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
+    scene.systemd.run(&["systemctl", "stop", "kubelet.service"])?;
+    let verdict = scene.why(None, "removed")?;
+    ensure!(verdict.cause == "removed" && !verdict.present, "{verdict:?}");
+    let row = verdict.answer.rows.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
+    let life = row.past.first().context("no past life")?;
+    ensure!(life.removed_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init()), "{life:?}");
+    let mut said = vec![verdict.explanation.clone()];
+    said.extend(verdict.evidence.clone());
+    has(&said, &["removed", &format!("systemd (pid {}", scene.systemd.init()), "after a life of"])
+}
