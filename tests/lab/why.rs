@@ -55,7 +55,14 @@ impl Scene {
             hierarchy: on.map(str::to_owned),
             ..wire::Why::default()
         };
-        let reply = self.daemon.client()?.why(&question)?;
+        let mut reply = self.daemon.client()?.why(&question)?;
+        // systemd is given 200 ms for its answer, which a busy machine may not grant it; then a note says so.
+        for _ in 0..50 {
+            if reply.notes.is_empty() {
+                break;
+            }
+            reply = self.daemon.client()?.why(&question)?;
+        }
         ensure!(reply.notes.is_empty(), "{:?}", reply.notes);
         let mut words = vec!["why", &self.name];
         words.extend(on.iter().flat_map(|on| ["--on", on]));
