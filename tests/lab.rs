@@ -26,6 +26,7 @@ fn main() {
         lab::beside::trials(),
         lab::managers::trials(),
         lab::restarts::trials(),
+        lab::service::trials(),
         lab::times::trials(),
         lab::units::trials(),
         lab::why::trials(),
