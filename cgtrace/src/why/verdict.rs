@@ -177,6 +177,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn every_cause_is_in_the_catalogue() {
+        let catalogue = include_str!("../../../docs/why.md");
+        for cause in Cause::ALL {
+            let title = format!("\n### {}\n", cause.word());
+            assert!(catalogue.contains(&title), "docs/why.md has no section on {}", cause.word());
+        }
+    }
+
+    #[test]
     fn words_are_those_of_the_json() {
         for cause in Cause::ALL {
             assert_eq!(serde_json::to_string(&cause).unwrap(), format!("\"{}\"", cause.word()));
