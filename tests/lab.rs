@@ -19,13 +19,10 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trials = [
-        lab::managers::trials(),
-        lab::restarts::trials(),
-        lab::runtimes::trials(),
-        lab::service::trials(),
         lab::beside::trials(),
         lab::managers::trials(),
         lab::restarts::trials(),
+        lab::runtimes::trials(),
         lab::service::trials(),
         lab::times::trials(),
         lab::units::trials(),
