@@ -1,6 +1,6 @@
 //! `Verify`: the index against every cgroupfs.
 
-use std::{collections::HashSet, io, rc::Rc};
+use std::{collections::HashSet, io, rc::Rc, time::Duration};
 
 use cgtrace_client::{names, wire};
 
@@ -18,6 +18,9 @@ use crate::{
 /// How often a comparison that was spoilt by a loss, or found a difference, is made again.
 const TRIES: u32 = 5;
 
+/// The pause before a difference is looked for again.
+const PAUSE: Duration = Duration::from_millis(300);
+
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let shared = Rc::clone(&connection.shared);
     match verify(&shared).await {
@@ -30,8 +33,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     }
 }
 
-/// A difference counts once two comparisons in a row have found it: a walk that counts subdirectories, instead
-/// of opening each, can see a removal a moment before its event is submitted.
+/// A difference counts once two comparisons, a pause apart, have found it: rmdir(2) takes the directory away before
+/// its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
 async fn verify(shared: &Shared) -> Result<Verified, Failure> {
     let mut suspects: Option<HashSet<Key>> = None;
     for _ in 0..TRIES {
@@ -52,6 +55,7 @@ async fn verify(shared: &Shared) -> Result<Verified, Failure> {
             verified.differences.retain(|difference| suspects.contains(&difference.key));
             return Ok(verified);
         }
+        tokio::time::sleep(PAUSE).await;
     }
     Err(Failure::unavailable(
         "records were lost, or hierarchies came and went, during every comparison; ask again",
