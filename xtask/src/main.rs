@@ -4,6 +4,7 @@ mod bench;
 mod build;
 mod command;
 mod dist;
+mod fuzz;
 mod lab;
 mod lint;
 mod run;
@@ -81,6 +82,14 @@ enum Habit {
         #[arg(long, value_name = "FILE")]
         json: Option<std::path::PathBuf>,
     },
+    /// Feed whatever reads bytes from outside with bytes that nobody thought of
+    Fuzz {
+        /// For so long each
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+        /// Targets; all, if none
+        targets: Vec<String>,
+    },
     /// Measure against the untraced kernel and against other tracers, as root
     Bench {
         /// Groups of figures (all, if none), and --json FILE
@@ -113,6 +122,7 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         }
         Habit::Lint => lint::lint()?,
         Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
+        Habit::Fuzz { seconds, targets } => return fuzz::fuzz(seconds, &targets),
         Habit::Bench { arguments } => bench::bench(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)

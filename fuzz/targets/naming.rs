@@ -1,0 +1,22 @@
+//! What a name says: units, slices, pods, containers, and how else it may have been meant.
+#![no_main]
+
+use cgtrace::naming::{MountPoint, escape, expand_slice, parse, parse_at, spellings, unescape};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let mounts = [
+        MountPoint { point: b"/sys/fs/cgroup".to_vec(), hierarchy: Some("v2".to_owned()) },
+        MountPoint { point: b"/sys/fs/cgroup/memory".to_vec(), hierarchy: Some("memory".to_owned()) },
+    ];
+    for name in [parse(input), parse_at(input, &mounts)] {
+        let _ = (name.components().count(), name.leaf(), name.without_directory(), name.process_name());
+        for variant in spellings(&name, input) {
+            assert_ne!(variant.path, input, "another spelling is another name");
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(input) {
+        let _ = expand_slice(text);
+        let _ = (unescape(text), escape(text));
+    }
+});

@@ -1,0 +1,27 @@
+//! The decoder of the kernel program's records, and the index that takes what it gives: both are total.
+#![no_main]
+
+use cgtrace::{
+    index::{Index, Limits},
+    probe::{Controllers, decode},
+};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|input: &[u8]| {
+    let controllers = Controllers::default();
+    let mut index = Index::new(Limits::default());
+    // Records one after another, each after its length.
+    let mut rest = input;
+    while let Some((length, after)) = rest.split_first() {
+        let (record, after) = after.split_at(after.len().min(usize::from(*length)));
+        rest = after;
+        if let Ok(event) = decode(record, &controllers) {
+            index.apply(&event);
+        }
+    }
+    // And all of it as one: names may be long.
+    if let Ok(event) = decode(input, &controllers) {
+        index.apply(&event);
+        index.apply(&event);
+    }
+});
