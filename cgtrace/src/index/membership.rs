@@ -21,12 +21,20 @@ impl Process {
     }
 }
 
+/// Where a process was last.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    cgroup: CgroupId,
+    /// When it began, to the ns, if a record told it: two processes of one pid may begin in one step of /proc.
+    start_boot_ns: Option<u64>,
+}
+
 /// The processes seen last, in two generations: when the younger one is full it becomes the elder, and the
 /// former elder is forgotten. So what is used stays, and each step costs the same.
 #[derive(Debug)]
 pub(super) struct Memberships {
-    younger: HashMap<Process, CgroupId>,
-    elder: HashMap<Process, CgroupId>,
+    younger: HashMap<Process, Known>,
+    elder: HashMap<Process, Known>,
     half: usize,
 }
 
@@ -42,8 +50,10 @@ impl Memberships {
         let process = Process::of(to.hierarchy, task);
         if threadgroup || task.tid == task.pid {
             let before = self.forget(&process);
-            self.remember(process, to.id);
-            before
+            let start = task.start_boot_ns;
+            self.remember(process, Known { cgroup: to.id, start_boot_ns: Some(start) });
+            let same = before.filter(|known| known.start_boot_ns.is_none_or(|known| known == start));
+            same.map(|known| known.cgroup)
         } else {
             // The process is in two cgroups now, and which thread an exec will leave over is not known.
             self.forget(&process);
@@ -55,7 +65,7 @@ impl Memberships {
     pub fn found(&mut self, at: Key, task: &Task) {
         let process = Process::of(at.hierarchy, task);
         if !self.younger.contains_key(&process) && !self.elder.contains_key(&process) {
-            self.remember(process, at.id);
+            self.remember(process, Known { cgroup: at.id, start_boot_ns: None });
         }
     }
 
@@ -71,15 +81,15 @@ impl Memberships {
         self.elder.retain(|process, _| process.hierarchy != hierarchy);
     }
 
-    fn remember(&mut self, process: Process, cgroup: CgroupId) {
+    fn remember(&mut self, process: Process, known: Known) {
         if self.younger.len() >= self.half {
             std::mem::swap(&mut self.younger, &mut self.elder);
             self.younger.clear();
         }
-        self.younger.insert(process, cgroup);
+        self.younger.insert(process, known);
     }
 
-    fn forget(&mut self, process: &Process) -> Option<CgroupId> {
+    fn forget(&mut self, process: &Process) -> Option<Known> {
         let younger = self.younger.remove(process);
         let elder = self.elder.remove(process);
         younger.or(elder)
@@ -111,10 +121,10 @@ mod tests {
         let mut memberships = Memberships::new(16);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         assert_eq!(memberships.moved(to(2, 6), &task(9, 9, 1), true), None);
-        assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 20_000_000), true), None);
+        assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 2), true), None);
         memberships.forget_hierarchy(HierarchyId(2));
         assert_eq!(memberships.moved(to(2, 7), &task(9, 9, 1), true), None);
-        assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 1), true), Some(CgroupId(5)));
+        assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 2), true), Some(CgroupId(6)));
     }
 
     #[test]

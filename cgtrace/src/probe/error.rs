@@ -90,7 +90,7 @@ pub enum StartError {
         source: Box<ProgramError>,
     },
     /// A tracepoint that cgtrace cannot do without cannot be attached to.
-    #[error("failed to attach to the tracepoint `{hook}`; use Linux 5.8 or later, built with CONFIG_CGROUPS")]
+    #[error("failed to attach to the tracepoint `{hook}`; {}", attaching(source))]
     NotAttached {
         /// The tracepoint.
         hook: String,
@@ -158,6 +158,15 @@ impl StartError {
             return Self::NoPrivilege;
         }
         Self::Refused { program: program.to_owned(), reason: refusal(&error), source: Box::new(error) }
+    }
+}
+
+/// What to do about a tracepoint that cannot be attached to.
+fn attaching(error: &ProgramError) -> &'static str {
+    let otherwise = "use Linux 5.8 or later, built with CONFIG_CGROUPS";
+    match error {
+        ProgramError::SyscallError(error) => next_step(&error.io_error, otherwise),
+        _ => otherwise,
     }
 }
 
