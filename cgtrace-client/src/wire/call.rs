@@ -303,6 +303,14 @@ pub struct WatchReply {
 }
 
 /// What `Metrics` answers.
+///
+/// ```no_run
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let cgtrace_client::wire::MetricsReply { text } = cgtrace_client::Client::connect()?.metrics()?;
+/// print!("{text}");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
