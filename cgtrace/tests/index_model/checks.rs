@@ -82,8 +82,9 @@ fn check_subscriber(
     if ids != live {
         return Err(format!("a subscriber knows of {ids:?} instead of {live:?}"));
     }
-    // After a lost rename, a path does not say below which of two cgroups something was made.
-    let paths_are_told = tree.id == UNIFIED || !account.lossy && !account.hasty;
+    // After a lost rename, a path does not say below which of two cgroups something was made. Nor does it where a
+    // name was learnt that a cgroup got later: until then another one may have that name.
+    let paths_are_told = tree.id == UNIFIED || !account.lossy && !account.hasty && !account.nameless;
     for (key, path) in told {
         if paths_are_told && path.is_some() && *path != index.path(*key) {
             return Err(format!("a subscriber knows {key:?} by {path:?}"));

@@ -3,6 +3,7 @@
 use cgtrace::index::Limits;
 use proptest::test_runner::TestCaseError;
 
+use crate::kernel::SHORT_NAMES;
 use crate::steps::{Step, run};
 
 fn mkdir(hierarchy: u8, parent: u8, name: u8) -> Step {
@@ -84,5 +85,20 @@ fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
         Step::ReadWalk { hierarchy: 0, whiches: vec![0] },
         Step::Rmdir { hierarchy: 0, which: 0 },
         Step::MergeWalk { hierarchy: 0, hasty: true },
+    ])
+}
+
+/// The long name is learnt by today's, `b`, which another cgroup has until it is renamed: by their texts alone a
+/// subscriber cannot tell what is below which.
+#[test]
+fn a_name_that_is_learnt_late_is_another_s_until_then() -> Result<(), TestCaseError> {
+    holds(&[
+        Step::AddHierarchy { again: false },
+        mkdir(2, 0, 0),
+        Step::Rename { hierarchy: 1, which: 0, name: SHORT_NAMES },
+        mkdir(2, 1, 0),
+        mkdir(2, 0, 1),
+        Step::Rename { hierarchy: 1, which: 2, name: 0 },
+        Step::Rename { hierarchy: 1, which: 0, name: 1 },
     ])
 }
