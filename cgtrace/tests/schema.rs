@@ -9,10 +9,29 @@ use schemars::{JsonSchema, generate::SchemaSettings};
 #[expect(clippy::expect_used, reason = "a test's own")]
 fn of<T: JsonSchema>() -> String {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
-    let schema = generator.into_root_schema_for::<T>();
+    let mut schema = generator.into_root_schema_for::<T>().to_value();
+    without_examples(&mut schema);
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     text.push('\n');
     text
+}
+
+/// The documentation's examples are for those who write Rust.
+fn without_examples(schema: &mut serde_json::Value) {
+    match schema {
+        serde_json::Value::Object(members) => {
+            for (name, value) in members {
+                match value {
+                    serde_json::Value::String(text) if name == "description" => {
+                        text.truncate(text.find("\n\n```").unwrap_or(text.len()));
+                    }
+                    value => without_examples(value),
+                }
+            }
+        }
+        serde_json::Value::Array(values) => values.iter_mut().for_each(without_examples),
+        _ => {}
+    }
 }
 
 /// Each document, or line, that a command prints with `--json`.

@@ -166,6 +166,7 @@ fn attaching(error: &ProgramError) -> &'static str {
     let otherwise = "use Linux 5.8 or later, built with CONFIG_CGROUPS";
     match error {
         ProgramError::SyscallError(error) => next_step(&error.io_error, otherwise),
+        ProgramError::IOError(error) => next_step(error, otherwise),
         _ => otherwise,
     }
 }
