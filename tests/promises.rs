@@ -17,6 +17,7 @@ mod promises {
     pub mod metrics;
     pub mod names;
     pub mod privileges;
+    pub mod protocol;
     pub mod rename;
     pub mod schema;
     pub mod snapshot;
@@ -49,6 +50,7 @@ fn main() {
         promises::metrics::trials(),
         promises::names::trials(),
         promises::privileges::trials(),
+        promises::protocol::trials(),
         promises::rename::trials(),
         promises::schema::trials(),
         promises::snapshot::trials(),

@@ -1,9 +1,12 @@
 //! `why` says why a cgroup is not there, or not seen: each cause brought about for real.
 
 mod asker;
+mod moves;
 mod names;
+mod namespaces;
 mod past;
 mod processes;
+mod shell;
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::wire;
@@ -12,7 +15,15 @@ use libtest_mimic::Trial;
 use crate::support::daemon::Daemon;
 
 pub fn trials() -> Vec<Trial> {
-    let trials = [names::trials(), past::trials(), processes::trials(), asker::trials()];
+    let trials = [
+        names::trials(),
+        past::trials(),
+        moves::trials(),
+        processes::trials(),
+        shell::trials(),
+        asker::trials(),
+        namespaces::trials(),
+    ];
     trials.into_iter().flatten().collect()
 }
 
@@ -30,6 +41,15 @@ fn ask(daemon: &Daemon, name: &str, asker: Option<u32>) -> Result<wire::Verdict>
 fn first(verdict: &wire::Verdict, cause: &str) -> Result<()> {
     ensure!(verdict.cause == cause, "{} and not {cause}: {verdict:#?}", verdict.cause);
     Ok(())
+}
+
+/// The same wherever the cause stands: first, or among what holds as well.
+fn told(verdict: &wire::Verdict, cause: &str) -> Result<wire::Finding> {
+    if verdict.cause != cause {
+        return holds(verdict, cause).cloned();
+    }
+    let wire::Verdict { cause, explanation, evidence, fix, .. } = verdict.clone();
+    Ok(wire::Finding { cause, explanation, evidence, fix })
 }
 
 /// Fails unless the cause holds as well; gives what is said of it.
