@@ -34,6 +34,8 @@ pub fn trials() -> Vec<Trial> {
 const NAMES: usize = 8;
 const CHANGES: u64 = 30_000;
 const CLIENTS: usize = 3;
+/// Fewer answers test little. Where the writers leave the CPUs to nobody else, they go on until so many were given.
+const ANSWERS: u64 = 8_000;
 
 /// One change of a name's state, by a clock that all threads share.
 #[derive(Clone, Copy, Debug)]
@@ -85,11 +87,20 @@ impl Random {
 }
 
 /// Makes, removes and (on v1) renames the names of one thread: `a` and `b` are each other's names then.
-fn change(paths: &[PathBuf; 2], rename: bool, clock: &Clock, seed: u64) -> Result<[Vec<Changed>; 2]> {
+fn change(
+    paths: &[PathBuf; 2],
+    rename: bool,
+    clock: &Clock,
+    given: &AtomicU64,
+    seed: u64,
+) -> Result<[Vec<Changed>; 2]> {
     let mut random = Random(seed);
     let mut present = [false; 2];
     let mut changes = [Vec::new(), Vec::new()];
-    for number in 0..CHANGES {
+    for number in 0.. {
+        if number >= CHANGES && given.load(Ordering::SeqCst) >= ANSWERS {
+            break;
+        }
         if number % 8 == 0 {
             // Those who ask get a turn on a machine with few CPUs.
             thread::sleep(Duration::from_micros(50));
@@ -123,11 +134,13 @@ fn ask(
     names: &[(String, &str)],
     clock: &Clock,
     writing: &AtomicU64,
+    given: &AtomicU64,
     seed: u64,
 ) -> Result<Vec<Answered>> {
     let mut random = Random(seed);
-    let mut answers = Vec::new();
+    let mut answers: Vec<Answered> = Vec::new();
     while writing.load(Ordering::SeqCst) > 0 {
+        let before = answers.len();
         let name = usize::try_from(random.below(names.len() as u64))?;
         let (path, hierarchy) = &names[name];
         let hierarchy = Some((*hierarchy).to_owned());
@@ -152,6 +165,7 @@ fn ask(
             let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
             answers.push(Answered { asked, answered: clock.tick(), name, present });
         }
+        given.fetch_add((answers.len() - before) as u64, Ordering::SeqCst);
     }
     Ok(answers)
 }
@@ -161,6 +175,7 @@ fn history_is_linearizable() -> Outcome {
     let scopes = [("v2", Cgroup::new("v2", "linear")?), ("pids", Cgroup::new("pids", "linear")?)];
     let clock = Arc::new(Clock(AtomicU64::new(0)));
     let writing = Arc::new(AtomicU64::new((NAMES / 2) as u64));
+    let given = Arc::new(AtomicU64::new(0));
     let mut names = Vec::new();
     let mut writers = Vec::new();
     let start = Arc::new(Barrier::new(NAMES / 2 + CLIENTS));
@@ -168,11 +183,12 @@ fn history_is_linearizable() -> Outcome {
         let (hierarchy, scope) = &scopes[pair % scopes.len()];
         let paths = [0, 1].map(|number| scope.join(format!("{pair}-{number}")));
         names.extend(paths.iter().map(|path| (scope.name_of(path), *hierarchy)));
-        let (clock, writing, start) = (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&start));
+        let (clock, writing, given, start) =
+            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&given), Arc::clone(&start));
         let rename = *hierarchy != "v2";
         writers.push(thread::spawn(move || {
             start.wait();
-            let changes = change(&paths, rename, &clock, pair as u64 + 1);
+            let changes = change(&paths, rename, &clock, &given, pair as u64 + 1);
             writing.fetch_sub(1, Ordering::SeqCst);
             changes
         }));
@@ -181,11 +197,15 @@ fn history_is_linearizable() -> Outcome {
     let mut askers = Vec::new();
     for number in 0..CLIENTS {
         let client = daemon.client()?;
-        let (clock, writing, start) = (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&start));
+        let (clock, writing, given, start) =
+            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&given), Arc::clone(&start));
         let names = Arc::clone(&names);
         askers.push(thread::spawn(move || {
             start.wait();
-            ask(client, &names, &clock, &writing, number as u64 + 100)
+            let answers = ask(client, &names, &clock, &writing, &given, number as u64 + 100);
+            // Who failed gives no more of them: nobody is to wait for those.
+            given.fetch_add(ANSWERS, Ordering::SeqCst);
+            answers
         }));
     }
     let mut changes: Vec<Vec<Changed>> = Vec::new();
