@@ -3,26 +3,30 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    process::Command,
     thread,
     time::Duration,
 };
 
-use anyhow::{Result, ensure};
+use anyhow::Result;
 
 use super::{
     stage::{Random, Stage},
     support::{
-        cgroup::{Cgroup, unique},
+        cgroup::Cgroup,
+        named::Named,
         process::{Sleeper, put},
     },
 };
 
 /// The most cgroups of one thread at a time.
-const LIVE_MAX: usize = 200;
+const LIVE_MAX: usize = 30;
 
 /// The deepest below the scope.
-const DEPTH_MAX: usize = 5;
+const DEPTH_MAX: usize = 2;
+
+/// Names of one folder: so few that every path soon had all the past lives that are kept of it. From then on the
+/// daemon's memory may not grow.
+pub const NAMES: u64 = 6;
 
 /// Makes, removes, renames (on v1) and moves below the scope until the end.
 pub fn churn(stage: &Stage, scope: &Cgroup, v1: bool, seed: u64) -> Result<()> {
@@ -53,7 +57,7 @@ fn make(stage: &Stage, scope: &Cgroup, live: &mut Vec<PathBuf>, random: &mut Ran
     let parent = random.of(live).map_or(scope.path(), PathBuf::as_path);
     let deep = parent.strip_prefix(scope.path()).is_ok_and(|below| below.components().count() >= DEPTH_MAX);
     let parent = if deep || random.below(3) == 0 { scope.path() } else { parent };
-    let path = parent.join(format!("n{}", random.below(40)));
+    let path = parent.join(format!("n{}", random.below(NAMES)));
     match fs::create_dir(&path) {
         Ok(()) => {
             stage.counts.changes.add(1);
@@ -81,7 +85,7 @@ fn remove(stage: &Stage, live: &mut Vec<PathBuf>, random: &mut Random) -> Result
 
 fn rename(stage: &Stage, live: &mut [PathBuf], random: &mut Random) -> Result<()> {
     let Some(path) = random.of(live).cloned() else { return Ok(()) };
-    let to = path.with_file_name(format!("n{}", random.below(40)));
+    let to = path.with_file_name(format!("n{}", random.below(NAMES)));
     if live.contains(&to) {
         return Ok(());
     }
@@ -108,31 +112,17 @@ fn storm(stage: &Stage, scope: &Cgroup) -> Result<()> {
     Ok(())
 }
 
-/// Mounts and unmounts named v1 hierarchies, with cgroups in them, until the end. False: this kernel has none.
-pub fn mount(stage: &Stage, seed: u64) -> Result<bool> {
+/// Mounts and unmounts named v1 hierarchies, with cgroups in them, until the end.
+pub fn mount(stage: &Stage, seed: u64) -> Result<()> {
     let mut random = Random(seed);
     while !stage.ends() {
-        let folder = tempfile::tempdir()?;
-        let options = format!("none,name={}", unique("soak"));
-        let mounted = Command::new("mount")
-            .args(["-t", "cgroup", "-o", &options, "cgroup"])
-            .arg(folder.path())
-            .output()?;
-        if !mounted.status.success() {
-            return Ok(false);
-        }
-        let played = play(folder.path(), &mut random);
-        // What is left in it would keep the hierarchy alive.
-        for leaf in ["a/b", "a", "c", "d"] {
-            let _ = fs::remove_dir(folder.path().join(leaf));
-        }
-        let unmounted = Command::new("umount").arg(folder.path()).status()?;
-        played?;
-        ensure!(unmounted.success(), "umount failed");
+        let named = Named::mount()?;
+        play(&named.path(), &mut random)?;
+        drop(named);
         stage.counts.mounts.add(1);
         thread::sleep(Duration::from_millis(200 + random.below(2_000)));
     }
-    Ok(true)
+    Ok(())
 }
 
 fn play(hierarchy: &Path, random: &mut Random) -> io::Result<()> {

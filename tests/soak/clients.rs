@@ -12,6 +12,7 @@ use anyhow::{Context as _, Result};
 use cgtrace_client::{Client, Error, Until, Watched, wire};
 
 use super::{
+    churn,
     stage::{Random, Stage},
     support::cgroup::Cgroup,
 };
@@ -94,7 +95,7 @@ pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
                     .and_then(|listed| listed.collect::<Result<Vec<_>, _>>().map(drop)),
                 _ => client
                     .lookup(&wire::Lookup {
-                        names: vec![format!("{}/n{}", scope.name(), random.below(40))],
+                        names: vec![format!("{}/n{}", scope.name(), random.below(churn::NAMES))],
                         hierarchy: Some((*hierarchy).to_owned()),
                         detail: Some(random.below(4) == 0),
                         ..wire::Lookup::default()
@@ -136,6 +137,7 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
                     stage.counts.events.add(1);
                     thread::sleep(pause);
                 }
+                Ok(Watched::Existing(_)) => {}
                 Ok(Watched::Missed(missed)) => stage.counts.missed.add(missed),
                 Err(_) => break,
             }

@@ -15,7 +15,7 @@ mod support;
 
 use std::{
     fs,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::ExitCode,
     thread,
     time::{Duration, Instant},
@@ -115,16 +115,45 @@ fn run(options: &Options) -> Result<()> {
     let mut service = Some(Service::start(&stage.socket, None)?);
     measured.starts = 1;
     let start = Instant::now();
-    let mut last_pinned = false;
+    let last_pinned = play(&stage, options, &by_name, &waited, pins.as_deref(), &mut service, &mut measured);
+    measured.seconds = start.elapsed().as_secs();
+    if let Some(service) = service {
+        let pins = pins.as_deref().filter(|_| last_pinned);
+        if let Err(error) = at_the_end(&stage, service, pins, &mut measured) {
+            stage.fail(format!("{error:#}"));
+        }
+    }
+    let report = report::json(&measured, &stage);
+    print!("{}", report::table(&report));
+    if let Some(path) = &options.json {
+        fs::write(path, format!("{report:#}\n"))
+            .with_context(|| format!("failed to write {}", path.display()))?;
+    }
+    let failures = stage.failures();
+    if !failures.is_empty() {
+        bail!("{} failures: {}", failures.len(), failures.join("; "));
+    }
+    Ok(())
+}
+
+/// Everybody does what they do until the time is over; says whether the daemon that runs then is pinned.
+fn play(
+    stage: &Stage,
+    options: &Options,
+    by_name: &[(&str, &Cgroup)],
+    waited: &[Cgroup],
+    pins: Option<&Path>,
+    service: &mut Option<Service>,
+    measured: &mut Measured,
+) -> bool {
     thread::scope(|threads| {
         let mut parts = Vec::new();
         let mut seeds = Random(options.seed);
-        let (stage, by_name) = (&stage, &by_name);
         for (hierarchy, scope) in by_name {
             let (v1, seed) = (*hierarchy != "v2", seeds.below(u64::MAX));
             parts.push(("churn", threads.spawn(move || churn::churn(stage, scope, v1, seed))));
         }
-        for scope in &waited {
+        for scope in waited {
             let seed = seeds.below(u64::MAX);
             parts.push(("wait", threads.spawn(move || clients::wait(stage, scope, seed))));
         }
@@ -151,8 +180,9 @@ fn run(options: &Options) -> Result<()> {
         parts.push((
             "mount",
             threads.spawn(move || {
-                if !churn::mount(stage, seed)? {
-                    println!("soak: this kernel mounts no v1 hierarchy; none comes and goes");
+                match churn::mount(stage, seed) {
+                    Err(error) if error.is::<Skip>() => println!("soak: {error}; none comes and goes"),
+                    outcome => outcome?,
                 }
                 Ok(())
             }),
@@ -163,16 +193,11 @@ fn run(options: &Options) -> Result<()> {
         } else {
             println!("soak: {}", chaos::STRESSOR_ABSENT);
         }
-        let mut chaos = chaos::Chaos {
-            stage,
-            pins: pins.as_deref(),
-            random: Random(seeds.below(u64::MAX)),
-            pinned: false,
-        };
-        if let Err(error) = chaos.run(&mut service, options.duration, &mut measured) {
+        let mut chaos = chaos::Chaos { stage, pins, random: Random(seeds.below(u64::MAX)), pinned: false };
+        if let Err(error) = chaos.run(service, options.duration, measured) {
             stage.fail(format!("{error:#}"));
         }
-        last_pinned = chaos.pinned;
+        let pinned = chaos.pinned;
         drop(stressor);
         stage.end();
         for (what, part) in parts {
@@ -182,34 +207,12 @@ fn run(options: &Options) -> Result<()> {
                 Err(_) => stage.fail(format!("{what}: a thread panicked")),
             }
         }
-    });
-    measured.seconds = start.elapsed().as_secs();
-    if let Some(service) = service {
-        let pins = pins.as_deref().filter(|_| last_pinned);
-        if let Err(error) = at_the_end(&stage, service, pins, &mut measured) {
-            stage.fail(format!("{error:#}"));
-        }
-    }
-    let report = report::json(&measured, &stage);
-    print!("{}", report::table(&report));
-    if let Some(path) = &options.json {
-        fs::write(path, format!("{report:#}\n"))
-            .with_context(|| format!("failed to write {}", path.display()))?;
-    }
-    let failures = stage.failures();
-    if !failures.is_empty() {
-        bail!("{} failures: {}", failures.len(), failures.join("; "));
-    }
-    Ok(())
+        pinned
+    })
 }
 
 /// What must hold when everybody has left.
-fn at_the_end(
-    stage: &Stage,
-    service: Service,
-    pins: Option<&std::path::Path>,
-    measured: &mut Measured,
-) -> Result<()> {
+fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &mut Measured) -> Result<()> {
     service.verify()?;
     stage.counts.verified.add(1);
     let status = cgtrace_client::Client::connect_to(&stage.socket)?.status()?;

@@ -1,6 +1,12 @@
 //! A v1 hierarchy of a test's own.
 
-use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Result, ensure};
 
@@ -45,20 +51,43 @@ impl Named {
     pub fn hierarchy(&self) -> String {
         format!("name={}", self.name)
     }
+
+    /// Whether the kernel still has it, mounted or not.
+    fn is_alive(&self) -> bool {
+        let name = format!(":{}:", self.hierarchy());
+        fs::read_to_string("/proc/self/cgroup").is_ok_and(|lines| lines.contains(&name))
+    }
 }
 
 impl Drop for Named {
     fn drop(&mut self) {
-        if !self.folder.path().join("cgroup.procs").exists() {
-            let _ = self.mount_again();
+        // An unmount ends the hierarchy, soon after, if all removed children are released by then; otherwise it stays
+        // until it is mounted and unmounted again (`cgroup_kill_sb`). They are released one after another
+        // (`cgroup_destroy_wq`, both in kernel/cgroup/cgroup.c): behind a storm of removals that takes seconds.
+        // Somebody who reads it, like the daemon that walks it, makes the unmount fail for now.
+        for doubled in 0..9 {
+            if !self.path().join("cgroup.procs").exists() && self.mount_again().is_err() {
+                break;
+            }
+            remove_below(self.folder.path());
+            thread::sleep(Duration::from_millis(25 << doubled));
+            let _ = Command::new("umount").arg(self.folder.path()).stderr(Stdio::null()).status();
+            for _ in 0..20 {
+                if !self.is_alive() {
+                    return;
+                }
+                thread::sleep(Duration::from_millis(25));
+            }
         }
-        for entry in fs::read_dir(self.folder.path()).into_iter().flatten().flatten() {
-            let _ = fs::remove_dir(entry.path().join("inner"));
+        eprintln!("left in the kernel: {}", self.hierarchy());
+    }
+}
+
+fn remove_below(folder: &Path) {
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_below(&entry.path());
             let _ = fs::remove_dir(entry.path());
         }
-        // One whose removed children are not released yet would stay for ever (kernel/cgroup/cgroup.c,
-        // `cgroup_kill_sb`).
-        thread::sleep(Duration::from_millis(300));
-        let _ = Command::new("umount").arg(self.folder.path()).status();
     }
 }

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use crate::{
     command::{cargo, is_root, run, which},
+    lab::stress_ng,
     setup::setup,
 };
 
@@ -13,6 +14,11 @@ use crate::{
 pub fn soak(minutes: f64, seed: u64, json: Option<&Path>) -> Result<()> {
     setup()?;
     let mut command = cargo()?;
+    match stress_ng::fetch() {
+        Ok(program) => _ = command.env("CGTRACE_STRESS_NG", program),
+        // The soak says that it was not part of it.
+        Err(error) => eprintln!("soak: no stress-ng: {error:#}"),
+    }
     command.args(["test", "-p", "cgtrace", "--test", "soak", "--"]);
     if !is_root() && which("sudo").is_some() {
         command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "sudo -E");

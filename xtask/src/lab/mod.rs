@@ -7,6 +7,7 @@ mod cadvisor;
 mod image;
 mod packages;
 mod prometheus;
+pub mod stress_ng;
 mod suite;
 
 use std::{fs, path::PathBuf};

@@ -53,6 +53,28 @@ impl Suite {
         Ok(fs::remove_dir_all(&folder)?)
     }
 
+    /// Unpacks a package's newest version and everything that it depends on, libc included, into `to`.
+    pub fn unpack_whole(&self, package: &str, to: &Path) -> Result<()> {
+        let archives = self.root.join("cache/archives");
+        run(self.apt("apt-get")?.args([
+            "-qq",
+            "install",
+            "--download-only",
+            "--no-install-recommends",
+            "--yes",
+            package,
+        ]))
+        .with_context(|| format!("the suite {} has no {package}", self.name))?;
+        for file in fs::read_dir(&archives)? {
+            let file = file?.path();
+            if file.extension().is_some_and(|extension| extension == "deb") {
+                run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(to))?;
+                fs::remove_file(file)?;
+            }
+        }
+        Ok(())
+    }
+
     /// The names of its packages that begin so.
     pub fn packages(&self, prefix: &str) -> Result<Vec<String>> {
         let mut command = self.apt("apt-cache")?;
