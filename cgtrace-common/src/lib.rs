@@ -11,7 +11,7 @@ mod shared;
 
 pub use kind::Kind;
 pub use record::{Header, Membership, Root, Task, flag};
-pub use shared::{KEPT_WORDS, Kept, Loss, Wake};
+pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, Wake};
 
 /// The layout of the records. A reader refuses any other.
 pub const VERSION: u8 = 1;

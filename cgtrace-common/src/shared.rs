@@ -1,5 +1,8 @@
 //! The words that both sides read and write while the program runs.
 
+/// Of how many hierarchies the map `LOST_OF` counts lost records.
+pub const HIERARCHIES_COUNTED: u32 = 256;
+
 /// Why a record was lost: the index into the per-CPU counters of the map `LOSSES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]

@@ -4,14 +4,14 @@ use core::{ptr, slice};
 
 use aya_ebpf::{
     Global,
-    bindings::{BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
+    bindings::{BPF_NOEXIST, BPF_RB_AVAIL_DATA, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     maps::RingBuf,
 };
 use aya_log_ebpf::warn;
-use cgtrace_common::{Kind, Loss, Wake};
+use cgtrace_common::{Header, Kind, Loss, Wake};
 
 use crate::{
-    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
+    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, LOST_OF, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
     read::Unreadable,
 };
 
@@ -27,7 +27,8 @@ pub fn wanted(kind: Kind) -> bool {
 /// Emits the record, as far as it was filled, or counts that it could not be.
 ///
 /// # Safety
-/// The first bytes of `record`, as many as `filled` says, are initialised.
+/// `record` begins with a [`Header`]. Its first bytes, as many as `filled` says, are initialised; that is at least a
+/// header.
 #[inline(always)]
 pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unreadable>) {
     let (ring, half, full) = if kind.feeds_index() {
@@ -37,12 +38,15 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
     };
     match filled {
         Ok(length) => {
+            let record_header = record.cast::<Header>();
             // SAFETY: the caller's promise.
             let record = unsafe { slice::from_raw_parts(record.cast::<u8>(), length) };
             match ring.output::<[u8]>(record, u64::from(BPF_RB_NO_WAKEUP)) {
                 Ok(()) => wake(ring, half),
                 Err(error) => {
                     count(full);
+                    // SAFETY: the caller's promise.
+                    count_of(unsafe { (*record_header).hierarchy_id });
                     no_room(kind as u8, error);
                 }
             }
@@ -93,6 +97,19 @@ fn count(loss: Loss) {
     if let Some(lost) = LOST.get_ptr_mut(0) {
         // SAFETY: as above.
         unsafe { ptr::write_volatile(lost, 1) };
+    }
+}
+
+/// Counts a lost record of a hierarchy. Beyond [`HIERARCHIES_COUNTED`](cgtrace_common::HIERARCHIES_COUNTED) of them
+/// it is in the ring's count alone. Not inlined, so that it stands in a program only once.
+#[inline(never)]
+fn count_of(hierarchy_id: u32) {
+    if let Some(counter) = LOST_OF.get_ptr_mut(&hierarchy_id) {
+        // SAFETY: as in `count`.
+        unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
+    } else {
+        // The other CPUs' counters of a new entry begin with 0 (`pcpu_init_value` in kernel/bpf/hashtab.c, 5.10).
+        let _ = LOST_OF.insert(&hierarchy_id, &1, u64::from(BPF_NOEXIST));
     }
 }
 

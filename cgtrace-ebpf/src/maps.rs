@@ -3,9 +3,9 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use cgtrace_common::{Header, KEPT_WORDS, Loss, NAME_MAX, Task};
+use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, Task};
 
 use crate::near::Room;
 
@@ -31,6 +31,10 @@ pub static TOLD_RING_HALF: Global<u64> = Global::new(u64::MAX);
 /// How many records were lost, by [`Loss`].
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
+
+/// How many records found no room in their ring, by the id of the hierarchy that they told of.
+#[map]
+pub static LOST_OF: PerCpuHashMap<u32, u64> = PerCpuHashMap::with_max_entries(HIERARCHIES_COUNTED, 0);
 
 /// One word: not 0 once anything was counted in [`LOSSES`], so that the daemon need not ask for those at every look.
 #[map]

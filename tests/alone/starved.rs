@@ -81,6 +81,13 @@ fn stopped() -> Outcome {
     let (records_after, lost_after) = records(&daemon)?;
     let (read, lost) = (records_after - records_before, lost_after - lost_before);
     ensure!(lost > 0 && read + lost == 2 * PAIRS + 2, "{read} read and {lost} lost of {}", 2 * PAIRS + 2);
+    // By hierarchy, too: what was lost was mostly v2's, and whatever was lost was some hierarchy's.
+    let status = daemon.client()?.status()?;
+    let of_v2 = status.hierarchies.iter().find(|state| state.hierarchy == "v2").map(|state| state.lost);
+    let by_ring: u64 = status.rings.iter().map(|ring| ring.lost).sum();
+    let by_hierarchy: u64 = status.hierarchies.iter().map(|state| state.lost).sum();
+    ensure!(of_v2.is_some_and(|of_v2| of_v2 >= lost), "v2 lost {of_v2:?}, the index ring {lost}");
+    ensure!(by_hierarchy == by_ring, "the hierarchies lost {by_hierarchy}, the rings {by_ring}");
     // The reader is told of it: what was missed, then what the walk concluded, then that it is over.
     let (missed, inferred) = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     ensure!(missed >= lost, "told of {missed}, and {lost} were lost");

@@ -32,6 +32,7 @@ pub struct HierarchyStatus {
     pub past_lives: u64,
     pub made: u64,
     pub removed: u64,
+    pub lost: u64,
     pub heals: u64,
 }
 

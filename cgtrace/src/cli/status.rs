@@ -35,7 +35,7 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
         String::new(),
     ];
     let mut hierarchies =
-        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "heals", "mount"]);
+        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "lost", "heals", "mount"]);
     for hierarchy in &status.hierarchies {
         let mount = hierarchy.mount.as_deref().unwrap_or("not mounted here");
         let mut place = text::printable(mount);
@@ -50,6 +50,7 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
             hierarchy.cgroups.to_string(),
             hierarchy.made.to_string(),
             hierarchy.removed.to_string(),
+            hierarchy.lost.to_string(),
             hierarchy.heals.to_string(),
             place,
         ]);

@@ -1,6 +1,7 @@
 //! What the kernel counts: lost records, and each program's runs and misses.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io,
     os::{
@@ -10,7 +11,7 @@ use std::{
 };
 
 use aya::{
-    maps::{MapData, MapError, PerCpuArray},
+    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
     programs::ProgramFd,
 };
 use cgtrace_common::Loss;
@@ -22,7 +23,7 @@ use super::StartError;
 #[derive(Debug, Error)]
 pub enum CountError {
     /// The kernel refused to read the map.
-    #[error("failed to read the kernel program's map `LOSSES`")]
+    #[error("failed to read the kernel program's counts of lost records")]
     Losses(#[from] MapError),
     /// The kernel refused to tell of a program.
     #[error("failed to read the state of the kernel program `{program}`")]
@@ -95,6 +96,7 @@ pub(super) struct Loaded {
 /// Where the counters are read.
 pub(super) struct Counters {
     losses: PerCpuArray<MapData, u64>,
+    lost_of: PerCpuHashMap<MapData, u32, u64>,
     programs: Vec<Counted>,
 }
 
@@ -106,7 +108,11 @@ struct Counted {
 }
 
 impl Counters {
-    pub(super) fn new(losses: PerCpuArray<MapData, u64>, programs: Vec<Program>) -> Result<Self, StartError> {
+    pub(super) fn new(
+        losses: PerCpuArray<MapData, u64>,
+        lost_of: PerCpuHashMap<MapData, u32, u64>,
+        programs: Vec<Program>,
+    ) -> Result<Self, StartError> {
         let counted = |program: Program| {
             let page = program.state.as_ref().ok().map(|loaded| {
                 let path = format!("/proc/self/fdinfo/{}", loaded.fd.as_fd().as_raw_fd());
@@ -114,7 +120,7 @@ impl Counters {
             });
             Ok(Counted { program, page: page.transpose()? })
         };
-        Ok(Self { losses, programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()? })
+        Ok(Self { losses, lost_of, programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()? })
     }
 
     pub(super) fn losses(&self) -> Result<Losses, CountError> {
@@ -130,6 +136,14 @@ impl Counters {
             }
         }
         Ok(losses)
+    }
+
+    pub(super) fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
+        let of_hierarchy = |entry: Result<_, MapError>| {
+            let (hierarchy, lost): (u32, PerCpuValues<u64>) = entry?;
+            Ok((hierarchy, lost.iter().sum()))
+        };
+        self.lost_of.iter().map(of_hierarchy).collect()
     }
 
     pub(super) fn programs(&self) -> Vec<ProgramState> {

@@ -4,7 +4,7 @@ use std::fs;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, RingBuf},
+    maps::{HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -38,6 +38,7 @@ pub(super) struct Maps {
     pub(super) wanted: MapData,
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
+    pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
     pub(super) kept: MapData,
 }
 
@@ -116,6 +117,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         wanted: take_array(ebpf.take_map("WANTED"), "WANTED")?,
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
+        lost_of: take(&mut ebpf, "LOST_OF")?,
         kept: take_array(ebpf.take_map("KEPT"), "KEPT")?,
     };
     let log = if options.kernel_log {

@@ -18,7 +18,7 @@ mod pin;
 mod ring;
 mod words;
 
-use std::{os::fd::BorrowedFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::BorrowedFd, path::PathBuf};
 
 pub use btf::{Btf, BtfError, Member};
 use cgtrace_common::Kept;
@@ -148,11 +148,11 @@ impl Probe {
         kept: words::KeptWords,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { index, told, wake, wanted, lost, losses, kept: _ } = maps;
+        let load::Maps { index, told, wake, wanted, lost, losses, lost_of, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
         let words = words::Words::new(&wake, &wanted, &lost)?;
         words.want(Kinds::ALL);
-        let counters = counters::Counters::new(losses, programs)?;
+        let counters = counters::Counters::new(losses, lost_of, programs)?;
         load::give_memory_back();
         Ok(Self {
             rings,
@@ -246,6 +246,12 @@ impl Probe {
     /// What was lost since the start.
     pub fn losses(&self) -> Result<Losses, CountError> {
         self.counters.losses()
+    }
+
+    /// How many records of each hierarchy found no room in their ring, by its id. Those of hierarchies that are not
+    /// named lost none. Runs that were skipped are no hierarchy's: nobody knows what they would have told.
+    pub fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
+        self.counters.lost_by_hierarchy()
     }
 
     /// How the rings are used: the index's, then the other.

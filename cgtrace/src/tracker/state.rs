@@ -511,6 +511,16 @@ impl Tracker {
         (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
     }
 
+    /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the
+    /// kernel does not let them be read.
+    #[must_use]
+    pub fn lost_by_hierarchy(&self) -> BTreeMap<u32, u64> {
+        self.probe.lost_by_hierarchy().unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to read what each hierarchy lost");
+            BTreeMap::new()
+        })
+    }
+
     /// Times that the program woke us.
     #[must_use]
     pub fn woken(&self) -> u64 {

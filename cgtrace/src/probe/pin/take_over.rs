@@ -6,7 +6,7 @@ use aya::{
     maps::{HashMap, Map, MapData, MapType},
     programs::{RawTracePoint, links::PinnedLink},
 };
-use cgtrace_common::{KEPT_WORDS, Kept, Loss};
+use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss};
 
 use super::{
     super::{
@@ -86,6 +86,7 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
         wanted: array(open(folder, "WANTED", MapType::Array, 4, 8, 1)?, "WANTED")?,
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", MapType::PerCpuArray, 4, 8, losses)?)?,
+        lost_of: take_typed(open(folder, "LOST_OF", MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
         kept,
     };
     let (links, programs) = hooks(folder)?;

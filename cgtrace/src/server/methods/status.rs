@@ -24,6 +24,7 @@ fn status(connection: &Connection) -> wire::Status {
     let encoder = shared.encoder(connection.access);
     let tracker = shared.tracker.borrow();
     let index = tracker.index();
+    let lost = tracker.lost_by_hierarchy();
     let hierarchies = index
         .hierarchies()
         .map(|state| {
@@ -39,6 +40,7 @@ fn status(connection: &Connection) -> wire::Status {
                 past_lives: state.past_lives as u64,
                 made: state.made,
                 removed: state.removed,
+                lost: lost.get(&state.id.0).copied().unwrap_or_default(),
                 heals: state.heals,
             }
         })

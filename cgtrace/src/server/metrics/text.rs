@@ -74,13 +74,16 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
 
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
     let (cgroups, walked) = (Gauges::default(), Gauges::default());
-    let (births, deaths, heals) = (Counters::default(), Counters::default(), Counters::default());
+    let (births, deaths) = (Counters::default(), Counters::default());
+    let (lost, heals) = (Counters::default(), Counters::default());
+    let lost_by_hierarchy = tracker.lost_by_hierarchy();
     for state in tracker.index().hierarchies() {
         let labels = [("hierarchy", hierarchy_name(&state))];
         set(&cgroups, &labels, state.cgroups as u64);
         set(&walked, &labels, u64::from(state.walked));
         births.get_or_create(&labels).inc_by(state.made);
         deaths.get_or_create(&labels).inc_by(state.removed);
+        lost.get_or_create(&labels).inc_by(lost_by_hierarchy.get(&state.id.0).copied().unwrap_or_default());
         heals.get_or_create(&labels).inc_by(state.heals);
     }
     registry.register("cgroups", "Cgroups that exist now", cgroups);
@@ -91,6 +94,7 @@ fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
     );
     registry.register("births", "Cgroups that were made", births);
     registry.register("deaths", "Cgroups that were removed", deaths);
+    registry.register("hierarchy_lost", "Records of the hierarchy that found no room in a ring", lost);
     registry.register("heals", "Walks that healed a loss", heals);
 }
 
