@@ -68,8 +68,7 @@ fn out_of_descriptors() -> Outcome {
 ///
 /// How many that is depends on the machine's hierarchies and CPUs.
 fn enough_to_start() -> Result<usize> {
-    let mut refused = 0;
-    for few in (8..512).step_by(3) {
+    for (refused, few) in (8..512).step_by(3).enumerate() {
         let output = Command::new("prlimit")
             .arg(format!("--nofile={few}:{few}"))
             .args([env!("CARGO_BIN_EXE_cgtrace"), "exists", "/", "--socket", "/nonexistent/io.cgtrace"])
@@ -81,7 +80,6 @@ fn enough_to_start() -> Result<usize> {
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(3), "{few}: {output:?}");
         ensure!(stderr.contains("raise the limit on open files"), "{few}: {stderr}");
-        refused += 1;
     }
     anyhow::bail!("it does not start with 511 descriptors either")
 }

@@ -120,7 +120,11 @@ impl Counters {
             });
             Ok(Counted { program, page: page.transpose()? })
         };
-        Ok(Self { losses, lost_of, programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()? })
+        Ok(Self {
+            losses,
+            lost_of,
+            programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()?,
+        })
     }
 
     pub(super) fn losses(&self) -> Result<Losses, CountError> {
