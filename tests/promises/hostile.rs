@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, daemon::Daemon, trial};
+use crate::support::{Outcome, daemon::Daemon, descriptors::many_descriptors, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -127,12 +127,29 @@ fn endless() -> Outcome {
 }
 
 fn connections() -> Outcome {
+    const COUNT: usize = 10_000;
+    let _many = many_descriptors()?;
     let daemon = Daemon::start()?;
     let before = (daemon.memory()?, daemon.descriptors()?);
-    for _ in 0..10_000 {
+    // Each left at once,
+    for _ in 0..COUNT {
         drop(UnixStream::connect(daemon.socket())?);
     }
     served(&daemon)?;
+    // and all left open, with half a message.
+    let mut open = Vec::with_capacity(COUNT);
+    for _ in 0..COUNT {
+        let mut stream = UnixStream::connect(daemon.socket())?;
+        stream.write_all(b"{\"method\":\"io.cgt")?;
+        open.push(stream);
+    }
+    while daemon.client()?.status()?.connections < COUNT as u64 {
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    served(&daemon)?;
+    let each = daemon.memory()?.saturating_sub(before.0) / COUNT as u64;
+    ensure!(each < 32 << 10, "{each} bytes a connection");
+    drop(open);
     for _ in 0..500 {
         if daemon.descriptors()? <= before.1 {
             break;

@@ -21,10 +21,11 @@ use crate::support::{
     Outcome,
     cgroup::Cgroup,
     daemon::{Daemon, program},
+    descriptors::many_descriptors,
     events::Follower,
     process::{Sleeper, put},
     raw::Raw,
-    skip, trial,
+    trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -172,21 +173,9 @@ fn many() -> Outcome {
     Ok(())
 }
 
-/// More than the usual limit on descriptors, here and in the daemons that are started here.
-fn descriptors(wanted: u64) -> Outcome {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current.is_none_or(|current| current >= wanted) {
-        return Ok(());
-    }
-    let maximum = maximum.map(|maximum| maximum.max(wanted));
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum })
-        .map_err(|error| skip(format!("{wanted} descriptors are not to be had here: {error}")))
-}
-
 fn ten_thousand() -> Outcome {
     const COUNT: usize = 10_000;
-    descriptors(COUNT as u64 + 1_000)?;
+    let _many = many_descriptors()?;
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "ten-thousand")?;
     let paths: Vec<_> = (0..COUNT).map(|number| cgroup.join(number.to_string())).collect();

@@ -9,6 +9,7 @@ pub mod cgroup;
 pub mod clock;
 pub mod confined;
 pub mod daemon;
+pub mod descriptors;
 pub mod events;
 pub mod fake;
 pub mod inotify;
