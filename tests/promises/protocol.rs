@@ -1,13 +1,101 @@
-//! What the protocol promises of calls on one connection.
+//! docs/protocol.md shows what is really said: each of its calls is made, and its replies are those of a running daemon.
+//! And what the protocol promises of calls on one connection.
+
+mod document;
+mod errors;
+mod shape;
+mod stage;
+
+use std::collections::BTreeSet;
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+use self::{document::DOCUMENT, stage::Stage};
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, raw::Raw, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("protocol::calls_can_be_sent_ahead_and_are_answered_in_order", pipelined)]
+    vec![
+        trial("protocol::every_example_is_what_a_daemon_says", examples),
+        trial("protocol::every_error_is_an_answer_to_a_real_call", errors),
+        trial("protocol::what_no_daemon_says_is_found_in_the_document", nonsense),
+        trial("protocol::calls_can_be_sent_ahead_and_are_answered_in_order", pipelined),
+    ]
+}
+
+fn examples() -> Outcome {
+    let shown = document::examples(DOCUMENT)?;
+    let stage = Stage::set(shown.len())?;
+    for (number, example) in shown.iter().enumerate() {
+        stage.hold(example, number)?;
+    }
+    // Every method, and each with a reply.
+    let answered: BTreeSet<&str> = shown
+        .iter()
+        .filter(|example| !example.replies.is_empty())
+        .filter_map(|example| example.call["method"].as_str())
+        .collect();
+    let declared = document::INTERFACE
+        .lines()
+        .filter_map(|line| line.strip_prefix("method ")?.split('(').next())
+        .map(|method| format!("io.cgtrace.{method}"));
+    for method in declared
+        .chain(["GetInfo", "GetInterfaceDescription"].map(|method| format!("org.varlink.service.{method}")))
+    {
+        ensure!(answered.contains(&*method), "the document shows no answer of {method}");
+    }
+    Ok(())
+}
+
+fn errors() -> Outcome {
+    errors::Asked::start()?.hold(DOCUMENT)
+}
+
+/// The document with something in it that no daemon says does not pass.
+fn nonsense() -> Outcome {
+    let stage = Stage::set(1)?;
+    let call = r#"→ {"method":"org.varlink.service.GetInfo"}"#;
+    let info = DOCUMENT
+        .lines()
+        .find(|line| line.starts_with("← ") && line.contains("\"vendor\""))
+        .context("no info")?;
+    let passes = |call: &str, reply: &str| -> Outcome {
+        let text = format!("```text\n{call}\n{reply}\n```\n");
+        document::examples(&text)?.iter().try_for_each(|example| stage.hold(example, 0))
+    };
+    passes(call, info)?;
+    for (call, reply) in [
+        // Another member, one that is not shown, another value, another type, another list, another end.
+        (call, &*info.replace("\"url\"", "\"nope\":1,\"url\"")),
+        (call, &*info.replace("\"url\":\"\",", "")),
+        (call, &*info.replace("\"vendor\":\"cgtrace\"", "\"vendor\":\"acme\"")),
+        (call, &*info.replace("\"vendor\":\"cgtrace\"", "\"vendor\":7")),
+        (call, &*info.replace("\"interfaces\":[", "\"interfaces\":[\"io.nope\",")),
+        (call, &*info.replace("}}", "},\"continues\":true}")),
+        (r#"→ {"method":"io.cgtrace.Nope"}"#, info),
+        (r#"→ {"method":"org.varlink.service.GetInfo","#, info),
+        ("", info),
+    ] {
+        ensure!(passes(call, reply).is_err(), "passes: {call} {reply}");
+    }
+    passes(call, info)?;
+    for text in ["{\"parameters\":{}}", "```json\n{}\n```", "```text\nsome\n```"] {
+        ensure!(document::examples(text).is_err(), "passes: {text}");
+    }
+    let asked = errors::Asked::start()?;
+    for row in [
+        r#"| `io.cgtrace.Nope` | never | `{"reason":"…"}` |"#,
+        "| `io.cgtrace.Nope` | never |",
+        r#"| `io.cgtrace.NoSuchProcess` | no such pid | `{"pid":9999999}` |"#,
+    ] {
+        ensure!(asked.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
+    }
+    let limit = DOCUMENT.replace("{\"limit\":10000,", "{\"limit\":10001,");
+    ensure!(limit != DOCUMENT && asked.hold(&limit).is_err(), "another limit passes");
+    let fewer = DOCUMENT.replace("| `io.cgtrace.BadPattern`", "| `BadPattern`");
+    ensure!(fewer != DOCUMENT && asked.hold(&fewer).is_err(), "an error that is not shown passes");
+    Ok(())
 }
 
 fn pipelined() -> Outcome {
