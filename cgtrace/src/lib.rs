@@ -9,6 +9,7 @@ pub mod descriptors;
 pub mod facts;
 pub mod hierarchy;
 pub mod index;
+pub mod memory;
 pub mod naming;
 pub mod probe;
 pub mod process;

@@ -179,15 +179,6 @@ pub(super) fn raise_memlock() {
     }
 }
 
-/// Gives back what reading the BTF took: tens of megabytes that are not used again.
-pub(super) fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: it has no preconditions.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use ring::RingUse;
 pub use words::Kinds;
 
-use crate::{index::Event, process::padded_comm};
+use crate::{index::Event, memory, process::padded_comm};
 
 /// The comms that are watched unless others are named: kubelet, what runs its containers, and who else does.
 pub const WATCHED: [&str; 8] =
@@ -153,7 +153,7 @@ impl Probe {
         let words = words::Words::new(&wake, &wanted, &lost)?;
         words.want(Kinds::ALL);
         let counters = counters::Counters::new(losses, lost_of, programs)?;
-        load::give_memory_back();
+        memory::give_back();
         Ok(Self {
             rings,
             words,

@@ -1,6 +1,9 @@
 //! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
 
-use std::{cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
+use std::{
+    cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread,
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -218,5 +221,10 @@ async fn look_at_processes(shared: Rc<Shared>) {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    Builder::new_current_thread().enable_all().max_blocking_threads(4).build()
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        // One that has nothing to do ends soon: at rest there is no thread but this.
+        .thread_keep_alive(Duration::from_millis(500))
+        .build()
 }

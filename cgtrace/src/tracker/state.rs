@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use crate::{
     hierarchy::{self, Found, HierarchyError, Mount},
     index::{Change, Event, HierarchyId, Index, Key, Limits, UNIFIED, What},
+    memory,
     probe::{self, Probe, ProgramState, RingUse},
     sightings::Sightings,
 };
@@ -391,6 +392,8 @@ impl Tracker {
         if self.walks.settled() {
             self.settled.notify_waiters();
         }
+        // A walk holds every name once more.
+        memory::give_back();
         self.nudge.notify_one();
     }
 
