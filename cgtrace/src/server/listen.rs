@@ -140,7 +140,7 @@ pub fn serve(stream: UnixStream, shared: Rc<Shared>) {
         connection::serve(stream, Rc::clone(&shared)).await;
         shared.connections.set(shared.connections.get() - 1);
         shared.closed.set(shared.closed.get() + 1);
-        if shared.closed.get() % GIVE_BACK_EVERY == 0 {
+        if shared.closed.get().is_multiple_of(GIVE_BACK_EVERY) {
             memory::give_back();
         }
         let mut by_uid = shared.by_uid.borrow_mut();

@@ -29,6 +29,8 @@ pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
     pub hub: Rc<Hub>,
     pub connections: Cell<usize>,
+    /// How many have ended.
+    pub closed: Cell<u64>,
     /// How many of them are each uid's; root's are not counted.
     pub by_uid: RefCell<HashMap<u32, usize>>,
     pub meter: Rc<Meter>,
@@ -61,6 +63,7 @@ impl Shared {
             tracker,
             hub,
             connections: Cell::new(0),
+            closed: Cell::new(0),
             by_uid: RefCell::default(),
             meter,
             answered: Cell::default(),
