@@ -1,15 +1,14 @@
 //! What each event does, alone and in an order that no kernel gives.
 
-use std::rc::Rc;
-
 use crate::index::script::{
-    PIDS, apply, empty, hierarchy, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task,
-    told, unwalked, walk, walked,
+    PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use crate::index::{
-    Birth, CgroupId, Change, ChangeKind, Gap, HierarchyId, Index, Leaf, Limits, Oddity, ROOT, Task, UNIFIED,
-    What,
+    Birth, CgroupId, ChangeKind, Gap, HierarchyId, Index, Leaf, Oddity, ROOT, Task, UNIFIED, What,
 };
+
+mod hierarchies;
+mod told;
 
 fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
     let root = crate::index::Key { hierarchy, id: ROOT };
@@ -291,196 +290,6 @@ fn an_impossible_name_leads_nowhere() {
         plain(&mut index, 2_000, mkdir(key(id), 1, name));
         assert_eq!(index.resolve(UNIFIED, format!("/{name}").as_bytes()), Some(key(id)));
     }
-}
-
-#[test]
-fn an_event_of_an_unknown_hierarchy_introduces_it() {
-    let mut index = Index::new(Limits::default());
-    let (change, odd) = apply(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    assert_eq!(odd, Some(Oddity::UnknownHierarchy));
-    assert_eq!(change.unwrap().place.unwrap().hierarchy_name, None);
-    let state = index.hierarchy(PIDS).unwrap();
-    assert_eq!((state.name, state.known_since_boot_ns, state.walked), (None, 2_000, false));
-    // Its name, and that every event since an earlier time was seen, comes later.
-    index.know_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
-    index.know_hierarchy(&hierarchy(PIDS, "pids"), 500);
-    let state = index.hierarchy(PIDS).unwrap();
-    assert_eq!((state.name.as_deref(), state.known_since_boot_ns), (Some("pids"), 1_000));
-    assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
-    // Told events may be late, and so introduce nothing.
-    let late =
-        What::Populated { key: crate::index::Key { hierarchy: HierarchyId(9), id: ROOT }, populated: false };
-    assert_eq!(told([&plain(&mut index, 2_001, late)]), ["empty 1 /"]);
-    assert_eq!(index.hierarchies().count(), 1);
-}
-
-#[test]
-fn the_default_hierarchy_has_its_name_from_the_start() {
-    let mut index = Index::new(Limits::default());
-    apply(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    assert_eq!(index.hierarchy(UNIFIED).unwrap().name.as_deref(), Some("v2"));
-    assert_eq!(index.find_hierarchy("v2"), Some(UNIFIED));
-}
-
-#[test]
-fn a_hierarchy_that_came_is_known_from_its_birth() {
-    let mut index = empty();
-    let added = What::RootAdded { hierarchy: hierarchy(HierarchyId(9), "name=x"), by: task(4) };
-    let change = plain(&mut index, 2_000, added.clone());
-    assert_eq!(told([&change]), ["root-added 1 /"]);
-    let state = index.hierarchy(HierarchyId(9)).unwrap();
-    assert_eq!((state.known_since_boot_ns, state.walked, state.cgroups), (2_000, true, 1));
-    let root = crate::index::Key { hierarchy: HierarchyId(9), id: ROOT };
-    assert!(index.life(root).unwrap().birth.is_exact());
-    assert_eq!(refused(&mut index, 2_001, added), Oddity::RootAddedTwice);
-    assert_eq!(index.find_hierarchy("name=x"), Some(HierarchyId(9)));
-}
-
-#[test]
-fn a_root_that_proc_told_of_before_its_event_is_not_replaced() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    let added = What::RootAdded { hierarchy: hierarchy(PIDS, "pids"), by: task(4) };
-    plain(&mut index, 2_001, added);
-    assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
-    assert!(index.life(pids(1)).unwrap().birth.is_exact());
-}
-
-#[test]
-fn a_new_hierarchy_of_an_old_id_inherits_nothing() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
-    plain(&mut index, 2_002, rmdir(pids(5), 1, "a"));
-    index.begin_walk(PIDS);
-    assert_eq!(told([&plain(&mut index, 2_003, What::RootRemoved { id: PIDS })]), ["root-removed 1 /"]);
-    assert_eq!(index.resolve(PIDS, b"/"), None);
-    assert_eq!((index.past_lives(PIDS, b"/a").count(), index.hierarchies().count()), (0, 1));
-    plain(&mut index, 2_004, What::RootAdded { hierarchy: hierarchy(PIDS, "memory"), by: task(4) });
-    // The walk was of the old one.
-    assert_eq!(index.merge_walk(PIDS, [walked(6, 1, "b")], true, 2_005), []);
-    assert_eq!(index.oddities().of(Oddity::WalkNotBegun), 1);
-    assert_eq!(ids(&index, PIDS), [1]);
-    plain(&mut index, 2_006, mkdir(pids(5), 1, "a"));
-    let replaced = What::RootAdded { hierarchy: hierarchy(PIDS, "cpu"), by: task(4) };
-    assert_eq!(odd(&mut index, 2_007, replaced), ("root-added 1 /".into(), Oddity::RootAddedTwice));
-    assert_eq!((ids(&index, PIDS), index.hierarchy(PIDS).unwrap().made), (vec![1], 0));
-    assert_eq!(index.past_life_by_id(pids(5)), None);
-}
-
-#[test]
-fn a_hierarchy_that_vanished_is_forgotten() {
-    let mut index = unwalked();
-    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    plain(&mut index, 2_001, rmdir(pids(5), 1, "a"));
-    let change = index.forget_hierarchy(PIDS, 3_000);
-    assert_eq!(told(change.as_ref()), ["root-removed? 1 /"]);
-    assert_eq!(change.unwrap().place.unwrap().hierarchy_name.as_deref(), Some("pids"));
-    assert_eq!(index.forget_hierarchy(PIDS, 3_001), None);
-    assert_eq!((index.hierarchy(PIDS), index.past_life_by_id(pids(5))), (None, None));
-    let late = odd(&mut index, 3_002, What::RootRemoved { id: PIDS });
-    assert_eq!(late, ("root-removed 1 /".into(), Oddity::RootUnknown));
-}
-
-#[test]
-fn a_remount_changes_the_name() {
-    let mut index = empty();
-    let what = What::Remount { hierarchy: hierarchy(PIDS, "pids,name=x"), by: task(4) };
-    let change = plain(&mut index, 2_000, what);
-    assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("pids,name=x"));
-    assert_eq!(index.find_hierarchy("name=x"), Some(PIDS));
-}
-
-#[test]
-fn an_attach_says_where_from_only_if_it_is_known() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, mkdir(key(6), 1, "b"));
-    let attach = |id| What::Attach { key: key(id), task: task(40), threadgroup: true, by: task(1) };
-    let from = |change: &Change| change.from.as_ref().map(|from| (from.id.0, from.path.clone().unwrap()));
-    let first = plain(&mut index, 2_002, attach(5));
-    assert_eq!((from(&first), first.threadgroup), (None, Some(true)));
-    assert_eq!(first.task.as_deref(), Some(&task(40)));
-    assert_eq!(told([&first]), ["attach 5 /a"]);
-    assert_eq!(from(&plain(&mut index, 2_003, attach(6))), Some((5, Rc::from(&b"/a"[..]))));
-    let again = plain(&mut index, 2_004, attach(6));
-    assert_eq!(again.from, again.place);
-    // After a loss it may have been moved unseen.
-    index.lost(2_005, 1, None);
-    assert_eq!(from(&plain(&mut index, 2_006, attach(5))), None);
-}
-
-#[test]
-fn a_child_is_forked_from_its_parents_cgroup() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, mkdir(key(6), 1, "b"));
-    let parent = Task { cgroup: CgroupId(5), ..task(1) };
-    let change = plain(&mut index, 2_002, What::Fork { key: key(6), task: task(40), by: parent });
-    assert_eq!(told([&change]), ["fork 6 /b"]);
-    assert_eq!(change.from.unwrap().path.as_deref(), Some(&b"/a"[..]));
-    assert_eq!((change.by.as_deref(), change.by_cgroup.as_deref()), (Some(&parent), Some(&b"/a"[..])));
-    let attach = What::Attach { key: key(5), task: task(40), threadgroup: true, by: parent };
-    assert_eq!(plain(&mut index, 2_003, attach).from.unwrap().id, CgroupId(6));
-}
-
-#[test]
-fn a_transfer_is_of_one_task() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    let attach = What::Attach { key: pids(5), task: task(40), threadgroup: true, by: task(1) };
-    plain(&mut index, 2_001, attach);
-    let change = plain(&mut index, 2_002, What::Transfer { key: pids(1), task: task(40), by: task(2) });
-    assert_eq!(told([&change]), ["transfer 1 /"]);
-    assert_eq!((change.from.unwrap().id, change.threadgroup), (CgroupId(5), None));
-}
-
-#[test]
-fn states_are_told_by_their_words() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    let (key, by) = (key(5), task(1));
-    for (what, kind) in [
-        (What::Populated { key, populated: true }, ChangeKind::Populated),
-        (What::Populated { key, populated: false }, ChangeKind::Empty),
-        (What::Freeze { key, freeze: true, by }, ChangeKind::Freeze),
-        (What::Freeze { key, freeze: false, by }, ChangeKind::Thaw),
-        (What::Frozen { key, frozen: true }, ChangeKind::Frozen),
-        (What::Frozen { key, frozen: false }, ChangeKind::Thawed),
-    ] {
-        let change = plain(&mut index, 2_001, what);
-        assert_eq!((change.kind, told([&change])), (kind, vec![format!("{} 5 /a", kind.word())]));
-        assert_eq!(change.by.is_some(), matches!(kind, ChangeKind::Freeze | ChangeKind::Thaw));
-    }
-}
-
-#[test]
-fn a_told_event_after_the_removal_has_the_last_path() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
-    let late = What::Populated { key: key(5), populated: false };
-    assert_eq!(told([&plain(&mut index, 2_002, late)]), ["empty 5 /a"]);
-    let unknown = odd(&mut index, 2_003, What::Populated { key: key(9), populated: false });
-    assert_eq!(unknown, ("empty 9 -".into(), Oddity::UnknownCgroup));
-}
-
-#[test]
-fn an_exec_is_told_where_the_process_is() {
-    let mut index = empty();
-    index.know_hierarchy(&hierarchy(HierarchyId(1), "name=systemd"), 1_000);
-    let systemd = crate::index::Key { hierarchy: HierarchyId(1), id: CgroupId(8) };
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, mkdir(systemd, 1, "s"));
-    let exec = |memberships: &[_]| What::Exec { task: task(40), memberships: memberships.into() };
-    let change = plain(&mut index, 2_002, exec(&[pids(1), systemd, key(5)]));
-    assert_eq!((told([&change]), change.task.as_deref()), (vec!["exec 5 /a".into()], Some(&task(40))));
-    // Where v2 is not used, everything is in its root.
-    assert_eq!(told([&plain(&mut index, 2_003, exec(&[key(1), systemd]))]), ["exec 8 /s"]);
-    assert_eq!(told([&plain(&mut index, 2_004, exec(&[pids(1)]))]), ["exec 1 /"]);
-    assert_eq!(told([&plain(&mut index, 2_005, exec(&[]))]), ["exec 1 /"]);
-    let attach = What::Attach { key: systemd, task: task(40), threadgroup: true, by: task(1) };
-    assert_eq!(plain(&mut index, 2_006, attach).from.unwrap().id, CgroupId(8));
 }
 
 #[test]
