@@ -7,6 +7,7 @@
 
 use std::{
     fs,
+    path::Path,
     process::{Command, Stdio},
     thread,
     time::Duration,
@@ -31,6 +32,7 @@ pub fn trials() -> Vec<Trial> {
         trial("traps::t3_ids_beyond_32_bits", wide_ids),
         trial("traps::t4_one_id_on_two_hierarchies", one_id_twice),
         trial("traps::t7_release_comes_late_and_removes_nothing", release),
+        trial("traps::t7_release_is_recorded_for_followers_alone", release_for_followers),
         trial("traps::t8_generations_of_one_name", generations),
         trial("traps::t10_an_attach_that_changes_nothing", attach_again),
         trial("traps::t13_by_id_right_after_the_event", by_id_at_once),
@@ -121,6 +123,37 @@ fn release() -> Outcome {
     }
     let row = daemon.row(&name, "v2")?;
     ensure!(row.present && row.life.as_ref().is_some_and(|life| life.id == second), "{row:?}");
+    Ok(())
+}
+
+/// A second daemon, with a follower of releases, witnesses that one came.
+fn release_for_followers() -> Outcome {
+    let (daemon, witness) = (Daemon::start()?, Daemon::start()?);
+    let cgroup = Cgroup::new("v2", "released")?;
+    let _other = Follower::below(&daemon, "/", &["mkdir", "rmdir"])?;
+    let mut seen = Follower::below(&witness, "/", &["release"])?;
+    released(&cgroup.join("x"), &mut seen)?;
+    let text = daemon.client()?.metrics()?.text;
+    let mut told = text.lines().filter(|line| {
+        line.starts_with("cgtrace_events_total{")
+            && line.contains("kind=\"release\"")
+            && !line.ends_with(" 0")
+    });
+    ensure!(told.next().is_none(), "releases were recorded for nobody: {text}");
+    let mut follower = Follower::below(&daemon, "/", &["release"])?;
+    released(&cgroup.join("y"), &mut follower)?;
+    drop(follower);
+    // Who follows everything follows releases.
+    let mut follower = Follower::below(&daemon, "/", &[])?;
+    released(&cgroup.join("z"), &mut follower)
+}
+
+/// Makes and removes a cgroup, and returns once its release was told.
+fn released(path: &Path, follower: &mut Follower) -> Outcome {
+    fs::create_dir(path)?;
+    let id = id(path)?;
+    fs::remove_dir(path)?;
+    while follower.next_of("release")?.id != Some(id) {}
     Ok(())
 }
 

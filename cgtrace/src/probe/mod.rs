@@ -98,7 +98,7 @@ pub struct Probe {
 
 impl Probe {
     /// Loads the kernel program and attaches every hook that this kernel has, or takes over what a daemon before us
-    /// pinned. All told kinds are wanted at first, and no wakeup is armed.
+    /// pinned. At first every told kind is wanted but `release`, or what that daemon wanted; no wakeup is armed.
     pub fn start(options: &Options) -> Result<Self, StartError> {
         let Some(path) = &options.pin else { return Self::load(options, None) };
         let folder = PinFolder::open_or_make(path)?;
@@ -112,7 +112,8 @@ impl Probe {
 
     fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
         let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options, pins.as_ref())?;
-        let (links, programs) = attach::attach(&mut ebpf, !options.watched.is_empty(), pins.as_ref())?;
+        let (links, programs) =
+            attach::attach(&mut ebpf, !options.watched.is_empty(), pins.as_ref())?;
         drop(ebpf);
         let kept = words::KeptWords::new(&maps.kept)?;
         kept.set(Kept::Build, pin::build_of(load::OBJECT));
@@ -121,7 +122,9 @@ impl Probe {
             let path = folder.entry(pin::MARK);
             maps.kept.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
         }
-        Self::with(maps, links, programs, controllers, log, kept, pins)
+        let probe = Self::with(maps, links, programs, controllers, log, kept, pins)?;
+        probe.want(Kinds::ALL.without(Kind::Release));
+        Ok(probe)
     }
 
     fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
@@ -151,7 +154,6 @@ impl Probe {
         let load::Maps { index, told, wake, wanted, lost, losses, lost_of, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
         let words = words::Words::new(&wake, &wanted, &lost)?;
-        words.want(Kinds::ALL);
         let counters = counters::Counters::new(losses, lost_of, programs)?;
         memory::give_back();
         Ok(Self {

@@ -28,6 +28,12 @@ impl Kinds {
         Self(self.0 | 1 << kind as u8)
     }
 
+    /// These but that one.
+    #[must_use]
+    pub const fn without(self, kind: Kind) -> Self {
+        Self(self.0 & !(1 << kind as u8))
+    }
+
     /// Whether that one is among them.
     #[must_use]
     pub const fn contains(self, kind: Kind) -> bool {
@@ -139,6 +145,7 @@ mod tests {
         for kind in Kind::ALL {
             assert_eq!(kinds.contains(kind), matches!(kind, Kind::Attach | Kind::Exec), "{kind:?}");
             assert!(Kinds::ALL.contains(kind));
+            assert_eq!(Kinds::ALL.without(Kind::Release).contains(kind), kind != Kind::Release);
             assert!(!Kinds::NONE.contains(kind));
         }
     }

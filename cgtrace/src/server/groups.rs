@@ -88,6 +88,11 @@ impl Groups {
         self.count == 0
     }
 
+    /// Whether anybody is to be told that kind.
+    pub fn want(&self, kind: ChangeKind) -> bool {
+        self.groups.keys().any(|wanted| wanted.kinds.is_empty() || wanted.kinds.contains(&kind))
+    }
+
     /// The filter of those who want the same already.
     pub fn filter(&self, wanted: &Wanted) -> Option<Rc<Filter>> {
         self.groups.get(wanted).map(|group| Rc::clone(&group.filter))
@@ -153,12 +158,16 @@ mod tests {
         let two = groups.add(&filter(&[ChangeKind::Mkdir]), Access::Own(1), &queue);
         let three = groups.add(&rmdir, Access::Full, &queue);
         assert_eq!((groups.len(), groups.groups.len()), (3, 2));
+        assert!(groups.want(ChangeKind::Rmdir) && !groups.want(ChangeKind::Release));
         assert!(groups.filter(&mkdir.wanted).is_some_and(|found| Rc::ptr_eq(&found, &mkdir)));
         groups.remove(&one);
         groups.remove(&one);
         assert_eq!((groups.len(), groups.groups.len()), (2, 2));
         groups.remove(&two);
         groups.remove(&three);
+        let all = groups.add(&filter(&[]), Access::Full, &queue);
+        assert!(groups.want(ChangeKind::Release));
+        groups.remove(&all);
         assert!(groups.is_empty() && groups.groups.is_empty());
     }
 }

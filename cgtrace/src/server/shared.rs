@@ -15,7 +15,10 @@ use super::{
     hub::{Ear, Hub},
     metrics::{self, Meter},
 };
-use crate::{index::HierarchyId, tracker::Tracker};
+use crate::{
+    index::{ChangeKind, HierarchyId},
+    tracker::{Tracker, Unavailable},
+};
 
 /// How long an answer waits for the first index or for a loss to be healed.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
@@ -78,6 +81,15 @@ impl Shared {
 
     /// Returns once the index is exact as of now: everything that was done before this call is in it.
     pub async fn settled(&self) -> Result<(), Failure> {
+        self.settled_by(Tracker::catch_up).await
+    }
+
+    /// As [`settled`](Self::settled), for one who was woken by an event.
+    pub async fn settled_for_woken(&self) -> Result<(), Failure> {
+        self.settled_by(Tracker::catch_up_for_woken).await
+    }
+
+    async fn settled_by(&self, catch_up: fn(&mut Tracker) -> Result<(), Unavailable>) -> Result<(), Failure> {
         let mut busy = 0;
         loop {
             let unsettled = self.tracker.borrow().unsettled();
@@ -90,7 +102,7 @@ impl Shared {
                 }
                 continue;
             }
-            let caught_up = self.tracker.borrow_mut().catch_up();
+            let caught_up = catch_up(&mut self.tracker.borrow_mut());
             match caught_up {
                 // Catching up may have found a loss.
                 Ok(()) if self.tracker.borrow().unsettled().is_none() => return Ok(()),
@@ -112,6 +124,12 @@ impl Shared {
         let mut tracker = self.tracker.borrow_mut();
         self.hub.set_anchor(tracker.anchor());
         tracker.set_listening(listens);
+    }
+
+    /// Says what is followed, after someone began or ended to.
+    pub fn following_changed(&self) {
+        self.tracker.borrow().want_releases(self.hub.subscribers.borrow().want(ChangeKind::Release));
+        self.listening_changed();
     }
 
     pub fn encoder(&self, access: Access) -> Encoder {

@@ -57,7 +57,7 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
                 woken.map_err(|source| wait("the ring of what is told", source))?.clear_ready();
                 tracker.borrow_mut().count_wakeup();
             }
-            // A storm: look again by ourselves.
+            // A storm, or a look that was put off: look again by ourselves.
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}
             // A walk has ended.
             walked = async { match &mut walking { Some(handle) => handle.await, None => std::future::pending().await } } => {

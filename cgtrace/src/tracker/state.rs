@@ -1,6 +1,6 @@
 //! The tracker's state: probe, index, hierarchies, listeners, and what connects them.
 
-use std::{collections::BTreeMap, rc::Rc};
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
 use cgtrace_common::Wake;
 use tokio::sync::Notify;
@@ -9,7 +9,7 @@ use crate::{
     hierarchy::{self, Found, HierarchyError, Mount},
     index::{Change, Event, HierarchyId, Index, Key, Limits, UNIFIED, What},
     memory,
-    probe::{self, Probe, ProgramState, RingUse},
+    probe::{self, Kind, Kinds, Probe, ProgramState, RingUse},
     sightings::Sightings,
 };
 
@@ -25,6 +25,9 @@ use super::{
 
 /// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
 const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
+
+/// So long it is put off for those who were woken, in ns.
+const PUT_OFF_NS: u64 = 2_000_000;
 
 /// Why the tracker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -88,12 +91,23 @@ pub(super) struct LossCounts {
     /// Those that a daemon before us has dealt with: index, told.
     earlier: (u64, u64),
     read_at_ns: u64,
+    /// When the account was put off until those who were woken have their answers.
+    put_off_at_ns: Option<u64>,
+}
+
+/// When the kernel is asked for skipped runs, if that is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Account {
+    /// Before the answer.
+    AtOnce,
+    /// It is some twenty reads from /proc and maps, in which a woken waiter would wait: a moment later, if anybody waits.
+    After,
 }
 
 impl LossCounts {
     /// A daemon before us has dealt with so many.
     pub(super) fn begin_with(&mut self, index: u64, told: u64) {
-        *self = Self { index, told, earlier: (index, told), read_at_ns: 0 };
+        *self = Self { index, told, earlier: (index, told), ..Self::default() };
     }
 }
 
@@ -146,10 +160,20 @@ impl Tracker {
         }
     }
 
+    /// Says whether anybody follows `release`, which is recorded for nobody else: it comes late and for itself, so that
+    /// each would wake us once more and be the first of a storm to whatever happens next.
+    pub fn want_releases(&self, followed: bool) {
+        self.probe.want(if followed { Kinds::ALL } else { Kinds::ALL.without(Kind::Release) });
+    }
+
     /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index
     /// after it, for the records are submitted inside those system calls.
     pub fn catch_up(&mut self) -> Result<(), Unavailable> {
-        let drained = self.drain();
+        self.catch_up_with(Account::AtOnce)
+    }
+
+    fn catch_up_with(&mut self, account: Account) -> Result<(), Unavailable> {
+        let drained = self.drain(account);
         // The program rang for the driver, and this has taken the bell out of the ring: epoll finds nothing in it
         // any more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the driver sleep on, unarmed.
         if self.sleeps_armed && !self.probe.is_armed() {
@@ -161,7 +185,13 @@ impl Tracker {
         Ok(())
     }
 
-    fn drain(&mut self) -> probe::Drained {
+    /// As [`catch_up`](Self::catch_up), for one who was woken by an event: the account of skipped runs, if it is due, is
+    /// taken after the answer.
+    pub fn catch_up_for_woken(&mut self) -> Result<(), Unavailable> {
+        self.catch_up_with(Account::After)
+    }
+
+    fn drain(&mut self, account: Account) -> probe::Drained {
         let began = boot_ns();
         let Self {
             probe, index, sightings, anchor, listeners, views, walks, nudge, verifying, backlog, ..
@@ -221,7 +251,7 @@ impl Tracker {
             probe.keep_seq(seq);
         }
         self.undecodable += u64::from(drained.undecodable);
-        self.notice_losses(began, drained.busy);
+        self.notice_losses(began, drained.busy, account);
         drained
     }
 
@@ -239,12 +269,21 @@ impl Tracker {
     ///
     /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
     /// is `busy`.
-    fn notice_losses(&mut self, drained_from: u64, busy: bool) {
+    fn notice_losses(&mut self, drained_from: u64, busy: bool, account: Account) {
         let now = boot_ns();
         let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
-        if !due && !self.probe.lost_any() {
-            return;
+        if !self.probe.lost_any() {
+            if !due {
+                return;
+            }
+            if account == Account::After && self.wakeups.anybody() {
+                let since = *self.losses.put_off_at_ns.get_or_insert(now);
+                if now.saturating_sub(since) < PUT_OFF_NS {
+                    return;
+                }
+            }
         }
+        self.losses.put_off_at_ns = None;
         self.losses.read_at_ns = now;
         let losses = match self.probe.losses() {
             Ok(losses) => losses,
@@ -399,10 +438,11 @@ impl Tracker {
 
     /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
     /// woken.
-    pub(super) fn settle(&mut self) -> Option<std::time::Duration> {
+    pub(super) fn settle(&mut self) -> Option<Duration> {
         self.anchor.refresh();
         loop {
-            let drained = self.drain();
+            let drained = self.drain(Account::After);
+            let put_off = self.losses.put_off_at_ns.map(|_| Duration::from_nanos(PUT_OFF_NS));
             match self.wakeups.after_drain(boot_ns(), drained.events) {
                 Sleep::For(pause) => {
                     let _ = self.probe.arm(Wake::Never);
@@ -413,7 +453,7 @@ impl Tracker {
                 Sleep::Armed(wake) => {
                     if self.probe.arm(wake) {
                         self.sleeps_armed = true;
-                        return None;
+                        return put_off;
                     }
                 }
             }

@@ -32,6 +32,11 @@ impl Wakeups {
         std::mem::replace(&mut self.listening, listening) != listening
     }
 
+    /// Whether anybody waits or follows.
+    pub fn anybody(&self) -> bool {
+        self.listening
+    }
+
     /// Says how to sleep after a drain at `now_ns` that consumed `records`.
     pub fn after_drain(&mut self, now_ns: u64, records: u32) -> Sleep {
         if !self.listening {

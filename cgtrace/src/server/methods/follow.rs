@@ -46,7 +46,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         Snapshot::take(&shared, encoder, &filter.patterns, |id| filter.wants(id))
     });
     let (subscribed, missed) = shared.hub.subscribe(&filter, connection.access, &queue, watch.since_seq, seq);
-    shared.listening_changed();
+    shared.following_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
         missed: (missed > 0).then_some(missed),
@@ -60,7 +60,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     }
     .await;
     drop(subscribed);
-    shared.listening_changed();
+    shared.following_changed();
     // The stream ends with the connection: there is no last reply.
     outcome.and(Err(io::ErrorKind::ConnectionReset.into()))
 }

@@ -57,7 +57,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     drop(registered);
     shared.listening_changed();
     let Some(held) = held else { return Ok(Ok(())) };
-    if let Err(failure) = shared.settled().await {
+    if let Err(failure) = shared.settled_for_woken().await {
         return Ok(Err(failure));
     }
     let awaited = {
