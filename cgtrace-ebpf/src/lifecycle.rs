@@ -2,18 +2,22 @@
 
 use core::mem::MaybeUninit;
 
-use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use cgtrace_common::{Header, Kind, NAME_MAX, Task, VERSION, flag};
 
 use crate::{
     emit::{emit, wanted},
-    maps::{SCRATCH, Scratch},
+    maps::{Named, SCRATCH, Scratch},
     near::{self, Near},
     offsets::{
         CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, KERNFS_NODE_ID, KERNFS_NODE_NAME,
         ROOT_HIERARCHY_ID,
     },
     read::{self, Address, Unreadable},
+    typed,
 };
 
 /// `cgroup_mkdir(struct cgroup *cgrp, const char *path)`
@@ -30,6 +34,20 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "cgroup_rmdir")]
 pub fn cgroup_rmdir(ctx: RawTracePointContext) {
     named(Kind::Rmdir, 1, ctx.arg(0));
+}
+
+/// As [`cgroup_mkdir`], for kernels that take it.
+#[btf_tracepoint(function = "cgroup_mkdir")]
+pub fn cgroup_mkdir_typed(ctx: BtfTracePointContext) {
+    // SAFETY: the argument is the tracepoint's `struct cgroup *`.
+    unsafe { named_typed(Kind::Mkdir, 0, ctx.arg(0)) }
+}
+
+/// As [`cgroup_rmdir`], for kernels that take it.
+#[btf_tracepoint(function = "cgroup_rmdir")]
+pub fn cgroup_rmdir_typed(ctx: BtfTracePointContext) {
+    // SAFETY: the argument is the tracepoint's `struct cgroup *`.
+    unsafe { named_typed(Kind::Rmdir, 1, ctx.arg(0)) }
 }
 
 /// `cgroup_rename(struct cgroup *cgrp, const char *path)`
@@ -70,6 +88,67 @@ fn named(kind: Kind, slot: u32, cgroup: Address) {
     unsafe { emit(kind, &raw const (*scratch).record, fill(scratch, kind, cgroup)) }
 }
 
+/// As [`named`].
+///
+/// # Safety
+/// The verifier knows `cgroup` as a `struct cgroup *`.
+#[inline(always)]
+unsafe fn named_typed(kind: Kind, slot: u32, cgroup: Address) {
+    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
+    // SAFETY: the slot is this program's on this CPU, see `SCRATCH`, and `cgroup` is the caller's promise.
+    unsafe {
+        let record = &raw mut (*scratch).record;
+        let length = fill_typed(record, kind, cgroup);
+        emit(kind, record, Ok(length));
+    }
+}
+
+/// Fills a record with a leaf name and says how long it became.
+///
+/// # Safety
+/// `record` is valid for writes and nobody else's. The verifier knows `cgroup` as a `struct cgroup *`.
+#[inline(always)]
+unsafe fn fill_typed(record: *mut Named, kind: Kind, cgroup: Address) -> usize {
+    // SAFETY: the caller's promise; the places lie within `record`.
+    unsafe {
+        let node: Address = typed::member(cgroup, &CGROUP_KN);
+        let (name_length, flags) = leaf(record, Ok(typed::member(node, &KERNFS_NODE_NAME)));
+        let length = size_of::<Header>() + size_of::<Task>() + name_length;
+        (&raw mut (*record).header).write(Header {
+            length: length as u32,
+            version: VERSION,
+            kind: kind as u8,
+            flags,
+            boot_ns: read::now(),
+            hierarchy_id: typed::hierarchy_id(cgroup),
+            level: typed::member(cgroup, &CGROUP_LEVEL),
+            cgroup_id: typed::member(node, &KERNFS_NODE_ID),
+            parent_id: typed::id_of_parent(typed::member(cgroup, &CGROUP_SELF_PARENT)),
+        });
+        typed::current(&raw mut (*record).by);
+        length
+    }
+}
+
+/// Fills in the leaf name; says how many bytes it has, and the record's flags.
+///
+/// # Safety
+/// `record` is valid for writes.
+#[inline(always)]
+unsafe fn leaf(record: *mut Named, source: Result<Address, Unreadable>) -> (usize, u16) {
+    let read = match source {
+        // SAFETY: the place lies within `record`, and has `NAME_MAX + 2` bytes.
+        Ok(leaf) => unsafe { read::name((&raw mut (*record).name).cast(), NAME_MAX as u32 + 2, leaf) },
+        Err(unreadable) => Err(unreadable),
+    };
+    // A name that cannot be read costs the name and not the event.
+    match read {
+        Ok(with_nul) if with_nul - 1 <= NAME_MAX => (with_nul - 1, 0),
+        Ok(_) => (NAME_MAX, flag::NAME_TRUNCATED),
+        Err(_) => (0, flag::NAME_TRUNCATED),
+    }
+}
+
 /// Fills a record with a leaf name and says how long it became.
 ///
 /// # Safety
@@ -84,17 +163,8 @@ unsafe fn fill(scratch: *mut Scratch, kind: Kind, cgroup: Address) -> Result<usi
     };
     // SAFETY: it lies within `scratch`.
     let record = unsafe { &raw mut (*scratch).record };
-    // SAFETY: the place lies within `record`, and has `NAME_MAX + 2` bytes.
-    let read = match node.member(&KERNFS_NODE_NAME) {
-        Ok(leaf) => unsafe { read::name((&raw mut (*record).name).cast(), NAME_MAX as u32 + 2, leaf) },
-        Err(unreadable) => Err(unreadable),
-    };
-    // A name that cannot be read costs the name and not the event.
-    let (name_length, flags) = match read {
-        Ok(with_nul) if with_nul - 1 <= NAME_MAX => (with_nul - 1, 0),
-        Ok(_) => (NAME_MAX, flag::NAME_TRUNCATED),
-        Err(_) => (0, flag::NAME_TRUNCATED),
-    };
+    // SAFETY: it lies within `scratch`.
+    let (name_length, flags) = unsafe { leaf(record, node.member(&KERNFS_NODE_NAME)) };
     let length = size_of::<Header>() + size_of::<Task>() + name_length;
     let parent: Address = near_cgroup.member(&CGROUP_SELF_PARENT)?;
     let header = Header {

@@ -1,4 +1,5 @@
-//! cgtrace's kernel program: a raw tracepoint for each hook, short, and total over whatever it reads.
+//! cgtrace's kernel program: a raw tracepoint for each hook, short, and total over whatever it reads. The hooks that
+//! cost most have a second program that reads by types ([`typed`]), for kernels that take it.
 //!
 //! The way of a record: the hook's file reads what the kernel passed ([`read`]), fills a record of
 //! `cgtrace-common`, and [`emit`] puts it into its ring and, if the daemon has armed it, wakes the daemon.
@@ -18,6 +19,7 @@ mod process;
 mod read;
 mod root;
 mod state;
+mod typed;
 
 #[cfg(not(test))]
 #[panic_handler]

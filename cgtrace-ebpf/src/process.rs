@@ -5,15 +5,22 @@
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 
-use aya_ebpf::{helpers::bpf_get_current_comm, macros::raw_tracepoint, programs::RawTracePointContext};
+use aya_ebpf::{
+    helpers::bpf_get_current_comm,
+    macros::{btf_tracepoint, raw_tracepoint},
+    programs::{BtfTracePointContext, RawTracePointContext},
+};
 use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
 
 use crate::{
     emit::{emit, unreadable, wanted},
     maps::WATCHED,
     membership::moved,
-    offsets::{CSS_SET_CGRP_LINKS, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT},
+    offsets::{
+        CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
+    },
     read::{self, Address, Unreadable},
+    typed,
 };
 
 /// The record of an exec.
@@ -53,6 +60,28 @@ pub fn sched_process_fork(ctx: RawTracePointContext) {
         Ok(None) => {}
         Ok(Some(cgroup)) => moved(Kind::Fork, 0, cgroup, child),
         Err(error) => unreadable(Kind::Fork, error),
+    }
+}
+
+/// As [`sched_process_fork`], for kernels that take it.
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork_typed(ctx: BtfTracePointContext) {
+    if !wanted(Kind::Fork) {
+        return;
+    }
+    let (parent, child): (Address, Address) = (ctx.arg(0), ctx.arg(1));
+    // SAFETY: the arguments are the tracepoint's `struct task_struct *`.
+    unsafe {
+        let parents: Address = typed::member(parent, &TASK_CGROUPS);
+        let childs: Address = typed::member(child, &TASK_CGROUPS);
+        if parents == childs {
+            return;
+        }
+        let cgroup: Address = typed::member(childs, &CSS_SET_DFL_CGRP);
+        let parents: Address = typed::member(parents, &CSS_SET_DFL_CGRP);
+        if cgroup != parents {
+            moved(Kind::Fork, 0, cgroup, child);
+        }
     }
 }
 

@@ -3,9 +3,8 @@
 use aya::{
     Ebpf,
     programs::{
-        ProgramError, RawTracePoint,
+        BtfTracePoint, ProgramError, ProgramFd, ProgramInfo, RawTracePoint,
         links::{FdLink, PinnedLink},
-        raw_trace_point::RawTracePointLink,
     },
 };
 
@@ -19,7 +18,7 @@ use super::{
 /// Keeps a program attached.
 pub(super) enum Link {
     /// For as long as this is there.
-    Ours { _link: RawTracePointLink },
+    Ours { _link: FdLink },
     /// For as long as its pin is.
     Pinned { _pinned: PinnedLink },
 }
@@ -63,9 +62,20 @@ impl Need {
     }
 }
 
+/// A hook's program, loaded and attached.
+struct Attached {
+    /// Its name in the object.
+    program: String,
+    link: FdLink,
+    loaded: Loaded,
+}
+
 /// Loads and attaches every hook, and pins them if there is a folder for that; says which are, and why others are not.
+///
+/// With the kernel's `btf` a hook that has a program that reads by types has that one, if the kernel takes it.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
+    btf: Option<&aya::Btf>,
     watched: bool,
     pins: Option<&Folder>,
 ) -> Result<(Vec<Link>, Vec<Program>), StartError> {
@@ -76,56 +86,87 @@ pub(super) fn attach(
             programs.push(Program { name, state: Err("no process name is watched".to_owned()) });
             continue;
         }
-        let program = ebpf.program_mut(name).ok_or(StartError::Lacks { name })?;
-        let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::Lacks { name })?;
-        if let Err(error) = program.load() {
-            if need == Need::Always {
-                return Err(StartError::of_program(name, error));
-            }
-            programs.push(Program { name, state: Err(refusal(&error)) });
-            continue;
-        }
-        let state = match attach_one(program, name) {
-            Ok((link, loaded)) => {
+        let attached = match btf.and_then(|btf| typed(ebpf, name, btf)) {
+            Some(attached) => Ok(attached),
+            None => raw(ebpf, name, need)?,
+        };
+        let state = match attached {
+            Ok(Attached { program, link, loaded }) => {
+                tracing::debug!(hook = name, program, "attached");
                 links.push(match pins {
-                    Some(folder) => pin(folder, name, program, link)?,
+                    Some(folder) => pin(folder, name, ebpf.program_mut(&program), link)?,
                     None => Link::Ours { _link: link },
                 });
                 Ok(loaded)
             }
-            Err(source) if need == Need::Always => {
-                return Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) });
+            Err(note) => {
+                tracing::info!(hook = name, note, "left out");
+                Err(note)
             }
-            Err(error) => Err(reason(&error)),
         };
         programs.push(Program { name, state });
-    }
-    for Program { name, state } in &programs {
-        match state {
-            Ok(_) => tracing::debug!(hook = name, "attached"),
-            Err(note) => tracing::info!(hook = name, note, "left out"),
-        }
     }
     Ok((links, programs))
 }
 
-fn attach_one(program: &mut RawTracePoint, hook: &str) -> Result<(RawTracePointLink, Loaded), ProgramError> {
+/// The hook's program that reads by types; `None` without one, or if this kernel or its BTF will not have it.
+fn typed(ebpf: &mut Ebpf, hook: &'static str, btf: &aya::Btf) -> Option<Attached> {
+    let program = format!("{hook}_typed");
+    let typed: &mut BtfTracePoint = ebpf.program_mut(&program)?.try_into().ok()?;
+    let attached = typed.load(hook, btf).and_then(|()| {
+        let id = typed.attach()?;
+        let link = typed.take_link(id)?.into();
+        Ok((link, loaded(typed.fd()?, &typed.info()?)?))
+    });
+    match attached {
+        Ok((link, loaded)) => Some(Attached { program, link, loaded }),
+        Err(error) => {
+            tracing::debug!(hook, error = refusal(&error), "not by types");
+            None
+        }
+    }
+}
+
+/// The hook's raw program, or why it is left out.
+fn raw(ebpf: &mut Ebpf, name: &'static str, need: Need) -> Result<Result<Attached, String>, StartError> {
+    let program = ebpf.program_mut(name).ok_or(StartError::Lacks { name })?;
+    let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::Lacks { name })?;
+    if let Err(error) = program.load() {
+        if need.is_always() {
+            return Err(StartError::of_program(name, error));
+        }
+        return Ok(Err(refusal(&error)));
+    }
+    match attach_raw(program, name) {
+        Ok((link, loaded)) => Ok(Ok(Attached { program: name.to_owned(), link, loaded })),
+        Err(source) if need.is_always() => {
+            Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })
+        }
+        Err(error) => Ok(Err(reason(&error))),
+    }
+}
+
+fn attach_raw(program: &mut RawTracePoint, hook: &str) -> Result<(FdLink, Loaded), ProgramError> {
     let id = program.attach(hook)?;
-    let link = program.take_link(id)?;
-    let jited_bytes = program.info()?.size_jitted();
-    Ok((link, Loaded { fd: program.fd()?.try_clone()?, jited_bytes }))
+    let link = program.take_link(id)?.into();
+    Ok((link, loaded(program.fd()?, &program.info()?)?))
+}
+
+fn loaded(fd: &ProgramFd, info: &ProgramInfo) -> Result<Loaded, ProgramError> {
+    Ok(Loaded { fd: fd.try_clone()?, jited_bytes: info.size_jitted() })
 }
 
 fn pin(
     folder: &Folder,
-    hook: &str,
-    program: &mut RawTracePoint,
-    link: RawTracePointLink,
+    hook: &'static str,
+    program: Option<&mut aya::programs::Program>,
+    link: FdLink,
 ) -> Result<Link, StartError> {
     let path = folder.entry(&format!("{PROGRAM}{hook}"));
+    let program = program.ok_or(StartError::Lacks { name: hook })?;
     program.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
     let path = folder.entry(&format!("{LINK}{hook}"));
-    let pinned = FdLink::from(link).pin(&path);
+    let pinned = link.pin(&path);
     Ok(Link::Pinned { _pinned: pinned.map_err(|error| PinError::Pin { path, source: error.into() })? })
 }
 

@@ -23,6 +23,8 @@ const LOG_OFF: u8 = 0;
 /// The kernel program as the kernel took it, not yet attached.
 pub(super) struct Loaded {
     pub(super) ebpf: Ebpf,
+    /// The kernel's types as aya wants them.
+    pub(super) btf: Option<aya::Btf>,
     pub(super) controllers: Controllers,
     pub(super) maps: Maps,
     pub(super) log: Option<Log>,
@@ -126,7 +128,9 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
     } else {
         None
     };
-    Ok(Loaded { ebpf, controllers, maps, log })
+    let btf = aya::Btf::parse_file(&options.btf, aya::Endianness::default());
+    let btf = btf.inspect_err(|error| tracing::debug!(%error, "no program reads by types")).ok();
+    Ok(Loaded { ebpf, btf, controllers, maps, log })
 }
 
 pub(super) type Offsets = Vec<(&'static str, u64)>;

@@ -111,10 +111,10 @@ impl Probe {
     }
 
     fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
-        let load::Loaded { mut ebpf, controllers, maps, log } = load::load(options, pins.as_ref())?;
+        let load::Loaded { mut ebpf, btf, controllers, maps, log } = load::load(options, pins.as_ref())?;
         let (links, programs) =
-            attach::attach(&mut ebpf, !options.watched.is_empty(), pins.as_ref())?;
-        drop(ebpf);
+            attach::attach(&mut ebpf, btf.as_ref(), !options.watched.is_empty(), pins.as_ref())?;
+        drop((ebpf, btf));
         let kept = words::KeptWords::new(&maps.kept)?;
         kept.set(Kept::Build, pin::build_of(load::OBJECT));
         kept.set(Kept::Layout, pin::LAYOUT);
