@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::{
     helper::{Helper, Role},
     load::{self, Scope},
+    placement::{PLACEMENTS, Placed},
     report::{Ratio, Report, Row},
     service::{Connection, Daemon},
     statistics::Series,
@@ -35,34 +36,38 @@ pub fn lookup(report: &mut Report) -> Result<()> {
     asked.send_bytes(&call)?;
     let reply = asked.receive_bytes()?.to_vec();
     let (by_read, by_epoll) = (Helper::start(Role::Echo, &reply)?, Helper::start(Role::EchoByEpoll, &reply)?);
-    let mut sides = [
-        (asked, Series::default()),
-        (Connection::over(by_read.connect()?), Series::default()),
-        (Connection::over(by_epoll.connect()?), Series::default()),
-    ];
-    // In blocks, so that each is measured as busy as it would be alone.
-    for _ in 0..CALLS / BLOCK {
-        for (connection, series) in &mut sides {
-            for _ in 0..BLOCK {
-                let start = Instant::now();
-                connection.send_bytes(&call)?;
-                connection.receive_bytes()?;
-                series.push(start.elapsed().as_secs_f64() * 1e6);
+    let mut sides = [asked, Connection::over(by_read.connect()?), Connection::over(by_epoll.connect()?)];
+    for (placement, place) in PLACEMENTS {
+        let pids = [daemon.pid(), by_read.pid(), by_epoll.pid()];
+        let Some(_placed) = Placed::place(placement, &pids)? else {
+            report.not_measured(format!("one Lookup round trip, {place}"), "there is one CPU");
+            continue;
+        };
+        let mut series = [const { Series::new() }; 3];
+        // In blocks, so that each is measured as busy as it would be alone.
+        for _ in 0..CALLS / BLOCK {
+            for (connection, series) in sides.iter_mut().zip(&mut series) {
+                for _ in 0..BLOCK {
+                    let start = Instant::now();
+                    connection.send_bytes(&call)?;
+                    connection.receive_bytes()?;
+                    series.push(start.elapsed().as_secs_f64() * 1e6);
+                }
             }
         }
-    }
-    let [(_, ours), (_, by_read), (_, by_epoll)] = &sides;
-    let line =
-        |series: &Series| format!("p50 {:.1} µs, p99 {:.1} µs", series.median(), series.quantile(0.99));
-    for (echo, name, goal) in
-        [(by_read, "a bare echo", Some(1.5)), (by_epoll, "a bare echo that waits for many (epoll)", None)]
-    {
-        report.row(Row {
-            what: format!("one Lookup round trip against {name}"),
-            figure: format!("{}; echo {}", line(ours), line(echo)),
-            ratio: Some(Ratio::of(&ours.stretches(0.5).ratios(&echo.stretches(0.5)), goal)),
-            note: format!("p50 of {CALLS} calls, in turn by {BLOCK}; its spread over ten stretches"),
-        });
+        let [ours, by_read, by_epoll] = &series;
+        let line =
+            |series: &Series| format!("p50 {:.1} µs, p99 {:.1} µs", series.median(), series.quantile(0.99));
+        for (echo, name, goal) in
+            [(by_read, "a bare echo", Some(1.5)), (by_epoll, "an echo that waits for many (epoll)", None)]
+        {
+            report.row(Row {
+                what: format!("one Lookup round trip against {name}, {place}"),
+                figure: format!("{}; echo {}", line(ours), line(echo)),
+                ratio: Some(Ratio::of(&ours.stretches(0.5).ratios(&echo.stretches(0.5)), goal)),
+                note: format!("p50 of {CALLS} calls, in turn by {BLOCK}; its spread over ten stretches"),
+            });
+        }
     }
     Ok(())
 }

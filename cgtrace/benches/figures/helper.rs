@@ -49,6 +49,10 @@ impl Helper {
         Ok(Self { child: command.spawn().context("failed to start a helper")?, folder })
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn connect(&self) -> Result<UnixStream> {
         let start = Instant::now();
         loop {

@@ -1,7 +1,7 @@
 //! The figures that cgtrace is measured by, as ratios within one run.
 //!
 //! Prints a table; `--json FILE` writes the same as JSON; words pick groups of rows (`cost deep kernel seen
-//! wake lookup index idle fan hostile waiters`).
+//! wake lookup index idle fan hostile waiters why`).
 
 #![expect(
     clippy::cast_precision_loss,
@@ -19,12 +19,14 @@ mod inotify;
 mod kernel_time;
 mod load;
 mod peers;
+mod placement;
 mod report;
 mod seen;
 mod service;
 mod statistics;
 mod tracing_cost;
 mod waiters;
+mod why;
 
 use std::{fs, path::PathBuf};
 
@@ -34,7 +36,7 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
-const GROUPS: [Group; 11] = [
+const GROUPS: [Group; 12] = [
     ("cost", |report| tracing_cost::measure(report, 0)),
     ("deep", |report| tracing_cost::measure(report, 300)),
     ("kernel", kernel_time::measure),
@@ -46,6 +48,7 @@ const GROUPS: [Group; 11] = [
     ("fan", answers::fan_out),
     ("hostile", hostile::measure),
     ("waiters", waiters::measure),
+    ("why", why::measure),
 ];
 
 fn main() -> Result<()> {

@@ -58,6 +58,10 @@ impl Daemon {
         bail!("the daemon does not answer")
     }
 
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     pub fn connect(&self) -> Result<Connection> {
         Connection::open(&self.socket)
     }

@@ -22,7 +22,7 @@ const ROUNDS: usize = 11;
 /// The peers, which take seconds to start, are measured in the first rounds only.
 const PEER_ROUNDS: usize = 5;
 
-const PAIRS: u32 = 5_000;
+const PAIRS: u32 = 4_000;
 
 /// One way of being traced, started anew for every round so that the rounds interleave.
 enum Mode {
@@ -100,34 +100,68 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
     let folder = tempfile::tempdir()?;
     let _tracefs = peers::Tracefs::mounted();
     let mut series: Vec<Series> = MODES.iter().map(|_| Series::default()).collect();
+    let mut ratios = series.clone();
     let mut why_not: Vec<Option<String>> = MODES.iter().map(|_| None).collect();
-    load::pairs(&place, pairs)?;
     let rounds = if depth > 10 { PEER_ROUNDS } else { ROUNDS };
+    // Each mode is held against the untraced loop just before and just after it: the machine's speed drifts.
+    load::pairs(&place, pairs)?;
+    let mut before = load::pairs(&place, pairs)?;
     for round in 0..rounds {
         for (index, (mode, _, _)) in MODES.iter().enumerate() {
             let peer = matches!(mode, Mode::Bpftrace | Mode::Perf | Mode::Ftrace);
             if why_not[index].is_some() || peer && round >= PEER_ROUNDS {
                 continue;
             }
-            match start(mode, folder.path()) {
-                Ok(_running) => series[index].push(load::pairs(&place, pairs)?),
-                Err(error) => why_not[index] = Some(format!("{error:#}")),
-            }
+            let running = match start(mode, folder.path()) {
+                Ok(running) => running,
+                Err(error) => {
+                    why_not[index] = Some(format!("{error:#}"));
+                    continue;
+                }
+            };
+            let traced = load::pairs(&place, pairs)?;
+            drop(running);
+            let after = load::pairs(&place, pairs)?;
+            series[index].push(traced);
+            ratios[index].push(traced / f64::midpoint(before, after));
+            before = after;
         }
     }
-    for (index, (_, name, goal)) in MODES.iter().enumerate() {
-        let what = format!("mkdir+rmdir at depth {}, {name}", depth + 2);
+    let place = format!("depth {}", depth + 2);
+    for (index, (mode, name, goal)) in MODES.iter().enumerate() {
+        let chance = if matches!(mode, Mode::Untraced) { " (and what chance does to the ratio)" } else { "" };
+        let what = format!("mkdir+rmdir at {place}, {name}{chance}");
         if let Some(why) = &why_not[index] {
             report.not_measured(what, why);
             continue;
         }
-        let ratio = (index > 0).then(|| Ratio::of(&series[index].ratios(&series[0]), *goal));
         report.row(Row {
             what,
             figure: format!("{:.1} µs a pair", series[index].median()),
-            ratio,
+            ratio: Some(Ratio::of(&ratios[index], if depth > 10 { None } else { *goal })),
             note: format!("{} rounds of {pairs} pairs", series[index].len()),
         });
     }
+    let ours = MODES.iter().position(|(mode, _, _)| matches!(mode, Mode::DaemonAndSubscriber));
+    for (index, (mode, name, _)) in MODES.iter().enumerate() {
+        let Some(ours) = ours else { break };
+        if !matches!(mode, Mode::Bpftrace | Mode::Perf | Mode::Ftrace) || why_not[index].is_some() {
+            continue;
+        }
+        let name = format!("{place}: {} over {name}", MODES[ours].1);
+        report.row(of_medians(name, &ratios[ours], &ratios[index]));
+    }
     Ok(())
+}
+
+/// What we cost over what a peer costs, each as a multiple of the untraced loop.
+fn of_medians(what: String, ours: &Series, peer: &Series) -> Row {
+    let (ours, peer) = (ours.median(), peer.median());
+    let ratio = ours / peer;
+    Row {
+        what,
+        figure: format!("{ours:.3} × untraced; {peer:.3} × untraced"),
+        ratio: Some(Ratio { median: ratio, low: ratio, high: ratio, goal: Some(1.0) }),
+        note: "of the two medians".to_owned(),
+    }
 }
