@@ -7,6 +7,8 @@
 mod clock;
 mod drive;
 mod healing;
+mod losses;
+mod places;
 mod resume;
 mod state;
 mod verify;

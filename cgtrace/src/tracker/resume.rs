@@ -8,17 +8,14 @@ use std::{thread, time::Duration};
 
 use hashbrown::{HashMap, HashSet};
 
-use cgtrace_common::Loss;
-
 use super::{
     Tracker,
-    state::feeds_index,
+    losses::lost,
     walk::{WalkJob, WalkResult},
 };
 use crate::{
     hierarchy::{self, HierarchyError},
     index::{CgroupId, Event, HierarchyId, Key, Walked, What},
-    probe::Losses,
 };
 
 /// How often a record that is being written is waited for, a millisecond each.
@@ -152,18 +149,6 @@ impl Tracker {
     fn lost_since(&self, dealt_with: u64) -> bool {
         self.probe.losses().map_or(true, |losses| lost(&losses).0 > dealt_with)
     }
-}
-
-/// The lost records that feed the index, and the others, since the hooks were attached.
-pub(super) fn lost(losses: &Losses) -> (u64, u64) {
-    let skipped = |of_index: bool| -> u64 {
-        let programs = losses.missed.iter();
-        programs.filter(|(name, _)| feeds_index(name) == of_index).map(|(_, missed)| missed).sum()
-    };
-    (
-        losses.of(Loss::IndexRingFull) + losses.of(Loss::IndexReadFailed) + skipped(true),
-        losses.of(Loss::ToldRingFull) + losses.of(Loss::ToldReadFailed) + skipped(false),
-    )
 }
 
 fn is_of_index(event: &Event) -> bool {

@@ -6,9 +6,8 @@ use cgtrace_common::Wake;
 use tokio::sync::Notify;
 
 use crate::{
-    hierarchy::{self, Found, HierarchyError, Mount},
-    index::{Change, Event, HierarchyId, Index, Key, Limits, UNIFIED, What},
-    memory,
+    hierarchy::{self, HierarchyError, Mount},
+    index::{Change, Event, HierarchyId, Index, Key, Limits, What},
     probe::{self, Kind, Kinds, Probe, ProgramState, RingUse},
     sightings::Sightings,
 };
@@ -17,17 +16,10 @@ use super::{
     Listener,
     clock::{Anchor, boot_ns},
     healing::Walks,
-    resume::lost,
-    verify::{Touched, Verified, VerifyJob, VerifyWalk, compare},
+    losses::{Account, LossCounts, PUT_OFF_NS},
+    verify::Touched,
     wakeups::{Sleep, Wakeups},
-    walk::{WalkJob, WalkResult},
 };
-
-/// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
-const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
-
-/// So long it is put off for those who were woken, in ns.
-const PUT_OFF_NS: u64 = 2_000_000;
 
 /// Why the tracker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -68,47 +60,19 @@ pub struct Tracker {
     pub(super) walks: Walks,
     /// What happened while no daemon read; told at the first drain.
     pub(super) backlog: Vec<Event>,
-    wakeups: Wakeups,
+    pub(super) wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
     pub(super) losses: LossCounts,
     /// The comparisons that run, by their numbers.
-    verifying: BTreeMap<u64, Touched>,
-    verified: u64,
+    pub(super) verifying: BTreeMap<u64, Touched>,
+    pub(super) verified: u64,
     /// The driver sleeps until the program wakes it.
     sleeps_armed: bool,
-    heals: u64,
+    pub(super) heals: u64,
     woken: u64,
     pub(super) undecodable: u64,
-    settled: Rc<Notify>,
-    nudge: Rc<Notify>,
-}
-
-/// The losses that have been dealt with.
-#[derive(Debug, Default)]
-pub(super) struct LossCounts {
-    index: u64,
-    told: u64,
-    /// Those that a daemon before us has dealt with: index, told.
-    earlier: (u64, u64),
-    read_at_ns: u64,
-    /// When the account was put off until those who were woken have their answers.
-    put_off_at_ns: Option<u64>,
-}
-
-/// When the kernel is asked for skipped runs, if that is due.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Account {
-    /// Before the answer.
-    AtOnce,
-    /// It is some twenty reads from /proc and maps, in which a woken waiter would wait: a moment later, if anybody waits.
-    After,
-}
-
-impl LossCounts {
-    /// A daemon before us has dealt with so many.
-    pub(super) fn begin_with(&mut self, index: u64, told: u64) {
-        *self = Self { index, told, earlier: (index, told), ..Self::default() };
-    }
+    pub(super) settled: Rc<Notify>,
+    pub(super) nudge: Rc<Notify>,
 }
 
 impl Tracker {
@@ -255,7 +219,7 @@ impl Tracker {
         drained
     }
 
-    fn tell(&mut self, changes: impl IntoIterator<Item = Change>) {
+    pub(super) fn tell(&mut self, changes: impl IntoIterator<Item = Change>) {
         for change in changes {
             self.probe.keep_seq(change.seq);
             let change = Rc::new(change);
@@ -265,175 +229,9 @@ impl Tracker {
         }
     }
 
-    /// Finds out whether records were lost since the last look, and asks for the walks that heal it.
-    ///
-    /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
-    /// is `busy`.
-    fn notice_losses(&mut self, drained_from: u64, busy: bool, account: Account) {
-        let now = boot_ns();
-        let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
-        if !self.probe.lost_any() {
-            if !due {
-                return;
-            }
-            if account == Account::After && self.wakeups.anybody() {
-                let since = *self.losses.put_off_at_ns.get_or_insert(now);
-                if now.saturating_sub(since) < PUT_OFF_NS {
-                    return;
-                }
-            }
-        }
-        self.losses.put_off_at_ns = None;
-        self.losses.read_at_ns = now;
-        let losses = match self.probe.losses() {
-            Ok(losses) => losses,
-            Err(error) => {
-                tracing::error!(%error, "failed to read the loss counters");
-                return;
-            }
-        };
-        let (index, told) = lost(&losses);
-        let missed_told = told.saturating_sub(self.losses.told);
-        let missed_index = index.saturating_sub(self.losses.index);
-        self.losses.told = told;
-        self.losses.index = index;
-        self.probe.keep_dealt_with(index, told);
-        if missed_index == 0 && !busy {
-            self.index.complete_until(drained_from);
-        }
-        if missed_told + missed_index == 0 {
-            return;
-        }
-        tracing::warn!(missed_index, missed_told, "records were lost");
-        let change = if missed_index > 0 {
-            self.index.lost(now, missed_told + missed_index, None)
-        } else {
-            self.index.lost_told(now, missed_told)
-        };
-        self.tell([change]);
-        if missed_index > 0 {
-            for touched in self.verifying.values_mut() {
-                touched.spoilt = true;
-            }
-            for hierarchy in self.readable() {
-                self.walks.heal(hierarchy);
-            }
-            self.nudge.notify_one();
-        }
-    }
-
-    fn readable(&self) -> Vec<HierarchyId> {
-        self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
-    }
-
-    /// Looks which hierarchies there are and where they are mounted: at the start, and whenever the mount table
-    /// changed or a hierarchy came or went (mounting one that exists already fires no event).
-    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
-        let found = hierarchy::discover()?;
-        for Found { hierarchy, mount, note } in &found {
-            let id = hierarchy.id;
-            let news = !self.index.hierarchies().any(|state| state.id == id && state.name.is_some());
-            if news {
-                self.index.know_hierarchy(hierarchy, known_since_boot_ns);
-            }
-            let walked = self.index.hierarchies().any(|state| state.id == id && state.walked);
-            let view = self.views.entry(id).or_default();
-            view.mount.clone_from(mount);
-            view.note.clone_from(note);
-            if mount.is_none() && !walked {
-                view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
-            }
-            if mount.is_some() && !walked {
-                self.walks.want(id);
-            }
-        }
-        // Gone without an event that we saw: destroy_root may have been lost.
-        let gone: Vec<HierarchyId> = self
-            .index
-            .hierarchies()
-            .map(|state| state.id)
-            .filter(|id| *id != UNIFIED && !found.iter().any(|found| found.hierarchy.id == *id))
-            .collect();
-        for id in gone {
-            self.catch_up_quietly();
-            if self.index.hierarchies().any(|state| state.id == id) {
-                let change = self.index.forget_hierarchy(id, boot_ns());
-                self.tell(change);
-            }
-            self.views.remove(&id);
-            self.walks.forget(id);
-        }
-        self.nudge.notify_one();
-        Ok(())
-    }
-
-    fn catch_up_quietly(&mut self) {
+    pub(super) fn catch_up_quietly(&mut self) {
         // A record that is being written is seen by the next drain.
         let _ = self.catch_up();
-    }
-
-    /// The next walk to run, if one is asked for and none runs. Hand its result to
-    /// [`merge`](Self::merge).
-    pub fn next_walk(&mut self) -> Option<WalkJob> {
-        if !self.walks.waiting() {
-            return None;
-        }
-        let hierarchies: Vec<(HierarchyId, Mount)> = self
-            .walks
-            .start()
-            .into_iter()
-            .filter_map(|id| {
-                let mount = self.views.get(&id).and_then(|view| view.mount.clone());
-                if mount.is_none() {
-                    self.walks.finish(id, false);
-                }
-                mount.map(|mount| (id, mount))
-            })
-            .collect();
-        for (id, _) in &hierarchies {
-            self.index.begin_walk(*id);
-        }
-        if hierarchies.is_empty() { None } else { Some(WalkJob { hierarchies }) }
-    }
-
-    /// Takes what a walk found.
-    pub fn merge(&mut self, results: Vec<WalkResult>) {
-        // Whatever was made or removed before the walk's end is to be known to the merge.
-        self.catch_up_quietly();
-        let now = boot_ns();
-        for WalkResult { hierarchy, found } in results {
-            let mut whole = false;
-            match found {
-                Ok((walked, report)) => {
-                    whole = report.unreadable == 0;
-                    if let Some(view) = self.views.get_mut(&hierarchy)
-                        && let Some(note) = report.note()
-                    {
-                        view.note = Some(note);
-                    }
-                    let changes = self.index.merge_walk(hierarchy, walked, whole, now);
-                    self.tell(changes);
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "failed to walk a hierarchy");
-                    self.index.abandon_walk(hierarchy);
-                    if let Some(view) = self.views.get_mut(&hierarchy) {
-                        view.note = Some(error.to_string());
-                    }
-                }
-            }
-            if self.walks.finish(hierarchy, whole) {
-                self.heals += 1;
-                let change = self.index.healed(now, Some(hierarchy));
-                self.tell([change]);
-            }
-        }
-        if self.walks.settled() {
-            self.settled.notify_waiters();
-        }
-        // A walk holds every name once more.
-        memory::give_back();
-        self.nudge.notify_one();
     }
 
     /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
@@ -520,15 +318,6 @@ impl Tracker {
         self.started_boot_ns
     }
 
-    /// How a hierarchy can be read here.
-    #[must_use]
-    pub fn view(&self, hierarchy: HierarchyId) -> HierarchyView {
-        self.views.get(&hierarchy).cloned().unwrap_or_else(|| HierarchyView {
-            mount: None,
-            note: Some("not mounted in this mount namespace: known from events alone".to_owned()),
-        })
-    }
-
     /// The kernel programs and whether each is attached.
     #[must_use]
     pub fn programs(&self) -> Vec<ProgramState> {
@@ -545,23 +334,6 @@ impl Tracker {
     #[must_use]
     pub fn rings(&self) -> [RingUse; 2] {
         self.probe.rings()
-    }
-
-    /// Losses dealt with, as (index ring, told ring).
-    #[must_use]
-    pub fn lost(&self) -> (u64, u64) {
-        let LossCounts { index, told, earlier, .. } = self.losses;
-        (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
-    }
-
-    /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the
-    /// kernel does not let them be read.
-    #[must_use]
-    pub fn lost_by_hierarchy(&self) -> BTreeMap<u32, u64> {
-        self.probe.lost_by_hierarchy().unwrap_or_else(|error| {
-            tracing::error!(%error, "failed to read what each hierarchy lost");
-            BTreeMap::new()
-        })
     }
 
     /// Times that the program woke us.
@@ -581,63 +353,6 @@ impl Tracker {
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
-
-    /// Begins a comparison with every cgroupfs; run the job aside, then hand its result to
-    /// [`end_verify`](Self::end_verify). Several may run at a time.
-    pub fn begin_verify(&mut self) -> VerifyJob {
-        self.verified += 1;
-        self.verifying.insert(self.verified, Touched::default());
-        self.catch_up_quietly();
-        VerifyJob {
-            number: self.verified,
-            mounts: self
-                .views
-                .iter()
-                .filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)))
-                .collect(),
-        }
-    }
-
-    /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
-    pub fn end_verify(&mut self, walk: VerifyWalk) -> Option<Verified> {
-        self.catch_up_quietly();
-        let touched = self.verifying.remove(&walk.number)?;
-        if touched.spoilt {
-            return None;
-        }
-        let mut verified = Verified::default();
-        for WalkResult { hierarchy, found } in walk.results {
-            match found {
-                Ok((walked, report)) => {
-                    verified.unread.extend(report.note());
-                    compare(&self.index, hierarchy, walked, &report, &touched, &mut verified);
-                }
-                Err(error) => verified.unread.push(error.to_string()),
-            }
-        }
-        for (id, view) in &self.views {
-            if view.mount.is_none() {
-                verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
-            }
-        }
-        Some(verified)
-    }
-}
-
-/// Whether a program's records feed the index.
-pub(super) fn feeds_index(program: &str) -> bool {
-    const TOLD: [&str; 9] = [
-        "cgroup_release",
-        "cgroup_attach_task",
-        "cgroup_transfer_tasks",
-        "cgroup_notify_populated",
-        "cgroup_notify_frozen",
-        "cgroup_freeze",
-        "cgroup_unfreeze",
-        "sched_process_fork",
-        "sched_process_exec",
-    ];
-    !TOLD.contains(&program)
 }
 
 fn truncated(event: &Event) -> Option<Key> {

@@ -1,0 +1,175 @@
+//! Which hierarchies there are, where they are mounted, and the walks and comparisons of them.
+
+use crate::{
+    hierarchy::{self, Found, HierarchyError, Mount},
+    index::{HierarchyId, UNIFIED},
+    memory,
+};
+
+use super::{
+    HierarchyView, Tracker,
+    clock::boot_ns,
+    verify::{Touched, Verified, VerifyJob, VerifyWalk, compare},
+    walk::{WalkJob, WalkResult},
+};
+
+impl Tracker {
+    pub(super) fn readable(&self) -> Vec<HierarchyId> {
+        self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Looks which hierarchies there are and where they are mounted: at the start, and whenever the mount table
+    /// changed or a hierarchy came or went (mounting one that exists already fires no event).
+    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
+        let found = hierarchy::discover()?;
+        for Found { hierarchy, mount, note } in &found {
+            let id = hierarchy.id;
+            let news = !self.index.hierarchies().any(|state| state.id == id && state.name.is_some());
+            if news {
+                self.index.know_hierarchy(hierarchy, known_since_boot_ns);
+            }
+            let walked = self.index.hierarchies().any(|state| state.id == id && state.walked);
+            let view = self.views.entry(id).or_default();
+            view.mount.clone_from(mount);
+            view.note.clone_from(note);
+            if mount.is_none() && !walked {
+                view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
+            }
+            if mount.is_some() && !walked {
+                self.walks.want(id);
+            }
+        }
+        // Gone without an event that we saw: destroy_root may have been lost.
+        let gone: Vec<HierarchyId> = self
+            .index
+            .hierarchies()
+            .map(|state| state.id)
+            .filter(|id| *id != UNIFIED && !found.iter().any(|found| found.hierarchy.id == *id))
+            .collect();
+        for id in gone {
+            self.catch_up_quietly();
+            if self.index.hierarchies().any(|state| state.id == id) {
+                let change = self.index.forget_hierarchy(id, boot_ns());
+                self.tell(change);
+            }
+            self.views.remove(&id);
+            self.walks.forget(id);
+        }
+        self.nudge.notify_one();
+        Ok(())
+    }
+
+    /// How a hierarchy can be read here.
+    #[must_use]
+    pub fn view(&self, hierarchy: HierarchyId) -> HierarchyView {
+        self.views.get(&hierarchy).cloned().unwrap_or_else(|| HierarchyView {
+            mount: None,
+            note: Some("not mounted in this mount namespace: known from events alone".to_owned()),
+        })
+    }
+
+    /// The next walk to run, if one is asked for and none runs. Hand its result to
+    /// [`merge`](Self::merge).
+    pub fn next_walk(&mut self) -> Option<WalkJob> {
+        if !self.walks.waiting() {
+            return None;
+        }
+        let hierarchies: Vec<(HierarchyId, Mount)> = self
+            .walks
+            .start()
+            .into_iter()
+            .filter_map(|id| {
+                let mount = self.views.get(&id).and_then(|view| view.mount.clone());
+                if mount.is_none() {
+                    self.walks.finish(id, false);
+                }
+                mount.map(|mount| (id, mount))
+            })
+            .collect();
+        for (id, _) in &hierarchies {
+            self.index.begin_walk(*id);
+        }
+        if hierarchies.is_empty() { None } else { Some(WalkJob { hierarchies }) }
+    }
+
+    /// Takes what a walk found.
+    pub fn merge(&mut self, results: Vec<WalkResult>) {
+        // Whatever was made or removed before the walk's end is to be known to the merge.
+        self.catch_up_quietly();
+        let now = boot_ns();
+        for WalkResult { hierarchy, found } in results {
+            let mut whole = false;
+            match found {
+                Ok((walked, report)) => {
+                    whole = report.unreadable == 0;
+                    if let Some(view) = self.views.get_mut(&hierarchy)
+                        && let Some(note) = report.note()
+                    {
+                        view.note = Some(note);
+                    }
+                    let changes = self.index.merge_walk(hierarchy, walked, whole, now);
+                    self.tell(changes);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to walk a hierarchy");
+                    self.index.abandon_walk(hierarchy);
+                    if let Some(view) = self.views.get_mut(&hierarchy) {
+                        view.note = Some(error.to_string());
+                    }
+                }
+            }
+            if self.walks.finish(hierarchy, whole) {
+                self.heals += 1;
+                let change = self.index.healed(now, Some(hierarchy));
+                self.tell([change]);
+            }
+        }
+        if self.walks.settled() {
+            self.settled.notify_waiters();
+        }
+        // A walk holds every name once more.
+        memory::give_back();
+        self.nudge.notify_one();
+    }
+
+    /// Begins a comparison with every cgroupfs; run the job aside, then hand its result to
+    /// [`end_verify`](Self::end_verify). Several may run at a time.
+    pub fn begin_verify(&mut self) -> VerifyJob {
+        self.verified += 1;
+        self.verifying.insert(self.verified, Touched::default());
+        self.catch_up_quietly();
+        VerifyJob {
+            number: self.verified,
+            mounts: self
+                .views
+                .iter()
+                .filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)))
+                .collect(),
+        }
+    }
+
+    /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
+    pub fn end_verify(&mut self, walk: VerifyWalk) -> Option<Verified> {
+        self.catch_up_quietly();
+        let touched = self.verifying.remove(&walk.number)?;
+        if touched.spoilt {
+            return None;
+        }
+        let mut verified = Verified::default();
+        for WalkResult { hierarchy, found } in walk.results {
+            match found {
+                Ok((walked, report)) => {
+                    verified.unread.extend(report.note());
+                    compare(&self.index, hierarchy, walked, &report, &touched, &mut verified);
+                }
+                Err(error) => verified.unread.push(error.to_string()),
+            }
+        }
+        for (id, view) in &self.views {
+            if view.mount.is_none() {
+                verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
+            }
+        }
+        Some(verified)
+    }
+}
