@@ -6,6 +6,7 @@ mod dist {
     pub mod deb;
     pub mod documents;
     pub mod image;
+    pub mod library;
     pub mod made;
     pub mod rpm;
     pub mod sbom;
@@ -19,6 +20,7 @@ fn main() {
         dist::deb::trials(),
         dist::documents::trials(),
         dist::image::trials(),
+        dist::library::trials(),
         dist::made::trials(),
         dist::rpm::trials(),
         dist::sbom::trials(),

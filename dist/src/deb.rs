@@ -7,43 +7,98 @@ use anyhow::Result;
 use crate::{
     archive::{gzip, tar},
     contents::Entry,
+    library::SONAME,
     release::{DESCRIPTION, Release, SUMMARY},
 };
+
+/// What a package says of itself.
+pub struct Package {
+    pub name: &'static str,
+    section: &'static str,
+    /// Further fields, each with its end of line.
+    fields: String,
+    summary: &'static str,
+    description: &'static str,
+    /// Further files of control.tar, with their modes.
+    control: Vec<(&'static str, u32, String)>,
+}
+
+/// The program and its service.
+pub fn program() -> Package {
+    let script = |name, text: &str| (name, 0o755, text.to_owned());
+    Package {
+        name: "cgtrace",
+        section: "admin",
+        fields: "Recommends: systemd\n".to_owned(),
+        summary: SUMMARY,
+        description: DESCRIPTION,
+        control: vec![script("postinst", POSTINST), script("postrm", POSTRM), script("prerm", PRERM)],
+    }
+}
+
+/// The shared library.
+pub fn library(glibc: &str) -> Package {
+    Package {
+        name: "libcgtrace0",
+        section: "libs",
+        fields: format!("Depends: libc6 (>= {glibc}), libgcc-s1\nSuggests: cgtrace\n"),
+        summary: "asks cgtrace from C: the shared library",
+        description: "libcgtrace asks a running cgtrace daemon, and waits for cgroups without polling.",
+        control: vec![
+            (
+                "shlibs",
+                0o644,
+                format!("libcgtrace {} libcgtrace0\n", SONAME.rsplit('.').next().unwrap_or("0")),
+            ),
+            ("triggers", 0o644, "activate-noawait ldconfig\n".to_owned()),
+        ],
+    }
+}
+
+/// What it takes to build with it.
+pub fn development(release: &Release) -> Package {
+    let Release { version, revision, .. } = release;
+    Package {
+        name: "libcgtrace-dev",
+        section: "libdevel",
+        fields: format!("Depends: libcgtrace0 (= {version}-{revision})\n"),
+        summary: "asks cgtrace from C: header, pkg-config file and static library",
+        description: "cgtrace.h says what each function does.",
+        control: Vec::new(),
+    }
+}
 
 const POSTINST: &str = include_str!("scripts/postinst");
 const PRERM: &str = include_str!("scripts/prerm");
 const POSTRM: &str = include_str!("scripts/postrm");
 
-pub fn make(contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
+pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
     let text = |path: &str, mode, text: String| Entry::new(path, mode, text.into_bytes());
     let configuration = contents.iter().filter(|entry| entry.configuration);
-    let control = [
-        text(
-            "conffiles",
-            0o644,
-            configuration.fold(String::new(), |mut list, entry| {
-                let _ = writeln!(list, "/{}", entry.path);
-                list
-            }),
-        ),
-        text("control", 0o644, control(contents, release)),
-        text("postinst", 0o755, POSTINST.to_owned()),
-        text("postrm", 0o755, POSTRM.to_owned()),
-        text("prerm", 0o755, PRERM.to_owned()),
-    ];
-    let mut package = b"!<arch>\n".to_vec();
-    member(&mut package, "debian-binary", b"2.0\n", release.epoch);
-    member(&mut package, "control.tar.gz", &gzip(&tar(&control, "./", release.epoch)?)?, release.epoch);
-    member(&mut package, "data.tar.gz", &gzip(&tar(contents, "./", release.epoch)?)?, release.epoch);
-    Ok(package)
+    let configuration = configuration.fold(String::new(), |mut list, entry| {
+        let _ = writeln!(list, "/{}", entry.path);
+        list
+    });
+    let mut files = Vec::new();
+    if !configuration.is_empty() {
+        files.push(text("conffiles", 0o644, configuration));
+    }
+    files.push(text("control", 0o644, control(package, contents, release)));
+    files.extend(package.control.iter().map(|(name, mode, content)| text(name, *mode, content.clone())));
+    let mut archive = b"!<arch>\n".to_vec();
+    member(&mut archive, "debian-binary", b"2.0\n", release.epoch);
+    member(&mut archive, "control.tar.gz", &gzip(&tar(&files, "./", release.epoch)?)?, release.epoch);
+    member(&mut archive, "data.tar.gz", &gzip(&tar(contents, "./", release.epoch)?)?, release.epoch);
+    Ok(archive)
 }
 
-fn control(contents: &[Entry], release: &Release) -> String {
+fn control(package: &Package, contents: &[Entry], release: &Release) -> String {
+    let Package { name, section, fields, summary, description, .. } = package;
     let size = contents.iter().map(|entry| entry.bytes.len().div_ceil(1024) + 1).sum::<usize>();
     format!(
-        "Package: cgtrace\nVersion: {}-{}\nArchitecture: {}\nMaintainer: The cgtrace authors <cgtrace@localhost>\n\
-         Installed-Size: {size}\nRecommends: systemd\nSection: admin\nPriority: optional\n\
-         Description: {SUMMARY}\n {DESCRIPTION}\n",
+        "Package: {name}\nVersion: {}-{}\nArchitecture: {}\nMaintainer: The cgtrace authors <cgtrace@localhost>\n\
+         Installed-Size: {size}\n{fields}Section: {section}\nPriority: optional\n\
+         Description: {summary}\n {description}\n",
         release.version,
         release.revision,
         release.debian_arch(),

@@ -8,6 +8,7 @@ mod contents;
 mod deb;
 mod documents;
 mod image;
+mod library;
 mod release;
 mod rpm;
 mod sbom;
@@ -17,6 +18,7 @@ use std::{env, fs, path::PathBuf};
 use anyhow::{Context as _, Result};
 use clap::Parser;
 
+use contents::Layout;
 use release::Release;
 
 /// Packs cgtrace.
@@ -25,6 +27,9 @@ struct Arguments {
     /// The program, linked statically
     #[arg(long)]
     program: PathBuf,
+    /// The folder with libcgtrace.so and libcgtrace.a
+    #[arg(long)]
+    libraries: PathBuf,
     /// The workspace
     #[arg(long)]
     workspace: PathBuf,
@@ -37,7 +42,7 @@ struct Arguments {
 }
 
 fn main() -> Result<()> {
-    let Arguments { program, workspace, out, revision } = Arguments::parse();
+    let Arguments { program, libraries, workspace, out, revision } = Arguments::parse();
     let epoch = match env::var("SOURCE_DATE_EPOCH") {
         Ok(epoch) => epoch.parse().with_context(|| format!("SOURCE_DATE_EPOCH is `{epoch}`, not seconds"))?,
         Err(_) => 0,
@@ -60,17 +65,33 @@ fn main() -> Result<()> {
         fs::write(out.join(&name), bytes).with_context(|| format!("failed to write {name}"))
     };
     put(release.file("cdx.json"), &sbom)?;
-    let debian = contents::of(&workspace, &program, &documents, &sbom, contents::Layout::Debian)?;
-    put(
-        format!("cgtrace_{}-{}_{}.deb", release.version, release.revision, release.debian_arch()),
-        &deb::make(&debian, &release)?,
-    )?;
-    let fedora = contents::of(&workspace, &program, &documents, &sbom, contents::Layout::Fedora)?;
-    put(
-        format!("cgtrace-{}-{}.{}.rpm", release.version, release.revision, release.arch),
-        &rpm::make(&fedora, &release)?,
-    )?;
-    put(release.file("tar.gz"), &archive::gzip(&archive::tar(&fedora, &release.name(), release.epoch)?)?)?;
+    let library = library::Library::read(&libraries, &workspace)?;
+    let glibc = library.glibc()?;
+    let contents = |layout| contents::of(&workspace, &program, &documents, &sbom, layout);
+    let debian = Layout::Debian;
+    for (package, contents) in [
+        (deb::program(), contents(debian)?),
+        (deb::library(&glibc), library.runtime(&release, debian)),
+        (deb::development(&release), library.development(&release, debian)),
+    ] {
+        let Release { version, revision, .. } = &release;
+        let name = format!("{}_{version}-{revision}_{}.deb", package.name, release.debian_arch());
+        put(name, &deb::make(&package, &contents, &release)?)?;
+    }
+    let fedora = Layout::Fedora;
+    let mut all = contents(fedora)?;
+    let (runtime, development) = (library.runtime(&release, fedora), library.development(&release, fedora));
+    for (package, contents) in
+        [(rpm::PROGRAM, &all), (rpm::LIBRARY, &runtime), (rpm::DEVELOPMENT, &development)]
+    {
+        let Release { version, revision, arch, .. } = &release;
+        put(
+            format!("{}-{version}-{revision}.{arch}.rpm", package.name),
+            &rpm::make(&package, contents, &release)?,
+        )?;
+    }
+    all.extend(runtime.into_iter().chain(development));
+    put(release.file("tar.gz"), &archive::gzip(&archive::tar(&all, &release.name(), release.epoch)?)?)?;
     image::make(&out.join("image"), &program, &release)?;
     put(release.file("oci.tar"), &archive::folder(&out.join("image"), release.epoch)?)?;
     put("cgtrace".to_owned(), &program)?;

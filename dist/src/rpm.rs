@@ -1,11 +1,47 @@
 //! The .rpm.
 
 use anyhow::Result;
-use rpm::{BuildConfig, CompressionType, FileOptions, PackageBuilder};
+use rpm::{BuildConfig, CompressionType, Dependency, FileOptions, PackageBuilder};
 
 use crate::{
     contents::Entry,
+    library::SONAME,
     release::{DESCRIPTION, Release, SUMMARY},
+};
+
+/// Which package.
+pub struct Package {
+    pub name: &'static str,
+    summary: &'static str,
+    description: &'static str,
+    kind: Kind,
+}
+
+#[derive(PartialEq, Eq)]
+enum Kind {
+    Program,
+    Library,
+    Development,
+}
+
+/// The program and its service.
+pub const PROGRAM: Package =
+    Package { name: "cgtrace", summary: SUMMARY, description: DESCRIPTION, kind: Kind::Program };
+
+/// The shared library.
+pub const LIBRARY: Package = Package {
+    name: "libcgtrace",
+    summary: "Asks cgtrace from C: the shared library",
+    description: "libcgtrace asks a running cgtrace daemon, and waits for cgroups without polling.",
+    kind: Kind::Library,
+};
+
+/// What it takes to build with it.
+pub const DEVELOPMENT: Package = Package {
+    name: "libcgtrace-devel",
+    summary: "Asks cgtrace from C: header, pkg-config file and static library",
+    description: "cgtrace.h says what each function does.",
+    kind: Kind::Development,
 };
 
 /// Fedora's scriptlets for a unit, spelt out: the macros are not everywhere.
@@ -29,13 +65,32 @@ if [ -d /run/systemd/system ]; then
 fi
 ";
 
-pub fn make(contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
+pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
     let config = BuildConfig::v4().source_date(release.epoch).compression(CompressionType::Gzip);
-    let mut builder =
-        PackageBuilder::new("cgtrace", &release.version, "MIT OR Apache-2.0", release.arch, SUMMARY);
+    let mut builder = PackageBuilder::new(
+        package.name,
+        &release.version,
+        "MIT OR Apache-2.0",
+        release.arch,
+        package.summary,
+    );
     builder.using_config(config);
-    builder.release(&release.revision).description(DESCRIPTION).build_host("localhost");
-    builder.post_install_script(POST).pre_uninstall_script(PREUN).post_uninstall_script(POSTUN);
+    builder.release(&release.revision).description(package.description).build_host("localhost");
+    match package.kind {
+        Kind::Program => {
+            builder.post_install_script(POST).pre_uninstall_script(PREUN).post_uninstall_script(POSTUN);
+        }
+        Kind::Library => {
+            // As rpmbuild finds them out by itself.
+            builder.provides(Dependency::any(format!("{SONAME}()(64bit)")));
+            builder.requires(Dependency::any("libc.so.6()(64bit)"));
+            builder.requires(Dependency::any("libgcc_s.so.1()(64bit)"));
+        }
+        Kind::Development => {
+            let version = format!("{}-{}", release.version, release.revision);
+            builder.requires(Dependency::eq(LIBRARY.name, version));
+        }
+    }
     for Entry { path, mode, bytes, configuration } in contents {
         let mut options = FileOptions::new(format!("/{path}")).permissions(u16::try_from(*mode)?);
         if *configuration {
@@ -46,7 +101,7 @@ pub fn make(contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
         }
         builder.with_file_contents(bytes.clone(), options)?;
     }
-    let mut package = Vec::new();
-    builder.build()?.write(&mut package)?;
-    Ok(package)
+    let mut bytes = Vec::new();
+    builder.build()?.write(&mut bytes)?;
+    Ok(bytes)
 }

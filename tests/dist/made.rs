@@ -34,19 +34,30 @@ pub fn folder() -> Result<PathBuf> {
     }
 }
 
-/// The one file whose name ends so.
+/// The one file of cgtrace itself whose name ends so.
 pub fn file(extension: &str) -> Result<PathBuf> {
-    find(&folder()?, extension)
+    find(&folder()?, "cgtrace", extension)
 }
 
-fn find(folder: &Path, extension: &str) -> Result<PathBuf> {
+/// A package's file; its version follows its name.
+pub fn package(name: &str, extension: &str) -> Result<PathBuf> {
+    find(&folder()?, name, extension)
+}
+
+fn find(folder: &Path, name: &str, extension: &str) -> Result<PathBuf> {
     for entry in fs::read_dir(folder)? {
         let path = entry?.path();
-        if path.to_string_lossy().ends_with(extension) {
+        let rest = path.file_name().and_then(|file| file.to_str()).and_then(|file| file.strip_prefix(name));
+        // `libcgtrace` is not `libcgtrace-devel`.
+        let own = |rest: &str| {
+            rest.strip_prefix(['-', '_'])
+                .is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+        };
+        if rest.is_some_and(|rest| rest.ends_with(extension) && own(rest)) {
             return Ok(path);
         }
     }
-    bail!("{} has no {extension}", folder.display())
+    bail!("{} has no {name} {extension}", folder.display())
 }
 
 /// Packs again; `revision` is the packages'.
@@ -54,7 +65,7 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
     let folder = folder()?;
     let packer = target()?.join(format!("{ARCH}-unknown-linux-gnu/dist/cgtrace-dist"));
     // The time that was packed, which is that of every file in the archive.
-    let archive = find(&folder, "-linux.tar.gz")?;
+    let archive = find(&folder, "cgtrace", "-linux.tar.gz")?;
     let listed = run(Command::new("tar").args(["--full-time", "--utc", "-tvf"]).arg(archive))?;
     let time: Vec<&str> = listed.lines().next().context("an empty archive")?.split_whitespace().collect();
     let epoch = run(Command::new("date").args(["-u", "+%s", "-d"]).arg(format!("{} {}", time[3], time[4])))?;
@@ -62,6 +73,8 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
     run(Command::new(packer)
         .arg("--program")
         .arg(folder.join("cgtrace"))
+        .arg("--libraries")
+        .arg(target()?.join(format!("dist-libraries/{ARCH}-unknown-linux-gnu/dist")))
         .arg("--workspace")
         .arg(workspace)
         .arg("--out")
@@ -74,7 +87,13 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
 /// A package of a later revision.
 pub fn deb_of(out: &Path, revision: &str) -> Result<PathBuf> {
     pack(out, revision)?;
-    find(out, ".deb")
+    find(out, "cgtrace", ".deb")
+}
+
+/// The same for rpm.
+pub fn rpm_of(out: &Path, revision: &str) -> Result<PathBuf> {
+    pack(out, revision)?;
+    find(out, "cgtrace", ".rpm")
 }
 
 /// What a command prints; an error if it fails, a skip if it is not there.

@@ -1,17 +1,18 @@
 //! The .rpm, as rpm reads it.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use anyhow::ensure;
+use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use super::made::{file, run};
-use crate::support::{Outcome, trial};
+use super::made::{file, rpm_of, run};
+use crate::support::{Outcome, overlay::Overlay, skip, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("dist::the_rpm_says_what_it_is", says),
         trial("dist::the_rpm_is_installed_and_removed", installed),
+        trial("dist::the_rpm_s_scripts_run_at_install_upgrade_and_erase", scripts),
     ]
 }
 
@@ -53,5 +54,50 @@ fn installed() -> Outcome {
     ensure!(version.starts_with("cgtrace "), "{version}");
     run(rpm().args(["--erase", "--noscripts", "cgtrace"]))?;
     ensure!(!root.path().join("usr/bin/cgtrace").exists(), "the program was left");
+    Ok(())
+}
+
+/// Over this machine's root, so that there are a shell and systemd's tools for the scripts.
+fn scripts() -> Outcome {
+    const LINK: &str = "/etc/systemd/system/sysinit.target.wants/cgtrace.service";
+    let root = Overlay::new()?;
+    if !root.command("systemctl").arg("--version").output()?.status.success() {
+        return Err(skip("there is no systemctl here"));
+    }
+    // Debian's rpm wants to be told that this is meant.
+    let help = run(root.command("rpm").arg("--help"))?;
+    let rpm = |arguments: &[&str]| -> Result<String> {
+        let debian = help.contains("--force-debian").then_some("--force-debian");
+        run(root.command("rpm").args(debian).args(arguments))
+    };
+    let there = |path: &str| -> Result<bool> {
+        // A link whose target is elsewhere counts.
+        Ok(root.command("sh").args(["-c", "[ -e \"$0\" ] || [ -L \"$0\" ]", path]).status()?.success())
+    };
+    rpm(&["--initdb"])?;
+    let package = root.bring(&file(".rpm")?)?;
+    rpm(&["--install", "--nodeps", &package])?;
+    // By systemd-sysusers.
+    let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
+    ensure!(user.contains("nologin"), "{user}");
+    ensure!(run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--on", "v2"]))?.contains("present"));
+    // Whether it is enabled is up to the distribution's presets; from here on it is.
+    run(root.command("systemctl").args(["--no-reload", "enable", "cgtrace.service"]))?;
+    ensure!(there(LINK)?, "not enabled");
+
+    let configuration = "/etc/cgtrace/cgtrace.toml";
+    fs::write(root.written(configuration), "# mine\n")?;
+    let folder = tempfile::tempdir()?;
+    let package = root.bring(&rpm_of(folder.path(), "2")?)?;
+    rpm(&["--upgrade", "--nodeps", &package])?;
+    ensure!(rpm(&["-q", "cgtrace"])?.contains("-2."), "not upgraded");
+    ensure!(there(LINK)?, "an upgrade disabled it");
+    ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
+
+    rpm(&["--erase", "cgtrace"])?;
+    for path in [LINK, "/usr/bin/cgtrace", "/usr/lib/systemd/system/cgtrace.service", configuration] {
+        ensure!(!there(path)?, "{path} was left");
+    }
+    ensure!(there(&format!("{configuration}.rpmsave"))?, "what the administrator wrote is lost");
     Ok(())
 }

@@ -13,7 +13,9 @@ use cgtrace_client::{Client, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
-    Outcome, cgroup,
+    Outcome,
+    bpffs::Bpffs,
+    cgroup,
     systemd::{Boot, Systemd},
     trial,
 };
@@ -23,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
         trial("service::it_is_hardened", hardened),
         trial("service::it_starts_before_kubelet_and_answers", before_kubelet),
         trial("service::it_comes_back_when_restarted_and_when_killed", restarted_and_killed),
+        trial("service::with_pins_a_restart_leaves_no_hole", pinned),
         trial("service::a_reload_takes_the_new_configuration", reloaded),
         trial("service::asking_starts_it", activated),
         trial("service::without_the_socket_unit_a_stale_socket_is_taken_over", stale_socket),
@@ -41,6 +44,10 @@ const SOCKET: &str = "/run/cgtrace/io.cgtrace";
 
 /// A booted systemd with cgtrace installed as a package does it, and not started.
 fn installed(what: &'static str) -> Result<Systemd> {
+    installed_in(Boot::new(what))
+}
+
+fn installed_in(boot: Boot) -> Result<Systemd> {
     // All of the host's hierarchies from their roots, or the index is none.
     let cgroupfs = cgroup::mount("v2")?;
     let cgroupfs = if cgroupfs == Path::new("/sys/fs/cgroup") {
@@ -48,7 +55,7 @@ fn installed(what: &'static str) -> Result<Systemd> {
     } else {
         cgroupfs.parent().context("the v2 mount has no parent")?.to_owned()
     };
-    let systemd = Boot::new(what)
+    let systemd = boot
         .with_bpf()
         .option("--system-call-filter=bpf")
         .option(format!("--bind-ro={}:/mnt/cgroup", cgroupfs.display()))
@@ -185,6 +192,47 @@ fn restarted_and_killed() -> Outcome {
     systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
     ensure!(systemd.show("cgtrace.service", "Result")? == "success");
     ensure!(systemd.show("cgtrace.service", "ExecMainStatus")? == "0");
+    Ok(())
+}
+
+/// The drop-in that the document shows for that.
+fn documented(what: &str) -> Result<&'static str> {
+    let document = include_str!("../../docs/service.md");
+    let blocks = document.split("```ini\n").skip(1).filter_map(|rest| rest.split_once("```"));
+    blocks
+        .map(|(block, _)| block)
+        .find(|block| block.contains(what))
+        .with_context(|| format!("no drop-in has {what}"))
+}
+
+fn pinned() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    // As systemd mounts it; in a container it does not.
+    fs::set_permissions(bpffs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let systemd =
+        installed_in(Boot::new("pinned").option(format!("--bind={}:/sys/fs/bpf", bpffs.path().display())))?;
+    drop_in(&systemd, documented("daemon --pin")?)?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    let first = main_pid(&systemd)?;
+    ensure!(bpffs.pins().read_dir()?.next().is_some(), "nothing is pinned");
+    // The socket would start the daemon again as soon as anybody asks.
+    systemd.run(&["systemctl", "stop", "cgtrace.socket", "cgtrace.service"])?;
+    systemd.unit("meanwhile.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    systemd.run(&["systemctl", "start", "meanwhile.service"])?;
+    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    ensure!(main_pid(&systemd)? != first, "it was not restarted");
+    let name = systemd.name(&systemd.show("meanwhile.service", "ControlGroup")?);
+    let lookup =
+        wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let answer = client(&systemd)?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+    let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
+    ensure!(life.born.is_some() && life.made_by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
+    // It gave up the same privileges.
+    let status = systemd.run(&["cat", &format!("/proc/{}/status", main_pid(&systemd)?)])?;
+    ensure!(status.contains("CapEff:\t0000000000080004\nCapBnd:"), "{status}");
+    systemd.run(&["systemctl", "stop", "cgtrace.socket", "cgtrace.service"])?;
+    systemd.run(&["cgtrace", "unpin"])?;
+    ensure!(!bpffs.pins().exists() || bpffs.pins().read_dir()?.next().is_none(), "pins are left");
     Ok(())
 }
 

@@ -58,7 +58,8 @@ fn says(output: &Output, code: i32, words: &[&str]) -> Outcome {
 fn check() -> Outcome {
     let table: &[(&str, i32, &[&str])] = &[
         ("", 0, &["valid"]),
-        ("queue-events = 100\nwatch = ['kubelet']\n", 0, &["valid"]),
+        ("queue-events = 100\nlog = 'debug'\n", 0, &["valid"]),
+        ("queue-events = 100\nwatch = ['x']\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
         ("\nqueue_event = 100\n", 2, &["line 2", "no key `queue_event`", "did you mean `queue-events`"]),
         ("waiters = 0\n", 2, &["`waiters` cannot be 0", "1 to"]),
         ("waiters = -1\n", 2, &["line 1", "waiters"]),
@@ -151,9 +152,13 @@ fn reload() -> Outcome {
     let bounds = |daemon: &Daemon| -> Result<_> { Ok(daemon.client()?.status()?.bounds) };
     ensure!(bounds(&daemon)?.waiters == 10);
 
-    fs::write(&file.path, "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nlog = 'debug'\n")?;
+    fs::write(
+        &file.path,
+        "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nwatch = ['x']\nlog = 'debug'\n",
+    )?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "`index-ring` has changed in the configuration: it needs a restart")?;
+    logged(&log, "`watch` has changed in the configuration: it needs a restart")?;
     logged(&log, "the configuration was reloaded")?;
     let told = bounds(&daemon)?;
     // The flag still wins over the file.

@@ -23,17 +23,76 @@ use crate::support::{
     lab,
     named::Named,
     process::{Sleeper, put},
-    trial,
+    skip, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("metrics::are_what_happened", what_happened),
+        trial("metrics::run_time_is_told_while_the_kernel_counts_it", run_time),
         trial("metrics::over_http_are_bounded_and_for_loopback", http),
         trial("metrics::the_listener_moves_at_sighup", moved),
         trial("metrics::prometheus_reads_them", prometheus),
         trial("metrics::alerts_and_dashboard_ask_for_what_there_is", alerts_and_dashboard),
     ]
+}
+
+/// The kernel's switch for BPF run statistics, which is put back when dropped.
+struct Switch(String);
+
+impl Switch {
+    const PATH: &str = "/proc/sys/kernel/bpf_stats_enabled";
+
+    fn take() -> Result<Self> {
+        let before =
+            fs::read_to_string(Self::PATH).map_err(|error| skip(format!("{}: {error}", Self::PATH)))?;
+        let switch = Self(before.trim().to_owned());
+        fs::write(Self::PATH, &switch.0).map_err(|error| skip(format!("{}: {error}", Self::PATH)))?;
+        Ok(switch)
+    }
+
+    fn set(&self, on: bool) -> Outcome {
+        Ok(fs::write(Self::PATH, if on { "1" } else { "0" })?)
+    }
+}
+
+impl Drop for Switch {
+    fn drop(&mut self) {
+        let _ = fs::write(Self::PATH, &self.0);
+    }
+}
+
+fn run_time() -> Outcome {
+    let switch = Switch::take()?;
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "runtime")?;
+    let counted = || -> Result<(f64, f64)> {
+        for _ in 0..50 {
+            fs::create_dir(cgroup.join("x"))?;
+            fs::remove_dir(cgroup.join("x"))?;
+        }
+        let text = daemon.client()?.metrics()?.text;
+        let of = |name: &str| value(&text, &format!("cgtrace_program_run{name}{{program=\"cgroup_mkdir\"}}"));
+        Ok((of("s_total")?, of("_seconds_total")?))
+    };
+    switch.set(false)?;
+    let off = counted()?;
+    let still_off = counted()?;
+    switch.set(true)?;
+    let on = counted()?;
+    switch.set(false)?;
+    ensure!(off == still_off, "counted without the switch: {off:?}, {still_off:?}");
+    ensure!(on.0 >= off.0 + 50.0 && on.1 > off.1, "not counted with it: {off:?}, {on:?}");
+    // `Status` has both then; without a run that was counted it has neither.
+    let status = serde_json::to_value(daemon.client()?.status()?)?;
+    let programs = status["programs"].as_array().context("no programs")?;
+    let mkdir =
+        programs.iter().find(|program| program["name"] == "cgroup_mkdir").context("no cgroup_mkdir")?;
+    ensure!(mkdir["runs"].as_u64() >= Some(50) && mkdir["run_ns"].as_u64() > Some(0), "{mkdir}");
+    let fresh = serde_json::to_value(Daemon::start()?.client()?.status()?)?;
+    let programs = fresh["programs"].as_array().context("no programs")?;
+    ensure!(programs.iter().all(|program| program.get("runs").is_none()), "{fresh}");
+    Ok(())
 }
 
 /// The value of one line of the text.

@@ -18,11 +18,22 @@ pub fn dist() -> Result<PathBuf> {
         .args(["build", "--locked", "--profile", "dist", "--target", &triple])
         .args(["-p", "cgtrace", "-p", "cgtrace-dist", "--bins"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    // A shared library cannot be linked so; beside, because other flags would build everything anew each time.
+    let beside = target()?.join("dist-libraries");
+    run(cargo()?
+        .args(["build", "--locked", "--profile", "dist", "--target", &triple, "-p", "cgtrace-client-c"])
+        .arg("--target-dir")
+        .arg(&beside)
+        // The name that programs ask the loader for: dist/src/library.rs.
+        .env("RUSTFLAGS", "-C link-arg=-Wl,-soname,libcgtrace.so.0"))?;
+    let libraries = beside.join(&triple).join("dist");
     let built = target()?.join(triple).join("dist");
     let out = target()?.join("dist");
     let mut pack = Command::new(built.join("cgtrace-dist"));
     pack.arg("--program")
         .arg(built.join("cgtrace"))
+        .arg("--libraries")
+        .arg(&libraries)
         .arg("--workspace")
         .arg(workspace()?)
         .arg("--out")

@@ -59,17 +59,28 @@ pub fn measure(report: &mut Report) -> Result<()> {
     lookups(&mut client)?;
     for (kind, name) in KINDS {
         let (mut without, mut with) = (Series::new(), Series::new());
+        let (mut slow_without, mut slow_with) = (Series::new(), Series::new());
         for _ in 0..ROUNDS {
-            without.push(lookups(&mut client)?);
+            let times = lookups(&mut client)?;
+            without.push(times.median());
+            slow_without.push(times.quantile(0.99));
             let hostile = Hostile::start(kind, daemon.socket().to_owned());
             // Until it is at it.
             thread::sleep(Duration::from_millis(100));
-            with.push(lookups(&mut client)?);
+            let times = lookups(&mut client)?;
+            with.push(times.median());
+            slow_with.push(times.quantile(0.99));
             hostile.stop();
         }
         report.row(Row {
             what: format!("one client's Lookups beside another that {name}"),
-            figure: format!("p50 {:.1} µs; alone {:.1} µs", with.median(), without.median()),
+            figure: format!(
+                "p50 {:.1} µs, p99 {:.1} µs; alone p50 {:.1} µs, p99 {:.1} µs",
+                with.median(),
+                slow_with.median(),
+                without.median(),
+                slow_without.median()
+            ),
             ratio: Some(Ratio::of(&with.ratios(&without), Some(1.05))),
             note: format!("{RATE} calls a second, {ROUNDS} rounds of {CALLS}"),
         });
@@ -77,8 +88,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Lookups at that rate: the median of what one takes, in µs.
-fn lookups(client: &mut Connection) -> Result<f64> {
+/// Lookups at that rate: what each takes, in µs.
+fn lookups(client: &mut Connection) -> Result<Series> {
     let pause = Duration::from_secs(1) / RATE;
     let mut series = Series::new();
     let mut next = Instant::now();
@@ -90,7 +101,7 @@ fn lookups(client: &mut Connection) -> Result<f64> {
         client.receive_bytes()?;
         series.push(start.elapsed().as_secs_f64() * 1e6);
     }
-    Ok(series.median())
+    Ok(series)
 }
 
 struct Hostile {

@@ -3,7 +3,7 @@
 use cgtrace_client::names;
 
 use super::{Verdict, arguments, failure::Failure, output::Output};
-use crate::config;
+use crate::config::{self, Config, Settings};
 
 pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, Failure> {
     let arguments::Config::Check { file } = config;
@@ -12,5 +12,10 @@ pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, F
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;
     let path = names::printable(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
     output.line(format!("{path}: valid"))?;
+    // Whoever has just changed it is about to reload.
+    let later = config::compare(&Config::from(Settings::default()), settings.into()).later;
+    if !later.is_empty() {
+        output.line(format!("not put in force by a reload, but by a restart: {}", later.join(", ")))?;
+    }
     Ok(Verdict::Yes)
 }

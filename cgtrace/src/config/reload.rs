@@ -8,7 +8,7 @@ pub struct Reload {
     /// What is in force from now on: the new values where they can change, else the old ones.
     pub config: Config,
     /// The keys that changed.
-    pub changed: Vec<&'static str>,
+    pub changed: Vec<String>,
     /// The keys whose new values need a restart.
     pub later: Vec<&'static str>,
 }
@@ -32,25 +32,13 @@ pub fn compare(now: &Config, next: Config) -> Reload {
             later.push(key);
         }
     }
-    for (key, differs) in [
-        ("log", log != now.log),
-        ("metrics-listen", metrics_listen != now.metrics_listen),
-        ("message-bytes", bounds.message_bytes != now.bounds.message_bytes),
-        ("names-per-lookup", bounds.names_per_lookup != now.bounds.names_per_lookup),
-        ("patterns-per-call", bounds.patterns_per_call != now.bounds.patterns_per_call),
-        ("members-per-row", bounds.members_per_row != now.bounds.members_per_row),
-        ("connections", bounds.connections != now.bounds.connections),
-        ("connections-per-uid", bounds.connections_per_uid != now.bounds.connections_per_uid),
-        ("waiters", bounds.waiters != now.bounds.waiters),
-        ("subscriptions", bounds.subscriptions != now.bounds.subscriptions),
-        ("queue-events", bounds.queue_events != now.bounds.queue_events),
-        ("history-events", bounds.history_events != now.bounds.history_events),
-        ("reply-bytes", bounds.reply_bytes != now.bounds.reply_bytes),
-    ] {
+    for (key, differs) in [("log", log != now.log), ("metrics-listen", metrics_listen != now.metrics_listen)]
+    {
         if differs {
-            changed.push(key);
+            changed.push(key.to_owned());
         }
     }
+    changed.extend(bounds.different(&now.bounds).map(|name| name.replace('_', "-")));
     let config = Config { socket: now.socket.clone(), probe: now.probe.clone(), log, metrics_listen, bounds };
     Reload { config, changed, later }
 }
@@ -89,7 +77,7 @@ mod tests {
         let settings: Settings = toml::from_str(text).unwrap();
         let reload = compare(&now, settings.into());
         let mut told: Vec<String> =
-            reload.changed.iter().chain(&reload.later).map(|key| (*key).to_owned()).collect();
+            reload.changed.iter().cloned().chain(reload.later.iter().map(|key| (*key).to_owned())).collect();
         told.sort();
         assert_eq!(told, Settings::keys());
         assert_eq!(reload.config.probe, now.probe);

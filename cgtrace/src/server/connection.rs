@@ -22,7 +22,7 @@ use super::{
     failure::Failure,
     hub::encode_reply,
     methods,
-    pace::{self, Pace},
+    pace::{self, Lane, Pace},
     shared::Shared,
 };
 
@@ -79,13 +79,13 @@ impl Request {
 }
 
 /// Serves a client until it leaves.
-pub async fn serve(stream: UnixStream, shared: Rc<Shared>) {
+pub async fn serve(stream: UnixStream, shared: Rc<Shared>, lane: Lane) {
     let access = Access::of(&stream);
     let (reader, writer) = stream.into_split();
     let connection = Connection {
         shared,
         access,
-        pace: Pace::default(),
+        pace: Pace::on(lane),
         unread_for: Duration::ZERO,
         reader,
         writer,

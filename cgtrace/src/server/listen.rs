@@ -10,7 +10,7 @@ use std::{
 
 use tokio::net::{UnixListener, UnixStream};
 
-use super::{connection, failure::Failure, shared::Shared};
+use super::{connection, failure::Failure, pace::Lane, shared::Shared};
 use crate::{descriptors::next_step, memory};
 
 /// How long to wait with the next connection when there is no descriptor for it, or too many are open.
@@ -111,7 +111,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {
 fn admit(stream: &UnixStream, shared: &Shared) -> Result<(), Failure> {
     let most = shared.bounds().connections_per_uid;
     let uid = uid(stream);
-    if uid != 0 && shared.by_uid.borrow().get(&uid).is_some_and(|count| *count >= most) {
+    if uid != 0 && shared.users.borrow().get(&uid).is_some_and(|user| user.connections >= most) {
         return Err(Failure::too_many("connections of one uid", most));
     }
     Ok(())
@@ -133,21 +133,26 @@ fn uid(stream: &UnixStream) -> u32 {
 pub fn serve(stream: UnixStream, shared: Rc<Shared>) {
     let uid = uid(&stream);
     shared.connections.set(shared.connections.get() + 1);
-    if uid != 0 {
-        *shared.by_uid.borrow_mut().entry(uid).or_default() += 1;
-    }
+    let lane = if uid == 0 {
+        Lane::default()
+    } else {
+        let mut users = shared.users.borrow_mut();
+        let user = users.entry(uid).or_default();
+        user.connections += 1;
+        Rc::clone(&user.lane)
+    };
     tokio::task::spawn_local(async move {
-        connection::serve(stream, Rc::clone(&shared)).await;
+        connection::serve(stream, Rc::clone(&shared), lane).await;
         shared.connections.set(shared.connections.get() - 1);
         shared.closed.set(shared.closed.get() + 1);
         if shared.closed.get().is_multiple_of(GIVE_BACK_EVERY) {
             memory::give_back();
         }
-        let mut by_uid = shared.by_uid.borrow_mut();
-        if let Some(count) = by_uid.get_mut(&uid) {
-            *count -= 1;
-            if *count == 0 {
-                by_uid.remove(&uid);
+        let mut users = shared.users.borrow_mut();
+        if let Some(user) = users.get_mut(&uid) {
+            user.connections -= 1;
+            if user.connections == 0 {
+                users.remove(&uid);
             }
         }
     });

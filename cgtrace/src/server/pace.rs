@@ -2,34 +2,58 @@
 //! that it takes a small part of that thread's time.
 
 use std::{
+    cell::Cell,
     rc::Rc,
     time::{Duration, Instant},
 };
 
 use super::shared::Shared;
 
-/// Work of one client below this is nobody's loss.
-const LIGHT: Duration = Duration::from_millis(1);
-
 /// Heavy work is followed by so many times its length for others: it takes at most 1/20 of the time.
 const OTHERS: u32 = 19;
 
-/// No pause is longer.
-const LONGEST: Duration = Duration::from_millis(500);
+/// Work of one client that is less than this beyond its share is nobody's loss.
+const LIGHT: Duration = Duration::from_millis(1);
+
+/// Who works for longer gives those who wait a turn.
+const TURN: Duration = Duration::from_micros(100);
+
+/// No work is followed by a longer pause.
+const LONGEST: Duration = Duration::from_secs(2);
+
+/// Until when those who share it pause: one user's connections do, so that many take no more than one. Root's do not.
+pub type Lane = Rc<Cell<Option<Instant>>>;
 
 /// A connection's heavy work.
 #[derive(Debug, Default)]
 pub struct Pace {
+    lane: Lane,
     began: Option<Instant>,
-    /// Work that has not been made up for.
+    /// Work beyond its share of the time, as of `seen`.
     debt: Duration,
+    seen: Option<Instant>,
+    /// Work since others had a turn.
+    turn: Duration,
     /// How many calls of this connection were answered.
     own: u64,
     /// How many of all others had been, when the last pause began.
     others: u64,
 }
 
+/// What is due to others.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Due {
+    Nothing,
+    Turn,
+    Pause(Duration),
+}
+
 impl Pace {
+    /// Together with whoever else has that lane.
+    pub fn on(lane: Lane) -> Self {
+        Self { lane, ..Self::default() }
+    }
+
     /// Work begins now.
     pub fn begin(&mut self) {
         self.began = Some(Instant::now());
@@ -37,11 +61,18 @@ impl Pace {
 
     /// Work ends now, for now; whether there was any.
     pub fn end(&mut self) -> bool {
-        let began = self.began.take();
-        if let Some(began) = began {
-            self.debt += began.elapsed();
-        }
-        began.is_some()
+        let Some(began) = self.began.take() else { return false };
+        let now = Instant::now();
+        self.worked(now.saturating_duration_since(began), now);
+        true
+    }
+
+    fn worked(&mut self, work: Duration, now: Instant) {
+        // Its share of the time that has passed is no debt.
+        let passed = self.seen.map_or(Duration::ZERO, |seen| now.saturating_duration_since(seen));
+        self.seen = Some(now);
+        self.debt = self.debt.saturating_sub(passed / (OTHERS + 1)) + work;
+        self.turn += work;
     }
 
     /// One of this connection's own calls was answered.
@@ -49,27 +80,34 @@ impl Pace {
         self.own += 1;
     }
 
-    /// How long to leave the thread to others; `None`: there is nothing to make up for.
-    fn due(&mut self, answered: u64) -> Option<Duration> {
+    fn due(&mut self, answered: u64, now: Instant) -> Due {
+        let turn = self.turn >= TURN;
+        if turn {
+            self.turn = Duration::ZERO;
+        }
         if self.debt < LIGHT {
-            return None;
+            return if turn { Due::Turn } else { Due::Nothing };
         }
         let debt = std::mem::take(&mut self.debt);
         // Nobody else was answered since: only give others a turn.
         let others = answered.saturating_sub(self.own);
-        let alone = others == self.others;
-        self.others = others;
-        Some(if alone { Duration::ZERO } else { (debt * OTHERS).min(LONGEST) })
+        if others == std::mem::replace(&mut self.others, others) {
+            return Due::Turn;
+        }
+        let from = self.lane.get().map_or(now, |until| until.max(now));
+        let until = from + (debt * OTHERS).min(LONGEST);
+        self.lane.set(Some(until));
+        Due::Pause(until - now)
     }
 }
 
 /// Leaves the thread to others for as long as is due. Work that was going on goes on after it.
 pub async fn pause(pace: &mut Pace, shared: &Rc<Shared>) {
     let working = pace.end();
-    match pace.due(shared.answered.get()) {
-        None => {}
-        Some(Duration::ZERO) => tokio::task::yield_now().await,
-        Some(pause) => tokio::time::sleep(pause).await,
+    match pace.due(shared.answered.get(), Instant::now()) {
+        Due::Nothing => {}
+        Due::Turn => tokio::task::yield_now().await,
+        Due::Pause(pause) => tokio::time::sleep(pause).await,
     }
     if working {
         pace.begin();
@@ -80,22 +118,57 @@ pub async fn pause(pace: &mut Pace, shared: &Rc<Shared>) {
 mod tests {
     use super::*;
 
+    const MS: Duration = Duration::from_millis(1);
+
     #[test]
     fn heavy_work_leaves_nineteen_times_its_length_to_others() {
-        let mut pace = Pace { debt: Duration::from_millis(4), ..Pace::default() };
-        assert_eq!(pace.due(7), Some(Duration::from_millis(76)));
-        assert_eq!(pace.due(8), None);
+        let now = Instant::now();
+        let mut pace = Pace::default();
+        pace.worked(4 * MS, now);
+        assert_eq!(pace.due(7, now), Due::Pause(76 * MS));
+        assert_eq!(pace.due(8, now), Due::Nothing);
     }
 
     #[test]
-    fn who_is_alone_only_yields() {
-        let mut pace = Pace { debt: Duration::from_millis(4), own: 3, others: 4, ..Pace::default() };
-        assert_eq!(pace.due(7), Some(Duration::ZERO));
+    fn who_is_alone_gives_others_a_turn() {
+        let now = Instant::now();
+        let mut pace = Pace { own: 3, others: 4, ..Pace::default() };
+        pace.worked(4 * MS, now);
+        assert_eq!(pace.due(7, now), Due::Turn);
     }
 
     #[test]
     fn light_work_is_free() {
-        let mut pace = Pace { debt: Duration::from_micros(900), ..Pace::default() };
-        assert_eq!(pace.due(7), None);
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        // One twentieth of the time, for as long as it likes.
+        for call in 0..1_000 {
+            pace.worked(MS / 20, now);
+            assert_eq!(
+                pace.due(2 * call, now),
+                if call % 2 == 1 { Due::Turn } else { Due::Nothing },
+                "{call}"
+            );
+            now += MS;
+        }
+        // Twice as much is not.
+        let paused = (0..1_000).any(|call| {
+            pace.worked(MS / 10, now);
+            now += MS;
+            matches!(pace.due(4_000 + 2 * call, now), Due::Pause(_))
+        });
+        assert!(paused);
+    }
+
+    #[test]
+    fn two_connections_of_a_user_take_no_more_than_one() {
+        let now = Instant::now();
+        let lane = Lane::default();
+        let (mut one, mut other) = (Pace::on(Rc::clone(&lane)), Pace::on(lane));
+        for pace in [&mut one, &mut other] {
+            pace.worked(2 * MS, now);
+        }
+        assert_eq!(one.due(7, now), Due::Pause(38 * MS));
+        assert_eq!(other.due(7, now), Due::Pause(76 * MS));
     }
 }

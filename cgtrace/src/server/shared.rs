@@ -14,6 +14,7 @@ use super::{
     failure::Failure,
     hub::{Ear, Hub},
     metrics::{self, Meter},
+    pace::Lane,
 };
 use crate::{
     index::{ChangeKind, HierarchyId},
@@ -34,13 +35,21 @@ pub struct Shared {
     pub connections: Cell<usize>,
     /// How many have ended.
     pub closed: Cell<u64>,
-    /// How many of them are each uid's; root's are not counted.
-    pub by_uid: RefCell<HashMap<u32, usize>>,
+    /// Those who have some of them, but root.
+    pub users: RefCell<HashMap<u32, User>>,
     pub meter: Rc<Meter>,
     /// How many calls were answered.
     pub answered: Cell<u64>,
     /// Bytes of answers that were given and not read.
     unread: Rc<Cell<usize>>,
+}
+
+/// A uid's share of the service.
+#[derive(Default)]
+pub struct User {
+    pub connections: usize,
+    /// On which the heavy work of all of them goes.
+    pub lane: Lane,
 }
 
 /// Bytes that are kept for a client until this is dropped.
@@ -67,7 +76,7 @@ impl Shared {
             hub,
             connections: Cell::new(0),
             closed: Cell::new(0),
-            by_uid: RefCell::default(),
+            users: RefCell::default(),
             meter,
             answered: Cell::default(),
             unread: Rc::default(),

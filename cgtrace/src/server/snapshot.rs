@@ -74,11 +74,14 @@ impl Snapshot {
         self.bytes
     }
 
-    /// The next cgroups, at most [`BATCH`], and whether more follow.
-    pub fn next_batch(&mut self) -> (Vec<wire::Cgroup>, bool) {
+    /// How many cgroups are still to be told.
+    pub fn left(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The next cgroup.
+    pub fn next(&mut self) -> Option<wire::Cgroup> {
         let Self { encoder, hierarchies, items, .. } = self;
-        let batch =
-            items.take(BATCH).map(|item| encoder.cgroup(&hierarchies[item.hierarchy], &item)).collect();
-        (batch, items.len() > 0)
+        items.next().map(|item| encoder.cgroup(&hierarchies[item.hierarchy], &item))
     }
 }

@@ -24,6 +24,7 @@ const PACKAGES: &[Package] = &[
     },
     Package { name: "golang-go", sign: "go", why: "builds the Go example: tests/clients" },
     Package { name: "rpm", sign: "rpm", why: "reads the .rpm that dist makes" },
+    Package { name: "pkgconf", sign: "pkg-config", why: "finds the library that dist packs" },
     Package { name: "umoci", sign: "umoci", why: "unpacks the image that dist makes" },
     Package { name: "fish", sign: "fish", why: "reads the completions that dist makes" },
     Package { name: "zsh", sign: "zsh", why: "reads the completions that dist makes" },

@@ -5,15 +5,18 @@ use std::{collections::BTreeSet, io, rc::Rc};
 use bytes::BytesMut;
 use cgtrace_client::wire;
 
-use super::super::{
-    connection::{Connection, Request},
-    failure::Failure,
-    groups::{Filter, Wanted},
-    hub::encode_reply,
-    pattern::{PatternError, Patterns},
-    queue::{Item, Queue},
-    shared::Shared,
-    snapshot::Snapshot,
+use super::{
+    super::{
+        connection::{Connection, Request},
+        failure::Failure,
+        groups::{Filter, Wanted},
+        hub::encode_reply,
+        pattern::{PatternError, Patterns},
+        queue::{Item, Queue},
+        shared::Shared,
+        snapshot::{BATCH as SNAPSHOT_BATCH, Snapshot},
+    },
+    pieces,
 };
 use crate::index::ChangeKind;
 
@@ -69,13 +72,12 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
 async fn existing(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
     let held = connection.shared.hold(snapshot.bytes());
     loop {
-        let (cgroups, more) = snapshot.next_batch();
-        let reply = wire::WatchReply { cgroups: Some(cgroups), ..Default::default() };
-        connection.write(&encode_reply(&reply, true)).await?;
-        if !more {
+        let cgroups = std::iter::from_fn(|| snapshot.next()).take(SNAPSHOT_BATCH);
+        let list = pieces::list(connection, "\"cgroups\"", cgroups).await?;
+        connection.write(&pieces::reply(list, true)).await?;
+        if snapshot.left() == 0 {
             break;
         }
-        connection.pace().await;
     }
     drop(held);
     Ok(())

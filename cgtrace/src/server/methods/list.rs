@@ -8,10 +8,9 @@ use super::{
     super::{
         connection::{Connection, Request},
         failure::Failure,
-        hub::encode_reply,
-        snapshot::Snapshot,
+        snapshot::{BATCH, Snapshot},
     },
-    follow,
+    follow, pieces,
 };
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
@@ -39,47 +38,21 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if request.oneway {
         return Ok(Ok(()));
     }
-    if request.more {
-        pieces(connection, snapshot).await?;
-    } else {
-        whole(connection, snapshot).await?;
-    }
+    tell(connection, snapshot, if request.more { BATCH } else { usize::MAX }).await?;
     drop(held);
     Ok(Ok(()))
 }
 
-/// Many replies.
-async fn pieces(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
-    let seq = snapshot.seq;
+/// Replies with so many cgroups each.
+async fn tell(connection: &mut Connection, mut snapshot: Snapshot, most: usize) -> io::Result<()> {
+    let head = format!("\"seq\":{},\"cgroups\"", snapshot.seq);
     loop {
-        let (cgroups, more) = snapshot.next_batch();
-        let reply = encode_reply(&wire::ListReply { seq, cgroups }, more);
-        connection.write(&reply).await?;
+        let cgroups = std::iter::from_fn(|| snapshot.next()).take(most);
+        let list = pieces::list(connection, &head, cgroups).await?;
+        let more = snapshot.left() > 0;
+        connection.write(&pieces::reply(list, more)).await?;
         if !more {
             return Ok(());
         }
-        connection.pace().await;
     }
-}
-
-/// One reply, put together piece by piece.
-async fn whole(connection: &mut Connection, mut snapshot: Snapshot) -> io::Result<()> {
-    let mut reply = format!("{{\"parameters\":{{\"seq\":{},\"cgroups\":[", snapshot.seq).into_bytes();
-    let mut first = true;
-    loop {
-        let (cgroups, more) = snapshot.next_batch();
-        for cgroup in cgroups {
-            if !first {
-                reply.push(b',');
-            }
-            first = false;
-            serde_json::to_writer(&mut reply, &cgroup).map_err(io::Error::other)?;
-        }
-        if !more {
-            break;
-        }
-        connection.pace().await;
-    }
-    reply.extend_from_slice(b"]}}\0");
-    connection.write(&reply).await
 }

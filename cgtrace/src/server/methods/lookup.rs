@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, io};
 
 use cgtrace_client::{names, wire};
 
-use super::super::{
-    access::Access,
-    connection::{Connection, Request},
-    encode::{Encoder, Named, hierarchy_name},
-    failure::Failure,
-    shared::Shared,
+use super::{
+    super::{
+        access::Access,
+        connection::{Connection, Request},
+        encode::{Encoder, Named, hierarchy_name},
+        failure::Failure,
+        shared::Shared,
+    },
+    pieces,
 };
 use crate::{
     hierarchy::{self, Mount},
@@ -36,7 +39,11 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         detail(connection, &mut looked_up).await;
         connection.pace.begin();
     }
-    connection.reply(request, &looked_up).await?;
+    if !request.oneway {
+        let wire::LookedUp { seq, answers } = looked_up;
+        let list = pieces::list(connection, &format!("\"seq\":{seq},\"answers\""), answers.iter()).await?;
+        connection.write(&pieces::reply(list, false)).await?;
+    }
     Ok(Ok(()))
 }
 

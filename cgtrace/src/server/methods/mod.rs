@@ -4,6 +4,7 @@ mod follow;
 mod list;
 mod lookup;
 mod metrics;
+mod pieces;
 mod status;
 mod verify;
 mod wait;
