@@ -74,7 +74,7 @@ fn scripts() -> Outcome {
         // A link whose target is elsewhere counts.
         Ok(root.command("sh").args(["-c", "[ -e \"$0\" ] || [ -L \"$0\" ]", path]).status()?.success())
     };
-    rpm(&["--initdb"])?;
+    run(root.command("rpm").arg("--initdb"))?;
     let package = root.bring(&file(".rpm")?)?;
     rpm(&["--install", "--nodeps", &package])?;
     // By systemd-sysusers.
