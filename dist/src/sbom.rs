@@ -1,4 +1,4 @@
-//! A bill of materials in CycloneDX: every crate that is in the program, with its licence and where it came from.
+//! A bill of materials in `CycloneDX`: every crate that is in the program, with its licence and where it came from.
 
 use std::{
     collections::{BTreeMap, BTreeSet},

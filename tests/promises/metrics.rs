@@ -51,7 +51,7 @@ impl Switch {
         Ok(switch)
     }
 
-    fn set(&self, on: bool) -> Outcome {
+    fn set(on: bool) -> Outcome {
         Ok(fs::write(Self::PATH, if on { "1" } else { "0" })?)
     }
 }
@@ -63,7 +63,7 @@ impl Drop for Switch {
 }
 
 fn run_time() -> Outcome {
-    let switch = Switch::take()?;
+    let _switch = Switch::take()?;
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "runtime")?;
     let counted = || -> Result<(f64, f64)> {
@@ -75,12 +75,12 @@ fn run_time() -> Outcome {
         let of = |name: &str| value(&text, &format!("cgtrace_program_run{name}{{program=\"cgroup_mkdir\"}}"));
         Ok((of("s_total")?, of("_seconds_total")?))
     };
-    switch.set(false)?;
+    Switch::set(false)?;
     let off = counted()?;
     let still_off = counted()?;
-    switch.set(true)?;
+    Switch::set(true)?;
     let on = counted()?;
-    switch.set(false)?;
+    Switch::set(false)?;
     ensure!(off == still_off, "counted without the switch: {off:?}, {still_off:?}");
     ensure!(on.0 >= off.0 + 50.0 && on.1 > off.1, "not counted with it: {off:?}, {on:?}");
     // `Status` has both then; without a run that was counted it has neither.
