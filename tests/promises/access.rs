@@ -13,7 +13,7 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Outcome,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, any},
     daemon::{Daemon, open_folder, program},
     peer::connect_as,
     process::{Sleeper, put},
@@ -45,7 +45,7 @@ fn mkdir_as(uid: u32, path: &std::path::Path) -> Outcome {
 fn lookup(name: &str, detail: bool) -> wire::Lookup {
     wire::Lookup {
         names: vec![name.to_owned()],
-        hierarchy: Some("v2".to_owned()),
+        hierarchy: Some(any().to_owned()),
         detail: detail.then_some(true),
         ..wire::Lookup::default()
     }
@@ -62,7 +62,7 @@ fn row(client: &mut Client, name: &str, detail: bool) -> Result<wire::Row> {
 
 fn open_to_all() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "open")?;
+    let cgroup = Cgroup::new(any(), "open")?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let mut client = as_uid(&daemon, NOBODY)?;
@@ -91,7 +91,7 @@ fn told(client: Client, below: &str, end: &str, act: impl FnOnce() -> Outcome) -
     let watch = wire::Watch {
         patterns: Some(vec![below.to_owned()]),
         kinds: Some(["mkdir", "rmdir", "attach"].map(str::to_owned).to_vec()),
-        hierarchies: Some(vec!["v2".to_owned()]),
+        hierarchies: Some(vec![any().to_owned()]),
         ..wire::Watch::default()
     };
     let watching = client.watch(&watch)?;
@@ -114,7 +114,7 @@ fn told(client: Client, below: &str, end: &str, act: impl FnOnce() -> Outcome) -
 
 fn left_out() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "identities")?;
+    let cgroup = Cgroup::new(any(), "identities")?;
     let name = cgroup.name();
     let end = format!("{name}/end");
     let sleeper = Sleeper::start()?;
@@ -209,7 +209,7 @@ fn group() -> Outcome {
     }
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     daemon.wait_ready()?;
-    let cgroup = Cgroup::new("v2", "group")?;
+    let cgroup = Cgroup::new(any(), "group")?;
     let is_told = |gid: u32, groups: &[u32]| -> Result<bool> {
         let mut client = Client::from_stream(connect_as(daemon.socket(), NOBODY, gid, groups)?);
         let row = row(&mut client, &cgroup.name(), false)?;

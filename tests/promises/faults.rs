@@ -14,7 +14,7 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Outcome,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, any, any_v1_first, mount},
     daemon::{Daemon, open_folder, program},
     events::Follower,
     process::{Sleeper, put},
@@ -41,7 +41,7 @@ fn out_of_descriptors() -> Outcome {
     within.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon").env("CGTRACE_LOG", "error");
     let mut daemon = Daemon::spawn_by(&mut within, folder)?;
     daemon.wait_ready()?;
-    let cgroup = Cgroup::new("v2", "descriptors")?;
+    let cgroup = Cgroup::new(any(), "descriptors")?;
     let mut connected = daemon.client()?;
     ensure!(connected.exists(&cgroup.name())?);
     // More than it can accept: the rest stays in the socket's backlog.
@@ -84,11 +84,25 @@ fn enough_to_start() -> Result<usize> {
     anyhow::bail!("it does not start with 511 descriptors either")
 }
 
+/// A cgroup whose processes get no more memory than that, and its hierarchy.
+fn limited(to: &str) -> Result<(Cgroup, &'static str)> {
+    if mount("memory").is_ok() {
+        let cgroup = Cgroup::new("memory", "memory")?;
+        fs::write(cgroup.join("memory.limit_in_bytes"), to).context("failed to limit the memory")?;
+        return Ok((cgroup, "memory"));
+    }
+    // The root gives the controller to its children when it is asked to, where v2 has it.
+    fs::write(mount("v2")?.join("cgroup.subtree_control"), "+memory")
+        .map_err(|error| skip(format!("no memory controller here, neither on v1 nor on v2: {error}")))?;
+    let cgroup = Cgroup::new("v2", "memory")?;
+    fs::write(cgroup.join("memory.max"), to).context("failed to limit the memory")?;
+    Ok((cgroup, "v2"))
+}
+
 /// The kernel kills it, or refuses it the rings; nothing of that stops the next start.
 fn out_of_memory() -> Outcome {
-    let cgroup = Cgroup::new("memory", "memory")?;
     // The two rings alone are larger.
-    fs::write(cgroup.join("memory.limit_in_bytes"), "4M").context("failed to limit the memory")?;
+    let (cgroup, hierarchy) = limited("4M")?;
     let folder = open_folder()?;
     let socket = folder.path().join("io.cgtrace");
     let enter = format!("echo $$ > '{}' && exec \"$@\"", cgroup.join("cgroup.procs").display());
@@ -105,14 +119,14 @@ fn out_of_memory() -> Outcome {
     }
     let mut next = Daemon::spawn_by(program().arg("--socket").arg(&socket).arg("daemon"), folder)?;
     next.wait_ready()?;
-    ensure!(next.row(&cgroup.name(), "memory")?.present);
+    ensure!(next.row(&cgroup.name(), hierarchy)?.present);
     next.verify()
 }
 
 /// A pid is no identity: its start time makes it one.
 fn pid_reuse() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("pids", "pid-reuse")?;
+    let cgroup = Cgroup::new(any_v1_first(), "pid-reuse")?;
     let (first, second) = (cgroup.join("first"), cgroup.join("second"));
     fs::create_dir(&first)?;
     fs::create_dir(&second)?;
@@ -149,15 +163,29 @@ fn again(pid: u32) -> Result<Sleeper> {
 
 /// In a time namespace the boot clock and /proc are moved, the kernel's records are not.
 fn time_namespace() -> Outcome {
+    let can = Command::new("unshare").args(["--time", "--boottime", "8640000", "true"]).output()?;
+    if !can.status.success() {
+        return Err(skip(format!("no time namespace here: {}", String::from_utf8_lossy(&can.stderr).trim())));
+    }
     let folder = open_folder()?;
     let socket = folder.path().join("io.cgtrace");
     let mut within = Command::new("unshare");
-    within.args(["--time", "--boottime", "8640000", "--", env!("CARGO_BIN_EXE_cgtrace"), "--socket"]);
+    // Until some 6.x kernels a program that was executed in it, and not forked, could start no thread.
+    within.args([
+        "--time",
+        "--boottime",
+        "8640000",
+        "--fork",
+        "--kill-child",
+        "--",
+        env!("CARGO_BIN_EXE_cgtrace"),
+        "--socket",
+    ]);
     within.arg(&socket).arg("daemon").env("CGTRACE_LOG", "warn");
     let mut daemon = Daemon::spawn_by(&mut within, folder)?;
-    daemon.wait_ready().map_err(|error| skip(format!("no time namespace here: {error}")))?;
+    daemon.wait_ready()?;
     let before = boot_ns();
-    let cgroup = Cgroup::new("v2", "time")?;
+    let cgroup = Cgroup::new(any(), "time")?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let lookup = wire::Lookup { names: vec![cgroup.name()], detail: Some(true), ..wire::Lookup::default() };

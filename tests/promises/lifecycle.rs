@@ -5,7 +5,13 @@ use std::fs;
 use anyhow::ensure;
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    events::Follower,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -17,7 +23,7 @@ pub fn trials() -> Vec<Trial> {
 fn three_thousand_rounds() -> Outcome {
     const ROUNDS: usize = 3_000;
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "rounds")?;
+    let cgroup = Cgroup::new(any(), "rounds")?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let (a, b) = (cgroup.join("a"), cgroup.join("a/b"));
     let (name_a, name_b) = (cgroup.name_of(&a), cgroup.name_of(&b));
@@ -58,12 +64,12 @@ fn three_thousand_rounds() -> Outcome {
 
 fn a_life_has_its_maker_and_its_end() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "life")?;
+    let cgroup = Cgroup::new(any(), "life")?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
     fs::create_dir(&path)?;
     let id = crate::support::cgroup::id(&path)?;
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     let life = row.life.as_ref().ok_or_else(|| anyhow::anyhow!("no life in {row:?}"))?;
     ensure!(row.present && life.id == id, "{row:?}");
     let born = life.born.as_ref().map(|born| born.boot_ns).unwrap_or_default();
@@ -75,7 +81,7 @@ fn a_life_has_its_maker_and_its_end() -> Outcome {
     fs::remove_dir(&path)?;
     fs::create_dir(&path)?;
     fs::remove_dir(&path)?;
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     ensure!(!row.present && row.life.is_none() && row.past.len() == 2, "{row:?}");
     ensure!(row.past[1].id == id && row.past[0].id != id, "newest first, by id: {row:?}");
     for past in &row.past {

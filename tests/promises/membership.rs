@@ -30,7 +30,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn attach_tells_the_moved_and_the_mover() -> Outcome {
     let daemon = Daemon::start()?;
-    for hierarchy in ["v2", "pids"] {
+    for hierarchy in crate::support::cgroup::both() {
         let cgroup = Cgroup::new(hierarchy, "attach")?;
         let sleeper = Sleeper::start()?;
         let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
@@ -107,39 +107,17 @@ fn a_thread_is_moved_on_v2() -> Outcome {
     fs::create_dir(&inner)?;
     // A threaded cgroup below a domain that holds the process.
     fs::write(inner.join("cgroup.type"), "threaded")?;
-    let script = r#"
-import os, sys, threading, time
-open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
-ready = threading.Event()
-tid = []
-def wait():
-    tid.append(threading.get_native_id()); ready.set(); time.sleep(1000)
-threading.Thread(target=wait, daemon=True).start()
-ready.wait()
-open(sys.argv[2] + "/cgroup.threads", "w").write(str(tid[0]))
-print(os.getpid(), tid[0], flush=True)
-sys.stdin.read()
-"#;
+    // Any process with threads; another daemon is one.
+    let threads = Daemon::start()?;
+    let pid = threads.pid();
+    put(cgroup.path(), "cgroup.procs", pid)?;
+    let tids = fs::read_dir(format!("/proc/{pid}/task"))?
+        .map(|task| Ok(task?.file_name().to_string_lossy().parse::<u32>()?))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    let tid = tids.into_iter().find(|tid| *tid != pid).context("it has one thread only")?;
     let mut follower = Follower::below(&daemon, &cgroup.name_of(&inner), &["attach"])?;
-    let mut python = Command::new("python3")
-        .args(["-c", script])
-        .arg(cgroup.path())
-        .arg(&inner)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .map_err(|error| crate::support::skip(format!("python3 is missing: {error}")))?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(python.stdout.take().context("no stdout")?),
-        &mut line,
-    )?;
-    let mut numbers = line.split_whitespace().map(str::parse::<u32>);
-    let (pid, tid) = (numbers.next().context("no pid")??, numbers.next().context("no tid")??);
-    let event = follower.next();
-    drop(python.stdin.take());
-    python.wait()?;
-    let event = event?;
+    put(&inner, "cgroup.threads", tid)?;
+    let event = follower.next()?;
     let task = event.task.as_ref().context("no task")?;
     ensure!(task.tid == tid && task.pid == pid && tid != pid, "{event:?}");
     ensure!(task.threadgroup == Some(false), "{event:?}");
@@ -164,6 +142,7 @@ fn born_by_clone_into_cgroup() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "clone")?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "attach"])?;
+    let mut children = Vec::new();
     for _ in 0..2 {
         // The second child comes into a cgroup that has the first one: no populated event either.
         let child = Born::into_cgroup(cgroup.path())?;
@@ -173,22 +152,9 @@ fn born_by_clone_into_cgroup() -> Outcome {
         ensure!(event.by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{event:?}");
         ensure!(event.id == Some(cgroup.id()?) && event.path == Some(cgroup.name()), "{event:?}");
         ensure!(event.from.as_ref().is_some_and(|from| Some(from.id) != event.id), "{event:?}");
-        std::mem::forget(child_until_end(child));
+        children.push(child);
     }
-    // The cgroup's own removal waits for them to be gone.
-    fs::write(cgroup.join("cgroup.kill"), "1").context("cgroup.kill needs Linux 5.14")?;
     Ok(())
-}
-
-/// The children are killed by the cgroup, all at once; they are waited for here.
-fn child_until_end(child: Born) -> thread::JoinHandle<()> {
-    thread::spawn(move || {
-        let child = child;
-        let mut status = 0;
-        // SAFETY: the pid is our child's; the status outlives the call.
-        unsafe { libc::waitpid(libc::pid_t::try_from(child.pid()).unwrap_or(-1), &raw mut status, 0) };
-        std::mem::forget(child);
-    })
 }
 
 fn an_inherited_cgroup_is_no_event() -> Outcome {

@@ -17,7 +17,7 @@ use serde_json::Value;
 
 use crate::support::{
     Outcome,
-    cgroup::{Cgroup, mount},
+    cgroup::{Cgroup, any, mount},
     daemon::Daemon,
     events::Follower,
     lab,
@@ -165,7 +165,7 @@ fn what_happened() -> Outcome {
 
     // A subscriber that does not read: what waits for it, and what it missed, is told.
     let daemon = Daemon::start_with(&["--queue-events", "10"])?;
-    let cgroup = Cgroup::new("v2", "lag")?;
+    let cgroup = Cgroup::new(any(), "lag")?;
     let _silent = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let path = cgroup.join("x");
     let start = Instant::now();
@@ -372,7 +372,7 @@ fn names(expression: &str) -> BTreeSet<String> {
 
 fn alerts_and_dashboard() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "dashboard")?;
+    let cgroup = Cgroup::new(any(), "dashboard")?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     fs::create_dir(cgroup.join("x"))?;

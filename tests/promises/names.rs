@@ -11,7 +11,13 @@ use cgtrace_client::{names, wire};
 use libtest_mimic::Trial;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    events::Follower,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -55,7 +61,7 @@ fn strange_bytes() -> Outcome {
         b"*[glob]?",
         b"-rf",
     ];
-    let cgroup = Cgroup::new("v2", "names")?;
+    let cgroup = Cgroup::new(any(), "names")?;
     let daemon = Daemon::start()?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let scope = File::open(cgroup.path())?;
@@ -88,8 +94,8 @@ fn strange_bytes() -> Outcome {
     // A daemon that finds them by walking knows them by the same bytes.
     let later = Daemon::start()?;
     let mut client = later.client()?;
-    let listed =
-        client.list(&wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some("v2".to_owned()) })?;
+    let listed = client
+        .list(&wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some(any().to_owned()) })?;
     let mut found = Vec::new();
     for listed in listed {
         let listed = listed?;
@@ -133,7 +139,7 @@ fn longest_name(hierarchy: &str) -> Outcome {
 /// KERNEL T5: the tracepoint's own path is cut after 1,023 bytes, and every event below says the same.
 fn deep_path() -> Outcome {
     const DEPTH: usize = 60;
-    let cgroup = Cgroup::new("v2", "deep")?;
+    let cgroup = Cgroup::new(any(), "deep")?;
     let daemon = Daemon::start()?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir"])?;
     let leaf = OsString::from("d".repeat(100));
@@ -153,13 +159,13 @@ fn deep_path() -> Outcome {
     }
     ensure!(name.len() > 6_000);
     let id = rustix::fs::fstat(&at)?.st_ino;
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     ensure!(row.life.as_ref().is_some_and(|life| life.id == id), "{row:?}");
     // By the command line, and found by a walk as well.
     ensure!(daemon.run(&["exists", "-q", &name])?.status.code() == Some(0));
     daemon.verify()?;
     let later = Daemon::start()?;
-    ensure!(later.row(&name, "v2")?.life.is_some_and(|life| life.id == id), "the walk did not find it");
+    ensure!(later.row(&name, any())?.life.is_some_and(|life| life.id == id), "the walk did not find it");
     let show = later.run(&["--json", "show", &id.to_string()])?;
     ensure!(String::from_utf8_lossy(&show.stdout).contains(&name), "by its id");
     later.verify()

@@ -12,8 +12,18 @@ use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
+<<<<<<< HEAD
 use self::{document::DOCUMENT, stage::Stage};
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, raw::Raw, trial};
+=======
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    raw::Raw,
+    trial,
+};
+>>>>>>> 98f9a20 (Run the tests in machines to the end: static harness from the ordinary build, v1 without v2, records, skips, 5.10's clocks)
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -101,11 +111,13 @@ fn nonsense() -> Outcome {
 fn pipelined() -> Outcome {
     const CALLS: usize = 500;
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "pipelined")?;
+    let cgroup = Cgroup::new(any(), "pipelined")?;
     let mut raw = Raw::new(daemon.stream()?);
     for number in 0..CALLS {
         let names = [cgroup.name(), format!("/cgtrace-test-none-{number}"), "/".to_owned()];
-        raw.send(&json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names, "hierarchy": "v2"}}))?;
+        raw.send(
+            &json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names, "hierarchy": any()}}),
+        )?;
         // Its answers fill no socket: this test reads as it goes, but far behind.
         if number >= 50 {
             check(&raw.receive()?, &cgroup.name(), number - 50)?;

@@ -6,7 +6,14 @@ use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, process::Sleeper, process::put, trial};
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    process::Sleeper,
+    process::put,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -17,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
 
 fn every_command() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "schema")?;
+    let cgroup = Cgroup::new(any(), "schema")?;
     let name = cgroup.name();
     let past = cgroup.join("past");
     fs::create_dir(&past)?;

@@ -12,7 +12,14 @@ use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::{Watched, wire};
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, cgroup::Cgroup, cgroup::mount, daemon::Daemon, events::Follower, skip, trial};
+use crate::support::{
+    Outcome,
+    cgroup::mount,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    events::Follower,
+    skip, trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -64,7 +71,7 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
 
 fn exact() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "snapshot")?;
+    let cgroup = Cgroup::new(any(), "snapshot")?;
     // More than one reply's worth, below what the snapshot is of.
     for number in 0..600 {
         fs::create_dir(cgroup.join(format!("there-{number}")))?;

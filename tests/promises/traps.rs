@@ -20,7 +20,7 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Outcome,
-    cgroup::{Cgroup, id, mount, unique},
+    cgroup::{Cgroup, any, any_v1_first, id, mount, unique},
     daemon::{Daemon, program},
     events::Follower,
     process::{Sleeper, put},
@@ -104,7 +104,7 @@ fn one_id_twice() -> Outcome {
 
 fn release() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "release")?;
+    let cgroup = Cgroup::new(any(), "release")?;
     let mut follower = Follower::below(&daemon, "/", &["release"])?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
@@ -121,7 +121,7 @@ fn release() -> Outcome {
             break;
         }
     }
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     ensure!(row.present && row.life.as_ref().is_some_and(|life| life.id == second), "{row:?}");
     Ok(())
 }
@@ -159,17 +159,17 @@ fn released(path: &Path, follower: &mut Follower) -> Outcome {
 
 fn generations() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "generations")?;
+    let cgroup = Cgroup::new(any(), "generations")?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
-    for _ in 0..20_000 {
+    for _ in 0..crate::support::rounds(20_000) {
         fs::create_dir(&path)?;
         fs::remove_dir(&path)?;
     }
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     ensure!(!row.present && !row.past.is_empty(), "{row:?}");
     fs::create_dir(&path)?;
-    let row = daemon.row(&name, "v2")?;
+    let row = daemon.row(&name, any())?;
     ensure!(row.life.as_ref().map(|life| life.id) == Some(id(&path)?), "{row:?}");
     let mut ids: Vec<u64> = row.past.iter().map(|past| past.id).collect();
     ids.dedup();
@@ -182,7 +182,7 @@ fn generations() -> Outcome {
 
 fn attach_again() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "again")?;
+    let cgroup = Cgroup::new(any(), "again")?;
     let sleeper = Sleeper::start()?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
@@ -196,7 +196,7 @@ fn attach_again() -> Outcome {
 
 fn by_id_at_once() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "by-id")?;
+    let cgroup = Cgroup::new(any(), "by-id")?;
     let mut client = daemon.client()?;
     for round in 0..200 {
         let path = cgroup.join(format!("{round}"));
@@ -213,11 +213,10 @@ fn by_id_at_once() -> Outcome {
 /// A record of one CPU may be under way while another CPU's, later in the ring, is done.
 fn two_writers() -> Outcome {
     let daemon = Daemon::start()?;
-    let unified = Cgroup::new("v2", "writers")?;
-    let pids = Cgroup::new("pids", "writers")?;
-    let writers: Vec<_> = [(unified, "v2"), (pids, "pids")]
+    let writers: Vec<_> = [any(), any_v1_first()]
         .into_iter()
-        .map(|(cgroup, hierarchy)| -> Result<_> {
+        .map(|hierarchy| -> Result<_> {
+            let cgroup = Cgroup::new(hierarchy, "writers")?;
             let mut client = daemon.client()?;
             Ok(thread::spawn(move || -> Outcome {
                 let path = cgroup.join("x");
@@ -226,7 +225,7 @@ fn two_writers() -> Outcome {
                     hierarchy: Some(hierarchy.to_owned()),
                     ..wire::Lookup::default()
                 };
-                for round in 0..2_000 {
+                for round in 0..crate::support::rounds(2_000) {
                     fs::create_dir(&path)?;
                     let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
                     ensure!(present, "round {round}: absent after mkdir returned");
@@ -285,7 +284,7 @@ fn no_tracefs() -> Outcome {
 
 /// Paths in /proc and mounts made there are told from the namespace's root; ours are told from the real one.
 fn cgroup_namespace() -> Outcome {
-    let cgroup = Cgroup::new("v2", "namespace")?;
+    let cgroup = Cgroup::new(any(), "namespace")?;
     let inner = cgroup.join("inner");
     fs::create_dir(&inner)?;
     let folder = tempfile::tempdir()?;

@@ -19,7 +19,7 @@ use serde_json::json;
 
 use crate::support::{
     Outcome,
-    cgroup::Cgroup,
+    cgroup::{Cgroup, any},
     daemon::{Daemon, program},
     descriptors::many_descriptors,
     events::Follower,
@@ -73,7 +73,7 @@ fn held(told: &mpsc::Receiver<Result<wire::Awaited>>) -> Result<wire::Awaited> {
 
 fn present_and_absent() -> Outcome {
     let daemon = Daemon::start()?;
-    for hierarchy in ["v2", "pids"] {
+    for hierarchy in crate::support::cgroup::both() {
         let cgroup = Cgroup::new(hierarchy, "wait")?;
         let path = cgroup.join("x");
         let name = cgroup.name_of(&path);
@@ -90,7 +90,7 @@ fn present_and_absent() -> Outcome {
 
 fn populated_and_empty() -> Outcome {
     let daemon = Daemon::start()?;
-    for hierarchy in ["v2", "pids"] {
+    for hierarchy in crate::support::cgroup::both() {
         let cgroup = Cgroup::new(hierarchy, "populated")?;
         let inner = cgroup.join("inner");
         fs::create_dir(&inner)?;
@@ -121,7 +121,7 @@ fn rename() -> Outcome {
 
 fn at_once() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "at-once")?;
+    let cgroup = Cgroup::new(any(), "at-once")?;
     let name = cgroup.name();
     let mut client = daemon.client()?;
     for (name, until) in [
@@ -151,7 +151,7 @@ fn time_out() -> Outcome {
 fn many() -> Outcome {
     const COUNT: u32 = 200;
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "many")?;
+    let cgroup = Cgroup::new(any(), "many")?;
     let (tell, told) = mpsc::channel();
     for number in 0..COUNT {
         let mut client = daemon.client()?;
@@ -178,14 +178,14 @@ fn ten_thousand() -> Outcome {
     const COUNT: usize = 10_000;
     let _many = many_descriptors()?;
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "ten-thousand")?;
+    let cgroup = Cgroup::new(any(), "ten-thousand")?;
     let paths: Vec<_> = (0..COUNT).map(|number| cgroup.join(number.to_string())).collect();
     let mut waiters = Vec::with_capacity(COUNT);
     for path in &paths {
         let mut waiter = Raw::new(daemon.stream()?);
         waiter.send(&json!({
             "method": "io.cgtrace.Await",
-            "parameters": {"name": cgroup.name_of(path), "until": "present", "hierarchy": "v2"},
+            "parameters": {"name": cgroup.name_of(path), "until": "present", "hierarchy": any()},
         }))?;
         waiters.push(waiter);
     }
@@ -252,7 +252,7 @@ fn ten_thousand() -> Outcome {
 /// told of the next event all the same, without another question.
 fn question_and_wakeup() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "question")?;
+    let cgroup = Cgroup::new(any(), "question")?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
     let mut follower = Follower::below(&daemon, &name, &["mkdir", "rmdir"])?;
@@ -299,7 +299,7 @@ fn question_and_wakeup() -> Outcome {
 
 fn by_the_command_line() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new("v2", "command")?;
+    let cgroup = Cgroup::new(any(), "command")?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
     let wait = |arguments: &[&str]| -> Result<Child> {
@@ -315,7 +315,7 @@ fn by_the_command_line() -> Outcome {
         registered(&daemon, 1)?;
         Ok(child)
     };
-    let child = wait(&["--timeout", "20s", "--on", "v2"])?;
+    let child = wait(&["--timeout", "20s", "--on", any()])?;
     fs::create_dir(&path)?;
     let output = child.wait_with_output()?;
     let text = String::from_utf8(output.stdout)?;

@@ -31,6 +31,21 @@ pub fn mount(name: &str) -> Result<PathBuf> {
     found.map(|Mount { path, .. }| path).ok_or_else(|| skip(format!("no `{name}` hierarchy is mounted here")))
 }
 
+/// A hierarchy that this machine has: v2 or, where it is not mounted, one of v1.
+pub fn any() -> &'static str {
+    if mount("v2").is_ok() { "v2" } else { "pids" }
+}
+
+/// The same, the other way round: one of v1 or, where there is none, v2.
+pub fn any_v1_first() -> &'static str {
+    if mount("pids").is_ok() { "pids" } else { "v2" }
+}
+
+/// v2 and one of v1, as far as this machine has them.
+pub fn both() -> Vec<&'static str> {
+    ["v2", "pids"].into_iter().filter(|hierarchy| mount(hierarchy).is_ok()).collect()
+}
+
 /// A cgroup, removed with all below it when dropped, also by a failed test.
 pub struct Cgroup {
     mount: PathBuf,

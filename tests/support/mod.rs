@@ -40,6 +40,11 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
+/// How often a test repeats itself: a tenth in an emulated machine, which is that much slower.
+pub fn rounds(here: usize) -> usize {
+    if std::env::var_os("CGTRACE_TEST_MACHINE").is_some() { here / 10 } else { here }
+}
+
 /// Ends a test that cannot run here.
 pub fn skip(why: impl Into<String>) -> anyhow::Error {
     Skip(why.into()).into()

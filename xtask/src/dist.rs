@@ -9,15 +9,22 @@ use crate::{
     setup::setup,
 };
 
-/// Builds the program, linked statically, and packs it. Says where the packages are.
-pub fn dist() -> Result<PathBuf> {
-    setup()?;
+/// Builds the program, linked statically, and what packs it. Says in which folder they are.
+pub fn programs() -> Result<PathBuf> {
     let triple = format!("{ARCH}-unknown-linux-gnu");
     // With --target the flags are not those of build scripts and macros, which cannot be static.
     run(cargo()?
         .args(["build", "--locked", "--profile", "dist", "--target", &triple])
         .args(["-p", "cgtrace", "-p", "cgtrace-dist", "--bins"])
         .env("RUSTFLAGS", "-C target-feature=+crt-static"))?;
+    Ok(target()?.join(triple).join("dist"))
+}
+
+/// Builds the program and packs it. Says where the packages are.
+pub fn dist() -> Result<PathBuf> {
+    setup()?;
+    let built = programs()?;
+    let triple = format!("{ARCH}-unknown-linux-gnu");
     // A shared library cannot be linked so; beside, because other flags would build everything anew each time.
     let beside = target()?.join("dist-libraries");
     run(cargo()?
@@ -27,7 +34,6 @@ pub fn dist() -> Result<PathBuf> {
         // The name that programs ask the loader for: dist/src/library.rs.
         .env("RUSTFLAGS", "-C link-arg=-Wl,-soname,libcgtrace.so.0"))?;
     let libraries = beside.join(&triple).join("dist");
-    let built = target()?.join(triple).join("dist");
     let out = target()?.join("dist");
     let mut pack = Command::new(built.join("cgtrace-dist"));
     pack.arg("--program")

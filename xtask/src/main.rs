@@ -61,11 +61,14 @@ enum Habit {
         /// Every test that can run in a machine, not only the short part
         #[arg(long)]
         all: bool,
-        /// Write the table to docs/compatibility.md
-        #[arg(long)]
+        /// Only tests whose names contain this
+        #[arg(long, value_name = "NAME", conflicts_with_all = ["all", "short"])]
+        test: Option<String>,
+        /// Write the newest of every machine that was run with --all to docs/compatibility.md
+        #[arg(long, requires = "all")]
         write: bool,
-        /// The part that every submission runs: the eldest and the newest kernel
-        #[arg(long, conflicts_with_all = ["kernels", "all", "write"])]
+        /// The part that every submission runs: some kernels, and each mode once
+        #[arg(long, conflicts_with_all = ["kernels", "modes", "all", "write"])]
         short: bool,
     },
     /// Check formatting, lints and documents
@@ -116,9 +119,8 @@ fn perform(habit: Habit) -> Result<ExitCode> {
         Habit::Test { filter } => return test::test(filter.as_deref()),
         Habit::Lab => lab::lab()?,
         Habit::Dist => println!("{}", dist::dist()?.display()),
-        Habit::Vm { short: true, modes, .. } => return vm::vm(&vm::Options { modes, ..vm::short() }),
-        Habit::Vm { kernels, modes, all, write, short: false } => {
-            return vm::vm(&vm::Options { kernels, modes, all, write });
+        Habit::Vm { kernels, modes, all, write, short, test } => {
+            return vm::vm(&vm::Options { kernels, modes, all, write, short, test });
         }
         Habit::Lint => lint::lint()?,
         Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,

@@ -86,7 +86,7 @@ pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
         ppid: stat.ppid,
         comm: stat.comm,
         uid: real_uid(&status).unwrap_or(u32::MAX),
-        start_boot_ns: kernel_boot_ns(stat.start_boot_ns),
+        start_boot_ns: time_namespace::start_boot_ns(stat.start_boot_ns),
     }))
 }
 

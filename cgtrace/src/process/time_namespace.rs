@@ -8,7 +8,26 @@ static OFFSET_NS: LazyLock<i64> = LazyLock::new(|| {
     fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|text| offset(&text)).unwrap_or(0)
 });
 
-/// A moment of this process's boot clock, or of `/proc`, on the kernel's: ns since boot.
+/// Since Linux 5.11 `/proc/PID/stat` tells a start on the reader's boot clock, before on the kernel's own.
+static PROC_IS_MOVED: LazyLock<bool> =
+    LazyLock::new(|| release(&rustix::system::uname().release().to_string_lossy()) >= (5, 11));
+
+/// When a process started, of `/proc/PID/stat`, on the kernel's clock: ns since boot.
+#[must_use]
+pub(super) fn start_boot_ns(told_ns: u64) -> u64 {
+    if *PROC_IS_MOVED { kernel_boot_ns(told_ns) } else { told_ns }
+}
+
+/// The first two numbers of a kernel's release. One that cannot be read is taken for a new one.
+fn release(text: &str) -> (u32, u32) {
+    let mut numbers = text.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor),
+        _ => (u32::MAX, 0),
+    }
+}
+
+/// A moment of this process's boot clock on the kernel's: ns since boot.
 #[must_use]
 pub fn kernel_boot_ns(boot_ns: u64) -> u64 {
     boot_ns.saturating_add_signed(OFFSET_NS.saturating_neg())
@@ -25,6 +44,13 @@ fn offset(text: &str) -> Option<i64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_release_is_read() {
+        assert_eq!(release("5.10.0-32-cloud-amd64"), (5, 10));
+        assert_eq!(release("7.3-rc1"), (7, 3));
+        assert_eq!(release("x"), (u32::MAX, 0));
+    }
 
     #[test]
     fn the_boot_clock_s_line_counts() {

@@ -10,7 +10,14 @@ use anyhow::ensure;
 use libtest_mimic::Trial;
 
 use super::{ask, first, told};
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, fake::Fake, process::put, trial};
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    fake::Fake,
+    process::put,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -31,7 +38,7 @@ fn moved_by_another(pid: u32, to: &std::path::Path) -> anyhow::Result<u32> {
 }
 
 fn moved_away() -> Outcome {
-    let top = Cgroup::new("v2", "whymoved")?;
+    let top = Cgroup::new(any(), "whymoved")?;
     let (home, away) = (top.join("cgtrace-moved.service"), top.join("away"));
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;
@@ -58,7 +65,7 @@ fn moved_away() -> Outcome {
 }
 
 fn moved_from_before() -> Outcome {
-    let top = Cgroup::new("v2", "whybefore")?;
+    let top = Cgroup::new(any(), "whybefore")?;
     let (home, away) = (top.join("home"), top.join("away"));
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;

@@ -30,17 +30,22 @@ fn slice(hierarchy: &str, what: &str) -> anyhow::Result<Cgroup> {
 }
 
 fn mount_path() -> Outcome {
-    let slice = slice("name=systemd", "whymount")?;
+    let hierarchy = if mount("name=systemd").is_ok() { "name=systemd" } else { "v2" };
+    let slice = slice(hierarchy, "whymount")?;
     let daemon = Daemon::start()?;
     let unit = slice.join("cgtrace-a.service");
     fs::create_dir(&unit)?;
     let right = slice.name_of(&unit);
-    for wrong in [unit.display().to_string(), format!("/systemd{right}")] {
+    let mut all_wrong = vec![unit.display().to_string()];
+    if hierarchy == "name=systemd" {
+        all_wrong.push(format!("/systemd{right}"));
+    }
+    for wrong in all_wrong {
         let verdict = ask(&daemon, &wrong, None)?;
         first(&verdict, "mount-path-in-name")?;
         ensure!(!verdict.present && !verdict.seen, "{verdict:#?}");
         line(&verdict.fix, &[&right])?;
-        line(&verdict.evidence, &[&right, "name=systemd", "present"])?;
+        line(&verdict.evidence, &[&right, hierarchy, "present"])?;
         // Its state, too: the resource controllers lack it.
         if mount("memory").is_ok() {
             holds(&verdict, "present-elsewhere")?;

@@ -9,7 +9,7 @@ use libtest_mimic::Trial;
 use super::{ask, first, line};
 use crate::support::{
     Outcome,
-    cgroup::{Cgroup, unique},
+    cgroup::{Cgroup, any, unique},
     daemon::Daemon,
     fake::{self, Fake},
     process::put,
@@ -31,7 +31,7 @@ pub fn of_pid(verdict: &wire::Verdict, pid: u32) -> Result<&wire::Process> {
 }
 
 fn from_before() -> Outcome {
-    let cgroup = Cgroup::new("v2", "whyolder")?;
+    let cgroup = Cgroup::new(any(), "whyolder")?;
     let who = Fake::start("cgtrace-older", "1", &[])?;
     put(cgroup.path(), "cgroup.procs", who.pid())?;
     let daemon = Daemon::start_with(&["--watch", "cgtrace-older"])?;
@@ -46,7 +46,7 @@ fn from_before() -> Outcome {
 }
 
 fn ended() -> Outcome {
-    let cgroup = Cgroup::new("v2", "whyended")?;
+    let cgroup = Cgroup::new(any(), "whyended")?;
     let daemon = Daemon::start_with(&["--watch", "cgtrace-ended"])?;
     let (_folder, program) = fake::program("cgtrace-ended")?;
     let mut child = Command::new("sh")
@@ -98,7 +98,7 @@ fn unit_not_started() -> Outcome {
 
 fn identities() -> Outcome {
     const UID: u32 = 64_601;
-    let cgroup = Cgroup::new("v2", "whyhidden")?;
+    let cgroup = Cgroup::new(any(), "whyhidden")?;
     let daemon = Daemon::start_with(&["--watch", "cgtrace-hidden"])?;
     let who = Fake::start("cgtrace-hidden", "1", &[])?;
     put(cgroup.path(), "cgroup.procs", who.pid())?;

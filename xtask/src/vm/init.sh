@@ -29,6 +29,8 @@ v1 | hybrid)
 esac
 ulimit -Hn 65536
 ulimit -Sn 65536
+# As the unit has it: before 5.11 the rings count as locked memory.
+ulimit -l unlimited
 ip link set lo up 2>/dev/null
 read up _ </proc/uptime
 echo "@@BEGIN $up"

@@ -12,11 +12,10 @@ use anyhow::{Context, Result, bail};
 
 use super::{Mode, below, quietly};
 use crate::{
-    command::{cargo, run, target, which, workspace},
+    command::{cargo, run, which, workspace},
+    dist::programs,
     lab,
 };
-
-const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What is PID 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,8 +33,8 @@ pub struct Initramfs {
 
 /// Programs that the tests use with options which busybox's do not have. The shell is among them because
 /// busybox's runs its own programs whatever PATH says.
-const PROGRAMS: [&str; 9] =
-    ["sh", "findmnt", "mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep"];
+const PROGRAMS: [&str; 10] =
+    ["sh", "findmnt", "mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep", "perl"];
 
 impl Initramfs {
     /// Builds the tests, and the archives that the modes need.
@@ -76,53 +75,38 @@ impl Initramfs {
 
 /// The statically linked program and tests.
 struct Built {
+    /// The program as it is published: an emulated machine takes seconds for what is not optimised, such as BTF.
     program: PathBuf,
+    /// The tests as they run here, but for the last link.
     tests: PathBuf,
+    /// Where the tests look for the program.
+    looked_for: PathBuf,
 }
 
 impl Built {
     fn build() -> Result<Self> {
-        let folder = target()?.join("vm");
+        let program = programs()?.join("cgtrace");
         let mut command = cargo()?;
-        command
-            .args(["test", "--no-run", "-p", "cgtrace", "--test", "promises", "--target", TARGET])
-            .args(["--message-format", "json-render-diagnostics", "--target-dir"])
-            .arg(&folder)
-            .env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-C target-feature=+crt-static")
-            // An emulated machine takes seconds for what is not optimised, such as reading BTF.
-            .env("CARGO_PROFILE_DEV_OPT_LEVEL", "2")
-            .env("CARGO_PROFILE_DEV_DEBUG", "0");
-        if let Some(object) = kernel_program()? {
-            command.env("CGTRACE_BPF_OBJECT", object);
-        }
-        eprintln!("+ cargo test --no-run, statically linked, into {}", folder.display());
+        command.args(["rustc", "-p", "cgtrace", "--test", "promises"]).args([
+            "--message-format",
+            "json-render-diagnostics",
+            "--",
+            "-C",
+            "target-feature=+crt-static",
+        ]);
+        eprintln!("+ cargo rustc -p cgtrace --test promises -- -C target-feature=+crt-static");
         let output = command.stderr(Stdio::inherit()).output().context("failed to start cargo")?;
         if !output.status.success() {
             bail!("the tests could not be built: {}", output.status);
         }
-        let tests = messages(&output.stdout)
-            .filter(|message| message["target"]["name"] == "promises")
-            .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-            .context("cargo names no test program")?;
-        Ok(Self { program: folder.join(TARGET).join("debug/cgtrace"), tests })
+        let executable = |name: &str| {
+            messages(&output.stdout)
+                .filter(|message| message["target"]["name"] == name)
+                .find_map(|message| message["executable"].as_str().map(PathBuf::from))
+                .with_context(|| format!("cargo names no program `{name}`"))
+        };
+        Ok(Self { program, tests: executable("promises")?, looked_for: executable("cgtrace")? })
     }
-}
-
-/// The kernel program that an ordinary build has made: the same one serves here.
-fn kernel_program() -> Result<Option<PathBuf>> {
-    let output = cargo()?
-        .args(["build", "-q", "-p", "cgtrace", "--message-format", "json-render-diagnostics"])
-        .stderr(Stdio::inherit())
-        .output()
-        .context("failed to start cargo")?;
-    if !output.status.success() {
-        bail!("cgtrace could not be built: {}", output.status);
-    }
-    let folder = messages(&output.stdout)
-        .filter(|message| message["reason"] == "build-script-executed")
-        .filter(|message| message["package_id"].as_str().is_some_and(|id| id.contains("/cgtrace#")))
-        .find_map(|message| message["out_dir"].as_str().map(PathBuf::from));
-    Ok(folder.map(|folder| folder.join("cgtrace")).filter(|object| object.is_file()))
 }
 
 fn messages(output: &[u8]) -> impl Iterator<Item = serde_json::Value> {
@@ -131,7 +115,7 @@ fn messages(output: &[u8]) -> impl Iterator<Item = serde_json::Value> {
 
 fn busybox_root(root: &Path, built: &Built) -> Result<()> {
     let _ = fs::remove_dir_all(root);
-    for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tests", "tmp"] {
+    for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tests", "tmp", "usr"] {
         fs::create_dir_all(root.join(folder))?;
     }
     let busybox = which("busybox").context("no busybox here")?;
@@ -152,6 +136,8 @@ fn busybox_root(root: &Path, built: &Built) -> Result<()> {
             }
         }
     }
+    // The tests look for it there.
+    symlink("/bin", root.join("usr/bin"))?;
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
     fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
     script(&root.join("init"), include_str!("init.sh"))?;
@@ -160,13 +146,13 @@ fn busybox_root(root: &Path, built: &Built) -> Result<()> {
 
 fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
     let _ = fs::remove_dir_all(root);
-    let unit = "[Unit]\nDescription=The tests\n[Service]\nType=oneshot\nStandardOutput=tty\nStandardError=tty\n\
+    let unit = "[Unit]\nDescription=The tests\n[Service]\nType=oneshot\nLimitMEMLOCK=infinity\nStandardOutput=tty\nStandardError=tty\n\
                 TTYPath=/dev/ttyS0\nExecStart=/bin/sh /run-tests-and-end\n[Install]\nWantedBy=multi-user.target\n";
     let units = root.join("etc/systemd/system");
     fs::create_dir_all(units.join("multi-user.target.wants"))?;
     fs::write(units.join("cgtrace-tests.service"), unit)?;
     symlink("../cgtrace-tests.service", units.join("multi-user.target.wants/cgtrace-tests.service"))?;
-    let end = "echo @@BEGIN 0\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root\nsh /run-tests\necho \"@@EXIT $?\"\n\
+    let end = "read up _ </proc/uptime\necho \"@@BEGIN $up\"\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root\nsh /run-tests\necho \"@@EXIT $?\"\n\
                sync\nsystemctl reboot -ff\n";
     script(&root.join("run-tests-and-end"), end)?;
     install(root, built)
@@ -176,12 +162,12 @@ fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
 fn install(root: &Path, built: &Built) -> Result<()> {
     let tests = root.join("tests/promises");
     copy(&built.tests, &tests)?;
-    let program = below(root, &built.program);
+    let program = below(root, &built.looked_for);
     copy(&built.program, &program)?;
     for file in [&tests, &program] {
         quietly(Command::new("strip").arg(file))?;
     }
-    symlink(&built.program, root.join("tests/cgtrace"))?;
+    symlink(&built.looked_for, root.join("tests/cgtrace"))?;
     let project = workspace()?;
     // The tests name them from the crate's own folder.
     fs::create_dir_all(below(root, &project.join("cgtrace")))?;

@@ -3,11 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use anyhow::{Context, Result, bail};
 
 use crate::lab::{self, Suite};
+
+/// How long a kernel from the cache is taken for its series' newest.
+const FRESH: Duration = Duration::from_hours(72);
 
 /// A series of kernels, and the suite that has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,7 +23,7 @@ pub struct Series {
 }
 
 /// The kernels of the matrix: those that distributions keep for long, and the newest.
-const MATRIX: [Series; 5] = [
+pub const MATRIX: [Series; 5] = [
     Series { name: "5.10", suite: "bullseye" },
     Series { name: "6.1", suite: "bookworm" },
     Series { name: "6.12", suite: "trixie" },
@@ -33,15 +37,15 @@ impl Series {
         if names.is_empty() {
             return Ok(MATRIX.to_vec());
         }
-        names
-            .iter()
-            .map(|name| {
-                MATRIX.into_iter().find(|series| series.name == name).with_context(|| {
-                    let known: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
-                    format!("no kernel `{name}` in the matrix; there are: {}", known.join(", "))
-                })
-            })
-            .collect()
+        names.iter().map(|name| Self::named(name)).collect()
+    }
+
+    /// The series of that name.
+    pub fn named(name: &str) -> Result<Self> {
+        MATRIX.into_iter().find(|series| series.name == name).with_context(|| {
+            let known: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
+            format!("no kernel `{name}` in the matrix; there are: {}", known.join(", "))
+        })
     }
 }
 
@@ -55,12 +59,22 @@ pub struct Kernel {
 }
 
 impl Kernel {
-    /// The newest kernel of a series: from the cache or, if it is not there, from the suite.
+    /// The newest kernel of a series: from the cache while that is fresh, else from the suite.
     pub fn fetch(series: Series) -> Result<Self> {
         let folder = lab::folder()?.join("kernels").join(series.name);
-        if let Some(kernel) = Self::cached(series, &folder) {
-            return Ok(kernel);
+        match Self::cached(series, &folder) {
+            Some(kernel) if is_fresh(&kernel.image) => Ok(kernel),
+            cached => match (Self::download(series, &folder), cached) {
+                (Err(error), Some(kernel)) => {
+                    eprintln!("vm: {} is an earlier download: {error:#}", kernel.version);
+                    Ok(kernel)
+                }
+                (outcome, _) => outcome,
+            },
         }
+    }
+
+    fn download(series: Series, folder: &Path) -> Result<Self> {
         let suite = Suite::open(series.suite, &lab::folder()?)?;
         let package = newest(series.name, &suite.packages("linux-image-")?)
             .with_context(|| format!("the suite {} has no kernel {} any more", series.suite, series.name))?;
@@ -79,11 +93,11 @@ impl Kernel {
             .map(|place| unpacked.join(place))
             .find(|place| place.is_file())
             .with_context(|| format!("{package} has no kernel in it"))?;
-        let _ = fs::remove_dir_all(&folder);
-        fs::create_dir_all(&folder)?;
+        let _ = fs::remove_dir_all(folder);
+        fs::create_dir_all(folder)?;
         fs::copy(&image, folder.join(&version))?;
         fs::remove_dir_all(&unpacked)?;
-        match Self::cached(series, &folder) {
+        match Self::cached(series, folder) {
             Some(kernel) => Ok(kernel),
             None => bail!("{} was not written", folder.display()),
         }
@@ -94,6 +108,12 @@ impl Kernel {
         let version = image.file_name()?.to_str()?.to_owned();
         Some(Self { series, version, image })
     }
+}
+
+/// Whether it was downloaded lately enough to be the newest still.
+fn is_fresh(image: &Path) -> bool {
+    let age = fs::metadata(image).and_then(|image| image.modified()).map(|time| time.elapsed());
+    age.is_ok_and(|age| age.is_ok_and(|age| age < FRESH))
 }
 
 /// The newest package of a series, without those for debugging and those that are not signed.

@@ -6,6 +6,8 @@
 mod initramfs;
 mod kernels;
 mod machine;
+mod record;
+mod skips;
 mod table;
 
 use std::{path::Path, process::ExitCode, str::FromStr};
@@ -69,7 +71,15 @@ pub struct Options {
     pub all: bool,
     /// Write the table to `docs/compatibility.md`.
     pub write: bool,
+    /// The machines that every submission boots, instead of the above.
+    pub short: bool,
+    /// Only tests whose names contain this, instead of those that a mode has.
+    pub test: Option<String>,
 }
+
+/// The machines that every submission boots: the eldest, a middle and the newest kernel, and each mode.
+const SHORT: [(&str, Mode); 4] =
+    [("5.10", Mode::V1), ("6.1", Mode::Hybrid), ("newest", Mode::V2), ("newest", Mode::Systemd)];
 
 /// Programs that it needs, and Debian's packages that have them.
 const NEEDS: [(&str, &str); 3] =
@@ -77,46 +87,83 @@ const NEEDS: [(&str, &str); 3] =
 
 /// Runs the tests of each kernel in each mode.
 pub fn vm(options: &Options) -> Result<ExitCode> {
-    setup::setup()?;
-    install()?;
-    let series = Series::chosen(&options.kernels)?;
-    let modes = if options.modes.is_empty() { Mode::ALL.to_vec() } else { options.modes.clone() };
-    let initramfs = Initramfs::build(&modes)?;
+    let cells = cells(options)?;
     let mut table = Table::default();
-    for series in series {
-        let kernel = match Kernel::fetch(series) {
-            Ok(kernel) => kernel,
-            Err(error) => {
-                // A kernel that cannot be had is a row of the table, too.
-                table.add(Cell::unavailable(series, &error));
-                continue;
-            }
-        };
-        for mode in &modes {
-            table.add(cell(&kernel, *mode, &initramfs, options.all)?);
+    if let Err(error) = install() {
+        // Without QEMU nothing of a submission is wrong; who asks for machines wants to know.
+        if !options.short {
+            return Err(error);
         }
+        eprintln!("vm: no machine can be booted here: {error:#}");
+        for (series, mode) in cells {
+            table.add(Cell::skipped(series.name, mode, &format!("not available: {error:#}")));
+        }
+    } else {
+        setup::setup()?;
+        run_all(&cells, options, &mut table)?;
     }
     println!("{table}");
     if options.write {
-        table.write()?;
+        record::all()?.write()?;
     }
     println!("{}", table.closing());
-    Ok(if table.is_green() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let failed = table.is_red() || !(table.has_run() || options.short);
+    Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// The part that every submission runs: the eldest and the newest kernel, and each mode.
-pub fn short() -> Options {
-    Options { kernels: vec!["5.10".to_owned(), "newest".to_owned()], ..Options::default() }
+/// Which kernels are to be run, in which modes.
+fn cells(options: &Options) -> Result<Vec<(Series, Mode)>> {
+    if options.short {
+        return SHORT.into_iter().map(|(name, mode)| Ok((Series::named(name)?, mode))).collect();
+    }
+    let modes = if options.modes.is_empty() { Mode::ALL.to_vec() } else { options.modes.clone() };
+    let series = Series::chosen(&options.kernels)?;
+    Ok(series.into_iter().flat_map(|series| modes.iter().map(move |mode| (series, *mode))).collect())
 }
 
-fn cell(kernel: &Kernel, mode: Mode, initramfs: &Initramfs, all: bool) -> Result<Cell> {
+fn run_all(cells: &[(Series, Mode)], options: &Options, table: &mut Table) -> Result<()> {
+    let initramfs = Initramfs::build(&cells.iter().map(|(_, mode)| *mode).collect::<Vec<_>>())?;
+    // A kernel that cannot be had is asked for once, and is a row of the table, too.
+    let mut kernels: Vec<(Series, Result<Kernel, String>)> = Vec::new();
+    for (series, mode) in cells {
+        if kernels.last().is_none_or(|(last, _)| last != series) {
+            let fetched = Kernel::fetch(*series).map_err(|error| format!("{error:#}"));
+            if let Err(error) = &fetched {
+                eprintln!("vm: no kernel {}: {error}", series.name);
+            }
+            kernels.push((*series, fetched));
+        }
+        match kernels.last() {
+            Some((_, Ok(kernel))) => table.add(cell(kernel, *mode, &initramfs, options)?),
+            Some((_, Err(error))) => {
+                let why = format!("not available: {error}");
+                if options.all {
+                    record::skipped(*series, *mode, series.name, &why)?;
+                }
+                table.add(Cell::skipped(series.name, *mode, &why));
+            }
+            None => {}
+        }
+    }
+    Ok(())
+}
+
+fn cell(kernel: &Kernel, mode: Mode, initramfs: &Initramfs, options: &Options) -> Result<Cell> {
     let kind = if mode == Mode::Systemd { Kind::Systemd } else { Kind::Busybox };
     let Some(archive) = initramfs.of(kind) else {
-        return Ok(Cell::skipped(kernel, mode, "no root file system of systemd: see `cargo xtask lab`"));
+        return Ok(Cell::skipped(
+            &kernel.version,
+            mode,
+            "no root file system of systemd: see `cargo xtask lab`",
+        ));
     };
-    let machine = Machine { kernel: &kernel.image, archive, mode, all };
+    let machine =
+        Machine { kernel: &kernel.image, archive, mode, all: options.all, test: options.test.as_deref() };
     let ran = machine.run()?;
-    let cell = Cell::of(kernel, mode, ran);
+    if options.all {
+        record::ran(kernel.series, mode, &kernel.version, &ran)?;
+    }
+    let cell = Cell::of(&kernel.version, mode, ran);
     if cell.outcome != Outcome::Green {
         let log = lab::folder()?.join(format!("vm-{}-{}.log", kernel.series.name, mode.word()));
         std::fs::write(&log, &cell.console).with_context(|| format!("failed to write {}", log.display()))?;

@@ -4,13 +4,9 @@ use std::{fmt, fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{
-    Mode,
-    kernels::{Kernel, Series},
-    machine::Ran,
-};
+use super::{Mode, machine::Ran, skips::Skips};
 use crate::{
-    command::{output, workspace},
+    command::workspace,
     test::{Count, closing},
 };
 
@@ -31,8 +27,12 @@ pub struct Cell {
     kernel: String,
     mode: &'static str,
     count: Count,
+    /// Seconds until its PID 1 ran the tests.
+    boot: Option<f64>,
     took: Duration,
     verified: Option<Verified>,
+    /// The day of the boot, where it is one of the table.
+    pub date: String,
     pub outcome: Outcome,
     pub console: String,
 }
@@ -48,45 +48,46 @@ struct Verified {
 
 impl Cell {
     /// A boot's.
-    pub fn of(kernel: &Kernel, mode: Mode, ran: Ran) -> Self {
-        let Ran { console, took, timed_out } = ran;
-        let count = console.lines().find_map(closing);
-        let exit = console.lines().find_map(|line| line.strip_prefix("@@EXIT ")?.trim().parse::<i32>().ok());
-        let outcome = match (count, exit) {
-            (Some(count), Some(0)) if count.failed == 0 && count.passed > 0 => Outcome::Green,
-            (Some(count), Some(_)) => Outcome::Red(format!("{} failed", count.failed)),
+    pub fn of(kernel: &str, mode: Mode, ran: Ran) -> Self {
+        let Ran { console, took, timed_out, passes } = ran;
+        let ended: Vec<Count> = console.lines().filter_map(closing).collect();
+        let mut count = Count::default();
+        for pass in &ended {
+            count.passed += pass.passed;
+            count.failed += pass.failed;
+            count.skipped += pass.skipped;
+        }
+        let word = |mark: &str| console.lines().find_map(|line| line.strip_prefix(mark)).map(str::trim);
+        let outcome = match word("@@EXIT ") {
+            _ if count.failed > 0 => Outcome::Red(format!("{} failed", count.failed)),
+            Some("0") if ended.len() == passes && count.passed > 0 => Outcome::Green,
             _ if timed_out => Outcome::Red("it did not come to an end".to_owned()),
             _ => Outcome::Red("it ended without a result".to_owned()),
         };
         Self {
-            kernel: kernel.version.clone(),
+            kernel: kernel.to_owned(),
             mode: mode.word(),
-            count: count.unwrap_or_default(),
+            count,
+            boot: word("@@BEGIN ").and_then(|up| up.parse().ok()),
             took,
             verified: console.lines().find_map(verified),
+            date: String::new(),
             outcome,
             console,
         }
     }
 
-    /// A kernel that the mirror has not.
-    pub fn unavailable(series: Series, error: &anyhow::Error) -> Self {
-        Self::without(series.name.to_owned(), "all", format!("not available: {error:#}"))
-    }
-
-    /// What cannot run here.
-    pub fn skipped(kernel: &Kernel, mode: Mode, why: &str) -> Self {
-        Self::without(kernel.version.clone(), mode.word(), why.to_owned())
-    }
-
-    fn without(kernel: String, mode: &'static str, why: String) -> Self {
+    /// What cannot run here, like a kernel that the mirror has not.
+    pub fn skipped(kernel: &str, mode: Mode, why: &str) -> Self {
         Self {
-            kernel,
-            mode,
+            kernel: kernel.to_owned(),
+            mode: mode.word(),
             count: Count::default(),
+            boot: None,
             took: Duration::ZERO,
             verified: None,
-            outcome: Outcome::Skipped(why),
+            date: String::new(),
+            outcome: Outcome::Skipped(why.to_owned()),
             console: String::new(),
         }
     }
@@ -94,20 +95,22 @@ impl Cell {
     /// What the harness said of its failures; the console's end, if it said nothing.
     pub fn failures(&self) -> Vec<&str> {
         let lines: Vec<&str> = self.console.lines().collect();
-        match lines.iter().position(|line| *line == "failures:") {
-            Some(at) => lines.into_iter().skip(at).take(40).collect(),
-            None => lines.into_iter().rev().take(15).rev().collect(),
+        if self.count.failed == 0 {
+            return lines.into_iter().rev().take(15).rev().collect();
         }
+        let heads = (0..lines.len()).filter(|at| lines[*at].starts_with("---- "));
+        heads.flat_map(|at| lines.iter().skip(at).take(6).copied()).collect()
     }
 
-    fn columns(&self) -> [String; 8] {
+    fn columns(&self) -> [String; 9] {
         let Count { passed, failed, skipped } = self.count;
         let result = match &self.outcome {
             Outcome::Green => "green".to_owned(),
             Outcome::Red(why) | Outcome::Skipped(why) => why.clone(),
         };
+        let none = || "–".to_owned();
         let verified = |of: fn(&Verified) -> Option<u64>| {
-            self.verified.as_ref().and_then(of).map_or_else(|| "–".to_owned(), |number| number.to_string())
+            self.verified.as_ref().and_then(of).map_or_else(none, |number| number.to_string())
         };
         [
             self.kernel.clone(),
@@ -115,6 +118,7 @@ impl Cell {
             passed.to_string(),
             failed.to_string(),
             skipped.to_string(),
+            self.boot.map_or_else(none, |boot| format!("{boot:.1}")),
             verified(|verified| verified.instructions),
             verified(|verified| Some(verified.jited_bytes)),
             result,
@@ -124,7 +128,7 @@ impl Cell {
 
 impl fmt::Display for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [kernel, mode, passed, failed, skipped, _, _, result] = self.columns();
+        let [kernel, mode, passed, failed, skipped, _, _, _, result] = self.columns();
         let took = self.took.as_secs();
         write!(
             f,
@@ -157,18 +161,31 @@ pub struct Table {
     cells: Vec<Cell>,
 }
 
-const HEADER: [&str; 8] =
-    ["kernel", "cgroups", "passed", "failed", "skipped", "instructions verified", "jited bytes", "result"];
+const HEADER: [&str; 9] = [
+    "kernel",
+    "cgroups",
+    "passed",
+    "failed",
+    "skipped",
+    "boot s",
+    "instructions verified",
+    "jited bytes",
+    "result",
+];
 
 impl Table {
     pub fn add(&mut self, cell: Cell) {
         self.cells.push(cell);
     }
 
-    /// Whether something ran and nothing failed.
-    pub fn is_green(&self) -> bool {
-        self.cells.iter().any(|cell| cell.outcome == Outcome::Green)
-            && !self.cells.iter().any(|cell| matches!(cell.outcome, Outcome::Red(_)))
+    /// Whether anything failed.
+    pub fn is_red(&self) -> bool {
+        self.cells.iter().any(|cell| matches!(cell.outcome, Outcome::Red(_)))
+    }
+
+    /// Whether anything ran.
+    pub fn has_run(&self) -> bool {
+        self.cells.iter().any(|cell| !matches!(cell.outcome, Outcome::Skipped(_)))
     }
 
     /// The tests of all machines, counted as a harness counts: a machine that did not come to an end is a failed
@@ -203,17 +220,27 @@ impl Table {
         let (head, rest) =
             text.split_once(BEGIN).context("docs/compatibility.md has no mark of its table")?;
         let (_, tail) = rest.split_once(END).context("docs/compatibility.md has no end of its table")?;
-        let date = output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default();
-        fs::write(&path, format!("{head}{BEGIN}{date}\n\n{}\n{END}{tail}", self.markdown()))
+        fs::write(&path, format!("{head}{BEGIN}{}\n{}{END}{tail}", self.markdown(), self.skips()))
             .with_context(|| format!("failed to write {}", path.display()))
+    }
+
+    fn skips(&self) -> String {
+        let mut skips = Skips::default();
+        for cell in self.cells.iter().filter(|cell| cell.boot.is_some()) {
+            skips.add(&cell.kernel, cell.mode, &cell.console);
+        }
+        skips.markdown()
     }
 
     fn markdown(&self) -> String {
         let row = |columns: &[String]| format!("| {} |\n", columns.join(" | "));
-        let mut text = row(&HEADER.map(str::to_owned));
-        text.push_str(&row(&HEADER.map(|_| "---".to_owned())));
+        let head: Vec<String> = HEADER.into_iter().chain(["date"]).map(str::to_owned).collect();
+        let mut text = row(&head);
+        text.push_str(&row(&vec!["---".to_owned(); head.len()]));
         for cell in &self.cells {
-            text.push_str(&row(&cell.columns()));
+            let mut columns = cell.columns().to_vec();
+            columns.push(cell.date.clone());
+            text.push_str(&row(&columns));
         }
         text
     }
@@ -221,7 +248,7 @@ impl Table {
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rows: Vec<[String; 8]> =
+        let rows: Vec<[String; 9]> =
             std::iter::once(HEADER.map(str::to_owned)).chain(self.cells.iter().map(Cell::columns)).collect();
         for row in &rows {
             let line: Vec<String> = row
