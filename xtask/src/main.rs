@@ -64,11 +64,11 @@ enum Habit {
         /// Only tests whose names contain this
         #[arg(long, value_name = "NAME", conflicts_with_all = ["all", "short"])]
         test: Option<String>,
-        /// Write the newest of every machine that was run with --all to docs/compatibility.md
-        #[arg(long, requires = "all")]
+        /// Write the newest of every machine that was run to docs/compatibility.md
+        #[arg(long, conflicts_with = "test")]
         write: bool,
         /// The part that every submission runs: some kernels, and each mode once
-        #[arg(long, conflicts_with_all = ["kernels", "modes", "all", "write"])]
+        #[arg(long, conflicts_with_all = ["kernels", "modes", "all"])]
         short: bool,
     },
     /// Check formatting, lints and documents

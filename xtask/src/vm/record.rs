@@ -25,11 +25,12 @@ fn keep(series: Series, mode: Mode, mut record: Value) -> Result<()> {
     fs::write(&file, record.to_string()).with_context(|| format!("failed to write {}", file.display()))
 }
 
-/// Keeps a boot of the whole matrix.
-pub fn ran(series: Series, mode: Mode, kernel: &str, ran: &Ran) -> Result<()> {
+/// Keeps a boot, and which part of the tests it was.
+pub fn ran(series: Series, mode: Mode, kernel: &str, part: &str, ran: &Ran) -> Result<()> {
     let Ran { console, took, timed_out, passes } = ran;
     let record = json!({
         "kernel": kernel, "console": console, "seconds": took.as_secs(), "timed_out": timed_out, "passes": passes,
+        "part": part,
     });
     keep(series, mode, record)
 }
@@ -68,6 +69,6 @@ fn cell(mode: Mode, record: &Value) -> Cell {
             Cell::of(&word("kernel"), mode, ran)
         }
     };
-    cell.date = word("date");
+    (cell.date, cell.part) = (word("date"), word("part"));
     cell
 }

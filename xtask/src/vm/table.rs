@@ -33,6 +33,8 @@ pub struct Cell {
     verified: Option<Verified>,
     /// The day of the boot, where it is one of the table.
     pub date: String,
+    /// Which part of the tests it was.
+    pub part: String,
     pub outcome: Outcome,
     pub console: String,
 }
@@ -72,6 +74,7 @@ impl Cell {
             took,
             verified: console.lines().find_map(verified),
             date: String::new(),
+            part: String::new(),
             outcome,
             console,
         }
@@ -87,6 +90,7 @@ impl Cell {
             took: Duration::ZERO,
             verified: None,
             date: String::new(),
+            part: String::new(),
             outcome: Outcome::Skipped(why.to_owned()),
             console: String::new(),
         }
@@ -234,12 +238,12 @@ impl Table {
 
     fn markdown(&self) -> String {
         let row = |columns: &[String]| format!("| {} |\n", columns.join(" | "));
-        let head: Vec<String> = HEADER.into_iter().chain(["date"]).map(str::to_owned).collect();
+        let head: Vec<String> = HEADER.into_iter().chain(["tests", "date"]).map(str::to_owned).collect();
         let mut text = row(&head);
         text.push_str(&row(&vec!["---".to_owned(); head.len()]));
         for cell in &self.cells {
             let mut columns = cell.columns().to_vec();
-            columns.push(cell.date.clone());
+            columns.extend([cell.part.clone(), cell.date.clone()]);
             text.push_str(&row(&columns));
         }
         text
