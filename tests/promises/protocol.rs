@@ -12,10 +12,7 @@ use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
 use serde_json::{Value, json};
 
-<<<<<<< HEAD
 use self::{document::DOCUMENT, stage::Stage};
-use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, raw::Raw, trial};
-=======
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, any},
@@ -23,7 +20,6 @@ use crate::support::{
     raw::Raw,
     trial,
 };
->>>>>>> 98f9a20 (Run the tests in machines to the end: static harness from the ordinary build, v1 without v2, records, skips, 5.10's clocks)
 
 pub fn trials() -> Vec<Trial> {
     vec![
