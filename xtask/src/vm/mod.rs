@@ -103,9 +103,6 @@ pub fn vm(options: &Options) -> Result<ExitCode> {
         run_all(&cells, options, &mut table)?;
     }
     println!("{table}");
-    if options.write {
-        record::all()?.write()?;
-    }
     println!("{}", table.closing());
     let failed = table.is_red() || !(table.has_run() || options.short);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
@@ -143,6 +140,10 @@ fn run_all(cells: &[(Series, Mode)], options: &Options, table: &mut Table) -> Re
                 table.add(Cell::skipped(series.name, *mode, &why));
             }
             None => {}
+        }
+        if options.write {
+            // After each, so that what was run is not lost if the rest is interrupted.
+            record::all()?.write()?;
         }
     }
     Ok(())
