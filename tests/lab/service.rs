@@ -195,6 +195,14 @@ fn restarted_and_killed() -> Outcome {
     Ok(())
 }
 
+/// Starts the service, or says what it said.
+fn starts(systemd: &Systemd) -> Outcome {
+    let started = systemd.output(&["systemctl", "start", "cgtrace.service"])?;
+    let journal = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service"])?;
+    ensure!(started.status.success(), "{journal}");
+    Ok(())
+}
+
 /// The drop-in that the document shows for that.
 fn documented(what: &str) -> Result<&'static str> {
     let document = include_str!("../../docs/service.md");
@@ -212,14 +220,14 @@ fn pinned() -> Outcome {
     let systemd =
         installed_in(Boot::new("pinned").option(format!("--bind={}:/sys/fs/bpf", bpffs.path().display())))?;
     drop_in(&systemd, documented("daemon --pin")?)?;
-    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    starts(&systemd)?;
     let first = main_pid(&systemd)?;
     ensure!(bpffs.pins().read_dir()?.next().is_some(), "nothing is pinned");
     // The socket would start the daemon again as soon as anybody asks.
     systemd.run(&["systemctl", "stop", "cgtrace.socket", "cgtrace.service"])?;
     systemd.unit("meanwhile.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     systemd.run(&["systemctl", "start", "meanwhile.service"])?;
-    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
+    starts(&systemd)?;
     ensure!(main_pid(&systemd)? != first, "it was not restarted");
     let name = systemd.name(&systemd.show("meanwhile.service", "ControlGroup")?);
     let lookup =

@@ -1,5 +1,7 @@
 //! Attaching each hook by itself, so that a kernel without one of them loses that one only.
 
+use std::os::fd::AsFd as _;
+
 use aya::{
     Ebpf,
     programs::{
@@ -153,7 +155,7 @@ fn attach_raw(program: &mut RawTracePoint, hook: &str) -> Result<(FdLink, Loaded
 }
 
 fn loaded(fd: &ProgramFd, info: &ProgramInfo) -> Result<Loaded, ProgramError> {
-    Ok(Loaded { fd: fd.try_clone()?, jited_bytes: info.size_jitted() })
+    Ok(Loaded { fd: fd.as_fd().try_clone_to_owned()?, jited_bytes: info.size_jitted() })
 }
 
 fn pin(

@@ -5,15 +5,12 @@ use std::{
     fs::File,
     io,
     os::{
-        fd::{AsFd as _, AsRawFd as _},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::fs::FileExt as _,
     },
 };
 
-use aya::{
-    maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues},
-    programs::ProgramFd,
-};
+use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use cgtrace_common::Loss;
 use thiserror::Error;
 
@@ -88,7 +85,7 @@ pub(super) struct Program {
 
 /// A program that the kernel took.
 pub(super) struct Loaded {
-    pub(super) fd: ProgramFd,
+    pub(super) fd: OwnedFd,
     /// The size of its machine code in bytes. /proc does not tell it, so that it is asked for once.
     pub(super) jited_bytes: u32,
 }

@@ -1,10 +1,16 @@
 //! Taking over what another daemon pinned.
 
-use std::path::Path;
+use std::{
+    ffi::CString,
+    io,
+    os::fd::{FromRawFd as _, OwnedFd},
+    os::unix::ffi::OsStrExt as _,
+    path::Path,
+};
 
 use aya::{
     maps::{HashMap, Map, MapData, MapType},
-    programs::{RawTracePoint, links::PinnedLink},
+    programs::{ProgramInfo, links::PinnedLink},
 };
 use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss};
 
@@ -117,15 +123,43 @@ fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
             folder: folder.path().to_owned(),
             what: format!("`{program}` is no program that can be taken over ({error})"),
         };
-        let pinned = RawTracePoint::from_pin(&path).map_err(|error| unfit(&error))?;
-        let fd = pinned.fd().map_err(|error| unfit(&error))?;
-        let fd = fd.try_clone().map_err(|error| unfit(&error))?;
-        let jited_bytes = pinned.info().map_err(|error| unfit(&error))?.size_jitted();
+        let info = ProgramInfo::from_pin(&path).map_err(|error| unfit(&error))?;
+        let kind = info.program_type();
+        // BPF_PROG_TYPE_RAW_TRACEPOINT and BPF_PROG_TYPE_TRACING.
+        if !matches!(kind as u32, 17 | 26) {
+            return Err(unfit(&io::Error::other(format!("it is a {kind:?}"))).into());
+        }
+        let jited_bytes = info.size_jitted();
+        let fd = object_at(&path).map_err(|error| unfit(&error))?;
         let pinned = PinnedLink::from_pin(folder.entry(&link)).map_err(|error| unfit(&error))?;
         links.push(Link::Pinned { _pinned: pinned });
         programs.push(Program { name, state: Ok(Loaded { fd, jited_bytes }) });
     }
     Ok((links, programs))
+}
+
+/// A descriptor of what is pinned there. aya would open the kernel's BTF with a typed program, for which the service would
+/// need `CAP_SYS_ADMIN`.
+fn object_at(path: &Path) -> io::Result<OwnedFd> {
+    /// What `BPF_OBJ_GET` reads of `union bpf_attr`.
+    #[repr(C)]
+    struct Attributes {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    const BPF_OBJ_GET: libc::c_long = 7;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the attributes have the layout that the kernel reads, with their size; the path lives until it returns.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<Attributes>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us, and nobody else has it. bpf(2)'s descriptors close on exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }
 
 /// Opens a pinned map, if it is what it should be.
