@@ -15,11 +15,11 @@ use crate::{
     tracker::{Belief, Difference, Verified},
 };
 
-/// How often a comparison that was spoilt by a loss, or found a difference, is made again.
+/// How often a comparison that was spoilt by a loss is made again.
 const TRIES: u32 = 5;
 
-/// The pause before a difference is looked for again.
-const PAUSE: Duration = Duration::from_millis(300);
+/// The pauses before a difference is looked for again. Whoever is right waits for none of them.
+const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let shared = Rc::clone(&connection.shared);
@@ -33,29 +33,33 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     }
 }
 
-/// A difference counts once two comparisons, a pause apart, have found it: rmdir(2) takes the directory away before
-/// its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
+/// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
+/// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
 async fn verify(shared: &Shared) -> Result<Verified, Failure> {
-    let mut suspects: Option<HashSet<Key>> = None;
+    let mut verified = compare(shared).await?;
+    for pause in PAUSES {
+        if verified.differences.is_empty() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        let suspects: HashSet<Key> = verified.differences.iter().map(|difference| difference.key).collect();
+        verified = compare(shared).await?;
+        verified.differences.retain(|difference| suspects.contains(&difference.key));
+    }
+    Ok(verified)
+}
+
+/// One comparison that nothing spoilt.
+async fn compare(shared: &Shared) -> Result<Verified, Failure> {
     for _ in 0..TRIES {
         shared.settled().await?;
         let job = shared.tracker.borrow_mut().begin_verify();
         let walked = tokio::task::spawn_blocking(move || job.run()).await;
         let walked = walked.map_err(|error| Failure::unavailable(&error.to_string()))?;
         shared.settled().await?;
-        let Some(mut verified) = shared.tracker.borrow_mut().end_verify(walked) else {
-            suspects = None;
-            continue;
-        };
-        if verified.differences.is_empty() {
+        if let Some(verified) = shared.tracker.borrow_mut().end_verify(walked) {
             return Ok(verified);
         }
-        let found: HashSet<Key> = verified.differences.iter().map(|difference| difference.key).collect();
-        if let Some(suspects) = suspects.replace(found) {
-            verified.differences.retain(|difference| suspects.contains(&difference.key));
-            return Ok(verified);
-        }
-        tokio::time::sleep(PAUSE).await;
     }
     Err(Failure::unavailable(
         "records were lost, or hierarchies came and went, during every comparison; ask again",
