@@ -164,7 +164,7 @@ fn released(daemon: &Daemon, kinds: &[&str], cgroup: &Cgroup) -> Outcome {
             }
         }
     }
-    Err(late.context("no release was told")?.into())
+    Err(late.context("no release was told")?)
 }
 
 fn generations() -> Outcome {
