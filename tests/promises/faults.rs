@@ -25,6 +25,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("faults::out_of_descriptors", out_of_descriptors),
         trial("faults::out_of_memory_in_its_own_cgroup", out_of_memory),
+        trial("faults::no_thread_is_to_be_had", no_thread),
         trial("faults::a_pid_that_is_given_again", pid_reuse),
         trial("faults::a_boot_clock_of_its_own", time_namespace),
     ]
@@ -79,7 +80,9 @@ fn enough_to_start() -> Result<usize> {
         }
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(3), "{few}: {output:?}");
-        ensure!(stderr.contains("raise the limit on open files"), "{few}: {stderr}");
+        // With enough to start and too few to walk, the log has said why no index comes to be.
+        let said = ["raise the limit on open files", "the index is still being made"];
+        ensure!(said.iter().any(|words| stderr.contains(words)), "{few}: {stderr}");
     }
     anyhow::bail!("it does not start with 511 descriptors either")
 }
@@ -121,6 +124,23 @@ fn out_of_memory() -> Outcome {
     next.wait_ready()?;
     ensure!(next.row(&cgroup.name(), hierarchy)?.present);
     next.verify()
+}
+
+/// It says so, and does not panic.
+fn no_thread() -> Outcome {
+    let cgroup = Cgroup::new("pids", "threads")?;
+    fs::write(cgroup.join("pids.max"), "1").context("failed to limit the tasks")?;
+    let folder = open_folder()?;
+    let enter = format!("echo $$ > '{}' && exec \"$@\"", cgroup.join("cgroup.procs").display());
+    let output = Command::new("sh")
+        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--socket"])
+        .arg(folder.path().join("io.cgtrace"))
+        .arg("daemon")
+        .output()?;
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3), "{output:?}");
+    ensure!(stderr.contains("no thread can be started") && stderr.contains("pids.max"), "{stderr}");
+    Ok(())
 }
 
 /// A pid is no identity: its start time makes it one.

@@ -221,6 +221,13 @@ async fn look_at_processes(shared: Rc<Shared>) {
 }
 
 fn runtime() -> io::Result<Runtime> {
+    // tokio panics where it can have no thread. In a new time namespace a process has none until it forks, before 6.3
+    // (`copy_process` in kernel/fork.c).
+    let thread = thread::Builder::new().spawn(|| ()).map_err(|error| {
+        let next = "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
+        io::Error::new(error.kind(), format!("no thread can be started ({error}); {next}"))
+    })?;
+    let _ = thread.join();
     Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
