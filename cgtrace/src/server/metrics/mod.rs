@@ -28,6 +28,9 @@ const ANSWERS: [f64; 14] =
 /// The methods whose answers are timed; the others answer when something happens.
 const TIMED: [&str; 6] = ["Lookup", "List", "Status", "Verify", "Why", "Metrics"];
 
+/// Of so many hierarchies counts are kept; beyond, those of one that has ended make room.
+const MOST: usize = 64;
+
 /// Counts what nobody else does.
 pub struct Meter {
     hierarchies: RefCell<Vec<Counts>>,
@@ -50,6 +53,12 @@ struct Counts {
     number: u32,
     events: [u64; KINDS],
     lives: Histogram,
+}
+
+impl Counts {
+    fn is_gone(&self, index: &Index) -> bool {
+        index.hierarchies().all(|state| state.id.0 != self.number)
+    }
 }
 
 impl Default for Meter {
@@ -85,6 +94,12 @@ impl Meter {
             counts.number == place.hierarchy.0 && counts.name.as_deref() == place.hierarchy_name.as_deref()
         });
         let number = known.unwrap_or_else(|| {
+            if hierarchies.len() >= MOST
+                && let Some(gone) = hierarchies.iter().position(|counts| counts.is_gone(index))
+            {
+                let Counts { name, number, .. } = hierarchies.remove(gone);
+                self.lives.remove(&[("hierarchy", label(name.as_deref(), number))]);
+            }
             let (name, number) = (place.hierarchy_name.clone(), place.hierarchy.0);
             let lives = self.lives.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
             hierarchies.push(Counts { name, number, events: [0; KINDS], lives });
