@@ -34,6 +34,7 @@ mod promises {
 use libtest_mimic::Arguments;
 
 fn main() {
+    support::process::TwoThreads::be_if_told();
     let arguments = Arguments::from_args();
     let trials = [
         promises::access::trials(),

@@ -10,7 +10,7 @@ use crate::support::{
     cgroup::Cgroup,
     daemon::Daemon,
     events::Follower,
-    process::{Born, Sleeper, put},
+    process::{Born, Sleeper, TwoThreads, put},
     trial,
 };
 
@@ -107,39 +107,12 @@ fn a_thread_is_moved_on_v2() -> Outcome {
     fs::create_dir(&inner)?;
     // A threaded cgroup below a domain that holds the process.
     fs::write(inner.join("cgroup.type"), "threaded")?;
-    let script = r#"
-import os, sys, threading, time
-open(sys.argv[1] + "/cgroup.procs", "w").write(str(os.getpid()))
-ready = threading.Event()
-tid = []
-def wait():
-    tid.append(threading.get_native_id()); ready.set(); time.sleep(1000)
-threading.Thread(target=wait, daemon=True).start()
-ready.wait()
-open(sys.argv[2] + "/cgroup.threads", "w").write(str(tid[0]))
-print(os.getpid(), tid[0], flush=True)
-sys.stdin.read()
-"#;
     let mut follower = Follower::below(&daemon, &cgroup.name_of(&inner), &["attach"])?;
-    let mut python = Command::new("python3")
-        .args(["-c", script])
-        .arg(cgroup.path())
-        .arg(&inner)
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .spawn()
-        .map_err(|error| crate::support::skip(format!("python3 is missing: {error}")))?;
-    let mut line = String::new();
-    std::io::BufRead::read_line(
-        &mut std::io::BufReader::new(python.stdout.take().context("no stdout")?),
-        &mut line,
-    )?;
-    let mut numbers = line.split_whitespace().map(str::parse::<u32>);
-    let (pid, tid) = (numbers.next().context("no pid")??, numbers.next().context("no tid")??);
-    let event = follower.next();
-    drop(python.stdin.take());
-    python.wait()?;
-    let event = event?;
+    let two = TwoThreads::start()?;
+    put(cgroup.path(), "cgroup.procs", two.pid())?;
+    put(&inner, "cgroup.threads", two.second())?;
+    let event = follower.next()?;
+    let (pid, tid) = (two.pid(), two.second());
     let task = event.task.as_ref().context("no task")?;
     ensure!(task.tid == tid && task.pid == pid && tid != pid, "{event:?}");
     ensure!(task.threadgroup == Some(false), "{event:?}");

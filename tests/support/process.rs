@@ -1,10 +1,12 @@
 //! Processes to move about.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead as _, BufReader, Read as _},
     os::fd::AsRawFd as _,
     path::Path,
     process::{Child, Command, Stdio},
+    thread,
 };
 
 use anyhow::{Context as _, Result};
@@ -27,6 +29,60 @@ impl Drop for Sleeper {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+const TWO_THREADS: &str = "CGTRACE_TEST_TWO_THREADS";
+
+/// A process with a second thread, which ends when dropped: the test's own program, started again.
+pub struct TwoThreads {
+    child: Child,
+    second: u32,
+}
+
+impl TwoThreads {
+    pub fn start() -> Result<Self> {
+        let mut child = Command::new(std::env::current_exe()?)
+            .env(TWO_THREADS, "1")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let mut line = String::new();
+        BufReader::new(child.stdout.take().context("no stdout")?).read_line(&mut line)?;
+        let second = line.trim().parse().with_context(|| format!("no thread's id: {line:?}"))?;
+        Ok(Self { child, second })
+    }
+
+    /// What the program does first: nothing, but if it is to be that process.
+    pub fn be_if_told() {
+        if std::env::var_os(TWO_THREADS).is_none() {
+            return;
+        }
+        thread::spawn(|| {
+            println!("{}", rustix::thread::gettid().as_raw_nonzero());
+            loop {
+                thread::park();
+            }
+        });
+        // Until whoever started it ends.
+        let _ = io::stdin().read(&mut [0]);
+        std::process::exit(0);
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The id of its second thread.
+    pub fn second(&self) -> u32 {
+        self.second
+    }
+}
+
+impl Drop for TwoThreads {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
