@@ -14,6 +14,7 @@ use rustix::process::Signal;
 
 use crate::support::{
     Outcome,
+    cgroup::{Cgroup, any},
     daemon::{Daemon, program},
     trial,
 };
@@ -22,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("configuration::a_file_is_checked_before_it_is_used", check),
         trial("configuration::every_bound_can_be_set_and_is_reported", bounds),
+        trial("configuration::the_past_is_kept_as_far_as_is_set", past),
         trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
     ]
 }
@@ -90,7 +92,7 @@ fn check() -> Outcome {
 }
 
 /// Each bound with a value that is none of the defaults.
-const BOUNDS: [(&str, u64); 11] = [
+const BOUNDS: [(&str, u64); 13] = [
     ("message-bytes", 65_537),
     ("names-per-lookup", 1_001),
     ("patterns-per-call", 102),
@@ -101,6 +103,8 @@ const BOUNDS: [(&str, u64); 11] = [
     ("subscriptions", 107),
     ("queue-events", 108),
     ("history-events", 109),
+    ("past-names", 110),
+    ("past-lives", 4),
     ("reply-bytes", 1_100_000),
 ];
 
@@ -129,6 +133,37 @@ fn bounds() -> Outcome {
         ensure!(told.get(&key.replace('-', "_")) == Some(&value.into()), "{key}: {told:?}");
     }
     Ok(())
+}
+
+fn past() -> Outcome {
+    let file = File::new("past-lives = 3\n")?;
+    let daemon = Daemon::start_with(&["--config", file.path()?])?;
+    let hierarchy = any();
+    let cgroup = Cgroup::new(hierarchy, "past")?;
+    let path = cgroup.join("c");
+    let name = cgroup.name_of(&path);
+    for _ in 0..5 {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    let kept = || -> Result<Vec<u64>> {
+        let row = daemon.row(&name, hierarchy)?;
+        ensure!(!row.present, "{row:?}");
+        Ok(row.past.iter().map(|life| life.id).collect())
+    };
+    let three = kept()?;
+    ensure!(three.len() == 3, "the last three of five: {three:?}");
+    for (text, left) in [("past-lives = 1\n", 1), ("past-names = 0\n", 0)] {
+        fs::write(&file.path, text)?;
+        daemon.signal(Signal::HUP)?;
+        let start = Instant::now();
+        while kept()?.len() != left {
+            ensure!(start.elapsed() < Duration::from_secs(30), "{text:?}: {:?}", kept()?);
+            thread::sleep(Duration::from_millis(5));
+        }
+        ensure!(kept()? == three[..left], "the newest is kept: {:?} of {three:?}", kept()?);
+    }
+    daemon.verify()
 }
 
 /// Waits until the log says so.

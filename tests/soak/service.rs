@@ -28,7 +28,7 @@ impl Service {
         let mut command = program();
         command.arg("--socket").arg(socket).arg("daemon");
         // What is bounded is to be at its bound soon, whatever the load: from then on memory may not grow.
-        command.args(["--queue-events", "2048", "--history-events", "2048"]);
+        command.args(["--queue-events", "2048", "--history-events", "2048", "--past-names", "256"]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);
         }

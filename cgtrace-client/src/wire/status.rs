@@ -116,6 +116,8 @@ pub struct Bounds {
     pub subscriptions: u64,
     pub queue_events: u64,
     pub history_events: u64,
+    pub past_names: u64,
+    pub past_lives: u64,
     pub reply_bytes: u64,
 }
 

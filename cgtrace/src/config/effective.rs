@@ -42,6 +42,8 @@ impl From<Settings> for Config {
             subscriptions,
             queue_events,
             history_events,
+            past_names,
+            past_lives,
             reply_bytes,
         } = settings;
         let probe = probe::Options::default();
@@ -71,6 +73,8 @@ impl From<Settings> for Config {
                 subscriptions: subscriptions.unwrap_or(bounds.subscriptions),
                 queue_events: queue_events.unwrap_or(bounds.queue_events),
                 history_events: history_events.unwrap_or(bounds.history_events),
+                past_names: past_names.unwrap_or(bounds.past_names),
+                past_lives: past_lives.unwrap_or(bounds.past_lives),
                 reply_bytes: reply_bytes.unwrap_or(bounds.reply_bytes),
             },
         }

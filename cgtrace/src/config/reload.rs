@@ -72,6 +72,8 @@ mod tests {
             subscriptions = 2
             queue-events = 2
             history-events = 2
+            past-names = 2
+            past-lives = 2
             reply-bytes = 2000000
         ";
         let settings: Settings = toml::from_str(text).unwrap();

@@ -90,6 +90,12 @@ pub struct Settings {
     /// Events kept for those who come back with a sequence number [default: 8192]
     #[arg(long, value_name = "N", help_heading = BOUNDS)]
     pub history_events: Option<usize>,
+    /// Names whose past lives are kept, over all hierarchies; 0: no past at all [default: 65536]
+    #[arg(long, value_name = "N", help_heading = BOUNDS)]
+    pub past_names: Option<usize>,
+    /// Past lives kept of one name; 0: no past at all [default: 8]
+    #[arg(long, value_name = "N", help_heading = BOUNDS)]
+    pub past_lives: Option<usize>,
     /// Bytes of answers that clients have been given and not read, all together [default: 268435456]
     #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
     pub reply_bytes: Option<usize>,
@@ -132,6 +138,8 @@ impl Settings {
             subscriptions: self.subscriptions.or(other.subscriptions),
             queue_events: self.queue_events.or(other.queue_events),
             history_events: self.history_events.or(other.history_events),
+            past_names: self.past_names.or(other.past_names),
+            past_lives: self.past_lives.or(other.past_lives),
             reply_bytes: self.reply_bytes.or(other.reply_bytes),
         }
     }
@@ -150,6 +158,8 @@ impl Settings {
         within("subscriptions", self.subscriptions, 1..=1_000_000)?;
         within("queue-events", self.queue_events, 1..=16_777_216)?;
         within("history-events", self.history_events, 0..=16_777_216)?;
+        within("past-names", self.past_names, 0..=16_777_216)?;
+        within("past-lives", self.past_lives, 0..=65_536)?;
         within("reply-bytes", self.reply_bytes, 1 << 20..=1 << 40)?;
         for comm in self.watch.iter().flatten() {
             if comm.is_empty() || comm.contains('\0') {

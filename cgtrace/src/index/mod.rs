@@ -104,6 +104,11 @@ impl Index {
         }
     }
 
+    /// Keeps so much of the past from now on, and forgets at once what is beyond it.
+    pub fn keep_past(&mut self, limits: Limits) {
+        self.past.set_limits(limits);
+    }
+
     /// Numbers the changes on from that one, which was the last of an index before this.
     pub const fn continue_from(&mut self, seq: u64) {
         self.seq = seq;

@@ -66,6 +66,25 @@ impl Past {
         }
     }
 
+    /// Forgets what is beyond new limits: the oldest lives of each name, and the names that lost one the longest ago.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+        let names = if limits.past_lives_per_name == 0 { 0 } else { limits.names_with_past };
+        while self.names.len() - self.free.len() > names {
+            self.forget_name(self.oldest);
+        }
+        let mut slot = self.newest;
+        while slot != NONE {
+            let lives = &mut self.name_mut(slot).lives;
+            let beyond = lives.len().saturating_sub(limits.past_lives_per_name);
+            let forgotten: Vec<Key> = lives.drain(..beyond).map(|life| life.key).collect();
+            for key in forgotten {
+                self.forgotten(key);
+            }
+            slot = self.name(slot).older;
+        }
+    }
+
     /// Keeps a life that has ended.
     pub fn insert(&mut self, life: PastLife) {
         if self.limits.past_lives_per_name == 0 || self.limits.names_with_past == 0 {

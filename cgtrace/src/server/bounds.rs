@@ -2,6 +2,8 @@
 
 use cgtrace_client::wire;
 
+use crate::index::Limits;
+
 /// Each bound once: what it is, its name and its default.
 macro_rules! bounds {
     ($($(#[$what:meta])* $name:ident = $default:expr;)*) => {
@@ -54,7 +56,20 @@ bounds! {
     queue_events = 32_768;
     /// Events that are kept for those who come back with a `since_seq`.
     history_events = 8_192;
+    /// Names, over all hierarchies, whose past lives are kept; the one that lost its last life the longest ago is
+    /// forgotten first.
+    past_names = 65_536;
+    /// Past lives that are kept of one name; the oldest is forgotten first.
+    past_lives = 8;
     /// Bytes of answers that all clients together have been given and not read; beyond it, who asks for more
     /// is told so.
     reply_bytes = 256 << 20;
+}
+
+impl Bounds {
+    /// How much of the past the index keeps.
+    #[must_use]
+    pub const fn past(&self) -> Limits {
+        Limits { past_lives_per_name: self.past_lives, names_with_past: self.past_names }
+    }
 }

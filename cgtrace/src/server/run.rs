@@ -84,6 +84,7 @@ fn serve_socket(
 ) -> anyhow::Result<()> {
     descriptors(&options.bounds);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
+    tracker.borrow_mut().keep_past(options.bounds.past());
     // There is one thread yet: those that come have no more than it.
     let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
         .context("failed to drop the capabilities that loading took")?;
@@ -120,6 +121,7 @@ fn serve_socket(
                     }
                     descriptors(&bounds);
                     shared.hub.set_bounds(bounds);
+                    shared.tracker.borrow_mut().keep_past(bounds.past());
                 }
             }
             std::future::pending::<()>().await;

@@ -111,6 +111,11 @@ impl Tracker {
         Ok(tracker)
     }
 
+    /// How much of the past is kept from now on.
+    pub fn keep_past(&mut self, limits: Limits) {
+        self.index.keep_past(limits);
+    }
+
     /// Adds one who is told every change from here on.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listeners.push(listener);

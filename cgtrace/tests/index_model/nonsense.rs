@@ -17,12 +17,16 @@ pub enum Call {
     Healed(u64, Option<HierarchyId>),
     CompleteUntil(u64),
     SetLeaf(Key, Vec<u8>),
+    Keep(Limits),
 }
 
 pub fn calls() -> impl Strategy<Value = (Limits, Vec<Call>)> {
-    let limits = (0..3_usize, 0..5_usize)
-        .prop_map(|(past_lives_per_name, names_with_past)| Limits { past_lives_per_name, names_with_past });
-    (limits, prop::collection::vec(call(), 1..60))
+    (limits(), prop::collection::vec(call(), 1..60))
+}
+
+fn limits() -> impl Strategy<Value = Limits> {
+    (0..3_usize, 0..5_usize)
+        .prop_map(|(past_lives_per_name, names_with_past)| Limits { past_lives_per_name, names_with_past })
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -42,6 +46,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (time(), prop::option::of(hierarchy_id())).prop_map(|(at, hierarchy)| Call::Healed(at, hierarchy)),
         1 => time().prop_map(Call::CompleteUntil),
         3 => (key(), name()).prop_map(|(key, leaf)| Call::SetLeaf(key, leaf)),
+        2 => limits().prop_map(Call::Keep),
     ]
 }
 
@@ -116,16 +121,20 @@ fn what() -> impl Strategy<Value = What> {
 }
 
 pub fn run((limits, calls): &(Limits, Vec<Call>)) -> Result<(), TestCaseError> {
-    let mut index = Index::new(*limits);
+    let mut limits = *limits;
+    let mut index = Index::new(limits);
     let mut seq = 0;
     for call in calls {
+        if let Call::Keep(others) = call {
+            limits = *others;
+        }
         for change in take(&mut index, call) {
             seq += 1;
             prop_assert_eq!(change.seq, seq, "{:?}", change);
         }
         prop_assert_eq!(index.seq(), seq);
         prop_assert_eq!(index.check_invariants(), Ok(()), "{:?}", call);
-        check_past(&index, *limits)?;
+        check_past(&index, limits)?;
     }
     Ok(())
 }
@@ -157,6 +166,10 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
         }
         Call::SetLeaf(key, leaf) => {
             index.set_leaf(*key, leaf);
+            Vec::new()
+        }
+        Call::Keep(limits) => {
+            index.keep_past(*limits);
             Vec::new()
         }
     }
