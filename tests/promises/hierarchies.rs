@@ -22,7 +22,7 @@ fn status_of(daemon: &Daemon, hierarchy: &str) -> Result<Option<wire::HierarchyS
 
 fn mounted_and_unmounted_while_running() -> Outcome {
     let daemon = Daemon::start()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed", "mkdir"])?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed", "release"])?;
     let named = Named::mount()?;
     // Another test may mount one at the same time.
     let event = loop {
@@ -35,18 +35,23 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     fs::create_dir(&path)?;
     let row = daemon.row("/cgtrace-test-in-new", &named.hierarchy())?;
     // All of it was seen from its birth: nothing in it is "before".
-    ensure!(
-        row.present && row.walked && row.life.as_ref().is_some_and(|life| life.born.is_some()),
-        "{row:?}"
-    );
+    let life = row.life.as_ref().context("it has no life")?;
+    ensure!(row.present && row.walked && life.born.is_some(), "{row:?}");
     fs::remove_dir(&path)?;
     daemon.verify()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
     ensure!(state.mount.as_deref() == named.path().to_str(), "{state:?}");
-    // Its removed child must be released first, or it lives on for ever.
-    thread::sleep(Duration::from_millis(500));
-    named.unmount()?;
+    // Its removed child must be released first, or it lives on for ever (`cgroup_kill_sb` in kernel/cgroup/cgroup.c).
+    // What is removed is released one after the other, behind what all other tests removed (`cgroup_destroy_wq`).
+    follower.wait_up_to(Duration::from_mins(4))?;
     let hierarchy = event.hierarchy_id;
+    loop {
+        let event = follower.next_of("release")?;
+        if event.hierarchy_id == hierarchy && event.id == Some(life.id) {
+            break;
+        }
+    }
+    named.unmount()?;
     loop {
         let event = follower.next_of("root-removed")?;
         if event.hierarchy_id == hierarchy {
