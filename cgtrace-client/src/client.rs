@@ -37,14 +37,16 @@ pub const DEFAULT_SOCKET: &str = "/run/cgtrace/io.cgtrace";
 /// ```
 pub const SOCKET_VARIABLE: &str = "CGTRACE_SOCKET";
 
-/// The socket to ask: `CGTRACE_SOCKET`, or the default one.
+/// The socket to ask: `CGTRACE_SOCKET`, if it is set and not empty, or the default one.
 ///
 /// ```
 /// println!("asking {}", cgtrace_client::socket_path().display());
 /// ```
 #[must_use]
 pub fn socket_path() -> PathBuf {
-    env::var_os(SOCKET_VARIABLE).map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
+    env::var_os(SOCKET_VARIABLE)
+        .filter(|path| !path.is_empty())
+        .map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
 }
 
 /// How a wait ended: [`held`](Awaited::held) is false after the time-out.

@@ -1,6 +1,9 @@
 //! What can go wrong when the service is asked.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use serde::Deserialize;
 
@@ -19,7 +22,7 @@ use serde::Deserialize;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// Nobody answers on the socket.
-    #[error("no cgtrace daemon answers on `{socket}` ({source}); start one: sudo cgtrace daemon")]
+    #[error("{}", unconnected(socket, source))]
     Connect {
         /// The socket.
         socket: PathBuf,
@@ -122,6 +125,18 @@ struct Said {
     pid: u32,
     what: String,
     limit: u64,
+}
+
+/// Why there is no connection, and what to do.
+fn unconnected(socket: &Path, source: &io::Error) -> String {
+    let socket = socket.display();
+    if source.kind() == io::ErrorKind::PermissionDenied {
+        return format!(
+            "this user may not connect to `{socket}` ({source}); ask as root, or let everyone in: the socket's mode is to \
+             be 0666, its folder's 0755"
+        );
+    }
+    format!("no cgtrace daemon answers on `{socket}` ({source}); start one: sudo cgtrace daemon")
 }
 
 impl Error {

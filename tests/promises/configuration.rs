@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::wire;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
@@ -16,6 +17,7 @@ use crate::support::{
     Outcome,
     cgroup::{Cgroup, any},
     daemon::{Daemon, program},
+    fake::Fake,
     trial,
 };
 
@@ -24,6 +26,7 @@ pub fn trials() -> Vec<Trial> {
         trial("configuration::a_file_is_checked_before_it_is_used", check),
         trial("configuration::every_bound_can_be_set_and_is_reported", bounds),
         trial("configuration::the_past_is_kept_as_far_as_is_set", past),
+        trial("configuration::sighup_watches_other_names", watched),
         trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
     ]
 }
@@ -61,7 +64,7 @@ fn check() -> Outcome {
     let table: &[(&str, i32, &[&str])] = &[
         ("", 0, &["valid"]),
         ("queue-events = 100\nlog = 'debug'\n", 0, &["valid"]),
-        ("queue-events = 100\nwatch = ['x']\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
+        ("queue-events = 100\nwatch = []\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
         ("\nqueue_event = 100\n", 2, &["line 2", "no key `queue_event`", "did you mean `queue-events`"]),
         ("waiters = 0\n", 2, &["`waiters` cannot be 0", "1 to"]),
         ("waiters = -1\n", 2, &["line 1", "waiters"]),
@@ -69,6 +72,8 @@ fn check() -> Outcome {
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
         ("waiters\n", 2, &["line 1"]),
+        ("socket = ''\n", 2, &["`socket` cannot be empty", "/run/cgtrace/io.cgtrace"]),
+        ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "in digits", "127.0.0.1:9469"]),
     ];
     for (text, code, words) in table {
         let file = File::new(text)?;
@@ -178,6 +183,47 @@ fn logged(log: &Path, words: &str) -> Outcome {
     bail!("`{words}` is not in the log: {}", fs::read_to_string(log)?)
 }
 
+/// What the daemon knows of a process, if it would tell of it when asked why that unit is not there.
+fn process(daemon: &Daemon, name: &str, pid: u32) -> Result<Option<wire::Process>> {
+    let name = Some(format!("/system.slice/{name}.service"));
+    let reply = daemon.client()?.why(&wire::Why { name, ..wire::Why::default() })?;
+    let mut processes = reply.verdicts.into_iter().flat_map(|verdict| verdict.processes.unwrap_or_default());
+    Ok(processes.find(|process| process.task.pid == pid))
+}
+
+fn watched() -> Outcome {
+    const FORMER: &str = "cgtrace-former";
+    const LATTER: &str = "cgtrace-latter";
+    let file = File::new(&format!("watch = ['{FORMER}']\n"))?;
+    let log = file.path.with_extension("log");
+    let mut daemon = Daemon::spawn_logging(&["--config", file.path()?], &log)?;
+    daemon.wait_ready()?;
+    let executed = |name: &str, pid: u32| -> Result<bool> {
+        Ok(process(&daemon, name, pid)?.is_some_and(|process| process.executed.is_some()))
+    };
+    let former = Fake::start(FORMER, "1", &[])?;
+    let unseen = Fake::start(LATTER, "1", &[])?;
+    ensure!(executed(FORMER, former.pid())?, "the first name is not watched");
+    ensure!(!executed(LATTER, unseen.pid())?, "a name is watched that nobody named");
+
+    fs::write(&file.path, format!("watch = ['{LATTER}']\n"))?;
+    daemon.signal(Signal::HUP)?;
+    logged(&log, "the configuration was reloaded")?;
+    let later = Fake::start(FORMER, "1", &[])?;
+    let seen = Fake::start(LATTER, "1", &[])?;
+    ensure!(executed(LATTER, seen.pid())?, "the new name is not watched");
+    ensure!(!executed(FORMER, later.pid())?, "the former name is still watched");
+    // What was seen is kept, and of who ran already nothing is made up.
+    ensure!(executed(FORMER, former.pid())?, "what was seen was forgotten");
+    let before = process(&daemon, LATTER, unseen.pid())?.context("who ran before is not told")?;
+    ensure!(before.executed.is_none(), "{before:?}");
+    daemon.verify()?;
+
+    fs::write(&file.path, "watch = []\n")?;
+    daemon.signal(Signal::HUP)?;
+    logged(&log, "`watch` has changed in the configuration: it needs a restart")
+}
+
 fn reload() -> Outcome {
     let file = File::new("waiters = 10\n")?;
     let log = file.path.with_extension("log");
@@ -187,13 +233,9 @@ fn reload() -> Outcome {
     let bounds = |daemon: &Daemon| -> Result<_> { Ok(daemon.client()?.status()?.bounds) };
     ensure!(bounds(&daemon)?.waiters == 10);
 
-    fs::write(
-        &file.path,
-        "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nwatch = ['x']\nlog = 'debug'\n",
-    )?;
+    fs::write(&file.path, "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nlog = 'debug'\n")?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "`index-ring` has changed in the configuration: it needs a restart")?;
-    logged(&log, "`watch` has changed in the configuration: it needs a restart")?;
     logged(&log, "the configuration was reloaded")?;
     let told = bounds(&daemon)?;
     // The flag still wins over the file.

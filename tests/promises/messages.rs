@@ -3,7 +3,7 @@
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Command, Output, Stdio},
 };
 
@@ -15,7 +15,7 @@ use crate::support::{
     Outcome,
     cgroup::{Cgroup, any, mount},
     daemon::{Daemon, program},
-    skip, trial,
+    skip, terminal, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -31,6 +31,10 @@ pub fn trials() -> Vec<Trial> {
         trial("messages::a_dead_daemon_s_socket_is_replaced", stale_socket),
         trial("messages::what_is_no_socket_is_left_alone", no_socket),
         trial("messages::a_full_disk_is_3_and_a_closed_pipe_is_quiet", output_ends),
+        trial("messages::nobody_to_say_it_to_changes_nothing", unheard),
+        trial("messages::nothing_found_says_the_next_step", next_step),
+        trial("messages::the_environment_names_the_socket", environment),
+        trial("messages::colours_are_for_terminals", colours),
         trial("messages::sigterm_ends_it_with_0_and_without_a_socket", sigterm),
         trial("messages::completions_name_every_command", completions),
     ]
@@ -271,6 +275,106 @@ fn output_ends() -> Outcome {
     drop(reader);
     let closed = run(writer.into())?;
     ensure!(closed.status.success() && closed.stderr.is_empty(), "{closed:?}");
+    Ok(())
+}
+
+fn unheard() -> Outcome {
+    let mut daemon = Daemon::spawn_logging(&[], Path::new("/dev/full"))?;
+    daemon.wait_ready()?;
+    let code = |arguments: &[&str]| -> Result<Option<i32>> {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full")?;
+        let mut command = program();
+        command.arg("--socket").arg(daemon.socket()).args(arguments).stdout(Stdio::null()).stderr(full);
+        Ok(command.status()?.code())
+    };
+    ensure!(code(&["exists", "none"])? == Some(2));
+    ensure!(code(&["wait", "/cgtrace-test-none", "--timeout", "1ms"])? == Some(1));
+    ensure!(code(&["tree", "/cgtrace-test-none"])? == Some(0));
+    ensure!(code(&["daemon", "--waiters", "0"])? == Some(2));
+    daemon.verify()
+}
+
+fn next_step() -> Outcome {
+    let daemon = Daemon::start()?;
+    let table: &[(&[&str], i32, &[&str])] = &[
+        (&["tree", "/cgtrace-test-none"], 0, &["does not exist", "cgtrace why /cgtrace-test-none"]),
+        (&["list", "/cgtrace-test-none"], 0, &["no cgroup matches", "/**/"]),
+        (&["why", "--process", "cgtrace-nobody", "--kubelet"], 2, &["--kubelet"]),
+        (&["config", "check", "/nonexistent/cgtrace.toml"], 2, &["/nonexistent/cgtrace.toml"]),
+    ];
+    for (arguments, code, words) in table {
+        complains(&daemon.run(arguments)?, *code, words).with_context(|| format!("cgtrace {arguments:?}"))?;
+    }
+    // Whoever may not connect is not told to start another daemon.
+    let (_folder, public) = public_program()?;
+    fs::set_permissions(daemon.socket(), fs::Permissions::from_mode(0o600))?;
+    let mut refused = Command::new(public);
+    refused.arg("--socket").arg(daemon.socket()).args(["exists", "/"]).uid(65_534).gid(65_534);
+    complains(&refused.output()?, 3, &["may not connect", "0666"])?;
+    // The address of a Unix socket has no room for that.
+    let long = format!("/tmp/{}", "x".repeat(120));
+    let output = Command::new("timeout")
+        .arg("60")
+        .arg(program().get_program())
+        .args(["--socket", &long, "daemon"])
+        .output()?;
+    complains(&output, 3, &["107 bytes", "--socket"])
+}
+
+fn environment() -> Outcome {
+    let daemon = Daemon::start()?;
+    let asked = |socket: &std::ffi::OsStr| {
+        program().env("CGTRACE_SOCKET", socket).args(["--daemon-only", "--json", "status"]).output()
+    };
+    let output = asked(daemon.socket().as_os_str())?;
+    ensure!(output.status.code() == Some(0), "{output:?}");
+    let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(status["pid"] == daemon.pid(), "{status}");
+    // An empty one is an unset one: the machine's own daemon is asked, if there is one.
+    let output = asked("".as_ref())?;
+    if output.status.code() != Some(0) {
+        complains(&output, 3, &["/run/cgtrace/io.cgtrace"])?;
+    }
+    // The flag wins.
+    let flag = program()
+        .env("CGTRACE_SOCKET", "/nonexistent/cgtrace.socket")
+        .arg("--socket")
+        .arg(daemon.socket())
+        .args(["--daemon-only", "exists", "/"])
+        .output()?;
+    ensure!(flag.status.code() == Some(0), "{flag:?}");
+    Ok(())
+}
+
+fn colours() -> Outcome {
+    let daemon = Daemon::start()?;
+    let command = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = program();
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+            command.env_remove(name);
+        }
+        command.env("TERM", "xterm").envs(environment.iter().copied());
+        command.arg("--socket").arg(daemon.socket()).args(arguments).args(["exists", "/", "--on", any()]);
+        command
+    };
+    let is_coloured = |text: &[u8]| text.contains(&0x1b);
+    let piped = |arguments: &[&str]| -> Result<bool> {
+        let output = command(arguments, &[]).output()?;
+        ensure!(output.status.code() == Some(0), "{output:?}");
+        Ok(is_coloured(&output.stdout))
+    };
+    ensure!(!piped(&[])?, "colours in a pipe");
+    ensure!(piped(&["--color", "always"])?, "no colours though asked for");
+    ensure!(!piped(&["--color", "always", "--json"])?, "colours in JSON");
+    let shown = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
+        let text = terminal::shows(&mut command(arguments, environment))?;
+        ensure!(text.windows(7).any(|word| word == b"present"), "{}", text.escape_ascii());
+        Ok(is_coloured(&text))
+    };
+    ensure!(shown(&[], &[])?, "no colours on a terminal");
+    ensure!(!shown(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is not heeded");
+    ensure!(!shown(&[], &[("TERM", "dumb")])?, "colours on a terminal that has none");
+    ensure!(!shown(&["--color", "never"], &[])?, "colours though none were wanted");
     Ok(())
 }
 

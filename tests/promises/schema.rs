@@ -18,6 +18,7 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("schema::every_command_prints_what_it_says", every_command),
+        trial("schema::a_gap_in_a_stream_is_a_line_of_its_own", lagged),
         trial("schema::the_checker_finds_what_is_wrong", checker),
     ]
 }
@@ -46,10 +47,14 @@ fn every_command() -> Outcome {
         ("why", &["why", &name, "--pid", &pid]),
         ("why", &["why", &past]),
         ("verify", &["verify"]),
+        ("metrics", &["metrics"]),
+        (
+            "config-check",
+            &["config", "check", concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/cgtrace.toml")],
+        ),
+        ("unpin", &["unpin", "/nonexistent/cgtrace"]),
     ];
     for (command, arguments) in calls {
-        let stored = format!("{}/../docs/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
-        let schema: Value = serde_json::from_str(&fs::read_to_string(stored)?)?;
         let output = daemon.run(&[*arguments, &["--json"]].concat())?;
         let text = String::from_utf8(output.stdout)?;
         ensure!(
@@ -57,11 +62,35 @@ fn every_command() -> Outcome {
             "{arguments:?} printed nothing: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        for line in text.lines() {
-            let document: Value = serde_json::from_str(line)?;
-            check(&schema, &schema, &document).with_context(|| format!("{arguments:?}: {document}"))?;
-        }
+        held(command, &text).with_context(|| format!("{arguments:?}"))?;
     }
+    Ok(())
+}
+
+/// Holds each line against a command's schema.
+fn held(command: &str, text: &str) -> Outcome {
+    let stored = format!("{}/../docs/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
+    let schema: Value = serde_json::from_str(&fs::read_to_string(stored)?)?;
+    for line in text.lines() {
+        let document: Value = serde_json::from_str(line)?;
+        check(&schema, &schema, &document).with_context(|| document.to_string())?;
+    }
+    Ok(())
+}
+
+fn lagged() -> Outcome {
+    let daemon = Daemon::start_with(&["--history-events", "1"])?;
+    let cgroup = Cgroup::new(any(), "lagged")?;
+    for name in ["a", "b", "c"] {
+        fs::create_dir(cgroup.join(name))?;
+    }
+    // Nothing but the last event is kept.
+    let output = daemon.run(&["--json", "events", "--since-seq", "0", "--count", "1"])?;
+    let text = String::from_utf8(output.stdout)?;
+    held("events", &text)?;
+    let first: Value = serde_json::from_str(text.lines().next().context("nothing was printed")?)?;
+    ensure!(first["kind"] == "lagged" && first["missed"].as_u64() >= Some(3), "{text}");
+    ensure!(text.lines().count() == 2, "{text}");
     Ok(())
 }
 
@@ -98,7 +127,8 @@ fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
                 let types = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
                 ensure!(types.iter().any(|kind| is_of(kind, document)), "{document} is not of type {value}");
             }
-            "anyOf" => {
+            "const" => ensure!(document == value, "{document} is not {value}"),
+            "anyOf" | "oneOf" => {
                 let any = value.as_array().context("anyOf is a list")?;
                 ensure!(
                     any.iter().any(|one| check(root, one, document).is_ok()),

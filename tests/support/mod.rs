@@ -20,6 +20,7 @@ pub mod peer;
 pub mod process;
 pub mod raw;
 pub mod systemd;
+pub mod terminal;
 
 use std::fmt;
 

@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod event;
+mod printed;
 mod status;
 mod why;
 
@@ -13,5 +14,6 @@ pub use call::{
     Watch, WatchReply,
 };
 pub use event::{Event, Place, Task};
+pub use printed::{ConfigChecked, EventLine, Lagged, LaggedKind, Unpinned};
 pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};
 pub use why::{Asker, AskerName, Finding, Membership, Process, Verdict, Why, WhyReply};

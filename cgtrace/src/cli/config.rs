@@ -1,21 +1,38 @@
 //! `config check`: whether the daemon would take a configuration file.
 
-use cgtrace_client::names;
+use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
+
+use anyhow::anyhow;
+use cgtrace_client::{names, wire::ConfigChecked};
 
 use super::{Verdict, arguments, failure::Failure, output::Output};
-use crate::config::{self, Config, Settings};
+use crate::config::{self, Config, FileError, Settings};
 
 pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, Failure> {
     let arguments::Config::Check { file } = config;
-    let settings = config::read(file).map_err(|error| Failure::Usage(error.into()))?;
+    let settings = config::read(file).map_err(|error| Failure::Usage(unread(file, error)))?;
     super::daemon::log_filter(settings.log.as_deref())
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;
-    let path = names::printable(std::os::unix::ffi::OsStrExt::as_bytes(file.as_os_str()));
-    output.line(format!("{path}: valid"))?;
+    let path = names::printable(file.as_os_str().as_bytes());
     // Whoever has just changed it is about to reload.
     let later = config::compare(&Config::from(Settings::default()), settings.into()).later;
+    if output.json {
+        let needs_restart = later.into_iter().map(str::to_owned).collect();
+        output.document(&ConfigChecked { file: path, valid: true, needs_restart })?;
+        return Ok(Verdict::Yes);
+    }
+    output.line(format!("{path}: valid"))?;
     if !later.is_empty() {
         output.line(format!("not put in force by a reload, but by a restart: {}", later.join(", ")))?;
     }
     Ok(Verdict::Yes)
+}
+
+fn unread(file: &Path, error: FileError) -> anyhow::Error {
+    let missing =
+        matches!(&error, FileError::Read { source, .. } if source.kind() == io::ErrorKind::NotFound);
+    if missing && file == Path::new(config::DEFAULT_PATH) {
+        return anyhow!("{error}; without it the daemon has its defaults (cgtrace daemon --help tells them)");
+    }
+    error.into()
 }

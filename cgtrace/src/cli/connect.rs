@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::anyhow;
 use cgtrace_client::{Client, Error, socket_path};
 
-use super::failure::Failure;
+use super::{failure::Failure, say::say};
 use crate::server;
 
 /// Finds somebody to ask.
@@ -47,10 +47,10 @@ impl Connector {
         match server::in_process() {
             Ok(stream) => {
                 if self.chosen {
-                    anstream::eprintln!(
+                    say(format!(
                         "cgtrace: no daemon answers on `{}`; tracing in this process, from now on",
                         self.socket.display()
-                    );
+                    ));
                 }
                 Ok(Connected { client: Client::from_stream(stream), in_process: true })
             }

@@ -38,12 +38,19 @@ pub fn run(daemon: arguments::Daemon, socket: Option<&Path>) -> Result<Verdict, 
     let source = Source {
         named: file.is_some(),
         file: file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH)),
-        flags: Settings { socket: socket.map(Path::to_owned), ..settings },
+        flags: Settings {
+            socket: socket.map(Path::to_owned),
+            // An empty CGTRACE_LOG is an unset one.
+            log: settings.log.clone().filter(|log| !log.is_empty()),
+            ..settings
+        },
     };
     let config = source.read().map_err(Failure::Usage)?;
     let filter = log_filter(Some(&config.log))
         .map_err(|error| Failure::Usage(error.context("CGTRACE_LOG or --log")))?;
     let subscriber = tracing_subscriber::fmt()
+        // It would be said on stderr, which is what has failed: a full disk would end the daemon.
+        .log_internal_errors(false)
         .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .event_format(LogFormat::of_stderr())
@@ -90,7 +97,11 @@ fn reloading<S: 'static>(
         }
         tracing::info!(changed = changed.join(" "), "the configuration was reloaded");
         now = config;
-        Some(Reloaded { bounds: now.bounds, metrics_listen: now.metrics_listen })
+        Some(Reloaded {
+            bounds: now.bounds,
+            metrics_listen: now.metrics_listen,
+            watched: now.probe.watched.clone(),
+        })
     })
 }
 

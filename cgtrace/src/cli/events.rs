@@ -2,7 +2,9 @@
 
 use cgtrace_client::{Watched, wire};
 
-use super::{Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, text};
+use super::{
+    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+};
 
 pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let watch = wire::Watch {
@@ -22,11 +24,11 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
             Watched::Existing(_) => {}
             Watched::Started { .. } => {
                 if in_process && !output.json {
-                    anstream::eprintln!("cgtrace: tracing in this process; Ctrl-C ends it");
+                    say("cgtrace: tracing in this process; Ctrl-C ends it");
                 }
             }
             Watched::Missed(missed) if output.json => {
-                output.document(&serde_json::json!({"kind": "lagged", "missed": missed}))?;
+                output.document(&wire::Lagged { kind: wire::LaggedKind::Lagged, missed })?;
             }
             Watched::Missed(missed) => output.line(text::missed(missed))?,
             Watched::Event(event) => {

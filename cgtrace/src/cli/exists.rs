@@ -6,7 +6,9 @@ use cgtrace_client::{Client, names, wire};
 
 use crate::naming::{self, MountPoint, Name};
 
-use super::{Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, text};
+use super::{
+    Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+};
 
 pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let lookup = wire::Lookup {
@@ -27,7 +29,7 @@ pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Resul
         if !answer.present
             && let Some(hint) = without_mount(&mut client, &exists.name)
         {
-            anstream::eprintln!("cgtrace: names are told from the hierarchy's root; did you mean {hint}?");
+            say(format!("cgtrace: names are told from the hierarchy's root; did you mean {hint}?"));
         }
     }
     Ok(if answer.present { Verdict::Yes } else { Verdict::No })

@@ -4,6 +4,7 @@ use std::{io, process::ExitCode};
 
 use cgtrace_client::{Error, names::ImpossibleName};
 
+use super::say::say;
 use crate::service;
 
 /// A command's failure.
@@ -29,7 +30,7 @@ impl Failure {
             Self::Unread => return ExitCode::SUCCESS,
         };
         let priority = if service::said_to_journal() { "<3>" } else { "" };
-        anstream::eprintln!("{priority}cgtrace: {}", sentence(&error));
+        say(format!("{priority}cgtrace: {}", sentence(&error)));
         ExitCode::from(code)
     }
 

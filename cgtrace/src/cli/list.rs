@@ -2,7 +2,9 @@
 
 use cgtrace_client::wire;
 
-use super::{Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, text};
+use super::{
+    Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+};
 
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let call = wire::List { patterns: name::patterns(&list.patterns), hierarchy: list.on.hierarchy.clone() };
@@ -13,8 +15,15 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ve
         output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
         return Ok(Verdict::Yes);
     }
+    let mut none = true;
     for cgroup in listed {
+        none = false;
         output.line(text::cgroup(&cgroup?))?;
+    }
+    if none {
+        say(
+            "cgtrace: no cgroup matches; a pattern is held against whole names: `/**/NAME` finds NAME anywhere",
+        );
     }
     Ok(Verdict::Yes)
 }

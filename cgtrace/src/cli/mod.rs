@@ -16,6 +16,7 @@ mod list;
 mod metrics;
 mod name;
 mod output;
+mod say;
 mod show;
 mod status;
 mod text;
@@ -25,9 +26,10 @@ mod verify;
 mod wait;
 mod why;
 
-use std::process::ExitCode;
+use std::{env, process::ExitCode};
 
-use clap::Parser as _;
+use cgtrace_client::SOCKET_VARIABLE;
+use clap::FromArgMatches as _;
 
 use arguments::{Arguments, Command};
 use connect::Connector;
@@ -50,7 +52,7 @@ enum Verdict {
 /// Parses the arguments, runs the command, and says how to exit.
 #[must_use]
 pub fn run() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
             // Help and version are asked for; the rest is wrong usage, which clap exits with 2 for.
@@ -70,6 +72,16 @@ pub fn run() -> ExitCode {
     }
 }
 
+fn parse() -> Result<Arguments, clap::Error> {
+    let mut command = command();
+    if env::var_os(SOCKET_VARIABLE).is_some_and(|path| path.is_empty()) {
+        // Empty is unset, as in shells and for the other clients.
+        command = command.mut_arg("socket", |socket| socket.env(None));
+    }
+    let matches = command.try_get_matches_from_mut(env::args_os())?;
+    Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
+}
+
 fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
     let connector = Connector::new(arguments.socket, arguments.daemon_only);
     match arguments.command {
@@ -85,7 +97,7 @@ fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure>
         Command::Metrics => metrics::run(&connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
         Command::Config(config) => config::run(&config, output),
-        Command::Unpin { folder } => unpin::run(&folder),
+        Command::Unpin { folder } => unpin::run(&folder, output),
         Command::Completions { shell } => completions::run(shell, output),
     }
 }

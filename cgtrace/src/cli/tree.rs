@@ -1,8 +1,12 @@
 //! `tree`: what exists now, drawn.
 
+use std::os::unix::ffi::OsStrExt as _;
+
 use cgtrace_client::{names, wire};
 
-use super::{Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, text};
+use super::{
+    Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+};
 
 pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let call =
@@ -13,6 +17,10 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ve
     if output.json {
         output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
         return Ok(Verdict::Yes);
+    }
+    if cgroups.is_empty() {
+        let name = names::printable(tree.name.as_bytes());
+        say(format!("cgtrace: `{name}` does not exist; cgtrace why {name} says why"));
     }
     for (number, hierarchy) in cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).enumerate() {
         if number > 0 {

@@ -1,17 +1,25 @@
 //! `unpin`: removes what `daemon --pin` pinned.
 
-use std::{io, path::Path};
+use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 
-use super::{Verdict, failure::Failure};
+use cgtrace_client::{names, wire};
+
+use super::{Verdict, failure::Failure, output::Output, say::say};
 use crate::probe::{PinError, PinFolder};
 
-pub fn run(folder: &Path) -> Result<Verdict, Failure> {
-    match PinFolder::open(folder).and_then(PinFolder::remove) {
-        Ok(pins) => anstream::eprintln!("cgtrace: removed {pins} pins from `{}`", folder.display()),
-        Err(PinError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
-            anstream::eprintln!("cgtrace: nothing is pinned in `{}`", folder.display());
-        }
+pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
+    let removed = match PinFolder::open(folder).and_then(PinFolder::remove) {
+        Ok(pins) => pins,
+        Err(PinError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(Failure::CannotKnow(error.into())),
+    };
+    let folder = names::printable(folder.as_os_str().as_bytes());
+    if output.json {
+        output.document(&wire::Unpinned { folder, removed: removed.try_into().unwrap_or(u64::MAX) })?;
+    } else if removed == 0 {
+        say(format!("cgtrace: nothing is pinned in `{folder}`"));
+    } else {
+        say(format!("cgtrace: removed {removed} pins from `{folder}`"));
     }
     Ok(Verdict::Yes)
 }

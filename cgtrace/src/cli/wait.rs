@@ -11,6 +11,7 @@ use super::{
     failure::Failure,
     name,
     output::Output,
+    say::say,
     text,
 };
 
@@ -40,7 +41,7 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ve
         }
     } else {
         let waited = text::duration(wait.timeout.unwrap_or_default());
-        anstream::eprintln!("cgtrace: timed out: not {} after {waited}", until.word());
+        say(format!("cgtrace: timed out: not {} after {waited}", until.word()));
     }
     Ok(if awaited.held { Verdict::Yes } else { Verdict::No })
 }

@@ -5,7 +5,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use anyhow::anyhow;
 use cgtrace_client::{names, wire};
 
-use super::{Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, text};
+use super::{Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, say::say, text};
 
 pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let process = match (&why.process, why.kubelet) {
@@ -26,14 +26,18 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verd
     if output.json {
         output.document(&reply)?;
     } else if reply.verdicts.is_empty() {
-        return Err(Failure::Unknown(anyhow!(reply.notes.join("; "))));
+        return Err(Failure::Unknown(anyhow!(
+            "nothing to ask about: {}; name the cgroup (cgtrace why /system.slice/kubelet.service), or the process that \
+             looks for it (--pid PID)",
+            reply.notes.join("; ")
+        )));
     } else {
         for line in text::why(&reply) {
             output.line(line)?;
         }
         if connected.in_process && !seen {
-            anstream::eprintln!(
-                "cgtrace: no daemon runs, so that nothing is known of what was before this moment; start one: sudo cgtrace daemon"
+            say(
+                "cgtrace: no daemon runs, so that nothing is known of what was before this moment; start one: sudo cgtrace daemon",
             );
         }
     }

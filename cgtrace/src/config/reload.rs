@@ -1,6 +1,7 @@
 //! What can change while the daemon runs, and what cannot.
 
 use super::Config;
+use crate::probe;
 
 /// What a new configuration comes to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,9 +20,12 @@ pub fn compare(now: &Config, next: Config) -> Reload {
     let Config { socket, probe, log, metrics_listen, bounds } = next;
     let mut changed = Vec::new();
     let mut later = Vec::new();
+    let watch_differs = probe.watched != now.probe.watched;
+    // Without any name at the start the exec hook is not attached.
+    let watch_later = watch_differs && now.probe.watched.is_empty() != probe.watched.is_empty();
     for (key, differs) in [
         ("socket", socket != now.socket),
-        ("watch", probe.watched != now.probe.watched),
+        ("watch", watch_later),
         ("index-ring", probe.index_ring_bytes != now.probe.index_ring_bytes),
         ("told-ring", probe.told_ring_bytes != now.probe.told_ring_bytes),
         ("btf", probe.btf != now.probe.btf),
@@ -32,14 +36,19 @@ pub fn compare(now: &Config, next: Config) -> Reload {
             later.push(key);
         }
     }
-    for (key, differs) in [("log", log != now.log), ("metrics-listen", metrics_listen != now.metrics_listen)]
-    {
+    for (key, differs) in [
+        ("watch", watch_differs && !watch_later),
+        ("log", log != now.log),
+        ("metrics-listen", metrics_listen != now.metrics_listen),
+    ] {
         if differs {
             changed.push(key.to_owned());
         }
     }
     changed.extend(bounds.different(&now.bounds).map(|name| name.replace('_', "-")));
-    let config = Config { socket: now.socket.clone(), probe: now.probe.clone(), log, metrics_listen, bounds };
+    let watched = if watch_later { now.probe.watched.clone() } else { probe.watched };
+    let probe = probe::Options { watched, ..now.probe.clone() };
+    let config = Config { socket: now.socket.clone(), probe, log, metrics_listen, bounds };
     Reload { config, changed, later }
 }
 
@@ -82,7 +91,21 @@ mod tests {
             reload.changed.iter().cloned().chain(reload.later.iter().map(|key| (*key).to_owned())).collect();
         told.sort();
         assert_eq!(told, Settings::keys());
-        assert_eq!(reload.config.probe, now.probe);
+        let watched = reload.config.probe.watched.clone();
+        assert_eq!(reload.config.probe, probe::Options { watched, ..now.probe.clone() });
+        assert_eq!(reload.config.probe.watched.len(), 1);
         assert_eq!(reload.config.bounds.waiters, 2);
+    }
+
+    /// The exec hook is attached at the start, or not at all.
+    #[test]
+    fn to_begin_or_to_end_to_watch_needs_a_restart() {
+        let some = Config::from(Settings::default());
+        let none = Config::from(Settings { watch: Some(Vec::new()), ..Settings::default() });
+        for (now, next) in [(&some, &none), (&none, &some)] {
+            let reload = compare(now, next.clone());
+            assert_eq!((reload.later, reload.changed), (vec!["watch"], Vec::new()));
+            assert_eq!(reload.config.probe.watched, now.probe.watched);
+        }
     }
 }

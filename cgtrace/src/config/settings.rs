@@ -58,7 +58,8 @@ pub struct Settings {
     #[arg(long, value_name = "FILTER", env = "CGTRACE_LOG", hide_env_values = true)]
     pub log: Option<String>,
     /// Serve metrics to Prometheus on this loopback address, like 127.0.0.1:9469 [default: not at all]
-    #[arg(long, value_name = "ADDRESS:PORT")]
+    #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
+    #[serde(deserialize_with = "read_address")]
     pub metrics_listen: Option<SocketAddr>,
     /// Bytes of one call [default: 1048576]
     #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
@@ -161,6 +162,16 @@ impl Settings {
         within("past-names", self.past_names, 0..=16_777_216)?;
         within("past-lives", self.past_lives, 0..=65_536)?;
         within("reply-bytes", self.reply_bytes, 1 << 20..=1 << 40)?;
+        for (key, path, like) in [
+            ("socket", &self.socket, cgtrace_client::DEFAULT_SOCKET),
+            ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),
+            ("pin", &self.pin, PIN_FOLDER),
+        ] {
+            if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
+                let right = format!("it takes a path, like {like}");
+                return Err(WrongValue { key, value: "empty".to_owned(), right });
+            }
+        }
         for comm in self.watch.iter().flatten() {
             if comm.is_empty() || comm.contains('\0') {
                 return Err(WrongValue {
@@ -195,6 +206,18 @@ impl Settings {
         }
         Ok(())
     }
+}
+
+/// Reads an address, and says what one is.
+fn address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| {
+        "an address and a port in digits are needed, like 127.0.0.1:9469 or [::1]:9469".to_owned()
+    })
+}
+
+fn read_address<'de, D: serde::Deserializer<'de>>(reader: D) -> Result<Option<SocketAddr>, D::Error> {
+    let text = String::deserialize(reader)?;
+    address(&text).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn within<T: PartialOrd + Display + Copy>(

@@ -15,7 +15,7 @@ pub enum StartError {
     /// This process may not load programs.
     #[error(
         "no privilege to load the kernel program; run as root of the initial user namespace, or with the \
-         capabilities CAP_BPF and CAP_PERFMON (before Linux 5.8: CAP_SYS_ADMIN)"
+         capabilities CAP_BPF and CAP_PERFMON"
     )]
     NoPrivilege,
     /// Pins cannot be made or taken over.

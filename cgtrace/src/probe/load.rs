@@ -4,14 +4,15 @@ use std::fs;
 
 use aya::{
     Ebpf, EbpfLoader,
-    maps::{HashMap, Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Map, MapData, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use aya_log::EbpfLogger;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
     Btf, Controllers, Options, PinError, StartError, offsets,
-    pin::{self, Folder, MAPS},
+    pin::{Folder, MAPS},
+    watched::{self, Watched},
 };
 
 /// The kernel program, put there by the build script.
@@ -41,6 +42,7 @@ pub(super) struct Maps {
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
+    pub(super) watched: Watched,
     pub(super) kept: MapData,
 }
 
@@ -86,7 +88,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         .btf(None)
         .map_max_entries("INDEX_RING", index_size)
         .map_max_entries("TOLD_RING", told_size)
-        .map_max_entries("WATCHED", pin::watched_entries(&options.watched))
+        .map_max_entries("WATCHED", watched::entries(&options.watched))
         .override_global("INDEX_RING_HALF", &index_half, true)
         .override_global("TOLD_RING_HALF", &told_half, true)
         .override_global(aya_log::LEVEL, &log_level, true);
@@ -97,14 +99,10 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         loader.override_global(global, offset, true);
     }
     let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
-    // Left where it is: the exec program is loaded later, and names the map by its descriptor.
-    let watched = ebpf.map_mut("WATCHED").ok_or(StartError::Lacks { name: "WATCHED" })?;
-    let mut watched: HashMap<_, [u8; 16], u8> = watched
-        .try_into()
-        .map_err(|error: aya::maps::MapError| StartError::Object(Box::new(error.into())))?;
-    for comm in &options.watched {
-        watched.insert(comm, 1, 0).map_err(|error| StartError::Object(Box::new(error.into())))?;
-    }
+    let comms = ebpf.map_mut("WATCHED").ok_or(StartError::Lacks { name: "WATCHED" })?;
+    let of_map = |error: aya::maps::MapError| StartError::Object(Box::new(error.into()));
+    let mut comms: Watched<_> = comms.try_into().map_err(of_map)?;
+    watched::set(&mut comms, &options.watched).map_err(of_map)?;
     if let Some(folder) = pins {
         for name in MAPS {
             let path = folder.entry(name);
@@ -120,6 +118,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
         lost_of: take(&mut ebpf, "LOST_OF")?,
+        watched: take(&mut ebpf, "WATCHED")?,
         kept: take_array(ebpf.take_map("KEPT"), "KEPT")?,
     };
     let log = if options.kernel_log {

@@ -16,6 +16,7 @@ mod load;
 mod offsets;
 mod pin;
 mod ring;
+mod watched;
 mod words;
 
 use std::{collections::BTreeMap, os::fd::BorrowedFd, path::PathBuf};
@@ -30,6 +31,7 @@ pub use error::StartError;
 pub use offsets::MemberError;
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use ring::RingUse;
+pub use watched::WatchError;
 pub use words::Kinds;
 
 use crate::{index::Event, memory, process::padded_comm};
@@ -86,6 +88,7 @@ pub struct Probe {
     rings: ring::Rings,
     words: words::Words,
     counters: counters::Counters,
+    watched: watched::Watched,
     controllers: Controllers,
     log: Option<load::Log>,
     kept: words::KeptWords,
@@ -151,7 +154,7 @@ impl Probe {
         kept: words::KeptWords,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { index, told, wake, wanted, lost, losses, lost_of, kept: _ } = maps;
+        let load::Maps { index, told, wake, wanted, lost, losses, lost_of, watched, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
         let words = words::Words::new(&wake, &wanted, &lost)?;
         let counters = counters::Counters::new(losses, lost_of, programs)?;
@@ -160,6 +163,7 @@ impl Probe {
             rings,
             words,
             counters,
+            watched,
             controllers,
             log,
             kept,
@@ -236,6 +240,16 @@ impl Probe {
     /// Says which told kinds anybody wants to be told of. The kinds that feed the index are always told.
     pub fn want(&self, kinds: Kinds) {
         self.words.want(kinds);
+    }
+
+    /// Tells of the execs of these comms from now on, NUL-padded, and of no others. Without any at the start the exec hook
+    /// is not attached, and nothing is told of them.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for so many, or the kernel lets this process change no map.
+    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), WatchError> {
+        Ok(watched::set(&mut self.watched, comms)?)
     }
 
     /// Whether a record was lost since this was asked last. Cheap: it makes no system call. What it does not

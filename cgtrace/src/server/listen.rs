@@ -38,13 +38,22 @@ pub enum ListenError {
         socket: PathBuf,
     },
     /// It cannot be made.
-    #[error("failed to listen on `{socket}`: {source}; make its folder writable, or give another --socket")]
+    #[error("failed to listen on `{socket}`: {source}; {}, or give another --socket", remedy(source))]
     Listen {
         /// The socket.
         socket: PathBuf,
         /// The cause.
         source: io::Error,
     },
+}
+
+/// What may help.
+fn remedy(error: &io::Error) -> &'static str {
+    // The address of a Unix socket has no room for more.
+    if error.kind() == io::ErrorKind::InvalidInput {
+        return "give it a path of 107 bytes at most";
+    }
+    "make its folder writable"
 }
 
 /// Listens on a socket. A stale one is removed, but only when nobody answers on it.

@@ -41,12 +41,14 @@ pub struct DaemonOptions {
 }
 
 /// What can change while the daemon runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
     /// How much clients can take.
     pub bounds: Bounds,
     /// Where metrics are served over HTTP, if at all.
     pub metrics_listen: Option<SocketAddr>,
+    /// The comms whose execs are told of, NUL-padded.
+    pub watched: Vec<[u8; 16]>,
 }
 
 /// Why the tracker could not run inside this process.
@@ -107,17 +109,22 @@ fn serve_socket(
         });
         tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
         let mut serves = options.metrics_listen;
+        let mut watches = std::mem::take(&mut options.probe.watched);
         let listen = |address| Metered::listen(address, Rc::clone(&shared));
         let mut metered = serves.map(listen).transpose()?;
         let reloading = async {
             while hangup.recv().await.is_some() {
-                if let Some(Reloaded { bounds, metrics_listen }) = (options.reload)() {
+                if let Some(Reloaded { bounds, metrics_listen, watched }) = (options.reload)() {
                     if metrics_listen != serves {
                         serves = metrics_listen;
                         drop(metered.take());
                         metered = metrics_listen.and_then(|address| {
                             listen(address).inspect_err(|error| tracing::error!("{error}")).ok()
                         });
+                    }
+                    if watched != watches {
+                        watch(&shared, &watched);
+                        watches = watched;
                     }
                     descriptors(&bounds);
                     shared.hub.set_bounds(bounds);
@@ -137,6 +144,14 @@ fn serve_socket(
         supervisor.stopping();
         outcome
     })
+}
+
+/// Watches other comms, of which processes may run already.
+fn watch(shared: &Rc<Shared>, comms: &[[u8; 16]]) {
+    match shared.tracker.borrow_mut().watch(comms) {
+        Ok(()) => drop(tokio::task::spawn_local(look_at_processes(Rc::clone(shared)))),
+        Err(error) => tracing::error!("`watch` is in force in part at most; restart the daemon: {error}"),
+    }
 }
 
 /// One line about the index, for those who look at the service.

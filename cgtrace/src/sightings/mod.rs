@@ -48,6 +48,11 @@ impl Sightings {
         self.watched.iter()
     }
 
+    /// Other comms are watched from now on, NUL-padded. What was seen of the former ones is kept.
+    pub fn watch(&mut self, watched: impl IntoIterator<Item = [u8; 16]>) {
+        self.watched = watched.into_iter().collect();
+    }
+
     /// Takes an event, and the change that `index` answered it with.
     pub fn take(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
         match &event.what {

@@ -295,6 +295,19 @@ impl Tracker {
         &self.sightings
     }
 
+    /// Watches the execs of these comms from now on, NUL-padded; what was seen of others is kept.
+    ///
+    /// # Errors
+    ///
+    /// As [`Probe::watch`]'s: then it may be some of them only.
+    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::WatchError> {
+        // What ran under the former names is told yet.
+        self.catch_up_quietly();
+        self.probe.watch(comms)?;
+        self.sightings.watch(comms.iter().copied());
+        Ok(())
+    }
+
     /// Takes the processes of watched names that /proc showed at `boot_ns`: those that were there before.
     pub fn take_before(&mut self, boot_ns: u64, found: &[crate::process::Found]) {
         self.catch_up_quietly();

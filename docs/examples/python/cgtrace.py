@@ -16,7 +16,7 @@ class Cgtrace:
     """A connection: one call at a time."""
 
     def __init__(self, path=None):
-        path = path or os.environ.get("CGTRACE_SOCKET", "/run/cgtrace/io.cgtrace")
+        path = path or os.environ.get("CGTRACE_SOCKET") or "/run/cgtrace/io.cgtrace"
         self.socket = socket.socket(socket.AF_UNIX)
         self.socket.connect(path)
         self.input = self.socket.makefile("rb")

@@ -11,7 +11,7 @@ mod take_over;
 
 pub use error::PinError;
 pub use folder::{FOLDER, Folder};
-pub(super) use take_over::{TakenOver, Wanted, take_over, watched_entries};
+pub(super) use take_over::{TakenOver, Wanted, take_over};
 
 use cgtrace_common::VERSION;
 

@@ -9,7 +9,7 @@ use std::{
 };
 
 use aya::{
-    maps::{HashMap, Map, MapData, MapType},
+    maps::{Map, MapData, MapType},
     programs::{ProgramInfo, links::PinnedLink},
 };
 use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss};
@@ -20,6 +20,7 @@ use super::{
         attach::{HOOKS, Link},
         counters::{Loaded, Program},
         load::{Maps, take_array, take_typed},
+        watched::{self, Watched},
         words::KeptWords,
     },
     Folder, LAYOUT, LINK, MARK, PROGRAM, PinError,
@@ -64,10 +65,8 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
         );
     }
     let word = |name| open(folder, name, MapType::Array, 4, 4, 1);
-    let watched = open(folder, "WATCHED", MapType::Hash, 16, 1, watched_entries(wanted.watched))?;
-    let Map::HashMap(watched) = watched else { return Err(StartError::Lacks { name: "WATCHED" }) };
-    let watched: HashMap<_, [u8; 16], u8> = HashMap::try_from(Map::HashMap(watched))
-        .map_err(|error| StartError::Object(Box::new(error.into())))?;
+    let watched = open(folder, "WATCHED", MapType::Hash, 16, 1, watched::entries(wanted.watched))?;
+    let watched: Watched = take_typed(watched)?;
     let pinned = watched.keys().collect::<Result<Vec<_>, _>>();
     let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
     let mut asked = wanted.watched.to_vec();
@@ -93,15 +92,11 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", MapType::PerCpuArray, 4, 8, losses)?)?,
         lost_of: take_typed(open(folder, "LOST_OF", MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
+        watched,
         kept,
     };
     let (links, programs) = hooks(folder)?;
     Ok(TakenOver { maps, links, programs })
-}
-
-/// How many entries the map `WATCHED` has.
-pub(in super::super) fn watched_entries(watched: &[[u8; 16]]) -> u32 {
-    u32::try_from(watched.len().max(1)).unwrap_or(u32::MAX)
 }
 
 fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {

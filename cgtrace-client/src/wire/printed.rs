@@ -1,0 +1,98 @@
+//! What `cgtrace --json` prints beside the service's own answers. None of it is on the wire.
+
+use serde::{Deserialize, Serialize};
+
+use super::event::Event;
+
+/// A line of `cgtrace events --json`.
+///
+/// ```
+/// # use cgtrace_client::wire::EventLine;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// match serde_json::from_str(r#"{"kind":"lagged","missed":3}"#)? {
+///     EventLine::Lagged(lagged) => println!("{} events are missing here", lagged.missed),
+///     EventLine::Event(event) => println!("{}", event.kind),
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(untagged)]
+pub enum EventLine {
+    /// Events are missing here.
+    Lagged(Lagged),
+    /// It happened.
+    Event(Box<Event>),
+}
+
+/// That events are missing: the command read too slowly, or the daemon does not keep them any more.
+///
+/// ```
+/// # use cgtrace_client::wire::{Lagged, LaggedKind};
+/// let line = serde_json::to_string(&Lagged { kind: LaggedKind::Lagged, missed: 3 }).unwrap();
+/// assert_eq!(line, r#"{"kind":"lagged","missed":3}"#);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Lagged {
+    /// Tells it from an event.
+    pub kind: LaggedKind,
+    /// How many.
+    pub missed: u64,
+}
+
+/// The word of [`Lagged`].
+///
+/// ```
+/// # use cgtrace_client::wire::LaggedKind;
+/// assert_eq!(serde_json::to_string(&LaggedKind::Lagged).unwrap(), r#""lagged""#);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+pub enum LaggedKind {
+    /// `lagged`.
+    Lagged,
+}
+
+/// What `cgtrace config check --json` prints of a file that the daemon would take.
+///
+/// ```
+/// # use cgtrace_client::wire::ConfigChecked;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let line = r#"{"file":"/etc/cgtrace/cgtrace.toml","valid":true,"needs_restart":["socket"]}"#;
+/// let checked: ConfigChecked = serde_json::from_str(line)?;
+/// assert_eq!(checked.needs_restart, ["socket"]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct ConfigChecked {
+    /// The file.
+    pub file: String,
+    /// True: of a wrong file nothing is printed, stderr says what is wrong, and the exit code is 2.
+    pub valid: bool,
+    /// The keys whose values are put in force by a restart, not by a reload.
+    pub needs_restart: Vec<String>,
+}
+
+/// What `cgtrace unpin --json` prints.
+///
+/// ```
+/// # use cgtrace_client::wire::Unpinned;
+/// # fn main() -> Result<(), cgtrace_client::Error> {
+/// let unpinned: Unpinned = serde_json::from_str(r#"{"folder":"/sys/fs/bpf/cgtrace","removed":0}"#)?;
+/// assert_eq!(unpinned.removed, 0);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Unpinned {
+    /// The folder of the pins.
+    pub folder: String,
+    /// How many there were; 0: nothing was pinned.
+    pub removed: u64,
+}
