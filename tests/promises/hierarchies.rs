@@ -5,12 +5,14 @@ use std::{fs, thread, time::Duration};
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::wire;
 use libtest_mimic::Trial;
+use rustix::process::Signal;
 
 use crate::support::{Outcome, daemon::Daemon, events::Follower, named::Named, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("hierarchies::mounted_and_unmounted_while_running", mounted_and_unmounted_while_running),
+        trial("hierarchies::mounted_while_the_daemon_is_stopped", mounted_while_stopped),
         trial("hierarchies::one_that_is_not_mounted_is_known_from_events", one_that_is_not_mounted),
     ]
 }
@@ -22,7 +24,7 @@ fn status_of(daemon: &Daemon, hierarchy: &str) -> Result<Option<wire::HierarchyS
 
 fn mounted_and_unmounted_while_running() -> Outcome {
     let daemon = Daemon::start()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed", "release"])?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
     let named = Named::mount()?;
     // Another test may mount one at the same time.
     let event = loop {
@@ -41,24 +43,38 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     daemon.verify()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
     ensure!(state.mount.as_deref() == named.path().to_str(), "{state:?}");
-    // Its removed child must be released first, or it lives on for ever (`cgroup_kill_sb` in kernel/cgroup/cgroup.c).
-    // What is removed is released one after the other, behind what all other tests removed (`cgroup_destroy_wq`).
-    follower.wait_up_to(Duration::from_mins(4))?;
+    ensure!(named.end(), "the kernel did not let go of it");
     let hierarchy = event.hierarchy_id;
     loop {
-        let event = follower.next_of("release")?;
-        if event.hierarchy_id == hierarchy && event.id == Some(life.id) {
-            break;
-        }
-    }
-    named.unmount()?;
-    loop {
-        let event = follower.next_of("root-removed")?;
+        let event = follower.next_of("root-removed").with_context(|| {
+            format!("no root-removed; the status says {:?}", status_of(&daemon, &named.hierarchy()))
+        })?;
         if event.hierarchy_id == hierarchy {
             break;
         }
     }
     ensure!(status_of(&daemon, &named.hierarchy())?.is_none(), "it is still there");
+    Ok(())
+}
+
+/// The mount table shows it at the same time as the record of it is read: it is told once, and from its birth.
+fn mounted_while_stopped() -> Outcome {
+    let daemon = Daemon::start()?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added"])?;
+    for _ in 0..8 {
+        daemon.signal(Signal::STOP)?;
+        let named = Named::mount();
+        daemon.signal(Signal::CONT)?;
+        let named = named?;
+        let event = loop {
+            let event = follower.next_of("root-added")?;
+            if event.hierarchy == Some(named.hierarchy()) {
+                break event;
+            }
+        };
+        ensure!(event.by.as_ref().is_some_and(|by| by.comm == "mount") && !event.inferred, "{event:?}");
+        ensure!(named.end(), "the kernel did not let go of it");
+    }
     Ok(())
 }
 

@@ -5,12 +5,15 @@ use std::{
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
 
 use super::{cgroup::unique, skip};
+
+/// So long it is tried to end one.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A named v1 hierarchy, gone when dropped.
 pub struct Named {
@@ -57,29 +60,43 @@ impl Named {
         let name = format!(":{}:", self.hierarchy());
         fs::read_to_string("/proc/self/cgroup").is_ok_and(|lines| lines.contains(&name))
     }
-}
 
-impl Drop for Named {
-    fn drop(&mut self) {
-        // An unmount ends the hierarchy, soon after, if all removed children are released by then; otherwise it stays
-        // until it is mounted and unmounted again (`cgroup_kill_sb`). They are released one after another
-        // (`cgroup_destroy_wq`, both in kernel/cgroup/cgroup.c): behind a storm of removals that takes seconds.
-        // Somebody who reads it, like the daemon that walks it, makes the unmount fail for now.
-        for doubled in 0..9 {
+    /// Removes all in it and unmounts it, so often and so long that the kernel lets go of it; whether it did.
+    ///
+    /// An unmount ends the hierarchy, soon after, if all removed children are released by then; otherwise it stays until
+    /// it is mounted and unmounted again (`cgroup_kill_sb`). They are released one after another (`cgroup_destroy_wq`,
+    /// both in kernel/cgroup/cgroup.c): behind a storm of removals that takes seconds, in a slow machine a minute.
+    /// Somebody who reads it, like the daemon that walks it, makes the unmount fail for now.
+    pub fn end(&self) -> bool {
+        let start = Instant::now();
+        let mut pause = Duration::from_millis(25);
+        while start.elapsed() < PATIENCE {
+            if !self.is_alive() {
+                return true;
+            }
             if !self.path().join("cgroup.procs").exists() && self.mount_again().is_err() {
                 break;
             }
             remove_below(self.folder.path());
-            thread::sleep(Duration::from_millis(25 << doubled));
+            thread::sleep(pause);
             let _ = Command::new("umount").arg(self.folder.path()).stderr(Stdio::null()).status();
             for _ in 0..20 {
                 if !self.is_alive() {
-                    return;
+                    return true;
                 }
                 thread::sleep(Duration::from_millis(25));
             }
+            pause = (pause * 2).min(Duration::from_secs(2));
         }
-        eprintln!("left in the kernel: {}", self.hierarchy());
+        false
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        if self.is_alive() && !self.end() {
+            eprintln!("left in the kernel: {}", self.hierarchy());
+        }
     }
 }
 

@@ -115,6 +115,7 @@ impl Index {
             return Vec::new();
         };
         let Some(known) = self.hierarchies.get(&hierarchy) else { return Vec::new() };
+        self.shape += 1;
         let first = !known.walked;
         let Found { seen, renamed, fresh } = sort(known, &walk, walked);
         let mut changes = Vec::new();

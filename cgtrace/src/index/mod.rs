@@ -36,7 +36,7 @@ pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};
 pub use oddity::{Oddity, OddityCounts};
 pub use past::Limits;
-pub use subtree::Subtree;
+pub use subtree::{Paused, Subtree};
 pub use walked::Walked;
 
 use hierarchies::Knowledge;
@@ -57,6 +57,8 @@ pub struct Index {
     memberships: Memberships,
     oddities: OddityCounts,
     seq: u64,
+    /// What [`Index::shape`] has of all but the trees.
+    shape: u64,
     /// Up to when nothing is missing, on any hierarchy.
     complete_until_boot_ns: u64,
     /// The last loss on any hierarchy: it may concern one that comes to be known by an older event.
@@ -76,6 +78,7 @@ impl Index {
             memberships: Memberships::new(MEMBERSHIPS),
             oddities: OddityCounts::default(),
             seq: 0,
+            shape: 0,
             complete_until_boot_ns: 0,
             last_loss: None,
             scratch: Vec::new(),
@@ -106,6 +109,7 @@ impl Index {
 
     /// Keeps so much of the past from now on, and forgets at once what is beyond it.
     pub fn keep_past(&mut self, limits: Limits) {
+        self.shape += 1;
         self.past.set_limits(limits);
     }
 

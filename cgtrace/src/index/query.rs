@@ -4,7 +4,7 @@ use super::Index;
 use super::event::{HierarchyId, Key};
 use super::hierarchies::{Gap, HierarchyState, Knowledge, means};
 use super::life::{Life, PastLife};
-use super::subtree::Subtree;
+use super::subtree::{Paused, Subtree};
 
 impl Index {
     /// Every hierarchy that is known, in the order of their ids.
@@ -94,6 +94,21 @@ impl Index {
             Some((tree, slot)) => Subtree::new(key.hierarchy, tree, slot),
             None => Subtree::empty(key.hierarchy),
         }
+    }
+
+    /// Goes on where a walk of a subtree was paused. What it tells is of one moment only if the
+    /// [`shape`](Self::shape) is still the same.
+    #[must_use]
+    pub fn resume(&self, paused: Paused) -> Subtree<'_> {
+        let tree = self.hierarchies.get(&paused.hierarchy()).map(|known| &known.tree);
+        Subtree::resume(paused, tree)
+    }
+
+    /// A number that grows whenever a cgroup or a hierarchy has come, gone or changed, or records went missing: what was
+    /// read while it stayed the same is of one moment.
+    #[must_use]
+    pub fn shape(&self) -> u64 {
+        self.shape + self.hierarchies.values().map(|known| known.tree.version()).sum::<u64>()
     }
 
     /// The last stretch of time of which records are missing.

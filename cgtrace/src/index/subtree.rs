@@ -15,6 +15,20 @@ pub struct Subtree<'a> {
     has_path: bool,
 }
 
+/// Where a walk of a subtree stopped.
+#[derive(Debug)]
+pub struct Paused {
+    hierarchy: HierarchyId,
+    pending: Vec<Pending>,
+    path: Vec<u8>,
+}
+
+impl Paused {
+    pub(super) const fn hierarchy(&self) -> HierarchyId {
+        self.hierarchy
+    }
+}
+
 #[derive(Debug)]
 struct Pending {
     id: CgroupId,
@@ -37,6 +51,24 @@ impl<'a> Subtree<'a> {
         });
         let pending = vec![Pending { id: node.id, level: node.level, above }];
         Self { hierarchy, tree: Some(tree), pending, path, has_path: false }
+    }
+
+    pub(super) fn resume(paused: Paused, tree: Option<&'a Tree>) -> Self {
+        let Paused { hierarchy, pending, path } = paused;
+        Self { hierarchy, tree, pending, path, has_path: false }
+    }
+
+    /// Stops for now, and lets go of the index.
+    #[must_use]
+    pub fn pause(self) -> Paused {
+        let Self { hierarchy, pending, path, .. } = self;
+        Paused { hierarchy, pending, path }
+    }
+
+    /// Whether all was told.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.pending.is_empty() || self.tree.is_none()
     }
 
     /// The absolute path of the cgroup that was told last; `None` where a name on the way is not known.

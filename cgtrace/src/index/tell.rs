@@ -26,6 +26,7 @@ impl Index {
     pub fn lost(&mut self, at_boot_ns: u64, missed: u64, hierarchy: Option<HierarchyId>) -> Change {
         // Which moves were missed is not known.
         self.memberships.clear();
+        self.shape += 1;
         let complete_until = self.complete_until_boot_ns;
         let concerned = |known: &&mut Knowledge| hierarchy.is_none_or(|only| only == known.id);
         for known in self.hierarchies.values_mut().filter(concerned) {

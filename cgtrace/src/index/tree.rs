@@ -31,6 +31,8 @@ pub(super) struct Tree {
     /// The first child of each cgroup that has one, whether or not that cgroup itself is known.
     children: HashMap<CgroupId, u32>,
     hasher: DefaultHashBuilder,
+    /// How often something in it may have changed.
+    version: u64,
 }
 
 impl Tree {
@@ -42,11 +44,17 @@ impl Tree {
             names: HashTable::new(),
             children: HashMap::new(),
             hasher: DefaultHashBuilder::default(),
+            version: 1,
         };
         if let Some(slot) = tree.nodes.insert(root) {
             tree.link_id(slot);
         }
         tree
+    }
+
+    /// A number that only grows, with whatever may have changed.
+    pub const fn version(&self) -> u64 {
+        self.version
     }
 
     /// How many cgroups there are, the root among them.
@@ -68,6 +76,7 @@ impl Tree {
     }
 
     pub fn get_mut(&mut self, id: CgroupId) -> Option<&mut Node> {
+        self.version += 1;
         self.find(id).map(|slot| self.nodes.get_mut(slot))
     }
 
@@ -86,6 +95,7 @@ impl Tree {
             return Err(Refused);
         }
         let slot = self.nodes.insert(node).ok_or(Refused)?;
+        self.version += 1;
         self.link_id(slot);
         self.link_sibling(slot);
         Ok(self.claim_name(slot))
@@ -94,6 +104,7 @@ impl Tree {
     /// Takes a cgroup out; the root stays. Its children, if it has any, wait for it as if it had not come yet.
     pub fn remove(&mut self, id: CgroupId) -> Option<Node> {
         let slot = self.find(id).filter(|_| id != ROOT)?;
+        self.version += 1;
         self.release_name(slot);
         self.unlink_sibling(slot);
         if let Ok(entry) = self.ids.find_entry(self.hasher.hash_one(id), |other| *other == slot) {
@@ -104,6 +115,7 @@ impl Tree {
 
     /// Gives a cgroup another leaf name.
     pub fn rename(&mut self, slot: u32, leaf: Box<[u8]>, truncated: bool) -> Name {
+        self.version += 1;
         self.release_name(slot);
         let node = self.nodes.get_mut(slot);
         node.leaf = leaf;
@@ -113,6 +125,7 @@ impl Tree {
 
     /// Makes a cgroup's name lead to it.
     pub fn claim_name(&mut self, slot: u32) -> Name {
+        self.version += 1;
         let node = self.nodes.get(slot);
         if node.truncated || node.id == ROOT {
             return Name::Free;

@@ -9,12 +9,9 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
-use tokio::{
-    io::AsyncWriteExt as _,
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
+use tokio::net::{
+    UnixStream,
+    unix::{OwnedReadHalf, OwnedWriteHalf},
 };
 
 use super::{
@@ -25,6 +22,9 @@ use super::{
     pace::{self, Lane, Pace},
     shared::Shared,
 };
+
+/// So many bytes are written at once.
+const PIECE: usize = 16 << 10;
 
 /// A client's connection.
 pub struct Connection {
@@ -100,15 +100,18 @@ pub async fn serve(stream: UnixStream, shared: Rc<Shared>, lane: Lane) {
 impl Connection {
     async fn run(mut self) -> io::Result<()> {
         while let Some(message) = self.next_message().await? {
-            let request = match Request::parse(&message) {
+            self.pace.called(message.len());
+            self.pace.begin();
+            let request = Request::parse(&message);
+            self.pace.end();
+            let request = match request {
                 Ok(request) => request,
                 // After what is no call nothing can be trusted to be one.
                 Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
             };
             drop(message);
             methods::answer(&mut self, &request).await?;
-            self.pace().await;
-            self.pace.end();
+            pace::pause_between(&mut self.pace, &self.shared, !self.unread.is_empty()).await;
         }
         Ok(())
     }
@@ -167,17 +170,37 @@ impl Connection {
         pace::pause(&mut self.pace, &self.shared).await;
     }
 
+    /// Gives others a turn, if this client's work asks for it.
+    pub async fn turn(&mut self) {
+        pace::turn(&mut self.pace).await;
+    }
+
+    /// Writes, piece by piece: the kernel copies what it is given at once.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         let working = self.pace.end();
-        let began = Instant::now();
         let held = self.shared.hold(bytes.len());
-        let written = self.writer.write_all(bytes).await;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            let began = Instant::now();
+            self.writer.writable().await?;
+            self.unread_for += began.elapsed();
+            self.pace.begin();
+            match self.writer.try_write(rest.get(..PIECE).unwrap_or(rest)) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            self.pace.end();
+            if !rest.is_empty() {
+                self.turn().await;
+            }
+        }
         drop(held);
-        self.unread_for += began.elapsed();
         if working {
             self.pace.begin();
         }
-        written
+        Ok(())
     }
 
     pub async fn reply<P: serde::Serialize>(&mut self, request: &Request, parameters: &P) -> io::Result<()> {

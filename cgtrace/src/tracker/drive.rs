@@ -6,7 +6,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::hierarchy::MountWatch;
 
-use super::{Tracker, clock::boot_ns};
+use super::Tracker;
 
 /// Why the loop ended. It does not end otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
             () = nudge.notified() => {}
             // The mount table changed: a hierarchy may be readable now that was not, or be gone.
             () = changed(mounts.as_ref()) => {
-                if let Err(error) = tracker.borrow_mut().discover(boot_ns()) {
+                if let Err(error) = tracker.borrow_mut().discover_again() {
                     tracing::warn!(%error, "failed to look for hierarchies after the mount table changed");
                 }
             }

@@ -18,11 +18,24 @@ impl Tracker {
         self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
     }
 
-    /// Looks which hierarchies there are and where they are mounted: at the start, and whenever the mount table
-    /// changed or a hierarchy came or went (mounting one that exists already fires no event).
-    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
+    /// Looks which hierarchies there are and where they are mounted, at the start.
+    pub(super) fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
         let found = hierarchy::discover()?;
-        for Found { hierarchy, mount, note } in &found {
+        self.take_places(&found, known_since_boot_ns);
+        Ok(())
+    }
+
+    /// The same whenever the mount table changed: mounting a hierarchy that exists already fires no event.
+    pub fn discover_again(&mut self) -> Result<(), HierarchyError> {
+        let found = hierarchy::discover()?;
+        // A new one was recorded before the mount table had it: its record tells more, from its birth on.
+        self.catch_up_quietly();
+        self.take_places(&found, boot_ns());
+        Ok(())
+    }
+
+    fn take_places(&mut self, found: &[Found], known_since_boot_ns: u64) {
+        for Found { hierarchy, mount, note } in found {
             let id = hierarchy.id;
             let news = !self.index.hierarchies().any(|state| state.id == id && state.name.is_some());
             if news {
@@ -56,7 +69,6 @@ impl Tracker {
             self.walks.forget(id);
         }
         self.nudge.notify_one();
-        Ok(())
     }
 
     /// How a hierarchy can be read here.

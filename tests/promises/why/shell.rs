@@ -1,10 +1,8 @@
 //! A process that a shell started which has gone.
 
 use std::{
-    fs,
     path::PathBuf,
     process::{Command, Stdio},
-    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -23,12 +21,14 @@ struct Orphan(u32);
 
 impl Orphan {
     fn start(program: &std::path::Path, cgroup: &std::path::Path) -> Result<(Self, u32)> {
-        // It stays until the program was executed: a child whose parent has gone before that is init's.
-        let script = "echo $$ > \"$2/cgroup.procs\"; \"$1\" -e 'sleep 1000' > /dev/null 2>&1 & \
-                      while read -r comm < /proc/$!/comm && [ \"$comm\" != \"${1##*/}\" ]; do :; done; echo $! $$";
-        let output = Command::new("sh")
-            .args(["-c", script, "sh"])
-            .args([program, cgroup])
+        // It stays until the program runs: a child whose parent has gone before that is init's. Its comm is another one
+        // before its exec is over (`begin_new_exec` in fs/exec.c), so the program itself tells.
+        let script = "echo $$ > \"$2/cgroup.procs\"; \"$1\" -e 'mkdir $ARGV[0]; sleep 1000' \"$3\" > /dev/null 2>&1 & \
+                      until [ -d \"$3\" ]; do :; done; echo $! $$";
+        let folder = tempfile::tempdir()?;
+        let output = Command::new("timeout")
+            .args(["60", "sh", "-c", script, "sh"])
+            .args([program, cgroup, &folder.path().join("runs")])
             .stdin(Stdio::null())
             .output()
             .context("sh")?;
@@ -36,12 +36,6 @@ impl Orphan {
         let mut pids = text.split_whitespace().map(str::parse::<u32>);
         let (Some(Ok(pid)), Some(Ok(shell))) = (pids.next(), pids.next()) else { bail!("no pids: {text:?}") };
         let orphan = Self(pid);
-        let wanted = program.file_name().and_then(|name| name.to_str()).context("a name")?;
-        let start = Instant::now();
-        while fs::read_to_string(format!("/proc/{pid}/comm"))?.trim() != wanted {
-            ensure!(start.elapsed() < Duration::from_secs(30), "{pid} does not become {wanted}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
         Ok((orphan, shell))
     }
 }

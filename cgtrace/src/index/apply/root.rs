@@ -69,7 +69,8 @@ impl Index {
     /// Forgets a hierarchy with all that is and was in it: its id may be given to another one, which must not
     /// inherit, and no answer has a row for a hierarchy that is gone.
     fn forget(&mut self, id: HierarchyId) {
-        self.hierarchies.remove(&id);
+        // What the shape had of its tree it keeps.
+        self.shape += self.hierarchies.remove(&id).map_or(0, |known| known.tree.version() + 1);
         self.past.forget_hierarchy(id);
         self.memberships.forget_hierarchy(id);
         if id == UNIFIED {

@@ -40,14 +40,18 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         Ok(filter) => filter,
         Err(failure) => return Ok(Err(failure)),
     };
-    // Nothing runs between the catching up in `settled` and the end of this: what was before is in the snapshot,
-    // what comes after goes into the queue.
+    let mut snapshot = None;
+    if watch.snapshot == Some(true) {
+        snapshot = Some(Snapshot::take(connection, &filter.patterns, |id| filter.wants(id)).await);
+        // Others may have come meanwhile.
+        if let Err(failure) = shared.room_for_subscriber() {
+            return Ok(Err(failure));
+        }
+    }
+    // Nothing runs between the moment of the snapshot, or the catching up in `settled`, and the end of this: what was
+    // before is in the snapshot, what comes after goes into the queue.
     let queue = Rc::new(Queue::default());
     let seq = shared.tracker.borrow().index().seq();
-    let snapshot = (watch.snapshot == Some(true)).then(|| {
-        let encoder = shared.encoder(connection.access);
-        Snapshot::take(&shared, encoder, &filter.patterns, |id| filter.wants(id))
-    });
     let (subscribed, missed) = shared.hub.subscribe(&filter, connection.access, &queue, watch.since_seq, seq);
     shared.following_changed();
     let started = wire::WatchReply {

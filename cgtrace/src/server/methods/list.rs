@@ -23,17 +23,17 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         return Ok(Err(failure));
     }
     connection.pace.begin();
-    let snapshot = (|| {
+    let asked = (|| {
         let patterns = follow::patterns(&shared, list.patterns.as_deref())?;
         let wanted = shared.hierarchy(list.hierarchy.as_deref())?;
         shared.room_for_reply()?;
-        let encoder = shared.encoder(connection.access);
-        Ok(Snapshot::take(&shared, encoder, &patterns, |id| wanted.is_none_or(|wanted| wanted == id)))
+        Ok((patterns, wanted))
     })();
-    let snapshot = match snapshot {
-        Ok(snapshot) => snapshot,
+    let (patterns, wanted) = match asked {
+        Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
     };
+    let snapshot = Snapshot::take(connection, &patterns, |id| wanted.is_none_or(|wanted| wanted == id)).await;
     let held = shared.hold(snapshot.bytes());
     if request.oneway {
         return Ok(Ok(()));

@@ -1,6 +1,6 @@
 //! `Lookup`: what is known of names, of ids, of a process's cgroups.
 
-use std::{collections::BTreeMap, io};
+use std::{collections::BTreeMap, io, rc::Rc};
 
 use cgtrace_client::{names, wire};
 
@@ -10,7 +10,6 @@ use super::{
         connection::{Connection, Request},
         encode::{Encoder, Named, hierarchy_name},
         failure::Failure,
-        shared::Shared,
     },
     pieces,
 };
@@ -20,8 +19,17 @@ use crate::{
     process,
 };
 
+/// After so many names others may have a turn.
+const PIECE: usize = 8;
+
+/// So often it is begun anew because something changed; then it is done at once.
+const TRIES: u32 = 3;
+
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    let lookup: wire::Lookup = match request.parameters() {
+    connection.pace.begin();
+    let lookup = request.parameters();
+    connection.pace.end();
+    let lookup: wire::Lookup = match lookup {
         Ok(lookup) => lookup,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -29,12 +37,15 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         return Ok(Err(failure));
     }
     connection.pace.begin();
-    let mut looked_up = match look_up(&connection.shared, connection.access, &lookup) {
+    let mut looked_up = match look_up(connection, &lookup).await {
         Ok(looked_up) => looked_up,
         Err(failure) => return Ok(Err(failure)),
     };
     if lookup.detail == Some(true) {
-        looked_up.answers.iter_mut().for_each(add_named);
+        for answers in looked_up.answers.chunks_mut(PIECE) {
+            answers.iter_mut().for_each(add_named);
+            connection.turn().await;
+        }
         connection.pace.end();
         detail(connection, &mut looked_up).await;
         connection.pace.begin();
@@ -47,7 +58,9 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     Ok(Ok(()))
 }
 
-fn look_up(shared: &Shared, access: Access, lookup: &wire::Lookup) -> Result<wire::LookedUp, Failure> {
+/// The answers, of one moment: found piece by piece as long as nothing changes meanwhile, else at once.
+async fn look_up(connection: &mut Connection, lookup: &wire::Lookup) -> Result<wire::LookedUp, Failure> {
+    let shared = Rc::clone(&connection.shared);
     let wire::Lookup { names, ids, pid, hierarchy, detail: _ } = lookup;
     let ids = ids.as_deref().unwrap_or_default();
     let most = shared.bounds().names_per_lookup;
@@ -56,20 +69,49 @@ fn look_up(shared: &Shared, access: Access, lookup: &wire::Lookup) -> Result<wir
     }
     shared.room_for_reply()?;
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
-    let encoder = shared.encoder(access);
-    let tracker = shared.tracker.borrow();
-    let index = tracker.index();
-    let mut answers = Vec::with_capacity(names.len());
-    for name in names {
-        answers.push(by_name(index, encoder, &names::from_wire(name)?, wanted));
+    let encoder = shared.encoder(connection.access);
+    let pieces = || names.chunks(PIECE).map(Piece::Names).chain(ids.chunks(PIECE).map(Piece::Ids));
+    for attempt in 0..=TRIES {
+        let shape = shared.tracker.borrow().index().shape();
+        let mut answers = Vec::with_capacity(names.len());
+        let mut left = pieces().peekable();
+        loop {
+            let tracker = shared.tracker.borrow();
+            let index = tracker.index();
+            if index.shape() != shape {
+                break;
+            }
+            match left.next() {
+                Some(Piece::Names(names)) => {
+                    for name in names {
+                        answers.push(by_name(index, encoder, &names::from_wire(name)?, wanted));
+                    }
+                }
+                Some(Piece::Ids(ids)) => {
+                    answers.extend(ids.iter().flat_map(|id| by_id(index, encoder, *id, wanted)));
+                }
+                None => {}
+            }
+            if left.peek().is_none() {
+                if let Some(pid) = pid {
+                    answers.extend(by_pid(index, encoder, *pid, wanted)?);
+                }
+                return Ok(wire::LookedUp { seq: index.seq(), answers });
+            }
+            drop(tracker);
+            if attempt < TRIES {
+                connection.turn().await;
+            }
+        }
     }
-    for id in ids {
-        answers.extend(by_id(index, encoder, *id, wanted));
-    }
-    if let Some(pid) = pid {
-        answers.extend(by_pid(index, encoder, *pid, wanted)?);
-    }
-    Ok(wire::LookedUp { seq: index.seq(), answers })
+    // Nothing else runs during the last attempt, so nothing changes.
+    Err(Failure::unavailable("the index changed while it was read; ask again"))
+}
+
+/// A part of what is asked.
+enum Piece<'a> {
+    Names(&'a [String]),
+    Ids(&'a [u64]),
 }
 
 /// What is known of a name on each hierarchy, or on one.

@@ -5,7 +5,7 @@ use std::io;
 use super::super::connection::Connection;
 
 /// After so many elements others may have a turn.
-const PIECE: usize = 16;
+const PIECE: usize = 4;
 
 /// The beginning of a reply: what stands before a list, and the list.
 pub async fn list<T: serde::Serialize>(
