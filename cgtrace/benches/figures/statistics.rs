@@ -13,6 +13,18 @@ impl Series {
         self.0.push(figure);
     }
 
+    /// Adds all of another's.
+    pub fn extend(&mut self, other: &Self) {
+        self.0.extend_from_slice(&other.0);
+    }
+
+    /// The mean; NaN of nothing.
+    pub fn mean(&self) -> f64 {
+        #[expect(clippy::cast_precision_loss, reason = "far fewer than 2^52")]
+        let count = self.0.len() as f64;
+        self.0.iter().sum::<f64>() / count
+    }
+
     pub fn len(&self) -> usize {
         self.0.len()
     }
