@@ -15,6 +15,7 @@ use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("starved::120000_pairs_while_stopped_are_healed", stopped),
+        trial("starved::a_loss_is_in_the_metrics_and_in_the_kernel_program_s_log", told_of),
         trial("starved::readers_that_stop_hold_up_nobody", stuck_readers),
     ]
 }
@@ -143,5 +144,52 @@ fn stuck_readers() -> Outcome {
         }
         ensure!(accounted == 2 * PAIRS as u64, "{accounted} of {}", 2 * PAIRS);
     }
+    Ok(())
+}
+
+/// The size of the programs' machine code, where the kernel tells it.
+fn size(daemon: &Daemon) -> anyhow::Result<u64> {
+    Ok(daemon
+        .client()?
+        .status()?
+        .programs
+        .iter()
+        .filter_map(|program| program.jited_bytes)
+        .map(u64::from)
+        .sum())
+}
+
+fn told_of() -> Outcome {
+    const PAIRS: u32 = 15_000;
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log");
+    let mut daemon = Daemon::spawn_logging(&["--kernel-log", "--index-ring", "1"], &log)?;
+    daemon.wait_ready()?;
+    // Logging that is off is not there at all.
+    let (with, without) = (size(&daemon)?, size(&Daemon::start()?)?);
+    ensure!(without < with || with == 0, "{without} bytes of code without the log, {with} with it");
+    let cgroup = Cgroup::new("v2", "told-of")?;
+    daemon.verify()?;
+    daemon.signal(Signal::STOP)?;
+    let path = cgroup.join("x");
+    for _ in 0..PAIRS {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    daemon.signal(Signal::CONT)?;
+    // It waits for the healing.
+    daemon.verify()?;
+    let text = daemon.client()?.metrics()?.text;
+    for series in [
+        "cgtrace_lost_records_total{ring=\"index\"}",
+        "cgtrace_hierarchy_lost_total{hierarchy=\"v2\"}",
+        "cgtrace_heals_total{hierarchy=\"v2\"}",
+    ] {
+        let told = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+        let count: f64 = told.with_context(|| format!("no {series}"))?.parse()?;
+        ensure!(count >= 1.0, "{series} is {count}");
+    }
+    let said = fs::read_to_string(&log)?;
+    ensure!(said.contains("cgtrace::kernel: no room in the ring"), "{said}");
     Ok(())
 }
