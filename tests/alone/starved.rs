@@ -149,14 +149,7 @@ fn stuck_readers() -> Outcome {
 
 /// The size of the programs' machine code, where the kernel tells it.
 fn size(daemon: &Daemon) -> anyhow::Result<u64> {
-    Ok(daemon
-        .client()?
-        .status()?
-        .programs
-        .iter()
-        .filter_map(|program| program.jited_bytes)
-        .map(u64::from)
-        .sum())
+    Ok(daemon.client()?.status()?.programs.iter().filter_map(|program| program.jited_bytes).sum())
 }
 
 fn told_of() -> Outcome {

@@ -75,7 +75,9 @@ pub fn measure(report: &mut Report) -> Result<()> {
                     if beside { (&mut with, &mut all_with) } else { (&mut without, &mut all_without) };
                 medians.push(times.median());
                 all.extend(&times);
-                hostile.map(Hostile::stop);
+                if let Some(hostile) = hostile {
+                    hostile.stop();
+                }
             }
         }
         let figures = |all: &Series| {

@@ -74,31 +74,31 @@ async fn look_up(connection: &mut Connection, lookup: &wire::Lookup) -> Result<w
     for attempt in 0..=TRIES {
         let shape = shared.tracker.borrow().index().shape();
         let mut answers = Vec::with_capacity(names.len());
-        let mut left = pieces().peekable();
+        let mut left = pieces();
         loop {
-            let tracker = shared.tracker.borrow();
-            let index = tracker.index();
-            if index.shape() != shape {
-                break;
-            }
-            match left.next() {
-                Some(Piece::Names(names)) => {
-                    for name in names {
-                        answers.push(by_name(index, encoder, &names::from_wire(name)?, wanted));
+            {
+                let tracker = shared.tracker.borrow();
+                let index = tracker.index();
+                if index.shape() != shape {
+                    break;
+                }
+                match left.next() {
+                    Some(Piece::Names(names)) => {
+                        for name in names {
+                            answers.push(by_name(index, encoder, &names::from_wire(name)?, wanted));
+                        }
+                    }
+                    Some(Piece::Ids(ids)) => {
+                        answers.extend(ids.iter().flat_map(|id| by_id(index, encoder, *id, wanted)));
+                    }
+                    None => {
+                        if let Some(pid) = pid {
+                            answers.extend(by_pid(index, encoder, *pid, wanted)?);
+                        }
+                        return Ok(wire::LookedUp { seq: index.seq(), answers });
                     }
                 }
-                Some(Piece::Ids(ids)) => {
-                    answers.extend(ids.iter().flat_map(|id| by_id(index, encoder, *id, wanted)));
-                }
-                None => {}
             }
-            if left.peek().is_none() {
-                if let Some(pid) = pid {
-                    answers.extend(by_pid(index, encoder, *pid, wanted)?);
-                }
-                return Ok(wire::LookedUp { seq: index.seq(), answers });
-            }
-            drop(tracker);
             if attempt < TRIES {
                 connection.turn().await;
             }
