@@ -4,7 +4,11 @@ use std::{fmt, fs, time::Duration};
 
 use anyhow::{Context, Result};
 
-use super::{Mode, machine::Ran, skips::Skips};
+use super::{
+    Mode,
+    machine::{DIED, Ran},
+    skips::Skips,
+};
 use crate::{
     command::workspace,
     test::{Count, closing},
@@ -109,7 +113,10 @@ impl Cell {
     fn columns(&self) -> [String; 9] {
         let Count { passed, failed, skipped } = self.count;
         let result = match &self.outcome {
-            Outcome::Green => "green".to_owned(),
+            Outcome::Green => match self.console.lines().filter(|line| line.starts_with(DIED)).count() {
+                0 => "green".to_owned(),
+                died => format!("green, at boot {}", died + 1),
+            },
             Outcome::Red(why) | Outcome::Skipped(why) => why.clone(),
         };
         let none = || "–".to_owned();
