@@ -10,7 +10,7 @@ use crate::support::{
     cgroup::Cgroup,
     daemon::Daemon,
     events::Follower,
-    process::{Born, Sleeper, TwoThreads, put},
+    process::{Born, Sleeper, TwoThreads, copy_program, put},
     trial,
 };
 
@@ -212,7 +212,7 @@ fn a_watched_name_is_told_at_exec() -> Outcome {
     let mut follower = Follower::below(&daemon, "/", &["exec"])?;
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("cgtrace-kubele");
-    fs::copy("/bin/sleep", &program)?;
+    copy_program("/bin/sleep", &program)?;
     let mut child = Command::new("sh")
         .args(["-c", "echo $$ > \"$1/cgroup.procs\"; exec \"$2\" 0", "sh"])
         .arg(cgroup.path())

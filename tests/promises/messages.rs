@@ -15,6 +15,7 @@ use crate::support::{
     Outcome,
     cgroup::{Cgroup, any, mount},
     daemon::{Daemon, program},
+    process::copy_program,
     skip, terminal, trial,
 };
 
@@ -122,7 +123,7 @@ fn public_program() -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
     let path = folder.path().join("cgtrace");
-    fs::copy(program().get_program(), &path)?;
+    copy_program(program().get_program(), &path)?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o755))?;
     Ok((folder, path))
 }

@@ -60,7 +60,7 @@ fn no_btf() -> Outcome {
 
 /// Nothing of the kernel's is mounted in /sys but cgroups: it starts, and tells what happens.
 fn no_file_systems() -> Outcome {
-    let script = "for place in /sys/kernel/tracing /sys/kernel/debug /sys/fs/bpf; do \
+    let script = "for place in $(grep -E ' - (tracefs|debugfs|bpf) ' /proc/self/mountinfo | cut -d' ' -f5); do \
                   umount -l $place 2>/dev/null; done; \
                   ! grep -Eq ' - (tracefs|debugfs|bpf) ' /proc/self/mountinfo";
     let folder = open_folder()?;

@@ -2,7 +2,7 @@
 
 use std::{fs, path::Path, process::Command};
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use cgtrace::service::NEEDS;
 use rustix::{
     fs::chown,
@@ -28,8 +28,8 @@ pub fn folder() -> Result<TempDir> {
     let built = Path::new(env!("CARGO_BIN_EXE_cgtrace"));
     let program = folder.path().join("cgtrace");
     fs::hard_link(built, &program)
-        .or_else(|_| fs::copy(built, &program).map(|_| ()))
-        .context("failed to copy the program")?;
+        .map_err(anyhow::Error::from)
+        .or_else(|_| super::process::copy_program(built, &program))?;
     Ok(folder)
 }
 

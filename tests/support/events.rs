@@ -1,5 +1,7 @@
 //! Following events, with an end to the patience.
 
+use std::{os::unix::net::UnixStream, time::Duration};
+
 use anyhow::{Context as _, Result, bail, ensure};
 use cgtrace_client::{Client, Watched, Watching, wire};
 
@@ -8,14 +10,16 @@ use super::daemon::Daemon;
 /// Follows events below a name.
 pub struct Follower {
     watching: Watching,
+    stream: UnixStream,
 }
 
 impl Follower {
     /// Follows from now on. Returns once nothing can be missed any more.
     pub fn start(daemon: &Daemon, watch: &wire::Watch) -> Result<Self> {
-        let mut watching = Client::from_stream(daemon.stream()?).watch(watch)?;
+        let stream = daemon.stream()?;
+        let mut watching = Client::from_stream(stream.try_clone()?).watch(watch)?;
         match watching.next().context("the stream ended")?? {
-            Watched::Started { .. } => Ok(Self { watching }),
+            Watched::Started { .. } => Ok(Self { watching, stream }),
             other => bail!("expected the start, got {other:?}"),
         }
     }
@@ -29,6 +33,11 @@ impl Follower {
                 ..wire::Watch::default()
             },
         )
+    }
+
+    /// Waits so long for each event from now on, instead of 30 s: for what the kernel does when it comes to it.
+    pub fn wait_up_to(&self, patience: Duration) -> Result<()> {
+        Ok(self.stream.set_read_timeout(Some(patience))?)
     }
 
     /// The next event; fails after 30 s without one.

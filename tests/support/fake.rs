@@ -9,7 +9,9 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::skip;
+use super::{process::copy_program, skip};
+
+const PERL: &str = "/usr/bin/perl";
 
 /// A running copy; it ends when dropped.
 pub struct Fake {
@@ -22,7 +24,10 @@ pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let program = folder.path().join(name);
-    std::fs::copy("/usr/bin/perl", &program).map_err(|error| skip(format!("perl is missing: {error}")))?;
+    if !std::path::Path::new(PERL).exists() {
+        return Err(skip(format!("{PERL} is missing")));
+    }
+    copy_program(PERL, &program)?;
     Ok((folder, program))
 }
 

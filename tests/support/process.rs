@@ -9,7 +9,7 @@ use std::{
     thread,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 /// A process that only sleeps, and ends when dropped.
 pub struct Sleeper(Child);
@@ -84,6 +84,16 @@ impl Drop for TwoThreads {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Copies a program that is to be executed.
+///
+/// By another process: a child that another thread forks now would hold a file that we have open for writing until its
+/// own exec, and nobody can execute it so long (ETXTBSY).
+pub fn copy_program(from: impl AsRef<Path>, to: &Path) -> Result<()> {
+    let copied = Command::new("cp").arg(from.as_ref()).arg(to).status().context("failed to run cp")?;
+    ensure!(copied.success(), "cp {} {}: {copied}", from.as_ref().display(), to.display());
+    Ok(())
 }
 
 /// Writes a number into one of a cgroup's files.

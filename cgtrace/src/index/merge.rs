@@ -159,12 +159,17 @@ impl Index {
         let vouched = |id: CgroupId| {
             let mut above = tree.find(id);
             while let Some(slot) = above {
-                if walk.named.contains(&tree.node(slot).id) {
+                let node = tree.node(slot);
+                if walk.named.contains(&node.id) {
                     return true;
                 }
-                above = tree.find(tree.node(slot).parent);
+                if node.id == ROOT {
+                    return false;
+                }
+                above = tree.find(node.parent);
             }
-            false
+            // What is above it is not known: it may be what was renamed.
+            walk.renamed
         };
         let unseen = tree.all().filter(|(slot, node)| missed(*slot) && !walk.named.contains(&node.id));
         let (kept, mut gone): (Vec<_>, Vec<_>) = unseen.map(|(_, node)| node.id).partition(|id| vouched(*id));

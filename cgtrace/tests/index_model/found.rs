@@ -102,3 +102,26 @@ fn a_name_that_is_learnt_late_is_another_s_until_then() -> Result<(), TestCaseEr
         Step::Rename { hierarchy: 1, which: 0, name: 1 },
     ])
 }
+
+/// The walk missed a parent that was there before, below a renamed one: its child was known from its mkdir alone.
+#[test]
+fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(1, 0, 0),
+        mkdir(1, 187, 0),
+        Step::Restart,
+        mkdir(1, 101, 0),
+        Step::Rmdir { hierarchy: 2, which: 0 },
+        mkdir(2, 0, 0),
+        Step::Deliver { count: 1 },
+        Step::BeginWalk { hierarchy: 1 },
+        mkdir(1, 0, 1),
+        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::RemoveHierarchy { which: 0 },
+        Step::Rmdir { hierarchy: 1, which: 103 },
+        mkdir(1, 0, 2),
+        mkdir(1, 16, 1),
+        mkdir(1, 0, 3),
+        Step::Rename { hierarchy: 0, which: 234, name: 1 },
+    ])
+}

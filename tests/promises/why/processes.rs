@@ -108,7 +108,7 @@ fn identities() -> Outcome {
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let copy = folder.path().join("cgtrace");
-        fs::copy(crate::support::daemon::program().get_program(), &copy)?;
+        crate::support::process::copy_program(crate::support::daemon::program().get_program(), &copy)?;
         let mut command = Command::new(copy);
         command.arg("--socket").arg(daemon.socket()).args(arguments).uid(UID).gid(UID);
         Ok(command.output()?)
