@@ -142,6 +142,8 @@ impl Scene<'_> {
         let mut asker = None;
         if let Some(pid) = call.pointer_mut("/parameters/asker/pid") {
             let flag = format!("--kubelet-cgroups={}", self.slice.name_of(&self.slice.join(UNIT)));
+            // /proc tells the start of a process in steps of 10 ms: it is to be clear that it was after the last life's end.
+            thread::sleep(Duration::from_millis(30));
             let kubelet = Fake::start("kubelet", "1", &[&flag, "--cgroups-per-qos=false"])?;
             *pid = kubelet.pid().into();
             asker = Some(kubelet);
