@@ -349,12 +349,17 @@ fn environment() -> Outcome {
 
 fn colours() -> Outcome {
     let daemon = Daemon::start()?;
-    let command = |arguments: &[&str], environment: &[(&str, &str)]| {
+    let on_xterm = |environment: &[(&str, &str)]| {
         let mut command = program();
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE"] {
+        // A builder's `CI` says that its terminal has colours, whatever TERM says.
+        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
             command.env_remove(name);
         }
         command.env("TERM", "xterm").envs(environment.iter().copied());
+        command
+    };
+    let command = |arguments: &[&str], environment: &[(&str, &str)]| {
+        let mut command = on_xterm(environment);
         command.arg("--socket").arg(daemon.socket()).args(arguments).args(["exists", "/", "--on", any()]);
         command
     };
@@ -376,6 +381,22 @@ fn colours() -> Outcome {
     ensure!(!shown(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is not heeded");
     ensure!(!shown(&[], &[("TERM", "dumb")])?, "colours on a terminal that has none");
     ensure!(!shown(&["--color", "never"], &[])?, "colours though none were wanted");
+    let logged = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
+        let folder = tempfile::tempdir()?;
+        let mut command = on_xterm(environment);
+        command
+            .env("CGTRACE_LOG", "info")
+            .arg("--socket")
+            .arg(folder.path().join("io.cgtrace"))
+            .args(arguments)
+            .arg("daemon");
+        let text = terminal::first_of_stderr(&mut command)?;
+        ensure!(text.windows(4).any(|word| word == b"INFO"), "{}", text.escape_ascii());
+        Ok(is_coloured(&text))
+    };
+    ensure!(logged(&["--color", "auto"], &[])?, "no colours in a log on a terminal");
+    ensure!(!logged(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is not heeded by the log");
+    ensure!(!logged(&["--color", "never"], &[])?, "colours in the log though none were wanted");
     Ok(())
 }
 

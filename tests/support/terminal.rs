@@ -2,7 +2,7 @@
 
 use std::{
     fs::{File, OpenOptions},
-    io::{self, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _},
     os::{fd::AsRawFd as _, unix::fs::OpenOptionsExt as _},
     process::{Command, Stdio},
 };
@@ -25,6 +25,19 @@ pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
         Err(error) => return Err(error.into()),
     }
     child.wait()?;
+    Ok(text)
+}
+
+/// Runs a command with its stderr on a terminal, gives the first line of that, and ends the command.
+pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
+    let (screen, line) = open().map_err(|error| skip(format!("no terminal can be had: {error}")))?;
+    let mut child = command.stderr(line).spawn()?;
+    command.stderr(Stdio::null());
+    let mut text = Vec::new();
+    let read = BufReader::new(screen).read_until(b'\n', &mut text);
+    child.kill()?;
+    child.wait()?;
+    read?;
     Ok(text)
 }
 

@@ -28,7 +28,7 @@ pub struct Arguments {
     /// Print JSON: one document for an answer, one line an event for a stream
     #[arg(long, global = true)]
     pub json: bool,
-    /// When to colour text
+    /// When to colour text; `auto`: on terminals, unless `NO_COLOR` is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
     #[command(subcommand)]

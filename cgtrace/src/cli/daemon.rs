@@ -1,14 +1,11 @@
 //! `daemon`: the service in the foreground.
 
-use std::{
-    io::IsTerminal as _,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, anyhow};
 use tracing_subscriber::{EnvFilter, reload};
 
-use super::{Verdict, arguments, failure::Failure};
+use super::{Verdict, arguments, failure::Failure, output::is_coloured};
 use crate::{
     config::{self, Config, Reload, Settings},
     server::{DaemonOptions, Reloaded, run_daemon},
@@ -51,7 +48,7 @@ pub fn run(daemon: arguments::Daemon, socket: Option<&Path>) -> Result<Verdict, 
     let subscriber = tracing_subscriber::fmt()
         // It would be said on stderr, which is what has failed: a full disk would end the daemon.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_ansi(is_coloured(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .event_format(LogFormat::of_stderr())
         .with_env_filter(filter)

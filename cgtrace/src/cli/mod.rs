@@ -60,7 +60,8 @@ pub fn run() -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    let mut output = Output::new(arguments.color, arguments.json);
+    output::choose_colours(arguments.color);
+    let mut output = Output::new(arguments.json);
     let verdict = answer(arguments, &mut output).and_then(|verdict| {
         output.flush()?;
         Ok(verdict)

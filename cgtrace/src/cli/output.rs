@@ -2,11 +2,26 @@
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 
-use anstream::{AutoStream, adapter::strip_str};
-use clap::ColorChoice;
+use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
 use serde::Serialize;
 
 use super::failure::Failure;
+
+/// Takes what `--color` says, for stdout and stderr.
+pub fn choose_colours(when: clap::ColorChoice) {
+    match when {
+        clap::ColorChoice::Auto => ColorChoice::Auto,
+        clap::ColorChoice::Always => ColorChoice::Always,
+        clap::ColorChoice::Never => ColorChoice::Never,
+    }
+    .write_global();
+}
+
+/// Whether text for a stream is coloured: what was chosen, else what the environment says (`NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE`, `TERM`, `CI`), and whether it is a terminal.
+pub fn is_coloured(stream: &impl RawStream) -> bool {
+    AutoStream::choice(stream) != ColorChoice::Never
+}
 
 /// Where a command's data goes.
 pub struct Output {
@@ -18,14 +33,9 @@ pub struct Output {
 }
 
 impl Output {
-    pub fn new(color: ColorChoice, json: bool) -> Self {
+    pub fn new(json: bool) -> Self {
         let stdout = io::stdout();
-        let plain = match color {
-            // Looks at NO_COLOR, CLICOLOR, TERM, and whether it is a terminal.
-            ColorChoice::Auto => AutoStream::choice(&stdout) == anstream::ColorChoice::Never,
-            ColorChoice::Always => false,
-            ColorChoice::Never => true,
-        };
+        let plain = !is_coloured(&stdout);
         Self { writer: BufWriter::new(stdout.lock()), plain, json }
     }
 
