@@ -32,6 +32,7 @@ ulimit -Sn 65536
 # As the unit has it: before 5.11 the rings count as locked memory.
 ulimit -l unlimited
 ip link set lo up 2>/dev/null
+sh /place-tests
 read up _ </proc/uptime
 echo "@@BEGIN $up"
 sh /run-tests

@@ -152,32 +152,44 @@ fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
     fs::create_dir_all(units.join("multi-user.target.wants"))?;
     fs::write(units.join("cgtrace-tests.service"), unit)?;
     symlink("../cgtrace-tests.service", units.join("multi-user.target.wants/cgtrace-tests.service"))?;
-    let end = "read up _ </proc/uptime\necho \"@@BEGIN $up\"\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root\nsh /run-tests\necho \"@@EXIT $?\"\n\
+    let end = "read up _ </proc/uptime\necho \"@@BEGIN $up\"\nexport PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root\nsh /place-tests\nsh /run-tests\necho \"@@EXIT $?\"\n\
                sync\nsystemctl reboot -ff\n";
     script(&root.join("run-tests-and-end"), end)?;
     install(root, built)
 }
 
-/// Puts the tests, and the files of the project that they read, where they expect them.
+/// Packs the tests and the files of the project that they read, and a script that puts these where the tests expect them: if
+/// that is below /tmp, the machine's start empties or covers it.
 fn install(root: &Path, built: &Built) -> Result<()> {
     let tests = root.join("tests/promises");
     copy(&built.tests, &tests)?;
-    let program = below(root, &built.looked_for);
+    let program = root.join("tests/cgtrace");
     copy(&built.program, &program)?;
     for file in [&tests, &program] {
         quietly(Command::new("strip").arg(file))?;
     }
-    symlink(&built.looked_for, root.join("tests/cgtrace"))?;
     let project = workspace()?;
     // The tests name them from the crate's own folder.
-    fs::create_dir_all(below(root, &project.join("cgtrace")))?;
+    fs::create_dir_all(root.join("tests/project/cgtrace"))?;
     for folder in ["docs", "deploy"] {
         if project.join(folder).is_dir() {
-            let place = below(root, &project);
-            quietly(Command::new("cp").arg("-r").arg(project.join(folder)).arg(&place))?;
+            quietly(Command::new("cp").arg("-r").arg(project.join(folder)).arg(root.join("tests/project")))?;
         }
     }
-    Ok(())
+    let folder = built.looked_for.parent().unwrap_or(Path::new("/"));
+    let place = format!(
+        "mkdir -p {} {}\ncp /tests/cgtrace {}\ncp -r /tests/project/. {}\n",
+        quoted(folder),
+        quoted(&project),
+        quoted(&built.looked_for),
+        quoted(&project)
+    );
+    script(&root.join("place-tests"), &place)
+}
+
+/// A path as a shell's word.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
 /// The libraries of a program, and its loader.
