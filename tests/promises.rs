@@ -8,6 +8,7 @@ mod promises {
     pub mod configuration;
     pub mod faults;
     pub mod hierarchies;
+    pub mod history;
     pub mod hostile;
     pub mod lifecycle;
     pub mod linear;
@@ -42,6 +43,7 @@ fn main() {
         promises::configuration::trials(),
         promises::faults::trials(),
         promises::hierarchies::trials(),
+        promises::history::trials(),
         promises::hostile::trials(),
         promises::lifecycle::trials(),
         promises::linear::trials(),

@@ -32,19 +32,24 @@ const CALLS: u32 = 100;
 /// Cgroups for whoever asks for all of them.
 const CGROUPS: usize = 2_000;
 
+/// Events for whoever follows from the oldest one on: as many as are kept by default.
+const EVENTS: u32 = 8_192;
+
 #[derive(Clone, Copy)]
 enum Kind {
     NeverReads,
     OneByteASecond,
     OpensAndLeaves,
     AsksForEverything,
+    FollowsFromTheOldest,
 }
 
-const KINDS: [(Kind, &str); 4] = [
+const KINDS: [(Kind, &str); 5] = [
     (Kind::NeverReads, "asks and never reads"),
     (Kind::OneByteASecond, "sends one byte a second"),
     (Kind::OpensAndLeaves, "opens and leaves, 1,000 times a second"),
     (Kind::AsksForEverything, "asks for everything, again and again"),
+    (Kind::FollowsFromTheOldest, "follows from the oldest event on, again and again"),
 ];
 
 pub fn measure(report: &mut Report) -> Result<()> {
@@ -61,6 +66,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
     let place = if placed.is_some() { "the service on a CPU of its own" } else { "all on one CPU" };
     lookups(&mut client)?;
+    load::pairs(scope.path(), EVENTS / 2)?;
     for (kind, name) in KINDS {
         let (mut without, mut with) = (Series::new(), Series::new());
         let (mut all_without, mut all_with) = (Series::new(), Series::new());
@@ -168,6 +174,26 @@ fn attack(kind: Kind, socket: &PathBuf, mut stream: UnixStream, stopped: &Receiv
                     }
                     if buffer[read - 1] == 0 {
                         break;
+                    }
+                }
+            }
+        }
+        Kind::FollowsFromTheOldest => {
+            let mut buffer = vec![0; 1 << 20];
+            while goes_on_after(Duration::ZERO) {
+                let mut stream = UnixStream::connect(socket)?;
+                stream.set_read_timeout(Some(Duration::from_millis(100)))?;
+                stream.write_all(
+                    b"{\"method\":\"io.cgtrace.Watch\",\"parameters\":{\"since_seq\":0},\"more\":true}\0",
+                )?;
+                let mut replies = 0;
+                // The pauses that it is made to take are longer than the stop may be waited for.
+                while replies < EVENTS as usize {
+                    match stream.read(&mut buffer) {
+                        Ok(0) => break,
+                        Ok(read) => replies += buffer[..read].split(|byte| *byte == 0).count() - 1,
+                        Err(_) if goes_on_after(Duration::ZERO) => {}
+                        Err(error) => return Err(error.into()),
                     }
                 }
             }

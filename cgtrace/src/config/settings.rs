@@ -76,7 +76,7 @@ pub struct Settings {
     /// Connections at a time [default: 16384]
     #[arg(long, value_name = "N", help_heading = BOUNDS)]
     pub connections: Option<usize>,
-    /// Connections of one uid at a time, root's excepted [default: 4096]
+    /// Connections of one uid at a time, root's excepted [default: 1024]
     #[arg(long, value_name = "N", help_heading = BOUNDS)]
     pub connections_per_uid: Option<usize>,
     /// Await calls that wait at a time [default: 65536]

@@ -121,14 +121,11 @@ impl Past {
         self.find(hierarchy, path).into_iter().flat_map(|slot| self.name(slot).lives.iter().rev())
     }
 
-    /// The names of a hierarchy that have past lives, from the newest to the oldest death.
-    pub fn names(&self, hierarchy: HierarchyId) -> impl Iterator<Item = &[u8]> {
+    /// The names that have past lives, with their hierarchies, from the newest to the oldest death.
+    pub fn names(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
         let used = |slot: u32| (slot != NONE).then_some(slot);
         let slots = std::iter::successors(used(self.newest), move |slot| used(self.name(*slot).older));
-        slots
-            .map(|slot| self.name(slot))
-            .filter(move |name| name.hierarchy == hierarchy)
-            .filter_map(|name| name.path.as_deref())
+        slots.map(|slot| self.name(slot)).filter_map(|name| Some((name.hierarchy, name.path.as_ref()?)))
     }
 
     /// The past life of a cgroup.

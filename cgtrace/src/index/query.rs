@@ -1,5 +1,7 @@
 //! Asking the index.
 
+use std::rc::Rc;
+
 use super::Index;
 use super::event::{HierarchyId, Key};
 use super::hierarchies::{Gap, HierarchyState, Knowledge, means};
@@ -75,9 +77,10 @@ impl Index {
         self.past.of_name(hierarchy, path)
     }
 
-    /// The names of a hierarchy that had a life which has ended, as many as are kept, in no order.
-    pub fn past_names(&self, hierarchy: HierarchyId) -> impl Iterator<Item = &[u8]> {
-        self.past.names(hierarchy)
+    /// The names that had a life which has ended, with their hierarchies, as many as are kept: from the newest to the oldest
+    /// death.
+    pub fn past_names(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
+        self.past.names()
     }
 
     /// The ended life of a cgroup, if it is kept.

@@ -46,8 +46,9 @@ bounds! {
     members_per_row = 256;
     /// Connections at a time; further ones wait to be accepted.
     connections = 16_384;
-    /// Connections of one uid at a time, root's excepted; further ones are refused.
-    connections_per_uid = 4_096;
+    /// Connections of one uid at a time, root's excepted; further ones are refused. Less than there are subscriptions, so that
+    /// nobody takes all of these.
+    connections_per_uid = 1_024;
     /// `Await` calls that wait.
     waiters = 65_536;
     /// `Watch` calls that follow.

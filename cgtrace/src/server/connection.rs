@@ -26,6 +26,9 @@ use super::{
 /// So many bytes are written at once.
 const PIECE: usize = 16 << 10;
 
+/// A call of more bytes is read aside: 1 MiB of names takes milliseconds.
+const LONG: usize = 16 << 10;
+
 /// A client's connection.
 pub struct Connection {
     pub shared: Rc<Shared>,
@@ -72,14 +75,21 @@ impl Request {
 
     /// The call's parameters, as the method takes them.
     pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Failure> {
-        let text = self.parameters.as_deref().map_or("{}", RawValue::get);
-        // serde names the parameter in its message only.
-        serde_json::from_str(text).map_err(|error| Failure::invalid_parameter(&error.to_string()))
+        read(self.text())
+    }
+
+    fn text(&self) -> &str {
+        self.parameters.as_deref().map_or("{}", RawValue::get)
     }
 }
 
+fn read<P: DeserializeOwned>(text: &str) -> Result<P, Failure> {
+    // serde names the parameter in its message only.
+    serde_json::from_str(text).map_err(|error| Failure::invalid_parameter(&error.to_string()))
+}
+
 /// Serves a client until it leaves.
-pub async fn serve(stream: UnixStream, shared: Rc<Shared>, lane: Lane) {
+pub async fn serve(stream: UnixStream, shared: Rc<Shared>, lane: Rc<Lane>) {
     let access = Access::of(&stream);
     let (reader, writer) = stream.into_split();
     let connection = Connection {
@@ -101,19 +111,47 @@ impl Connection {
     async fn run(mut self) -> io::Result<()> {
         while let Some(message) = self.next_message().await? {
             self.pace.called(message.len());
-            self.pace.begin();
-            let request = Request::parse(&message);
-            self.pace.end();
-            let request = match request {
-                Ok(request) => request,
-                // After what is no call nothing can be trusted to be one.
-                Err(error) => return Err(io::Error::new(io::ErrorKind::InvalidData, error)),
-            };
-            drop(message);
+            // After what is no call nothing can be trusted to be one.
+            let request = self.request(message).await?;
             methods::answer(&mut self, &request).await?;
             pace::pause_between(&mut self.pace, &self.shared, !self.unread.is_empty()).await;
         }
         Ok(())
+    }
+
+    /// The call that a message is.
+    async fn request(&mut self, message: Bytes) -> io::Result<Request> {
+        let request = if message.len() > LONG {
+            let read = self.aside(move || Request::parse(&message)).await;
+            read.map_err(|failure| io::Error::other(format!("{failure:?}")))?
+        } else {
+            self.pace.begin();
+            let read = Request::parse(&message);
+            self.pace.end();
+            read
+        };
+        request.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))
+    }
+
+    /// A call's parameters, as the method takes them, if they `fit` its bounds.
+    pub async fn parameters<P: DeserializeOwned + Send + 'static>(
+        &mut self,
+        request: &Request,
+        fit: impl FnOnce(&P) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<P, Failure> {
+        let text = request.text();
+        let long = text.len() > LONG;
+        let read = |text: &str| {
+            let parameters = read(text)?;
+            fit(&parameters).map(|()| parameters)
+        };
+        if long {
+            let text = text.to_owned();
+            // What does not fit is let go of there, too.
+            self.aside(move || read(&text)).await?
+        } else {
+            read(text)
+        }
     }
 
     /// The next message without its NUL; `None` when the client has left.
@@ -173,6 +211,15 @@ impl Connection {
     /// Gives others a turn, if this client's work asks for it.
     pub async fn turn(&mut self) {
         pace::turn(&mut self.pace).await;
+    }
+
+    /// Runs what may block, or takes long, on a thread of its own; one thing at a time for one user.
+    pub async fn aside<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Failure> {
+        let done = pace::aside(&mut self.pace, work).await;
+        done.map_err(|error| Failure::unavailable(&error.to_string()))
     }
 
     /// Writes, piece by piece: the kernel copies what it is given at once.

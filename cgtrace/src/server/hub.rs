@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    collections::VecDeque,
+    collections::BTreeMap,
     rc::Rc,
 };
 
@@ -14,6 +14,7 @@ use super::{
     bounds::Bounds,
     encode::Encoder,
     groups::{Filter, Groups, Ticket},
+    history::{History, Replay},
     queue::Queue,
     waiters::Waiters,
 };
@@ -22,23 +23,25 @@ use crate::{
     tracker::{Anchor, Listener},
 };
 
-/// A change as replies, encoded at most once for each kind of access.
+/// A change as replies, encoded at most once for those who may be told the same.
 struct Encoded<'a> {
     change: &'a Change,
     anchor: Anchor,
     full: OnceCell<Bytes>,
     open: OnceCell<Bytes>,
+    /// For those who may be told of one of its tasks and not of the other.
+    own: RefCell<BTreeMap<Access, Bytes>>,
 }
 
 impl Encoded<'_> {
     fn reply(&self, access: Access) -> Bytes {
-        // Everything, or nobody's identity: a change of one's own that also tells of another is encoded apart.
+        // Everything, or nobody's identity; a change of one's own that also tells of another is neither.
         if access.covers_all_of(self.change) {
             return self.full.get_or_init(|| self.encode(Access::Full)).clone();
         }
         let own = [&self.change.by, &self.change.task].into_iter().flatten().any(|task| access.covers(task));
         if own {
-            self.encode(access)
+            self.own.borrow_mut().entry(access).or_insert_with(|| self.encode(access)).clone()
         } else {
             self.open.get_or_init(|| self.encode(Access::Own(u32::MAX))).clone()
         }
@@ -61,7 +64,7 @@ pub fn encode_reply<P: serde::Serialize>(parameters: &P, continues: bool) -> Byt
 pub struct Hub {
     pub waiters: Rc<RefCell<Waiters>>,
     pub subscribers: RefCell<Groups>,
-    history: RefCell<VecDeque<Rc<Change>>>,
+    history: RefCell<History>,
     anchor: Cell<Option<Anchor>>,
     bounds: Cell<Bounds>,
     /// Events that subscribers were too slow for.
@@ -110,16 +113,17 @@ impl Hub {
                 }
             }
         }
-        let mut history = self.history.borrow_mut();
-        history.push_back(Rc::clone(change));
-        while history.len() > self.bounds.get().history_events {
-            history.pop_front();
-        }
+        self.history.borrow_mut().push(Rc::clone(change), self.bounds.get().history_events);
+    }
+
+    /// A change as one is told it who comes back.
+    pub fn reply(&self, change: &Change, access: Access) -> Bytes {
+        self.encoded(change).reply(access)
     }
 
     fn encoded<'a>(&self, change: &'a Change) -> Encoded<'a> {
         let anchor = self.anchor.get().unwrap_or_else(Anchor::now);
-        Encoded { change, anchor, full: OnceCell::new(), open: OnceCell::new() }
+        Encoded { change, anchor, full: OnceCell::new(), open: OnceCell::new(), own: RefCell::default() }
     }
 
     /// The clock by which events are told from here on.
@@ -141,29 +145,15 @@ impl Hub {
         self.subscribers.borrow().len()
     }
 
-    /// Adds a subscriber, to whom what the history still holds after `since_seq` is told first; `seq` is the number
-    /// of the last change. Also says how many events after `since_seq` the history does not hold any more.
-    pub fn subscribe(
-        self: &Rc<Self>,
-        filter: &Rc<Filter>,
-        access: Access,
-        queue: &Rc<Queue>,
-        since_seq: Option<u64>,
-        seq: u64,
-    ) -> (Subscribed, u64) {
-        let mut missed = 0;
-        if let Some(since) = since_seq {
-            let history = self.history.borrow();
-            let kept_after = history.front().map_or(seq, |change| change.seq.saturating_sub(1));
-            missed = kept_after.saturating_sub(since);
-            for change in history.iter().filter(|change| change.seq > since) {
-                if filter.matches(change) {
-                    queue.push(self.encoded(change).reply(access), usize::MAX);
-                }
-            }
-        }
+    /// Adds a subscriber: what comes from here on goes into its queue.
+    pub fn subscribe(self: &Rc<Self>, filter: &Rc<Filter>, access: Access, queue: &Rc<Queue>) -> Subscribed {
         let ticket = self.subscribers.borrow_mut().add(filter, access, queue);
-        (Subscribed { hub: Rc::clone(self), ticket }, missed)
+        Subscribed { hub: Rc::clone(self), ticket }
+    }
+
+    /// What came after `since_seq`, and how much of that is forgotten; `seq` is the number of the last change.
+    pub fn replay(&self, since_seq: u64, seq: u64) -> (Replay, u64) {
+        self.history.borrow().after(since_seq, seq)
     }
 }
 
@@ -176,5 +166,85 @@ pub struct Subscribed {
 impl Drop for Subscribed {
     fn drop(&mut self) {
         self.hub.subscribers.borrow_mut().remove(&self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::{
+        index::{CgroupId, HierarchyId, Limits, Place, Task},
+        server::{groups::Wanted, pattern::Patterns, queue::Item},
+    };
+
+    fn task(uid: u32) -> Rc<Task> {
+        let comm = *b"mkdir\0\0\0\0\0\0\0\0\0\0\0";
+        Rc::new(Task { pid: uid, tid: uid, ppid: 1, uid, start_boot_ns: 1, cgroup: CgroupId(1), comm })
+    }
+
+    /// Somebody of uid `by` moved a process of uid `moved`.
+    fn change(by: u32, moved: u32) -> Rc<Change> {
+        let path: Rc<[u8]> = b"/a".as_slice().into();
+        Rc::new(Change {
+            seq: 7,
+            boot_ns: 5,
+            kind: ChangeKind::Attach,
+            place: Some(Place {
+                hierarchy: HierarchyId(0),
+                hierarchy_name: None,
+                id: CgroupId(2),
+                path: Some(path),
+            }),
+            from: None,
+            task: Some(task(moved)),
+            threadgroup: Some(true),
+            by: Some(task(by)),
+            by_cgroup: None,
+            inferred: false,
+            missed: None,
+        })
+    }
+
+    #[test]
+    fn those_who_may_be_told_the_same_are_given_the_same_bytes() {
+        let hub = Rc::new(Hub::new(Bounds::default()));
+        let everything = |pattern: &str| {
+            let wanted = Wanted { patterns: BTreeSet::from([pattern.to_owned()]), ..Wanted::default() };
+            Rc::new(Filter { wanted, patterns: Patterns::new(&[pattern.to_owned()]).unwrap() })
+        };
+        // Each by two filters: who wants the same shares more than that.
+        let followers: Vec<(Access, Rc<Queue>, Subscribed)> =
+            [Access::Full, Access::Own(1), Access::Own(2), Access::Own(8), Access::Own(9)]
+                .into_iter()
+                .flat_map(|access| [(access, everything("/**")), (access, everything("/a"))])
+                .map(|(access, filter)| {
+                    let queue = Rc::new(Queue::default());
+                    let subscribed = hub.subscribe(&filter, access, &queue);
+                    (access, queue, subscribed)
+                })
+                .collect();
+        hub.changed(&change(1, 2), &Index::new(Limits::default()));
+        let replies: Vec<(Access, Bytes)> = followers
+            .iter()
+            .map(|(access, queue, _)| match queue.pop() {
+                Some(Item::Reply(reply)) => (*access, reply),
+                other => panic!("{access:?} was told {other:?}"),
+            })
+            .collect();
+        let mut told: BTreeMap<*const u8, (&[u8], Vec<Access>)> = BTreeMap::new();
+        for (access, reply) in &replies {
+            told.entry(reply.as_ptr()).or_insert((reply, Vec::new())).1.push(*access);
+        }
+        let texts: BTreeSet<&[u8]> = told.values().map(|(text, _)| *text).collect();
+        assert_eq!(texts.len(), told.len(), "the same was encoded twice");
+        let mut who: Vec<Vec<Access>> = told.values().map(|(_, who)| who.clone()).collect();
+        who.sort();
+        let own = Access::Own;
+        assert_eq!(
+            who,
+            [vec![Access::Full; 2], vec![own(1); 2], vec![own(2); 2], vec![own(8), own(8), own(9), own(9)]]
+        );
     }
 }

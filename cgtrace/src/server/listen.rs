@@ -143,7 +143,7 @@ pub fn serve(stream: UnixStream, shared: Rc<Shared>) {
     let uid = uid(&stream);
     shared.connections.set(shared.connections.get() + 1);
     let lane = if uid == 0 {
-        Lane::default()
+        Rc::<Lane>::default()
     } else {
         let mut users = shared.users.borrow_mut();
         let user = users.entry(uid).or_default();

@@ -6,6 +6,7 @@ mod connection;
 mod encode;
 mod failure;
 mod groups;
+mod history;
 mod hub;
 mod introspection;
 mod listen;

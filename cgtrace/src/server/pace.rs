@@ -9,6 +9,7 @@ use std::{
 };
 
 use rustix::time::{ClockId, clock_gettime};
+use tokio::{sync::Mutex, task::JoinError};
 
 use super::shared::Shared;
 
@@ -30,13 +31,20 @@ const TURN: Duration = Duration::from_micros(20);
 /// No work is followed by a longer pause.
 const LONGEST: Duration = Duration::from_secs(2);
 
-/// Until when those who share it pause: one user's connections do, so that many take no more than one. Root's do not.
-pub type Lane = Rc<Cell<Option<Instant>>>;
+/// What those who share it do one after the other: one user's connections do, so that many take no more than one. Root's do
+/// not.
+#[derive(Debug, Default)]
+pub struct Lane {
+    /// Until when they pause.
+    paused_until: Cell<Option<Instant>>,
+    /// Held by the one that has something done aside.
+    aside: Mutex<()>,
+}
 
 /// A connection's work.
 #[derive(Debug, Default)]
 pub struct Pace {
-    lane: Lane,
+    lane: Rc<Lane>,
     began: Option<Began>,
     /// Work of the call that is being answered.
     call: Duration,
@@ -69,7 +77,7 @@ fn worked() -> Duration {
 
 impl Pace {
     /// Together with whoever else has that lane.
-    pub fn on(lane: Lane) -> Self {
+    pub fn on(lane: Rc<Lane>) -> Self {
         Self { lane, ..Self::default() }
     }
 
@@ -128,9 +136,9 @@ impl Pace {
         if others == std::mem::replace(&mut self.others, others) {
             return None;
         }
-        let from = self.lane.get().map_or(now, |until| until.max(now));
+        let from = self.lane.paused_until.get().map_or(now, |until| until.max(now));
         let until = from + (debt * OTHERS).min(LONGEST);
-        self.lane.set(Some(until));
+        self.lane.paused_until.set(Some(until));
         Some(until - now)
     }
 }
@@ -175,6 +183,22 @@ pub async fn pause_between(pace: &mut Pace, shared: &Rc<Shared>, more: bool) {
     if pace.debt >= LIGHT || more {
         pause(pace, shared).await;
     }
+}
+
+/// Runs what may block, or takes long, on a thread of its own: as soon as nothing runs for anybody else on the lane.
+pub async fn aside<T: Send + 'static>(
+    pace: &mut Pace,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, JoinError> {
+    let working = pace.end();
+    let lane = Rc::clone(&pace.lane);
+    let first = lane.aside.lock().await;
+    let done = tokio::task::spawn_blocking(work).await;
+    drop(first);
+    if working {
+        pace.begin();
+    }
+    done
 }
 
 #[cfg(test)]
@@ -234,7 +258,7 @@ mod tests {
     #[test]
     fn two_connections_of_a_user_take_no_more_than_one() {
         let now = Instant::now();
-        let lane = Lane::default();
+        let lane = Rc::<Lane>::default();
         let (mut one, mut other) = (Pace::on(Rc::clone(&lane)), Pace::on(lane));
         for pace in [&mut one, &mut other] {
             pace.work(LIGHT_CALL, now);

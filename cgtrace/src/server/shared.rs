@@ -49,7 +49,7 @@ pub struct Shared {
 pub struct User {
     pub connections: usize,
     /// On which the heavy work of all of them goes.
-    pub lane: Lane,
+    pub lane: Rc<Lane>,
 }
 
 /// Bytes that are kept for a client until this is dropped.

@@ -88,9 +88,7 @@ impl Tracker {
         };
         self.tell([change]);
         if missed_index > 0 {
-            for touched in self.verifying.values_mut() {
-                touched.spoilt = true;
-            }
+            self.verifications.spoil();
             for hierarchy in self.readable() {
                 self.walks.heal(hierarchy);
             }

@@ -18,7 +18,7 @@ mod walk;
 pub use clock::{Anchor, boot_ns};
 pub use drive::{DriveError, drive};
 pub use state::{HierarchyView, StartError, Tracker, Unavailable};
-pub use verify::{Belief, Difference, Verified, VerifyJob, VerifyWalk};
+pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyWalk};
 pub use walk::{WalkJob, WalkResult};
 
 use std::rc::Rc;

@@ -9,7 +9,7 @@ use crate::{
 use super::{
     HierarchyView, Tracker,
     clock::boot_ns,
-    verify::{Touched, Verified, VerifyJob, VerifyWalk, compare},
+    verify::{Verification, Verified, VerifyJob, VerifyWalk},
     walk::{WalkJob, WalkResult},
 };
 
@@ -144,39 +144,24 @@ impl Tracker {
         self.nudge.notify_one();
     }
 
-    /// Begins a comparison with every cgroupfs; run the job aside, then hand its result to
-    /// [`end_verify`](Self::end_verify). Several may run at a time.
-    pub fn begin_verify(&mut self) -> VerifyJob {
-        self.verified += 1;
-        self.verifying.insert(self.verified, Touched::default());
+    /// Begins a comparison with every cgroupfs; run the job aside, then go on with [`compare`](Self::compare). Several may go
+    /// on at a time; one that is dropped is given up.
+    pub fn begin_verify(&mut self) -> (Verification, VerifyJob) {
+        let verification = self.verifications.begin();
         self.catch_up_quietly();
-        VerifyJob {
-            number: self.verified,
-            mounts: self
-                .views
-                .iter()
-                .filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)))
-                .collect(),
-        }
+        let mounts = self.views.iter().filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)));
+        (verification, VerifyJob { mounts: mounts.collect() })
+    }
+
+    /// Gives a comparison what the walk found. Then [go on](Verification::go_on) with it until all is compared.
+    pub fn compare(&mut self, verification: &mut Verification, walk: VerifyWalk) {
+        self.catch_up_quietly();
+        verification.take(&self.index, walk);
     }
 
     /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
-    pub fn end_verify(&mut self, walk: VerifyWalk) -> Option<Verified> {
-        self.catch_up_quietly();
-        let touched = self.verifying.remove(&walk.number)?;
-        if touched.spoilt {
-            return None;
-        }
-        let mut verified = Verified::default();
-        for WalkResult { hierarchy, found } in walk.results {
-            match found {
-                Ok((walked, report)) => {
-                    verified.unread.extend(report.note());
-                    compare(&self.index, hierarchy, walked, &report, &touched, &mut verified);
-                }
-                Err(error) => verified.unread.push(error.to_string()),
-            }
-        }
+    pub fn end_verify(&mut self, verification: Verification) -> Option<Verified> {
+        let mut verified = verification.end()?;
         for (id, view) in &self.views {
             if view.mount.is_none() {
                 verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));

@@ -17,7 +17,7 @@ use super::{
     clock::{Anchor, boot_ns},
     healing::Walks,
     losses::{Account, LossCounts, PUT_OFF_NS},
-    verify::Touched,
+    verify::Verifications,
     wakeups::{Sleep, Wakeups},
 };
 
@@ -63,9 +63,7 @@ pub struct Tracker {
     pub(super) wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
     pub(super) losses: LossCounts,
-    /// The comparisons that run, by their numbers.
-    pub(super) verifying: BTreeMap<u64, Touched>,
-    pub(super) verified: u64,
+    pub(super) verifications: Verifications,
     /// The driver sleeps until the program wakes it.
     sleeps_armed: bool,
     pub(super) heals: u64,
@@ -94,8 +92,7 @@ impl Tracker {
             wakeups: Wakeups::default(),
             listeners: Vec::new(),
             losses: LossCounts::default(),
-            verifying: BTreeMap::new(),
-            verified: 0,
+            verifications: Verifications::default(),
             sleeps_armed: false,
             heals: 0,
             woken: 0,
@@ -163,7 +160,17 @@ impl Tracker {
     fn drain(&mut self, account: Account) -> probe::Drained {
         let began = boot_ns();
         let Self {
-            probe, index, sightings, anchor, listeners, views, walks, nudge, verifying, backlog, ..
+            probe,
+            index,
+            sightings,
+            anchor,
+            listeners,
+            views,
+            walks,
+            nudge,
+            verifications,
+            backlog,
+            ..
         } = self;
         let backlog = std::mem::take(backlog);
         let mut seq = None;
@@ -172,22 +179,16 @@ impl Tracker {
                 What::RootAdded { .. } | What::Remount { .. } => {
                     // Where it is mounted is known only after mount(2) is done; the mount table's own
                     // notification brings it.
-                    for touched in verifying.values_mut() {
-                        touched.spoilt = true;
-                    }
+                    verifications.spoil();
                 }
                 What::RootRemoved { id } => {
                     views.remove(id);
                     walks.forget(*id);
                     nudge.notify_one();
-                    for touched in verifying.values_mut() {
-                        touched.spoilt = true;
-                    }
+                    verifications.spoil();
                 }
                 What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
-                    for touched in verifying.values_mut() {
-                        touched.touch(*key);
-                    }
+                    verifications.touch(*key);
                 }
                 _ => {}
             }

@@ -10,6 +10,7 @@ use super::{
         connection::{Connection, Request},
         failure::Failure,
         groups::{Filter, Wanted},
+        history::Replay,
         hub::encode_reply,
         pattern::{PatternError, Patterns},
         queue::{Item, Queue},
@@ -23,53 +24,70 @@ use crate::index::ChangeKind;
 /// So many bytes of events are written at once.
 const BATCH: usize = 64 << 10;
 
+/// Patterns of so few bytes together are made ready at once: one takes some 40 µs.
+const SHORT: usize = 128;
+
+/// After so many events of the past others may have a turn.
+const PIECE: usize = 4;
+
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     if !request.more {
         return Ok(Err(Failure::expected_more()));
     }
     let shared = Rc::clone(&connection.shared);
-    let watch: wire::Watch = match request.parameters() {
-        Ok(watch) => watch,
+    let (watch, filter) = match asked(connection, request).await {
+        Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
     };
-    if let Err(failure) = shared.settled().await {
-        return Ok(Err(failure));
-    }
     connection.pace.begin();
-    let filter = match filter(&shared, &watch) {
-        Ok(filter) => filter,
-        Err(failure) => return Ok(Err(failure)),
-    };
     let mut snapshot = None;
     if watch.snapshot == Some(true) {
         snapshot = Some(Snapshot::take(connection, &filter.patterns, |id| filter.wants(id)).await);
-        // Others may have come meanwhile.
-        if let Err(failure) = shared.room_for_subscriber() {
-            return Ok(Err(failure));
-        }
     }
-    // Nothing runs between the moment of the snapshot, or the catching up in `settled`, and the end of this: what was
+    // Others may have come meanwhile.
+    if let Err(failure) = shared.room_for_subscriber() {
+        return Ok(Err(failure));
+    }
+    // Nothing runs between the moment of the snapshot, or the catching up in `asked`, and the end of this: what was
     // before is in the snapshot, what comes after goes into the queue.
     let queue = Rc::new(Queue::default());
     let seq = shared.tracker.borrow().index().seq();
-    let (subscribed, missed) = shared.hub.subscribe(&filter, connection.access, &queue, watch.since_seq, seq);
+    let subscribed = shared.hub.subscribe(&filter, connection.access, &queue);
+    let (replay, missed) = watch.since_seq.map(|since| shared.hub.replay(since, seq)).unzip();
     shared.following_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
-        missed: (missed > 0).then_some(missed),
+        missed: missed.filter(|missed| *missed > 0),
         ..Default::default()
     };
     let outcome = async {
         if let Some(snapshot) = snapshot {
             existing(connection, snapshot).await?;
         }
-        follow(connection, &queue, encode_reply(&started, true).into()).await
+        let mut batch = BytesMut::from(encode_reply(&started, true));
+        if let Some(replay) = replay {
+            past(connection, &filter, replay, &mut batch).await?;
+        }
+        follow(connection, &queue, batch).await
     }
     .await;
     drop(subscribed);
     shared.following_changed();
     // The stream ends with the connection: there is no last reply.
     outcome.and(Err(io::ErrorKind::ConnectionReset.into()))
+}
+
+/// What is asked for, as of now.
+async fn asked(connection: &mut Connection, request: &Request) -> Result<(wire::Watch, Rc<Filter>), Failure> {
+    let shared = Rc::clone(&connection.shared);
+    let fit = few_enough(&shared);
+    let watch: wire::Watch =
+        connection.parameters(request, move |watch: &wire::Watch| fit(watch.patterns.as_deref())).await?;
+    // What was mounted before this call is known by its name.
+    shared.settled().await?;
+    let filter = filter(connection, &watch).await?;
+    shared.settled().await?;
+    Ok((watch, filter))
 }
 
 /// Tells what existed when the subscription began.
@@ -84,6 +102,29 @@ async fn existing(connection: &mut Connection, mut snapshot: Snapshot) -> io::Re
         }
     }
     drop(held);
+    Ok(())
+}
+
+/// Tells what happened before the subscription began; the last of it may be left in `batch`.
+async fn past(
+    connection: &mut Connection,
+    filter: &Filter,
+    replay: Replay,
+    batch: &mut BytesMut,
+) -> io::Result<()> {
+    let hub = Rc::clone(&connection.shared.hub);
+    for (number, change) in replay.enumerate() {
+        if filter.matches(&change) {
+            batch.extend_from_slice(&hub.reply(&change, connection.access));
+        }
+        if batch.len() >= BATCH {
+            connection.write(batch).await?;
+            batch.clear();
+        }
+        if number % PIECE == PIECE - 1 {
+            connection.pace().await;
+        }
+    }
     Ok(())
 }
 
@@ -113,7 +154,8 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: BytesMut)
     }
 }
 
-fn filter(shared: &Shared, watch: &wire::Watch) -> Result<Rc<Filter>, Failure> {
+async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Rc<Filter>, Failure> {
+    let shared = Rc::clone(&connection.shared);
     shared.room_for_subscriber()?;
     let snapshot = watch.snapshot == Some(true);
     if snapshot && watch.since_seq.is_some() {
@@ -137,21 +179,37 @@ fn filter(shared: &Shared, watch: &wire::Watch) -> Result<Rc<Filter>, Failure> {
     for name in watch.hierarchies.iter().flatten().chain(&watch.hierarchy) {
         wanted.hierarchies.extend(shared.hierarchy(Some(name))?);
     }
-    if let Some(filter) = shared.hub.subscribers.borrow().filter(&wanted) {
+    let known = shared.hub.subscribers.borrow().filter(&wanted);
+    if let Some(filter) = known {
         return Ok(filter);
     }
-    let patterns = patterns(shared, watch.patterns.as_deref())?;
+    let patterns = patterns(connection, watch.patterns.clone()).await?;
     Ok(Rc::new(Filter { wanted, patterns }))
 }
 
-/// Patterns as a client gives them.
-pub fn patterns(shared: &Shared, patterns: Option<&[String]>) -> Result<Patterns, Failure> {
-    let patterns = patterns.unwrap_or_default();
+/// Whether a call has few enough patterns.
+pub fn few_enough(shared: &Shared) -> impl FnOnce(Option<&[String]>) -> Result<(), Failure> + use<> {
     let most = shared.bounds().patterns_per_call;
-    if patterns.len() > most {
-        return Err(Failure::too_many("patterns of one call", most));
+    move |patterns| {
+        if patterns.unwrap_or_default().len() > most {
+            return Err(Failure::too_many("patterns of one call", most));
+        }
+        Ok(())
     }
-    Patterns::new(patterns).map_err(|error| match error {
+}
+
+/// Patterns as a client gives them. Many are made ready aside: a thousand take 40 ms.
+pub async fn patterns(
+    connection: &mut Connection,
+    patterns: Option<Vec<String>>,
+) -> Result<Patterns, Failure> {
+    let patterns = patterns.unwrap_or_default();
+    let ready = if patterns.iter().map(|pattern| pattern.len() + 16).sum::<usize>() > SHORT {
+        connection.aside(move || Patterns::new(&patterns)).await?
+    } else {
+        Patterns::new(&patterns)
+    };
+    ready.map_err(|error| match error {
         PatternError::Name(impossible) => impossible.into(),
         PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
     })

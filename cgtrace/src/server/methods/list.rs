@@ -8,14 +8,18 @@ use super::{
     super::{
         connection::{Connection, Request},
         failure::Failure,
+        pattern::Patterns,
         snapshot::{BATCH, Snapshot},
     },
     follow, pieces,
 };
+use crate::index::HierarchyId;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let shared = Rc::clone(&connection.shared);
-    let list: wire::List = match request.parameters() {
+    let fit = follow::few_enough(&shared);
+    let list = connection.parameters(request, move |list: &wire::List| fit(list.patterns.as_deref())).await;
+    let list = match list {
         Ok(list) => list,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -23,13 +27,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         return Ok(Err(failure));
     }
     connection.pace.begin();
-    let asked = (|| {
-        let patterns = follow::patterns(&shared, list.patterns.as_deref())?;
-        let wanted = shared.hierarchy(list.hierarchy.as_deref())?;
-        shared.room_for_reply()?;
-        Ok((patterns, wanted))
-    })();
-    let (patterns, wanted) = match asked {
+    let (patterns, wanted) = match asked(connection, list).await {
         Ok(asked) => asked,
         Err(failure) => return Ok(Err(failure)),
     };
@@ -41,6 +39,16 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     tell(connection, snapshot, if request.more { BATCH } else { usize::MAX }).await?;
     drop(held);
     Ok(Ok(()))
+}
+
+async fn asked(
+    connection: &mut Connection,
+    list: wire::List,
+) -> Result<(Patterns, Option<HierarchyId>), Failure> {
+    let patterns = follow::patterns(connection, list.patterns).await?;
+    let wanted = connection.shared.hierarchy(list.hierarchy.as_deref())?;
+    connection.shared.room_for_reply()?;
+    Ok((patterns, wanted))
 }
 
 /// Replies with so many cgroups each.

@@ -26,8 +26,15 @@ const PIECE: usize = 8;
 const TRIES: u32 = 3;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    let most = connection.shared.bounds().names_per_lookup;
+    let fit = move |lookup: &wire::Lookup| {
+        if lookup.names.len() + lookup.ids.as_deref().unwrap_or_default().len() > most {
+            return Err(Failure::too_many("names and ids of one Lookup", most));
+        }
+        Ok(())
+    };
     connection.pace.begin();
-    let lookup = request.parameters();
+    let lookup = connection.parameters(request, fit).await;
     connection.pace.end();
     let lookup: wire::Lookup = match lookup {
         Ok(lookup) => lookup,
@@ -46,9 +53,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
             answers.iter_mut().for_each(add_named);
             connection.turn().await;
         }
-        connection.pace.end();
         detail(connection, &mut looked_up).await;
-        connection.pace.begin();
     }
     if !request.oneway {
         let wire::LookedUp { seq, answers } = looked_up;
@@ -63,10 +68,6 @@ async fn look_up(connection: &mut Connection, lookup: &wire::Lookup) -> Result<w
     let shared = Rc::clone(&connection.shared);
     let wire::Lookup { names, ids, pid, hierarchy, detail: _ } = lookup;
     let ids = ids.as_deref().unwrap_or_default();
-    let most = shared.bounds().names_per_lookup;
-    if names.len() + ids.len() > most {
-        return Err(Failure::too_many("names and ids of one Lookup", most));
-    }
     shared.room_for_reply()?;
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
     let encoder = shared.encoder(connection.access);
@@ -230,7 +231,7 @@ struct Place {
 }
 
 /// Adds who is in each cgroup now. It is read aside, as files may block.
-async fn detail(connection: &Connection, looked_up: &mut wire::LookedUp) {
+async fn detail(connection: &mut Connection, looked_up: &mut wire::LookedUp) {
     let mut places = Vec::new();
     {
         let tracker = connection.shared.tracker.borrow();
@@ -248,20 +249,21 @@ async fn detail(connection: &Connection, looked_up: &mut wire::LookedUp) {
     }
     let access = connection.access;
     let most = connection.shared.bounds().members_per_row;
-    let read = tokio::task::spawn_blocking(move || {
-        places
-            .into_iter()
-            .map(|place| {
-                let populated = hierarchy::read_populated(&place.mount, &place.path).ok().flatten();
-                let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
-                let left_out = pids.len().saturating_sub(most) as u64;
-                let members: Vec<wire::Task> =
-                    pids.into_iter().take(most).filter_map(|pid| member(access, pid)).collect();
-                (place.answer, place.row, populated, members, left_out)
-            })
-            .collect::<Vec<_>>()
-    })
-    .await;
+    let read = connection
+        .aside(move || {
+            places
+                .into_iter()
+                .map(|place| {
+                    let populated = hierarchy::read_populated(&place.mount, &place.path).ok().flatten();
+                    let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
+                    let left_out = pids.len().saturating_sub(most) as u64;
+                    let members: Vec<wire::Task> =
+                        pids.into_iter().take(most).filter_map(|pid| member(access, pid)).collect();
+                    (place.answer, place.row, populated, members, left_out)
+                })
+                .collect::<Vec<_>>()
+        })
+        .await;
     for (answer, row, populated, members, left_out) in read.unwrap_or_default() {
         if let Some(row) = looked_up.answers.get_mut(answer).and_then(|answer| answer.rows.get_mut(row)) {
             row.populated = populated;

@@ -18,14 +18,17 @@ use crate::{
 /// How often a comparison that was spoilt by a loss is made again.
 const TRIES: u32 = 5;
 
+/// After so many cgroups others may have a turn.
+const PIECE: usize = 16;
+
 /// The pauses before a difference is looked for again. Whoever is right waits for none of them.
 const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    let shared = Rc::clone(&connection.shared);
-    match verify(&shared).await {
+    match verify(connection).await {
         Ok(verified) => {
-            let reply = encode(&shared, verified);
+            connection.pace.begin();
+            let reply = encode(&connection.shared, verified);
             connection.reply(request, &reply).await?;
             Ok(Ok(()))
         }
@@ -35,29 +38,35 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
 
 /// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
 /// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
-async fn verify(shared: &Shared) -> Result<Verified, Failure> {
-    let mut verified = compare(shared).await?;
+async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
+    let mut verified = compare(connection).await?;
     for pause in PAUSES {
         if verified.differences.is_empty() {
             break;
         }
         tokio::time::sleep(pause).await;
         let suspects: HashSet<Key> = verified.differences.iter().map(|difference| difference.key).collect();
-        verified = compare(shared).await?;
+        verified = compare(connection).await?;
         verified.differences.retain(|difference| suspects.contains(&difference.key));
     }
     Ok(verified)
 }
 
 /// One comparison that nothing spoilt.
-async fn compare(shared: &Shared) -> Result<Verified, Failure> {
+async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
+    let shared = Rc::clone(&connection.shared);
     for _ in 0..TRIES {
         shared.settled().await?;
-        let job = shared.tracker.borrow_mut().begin_verify();
-        let walked = tokio::task::spawn_blocking(move || job.run()).await;
-        let walked = walked.map_err(|error| Failure::unavailable(&error.to_string()))?;
+        let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
+        let walk = connection.aside(move || job.run()).await?;
         shared.settled().await?;
-        if let Some(verified) = shared.tracker.borrow_mut().end_verify(walked) {
+        connection.pace.begin();
+        shared.tracker.borrow_mut().compare(&mut verification, walk);
+        while !verification.go_on(shared.tracker.borrow().index(), PIECE) {
+            connection.turn().await;
+        }
+        connection.pace.end();
+        if let Some(verified) = shared.tracker.borrow_mut().end_verify(verification) {
             return Ok(verified);
         }
     }

@@ -22,7 +22,7 @@ use crate::hierarchy::{self, Mount};
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     let began = Instant::now();
     let shared = Rc::clone(&connection.shared);
-    let wait: wire::Await = match request.parameters() {
+    let wait: wire::Await = match connection.parameters(request, |_| Ok(())).await {
         Ok(wait) => wait,
         Err(failure) => return Ok(Err(failure)),
     };

@@ -25,12 +25,11 @@ use crate::{
 const NAMES_OF_ASKER: usize = 16;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    let question: wire::Why = match request.parameters() {
+    let question: wire::Why = match connection.parameters(request, |_| Ok(())).await {
         Ok(question) => question,
         Err(failure) => return Ok(Err(failure)),
     };
-    let shared = Rc::clone(&connection.shared);
-    match explain(&shared, connection.access, question).await {
+    match explain(connection, question).await {
         Ok(reply) => {
             connection.reply(request, &reply).await?;
             Ok(Ok(()))
@@ -50,11 +49,8 @@ struct Frame {
     asker: Option<AskerFound>,
 }
 
-async fn explain(
-    shared: &Rc<Shared>,
-    access: Access,
-    question: wire::Why,
-) -> Result<wire::WhyReply, Failure> {
+async fn explain(connection: &mut Connection, question: wire::Why) -> Result<wire::WhyReply, Failure> {
+    let (shared, access) = (&Rc::clone(&connection.shared), connection.access);
     let wire::Why { name, hierarchy, asker } = question;
     let who = asker.map(asker::who).transpose()?;
     if name.is_none() && who.is_none() {
@@ -67,15 +63,16 @@ async fn explain(
         let tracker = shared.tracker.borrow();
         tracker.index().hierarchy(id).map(|state| hierarchy_name(&state))
     });
-    let (mounts, found) = outside({
-        let (hierarchies, who) = (hierarchies.clone(), who.clone());
-        move || {
-            let found =
-                who.and_then(|who| facts::find_asker(&who, &hierarchies, |uid| access.covers_uid(uid)));
-            (facts::mounts(&hierarchies), found)
-        }
-    })
-    .await?;
+    let (mounts, found) = connection
+        .aside({
+            let (hierarchies, who) = (hierarchies.clone(), who.clone());
+            move || {
+                let found =
+                    who.and_then(|who| facts::find_asker(&who, &hierarchies, |uid| access.covers_uid(uid)));
+                (facts::mounts(&hierarchies), found)
+            }
+        })
+        .await?;
     let mut reply = wire::WhyReply::default();
     let asker = match (found, &who) {
         (Some(Ok(asker)), _) => Some(asker),
@@ -97,7 +94,7 @@ async fn explain(
         (None, None) => Vec::new(),
     };
     for (name, setting) in names.into_iter().take(NAMES_OF_ASKER) {
-        let (verdict, notes) = one(shared, &frame, &name).await?;
+        let (verdict, notes) = one(connection, &frame, &name).await?;
         reply.verdicts.push(wire::Verdict { setting, ..verdict });
         reply.notes.extend(notes);
     }
@@ -119,30 +116,30 @@ fn hierarchies(shared: &Shared) -> Vec<facts::Hierarchy> {
         .collect()
 }
 
-/// Runs what may block aside.
-async fn outside<T: Send + 'static>(read: impl FnOnce() -> T + Send + 'static) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(read).await.map_err(|error| Failure::unavailable(&error.to_string()))
-}
-
 /// One name.
 async fn one(
-    shared: &Rc<Shared>,
+    connection: &mut Connection,
     frame: &Frame,
     name: &str,
 ) -> Result<(wire::Verdict, Vec<String>), Failure> {
+    let shared = &Rc::clone(&connection.shared);
     let bytes = names::bytes(name)?;
     let text = cgtrace_client::names::as_text(&bytes).0;
-    let Outside { processes, comms, unit, controllers, notes } = outside({
-        let (text, mounts, hierarchies) = (text.clone(), frame.mounts.clone(), frame.hierarchies.clone());
-        move || facts::about(&text, &mounts, &hierarchies)
-    })
-    .await?;
+    let Outside { processes, comms, unit, controllers, notes } = connection
+        .aside({
+            let (text, mounts, hierarchies) = (text.clone(), frame.mounts.clone(), frame.hierarchies.clone());
+            move || facts::about(&text, &mounts, &hierarchies)
+        })
+        .await?;
     // What was done before this moment is in the answer.
     shared.settled().await?;
-    let near = names::near(shared, frame.hierarchy, &bytes).await?;
+    connection.pace.begin();
+    let near = names::near(connection, frame.hierarchy, &bytes).await?;
+    connection.pace.end();
     let root = frame.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
     let wanted = why::wanted(&text, &frame.mounts, root);
     shared.settled().await?;
+    connection.pace.begin();
     let encoder = shared.encoder(frame.access);
     let mut facts = Facts {
         name: text.clone(),
@@ -154,14 +151,16 @@ async fn one(
         ..Facts::default()
     };
     (facts.answer, facts.others) = names::look_up(shared, encoder, &bytes, &wanted, near);
-    names::add_populated(shared, &mut facts.answer, &mut facts.others, wanted.len()).await?;
+    names::add_populated(connection, &mut facts.answer, &mut facts.others, wanted.len()).await?;
     facts.moves = moves(shared, encoder, &facts);
     let seen = processes::Context { shared, encoder, access: frame.access };
     facts.processes = seen.live(processes);
     facts.ended = seen.ended(&comms, facts.processes.as_deref().unwrap_or_default());
     facts.asker = frame.asker.as_ref().map(|asker| seen.asker(asker));
     let verdict = why::explain(&facts);
-    Ok((told(verdict, facts), notes))
+    let told = told(verdict, facts);
+    connection.pace.end();
+    Ok((told, notes))
 }
 
 /// The moves into and out of the name, or of what it may have been meant to be.

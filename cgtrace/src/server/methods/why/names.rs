@@ -1,12 +1,16 @@
 //! The names of a question: what is known of the one that was asked, and of those it may have been meant to be.
 
+use std::rc::Rc;
+
 use cgtrace_client::{names, names::ImpossibleName, wire};
 
-use super::outside;
 use crate::{
     hierarchy,
-    index::{HierarchyId, Key, ROOT},
-    server::{encode::Encoder, failure::Failure, methods::lookup::by_name, shared::Shared},
+    index::HierarchyId,
+    server::{
+        connection::Connection, encode::Encoder, failure::Failure, methods::lookup::by_name,
+        pattern::Patterns, shared::Shared, snapshot::Snapshot,
+    },
     why,
 };
 
@@ -14,6 +18,8 @@ use crate::{
 const COMPARED: usize = 50_000;
 /// So many near names are looked up.
 const NEAR: usize = 6;
+/// After so many names others may have a turn.
+const PIECE: usize = 32;
 
 /// A name's bytes. Unlike elsewhere it may be any text: what is wrong with it is part of the answer.
 pub(super) fn bytes(name: &str) -> Result<Vec<u8>, Failure> {
@@ -41,42 +47,45 @@ pub(super) fn of_answer(answer: &wire::Answer) -> Vec<u8> {
     bytes.unwrap_or_else(|| answer.name.clone().into_bytes())
 }
 
-/// The names nearest to one that does not exist, out of all that exist or are remembered. They are compared
-/// aside.
+/// The names nearest to one that does not exist, out of all that exist or are remembered. They are gathered piece by
+/// piece, and compared aside.
 pub(super) async fn near(
-    shared: &Shared,
+    connection: &mut Connection,
     hierarchy: Option<HierarchyId>,
     name: &[u8],
 ) -> Result<Vec<Vec<u8>>, Failure> {
-    let all = {
-        let tracker = shared.tracker.borrow();
+    let wanted = |id: HierarchyId| hierarchy.is_none_or(|only| only == id);
+    let past: Vec<Rc<[u8]>> = {
+        let tracker = connection.shared.tracker.borrow();
         let index = tracker.index();
-        let ids = || {
-            index.hierarchies().map(|state| state.id).filter(|id| hierarchy.is_none_or(|only| only == *id))
-        };
-        if names::normal(name).is_ok_and(|name| ids().any(|id| index.resolve(id, &name).is_some())) {
+        let mut ids = index.hierarchies().map(|state| state.id).filter(|id| wanted(*id));
+        if names::normal(name).is_ok_and(|name| ids.any(|id| index.resolve(id, &name).is_some())) {
             return Ok(Vec::new());
         }
-        let mut all: std::collections::BTreeSet<Vec<u8>> = std::collections::BTreeSet::new();
-        for id in ids() {
-            let mut below = index.subtree(Key { hierarchy: id, id: ROOT });
-            while all.len() < COMPARED && below.next().is_some() {
-                if let Some(path) = below.path() {
-                    all.insert(path.to_vec());
-                }
-            }
-            let past = index.past_names(id).take(COMPARED.saturating_sub(all.len()));
-            all.extend(past.map(<[u8]>::to_vec));
-        }
-        all
+        let past = index.past_names().filter(|(id, _)| wanted(*id));
+        past.map(|(_, name)| Rc::clone(name)).take(COMPARED).collect()
     };
+    let snapshot = Snapshot::take(connection, &Patterns::all(), wanted).await;
+    let mut all: Vec<Vec<u8>> = Vec::new();
+    for known in snapshot.into_paths().map(Vec::from).chain(past.iter().map(|name| name.to_vec())) {
+        all.push(known);
+        if all.len() == COMPARED {
+            break;
+        }
+        if all.len().is_multiple_of(PIECE) {
+            connection.turn().await;
+        }
+    }
     let name = name.to_vec();
-    outside(move || {
-        let mut all: Vec<Vec<u8>> = all.into_iter().collect();
-        let near = why::nearest(&name, &all, NEAR);
-        near.iter().filter_map(|near| all.get_mut(near.place).map(std::mem::take)).collect()
-    })
-    .await
+    connection
+        .aside(move || {
+            // Many are there on several hierarchies.
+            all.sort_unstable();
+            all.dedup();
+            let near = why::nearest(&name, &all, NEAR);
+            near.iter().filter_map(|near| all.get_mut(near.place).map(std::mem::take)).collect()
+        })
+        .await
 }
 
 /// What is known of the name, and of the others: those that the rules want, then the near ones.
@@ -103,13 +112,13 @@ pub(super) fn look_up(
 
 /// Adds whether a process is in the name, or in the first `count` of the others, or below.
 pub(super) async fn add_populated(
-    shared: &Shared,
+    connection: &mut Connection,
     answer: &mut wire::Answer,
     others: &mut [wire::Answer],
     count: usize,
 ) -> Result<(), Failure> {
     let places: Vec<_> = {
-        let tracker = shared.tracker.borrow();
+        let tracker = connection.shared.tracker.borrow();
         let answers = std::iter::once(&*answer).chain(others.iter().take(count)).enumerate();
         answers
             .filter(|(_, answer)| answer.name != "/")
@@ -124,13 +133,14 @@ pub(super) async fn add_populated(
             })
             .collect()
     };
-    let read = outside(move || {
-        let populated = |(number, row, mount, path): (usize, usize, hierarchy::Mount, Vec<u8>)| {
-            (number, row, hierarchy::read_populated(&mount, &path).ok().flatten())
-        };
-        places.into_iter().map(populated).collect::<Vec<_>>()
-    })
-    .await?;
+    let read = connection
+        .aside(move || {
+            let populated = |(number, row, mount, path): (usize, usize, hierarchy::Mount, Vec<u8>)| {
+                (number, row, hierarchy::read_populated(&mount, &path).ok().flatten())
+            };
+            places.into_iter().map(populated).collect::<Vec<_>>()
+        })
+        .await?;
     for (number, row, populated) in read {
         let answer = match number.checked_sub(1) {
             None => Some(&mut *answer),

@@ -1,0 +1,141 @@
+//! Who comes back with the number of the last event it knows is told all that followed, or how much of it is forgotten.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::{Watched, wire};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    trial,
+};
+
+/// So many events are kept.
+const KEPT: usize = 2_000;
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("history::who_comes_back_meets_no_gap_and_no_double", exact),
+        trial("history::who_comes_back_and_never_reads_takes_little_memory", unread),
+    ]
+}
+
+/// What one who comes back is told of cgroups that are made and removed in turn, until `end` is made: how much was forgotten,
+/// and the numbers of all cgroups.
+fn come_back(daemon: &Daemon, below: &str, end: &str) -> Result<(u64, Vec<u64>)> {
+    let watch = wire::Watch {
+        patterns: Some(vec![format!("{below}/*")]),
+        kinds: Some(["mkdir", "rmdir"].map(str::to_owned).to_vec()),
+        since_seq: Some(0),
+        ..wire::Watch::default()
+    };
+    let (mut forgotten, mut told, mut last) = (0, Vec::new(), 0);
+    for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
+        match watched? {
+            Watched::Missed(missed) => {
+                ensure!(told.is_empty(), "{missed} are missing behind {last}");
+                forgotten += missed;
+            }
+            Watched::Event(event) => {
+                ensure!(event.seq > last, "{} behind {last}", event.seq);
+                last = event.seq;
+                let path = event.path.context("no path")?;
+                if path == end {
+                    return Ok((forgotten, told));
+                }
+                let number = path.rsplit('-').next().context("no number")?.parse()?;
+                match event.kind.as_str() {
+                    "mkdir" => told.push(number),
+                    // The first may be what is left of a pair.
+                    _ => ensure!(
+                        told.last().is_none_or(|made| *made == number),
+                        "{number} was removed, {told:?} made"
+                    ),
+                }
+            }
+            Watched::Started { .. } | Watched::Existing(_) => {}
+        }
+    }
+    anyhow::bail!("the stream ended")
+}
+
+fn exact() -> Outcome {
+    let daemon = Daemon::start_with(&["--history-events", &KEPT.to_string()])?;
+    let cgroup = Cgroup::new(any(), "history")?;
+    let pair = |number: u64| -> Result<()> {
+        let path = cgroup.join(format!("pair-{number}"));
+        fs::create_dir(&path)?;
+        Ok(fs::remove_dir(&path)?)
+    };
+    // More than is kept.
+    (0..1_500).try_for_each(pair)?;
+    let end = cgroup.join("end");
+    let (name, end_name) = (cgroup.name(), cgroup.name_of(&end));
+    let going_on = AtomicBool::new(true);
+    thread::scope(|threads| -> Outcome {
+        let made = threads.spawn(|| -> Result<u64> {
+            let mut number = 1_500;
+            while going_on.load(Ordering::Relaxed) {
+                pair(number)?;
+                number += 1;
+            }
+            fs::create_dir(&end)?;
+            Ok(number)
+        });
+        let coming_back: Vec<_> =
+            (0..6).map(|_| threads.spawn(|| come_back(&daemon, &name, &end_name))).collect();
+        // Every one of them has begun while the history moves on.
+        while daemon.client()?.status()?.subscriptions < 6 {
+            thread::sleep(std::time::Duration::from_millis(2));
+            ensure!(!coming_back.iter().any(thread::ScopedJoinHandle::is_finished), "one ended early");
+        }
+        going_on.store(false, Ordering::Relaxed);
+        let made = made.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+        for one in coming_back {
+            let (forgotten, told) = one.join().map_err(|_| anyhow::anyhow!("one panicked"))??;
+            let first = *told.first().context("nothing was told")?;
+            ensure!(told == (first..made).collect::<Vec<_>>(), "a gap: {told:?}");
+            // All but what is kept of the events before it came; what others do here is among them.
+            ensure!(forgotten >= 2 * 1_500 - KEPT as u64, "{forgotten} forgotten");
+            ensure!(first > 0, "the first was told");
+        }
+        Ok(())
+    })
+}
+
+fn unread() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new(any(), "unread-history")?;
+    let path = cgroup.join("x");
+    for _ in 0..4_096 {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    ensure!(daemon.client()?.exists("/")?, "no answer");
+    let before = daemon.memory()?;
+    let mut streams = Vec::new();
+    for _ in 0..200 {
+        let mut stream = daemon.stream()?;
+        stream.write_all(
+            b"{\"method\":\"io.cgtrace.Watch\",\"parameters\":{\"since_seq\":0},\"more\":true}\0",
+        )?;
+        streams.push(stream);
+    }
+    for stream in &mut streams {
+        // It is being told.
+        stream.read_exact(&mut [0])?;
+    }
+    // Each history has some 3 MB as text: 600 together.
+    let grown = daemon.memory()?.saturating_sub(before);
+    ensure!(grown < 100 << 20, "{} MB for 200 that never read", grown >> 20);
+    ensure!(daemon.client()?.exists("/")?, "a wrong answer");
+    Ok(())
+}
