@@ -17,7 +17,7 @@ use super::shared::Shared;
 const OTHERS: u32 = 19;
 
 /// So much work of each call is nobody's loss.
-const LIGHT_CALL: Duration = Duration::from_micros(100);
+const LIGHT_CALL: Duration = Duration::from_micros(50);
 
 /// A call of more bytes takes more than that to be read alone.
 const LIGHT_BYTES: usize = 4 << 10;
@@ -85,6 +85,13 @@ impl Pace {
     pub fn called(&mut self, bytes: usize) {
         self.call = Duration::ZERO;
         self.heavy = bytes > LIGHT_BYTES;
+    }
+
+    /// Work of this call begins now, and all of it is counted by the clock of the CPU, however little it is: it may be more than
+    /// a light call's before it is first ended.
+    pub fn begin_heavy(&mut self) {
+        self.heavy = true;
+        self.begin();
     }
 
     /// Work begins now.

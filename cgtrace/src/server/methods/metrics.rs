@@ -14,7 +14,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if let Err(failure) = connection.shared.settled().await {
         return Ok(Err(failure));
     }
-    connection.pace.begin();
+    connection.pace.begin_heavy();
     let text = metrics::encode(&connection.shared);
     connection.reply(request, &wire::MetricsReply { text }).await?;
     Ok(Ok(()))

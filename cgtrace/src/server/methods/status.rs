@@ -14,7 +14,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     if let Err(failure) = connection.shared.settled().await {
         return Ok(Err(failure));
     }
-    connection.pace.begin();
+    connection.pace.begin_heavy();
     let status = status(connection);
     connection.reply(request, &status).await?;
     Ok(Ok(()))

@@ -27,7 +27,7 @@ const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
     match verify(connection).await {
         Ok(verified) => {
-            connection.pace.begin();
+            connection.pace.begin_heavy();
             let reply = encode(&connection.shared, verified);
             connection.reply(request, &reply).await?;
             Ok(Ok(()))
@@ -60,7 +60,7 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
         let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
         let walk = connection.aside(move || job.run()).await?;
         shared.settled().await?;
-        connection.pace.begin();
+        connection.pace.begin_heavy();
         shared.tracker.borrow_mut().compare(&mut verification, walk);
         while !verification.go_on(shared.tracker.borrow().index(), PIECE) {
             connection.turn().await;

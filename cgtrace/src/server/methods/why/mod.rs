@@ -133,13 +133,13 @@ async fn one(
         .await?;
     // What was done before this moment is in the answer.
     shared.settled().await?;
-    connection.pace.begin();
+    connection.pace.begin_heavy();
     let near = names::near(connection, frame.hierarchy, &bytes).await?;
     connection.pace.end();
     let root = frame.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
     let wanted = why::wanted(&text, &frame.mounts, root);
     shared.settled().await?;
-    connection.pace.begin();
+    connection.pace.begin_heavy();
     let encoder = shared.encoder(frame.access);
     let mut facts = Facts {
         name: text.clone(),
