@@ -23,8 +23,9 @@ use super::{
     shared::Shared,
 };
 
-/// So many bytes are written at once.
-const PIECE: usize = 16 << 10;
+/// So many bytes are written at once, which takes some 20 µs. A subscriber's batch is no more: in smaller pieces it took a
+/// quarter more of the CPU.
+const PIECE: usize = 80 << 10;
 
 /// A call of more bytes is read aside: 1 MiB of names takes milliseconds.
 const LONG: usize = 16 << 10;
@@ -224,28 +225,34 @@ impl Connection {
 
     /// Writes, piece by piece: the kernel copies what it is given at once.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let working = self.pace.end();
+        let working = self.pace.is_working();
+        if !working {
+            self.pace.begin();
+        }
         let held = self.shared.hold(bytes.len());
         let mut rest = bytes;
         while !rest.is_empty() {
-            let began = Instant::now();
-            self.writer.writable().await?;
-            self.unread_for += began.elapsed();
-            self.pace.begin();
             match self.writer.try_write(rest.get(..PIECE).unwrap_or(rest)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Ok(written) => {
+                    rest = rest.get(written..).unwrap_or_default();
+                    if !rest.is_empty() {
+                        self.turn().await;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.pace.end();
+                    let began = Instant::now();
+                    self.writer.writable().await?;
+                    self.unread_for += began.elapsed();
+                    self.pace.begin();
+                }
                 Err(error) => return Err(error),
-            }
-            self.pace.end();
-            if !rest.is_empty() {
-                self.turn().await;
             }
         }
         drop(held);
-        if working {
-            self.pace.begin();
+        if !working {
+            self.pace.end();
         }
         Ok(())
     }

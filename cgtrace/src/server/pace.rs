@@ -100,6 +100,11 @@ impl Pace {
         self.began = Some(Began { at: Instant::now(), worked: heavy.then(worked) });
     }
 
+    /// Whether work goes on.
+    pub fn is_working(&self) -> bool {
+        self.began.is_some()
+    }
+
     /// Work ends now, for now; whether there was any.
     pub fn end(&mut self) -> bool {
         let Some(began) = self.began.take() else { return false };

@@ -149,6 +149,8 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: BytesMut)
             }
             continue;
         }
+        // Each batch is light by itself, however many there have been.
+        connection.pace.called(0);
         connection.write(&batch).await?;
         batch.clear();
     }
