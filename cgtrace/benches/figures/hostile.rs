@@ -40,17 +40,48 @@ enum Kind {
     NeverReads,
     OneByteASecond,
     OpensAndLeaves,
-    AsksForEverything,
     FollowsFromTheOldest,
+    /// One call, again and again.
+    Repeats(fn() -> serde_json::Value),
 }
 
-const KINDS: [(Kind, &str); 5] = [
-    (Kind::NeverReads, "asks and never reads"),
-    (Kind::OneByteASecond, "sends one byte a second"),
-    (Kind::OpensAndLeaves, "opens and leaves, 1,000 times a second"),
-    (Kind::AsksForEverything, "asks for everything, again and again"),
-    (Kind::FollowsFromTheOldest, "follows from the oldest event on, again and again"),
+/// Each with what it may cost at most. The last ones are done by other threads of the service, for the most part, which are
+/// bound to the same CPU here.
+const KINDS: [(Kind, &str, Option<f64>); 9] = [
+    (Kind::NeverReads, "asks and never reads", GOAL),
+    (Kind::OneByteASecond, "sends one byte a second", GOAL),
+    (Kind::OpensAndLeaves, "opens and leaves, 1,000 times a second", GOAL),
+    (Kind::Repeats(everything), "asks for everything, again and again", GOAL),
+    (Kind::FollowsFromTheOldest, "follows from the oldest event on, again and again", GOAL),
+    (Kind::Repeats(metrics), "asks for the metrics, again and again", None),
+    (Kind::Repeats(patterns), "asks with a thousand patterns, again and again", None),
+    (Kind::Repeats(why), "asks why of a name that is nowhere, again and again", None),
+    (Kind::Repeats(verify), "has everything verified, again and again", None),
 ];
+
+const GOAL: Option<f64> = Some(1.05);
+
+fn everything() -> serde_json::Value {
+    json!({"method": "io.cgtrace.List"})
+}
+
+fn metrics() -> serde_json::Value {
+    json!({"method": "io.cgtrace.Metrics"})
+}
+
+fn patterns() -> serde_json::Value {
+    let patterns: Vec<String> =
+        (0..1_000).map(|number| format!("/*a{number}*/[a-z]*{{b,c{number}}}*/**")).collect();
+    json!({"method": "io.cgtrace.List", "parameters": {"patterns": patterns}})
+}
+
+fn why() -> serde_json::Value {
+    json!({"method": "io.cgtrace.Why", "parameters": {"name": "/system.slice/cgtrace-test-nowhere.service"}})
+}
+
+fn verify() -> serde_json::Value {
+    json!({"method": "io.cgtrace.Verify"})
+}
 
 pub fn measure(report: &mut Report) -> Result<()> {
     let Some(mount) = load::unified() else {
@@ -67,7 +98,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let place = if placed.is_some() { "the service on a CPU of its own" } else { "all on one CPU" };
     lookups(&mut client)?;
     load::pairs(scope.path(), EVENTS / 2)?;
-    for (kind, name) in KINDS {
+    for (kind, name, goal) in KINDS {
         let (mut without, mut with) = (Series::new(), Series::new());
         let (mut all_without, mut all_with) = (Series::new(), Series::new());
         for round in 0..ROUNDS {
@@ -92,7 +123,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
         report.row(Row {
             what: format!("one client's Lookups beside another that {name}"),
             figure: format!("{}; alone {}", figures(&all_with), figures(&all_without)),
-            ratio: Some(Ratio::of(&with.ratios(&without), Some(1.05))),
+            ratio: Some(Ratio::of(&with.ratios(&without), goal)),
             note: format!("{place}; {RATE} calls a second, {ROUNDS} rounds of {CALLS}"),
         });
     }
@@ -145,14 +176,17 @@ impl Hostile {
 
 fn attack(kind: Kind, socket: &PathBuf, mut stream: UnixStream, stopped: &Receiver<()>) -> Result<()> {
     let goes_on_after = |pause: Duration| stopped.recv_timeout(pause) == Err(RecvTimeoutError::Timeout);
-    let everything = b"{\"method\":\"io.cgtrace.List\"}\0";
+    let message = |call: serde_json::Value| [call.to_string().as_bytes(), b"\0"].concat();
     match kind {
-        Kind::NeverReads => loop {
-            stream.write_all(everything)?;
-        },
+        Kind::NeverReads => {
+            let call = message(everything());
+            loop {
+                stream.write_all(&call)?;
+            }
+        }
         Kind::OneByteASecond => {
-            for byte in everything {
-                stream.write_all(&[*byte])?;
+            for byte in message(everything()) {
+                stream.write_all(&[byte])?;
                 if !goes_on_after(Duration::from_secs(1)) {
                     break;
                 }
@@ -163,10 +197,11 @@ fn attack(kind: Kind, socket: &PathBuf, mut stream: UnixStream, stopped: &Receiv
                 drop(UnixStream::connect(socket)?);
             }
         }
-        Kind::AsksForEverything => {
+        Kind::Repeats(call) => {
+            let call = message(call());
             let mut buffer = vec![0; 1 << 20];
             loop {
-                stream.write_all(everything)?;
+                stream.write_all(&call)?;
                 loop {
                     let read = stream.read(&mut buffer)?;
                     if read == 0 {
