@@ -30,8 +30,11 @@ pub enum EventLine {
 ///
 /// ```
 /// # use cgtrace_client::wire::{Lagged, LaggedKind};
-/// let line = serde_json::to_string(&Lagged { kind: LaggedKind::Lagged, missed: 3 }).unwrap();
+/// # fn main() -> Result<(), serde_json::Error> {
+/// let line = serde_json::to_string(&Lagged { kind: LaggedKind::Lagged, missed: 3 })?;
 /// assert_eq!(line, r#"{"kind":"lagged","missed":3}"#);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -46,7 +49,10 @@ pub struct Lagged {
 ///
 /// ```
 /// # use cgtrace_client::wire::LaggedKind;
-/// assert_eq!(serde_json::to_string(&LaggedKind::Lagged).unwrap(), r#""lagged""#);
+/// # fn main() -> Result<(), serde_json::Error> {
+/// assert_eq!(serde_json::to_string(&LaggedKind::Lagged)?, r#""lagged""#);
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
