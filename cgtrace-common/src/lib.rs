@@ -5,10 +5,12 @@
 //! it has no terminating NUL and reaches to [`Header::length`].
 #![no_std]
 
+mod ids;
 mod kind;
 mod record;
 mod shared;
 
+pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
 pub use kind::Kind;
 pub use record::{Header, Membership, Root, Task, flag};
 pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, Wake};

@@ -4,7 +4,7 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use cgtrace::{
+use cgtrace::daemon::{
     index::ChangeKind,
     service::{NEEDS, Until},
 };

@@ -1,7 +1,7 @@
 //! The reader of the kernel's BTF.
 #![no_main]
 
-use cgtrace::probe::Btf;
+use cgtrace::daemon::probe::Btf;
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

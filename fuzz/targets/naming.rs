@@ -1,7 +1,7 @@
 //! What a name says: units, slices, pods, containers, and how else it may have been meant.
 #![no_main]
 
-use cgtrace::naming::{MountPoint, escape, expand_slice, parse, parse_at, spellings, unescape};
+use cgtrace_paths::{MountPoint, escape, expand_slice, parse, parse_at, spellings, unescape};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {

@@ -1,7 +1,7 @@
 //! `/proc/PID/mountinfo`, `/proc/PID/cgroup`, `/proc/PID/stat`.
 #![no_main]
 
-use cgtrace::{
+use cgtrace_host::{
     hierarchy::{parse_mountinfo, parse_proc_cgroup},
     process::parse_stat,
 };

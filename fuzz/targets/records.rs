@@ -1,7 +1,7 @@
 //! The decoder of the kernel program's records, and the index that takes what it gives: both are total.
 #![no_main]
 
-use cgtrace::{
+use cgtrace::daemon::{
     index::{Index, Limits},
     probe::{Controllers, decode},
 };

@@ -1,7 +1,7 @@
 //! What a client sends: the framing, the call, each method's parameters, the patterns in them.
 #![no_main]
 
-use cgtrace::server::{Patterns, Request};
+use cgtrace::daemon::server::{Patterns, Request};
 use cgtrace_client::{names, read_message, wire};
 use libfuzzer_sys::fuzz_target;
 

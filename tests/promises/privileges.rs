@@ -5,7 +5,7 @@ use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt as _};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::util::KernelVersion;
-use cgtrace::service::{NEEDS, Until};
+use cgtrace::daemon::service::{NEEDS, Until};
 use libtest_mimic::Trial;
 use rustix::thread::CapabilitySet;
 

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace::index::{CgroupId, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
+use cgtrace::daemon::index::{CgroupId, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
 use cgtrace_client::wire;
 use libtest_mimic::Trial;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use cgtrace::hierarchy::{Mount, discover};
+use cgtrace_host::hierarchy::{Mount, discover};
 
 use super::skip;
 
@@ -26,7 +26,7 @@ pub fn unique(what: &str) -> String {
 pub fn mount(name: &str) -> Result<PathBuf> {
     let found = discover()?
         .into_iter()
-        .find(|found| found.hierarchy.name.split(',').any(|part| part == name))
+        .find(|found| found.name.split(',').any(|part| part == name))
         .and_then(|found| found.mount);
     found.map(|Mount { path, .. }| path).ok_or_else(|| skip(format!("no `{name}` hierarchy is mounted here")))
 }

@@ -3,7 +3,7 @@
 use std::{fs, path::Path, process::Command};
 
 use anyhow::Result;
-use cgtrace::service::NEEDS;
+use cgtrace::daemon::service::NEEDS;
 use rustix::{
     fs::chown,
     process::{Gid, Uid},

@@ -6,8 +6,8 @@ use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::duration::parse_duration;
-use crate::config::Settings;
-use crate::probe::PIN_FOLDER;
+use crate::daemon::config::Settings;
+use crate::daemon::probe::PIN_FOLDER;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 yes, 1 no (absent, timed out, unknown, differs), 2 wrong usage or an impossible name, \
@@ -90,7 +90,7 @@ pub enum Config {
     /// Check a configuration file: exit 0 if the daemon would take it, 2 if not
     Check {
         /// The file
-        #[arg(default_value = crate::config::DEFAULT_PATH)]
+        #[arg(default_value = crate::daemon::config::DEFAULT_PATH)]
         file: PathBuf,
     },
 }

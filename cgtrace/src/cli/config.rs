@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use cgtrace_client::{names, wire::ConfigChecked};
 
 use super::{Verdict, arguments, failure::Failure, output::Output};
-use crate::config::{self, Config, FileError, Settings};
+use crate::daemon::config::{self, Config, FileError, Settings};
 
 pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, Failure> {
     let arguments::Config::Check { file } = config;

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use cgtrace_client::{Client, Error, socket_path};
 
 use super::{failure::Failure, say::say};
-use crate::server;
+use crate::daemon::server;
 
 /// Finds somebody to ask.
 #[derive(Debug)]

@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow};
 use tracing_subscriber::{EnvFilter, reload};
 
 use super::{Verdict, arguments, failure::Failure, output::is_coloured};
-use crate::{
+use crate::daemon::{
     config::{self, Config, Reload, Settings},
     server::{DaemonOptions, Reloaded, run_daemon},
     service::LogFormat,

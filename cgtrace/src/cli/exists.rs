@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, names, wire};
 
-use crate::naming::{self, MountPoint, Name};
+use cgtrace_paths::{MountPoint, Name};
 
 use super::{
     Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, say::say, text,
@@ -46,7 +46,7 @@ fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
             Some(MountPoint { point, hierarchy: Some(hierarchy.hierarchy) })
         })
         .collect();
-    let Name { path, mount, .. } = naming::parse_at(name.as_bytes(), &mounts);
+    let Name { path, mount, .. } = cgtrace_paths::parse_at(name.as_bytes(), &mounts);
     mount?;
     client.exists(&names::to_wire(&path)).unwrap_or(false).then(|| names::printable(&path))
 }

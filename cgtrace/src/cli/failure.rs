@@ -5,7 +5,7 @@ use std::{io, process::ExitCode};
 use cgtrace_client::{Error, names::ImpossibleName};
 
 use super::say::say;
-use crate::service;
+use crate::daemon::service;
 
 /// A command's failure.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 use cgtrace_client::{names, wire};
 
 use super::{Verdict, failure::Failure, output::Output, say::say};
-use crate::probe::{PinError, PinFolder};
+use crate::daemon::probe::{PinError, PinFolder};
 
 pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
     let removed = match PinFolder::open(folder).and_then(PinFolder::remove) {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cgtrace::index::{Birth, CgroupId, HierarchyState, Index, Key, Limits, PastLife, ROOT, UNIFIED};
+use cgtrace::daemon::index::{Birth, CgroupId, HierarchyState, Index, Key, Limits, PastLife, ROOT, UNIFIED};
 
 use crate::daemon::{Account, Daemon};
 use crate::kernel::{Cgroup, Kernel, Tree};

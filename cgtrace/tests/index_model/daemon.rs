@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use cgtrace::index::{Change, HierarchyId, Index, Key, Limits, Oddity, UNIFIED, What};
+use cgtrace::daemon::index::{Change, HierarchyId, Index, Key, Limits, Oddity, UNIFIED, What};
 
 use crate::kernel::{Kernel, Sent};
 use crate::subscriber::Subscriber;
@@ -405,8 +405,8 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
         | What::Fork { key, by, .. }
         | What::Transfer { key, by, .. } => (key.id, Some(by)),
         What::Release { key } | What::Populated { key, .. } => (key.id, None),
-        What::RootAdded { by, .. } => (cgtrace::index::ROOT, Some(by)),
-        _ => (cgtrace::index::ROOT, None),
+        What::RootAdded { by, .. } => (cgtrace::daemon::index::ROOT, Some(by)),
+        _ => (cgtrace::daemon::index::ROOT, None),
     };
     let Some(place) = &change.place else { return Err("nowhere") };
     if place.id != id || place.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {

@@ -1,6 +1,6 @@
 //! What the model found once, shrunk.
 
-use cgtrace::index::Limits;
+use cgtrace::daemon::index::Limits;
 use proptest::test_runner::TestCaseError;
 
 use crate::kernel::SHORT_NAMES;

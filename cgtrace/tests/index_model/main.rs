@@ -10,7 +10,7 @@ mod steps;
 mod subscriber;
 mod walk;
 
-use cgtrace::index::Limits;
+use cgtrace::daemon::index::Limits;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 

@@ -1,6 +1,6 @@
 //! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
 
-use cgtrace::index::{
+use cgtrace::daemon::index::{
     CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, Task, Walked, What,
 };
 use proptest::prelude::*;

@@ -1,6 +1,6 @@
 //! What may happen next.
 
-use cgtrace::index::Limits;
+use cgtrace::daemon::index::Limits;
 use proptest::prelude::*;
 
 use crate::checks::check;

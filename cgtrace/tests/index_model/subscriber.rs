@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cgtrace::index::{Change, ChangeKind, HierarchyId, Index, Key, ROOT};
+use cgtrace::daemon::index::{Change, ChangeKind, HierarchyId, Index, Key, ROOT};
 
 #[derive(Default)]
 pub struct Subscriber {

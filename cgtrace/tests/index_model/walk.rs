@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cgtrace::index::{CgroupId, ROOT, Walked};
+use cgtrace::daemon::index::{CgroupId, ROOT, Walked};
 
 use crate::kernel::Tree;
 

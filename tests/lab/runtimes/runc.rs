@@ -3,7 +3,7 @@
 use std::{fs, os::unix::fs::chown, path::Path, process::Command};
 
 use anyhow::Result;
-use cgtrace::hierarchy::discover;
+use cgtrace_host::hierarchy::discover;
 use serde_json::{Value, json};
 
 use super::scene::{Cleanup, Container, Scene, id, run};

@@ -11,8 +11,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cgtrace::hierarchy::discover;
 use cgtrace_client::wire;
+use cgtrace_host::hierarchy::discover;
 use rustix::{
     process::{Pid, Signal, kill_process},
     time::{ClockId, clock_gettime},
@@ -86,7 +86,7 @@ impl Scene {
         let mut populated = 0;
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
-            let name = found.hierarchy.name;
+            let name = found.name;
             let path = mount.path.join(container.cgroup.trim_start_matches('/'));
             let row = answer.rows.iter().find(|row| *row.hierarchy == *name);
             let life = row.and_then(|row| row.life.as_ref());

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
 
 use super::{GONE, GOOD, QUIET, duration, hierarchy, moment, path, styled, task};
-use crate::tracker::boot_ns;
+use crate::daemon::tracker::boot_ns;
 
 /// So many processes of a cgroup are named.
 const MEMBERS_SHOWN: usize = 8;

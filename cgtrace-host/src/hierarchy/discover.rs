@@ -1,0 +1,173 @@
+//! Which hierarchies there are, and where each can be read.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+};
+
+use rustix::fs::makedev;
+
+use super::{
+    error::HierarchyError,
+    mountinfo::{MountLine, parse_mountinfo},
+    proc_cgroup::parse_proc_cgroup,
+};
+use cgtrace_common::{HierarchyId, ROOT, UNIFIED};
+
+/// `PROC_CGROUP_INIT_INO` of `include/linux/proc_ns.h`: the inode number of the first cgroup namespace.
+const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
+
+/// A hierarchy that exists.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its id.
+    pub id: HierarchyId,
+    /// Its name, written as `/proc/PID/cgroup` does; `v2` for the default one.
+    pub name: Rc<str>,
+    /// Where it is mounted in our mount namespace, if it is.
+    pub mount: Option<Mount>,
+    /// What is to be known about that mount.
+    pub note: Option<String>,
+}
+
+/// Where a hierarchy is mounted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The mount point.
+    pub path: PathBuf,
+    /// cgroup v2.
+    pub unified: bool,
+}
+
+/// Every hierarchy that this kernel shows, with its mount.
+///
+/// `/proc/self/cgroup` names them all, those too that are not mounted any more but live on (a v1 hierarchy with
+/// children survives umount(2)). It lists the default one only once that was mounted, so `mountinfo` may add it.
+pub fn discover() -> Result<Vec<Found>, HierarchyError> {
+    discover_below(Path::new("/proc"))
+}
+
+fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
+    let read = |name: &str| {
+        let path = proc.join(name);
+        fs::read(&path).map_err(|source| HierarchyError::Read { path, source })
+    };
+    let lines = parse_proc_cgroup(&read("self/cgroup")?);
+    let mounts = parse_mountinfo(&read("self/mountinfo")?);
+    let with_mount = |id, name: &str| with_mount(id, name, &mounts, &shows_whole);
+    let mut found: Vec<Found> = lines
+        .into_iter()
+        .map(|line| {
+            let id = HierarchyId(line.id);
+            let name = if id == UNIFIED { "v2".to_owned() } else { line.name };
+            with_mount(id, &name)
+        })
+        .collect();
+    if !found.iter().any(|found| found.id == UNIFIED) && mounts.iter().any(|line| line.unified) {
+        found.push(with_mount(UNIFIED, "v2"));
+    }
+    if found.is_empty() {
+        return Err(HierarchyError::None { path: proc.join("self/cgroup") });
+    }
+    Ok(found)
+}
+
+/// Whether a mount shows its hierarchy from the real root, whose inode number is 1.
+///
+/// The root that mountinfo gives is told from the reader's cgroup namespace: `/..` may be the whole of it, and `/`
+/// a part. What is mounted over, or cannot be looked at, shows nothing.
+fn shows_whole(line: &MountLine) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata(&line.mount_point)
+        .is_ok_and(|root| root.ino() == ROOT.0 && root.dev() == makedev(line.device.0, line.device.1))
+}
+
+fn with_mount(
+    id: HierarchyId,
+    name: &str,
+    mounts: &[MountLine],
+    shows_whole: &dyn Fn(&MountLine) -> bool,
+) -> Found {
+    let candidates = mounts.iter().filter(|line| is_of(line, id, name));
+    // A mount that shows a part of the hierarchy would make the rest look as if it were not there.
+    let (whole, parts): (Vec<_>, Vec<_>) = candidates.partition(|line| shows_whole(line));
+    let best = whole.into_iter().min_by_key(|line| line.mount_point.as_os_str().len());
+    let note = (best.is_none() && !parts.is_empty())
+        .then(|| "only a part of it is mounted in this mount namespace: known from events alone".to_owned());
+    Found {
+        id,
+        name: Rc::from(name),
+        mount: best.map(|line| Mount { path: line.mount_point.clone(), unified: line.unified }),
+        note,
+    }
+}
+
+/// Whether a mount is of the hierarchy. mountinfo has no hierarchy ids, but a controller, and a name, is in one
+/// hierarchy only.
+fn is_of(line: &MountLine, id: HierarchyId, name: &str) -> bool {
+    if id == UNIFIED {
+        return line.unified;
+    }
+    let wanted: BTreeSet<&[u8]> = name.split(',').map(str::as_bytes).collect();
+    !line.unified && wanted.iter().all(|part| line.options.iter().any(|option| option == part))
+}
+
+/// The name of the hierarchy that a mount shows, out of the names that there are.
+#[must_use]
+pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let id = |name: &str| if name == "v2" { UNIFIED } else { HierarchyId(u32::MAX) };
+    names.into_iter().find(|name| is_of(line, id(name), name))
+}
+
+/// Whether this process is in a cgroup namespace of its own, so that paths in /proc are not from the real root.
+#[must_use]
+pub fn in_cgroup_namespace() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    fs::metadata("/proc/self/ns/cgroup").is_ok_and(|namespace| namespace.ino() != INITIAL_NAMESPACE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mounts(text: &str) -> Vec<MountLine> {
+        parse_mountinfo(text.as_bytes())
+    }
+
+    #[test]
+    fn co_mounted_controllers_match_whatever_their_order() {
+        let mounts = mounts("26 25 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpuacct,cpu\n");
+        let found = with_mount(HierarchyId(3), "cpu,cpuacct", &mounts, &|_| true);
+        assert_eq!(found.mount.map(|mount| mount.path), Some(PathBuf::from("/sys/fs/cgroup/cpu")));
+        assert_eq!(with_mount(HierarchyId(4), "cpuset", &mounts, &|_| true).mount, None);
+    }
+
+    #[test]
+    fn a_part_of_a_hierarchy_is_not_taken_for_the_whole() {
+        let part = "26 25 0:24 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
+        let is_root = |line: &MountLine| line.root == b"/";
+        let found = with_mount(UNIFIED, "v2", &mounts(part), &is_root);
+        assert_eq!(found.mount, None);
+        assert!(found.note.is_some_and(|note| note.contains("part")));
+        let both = format!("{part}27 25 0:24 / /mnt/all rw - cgroup2 cgroup2 rw\n");
+        let found = with_mount(UNIFIED, "v2", &mounts(&both), &is_root);
+        assert_eq!(found.mount.map(|mount| mount.path), Some(PathBuf::from("/mnt/all")));
+    }
+
+    #[test]
+    fn no_proc_is_said_with_the_file() {
+        let empty = tempfile::tempdir().unwrap();
+        let error = discover_below(empty.path()).unwrap_err();
+        assert!(error.to_string().contains("self/cgroup"), "{error}");
+    }
+
+    #[test]
+    fn this_machine_has_hierarchies() {
+        let found = discover().unwrap();
+        assert!(!found.is_empty());
+        let ids: BTreeSet<HierarchyId> = found.iter().map(|found| found.id).collect();
+        assert_eq!(ids.len(), found.len(), "each id once");
+    }
+}

@@ -1,0 +1,216 @@
+//! Walking a cgroupfs: every directory's inode number, which is its cgroup's id, its parent's, and its name.
+//!
+//! By directory descriptors and not by paths: a v1 rename cannot lead it astray, and a path may be longer than
+//! `PATH_MAX`.
+
+use std::{
+    cell::RefCell,
+    collections::VecDeque,
+    ffi::CString,
+    io,
+    mem::MaybeUninit,
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    rc::Rc,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, fstat, fstatfs, openat, statat},
+    io::Errno,
+};
+
+use super::{discover::Mount, error::WalkError};
+use cgtrace_common::{CgroupId, ROOT};
+
+/// `CGROUP2_SUPER_MAGIC` and `CGROUP_SUPER_MAGIC` of include/uapi/linux/magic.h.
+const MAGICS: [i64; 2] = [0x6367_7270, 0x0027_e0eb];
+
+/// The most directories that a walk keeps open. A directory waits open for as long as it has subdirectories to
+/// be read; beyond this number the one opened first is closed, and opened again when its turn comes.
+const OPEN_MAX: usize = 128;
+
+/// One directory that a walk found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Walked {
+    /// Its inode number, which is the cgroup's id.
+    pub id: CgroupId,
+    /// Its parent's inode number.
+    pub parent: CgroupId,
+    /// Its name in its parent, when it was read.
+    pub leaf: Box<[u8]>,
+}
+
+/// How a walk went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WalkReport {
+    /// Directories found, the root not among them.
+    pub cgroups: u64,
+    /// Directories that could not be read.
+    pub unreadable: u64,
+    /// The first of these, and why.
+    pub first_unreadable: Option<String>,
+}
+
+impl WalkReport {
+    /// What is to be said of the walk: `None` if all was read.
+    #[must_use]
+    pub fn note(&self) -> Option<String> {
+        let first = self.first_unreadable.as_deref()?;
+        Some(format!("{} of its directories could not be read, the first: {first}", self.unreadable))
+    }
+
+    fn unreadable(&mut self, directory: &Directory, error: Errno) {
+        self.unreadable += 1;
+        self.first_unreadable.get_or_insert_with(|| {
+            format!("`{}`: {}", String::from_utf8_lossy(directory.name.to_bytes()), io::Error::from(error))
+        });
+    }
+}
+
+/// A directory that is being walked.
+struct Directory {
+    id: CgroupId,
+    name: CString,
+    parent: Option<Rc<Directory>>,
+    fd: RefCell<Option<OwnedFd>>,
+}
+
+/// Walks all cgroups below the mount. What is removed meanwhile may be found or not; what stays is found once.
+pub fn walk(mount: &Mount, each: &mut dyn FnMut(Walked)) -> Result<WalkReport, WalkError> {
+    let root = open_root(mount)?;
+    let mut walk = Walk {
+        report: WalkReport::default(),
+        open: VecDeque::new(),
+        buffer: Box::new_uninit_slice(32 << 10),
+    };
+    let mut pending = vec![Rc::new(Directory {
+        id: ROOT,
+        name: CString::default(),
+        parent: None,
+        fd: RefCell::new(Some(root)),
+    })];
+    while let Some(directory) = pending.pop() {
+        walk.read(&directory, &mut pending, each);
+    }
+    Ok(walk.report)
+}
+
+pub(super) fn open_root(mount: &Mount) -> Result<OwnedFd, WalkError> {
+    let open = |source: Errno| WalkError::Open { path: mount.path.clone(), source: source.into() };
+    let root = openat(CWD, &mount.path, FLAGS, Mode::empty()).map_err(open)?;
+    let magic = fstatfs(&root).map_err(open)?.f_type;
+    if !MAGICS.contains(&magic) {
+        return Err(WalkError::Covered { path: mount.path.clone() });
+    }
+    Ok(root)
+}
+
+const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+struct Walk {
+    report: WalkReport,
+    /// The directories that are open, the one opened first at the front.
+    open: VecDeque<Rc<Directory>>,
+    buffer: Box<[MaybeUninit<u8>]>,
+}
+
+impl Walk {
+    fn read(
+        &mut self,
+        directory: &Rc<Directory>,
+        pending: &mut Vec<Rc<Directory>>,
+        each: &mut dyn FnMut(Walked),
+    ) {
+        if let Err(error) = self.reopen(directory) {
+            // Removed meanwhile: its rmdir event takes it, and what was below it, out of the index.
+            if error != Errno::NOENT && error != Errno::NODEV {
+                self.report.unreadable(directory, error);
+            }
+            return;
+        }
+        let Self { report, buffer, .. } = self;
+        let fd = directory.fd.borrow();
+        let Some(fd) = fd.as_ref() else { return };
+        let mut entries = RawDir::new(fd, buffer);
+        while let Some(entry) = entries.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(Errno::NOENT | Errno::NODEV) => break,
+                Err(error) => {
+                    report.unreadable(directory, error);
+                    break;
+                }
+            };
+            let name = entry.file_name();
+            if entry.file_type() != FileType::Directory || matches!(name.to_bytes(), b"." | b"..") {
+                continue;
+            }
+            let id = CgroupId(entry.ino());
+            report.cgroups += 1;
+            each(Walked { id, parent: directory.id, leaf: name.to_bytes().into() });
+            if has_subdirectories(fd.as_fd(), name, id) {
+                pending.push(Rc::new(Directory {
+                    id,
+                    name: name.to_owned(),
+                    parent: Some(Rc::clone(directory)),
+                    fd: RefCell::new(None),
+                }));
+            }
+        }
+    }
+
+    /// Opens a directory, and those above it that were closed.
+    fn reopen(&mut self, directory: &Rc<Directory>) -> Result<(), Errno> {
+        let mut closed = vec![Rc::clone(directory)];
+        while let Some(top) = closed.last() {
+            if top.fd.borrow().is_some() {
+                closed.pop();
+                break;
+            }
+            match &top.parent {
+                Some(parent) => closed.push(Rc::clone(parent)),
+                None => break,
+            }
+        }
+        for directory in closed.into_iter().rev() {
+            let Some(parent) = &directory.parent else { continue };
+            let fd = {
+                let parent = parent.fd.borrow();
+                let Some(parent) = parent.as_ref() else { return Err(Errno::NOENT) };
+                openat(parent, directory.name.as_c_str(), FLAGS, Mode::empty())?
+            };
+            // A v1 rename may have given the name to another one since it was read.
+            if fstat(&fd)?.st_ino != directory.id.0 {
+                return Err(Errno::NOENT);
+            }
+            *directory.fd.borrow_mut() = Some(fd);
+            self.open.push_back(directory);
+            self.close_what_is_done();
+        }
+        Ok(())
+    }
+
+    fn close_what_is_done(&mut self) {
+        // Nobody waits for a directory that only this list still holds.
+        while self.open.front().is_some_and(|first| Rc::strong_count(first) == 1) {
+            self.open.pop_front();
+        }
+        while self.open.len() > OPEN_MAX {
+            let Some(first) = self.open.pop_front() else { return };
+            if Rc::strong_count(&first) > 1 {
+                first.fd.borrow_mut().take();
+            }
+        }
+    }
+}
+
+/// A directory's link count is two more than it has subdirectories (`kernfs_refresh_inode` in fs/kernfs/inode.c,
+/// since 3.14), so most need not be opened. One that is made after this look has its own event.
+fn has_subdirectories(parent: BorrowedFd<'_>, name: &std::ffi::CStr, id: CgroupId) -> bool {
+    match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
+        // Another one by this name: opening it will tell.
+        Ok(stat) => stat.st_nlink > 2 || stat.st_ino != id.0,
+        Err(Errno::NOENT | Errno::NODEV) => false,
+        // Opening it will tell.
+        Err(_) => true,
+    }
+}

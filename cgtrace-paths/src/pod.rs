@@ -1,0 +1,115 @@
+//! Pods, in the spellings of kubelet's two cgroup drivers.
+
+use super::ascii;
+
+/// A pod's class of service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Qos {
+    /// Its pods stand in `kubepods` itself.
+    Guaranteed,
+    /// `burstable`.
+    Burstable,
+    /// `besteffort`.
+    BestEffort,
+}
+
+impl Qos {
+    /// As kubelet writes it in a name; empty for pods that stand in `kubepods` itself.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Guaranteed => "",
+            Self::Burstable => "burstable",
+            Self::BestEffort => "besteffort",
+        }
+    }
+
+    fn of(word: &str) -> Option<Self> {
+        match word {
+            "burstable" => Some(Self::Burstable),
+            "besteffort" => Some(Self::BestEffort),
+            _ => None,
+        }
+    }
+}
+
+/// What is proven of a pod.
+#[derive(Debug, Default)]
+pub(super) struct Pod {
+    pub uid: Option<String>,
+    pub qos: Option<Qos>,
+}
+
+/// The pod of the innermost `kubepods`: kubelet's root may itself be in a container (kind, k3d).
+pub(super) fn read(components: &[&[u8]]) -> Pod {
+    let texts: Vec<&str> = components.iter().map(|component| ascii(component).unwrap_or_default()).collect();
+    if let Some(pod) = texts.iter().rev().find_map(|text| of_slice(text)) {
+        return pod;
+    }
+    let Some(root) = texts.iter().rposition(|text| *text == "kubepods") else { return Pod::default() };
+    let below = texts.get(root + 1..).unwrap_or_default();
+    match below.first().map(|first| (Qos::of(first), pod_uid(first))) {
+        Some((Some(qos), _)) => Pod { qos: Some(qos), uid: below.get(1).and_then(|second| pod_uid(second)) },
+        Some((None, Some(uid))) => Pod { qos: Some(Qos::Guaranteed), uid: Some(uid) },
+        _ => Pod::default(),
+    }
+}
+
+/// `kubepods-burstable-podUID.slice`, with kubelet's own slice before it where it is not the root.
+fn of_slice(text: &str) -> Option<Pod> {
+    let stem = text.strip_suffix(".slice")?;
+    let at = stem
+        .rfind("kubepods")
+        .filter(|at| *at == 0 || stem.get(..*at).is_some_and(|before| before.ends_with('-')))?;
+    let rest = stem.get(at..)?.strip_prefix("kubepods-")?;
+    let (word, pod) = rest.split_once('-').unwrap_or((rest, ""));
+    match Qos::of(word) {
+        Some(qos) if pod.is_empty() => Some(Pod { qos: Some(qos), uid: None }),
+        Some(qos) => Some(Pod { qos: Some(qos), uid: Some(pod_uid(pod)?) }),
+        None => Some(Pod { qos: Some(Qos::Guaranteed), uid: Some(pod_uid(rest)?) }),
+    }
+}
+
+/// The uid of `podUID`. The systemd driver writes `_` for `-`, which in a slice's name means nesting.
+fn pod_uid(text: &str) -> Option<String> {
+    let uid = text.strip_prefix("pod")?.replace('_', "-");
+    let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let parts: Vec<&str> = uid.split('-').collect();
+    let uuid = parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hex(part, length));
+    // A static pod has the hash of its manifest.
+    (uuid || hex(&uid, 32)).then_some(uid)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parse;
+
+    const UID: &str = "1d7d7a3c-4a2e-4d5a-a2c3-6f2d4a0a7a55";
+
+    #[test]
+    fn both_drivers_spell_the_same_pod() {
+        let escaped = UID.replace('-', "_");
+        for (name, qos) in [
+            (format!("/kubepods/pod{UID}"), Qos::Guaranteed),
+            (format!("/kubepods/burstable/pod{UID}"), Qos::Burstable),
+            (format!("/kubepods.slice/kubepods-pod{escaped}.slice"), Qos::Guaranteed),
+            (
+                format!("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{escaped}.slice"),
+                Qos::BestEffort,
+            ),
+        ] {
+            let parsed = parse(name.as_bytes());
+            assert_eq!((parsed.pod_uid.as_deref(), parsed.qos), (Some(UID), Some(qos)), "{name}");
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_a_pod_is_none() {
+        for name in
+            ["/kubepods/burstable/podx", "/burstable/pod12", "/xkubepods-podx.slice", "/kubepods", "/podman"]
+        {
+            assert_eq!(parse(name.as_bytes()).pod_uid, None, "{name}");
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A unit as its files have it (systemd.unit(5)): where it is found, what it says, whether it is enabled.
+
+use super::root::Root;
+use crate::rules as why;
+
+/// Where units are looked for, the first found winning.
+const FOLDERS: [&str; 13] = [
+    "etc/systemd/system.control",
+    "run/systemd/system.control",
+    "run/systemd/transient",
+    "run/systemd/generator.early",
+    "etc/systemd/system",
+    "etc/systemd/system.attached",
+    "run/systemd/system",
+    "run/systemd/system.attached",
+    "run/systemd/generator",
+    "usr/local/lib/systemd/system",
+    "usr/lib/systemd/system",
+    "lib/systemd/system",
+    "run/systemd/generator.late",
+];
+
+/// The unit and what it executes. It is told as one that does not run.
+pub(super) fn look_up(name: &str, root: &Root) -> (why::Unit, Vec<String>) {
+    let mut unit = why::Unit {
+        id: name.to_owned(),
+        load_state: "not-found".to_owned(),
+        active_state: "inactive".to_owned(),
+        sub_state: "dead".to_owned(),
+        ..why::Unit::default()
+    };
+    let template = template(name);
+    let names = [Some(name.to_owned()), template];
+    let found = names.iter().flatten().find_map(|name| {
+        FOLDERS.iter().find_map(|folder| Some((folder, name, present(root, folder, name)?)))
+    });
+    let Some((folder, file, text)) = found else { return (unit, Vec::new()) };
+    unit.fragment_path = format!("/{folder}/{file}");
+    if let Some(alias) = alias(root, folder, file) {
+        unit.id = alias;
+    }
+    // An empty file, or /dev/null.
+    if text.is_empty() {
+        "masked".clone_into(&mut unit.load_state);
+        "masked".clone_into(&mut unit.file_state);
+        return (unit, Vec::new());
+    }
+    "loaded".clone_into(&mut unit.load_state);
+    file_state(root, &unit.id, &text).clone_into(&mut unit.file_state);
+    let mut executables = Vec::new();
+    read(&text, &mut unit, &mut executables);
+    for text in drop_ins(root, &unit.id) {
+        read(&text, &mut unit, &mut executables);
+    }
+    if unit.slice.is_empty() && name.ends_with(".service") {
+        "system.slice".clone_into(&mut unit.slice);
+    }
+    (unit, executables)
+}
+
+/// `a@b.service` is an instance of `a@.service`.
+fn template(name: &str) -> Option<String> {
+    let (stem, rest) = name.split_once('@')?;
+    let (_, kind) = rest.rsplit_once('.')?;
+    Some(format!("{stem}@.{kind}"))
+}
+
+/// The text of a unit's file, empty if it is masked.
+fn present(root: &Root, folder: &str, name: &str) -> Option<String> {
+    if root.link(folder, name).is_some_and(|to| to == "/dev/null") {
+        return Some(String::new());
+    }
+    root.read(&format!("{folder}/{name}")).ok()
+}
+
+/// The unit that a link of another name leads to.
+fn alias(root: &Root, folder: &str, name: &str) -> Option<String> {
+    let to = root.link(folder, name)?;
+    let leaf = to.rsplit('/').next()?;
+    (leaf != name && leaf != "null").then(|| leaf.to_owned())
+}
+
+fn drop_ins(root: &Root, unit: &str) -> Vec<String> {
+    // Of two files of one name, that in the first folder counts.
+    let mut files: Vec<(String, String)> = Vec::new();
+    for folder in FOLDERS {
+        let folder = format!("{folder}/{unit}.d");
+        for name in root.names(&folder).into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
+            if !files.iter().any(|(known, _)| *known == name) {
+                files.push((name.clone(), format!("{folder}/{name}")));
+            }
+        }
+    }
+    files.sort();
+    files.iter().filter_map(|(_, path)| root.read(path).ok()).collect()
+}
+
+/// Whether something wants it at boot, and whether anything could.
+fn file_state(root: &Root, unit: &str, text: &str) -> &'static str {
+    let wanted = ["etc/systemd/system", "run/systemd/system"].iter().any(|folder| {
+        let dependants = root.names(folder).into_iter();
+        let kinds = [".wants", ".requires", ".upholds"];
+        dependants
+            .filter(|name| kinds.iter().any(|kind| name.ends_with(kind)))
+            .any(|name| root.link(&format!("{folder}/{name}"), unit).is_some())
+    });
+    match () {
+        () if wanted => "enabled",
+        () if text.lines().any(|line| line.trim() == "[Install]") => "disabled",
+        () => "static",
+    }
+}
+
+/// Takes what a unit file says of what we want to know.
+fn read(text: &str, unit: &mut why::Unit, executables: &mut Vec<String>) {
+    for line in text.lines() {
+        let Some((key, value)) = line.split_once('=') else { continue };
+        let value = value.trim();
+        match key.trim() {
+            "Slice" => value.clone_into(&mut unit.slice),
+            "CPUAccounting" => unit.cpu_accounting = boolean(value),
+            "MemoryAccounting" => unit.memory_accounting = boolean(value),
+            "ExecStart" if value.is_empty() => executables.clear(),
+            "ExecStart" => {
+                let program = value.split_whitespace().next().unwrap_or_default();
+                executables.push(program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned());
+            }
+            _ => {}
+        }
+    }
+}
+
+/// As systemd's `parse_boolean` reads it.
+fn boolean(value: &str) -> Option<bool> {
+    match value.to_ascii_lowercase().as_str() {
+        "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
+        "0" | "no" | "n" | "false" | "f" | "off" => Some(false),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::symlink, path::Path};
+
+    use super::*;
+
+    fn put(root: &Path, path: &str, text: &str) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    }
+
+    fn look(root: &Path, name: &str) -> (why::Unit, Vec<String>) {
+        look_up(name, &Root::open(root).unwrap())
+    }
+
+    const KUBELET: &str = "[Service]\nExecStart=-/usr/bin/kubelet --x=y\nMemoryAccounting=no\n[Install]\nWantedBy=multi-user.target\n";
+
+    #[test]
+    fn a_unit_is_read_with_its_drop_ins() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        assert_eq!(look(root, "kubelet.service").0.load_state, "not-found");
+        put(root, "usr/lib/systemd/system/kubelet.service", KUBELET);
+        let (unit, executables) = look(root, "kubelet.service");
+        assert_eq!((unit.load_state.as_str(), unit.file_state.as_str()), ("loaded", "disabled"));
+        assert_eq!((unit.active_state.as_str(), unit.slice.as_str()), ("inactive", "system.slice"));
+        assert_eq!(unit.fragment_path, "/usr/lib/systemd/system/kubelet.service");
+        assert_eq!((unit.memory_accounting, unit.cpu_accounting), (Some(false), None));
+        assert_eq!(executables, ["/usr/bin/kubelet"]);
+        put(
+            root,
+            "etc/systemd/system/kubelet.service.d/10-x.conf",
+            "[Service]\nSlice=kube.slice\nExecStart=\nExecStart=/opt/k\n",
+        );
+        fs::create_dir_all(root.join("etc/systemd/system/multi-user.target.wants")).unwrap();
+        symlink("/nowhere", root.join("etc/systemd/system/multi-user.target.wants/kubelet.service")).unwrap();
+        let (unit, executables) = look(root, "kubelet.service");
+        assert_eq!((unit.slice.as_str(), unit.file_state.as_str()), ("kube.slice", "enabled"));
+        assert_eq!(executables, ["/opt/k"]);
+    }
+
+    #[test]
+    fn masked_aliased_and_instantiated() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        put(root, "lib/systemd/system/real.service", KUBELET);
+        put(root, "lib/systemd/system/a@.service", "[Service]\nExecStart=/bin/a %i\n");
+        fs::create_dir_all(root.join("etc/systemd/system")).unwrap();
+        // Absolute links lead within the root.
+        symlink("/lib/systemd/system/real.service", root.join("etc/systemd/system/other.service")).unwrap();
+        symlink("/dev/null", root.join("etc/systemd/system/gone.service")).unwrap();
+        assert_eq!(look(root, "other.service").0.id, "real.service");
+        assert_eq!(look(root, "gone.service").0.load_state, "masked");
+        let (unit, _) = look(root, "a@b.service");
+        assert_eq!((unit.load_state.as_str(), unit.file_state.as_str()), ("loaded", "static"));
+        assert_eq!(unit.fragment_path, "/lib/systemd/system/a@.service");
+    }
+}

@@ -1,0 +1,254 @@
+//! The asker itself: it made a wrong name, or started too early.
+
+use cgtrace_client::wire::{Event, Life, Task};
+
+use super::{
+    case::{Case, is_below},
+    facts::Asker,
+    kubelet::Settings,
+    tell,
+    verdict::{Cause, Found, Weight},
+};
+
+/// The asker made the name itself, and may have left its own unit for it.
+pub(super) fn made_by_asker(case: &Case) -> Option<Found> {
+    // Below kubepods it is kubelet's business.
+    if case.name == "/" || of_pod(case) {
+        return None;
+    }
+    let asker = case.facts.asker.as_ref();
+    let is_asker = |task: &Task| match asker {
+        Some(asker) => same_process(task, &asker.process.task),
+        // Nobody else makes a tree that begins with a hierarchy's directory.
+        None => task.comm == "kubelet" && case.parsed.directory.is_some(),
+    };
+    let lives = case.rows().flat_map(|row| {
+        let lives = row.life.iter().chain(&row.past);
+        lives.map(|life| (row.hierarchy.as_str(), life))
+    });
+    let made: Vec<(&str, &Life)> =
+        lives.filter(|(_, life)| life.made_by.as_ref().is_some_and(is_asker)).collect();
+    let entered = case.facts.moves.iter().rev().find(|event| {
+        let into = event.path.as_deref().is_some_and(|path| is_below(path, &case.name));
+        into && event.task.as_ref().is_some_and(is_asker) && event.by.as_ref().is_some_and(is_asker)
+    });
+    let maker = made.first().and_then(|(_, life)| life.made_by.as_ref())?;
+    let settings = asker.map(Settings::of).unwrap_or_default();
+    let setting = settings.names().into_iter().find(|setting| {
+        setting.value.starts_with('/') && is_below(&case.name, setting.value.trim_end_matches('/'))
+    });
+    let wrong = case.parsed.directory.is_some();
+    // Any service makes cgroups below its own; that is no mistake.
+    let weight =
+        if wrong || setting.is_some() || entered.is_some() { Weight::Explains } else { Weight::Remarks };
+    let mut explanation = format!("{} made {} itself.", tell::task(maker), tell::quoted(&case.name));
+    if wrong {
+        explanation.push_str(
+            " That is the wrong tree: it begins with a hierarchy's directory, which is no part of a name.",
+        );
+    }
+    if let Some(from) = entered.and_then(left) {
+        explanation.push_str(&format!(
+            " It left {} for it, so that its unit's accounting no longer counts it, and systemctl stop may not find it.",
+            tell::quoted(from)
+        ));
+    }
+    let evidence = made.iter().map(|(hierarchy, life)| {
+        let at = life.born.as_ref().map_or_else(|| "an unknown time".to_owned(), tell::moment);
+        format!("mkdir on {} at {at}{}", tell::plain(hierarchy), tell::by(life.made_by.as_ref()))
+    });
+    let entering = entered.map(|event| {
+        let from = left(event).map(|from| format!(" from {}", tell::plain(from))).unwrap_or_default();
+        format!("attach{from} to {}{}", tell::quoted(&case.name), tell::by(event.by.as_ref()))
+    });
+    let flag = setting.map(|setting| tell::plain(&setting.written));
+    let right = tell::quoted(&String::from_utf8_lossy(case.parsed.without_directory()));
+    let mut fix = Vec::new();
+    match &flag {
+        Some(flag) if wrong => {
+            fix.push(format!("take {flag} away, or give it {right}, and restart the asker"));
+        }
+        Some(flag) => {
+            fix.push(format!("take {flag} away, if its unit's own cgroup is meant, and restart the asker"));
+        }
+        None if wrong => fix.push(format!("give the asker {right} instead, and restart it")),
+        None => {}
+    }
+    if wrong {
+        fix.push(
+            "for its figures: systemctl set-property UNIT CPUAccounting=yes MemoryAccounting=yes".to_owned(),
+        );
+    }
+    Some(
+        Found::new(weight, Cause::MadeByAsker, explanation)
+            .because(flag.iter().map(|flag| format!("the asker is started with {flag}")))
+            .because(evidence)
+            .because(entering)
+            .mend(fix),
+    )
+}
+
+fn left(event: &Event) -> Option<&str> {
+    event.from.as_ref().and_then(|place| place.path.as_deref())
+}
+
+/// The same process: a pid may be given again, a start may not.
+fn same_process(one: &Task, other: &Task) -> bool {
+    // /proc counts in steps of 10 ms, the kernel's record in ns.
+    let starts = one.start_boot_ns.zip(other.start_boot_ns);
+    one.pid == other.pid && starts.is_none_or(|(one, other)| one.abs_diff(other) <= 10_000_000)
+}
+
+/// Below kubelet's own tree.
+pub(super) fn of_pod(case: &Case) -> bool {
+    case.parsed.qos.is_some()
+        || case
+            .parsed
+            .components()
+            .any(|component| component == b"kubepods" || component == b"kubepods.slice")
+}
+
+/// It came to exist only after the asker had fixed its list.
+pub(super) fn after_asker_started(case: &Case) -> Option<Found> {
+    let asker = case.facts.asker.as_ref().filter(|_| case.is_present())?;
+    let started = &asker.process.started;
+    let first = case
+        .rows()
+        .filter_map(|row| row.life.as_ref())
+        .map(|life| life.born.as_ref())
+        .collect::<Option<Vec<_>>>()?;
+    let first =
+        first.into_iter().min_by_key(|born| born.boot_ns).filter(|born| born.boot_ns > started.boot_ns)?;
+    if started.boot_ns == 0 || of_pod(case) || case.parsed.container_id.is_some() {
+        return None;
+    }
+    // A name that existed before, too, was there to be listed.
+    let was_there = case.rows().flat_map(|row| &row.past).any(|life| {
+        let since = life.born.as_ref().or(life.before.as_ref());
+        let until = life.died.as_ref().map(|died| died.boot_ns);
+        since.is_some_and(|since| since.boot_ns <= started.boot_ns)
+            && until.is_some_and(|until| until > started.boot_ns)
+    });
+    // Whoever made it itself knows of it.
+    let own = case.rows().filter_map(|row| row.life.as_ref()?.made_by.as_ref());
+    if was_there || own.into_iter().any(|maker| same_process(maker, &asker.process.task)) {
+        return None;
+    }
+    let who = tell::task(&asker.process.task);
+    let name = tell::quoted(&case.name);
+    let late = tell::duration(started, first);
+    let explanation = if is_kubelet(asker) {
+        format!(
+            "{name} was made {late} after {who} had started. kubelet computes the cgroups that it watches once, at its start."
+        )
+    } else {
+        format!(
+            "{name} was made {late} after {who} had started; if that lists cgroups only at its start, it does not know of it."
+        )
+    };
+    let found = Found::new(
+        if is_kubelet(asker) { Weight::Explains } else { Weight::Contributes },
+        Cause::AfterAskerStarted,
+        explanation,
+    );
+    let found = if is_kubelet(asker) { found.hiding() } else { found };
+    let restart = unit_of(asker);
+    let fix = [
+        restart.as_ref().map(|unit| format!("systemctl restart {}", tell::word(unit))),
+        case.unit_name().zip(restart.as_ref()).map(|(unit, asker)| {
+            format!(
+                "to keep the order at boot: After={} in the unit {}",
+                tell::plain(unit),
+                tell::plain(asker)
+            )
+        }),
+    ];
+    let fix = if restart.is_some() { fix } else { [Some(format!("restart {who}")), None] };
+    Some(
+        found
+            .because([
+                format!("{who} started at {}", tell::moment(started)),
+                format!("{name} was made at {}", tell::moment(first)),
+            ])
+            .mend(fix.into_iter().flatten()),
+    )
+}
+
+/// The asker's own unit.
+fn unit_of(asker: &Asker) -> Option<String> {
+    asker.process.cgroups.iter().find_map(|place| {
+        cgtrace_paths::parse(place.path.as_bytes()).unit.filter(|unit| unit.ends_with(".service"))
+    })
+}
+
+pub(super) fn is_kubelet(asker: &Asker) -> bool {
+    let program = asker.arguments.first().and_then(|program| program.rsplit('/').next());
+    asker.process.task.comm == "kubelet" || program == Some("kubelet")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{
+        Facts, explain,
+        scenes::{answer, asker, at, moved, on_v2, present, process},
+    };
+
+    const KUBELET: &str = "/system.slice/kubelet.service";
+    const WRONG: &str = "/systemd/system.slice";
+
+    fn kubelet(started: u64, flags: &[&str]) -> Asker {
+        let arguments: Vec<&str> = std::iter::once("/usr/bin/kubelet").chain(flags.iter().copied()).collect();
+        asker(process(42, "kubelet", KUBELET, started), &arguments)
+    }
+
+    #[test]
+    fn kubelet_made_the_wrong_tree() {
+        let who = kubelet(150, &["--kubelet-cgroups=/systemd/system.slice"]);
+        let task = who.process.task.clone();
+        let mut row = present("memory");
+        row.life.as_mut().unwrap().made_by = Some(task.clone());
+        let mut facts = Facts { answer: answer(WRONG, vec![row]), ..on_v2(WRONG, true) };
+        facts.moves = vec![moved(task.clone(), KUBELET, WRONG, task, 201)];
+        facts.asker = Some(who);
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::MadeByAsker);
+        assert!(verdict.finding.explanation.contains("It left `/system.slice/kubelet.service` for it"));
+        assert!(verdict.finding.evidence[0].contains("--kubelet-cgroups=/systemd/system.slice"));
+        assert!(verdict.finding.fix[0].contains("give it `/system.slice`"));
+        assert!(!verdict.holds(Cause::MountPathInName) && !verdict.holds(Cause::AfterAskerStarted));
+        // Without an asker, too.
+        facts.asker = None;
+        assert_eq!(explain(&facts).cause(), Cause::MadeByAsker);
+    }
+
+    #[test]
+    fn another_process_of_that_pid_is_another() {
+        let mut row = present("v2");
+        row.life.as_mut().unwrap().made_by = Some(process(42, "kubelet", "/", 10).task);
+        let facts =
+            Facts { answer: answer("/k", vec![row]), asker: Some(kubelet(250, &[])), ..on_v2("/k", true) };
+        assert!(!explain(&facts).holds(Cause::MadeByAsker));
+    }
+
+    #[test]
+    fn made_after_kubelet_had_started() {
+        let name = "/system.slice/docker.service";
+        let mut facts =
+            Facts { asker: Some(kubelet(150, &["--runtime-cgroups", name])), ..on_v2(name, true) };
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::AfterAskerStarted);
+        assert!(verdict.present && !verdict.seen && verdict.holds(Cause::Present));
+        assert!(verdict.finding.explanation.contains("50 s after"));
+        let fix = &verdict.finding.fix;
+        assert_eq!(fix[0], "systemctl restart kubelet.service");
+        assert!(fix[1].contains("After=docker.service"));
+        facts.asker = Some(asker(process(9, "agent", "/a", 150), &["agent"]));
+        let verdict = explain(&facts);
+        assert!(verdict.seen && verdict.cause() == Cause::Present && verdict.holds(Cause::AfterAskerStarted));
+        // A birth that is only bounded proves nothing.
+        let life = facts.answer.rows[0].life.as_mut().unwrap();
+        (life.before, life.born) = (Some(at(200)), None);
+        assert!(!explain(&facts).holds(Cause::AfterAskerStarted));
+    }
+}

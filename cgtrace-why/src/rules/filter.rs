@@ -1,0 +1,130 @@
+//! The asker's own filter: cAdvisor's, which kubelet has within it.
+
+use super::{
+    asker::{is_kubelet, of_pod},
+    case::{Case, is_below},
+    facts::Asker,
+    kubelet::{Setting, Settings},
+    tell,
+    verdict::{Cause, Found, Weight},
+};
+use cgtrace_paths::Runtime;
+
+/// The asker's own filter hides it.
+pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
+    let asker = case.facts.asker.as_ref().filter(|_| case.is_present() && case.name != "/")?;
+    let settings = Settings::of(asker);
+    let who = tell::task(&asker.process.task);
+    let name = tell::quoted(&case.name);
+    let prefixes = settings.raw_prefixes.as_ref().map(|setting| setting.value.split(',').collect::<Vec<_>>());
+    let listed =
+        prefixes.as_ref().map(|prefixes| prefixes.iter().any(|prefix| case.name.starts_with(prefix)));
+    let docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
+    // cAdvisor's container/raw/factory.go: a prefix list overrules --docker_only, and else that hides all but Docker's.
+    let (setting, explanation, fix) = match (&settings.docker_only, &settings.raw_prefixes, listed) {
+        _ if docker => return None,
+        (_, Some(list), Some(false)) => {
+            let written = tell::plain(&list.written);
+            let explanation =
+                format!("{name} exists, but {who} looks only at what its list of prefixes has: {written}.");
+            (
+                list,
+                explanation,
+                format!("add {name} to {written}, or take the list away, and restart the asker"),
+            )
+        }
+        (Some(flag), _, listed) if listed != Some(true) => {
+            let written = tell::plain(&flag.written);
+            let explanation = format!(
+                "{name} exists, but {who} runs with {written}, which hides every cgroup that is no Docker container's."
+            );
+            let mut fix = format!("take {written} away, and restart the asker");
+            if !is_kubelet(asker) {
+                fix.push_str(&format!(
+                    "; or name the exceptions: --raw_cgroup_prefix_whitelist={}",
+                    tell::word(&case.name)
+                ));
+            }
+            (flag, explanation, fix)
+        }
+        _ => return unlisted(case, asker, &settings),
+    };
+    Some(
+        Found::new(Weight::Explains, Cause::HiddenFromAsker, explanation)
+            .because([format!("{who} is started with {}", tell::plain(&setting.written))])
+            .because(tell::rows(case.rows().filter(|row| row.present)))
+            .mend([fix])
+            .hiding(),
+    )
+}
+
+/// Recent kubelets look only below the cgroups that they are told of, their own, and kubepods.
+fn unlisted(case: &Case, asker: &Asker, settings: &Settings) -> Option<Found> {
+    let own = asker.process.cgroups.iter().map(|place| place.path.as_str());
+    let told = settings.names().into_iter().map(|setting: &Setting| setting.value.as_str());
+    let covered = of_pod(case) || own.chain(told).any(|root| root != "/" && is_below(&case.name, root));
+    if !is_kubelet(asker) || covered {
+        return None;
+    }
+    let name = tell::quoted(&case.name);
+    let explanation = format!(
+        "{name} exists, but recent kubelets look only at kubepods, at their own cgroup, and at those given with \
+         --runtime-cgroups, --system-cgroups and --kubelet-cgroups; {name} is none of these."
+    );
+    let flags = settings.names().into_iter().map(|setting| tell::plain(&setting.written));
+    Some(
+        Found::new(Weight::Contributes, Cause::HiddenFromAsker, explanation)
+            .because([format!("kubelet is told of: {}", tell::list(flags))])
+            .mend([format!(
+                "if it is the container runtime's: --runtime-cgroups={}",
+                tell::word(&case.name)
+            )]),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{
+        Facts, explain,
+        scenes::{asker, on_v2, process},
+    };
+
+    const KUBELET: &str = "/system.slice/kubelet.service";
+
+    fn kubelet(flags: &[&str]) -> Asker {
+        let arguments: Vec<&str> = std::iter::once("/usr/bin/kubelet").chain(flags.iter().copied()).collect();
+        asker(process(42, "kubelet", KUBELET, 250), &arguments)
+    }
+
+    #[test]
+    fn docker_only_hides_what_is_not_dockers() {
+        let hidden = |name: &str, arguments: &[&str]| {
+            let who = asker(process(9, "cadvisor", "/c", 250), arguments);
+            let verdict = explain(&Facts { asker: Some(who), ..on_v2(name, true) });
+            (verdict.cause() == Cause::HiddenFromAsker && !verdict.seen).then_some(verdict.finding)
+        };
+        let finding = hidden(KUBELET, &["cadvisor", "--docker_only"]).unwrap();
+        assert!(finding.evidence[0].contains("--docker_only") && finding.fix[0].contains("--docker_only"));
+        assert!(hidden(KUBELET, &["cadvisor", "-docker_only=false"]).is_none());
+        let list = "--raw_cgroup_prefix_whitelist=/system.slice,/x";
+        assert!(hidden(KUBELET, &["cadvisor", "--docker_only", list]).is_none());
+        assert!(hidden("/user.slice", &["cadvisor", list]).unwrap().explanation.contains(list));
+        let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+        assert!(hidden(&format!("/docker/{id}"), &["cadvisor", "--docker_only"]).is_none());
+        assert!(hidden("/", &["cadvisor", "--docker_only"]).is_none());
+    }
+
+    #[test]
+    fn kubelet_with_docker_only_and_without() {
+        let name = "/system.slice/docker.service";
+        let facts = Facts { asker: Some(kubelet(&["--docker-only"])), ..on_v2(name, true) };
+        assert_eq!(explain(&facts).cause(), Cause::HiddenFromAsker);
+        let facts = Facts { asker: Some(kubelet(&[])), ..facts };
+        let verdict = explain(&facts);
+        assert!(verdict.cause() == Cause::Present && verdict.holds(Cause::HiddenFromAsker));
+        let flag = format!("--runtime-cgroups={name}");
+        let facts = Facts { asker: Some(kubelet(&[&flag])), ..facts };
+        assert!(!explain(&facts).holds(Cause::HiddenFromAsker));
+    }
+}

@@ -1,0 +1,232 @@
+//! It exists, on all hierarchies that matter or on some.
+
+use cgtrace_client::wire::Row;
+
+use super::{
+    case::{Case, is_of},
+    tell,
+    verdict::{Cause, Found, Weight},
+};
+
+/// The controllers without which nobody accounts for a cgroup: cAdvisor looks at them, `systemctl` sets them.
+const ACCOUNTED: [&str; 3] = ["cpu", "cpuacct", "memory"];
+/// What kubelet wants of every cgroup below `kubepods` besides (`Validate` in its `cgroup_manager_linux.go`).
+const OF_PODS: [&str; 3] = ["cpuset", "hugetlb", "pids"];
+/// The same on v2, where there is no `cpuacct`.
+const OF_PODS_V2: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
+
+/// It exists, under the name as asked, where it was asked for.
+pub(super) fn present(case: &Case) -> Option<Found> {
+    if !case.asked_present() || present_elsewhere(case).is_some_and(|found| found.weight == Weight::Explains)
+    {
+        return None;
+    }
+    let name = tell::quoted(&case.facts.name);
+    let on = tell::list(case.rows().filter(|row| row.present).map(|row| row.hierarchy.as_str()));
+    Some(
+        Found::new(Weight::Contributes, Cause::Present, format!("{name} exists on {on}."))
+            .because(tell::rows(case.rows())),
+    )
+}
+
+/// It exists, but not where it counts.
+pub(super) fn present_elsewhere(case: &Case) -> Option<Found> {
+    if !case.is_anywhere() {
+        return None;
+    }
+    if !case.is_present() {
+        return case.facts.on.as_deref().map(|on| elsewhere(case, Weight::Explains, &[on], &[]).hiding());
+    }
+    // Who asked for a hierarchy has found it there.
+    if case.facts.on.is_some() || case.name == "/" {
+        return None;
+    }
+    let of_pod = case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods");
+    // Whoever gave a wrong name must mend that first.
+    let explains = if case.is_corrected() { Weight::Contributes } else { Weight::Explains };
+    let accounted = missing(case, &ACCOUNTED);
+    let others = missing(case, &OF_PODS);
+    if !accounted.is_empty() || (of_pod && !others.is_empty()) {
+        let wanted: Vec<&str> = accounted.into_iter().chain(others.into_iter().filter(|_| of_pod)).collect();
+        return Some(elsewhere(case, explains, &wanted, &[]).hiding());
+    }
+    if only_v2_lacks_it(case) {
+        return Some(elsewhere(case, explains, &["v2"], &[]).hiding());
+    }
+    let disabled = disabled_on_v2(case, of_pod);
+    if !disabled.is_empty() {
+        let weight = if of_pod { explains } else { Weight::Contributes };
+        let found = elsewhere(case, weight, &[], &disabled);
+        return Some(if of_pod { found.hiding() } else { found });
+    }
+    (!others.is_empty()).then(|| elsewhere(case, Weight::Remarks, &others, &[]))
+}
+
+/// Those of the controllers that stand on a hierarchy which is known to lack the cgroup.
+fn missing<'a>(case: &Case, controllers: &[&'a str]) -> Vec<&'a str> {
+    let lacks = |row: &Row, controller: &str| row.walked && !row.present && is_of(&row.hierarchy, controller);
+    let rows = || case.rows();
+    controllers.iter().filter(|controller| rows().any(|row| lacks(row, controller))).copied().collect()
+}
+
+/// All controllers are on v2, which lacks it, and a named v1 hierarchy has it.
+fn only_v2_lacks_it(case: &Case) -> bool {
+    let resources =
+        case.rows().any(|row| ACCOUNTED.iter().any(|controller| is_of(&row.hierarchy, controller)));
+    !resources && case.rows().any(|row| row.hierarchy == "v2" && row.walked && !row.present)
+}
+
+/// The controllers that v2's root has and the cgroup has not.
+fn disabled_on_v2(case: &Case, of_pod: bool) -> Vec<&'static str> {
+    let Some(controllers) = &case.facts.v2_controllers else { return Vec::new() };
+    let on_v2 = case.rows().any(|row| row.hierarchy == "v2" && row.present);
+    let wanted: &[&str] = if of_pod { &OF_PODS_V2 } else { &["memory"] };
+    let has = |list: &[String], name: &str| list.iter().any(|other| other == name);
+    let disabled =
+        |name: &&&'static str| on_v2 && has(&controllers.root, name) && !has(&controllers.here, name);
+    wanted.iter().filter(disabled).copied().collect()
+}
+
+fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -> Found {
+    let name = tell::quoted(&case.name);
+    let there = || case.subject.rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str());
+    let mut explanation = format!("{name} exists on {}", tell::list(there()));
+    if disabled.is_empty() {
+        explanation.push_str(&format!(", but not on {}.", tell::list(missing)));
+    } else {
+        explanation.push_str(&format!(", but there without the controllers {}.", tell::list(disabled)));
+    }
+    let lacking: Vec<&str> = missing.iter().chain(disabled).copied().collect();
+    let accounting = lacking.iter().any(|lacking| ACCOUNTED.iter().any(|name| is_of(lacking, name)));
+    if accounting {
+        explanation.push_str(
+            " cAdvisor looks at cpu, cpuacct and memory; a cgroup of name=systemd alone is none to it.",
+        );
+    }
+    let mut found =
+        Found::new(weight, Cause::PresentElsewhere, explanation).because(tell::rows(&case.subject.rows));
+    if let Some(unit) = case.unit() {
+        let said = [("CPUAccounting", unit.cpu_accounting), ("MemoryAccounting", unit.memory_accounting)];
+        let off = said.iter().filter(|(_, value)| *value == Some(false));
+        found = found.because(off.map(|(property, _)| format!("{}: {property}=no", tell::plain(&unit.id))));
+    }
+    if let (Some(controllers), false) = (&case.facts.v2_controllers, disabled.is_empty()) {
+        found = found.because([format!(
+            "cgroup.controllers of {name} holds {}; the root's holds {}",
+            tell::list(&controllers.here),
+            tell::list(&controllers.root)
+        )]);
+    }
+    found.mend(fix(case, &lacking, accounting))
+}
+
+fn fix(case: &Case, lacking: &[&str], accounting: bool) -> Vec<String> {
+    let unit = case.unit_name().or(case.parsed.slice.as_deref()).filter(|_| case.parsed.qos.is_none());
+    match unit {
+        Some(unit) if accounting => vec![
+            format!(
+                "systemctl set-property {} CPUAccounting=yes MemoryAccounting=yes",
+                tell::word(unit)
+            ),
+            "for all units: DefaultCPUAccounting=yes and DefaultMemoryAccounting=yes in /etc/systemd/system.conf, \
+             then systemctl daemon-reexec"
+                .to_owned(),
+            "do not put `/systemd` before the name: the asker would make a tree of that name of its own".to_owned(),
+        ],
+        _ if case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods") => vec![format!(
+            "systemctl restart kubelet: it makes what is missing under {}; if it does not, that controller is \
+             not enabled in a parent",
+            tell::list(lacking)
+        )],
+        _ => vec![format!("mkdir the cgroup on {} too, or ask for a hierarchy that has it", tell::list(lacking))],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{
+        Controllers, Facts, Unit, explain,
+        scenes::{absent, answer, on_v2, present as there},
+    };
+
+    const KUBELET: &str = "/system.slice/kubelet.service";
+
+    #[test]
+    fn what_is_everywhere_is_present() {
+        let verdict = explain(&on_v2(KUBELET, true));
+        assert_eq!(verdict.cause(), Cause::Present);
+        assert!(verdict.present && verdict.seen && verdict.also.is_empty());
+        assert!(verdict.finding.evidence[0].contains("v2: present, since"));
+    }
+
+    fn hybrid(rows: Vec<Row>) -> Facts {
+        Facts { name: KUBELET.to_owned(), answer: answer(KUBELET, rows), ..Facts::default() }
+    }
+
+    #[test]
+    fn on_the_service_managers_hierarchy_alone_it_is_not_accounted() {
+        let mut facts = hybrid(vec![
+            there("name=systemd"),
+            there("v2"),
+            absent("memory"),
+            absent("cpu,cpuacct"),
+            absent("cpuset"),
+        ]);
+        facts.unit = Some(Unit {
+            id: "kubelet.service".to_owned(),
+            load_state: "loaded".to_owned(),
+            memory_accounting: Some(false),
+            ..Unit::default()
+        });
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::PresentElsewhere);
+        assert!(verdict.present && !verdict.seen);
+        assert!(verdict.finding.explanation.contains("not on cpu, cpuacct and memory"));
+        assert!(verdict.finding.evidence.iter().any(|line| line.contains("MemoryAccounting=no")));
+        assert!(
+            verdict.finding.fix[0].starts_with("systemctl set-property kubelet.service CPUAccounting=yes")
+        );
+        assert!(verdict.finding.fix.iter().any(|line| line.contains("do not put `/systemd`")));
+    }
+
+    #[test]
+    fn a_lack_of_cpuset_is_remarked_for_a_unit_and_explains_for_a_pod() {
+        let rows = || vec![there("name=systemd"), there("memory"), there("cpu,cpuacct"), absent("cpuset")];
+        let verdict = explain(&hybrid(rows()));
+        assert_eq!(verdict.cause(), Cause::Present);
+        assert!(verdict.holds(Cause::PresentElsewhere) && verdict.seen);
+        let facts =
+            Facts { name: "/kubepods".to_owned(), answer: answer("/kubepods", rows()), ..Facts::default() };
+        assert_eq!(explain(&facts).cause(), Cause::PresentElsewhere);
+    }
+
+    #[test]
+    fn absent_on_the_hierarchy_that_was_asked_for() {
+        let mut facts = hybrid(vec![there("name=systemd"), absent("memory")]);
+        facts.on = Some("memory".to_owned());
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::PresentElsewhere);
+        assert!(!verdict.present);
+        facts.on = Some("name=systemd".to_owned());
+        assert_eq!(explain(&facts).cause(), Cause::Present);
+    }
+
+    #[test]
+    fn a_hierarchy_that_could_not_be_read_proves_nothing() {
+        let unread = Row { walked: false, ..absent("memory") };
+        assert_eq!(explain(&hybrid(vec![there("name=systemd"), unread])).cause(), Cause::Present);
+    }
+
+    #[test]
+    fn controllers_of_v2_may_be_off() {
+        let pod = "/kubepods.slice/kubepods-burstable.slice";
+        let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+        let controllers =
+            Controllers { here: words(&["cpu", "memory"]), root: words(&["cpu", "cpuset", "memory"]) };
+        let facts = Facts { v2_controllers: Some(controllers), ..on_v2(pod, true) };
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::PresentElsewhere);
+        assert!(verdict.finding.explanation.contains("without the controllers cpuset"));
+    }
+}

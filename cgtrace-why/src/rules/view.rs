@@ -1,0 +1,164 @@
+//! The asker's view: its watches ran out, or its namespace and mounts do not show it.
+
+use super::{
+    case::{Case, is_below},
+    facts::{Asker, Mounted},
+    tell,
+    verdict::{Cause, Found, Weight},
+};
+
+/// Watchers of files ran out.
+pub(super) fn watch_exhausted(case: &Case) -> Option<Found> {
+    let asker = case.facts.asker.as_ref().filter(|_| case.is_present())?;
+    let inotify = asker.inotify?;
+    let limits = [
+        ("fs.inotify.max_user_watches", inotify.watches, inotify.max_watches),
+        ("fs.inotify.max_user_instances", inotify.instances, inotify.max_instances),
+    ];
+    let near: Vec<(&str, u64, u64)> = limits
+        .into_iter()
+        .filter_map(|(name, used, max)| Some((name, used?, max)))
+        // At 19 of 20 the next tree of cgroups is likely to fail.
+        .filter(|(_, used, max)| *max > 0 && used.saturating_mul(20) >= max.saturating_mul(19))
+        .collect();
+    if near.is_empty() {
+        return None;
+    }
+    let who = tell::task(&asker.process.task);
+    let full = near.iter().any(|(_, used, max)| used >= max);
+    let explanation = if full {
+        format!(
+            "The user of {who} has no inotify watch or instance left: whoever watches directories does not hear of new cgroups."
+        )
+    } else {
+        format!("The user of {who} has nearly no inotify watch or instance left.")
+    };
+    let found = Found::new(
+        if full { Weight::Explains } else { Weight::Contributes },
+        Cause::WatchExhausted,
+        explanation,
+    )
+    .because(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} are in use")))
+    .mend(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
+    .mend(["write it to /etc/sysctl.d/ too, and restart the asker".to_owned()]);
+    Some(if full { found.hiding() } else { found })
+}
+
+/// The asker's cgroup namespace or mounts do not show it, or not under that name.
+pub(super) fn other_host_view(case: &Case) -> Option<Found> {
+    let asker = case.facts.asker.as_ref().filter(|_| case.is_present())?;
+    let there = |mount: &&Mounted| case.rows().any(|row| row.present && row.hierarchy == mount.hierarchy);
+    let mounts: Option<Vec<&Mounted>> =
+        asker.mounts.as_ref().map(|mounts| mounts.iter().filter(there).collect());
+    let root = asker.namespace_root.as_deref().filter(|root| *root != "/");
+    // With the whole hierarchy mounted its namespace alters only what /proc says.
+    if mounts.as_ref().is_some_and(|mounts| mounts.iter().any(|mount| mount.root == "/")) {
+        return None;
+    }
+    let roots: Vec<&str> = match &mounts {
+        Some(mounts) => mounts.iter().map(|mount| mount.root.as_str()).collect(),
+        None => root.into_iter().collect(),
+    };
+    if mounts.is_none() && roots.is_empty() {
+        return None;
+    }
+    let who = tell::task(&asker.process.task);
+    let name = tell::quoted(&case.name);
+    let within =
+        roots.iter().filter(|root| is_below(&case.name, root)).find_map(|root| case.name.strip_prefix(root));
+    let explanation = match within {
+        Some(rest) => {
+            let rest = if rest.is_empty() { "/" } else { rest };
+            format!("{name} exists, but {who} sees it as {}.", tell::quoted(rest))
+        }
+        None if roots.is_empty() => {
+            format!("{name} exists, but {who} has no hierarchy mounted that has it.")
+        }
+        None => format!("{name} exists, but {who} sees only what is below {}.", tell::list(&roots)),
+    };
+    Some(
+        Found::new(Weight::Explains, Cause::OtherHostView, explanation)
+            .because(root.map(|root| format!("its cgroup namespace has its root at {}", tell::quoted(root))))
+            .because(seen(asker))
+            .mend([
+                "give the container the host's view: -v /sys/fs/cgroup:/sys/fs/cgroup:ro --cgroupns=host"
+                    .to_owned(),
+                "in a pod: a hostPath volume of /sys/fs/cgroup".to_owned(),
+            ])
+            .hiding(),
+    )
+}
+
+/// What the asker's mounts show.
+fn seen(asker: &Asker) -> Vec<String> {
+    match asker.mounts.as_deref() {
+        None => Vec::new(),
+        Some([]) => vec!["it has no cgroup file system mounted".to_owned()],
+        Some(mounts) => mounts
+            .iter()
+            .map(|mount| {
+                let (hierarchy, root) = (tell::plain(&mount.hierarchy), tell::quoted(&mount.root));
+                format!("its {} shows {root} of {hierarchy}", tell::plain(&mount.point))
+            })
+            .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{
+        Facts, Inotify, explain,
+        scenes::{asker, on_v2, process},
+    };
+
+    const KUBELET: &str = "/system.slice/kubelet.service";
+
+    fn agent(change: impl FnOnce(&mut Asker)) -> Facts {
+        let mut who = asker(process(9, "agent", "/docker/x", 250), &["agent"]);
+        change(&mut who);
+        Facts { asker: Some(who), ..on_v2(KUBELET, true) }
+    }
+
+    #[test]
+    fn watches_run_out() {
+        let used = |watches| {
+            let limits =
+                Inotify { max_watches: 8_192, watches: Some(watches), max_instances: 128, instances: None };
+            explain(&agent(|who| who.inotify = Some(limits)))
+        };
+        let verdict = used(8_192);
+        assert_eq!(verdict.cause(), Cause::WatchExhausted);
+        assert!(!verdict.seen);
+        assert_eq!(verdict.finding.fix[0], "sysctl -w fs.inotify.max_user_watches=32768");
+        assert!(used(8_000).holds(Cause::WatchExhausted) && used(8_000).seen);
+        assert!(!used(4_000).holds(Cause::WatchExhausted));
+    }
+
+    fn mounted(root: &str) -> Mounted {
+        Mounted { hierarchy: "v2".to_owned(), point: "/sys/fs/cgroup".to_owned(), root: root.to_owned() }
+    }
+
+    #[test]
+    fn a_container_sees_a_part() {
+        let verdict = explain(&agent(|who| who.mounts = Some(vec![mounted("/docker/x")])));
+        assert_eq!(verdict.cause(), Cause::OtherHostView);
+        assert!(verdict.finding.explanation.contains("only what is below /docker/x"));
+        assert!(verdict.finding.fix[0].contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
+        let verdict = explain(&agent(|who| who.mounts = Some(vec![mounted("/system.slice")])));
+        assert!(verdict.finding.explanation.contains("sees it as `/kubelet.service`"));
+        assert_eq!(explain(&agent(|who| who.mounts = Some(Vec::new()))).cause(), Cause::OtherHostView);
+    }
+
+    #[test]
+    fn with_the_hosts_mounts_a_namespace_hides_nothing() {
+        let own = |who: &mut Asker| who.namespace_root = Some("/docker/x".to_owned());
+        assert_eq!(explain(&agent(own)).cause(), Cause::OtherHostView);
+        let both = |who: &mut Asker| {
+            own(who);
+            who.mounts = Some(vec![mounted("/")]);
+        };
+        assert_eq!(explain(&agent(both)).cause(), Cause::Present);
+        assert_eq!(explain(&agent(|_| {})).cause(), Cause::Present);
+    }
+}

@@ -1,0 +1,336 @@
+//! The name is wrong: it carries a mount's path, is relative to a namespace, or is spelt otherwise.
+
+use cgtrace_client::wire::Answer;
+
+use super::{
+    case::{Case, exists, is_known},
+    nearest, tell,
+    verdict::{Cause, Found, Weight},
+};
+use cgtrace_paths::{Name, Spelling, Variant};
+
+/// So many names are told.
+const TOLD: usize = 5;
+
+/// The name carries a directory on which a hierarchy is mounted.
+pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
+    // A cgroup may really be called so: kubelet makes it if it is told to.
+    if exists(&case.facts.answer) {
+        return None;
+    }
+    let carried = |variant: &&Variant| matches!(variant.spelling, Spelling::MountPath | Spelling::Directory);
+    let variants = || case.variants.iter().filter(carried);
+    let known = variants().filter_map(|variant| case.other(&variant.path)).find(|answer| is_known(answer));
+    let right = match known {
+        Some(answer) => answer.name.clone(),
+        None => String::from_utf8_lossy(&variants().next_back()?.path).into_owned(),
+    };
+    let asked = tell::quoted(&case.facts.name);
+    let right_quoted = tell::quoted(&right);
+    let exists = known.is_some_and(exists);
+    let (carried, hierarchy) = carried_of(&case.asked);
+    let of_systemd = hierarchy.as_deref() == Some("name=systemd");
+    let state = known.map_or_else(|| "not seen either".to_owned(), tell::state);
+    let found = Found::new(
+        if exists { Weight::Explains } else { Weight::Contributes },
+        Cause::MountPathInName,
+        format!(
+            "{asked} carries {}, where {} is mounted; a cgroup's name begins at its hierarchy's root. The name \
+             would be {right_quoted}, which is {state}.",
+            tell::quoted(&carried),
+            hierarchy.map_or_else(
+                || "a hierarchy".to_owned(),
+                |hierarchy| format!("the hierarchy {}", tell::plain(&hierarchy))
+            )
+        ),
+    );
+    let found = match known {
+        Some(answer) => {
+            found.because(tell::rows(&answer.rows).into_iter().map(|row| format!("{right_quoted} on {row}")))
+        }
+        None => found,
+    };
+    let tree =
+        "for kubelet: no name with `/systemd` before it; kubelet would make that tree and leave its own unit";
+    Some(found.mend([format!("use {right_quoted}")]).mend(of_systemd.then_some(tree)))
+}
+
+/// What the name carries, and what is mounted there.
+fn carried_of(name: &Name) -> (String, Option<String>) {
+    let mount = name
+        .mount
+        .as_ref()
+        .map(|mount| (String::from_utf8_lossy(&mount.point).into_owned(), mount.hierarchy.clone()));
+    let directory = || {
+        let directory = name.directory.as_ref()?;
+        Some((format!("/{}", directory.text), Some(directory.hierarchy.clone())))
+    };
+    mount.or_else(directory).unwrap_or_default()
+}
+
+/// The name is relative to a cgroup namespace.
+pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
+    let root = case.facts.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
+    let asked = tell::quoted(&case.facts.name);
+    let right = match root {
+        Some(root) => resolve(root, &case.asked),
+        None => String::from_utf8_lossy(&case.asked.path).into_owned(),
+    };
+    let answer = case.other(right.as_bytes());
+    let right_exists = answer.is_some_and(exists);
+    let explanation = if case.asked.upwards > 0 {
+        format!("{asked} begins with `..`: it is relative to the root of a cgroup namespace.")
+    } else {
+        // Without `..` only the existence of the other name shows what was meant.
+        root.filter(|root| *root != "/" && right_exists && !exists(&case.facts.answer))?;
+        format!("{asked} is a name within the asker's cgroup namespace, not this host's.")
+    };
+    let state = answer.map_or_else(|| "not looked up".to_owned(), tell::state);
+    let weight = if right_exists { Weight::Explains } else { Weight::Contributes };
+    let right = tell::quoted(&right);
+    let known = match root {
+        Some(root) => format!("the asker's namespace has its root at {}", tell::quoted(root)),
+        None => "the asker's namespace is not known; the name is taken from the hierarchy's root".to_owned(),
+    };
+    Some(
+        Found::new(
+            weight,
+            Cause::NamespaceRelative,
+            format!("{explanation} The absolute name is {right}: {state}."),
+        )
+        .because([known])
+        .mend([format!("use {right}")]),
+    )
+}
+
+/// The absolute name of what is called so in a cgroup namespace with that root.
+pub(super) fn resolve(root: &str, name: &Name) -> String {
+    let parents: Vec<&str> = root.split('/').filter(|component| !component.is_empty()).collect();
+    let kept = parents.get(..parents.len().saturating_sub(name.upwards)).unwrap_or_default();
+    let mut path = kept.iter().fold(String::new(), |path, component| path + "/" + component);
+    let below = String::from_utf8_lossy(&name.path);
+    if path.is_empty() || below != "/" {
+        path.push_str(&below);
+    }
+    path
+}
+
+/// A name that is like the asked one.
+struct Like<'a> {
+    answer: &'a Answer,
+    how: String,
+    /// No typing error makes two names alike in this way.
+    strong: bool,
+}
+
+/// The name is spelt otherwise.
+pub(super) fn misspelt(case: &Case) -> Option<Found> {
+    if case.is_anywhere() || exists(&case.facts.answer) {
+        return None;
+    }
+    let mut likes = likes(case);
+    // Present names before past ones, and what is surely meant before what is near.
+    likes.sort_by_key(|like| (!(like.strong && exists(like.answer)), !exists(like.answer), !like.strong));
+    likes.truncate(TOLD);
+    let unit = running_elsewhere(case);
+    let best = likes.first();
+    let formal = case.variants.iter().find(|variant| {
+        matches!(variant.spelling, Spelling::Unrooted | Spelling::Nesting | Spelling::Colons)
+    });
+    let explains = unit.is_some() || best.is_some_and(|like| like.strong && exists(like.answer));
+    let weight = if explains && !case.has_past() { Weight::Explains } else { Weight::Contributes };
+    let asked = tell::quoted(&case.facts.name);
+    let right = match (&unit, best, formal) {
+        (Some(path), _, _) => format!("the service manager runs the unit in {}", tell::quoted(path)),
+        (None, Some(like), _) if like.strong => format!("{}: {}", like.how, tell::quoted(&like.answer.name)),
+        (None, Some(like), None) => format!("the nearest name is {}", tell::quoted(&like.answer.name)),
+        (None, _, Some(variant)) => {
+            let path = String::from_utf8_lossy(&variant.path).into_owned();
+            format!("{}: it would be {}", variant.spelling.fault(), tell::quoted(&path))
+        }
+        (None, None, None) => return None,
+    };
+    // A past life of its own says that the name was right; then only a surer one is worth a word.
+    if case.has_past() && !explains {
+        return None;
+    }
+    let evidence = likes.iter().map(|like| {
+        format!("{}: {} ({})", tell::quoted(&like.answer.name), tell::state(like.answer), like.how)
+    });
+    let from_unit =
+        unit.iter().map(|path| format!("ControlGroup={} of {}", tell::plain(path), unit_id(case)));
+    let present = likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.name.as_str());
+    let mut fix: Vec<String> = unit
+        .iter()
+        .map(String::as_str)
+        .chain(present)
+        .map(|name| format!("use {}", tell::quoted(name)))
+        .collect();
+    if let (true, Some(like)) = (fix.is_empty(), best) {
+        fix.push(format!("cgtrace why {}", tell::word(&like.answer.name)));
+    }
+    Some(
+        Found::new(weight, Cause::Misspelt, format!("{asked} may be misspelt; {right}."))
+            .because(from_unit.chain(evidence))
+            .mend(fix),
+    )
+}
+
+/// Other names of which something is known, and in what they are like the asked one.
+fn likes<'a>(case: &Case<'a>) -> Vec<Like<'a>> {
+    let others: Vec<&Answer> = case
+        .facts
+        .others
+        .iter()
+        .filter(|answer| is_known(answer) && answer.name != case.facts.name && answer.name != case.name)
+        .collect();
+    let near = nearest(case.name.as_bytes(), others.iter().map(|answer| &answer.name), others.len());
+    let carried =
+        |spelling| matches!(spelling, Spelling::MountPath | Spelling::Directory | Spelling::Upwards);
+    let like = |(place, answer): (usize, &&'a Answer)| {
+        let name = answer.name.as_bytes();
+        let strong = |how: &str| Some(Like { answer, how: how.to_owned(), strong: true });
+        if let Some(variant) = case.variants.iter().find(|variant| variant.path == name) {
+            // The rules above tell of these.
+            return if carried(variant.spelling) { None } else { strong(variant.spelling.fault()) };
+        }
+        if let Some(how) = nearest::akin(&case.parsed, &cgtrace_paths::parse(name)) {
+            return strong(how);
+        }
+        let near = near.iter().find(|near| near.place == place)?;
+        let letters =
+            if near.distance == 1 { "one letter".to_owned() } else { format!("{} letters", near.distance) };
+        Some(Like { answer, how: format!("differs by {letters}"), strong: false })
+    };
+    others.iter().enumerate().filter_map(like).collect()
+}
+
+/// Where the service manager runs the unit, if that is another cgroup than the name says.
+fn running_elsewhere(case: &Case) -> Option<String> {
+    let unit = case.unit()?;
+    let elsewhere = unit.control_group.starts_with('/') && unit.control_group != case.name;
+    // A cgroup below the unit's own is the unit's business.
+    let own = case.parsed.unit.as_deref().is_none_or(|name| case.parsed.leaf() == name.as_bytes());
+    (elsewhere && own && unit.active_state == "active").then(|| unit.control_group.clone())
+}
+
+fn unit_id(case: &Case) -> String {
+    case.unit_name().map(tell::plain).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::{
+        Facts, Mounted, explain,
+        scenes::{absent, answer, asker, on_v2, present, process, removed, unit},
+        wanted,
+    };
+
+    const KUBELET: &str = "/system.slice/kubelet.service";
+
+    fn asked(name: &str, others: Vec<Answer>) -> Facts {
+        Facts { others, ..on_v2(name, false) }
+    }
+
+    fn there(name: &str) -> Answer {
+        answer(name, vec![present("v2")])
+    }
+
+    #[test]
+    fn mount_paths_are_named_with_the_right_name() {
+        for name in
+            ["/sys/fs/cgroup/systemd/system.slice/kubelet.service", "/systemd/system.slice/kubelet.service"]
+        {
+            assert!(wanted(name, &[], None).contains(&KUBELET.to_owned()));
+            let verdict = explain(&asked(name, vec![there(KUBELET)]));
+            assert_eq!(verdict.cause(), Cause::MountPathInName, "{name}");
+            assert!(!verdict.present && !verdict.seen);
+            assert!(verdict.finding.explanation.contains("name=systemd"));
+            assert_eq!(verdict.finding.fix[0], format!("use `{KUBELET}`"));
+        }
+    }
+
+    #[test]
+    fn a_wrong_name_is_told_before_what_the_right_one_lacks() {
+        let right = answer(KUBELET, vec![present("name=systemd"), absent("memory")]);
+        let verdict = explain(&asked("/sys/fs/cgroup/systemd/system.slice/kubelet.service", vec![right]));
+        assert_eq!(verdict.cause(), Cause::MountPathInName);
+        assert!(verdict.holds(Cause::PresentElsewhere));
+    }
+
+    #[test]
+    fn a_mount_point_of_this_machine_counts() {
+        let mounts =
+            [Mounted { hierarchy: "memory".to_owned(), point: "/cg/m".to_owned(), root: "/".to_owned() }];
+        let name = "/cg/m/x.slice";
+        assert_eq!(wanted(name, &mounts, None), ["/x.slice"]);
+        let facts = Facts { mounts: mounts.to_vec(), ..asked(name, vec![there("/x.slice")]) };
+        assert_eq!(explain(&facts).cause(), Cause::MountPathInName);
+    }
+
+    #[test]
+    fn what_is_left_is_judged_as_well() {
+        let rest = answer("/system.slice/x.service", vec![removed("v2")]);
+        let verdict = explain(&asked("/memory/system.slice/x.service", vec![rest]));
+        assert_eq!(verdict.cause(), Cause::Removed);
+        assert!(verdict.holds(Cause::MountPathInName));
+    }
+
+    #[test]
+    fn a_namespaces_names_are_made_absolute() {
+        let name = "/../../system.slice/x.service";
+        let right = "/a/system.slice/x.service";
+        let mut who = asker(process(9, "agent", "/a/b/c", 1), &[]);
+        who.namespace_root = Some("/a/b/c".to_owned());
+        assert!(wanted(name, &[], Some("/a/b/c")).contains(&right.to_owned()));
+        let facts = Facts { asker: Some(who), ..asked(name, vec![there(right)]) };
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::NamespaceRelative);
+        assert_eq!(verdict.finding.fix, [format!("use `{right}`")]);
+        let facts = Facts { name: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
+        let facts = Facts { answer: answer("/x", vec![absent("v2")]), ..facts };
+        assert_eq!(explain(&facts).cause(), Cause::NamespaceRelative);
+        assert_eq!(explain(&asked("/../x", vec![there("/x")])).cause(), Cause::NamespaceRelative);
+    }
+
+    #[test]
+    fn structure_is_surer_than_letters() {
+        let nested = "/kubepods.slice/kubepods-burstable.slice";
+        let verdict = explain(&asked(
+            "/kubepods-burstable.slice",
+            vec![there(nested), there("/kubepods-burstabl.slice")],
+        ));
+        assert_eq!(verdict.cause(), Cause::Misspelt);
+        assert!(verdict.finding.evidence[0].contains(nested));
+        assert_eq!(verdict.finding.evidence.len(), 2);
+        for name in ["kubelet.service", "/system.slice/kubelet", "/kube.slice/kubelet.service"] {
+            let verdict = explain(&asked(name, vec![there(KUBELET)]));
+            assert_eq!(
+                (verdict.cause(), verdict.finding.fix),
+                (Cause::Misspelt, vec![format!("use `{KUBELET}`")])
+            );
+        }
+    }
+
+    #[test]
+    fn near_names_come_with_their_states() {
+        let past = answer("/system.slice/kubelets.service", vec![removed("v2")]);
+        let verdict = explain(&asked("/system.slice/kublet.service", vec![past, there(KUBELET)]));
+        assert_eq!(verdict.cause(), Cause::Misspelt);
+        assert!(
+            verdict.finding.evidence[0]
+                .starts_with("`/system.slice/kubelet.service`: present on v2 (differs by one letter)")
+        );
+        assert!(verdict.finding.evidence[1].contains("removed at"));
+    }
+
+    #[test]
+    fn the_service_manager_knows_where_a_unit_runs() {
+        let mut running = unit("kubelet.service", "active", "running");
+        running.control_group = "/kube.slice/kubelet.service".to_owned();
+        let verdict = explain(&Facts { unit: Some(running), ..asked(KUBELET, Vec::new()) });
+        assert_eq!(verdict.cause(), Cause::Misspelt);
+        assert_eq!(verdict.finding.fix, ["use `/kube.slice/kubelet.service`"]);
+    }
+}

@@ -1,0 +1,334 @@
+//! What each event does, alone and in an order that no kernel gives.
+
+use crate::daemon::index::script::{
+    PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
+};
+use crate::daemon::index::{
+    Birth, CgroupId, ChangeKind, Gap, HierarchyId, Index, Leaf, Oddity, ROOT, Task, UNIFIED, What,
+};
+
+mod hierarchies;
+mod told;
+
+fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
+    let root = crate::daemon::index::Key { hierarchy, id: ROOT };
+    index.subtree(root).map(|(key, _)| key.id.0).collect()
+}
+
+#[test]
+fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
+    let mut index = empty();
+    let change = plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    assert_eq!(told([&change]), ["mkdir 5 /a"]);
+    assert_eq!(change.boot_ns, 2_000);
+    assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("v2"));
+    assert_eq!(change.by.as_deref(), Some(&task(100)));
+    assert_eq!(change.by_cgroup.as_deref(), Some(&b"/"[..]));
+    let life = index.life(key(5)).unwrap();
+    assert_eq!((life.parent, life.level, life.leaf), (ROOT, 9, &b"a"[..]));
+    let Birth::At { boot_ns: 2_000, by: Some(by), by_cgroup: Some(cgroup), inferred: false } = life.birth
+    else {
+        panic!("{life:?}");
+    };
+    assert_eq!((*by, &*cgroup), (task(100), &b"/"[..]));
+    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
+    assert_eq!(index.resolve(PIDS, b"/a"), None);
+}
+
+#[test]
+fn a_removed_cgroup_leaves_a_past_life() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    let change = plain(&mut index, 3_000, rmdir(key(5), 1, "a"));
+    assert_eq!(told([&change]), ["rmdir 5 /a"]);
+    assert_eq!(index.resolve(UNIFIED, b"/a"), None);
+    assert_eq!(index.life(key(5)), None);
+    let past: Vec<_> = index.past_lives(UNIFIED, b"/a").collect();
+    assert_eq!(past.len(), 1);
+    assert_eq!((past[0].key, past[0].died_boot_ns, past[0].inferred), (key(5), 3_000, false));
+    assert_eq!((past[0].birth.since_boot_ns(), past[0].birth.is_exact()), (2_000, true));
+    assert_eq!(past[0].removed_by.as_deref(), Some(&task(200)));
+    assert_eq!(past[0].removed_by_cgroup.as_deref(), Some(&b"/"[..]));
+    assert_eq!(index.past_life_by_id(key(5)), Some(past[0]));
+    let state = index.hierarchy(UNIFIED).unwrap();
+    assert_eq!((state.cgroups, state.made, state.removed, state.past_lives), (1, 1, 1, 1));
+}
+
+#[test]
+fn equal_ids_in_two_hierarchies_are_two_cgroups() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    plain(&mut index, 2_001, mkdir(pids(5), 1, "b"));
+    plain(&mut index, 2_002, rmdir(pids(5), 1, "b"));
+    assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
+    assert_eq!(index.path(pids(5)), None);
+    assert_eq!(index.past_life_by_id(key(5)), None);
+}
+
+#[test]
+fn an_id_over_32_bits_is_not_its_low_half() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    plain(&mut index, 2_001, mkdir(key((1 << 32) + 5), 1, "b"));
+    plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
+    assert_eq!(index.resolve(UNIFIED, b"/b"), Some(key((1 << 32) + 5)));
+    assert_eq!(path(&index, key((1 << 32) + 5)).as_deref(), Some("/b"));
+}
+
+#[test]
+fn a_rename_keeps_the_life_and_leads_all_below_along() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
+    plain(&mut index, 2_001, mkdir(pids(6), 5, "b"));
+    let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
+    assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
+    assert_eq!(change.by.as_deref(), Some(&task(300)));
+    assert_eq!(index.life(pids(5)).unwrap().birth.since_boot_ns(), 2_000);
+    assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
+    assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));
+    assert_eq!(index.resolve(PIDS, b"/a"), None);
+    plain(&mut index, 2_003, rmdir(pids(6), 5, "b"));
+    assert_eq!(index.past_lives(PIDS, b"/z/b").count(), 1);
+    assert_eq!(index.past_lives(PIDS, b"/a/b").count(), 0);
+}
+
+#[test]
+fn a_makers_cgroup_is_told_by_its_present_path() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    let by = Task { cgroup: CgroupId(5), ..task(1) };
+    let make = |id, name| What::Mkdir { key: pids(id), parent: ROOT, level: 1, leaf: leaf(name), by };
+    assert_eq!(plain(&mut index, 2_001, make(6, "x")).by_cgroup.as_deref(), Some(&b"/a"[..]));
+    plain(&mut index, 2_002, rename(key(5), 1, "z"));
+    assert_eq!(plain(&mut index, 2_003, make(7, "y")).by_cgroup.as_deref(), Some(&b"/z"[..]));
+}
+
+#[test]
+fn a_removal_counts_only_for_the_id_it_names() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    // The name is made again before the first one's removal is handled.
+    let again = odd(&mut index, 2_002, mkdir(key(6), 1, "a"));
+    assert_eq!(again, ("mkdir 6 /a".into(), Oddity::NameTaken));
+    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
+    assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
+    plain(&mut index, 2_003, rmdir(key(5), 1, "a"));
+    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
+    plain(&mut index, 2_004, rmdir(key(6), 1, "a"));
+    assert_eq!(index.resolve(UNIFIED, b"/a"), None);
+    let past: Vec<_> = index.past_lives(UNIFIED, b"/a").map(|life| life.key.id.0).collect();
+    assert_eq!(past, [6, 5]);
+}
+
+#[test]
+fn a_release_never_removes() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    let release = odd(&mut index, 2_001, What::Release { key: key(5) });
+    assert_eq!(release, ("release 5 /a".into(), Oddity::ReleaseOfLive));
+    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
+    plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
+    plain(&mut index, 2_003, mkdir(key(6), 1, "a"));
+    assert_eq!(told([&plain(&mut index, 2_004, What::Release { key: key(5) })]), ["release 5 /a"]);
+    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
+    // A cgroup whose making failed was never made.
+    assert_eq!(told([&plain(&mut index, 2_005, What::Release { key: key(99) })]), ["release 99 -"]);
+}
+
+#[test]
+fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Oddity::MkdirTwice);
+    assert_eq!(index.life(key(5)).unwrap().birth.since_boot_ns(), 2_000);
+    plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
+    assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Oddity::RmdirTwice);
+    assert_eq!(refused(&mut index, 2_004, mkdir(key(5), 1, "a")), Oddity::MkdirAfterRmdir);
+    assert_eq!(index.resolve(UNIFIED, b"/a"), None);
+    assert_eq!(index.oddities().total(), 3);
+}
+
+#[test]
+fn a_cgroup_may_come_before_its_parent() {
+    let mut index = unwalked();
+    let change = plain(&mut index, 2_000, mkdir(key(9), 5, "c"));
+    assert_eq!(told([&change]), ["mkdir 9 -"]);
+    assert_eq!(index.path(key(9)), None);
+    plain(&mut index, 2_001, mkdir(key(5), 1, "p"));
+    assert_eq!(path(&index, key(9)).as_deref(), Some("/p/c"));
+    assert_eq!(index.resolve(UNIFIED, b"/p/c"), Some(key(9)));
+    assert_eq!(ids(&index, UNIFIED), [1, 5, 9]);
+}
+
+#[test]
+fn level_1_is_below_the_root_whatever_the_parent_is_said_to_be() {
+    let mut index = empty();
+    let what = What::Mkdir { key: key(5), parent: CgroupId(0), level: 1, leaf: leaf("a"), by: task(1) };
+    assert_eq!(told([&plain(&mut index, 2_000, what)]), ["mkdir 5 /a"]);
+}
+
+#[test]
+fn the_removal_of_what_was_made_before_is_told_and_remembered() {
+    let mut index = unwalked();
+    let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
+    assert_eq!(told([&change]), ["rmdir 5 /a"]);
+    let life = index.past_life_by_id(key(5)).unwrap();
+    assert_eq!((&life.birth, life.died_boot_ns), (&Birth::Before(1_000), 2_000));
+    // Its parent is known by its own end only.
+    assert_eq!(told([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
+    assert_eq!(told([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
+}
+
+#[test]
+fn the_removal_of_what_was_missed_claims_no_more_than_is_known() {
+    let mut index = empty();
+    let removed = odd(&mut index, 2_000, rmdir(key(5), 1, "a"));
+    assert_eq!(removed, ("rmdir 5 /a".into(), Oddity::RmdirUnknown));
+    assert_eq!(index.past_life_by_id(key(5)).unwrap().birth, Birth::Before(2_000));
+}
+
+#[test]
+fn what_is_below_a_removed_cgroup_has_no_path_until_a_walk_ends_it() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    plain(&mut index, 2_001, mkdir(key(6), 5, "b"));
+    plain(&mut index, 2_002, mkdir(key(7), 6, "c"));
+    let removed = odd(&mut index, 2_003, rmdir(key(5), 1, "a"));
+    assert_eq!(removed, ("rmdir 5 /a".into(), Oddity::RmdirWithChildren));
+    assert_eq!(ids(&index, UNIFIED), [1]);
+    assert_eq!((index.path(key(7)), index.resolve(UNIFIED, b"/a/b/c")), (None, None));
+    // Changes still say where it was.
+    assert_eq!(told([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
+    assert_eq!(told(&walk(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
+    assert!(index.past_life_by_id(key(6)).unwrap().inferred);
+}
+
+#[test]
+fn a_rename_of_what_was_not_known_makes_it_known() {
+    let mut index = unwalked();
+    let change = plain(&mut index, 2_000, rename(pids(5), 1, "z"));
+    assert_eq!((told([&change]), change.from), (vec!["rename 5 /z".into()], None));
+    assert_eq!(index.life(pids(5)).unwrap().birth, Birth::Before(1_000));
+    let mut index = empty();
+    let renamed = odd(&mut index, 2_000, rename(pids(5), 1, "z"));
+    assert_eq!(renamed, ("rename 5 /z".into(), Oddity::RenameUnknown));
+    assert_eq!(index.life(pids(5)).unwrap().birth, Birth::Before(2_000));
+    plain(&mut index, 2_001, rmdir(pids(5), 1, "z"));
+    assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Oddity::RenameUnknown);
+}
+
+#[test]
+fn a_rename_never_moves_to_another_parent() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
+    plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
+    let renamed = odd(&mut index, 2_002, rename(pids(6), 5, "c"));
+    assert_eq!(renamed, ("rename 6 /b -> /c".into(), Oddity::RenameElsewhere));
+}
+
+#[test]
+fn no_cgroup_becomes_its_own_ancestor() {
+    let mut index = empty();
+    assert_eq!(refused(&mut index, 2_000, mkdir(key(5), 5, "a")), Oddity::ImpossibleParent);
+    plain(&mut index, 2_001, mkdir(key(7), 6, "b"));
+    plain(&mut index, 2_002, mkdir(key(8), 7, "c"));
+    assert_eq!(refused(&mut index, 2_003, mkdir(key(6), 8, "a")), Oddity::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_004, mkdir(key(0), 1, "a")), Oddity::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_005, rename(pids(9), 9, "a")), Oddity::ImpossibleParent);
+}
+
+#[test]
+fn a_root_is_no_child() {
+    let mut index = empty();
+    for what in [mkdir(key(1), 1, "a"), rmdir(key(1), 1, "a"), rename(key(1), 1, "a")] {
+        assert_eq!(refused(&mut index, 2_000, what), Oddity::RootAsChild);
+    }
+    assert_eq!(index.resolve(UNIFIED, b"/"), Some(key(1)));
+    assert_eq!(index.life(key(1)).unwrap().birth, Birth::Before(1_000));
+}
+
+#[test]
+fn a_truncated_leaf_gives_no_wrong_path() {
+    let mut index = empty();
+    let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
+    let make = |id| What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf: short.clone(), by: task(1) };
+    assert_eq!(told([&plain(&mut index, 2_000, make(5))]), ["mkdir 5 -"]);
+    assert_eq!(told([&plain(&mut index, 2_001, make(6))]), ["mkdir 6 -"]);
+    assert_eq!(index.resolve(UNIFIED, b"/lo"), None);
+    assert!(index.life(key(5)).unwrap().truncated);
+    plain(&mut index, 2_002, mkdir(key(7), 5, "c"));
+    index.set_leaf(key(5), b"long");
+    index.set_leaf(key(6), b"a/b");
+    assert_eq!(index.check_invariants(), Ok(()));
+    assert_eq!(path(&index, key(7)).as_deref(), Some("/long/c"));
+    assert_eq!(index.resolve(UNIFIED, b"/long/c"), Some(key(7)));
+    assert_eq!(index.path(key(6)), None);
+    index.set_leaf(key(5), b"other");
+    assert_eq!(path(&index, key(5)).as_deref(), Some("/long"));
+}
+
+#[test]
+fn a_late_leaf_takes_no_name_from_a_later_cgroup() {
+    let mut index = empty();
+    let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
+    plain(&mut index, 1, What::Mkdir { key: key(5), parent: ROOT, level: 1, leaf: short, by: task(1) });
+    plain(&mut index, 2, mkdir(key(6), 1, "long"));
+    index.set_leaf(key(5), b"long");
+    assert_eq!(index.resolve(UNIFIED, b"/long"), Some(key(6)));
+    assert_eq!(path(&index, key(5)).as_deref(), Some("/long"));
+}
+
+#[test]
+fn an_impossible_name_leads_nowhere() {
+    let mut index = empty();
+    for (id, name) in (5..).zip(["", ".", "..", "a/b", "a\nb", "a\0b"]) {
+        let (told, odd) = odd(&mut index, 2_000, mkdir(key(id), 1, name));
+        assert_eq!((told, odd), (format!("mkdir {id} -"), Oddity::ImpossibleName), "{name:?}");
+        assert_eq!(index.path(key(id)), None);
+    }
+    for (id, name) in (20..).zip(["...", "a b", "\u{1b}[1m", "x (deleted)", "\\", "cpu.max"]) {
+        plain(&mut index, 2_000, mkdir(key(id), 1, name));
+        assert_eq!(index.resolve(UNIFIED, format!("/{name}").as_bytes()), Some(key(id)));
+    }
+}
+
+#[test]
+fn a_loss_bounds_what_never_means() {
+    let mut index = empty();
+    assert_eq!(index.last_gap(UNIFIED), None);
+    let lost = index.lost(3_000, 4, Some(PIDS));
+    assert_eq!((lost.kind, lost.missed, lost.boot_ns), (ChangeKind::Lost, Some(4), 3_000));
+    assert_eq!(lost.place.unwrap().hierarchy, PIDS);
+    assert_eq!(index.last_gap(UNIFIED), None);
+    // Nobody said that a part of the time is sure.
+    let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, missed });
+    assert_eq!(index.last_gap(PIDS), gap(1_000, 3_000, 4));
+    let healed = index.healed(3_100, None);
+    assert_eq!((healed.kind, healed.place, healed.seq), (ChangeKind::Healed, None, lost.seq + 1));
+    index.complete_until(3_200);
+    index.lost(3_300, 1, None);
+    assert_eq!(index.last_gap(UNIFIED), gap(3_200, 3_300, 1));
+    assert_eq!(index.last_gap(PIDS), gap(3_200, 3_300, 1));
+    index.lost(3_400, 2, None);
+    assert_eq!(index.last_gap(PIDS), gap(3_300, 3_400, 2));
+}
+
+#[test]
+fn a_tree_of_1500_levels_is_no_deeper_than_another() {
+    let mut index = empty();
+    let levels = 1_500_u64;
+    for level in 1..=levels {
+        index.apply(&crate::daemon::index::Event {
+            boot_ns: 2_000,
+            what: mkdir(key(level + 1), level, "abcde"),
+        });
+    }
+    assert_eq!(index.check_invariants(), Ok(()));
+    let deepest = index.path(key(levels + 1)).unwrap();
+    assert_eq!(deepest.len(), 9_000);
+    assert_eq!(index.resolve(UNIFIED, &deepest), Some(key(levels + 1)));
+    assert_eq!(index.subtree(key(1)).count(), 1_501);
+    let ends = walk(&mut index, UNIFIED, 3_000, &[]);
+    assert_eq!(ends.len(), 1_500);
+    assert_eq!(ends[0].place.as_ref().unwrap().path.as_deref(), Some(&*deepest));
+}

@@ -1,0 +1,121 @@
+//! Events that are only told: nothing exists or ceases to exist by them.
+
+use std::rc::Rc;
+
+use crate::daemon::index::Index;
+use crate::daemon::index::change::{Change, ChangeKind, Place};
+use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
+use crate::daemon::index::hierarchies::means;
+use crate::daemon::index::oddity::Oddity;
+
+impl Index {
+    pub(super) fn release(&mut self, at: u64, key: Key) -> Change {
+        // Late, in no order, and also for a cgroup whose making failed after all: it removes nothing.
+        if key.id != ROOT && self.is_live(key) {
+            self.oddities.count(Oddity::ReleaseOfLive);
+        }
+        let place = self.place(key);
+        self.change(ChangeKind::Release, at, Some(place))
+    }
+
+    pub(super) fn populated(&mut self, at: u64, key: Key, populated: bool) -> Change {
+        let kind = if populated { ChangeKind::Populated } else { ChangeKind::Empty };
+        let place = self.told_place(key);
+        self.change(kind, at, Some(place))
+    }
+
+    pub(super) fn frozen(&mut self, at: u64, key: Key, frozen: bool) -> Change {
+        let kind = if frozen { ChangeKind::Frozen } else { ChangeKind::Thawed };
+        let place = self.told_place(key);
+        self.change(kind, at, Some(place))
+    }
+
+    pub(super) fn freeze(&mut self, at: u64, key: Key, freeze: bool, by: &Task) -> Change {
+        let kind = if freeze { ChangeKind::Freeze } else { ChangeKind::Thaw };
+        let place = self.told_place(key);
+        let by = self.maker(by);
+        self.change_by(kind, at, place, Some(&by))
+    }
+
+    pub(super) fn attach(&mut self, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
+        let change = self.moved(ChangeKind::Attach, at, key, task, threadgroup, by);
+        Change { threadgroup: Some(threadgroup), ..change }
+    }
+
+    pub(super) fn transfer(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
+        self.moved(ChangeKind::Transfer, at, key, task, false, by)
+    }
+
+    fn moved(
+        &mut self,
+        kind: ChangeKind,
+        at: u64,
+        key: Key,
+        task: &Task,
+        threadgroup: bool,
+        by: &Task,
+    ) -> Change {
+        let from = self.memberships.moved(key, task, threadgroup).map(|id| self.place(Key { id, ..key }));
+        let place = self.told_place(key);
+        let by = self.maker(by);
+        let task = if *by.task == *task { Rc::clone(&by.task) } else { Rc::new(*task) };
+        let change = self.change_by(kind, at, place, Some(&by));
+        Change { from, task: Some(task), ..change }
+    }
+
+    pub(super) fn fork(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
+        self.memberships.moved(key, task, false);
+        let place = self.told_place(key);
+        // A task's own cgroup is known on the default hierarchy only.
+        let from = (key.hierarchy == UNIFIED).then(|| self.place(Key { id: by.cgroup, ..key }));
+        let by = self.maker(by);
+        let change = self.change_by(ChangeKind::Fork, at, place, Some(&by));
+        Change { from, task: Some(Rc::new(*task)), ..change }
+    }
+
+    pub(super) fn exec(&mut self, at: u64, task: &Task, memberships: &[Key]) -> Change {
+        for key in memberships {
+            self.memberships.moved(*key, task, false);
+        }
+        let place = self.home(task, memberships).map(|key| self.told_place(key));
+        let maker = self.maker(task);
+        let change = self.change(ChangeKind::Exec, at, place);
+        Change { task: Some(Rc::clone(&maker.task)), ..change }
+    }
+
+    /// A process was found in these cgroups, so that its next move can say where it came from. Nobody is told.
+    pub fn found_process(&mut self, task: &Task, memberships: &[Key]) {
+        for key in memberships {
+            self.memberships.found(*key, task);
+        }
+    }
+
+    /// The one cgroup that stands for a process: the default hierarchy's or, where that one is not used,
+    /// systemd's.
+    fn home(&self, task: &Task, memberships: &[Key]) -> Option<Key> {
+        let systemd = |id: HierarchyId| {
+            let known = self.hierarchies.get(&id);
+            known.is_some_and(|known| means("name=systemd", id, known.name.as_deref()))
+        };
+        let unified = memberships.iter().find(|key| key.hierarchy == UNIFIED);
+        unified
+            .filter(|key| key.id != ROOT)
+            .or_else(|| memberships.iter().find(|key| systemd(key.hierarchy)))
+            .or(unified)
+            .or_else(|| memberships.first())
+            .copied()
+            .or((task.cgroup.0 != 0).then_some(Key { hierarchy: UNIFIED, id: task.cgroup }))
+    }
+
+    fn told_place(&mut self, key: Key) -> Place {
+        let walked = self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.walked);
+        if walked && !self.is_live(key) && !self.is_removed(key) {
+            self.oddities.count(Oddity::UnknownCgroup);
+        }
+        self.place(key)
+    }
+
+    fn is_live(&self, key: Key) -> bool {
+        self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.tree.find(key.id).is_some())
+    }
+}

@@ -1,0 +1,210 @@
+//! Why the probe cannot start.
+
+use std::{io, path::PathBuf};
+
+use aya::{EbpfError, maps::MapError, programs::ProgramError, util::KernelVersion};
+use rustix::thread::CapabilitySet;
+use thiserror::Error;
+
+use super::{BtfError, MemberError, PinError};
+use cgtrace_host::descriptors::next_step;
+
+/// Why the probe cannot start. Each says what is wrong and what to do.
+#[derive(Debug, Error)]
+pub enum StartError {
+    /// This process may not load programs.
+    #[error(
+        "no privilege to load the kernel program; run as root of the initial user namespace, or with the \
+         capabilities CAP_BPF and CAP_PERFMON"
+    )]
+    NoPrivilege,
+    /// Pins cannot be made or taken over.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// The kernel does not describe its types.
+    #[error(
+        "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or name the file that \
+         describes this kernel",
+        path.display()
+    )]
+    NoBtf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The file is no BTF.
+    #[error("`{}` is no BTF that cgtrace can read; name the file that describes this kernel", path.display())]
+    BadBtf {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: BtfError,
+    },
+    /// The kernel's structures are not as any known kernel's.
+    #[error("{source}, according to `{}`: cgtrace does not know this kernel yet; please report its version", path.display())]
+    MissingMember {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        source: MemberError,
+    },
+    /// The kernel lacks what the program needs.
+    #[error("this kernel has no BPF ring buffer (map `{map}`); use Linux 5.8 or later")]
+    KernelTooOld {
+        /// The map that the kernel did not make.
+        map: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The limit on locked memory, which counts maps before Linux 5.11.
+    #[error(
+        "the limit on locked memory is too low for the map `{map}`; raise it (LimitMEMLOCK=infinity in the unit, or \
+         `ulimit -l unlimited`), or choose smaller rings"
+    )]
+    Memlock {
+        /// The map that the kernel did not make.
+        map: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// A map could not be made: there is not enough memory, or no descriptor left.
+    #[error(
+        "the kernel did not make the map `{map}`; {}",
+        next_step(source, "allow more memory, or choose smaller rings")
+    )]
+    NoMap {
+        /// The map.
+        map: String,
+        /// What it said.
+        source: io::Error,
+    },
+    /// The kernel refused a program that cgtrace cannot do without.
+    #[error("the kernel refused the program `{program}`: {reason}")]
+    Refused {
+        /// The program.
+        program: String,
+        /// Why, and what to do.
+        reason: String,
+        /// What it said.
+        source: Box<ProgramError>,
+    },
+    /// A tracepoint that cgtrace cannot do without cannot be attached to.
+    #[error("failed to attach to the tracepoint `{hook}`; {}", attaching(source))]
+    NotAttached {
+        /// The tracepoint.
+        hook: String,
+        /// Why.
+        source: Box<ProgramError>,
+    },
+    /// A map cannot be mapped into memory.
+    #[error(
+        "failed to map the kernel program's map `{map}` into memory; see whether the limit on address space is low"
+    )]
+    Map {
+        /// The map.
+        map: &'static str,
+        /// Why.
+        source: io::Error,
+    },
+    /// A file of /proc cannot be read.
+    #[error("failed to read `{}`; {}", path.display(), next_step(source, "see whether /proc is mounted"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The program that was built into this binary is not one that it can load.
+    #[error("the kernel program in this binary does not fit it; build cgtrace again")]
+    Object(#[source] Box<EbpfError>),
+    /// The program that was built into this binary lacks a part.
+    #[error("the kernel program in this binary has no `{name}`; build cgtrace again")]
+    Lacks {
+        /// The part's name.
+        name: &'static str,
+    },
+    /// The program's log cannot be read.
+    #[error("failed to open the kernel program's log; start without it")]
+    Log(#[source] Box<aya_log::Error>),
+}
+
+impl StartError {
+    /// Of a program's object that could not be loaded.
+    pub(super) fn of_load(error: EbpfError) -> Self {
+        match error {
+            EbpfError::MapError(MapError::CreateError { name: map, io_error: source }) => {
+                Self::of_map(map, source)
+            }
+            error => Self::Object(Box::new(error)),
+        }
+    }
+
+    fn of_map(map: String, source: io::Error) -> Self {
+        match source.raw_os_error() {
+            Some(libc::EPERM) if is_privileged() && is_before(5, 11) => Self::Memlock { map, source },
+            Some(libc::EPERM | libc::EACCES) => Self::NoPrivilege,
+            Some(libc::EINVAL) => Self::KernelTooOld { map, source },
+            _ => Self::NoMap { map, source },
+        }
+    }
+
+    /// Of a program that the kernel refused.
+    pub(super) fn of_program(program: &str, error: ProgramError) -> Self {
+        if let ProgramError::LoadError { io_error, .. } = &error
+            && io_error.raw_os_error() == Some(libc::EPERM)
+            && !is_privileged()
+        {
+            return Self::NoPrivilege;
+        }
+        Self::Refused { program: program.to_owned(), reason: refusal(&error), source: Box::new(error) }
+    }
+}
+
+/// What to do about a tracepoint that cannot be attached to.
+fn attaching(error: &ProgramError) -> &'static str {
+    let otherwise = "use Linux 5.8 or later, built with CONFIG_CGROUPS";
+    match error {
+        ProgramError::SyscallError(error) => next_step(&error.io_error, otherwise),
+        ProgramError::IOError(error) => next_step(error, otherwise),
+        _ => otherwise,
+    }
+}
+
+/// Why the kernel refused a program, in short, and what to do.
+pub(super) fn refusal(error: &ProgramError) -> String {
+    let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
+    let log = verifier_log.to_string();
+    // kernel/trace/bpf_trace.c takes the helper away under `LOCKDOWN_BPF_READ_KERNEL`.
+    if log.contains("unknown func bpf_probe_read_kernel")
+        || log.contains("program of this type cannot use helper bpf_probe_read_kernel")
+    {
+        return "the kernel is locked down for confidentiality, so that no program may read its memory; boot with \
+                lockdown=integrity or without"
+            .to_owned();
+    }
+    match io_error.raw_os_error() {
+        Some(libc::EPERM) => "not permitted; see whether a security module forbids BPF".to_owned(),
+        Some(libc::EMFILE | libc::ENFILE) => next_step(io_error, "").to_owned(),
+        _ => {
+            let last =
+                log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed "));
+            format!(
+                "{io_error}: {}; please report this with the kernel's version",
+                last.unwrap_or("no reason given")
+            )
+        }
+    }
+}
+
+/// Whether this process has the capabilities, if perhaps in a user namespace only.
+fn is_privileged() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| {
+        sets.effective.contains(CapabilitySet::SYS_ADMIN)
+            || sets.effective.contains(CapabilitySet::BPF | CapabilitySet::PERFMON)
+    })
+}
+
+fn is_before(major: u8, minor: u8) -> bool {
+    KernelVersion::current().is_ok_and(|current| current < KernelVersion::new(major, minor, 0))
+}

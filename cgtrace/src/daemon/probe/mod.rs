@@ -1,0 +1,291 @@
+//! The kernel's side of cgtrace: loads the kernel program, attaches its hooks, and turns its records into
+//! [`Event`]s. Nothing else in cgtrace knows aya.
+//!
+//! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
+//! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on
+//! [`Probe::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`mod@decode`]), and [`Probe::arm`]
+//! asks the program to wake whoever polls the rings ([`words`]).
+
+mod attach;
+mod btf;
+mod controllers;
+mod counters;
+mod decode;
+mod error;
+mod load;
+mod offsets;
+mod pin;
+mod ring;
+mod watched;
+mod words;
+
+use std::{collections::BTreeMap, os::fd::BorrowedFd, path::PathBuf};
+
+pub use btf::{Btf, BtfError, Member};
+use cgtrace_common::Kept;
+pub use cgtrace_common::{Kind, Loss, Wake};
+pub use controllers::Controllers;
+pub use counters::{CountError, Losses, ProgramState};
+pub use decode::{DecodeError, decode};
+pub use error::StartError;
+pub use offsets::MemberError;
+pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
+pub use ring::RingUse;
+pub use watched::WatchError;
+pub use words::Kinds;
+
+use crate::daemon::{index::Event, memory};
+use cgtrace_host::process::padded_comm;
+
+/// The comms that are watched unless others are named: kubelet, what runs its containers, and who else does.
+pub const WATCHED: [&str; 8] =
+    ["kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "k3s", "rke2", "podman"];
+
+/// How the probe is started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
+    pub index_ring_bytes: u32,
+    /// The size of the ring of what is only told; rounded up likewise.
+    pub told_ring_bytes: u32,
+    /// The comms whose execs are told of, NUL-padded. Without any, the exec hook is not attached.
+    pub watched: Vec<[u8; 16]>,
+    /// Whether the program's own anomalies are logged. Off, the verifier removes the logging altogether.
+    pub kernel_log: bool,
+    /// Where the kernel's BTF is read from.
+    pub btf: PathBuf,
+    /// The folder of a BPF file system where everything is pinned, so that the program goes on recording without
+    /// a daemon and the next one takes over. The program's log cannot be taken over.
+    pub pin: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            index_ring_bytes: 8 << 20,
+            told_ring_bytes: 8 << 20,
+            watched: WATCHED.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
+            kernel_log: false,
+            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
+            pin: None,
+        }
+    }
+}
+
+/// What one [`Probe::drain`] did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// How many events were handed over.
+    pub events: u32,
+    /// How many records could not be decoded. There should never be one.
+    pub undecodable: u32,
+    /// Whether a record of the index ring was still being written when the time to wait for it was over. What
+    /// stands behind it is not drained either.
+    pub busy: bool,
+}
+
+/// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
+pub struct Probe {
+    rings: ring::Rings,
+    words: words::Words,
+    counters: counters::Counters,
+    watched: watched::Watched,
+    controllers: Controllers,
+    log: Option<load::Log>,
+    kept: words::KeptWords,
+    taken_over: bool,
+    /// Keeps others out of the pins.
+    _pins: Option<PinFolder>,
+    /// Each keeps its program attached.
+    _links: Vec<attach::Link>,
+}
+
+impl Probe {
+    /// Loads the kernel program and attaches every hook that this kernel has, or takes over what a daemon before us
+    /// pinned. At first every told kind is wanted but `release`, or what that daemon wanted; no wakeup is armed.
+    pub fn start(options: &Options) -> Result<Self, StartError> {
+        let Some(path) = &options.pin else { return Self::load(options, None) };
+        let folder = PinFolder::open_or_make(path)?;
+        if folder.has(pin::MARK) {
+            return Self::take_over(options, folder);
+        }
+        // A beginning that was cut short, or nothing.
+        folder.clear()?;
+        Self::load(options, Some(folder))
+    }
+
+    fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
+        let load::Loaded { mut ebpf, btf, controllers, maps, log } = load::load(options, pins.as_ref())?;
+        let (links, programs) =
+            attach::attach(&mut ebpf, btf.as_ref(), !options.watched.is_empty(), pins.as_ref())?;
+        drop((ebpf, btf));
+        let kept = words::KeptWords::new(&maps.kept)?;
+        kept.set(Kept::Build, pin::build_of(load::OBJECT));
+        kept.set(Kept::Layout, pin::LAYOUT);
+        if let Some(folder) = &pins {
+            let path = folder.entry(pin::MARK);
+            maps.kept.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+        }
+        let probe = Self::with(maps, links, programs, controllers, log, kept, pins)?;
+        probe.want(Kinds::ALL.without(Kind::Release));
+        Ok(probe)
+    }
+
+    fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
+        load::raise_memlock();
+        let (_, controllers) = load::read_btf(options)?;
+        let wanted = pin::Wanted {
+            index_ring: load::ring_size(options.index_ring_bytes),
+            told_ring: load::ring_size(options.told_ring_bytes),
+            watched: &options.watched,
+            build: pin::build_of(load::OBJECT),
+        };
+        let pin::TakenOver { maps, links, programs } = pin::take_over(&folder, &wanted)?;
+        let kept = words::KeptWords::new(&maps.kept)?;
+        let probe = Self::with(maps, links, programs, controllers, None, kept, Some(folder))?;
+        Ok(Self { taken_over: true, ..probe })
+    }
+
+    fn with(
+        maps: load::Maps,
+        links: Vec<attach::Link>,
+        programs: Vec<counters::Program>,
+        controllers: Controllers,
+        log: Option<load::Log>,
+        kept: words::KeptWords,
+        pins: Option<PinFolder>,
+    ) -> Result<Self, StartError> {
+        let load::Maps { index, told, wake, wanted, lost, losses, lost_of, watched, kept: _ } = maps;
+        let rings = ring::Rings::new(index, told)?;
+        let words = words::Words::new(&wake, &wanted, &lost)?;
+        let counters = counters::Counters::new(losses, lost_of, programs)?;
+        memory::give_back();
+        Ok(Self {
+            rings,
+            words,
+            counters,
+            watched,
+            controllers,
+            log,
+            kept,
+            taken_over: false,
+            _pins: pins,
+            _links: links,
+        })
+    }
+
+    /// Whether this took over what a daemon before it had pinned: the rings hold what that one has not read.
+    #[must_use]
+    pub fn is_taken_over(&self) -> bool {
+        self.taken_over
+    }
+
+    /// How many lost records that feed the index, and how many others, a daemon has dealt with.
+    #[must_use]
+    pub fn dealt_with(&self) -> (u64, u64) {
+        (self.kept.get(Kept::IndexLost), self.kept.get(Kept::ToldLost))
+    }
+
+    /// Keeps for the next daemon that these were dealt with.
+    pub fn keep_dealt_with(&self, index: u64, told: u64) {
+        self.kept.set(Kept::IndexLost, index);
+        self.kept.set(Kept::ToldLost, told);
+    }
+
+    /// The number of the last change that a daemon before this one told.
+    #[must_use]
+    pub fn last_seq(&self) -> u64 {
+        self.kept.get(Kept::Seq)
+    }
+
+    /// Keeps the number of the last change for the next daemon.
+    pub fn keep_seq(&self, seq: u64) {
+        self.kept.set(Kept::Seq, seq);
+    }
+
+    /// Hands over every event whose record was in a ring when this was called, oldest first, and then what came
+    /// meanwhile, for a bounded number of rounds.
+    ///
+    /// Each ring's events come in the order of the ring, which for the index ring is the kernel's own; the two
+    /// are merged by time. An event of a system call that returned before this was called is among them, unless
+    /// [`Drained::busy`] says otherwise.
+    pub fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
+        if let Some(log) = &mut self.log {
+            log.flush();
+        }
+        self.rings.drain(&self.controllers, each)
+    }
+
+    /// Asks the program for a wakeup of whoever polls the rings: one, then it is no longer armed.
+    ///
+    /// False, and nothing is armed, if that moment has come already: a ring has unread records (for
+    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
+    #[must_use]
+    pub fn arm(&self, wake: Wake) -> bool {
+        self.words.arm(wake, || self.rings.is_due(wake))
+    }
+
+    /// Whether the program is still to wake us: it was armed, and has not rung since.
+    #[must_use]
+    pub fn is_armed(&self) -> bool {
+        self.words.is_armed()
+    }
+
+    /// The rings' descriptors, for epoll. A wakeup makes them readable; poll them edge-triggered, because
+    /// unread records make them readable too, armed or not.
+    #[must_use]
+    pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
+        self.rings.fds()
+    }
+
+    /// Says which told kinds anybody wants to be told of. The kinds that feed the index are always told.
+    pub fn want(&self, kinds: Kinds) {
+        self.words.want(kinds);
+    }
+
+    /// Tells of the execs of these comms from now on, NUL-padded, and of no others. Without any at the start the exec hook
+    /// is not attached, and nothing is told of them.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for so many, or the kernel lets this process change no map.
+    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), WatchError> {
+        Ok(watched::set(&mut self.watched, comms)?)
+    }
+
+    /// Whether a record was lost since this was asked last. Cheap: it makes no system call. What it does not
+    /// tell are runs that the kernel skipped; [`Self::losses`] does.
+    #[must_use]
+    pub fn lost_any(&self) -> bool {
+        self.words.take_lost()
+    }
+
+    /// What was lost since the start.
+    pub fn losses(&self) -> Result<Losses, CountError> {
+        self.counters.losses()
+    }
+
+    /// How many records of each hierarchy found no room in their ring, by its id. Those of hierarchies that are not
+    /// named lost none. Runs that were skipped are no hierarchy's: nobody knows what they would have told.
+    pub fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
+        self.counters.lost_by_hierarchy()
+    }
+
+    /// How the rings are used: the index's, then the other.
+    #[must_use]
+    pub fn rings(&self) -> [RingUse; 2] {
+        self.rings.uses()
+    }
+
+    /// The state of each hook's program.
+    #[must_use]
+    pub fn programs(&self) -> Vec<ProgramState> {
+        self.counters.programs()
+    }
+
+    /// The kernel's controllers.
+    #[must_use]
+    pub fn controllers(&self) -> &Controllers {
+        &self.controllers
+    }
+}

@@ -1,0 +1,220 @@
+//! The two rings: taking their records in order.
+
+use std::{
+    hint, io,
+    os::fd::{AsFd as _, AsRawFd as _, BorrowedFd},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use aya::maps::{MapData, RingBuf};
+use cgtrace_common::Wake;
+use memmap2::{MmapOptions, MmapRaw};
+
+use super::{Controllers, Drained, StartError, decode};
+use crate::daemon::index::Event;
+
+/// How long a record that is being written is waited for. Its writer is between two steps of one program; only
+/// if the machine takes its CPU away can that last.
+const BUSY_WAIT: Duration = Duration::from_millis(1);
+
+/// How often a drain looks again for what came meanwhile. Bounded, because a storm never ends.
+const ROUNDS: u32 = 4;
+
+/// How a ring is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingUse {
+    /// `index` or `told`.
+    pub name: &'static str,
+    /// Its size in bytes.
+    pub size: usize,
+    /// How many bytes are unread.
+    pub used: usize,
+    /// How many records were read from it since the start.
+    pub consumed: u64,
+}
+
+/// One ring.
+struct Ring {
+    name: &'static str,
+    size: usize,
+    consumed: u64,
+    /// The pages of the two positions. aya keeps them to itself, and a drain must know where to stop.
+    consumer: MmapRaw,
+    producer: MmapRaw,
+    records: RingBuf<MapData>,
+}
+
+/// What came next out of a ring.
+enum Next {
+    Event(Event),
+    /// Nothing more, up to where the drain goes.
+    End,
+    /// A record that is still being written.
+    Busy,
+}
+
+impl Ring {
+    fn new(name: &'static str, size: usize, records: RingBuf<MapData>) -> io::Result<Self> {
+        let page = rustix::param::page_size();
+        let map = |offset: usize| {
+            MmapOptions::new()
+                .offset(offset as u64)
+                .len(size_of::<AtomicUsize>())
+                .map_raw_read_only(records.as_fd().as_raw_fd())
+        };
+        // The consumer's page, then the producer's (kernel/bpf/ringbuf.c, `struct bpf_ringbuf`).
+        let (consumer, producer) = (map(0)?, map(page)?);
+        Ok(Self { name, size, consumed: 0, consumer, producer, records })
+    }
+
+    /// Where the kernel will write next.
+    fn produced(&self) -> usize {
+        position(&self.producer)
+    }
+
+    /// Bytes between the reader and `end`; 0 if the reader is beyond it.
+    fn unread(&self, end: usize) -> usize {
+        let unread = end.wrapping_sub(position(&self.consumer));
+        // The positions only grow, and wrap.
+        if unread > isize::MAX.cast_unsigned() { 0 } else { unread }
+    }
+
+    fn used(&self) -> usize {
+        self.unread(self.produced())
+    }
+
+    /// The next event before `end`.
+    fn next(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+        while self.unread(end) > 0 {
+            let Some(record) = self.records.next() else {
+                // What was left may have been nothing but wakeups, which aya passes over.
+                return if self.unread(end) == 0 { Next::End } else { Next::Busy };
+            };
+            self.consumed += 1;
+            match decode(&record, controllers) {
+                Ok(event) => return Next::Event(event),
+                Err(error) => {
+                    drained.undecodable += 1;
+                    tracing::error!(ring = self.name, %error, "a record of the kernel program is wrong");
+                }
+            }
+        }
+        Next::End
+    }
+
+    /// As [`Self::next`], but waits for a busy record.
+    fn next_patiently(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+        let mut since: Option<Instant> = None;
+        loop {
+            match self.next(end, controllers, drained) {
+                Next::Busy => {}
+                next => return next,
+            }
+            match since {
+                None => since = Some(Instant::now()),
+                Some(since) if since.elapsed() > BUSY_WAIT => return Next::Busy,
+                Some(_) => thread::yield_now(),
+            }
+            for _ in 0..64 {
+                hint::spin_loop();
+            }
+        }
+    }
+}
+
+fn position(page: &MmapRaw) -> usize {
+    // SAFETY: the mapping is page-aligned, as long as the word, and outlives the reference, which does not leave
+    // this function. It is only loaded from, so that a read-only mapping will do.
+    unsafe { AtomicUsize::from_ptr(page.as_mut_ptr().cast()) }.load(Ordering::Acquire)
+}
+
+/// Both rings.
+pub(super) struct Rings {
+    index: Ring,
+    told: Ring,
+}
+
+impl Rings {
+    pub(super) fn new(
+        index: (RingBuf<MapData>, u32),
+        told: (RingBuf<MapData>, u32),
+    ) -> Result<Self, StartError> {
+        let ring = |name, map, (records, size)| {
+            Ring::new(name, size as usize, records).map_err(|source| StartError::Map { map, source })
+        };
+        Ok(Self { index: ring("index", "INDEX_RING", index)?, told: ring("told", "TOLD_RING", told)? })
+    }
+
+    pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
+        [self.index.records.as_fd(), self.told.records.as_fd()]
+    }
+
+    pub(super) fn uses(&self) -> [RingUse; 2] {
+        [&self.index, &self.told].map(|ring| RingUse {
+            name: ring.name,
+            size: ring.size,
+            used: ring.used(),
+            consumed: ring.consumed,
+        })
+    }
+
+    /// Whether the moment to wake at has come.
+    pub(super) fn is_due(&self, wake: Wake) -> bool {
+        [&self.index, &self.told].into_iter().any(|ring| match wake {
+            Wake::Never => false,
+            Wake::AtNext => ring.used() > 0,
+            Wake::AtHalf => ring.used() > ring.size / 2,
+        })
+    }
+
+    pub(super) fn drain(&mut self, controllers: &Controllers, each: &mut dyn FnMut(Event)) -> Drained {
+        let mut drained = Drained::default();
+        for _ in 0..ROUNDS {
+            let ends = (self.index.produced(), self.told.produced());
+            if self.index.unread(ends.0) == 0 && self.told.unread(ends.1) == 0 {
+                break;
+            }
+            self.merge(ends, controllers, &mut drained, each);
+            if drained.busy {
+                break;
+            }
+        }
+        drained
+    }
+
+    /// Hands over both rings' events up to these positions, each ring in its order.
+    fn merge(
+        &mut self,
+        (index_end, told_end): (usize, usize),
+        controllers: &Controllers,
+        drained: &mut Drained,
+        each: &mut dyn FnMut(Event),
+    ) {
+        let Self { index, told } = self;
+        let mut from_index = index.next_patiently(index_end, controllers, drained);
+        let mut from_told = told.next(told_end, controllers, drained);
+        loop {
+            let index_first = match (&from_index, &from_told) {
+                (Next::Event(of_index), Next::Event(of_told)) => of_index.boot_ns <= of_told.boot_ns,
+                (Next::Event(_), _) => true,
+                (_, Next::Event(_)) => false,
+                _ => break,
+            };
+            let event = if index_first {
+                let next = index.next_patiently(index_end, controllers, drained);
+                std::mem::replace(&mut from_index, next)
+            } else {
+                let next = told.next(told_end, controllers, drained);
+                std::mem::replace(&mut from_told, next)
+            };
+            if let Next::Event(event) = event {
+                drained.events += 1;
+                each(event);
+            }
+        }
+        // A busy record of the told ring is left to the next drain: nobody's answer depends on it.
+        drained.busy |= matches!(from_index, Next::Busy);
+    }
+}

@@ -1,0 +1,222 @@
+//! From the index's words to the wire's.
+
+use cgtrace_client::{names, wire};
+use jiff::Timestamp;
+
+use super::{access::Access, snapshot::Item};
+use crate::daemon::{
+    index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
+    tracker::Anchor,
+};
+use cgtrace_paths::{Name, Qos};
+
+/// What is needed to tell anything: the clock, and who is told.
+#[derive(Clone, Copy, Debug)]
+pub struct Encoder {
+    pub anchor: Anchor,
+    pub access: Access,
+}
+
+/// A path as text, and its digits where the text is not exact.
+fn path(path: Option<&[u8]>) -> (Option<String>, Option<String>) {
+    path.map_or((None, None), |path| {
+        let (text, digits) = names::as_text(path);
+        (Some(text), digits)
+    })
+}
+
+/// A hierarchy's name for people: what is not known has its number only.
+pub fn hierarchy_name(state: &HierarchyState) -> String {
+    state.name.as_deref().map_or_else(|| unnamed(state.id), str::to_owned)
+}
+
+fn unnamed(id: HierarchyId) -> String {
+    format!("hierarchy-{}", id.0)
+}
+
+/// What a path proves of who it belongs to.
+#[derive(Debug, Default)]
+pub struct Named {
+    pub unit: Option<String>,
+    pub slice: Option<String>,
+    pub pod_uid: Option<String>,
+    pub qos: Option<String>,
+    pub container_id: Option<String>,
+    pub runtime: Option<String>,
+}
+
+impl Named {
+    pub fn of(path: &[u8]) -> Self {
+        let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = cgtrace_paths::parse_exact(path);
+        Self {
+            unit,
+            slice,
+            pod_uid,
+            qos: qos.map(|qos| match qos {
+                Qos::Guaranteed => "guaranteed".to_owned(),
+                other => other.word().to_owned(),
+            }),
+            container_id,
+            runtime: runtime.map(|runtime| runtime.word().to_owned()),
+        }
+    }
+}
+
+impl Encoder {
+    /// RFC 3339, in UTC, with nine digits.
+    pub fn time(&self, boot_ns: u64) -> String {
+        Timestamp::from_nanosecond(self.anchor.wall_ns(boot_ns))
+            .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
+    }
+
+    pub fn moment(&self, boot_ns: u64) -> wire::Moment {
+        wire::Moment { time: self.time(boot_ns), boot_ns }
+    }
+
+    pub fn task(&self, task: &Task, cgroup: Option<&[u8]>) -> Option<wire::Task> {
+        self.access.covers(task).then(|| wire::Task {
+            pid: task.pid,
+            tid: task.tid,
+            ppid: Some(task.ppid),
+            comm: comm(&task.comm),
+            uid: Some(task.uid),
+            start_boot_ns: Some(task.start_boot_ns),
+            cgroup: cgroup.map(|path| names::as_text(path).0),
+            threadgroup: None,
+        })
+    }
+
+    pub fn event(&self, change: &Change) -> wire::Event {
+        let place = change.place.as_ref();
+        let bytes = place.and_then(|place| place.path.as_deref());
+        let (path_text, path_hex) = path(bytes);
+        let Named { unit, slice, pod_uid, qos, container_id, runtime } =
+            bytes.map(Named::of).unwrap_or_default();
+        wire::Event {
+            seq: change.seq,
+            time: self.time(change.boot_ns),
+            boot_ns: change.boot_ns,
+            kind: change.kind.word().to_owned(),
+            hierarchy: place.map(|place| {
+                place.hierarchy_name.as_deref().map_or_else(|| unnamed(place.hierarchy), str::to_owned)
+            }),
+            hierarchy_id: place.map(|place| place.hierarchy.0),
+            id: place.map(|place| place.id.0),
+            path: path_text,
+            path_hex,
+            unit,
+            slice,
+            pod_uid,
+            qos,
+            container_id,
+            runtime,
+            from: change.from.as_ref().map(from),
+            task: change.task.as_ref().and_then(|task| {
+                let told = self.task(task, None)?;
+                Some(wire::Task { threadgroup: change.threadgroup, ..told })
+            }),
+            by: change.by.as_ref().and_then(|by| self.task(by, change.by_cgroup.as_deref())),
+            missed: change.missed,
+            inferred: change.inferred,
+        }
+    }
+
+    /// The last stretch of time of which a hierarchy's records are missing.
+    pub fn gap(&self, index: &Index, hierarchy: HierarchyId) -> Option<wire::Gap> {
+        let gap = index.last_gap(hierarchy)?;
+        Some(wire::Gap {
+            from: self.moment(gap.from_boot_ns),
+            until: self.moment(gap.to_boot_ns),
+            missed: gap.missed,
+        })
+    }
+
+    /// The present life of a cgroup.
+    pub fn life(&self, index: &Index, key: Key) -> Option<wire::Life> {
+        let life = index.life(key)?;
+        let (path, path_hex) = path(index.path(key).as_deref());
+        let Born { born, before, made_by, inferred } = self.birth(&life.birth);
+        Some(wire::Life {
+            id: key.id.0,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+            died: None,
+            removed_by: None,
+            inferred,
+        })
+    }
+
+    /// A life that has ended.
+    pub fn past_life(&self, past: &PastLife) -> wire::Life {
+        let (path, path_hex) = path(past.path.as_deref());
+        let Born { born, before, made_by, inferred } = self.birth(&past.birth);
+        wire::Life {
+            id: past.key.id.0,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+            died: Some(self.moment(past.died_boot_ns)),
+            removed_by: past
+                .removed_by
+                .as_ref()
+                .and_then(|task| self.task(task, past.removed_by_cgroup.as_deref())),
+            inferred: inferred || past.inferred,
+        }
+    }
+
+    fn birth(&self, birth: &Birth) -> Born {
+        match birth {
+            Birth::At { boot_ns, by, by_cgroup, inferred } => Born {
+                born: Some(self.moment(*boot_ns)),
+                before: None,
+                made_by: by.as_ref().and_then(|by| self.task(by, by_cgroup.as_deref())),
+                inferred: *inferred,
+            },
+            Birth::Before(boot_ns) => {
+                Born { born: None, before: Some(self.moment(*boot_ns)), made_by: None, inferred: false }
+            }
+        }
+    }
+
+    /// One cgroup of a list.
+    pub fn cgroup(&self, hierarchy: &str, item: &Item) -> wire::Cgroup {
+        let Item { key, parent, level, path: known_path, birth, .. } = item;
+        let (path, path_hex) = path(known_path.as_deref());
+        let Born { born, before, made_by, .. } = self.birth(birth);
+        wire::Cgroup {
+            hierarchy: hierarchy.to_owned(),
+            hierarchy_id: key.hierarchy.0,
+            id: key.id.0,
+            parent_id: (*parent != 0).then_some(*parent),
+            level: *level,
+            path,
+            path_hex,
+            born,
+            before,
+            made_by,
+        }
+    }
+}
+
+struct Born {
+    born: Option<wire::Moment>,
+    before: Option<wire::Moment>,
+    made_by: Option<wire::Task>,
+    inferred: bool,
+}
+
+fn from(place: &Place) -> wire::Place {
+    let (path, path_hex) = path(place.path.as_deref());
+    wire::Place { id: place.id.0, path, path_hex }
+}
+
+/// A thread's name without its padding.
+fn comm(comm: &[u8; 16]) -> String {
+    let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
+    names::as_text(&comm[..end]).0
+}

@@ -1,0 +1,109 @@
+//! `Verify`: the index against every cgroupfs.
+
+use std::{collections::HashSet, io, rc::Rc, time::Duration};
+
+use cgtrace_client::{names, wire};
+
+use super::super::{
+    connection::{Connection, Request},
+    encode::hierarchy_name,
+    failure::Failure,
+    shared::Shared,
+};
+use crate::daemon::{
+    index::Key,
+    tracker::{Belief, Difference, Verified},
+};
+
+/// How often a comparison that was spoilt by a loss is made again.
+const TRIES: u32 = 5;
+
+/// After so many cgroups others may have a turn.
+const PIECE: usize = 16;
+
+/// The pauses before a difference is looked for again. Whoever is right waits for none of them.
+const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    match verify(connection).await {
+        Ok(verified) => {
+            connection.pace.begin_heavy();
+            let reply = encode(&connection.shared, verified);
+            connection.reply(request, &reply).await?;
+            Ok(Ok(()))
+        }
+        Err(failure) => Ok(Err(failure)),
+    }
+}
+
+/// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
+/// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
+async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
+    let mut verified = compare(connection).await?;
+    for pause in PAUSES {
+        if verified.differences.is_empty() {
+            break;
+        }
+        tokio::time::sleep(pause).await;
+        let suspects: HashSet<Key> = verified.differences.iter().map(|difference| difference.key).collect();
+        verified = compare(connection).await?;
+        verified.differences.retain(|difference| suspects.contains(&difference.key));
+    }
+    Ok(verified)
+}
+
+/// One comparison that nothing spoilt.
+async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
+    let shared = Rc::clone(&connection.shared);
+    for _ in 0..TRIES {
+        shared.settled().await?;
+        let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
+        let walk = connection.aside(move || job.run()).await?;
+        shared.settled().await?;
+        connection.pace.begin_heavy();
+        shared.tracker.borrow_mut().compare(&mut verification, walk);
+        while !verification.go_on(shared.tracker.borrow().index(), PIECE) {
+            connection.turn().await;
+        }
+        connection.pace.end();
+        if let Some(verified) = shared.tracker.borrow_mut().end_verify(verification) {
+            return Ok(verified);
+        }
+    }
+    Err(Failure::unavailable(
+        "records were lost, or hierarchies came and went, during every comparison; ask again",
+    ))
+}
+
+fn encode(shared: &Shared, Verified { compared, unread, differences }: Verified) -> wire::VerifyReply {
+    let tracker = shared.tracker.borrow();
+    let differences: Vec<wire::Difference> = differences
+        .into_iter()
+        .map(|Difference { key, path, index, filesystem }| {
+            let state = tracker.index().hierarchies().find(|state| state.id == key.hierarchy);
+            let (path, path_hex) = path.as_deref().map_or((None, None), |path| {
+                let (text, digits) = names::as_text(path);
+                (Some(text), digits)
+            });
+            wire::Difference {
+                hierarchy: state.map_or_else(String::new, |state| hierarchy_name(&state)),
+                hierarchy_id: key.hierarchy.0,
+                id: key.id.0,
+                path,
+                path_hex,
+                index: belief(&index),
+                filesystem: belief(&filesystem),
+            }
+        })
+        .collect();
+    wire::VerifyReply { equal: differences.is_empty(), compared, unread, differences }
+}
+
+fn belief(belief: &Belief) -> String {
+    match belief {
+        Belief::Absent => "absent".to_owned(),
+        Belief::Present { parent, leaf } => {
+            format!("present as `{}` in cgroup {}", names::printable(leaf), parent.0)
+        }
+    }
+}

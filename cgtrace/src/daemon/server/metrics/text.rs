@@ -1,0 +1,183 @@
+//! The metrics as text, in the `OpenMetrics` format. They name no cgroup and no task.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::{
+    encoding::text::encode as encode_registry,
+    metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
+    registry::{Registry, Unit},
+};
+
+use super::{Meter, label};
+use crate::daemon::{
+    index::ChangeKind,
+    server::{encode::hierarchy_name, shared::Shared},
+    tracker::Tracker,
+};
+
+/// What the text is, for HTTP.
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+type Labels<const N: usize> = [(&'static str, String); N];
+type Counters<const N: usize> = Family<Labels<N>, Counter>;
+type Gauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
+
+/// Everything, as of now. What is asked of the index is exact if [`Shared::settled`] has been waited for.
+pub fn encode(shared: &Shared) -> String {
+    let mut registry = Registry::with_prefix("cgtrace");
+    let tracker = shared.tracker.borrow();
+    service(&mut registry, shared, &tracker);
+    hierarchies(&mut registry, &tracker);
+    events(&mut registry, &shared.meter);
+    rings(&mut registry, &tracker);
+    programs(&mut registry, &tracker);
+    clients(&mut registry, shared);
+    let mut text = String::new();
+    // Writing into a `String` does not fail.
+    let _ = encode_registry(&mut text, &registry);
+    text
+}
+
+fn counter(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let counter: Counter = Counter::default();
+    counter.inc_by(value);
+    registry.register(name, help, counter);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53")]
+fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
+    let gauge: Gauge<f64, AtomicU64> = Gauge::default();
+    gauge.set(value as f64);
+    registry.register(name, help, gauge);
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53")]
+fn set<const N: usize>(gauges: &Gauges<N>, labels: &Labels<N>, value: u64) {
+    gauges.get_or_create(labels).set(value as f64);
+}
+
+fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
+    let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
+    let info = Info::new([("version", env!("CARGO_PKG_VERSION").to_owned()), ("kernel", kernel)]);
+    registry.register("build", "This cgtrace, and the kernel that it runs on", info);
+    let started: Gauge<f64, AtomicU64> = Gauge::default();
+    let started_ns = tracker.anchor().wall_ns(tracker.started_boot_ns());
+    #[expect(clippy::cast_precision_loss, reason = "a time in seconds, exact to a microsecond")]
+    started.set(started_ns as f64 / 1e9);
+    registry.register_with_unit("start_time", "When the kernel program was attached", Unit::Seconds, started);
+    counter(registry, "changes", "Changes of the index: the number of the last one", tracker.index().seq());
+    counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.woken());
+    let oddities = tracker.index().oddities().total() + tracker.undecodable();
+    counter(registry, "oddities", "Events and records that did not fit what was known", oddities);
+    gauge(registry, "connections", "Connections", shared.connections.get() as u64);
+}
+
+fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
+    let (cgroups, walked) = (Gauges::default(), Gauges::default());
+    let (births, deaths) = (Counters::default(), Counters::default());
+    let (lost, heals) = (Counters::default(), Counters::default());
+    let lost_by_hierarchy = tracker.lost_by_hierarchy();
+    for state in tracker.index().hierarchies() {
+        let labels = [("hierarchy", hierarchy_name(&state))];
+        set(&cgroups, &labels, state.cgroups as u64);
+        set(&walked, &labels, u64::from(state.walked));
+        births.get_or_create(&labels).inc_by(state.made);
+        deaths.get_or_create(&labels).inc_by(state.removed);
+        lost.get_or_create(&labels).inc_by(lost_by_hierarchy.get(&state.id.0).copied().unwrap_or_default());
+        heals.get_or_create(&labels).inc_by(state.heals);
+    }
+    registry.register("cgroups", "Cgroups that exist now", cgroups);
+    registry.register(
+        "hierarchy_walked",
+        "Whether the hierarchy could be read as a whole (1) or not (0)",
+        walked,
+    );
+    registry.register("births", "Cgroups that were made", births);
+    registry.register("deaths", "Cgroups that were removed", deaths);
+    registry.register("hierarchy_lost", "Records of the hierarchy that found no room in a ring", lost);
+    registry.register("heals", "Walks that healed a loss", heals);
+}
+
+fn events(registry: &mut Registry, meter: &Meter) {
+    let events = Counters::default();
+    for counts in meter.hierarchies.borrow().iter() {
+        let name = label(counts.name.as_deref(), counts.number);
+        for (kind, count) in ChangeKind::ALL.into_iter().zip(counts.events) {
+            if count > 0 {
+                let labels = [("kind", kind.word().to_owned()), ("hierarchy", name.clone())];
+                events.get_or_create(&labels).inc_by(count);
+            }
+        }
+    }
+    for (kind, count) in ChangeKind::ALL.into_iter().zip(*meter.elsewhere.borrow()) {
+        if count > 0 {
+            let labels = [("kind", kind.word().to_owned()), ("hierarchy", String::new())];
+            events.get_or_create(&labels).inc_by(count);
+        }
+    }
+    registry.register("events", "Events, by kind and hierarchy", events);
+    registry.register_with_unit(
+        "life",
+        "How long cgroups lived whose making and removal were both seen",
+        Unit::Seconds,
+        meter.lives.clone(),
+    );
+}
+
+fn rings(registry: &mut Registry, tracker: &Tracker) {
+    let (used, size) = (Gauges::default(), Gauges::default());
+    let (records, lost) = (Counters::default(), Counters::default());
+    let (index_lost, told_lost) = tracker.lost();
+    for (ring, missing) in tracker.rings().into_iter().zip([index_lost, told_lost]) {
+        let labels = [("ring", ring.name.to_owned())];
+        set(&used, &labels, ring.used as u64);
+        set(&size, &labels, ring.size as u64);
+        records.get_or_create(&labels).inc_by(ring.consumed);
+        lost.get_or_create(&labels).inc_by(missing);
+    }
+    registry.register_with_unit("ring_used", "What waits in a ring", Unit::Bytes, used);
+    registry.register_with_unit("ring_size", "What a ring can hold", Unit::Bytes, size);
+    registry.register("ring_records", "Records that were read from a ring", records);
+    registry.register("lost_records", "Records that were lost", lost);
+}
+
+fn programs(registry: &mut Registry, tracker: &Tracker) {
+    let (attached, missed, runs) = (Gauges::default(), Counters::default(), Counters::default());
+    let time = Family::<Labels<1>, Counter<f64, AtomicU64>>::default();
+    for program in tracker.programs() {
+        let labels = [("program", program.name.to_owned())];
+        set(&attached, &labels, u64::from(program.attached));
+        if program.attached {
+            missed.get_or_create(&labels).inc_by(program.missed);
+            runs.get_or_create(&labels).inc_by(program.run_count);
+            time.get_or_create(&labels).inc_by(std::time::Duration::from_nanos(program.run_ns).as_secs_f64());
+        }
+    }
+    registry.register("program_attached", "Whether a kernel program runs (1) or not (0)", attached);
+    registry.register("program_skipped_runs", "Runs of a kernel program that the kernel skipped", missed);
+    registry.register("program_runs", "Runs of a kernel program, while the kernel counts them", runs);
+    registry.register_with_unit(
+        "program_run",
+        "Time that a kernel program ran, while the kernel counts it",
+        Unit::Seconds,
+        time,
+    );
+}
+
+fn clients(registry: &mut Registry, shared: &Shared) {
+    gauge(registry, "waiters", "Await calls that wait", shared.hub.waiters.borrow().len() as u64);
+    gauge(registry, "subscriptions", "Watch calls that follow", shared.hub.subscriptions() as u64);
+    let (mut all, mut most) = (0, 0);
+    for queue in shared.hub.subscribers.borrow().queues() {
+        let waiting = queue.len() as u64;
+        all += waiting;
+        most = most.max(waiting);
+    }
+    gauge(registry, "subscriber_lag_events", "Events that wait for the slowest subscriber", most);
+    gauge(registry, "subscriber_queued_events", "Events that wait for all subscribers", all);
+    let help = "Events that subscribers missed because they were too slow";
+    counter(registry, "subscriber_missed_events", help, shared.hub.missed());
+    gauge(registry, "unread_reply_bytes", "Answers that were given and not read", shared.unread() as u64);
+    let answers = shared.meter.answers.clone();
+    registry.register_with_unit("query", "How long answers took, by method", Unit::Seconds, answers);
+}

@@ -1,0 +1,255 @@
+//! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
+
+use std::{
+    cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    runtime::{Builder, Runtime},
+    signal::unix::{SignalKind, signal},
+    task::LocalSet,
+};
+
+use super::{
+    bounds::Bounds,
+    listen,
+    metrics::Metered,
+    shared::{SETTLE_TIMEOUT, Shared},
+};
+use crate::daemon::{
+    probe,
+    service::{self, Supervisor},
+    tracker::{StartError, Tracker, boot_ns, drive},
+};
+use cgtrace_host::{descriptors, process};
+
+/// How the daemon is to run.
+pub struct DaemonOptions {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// How the kernel program is loaded.
+    pub probe: probe::Options,
+    /// How much clients can take.
+    pub bounds: Bounds,
+    /// Where metrics are served over HTTP, if at all.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Called at SIGHUP: what is to be in force from then on; `None`: nothing changes.
+    pub reload: Box<dyn FnMut() -> Option<Reloaded>>,
+}
+
+/// What can change while the daemon runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reloaded {
+    /// How much clients can take.
+    pub bounds: Bounds,
+    /// Where metrics are served over HTTP, if at all.
+    pub metrics_listen: Option<SocketAddr>,
+    /// The comms whose execs are told of, NUL-padded.
+    pub watched: Vec<[u8; 16]>,
+}
+
+/// Why the tracker could not run inside this process.
+#[derive(Debug, thiserror::Error)]
+pub enum InProcessError {
+    /// It could not start.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The runtime or its socket pair could not be made.
+    #[error("failed to run the tracker in this process: {0}")]
+    Io(#[from] io::Error),
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
+    descriptors::raise_limit();
+    let supervisor = Rc::new(Supervisor::from_env());
+    if let Some(listener) = service::inherited()? {
+        // It stays when we end: whoever made it keeps those who connect until the next daemon.
+        tracing::info!("serving the socket that was passed");
+        return serve_socket(options, listener, &supervisor);
+    }
+    let listener = listen::bind(&options.socket)?;
+    let socket = options.socket.clone();
+    let outcome = serve_socket(options, listener, &supervisor);
+    // Whoever connects from here on is to learn at once that nobody answers.
+    let _ = fs::remove_file(socket);
+    outcome
+}
+
+fn serve_socket(
+    mut options: DaemonOptions,
+    listener: net::UnixListener,
+    supervisor: &Rc<Supervisor>,
+) -> anyhow::Result<()> {
+    descriptors(&options.bounds);
+    let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
+    tracker.borrow_mut().keep_past(options.bounds.past());
+    // There is one thread yet: those that come have no more than it.
+    let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
+        .context("failed to drop the capabilities that loading took")?;
+    tracing::info!(%kept, "capabilities dropped");
+    let runtime = runtime().context("failed to start the runtime")?;
+    LocalSet::new().block_on(&runtime, async {
+        let shared = Shared::new(Rc::clone(&tracker), options.bounds);
+        let listener = UnixListener::from_std(listener).context("failed to wait on the socket")?;
+        let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
+        let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
+        let mut hangup = signal(SignalKind::hangup()).context("failed to wait for SIGHUP")?;
+        let ready = Rc::clone(&shared);
+        let told = Rc::clone(supervisor);
+        tokio::task::spawn_local(async move {
+            while ready.settled().await.is_err() {
+                told.still_starting(SETTLE_TIMEOUT * 2);
+            }
+            tracing::info!("the index is complete");
+            told.ready(&summary(&ready));
+        });
+        tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
+        let mut serves = options.metrics_listen;
+        let mut watches = std::mem::take(&mut options.probe.watched);
+        let listen = |address| Metered::listen(address, Rc::clone(&shared));
+        let mut metered = serves.map(listen).transpose()?;
+        let reloading = async {
+            while hangup.recv().await.is_some() {
+                if let Some(Reloaded { bounds, metrics_listen, watched }) = (options.reload)() {
+                    if metrics_listen != serves {
+                        serves = metrics_listen;
+                        drop(metered.take());
+                        metered = metrics_listen.and_then(|address| {
+                            listen(address).inspect_err(|error| tracing::error!("{error}")).ok()
+                        });
+                    }
+                    if watched != watches {
+                        watch(&shared, &watched);
+                        watches = watched;
+                    }
+                    descriptors(&bounds);
+                    shared.hub.set_bounds(bounds);
+                    shared.tracker.borrow_mut().keep_past(bounds.past());
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let outcome = tokio::select! {
+            driven = drive(tracker) => driven.context("the tracker stopped"),
+            () = listen::accept(listener, Rc::clone(&shared)) => Ok(()),
+            () = reloading => Ok(()),
+            () = supervisor.show_life() => Ok(()),
+            _ = terminate.recv() => Ok(()),
+            _ = interrupt.recv() => Ok(()),
+        };
+        supervisor.stopping();
+        outcome
+    })
+}
+
+/// Watches other comms, of which processes may run already.
+fn watch(shared: &Rc<Shared>, comms: &[[u8; 16]]) {
+    match shared.tracker.borrow_mut().watch(comms) {
+        Ok(()) => drop(tokio::task::spawn_local(look_at_processes(Rc::clone(shared)))),
+        Err(error) => tracing::error!("`watch` is in force in part at most; restart the daemon: {error}"),
+    }
+}
+
+/// One line about the index, for those who look at the service.
+fn summary(shared: &Shared) -> String {
+    let tracker = shared.tracker.borrow();
+    let (mut hierarchies, mut cgroups) = (0, 0);
+    for state in tracker.index().hierarchies() {
+        hierarchies += 1;
+        cgroups += state.cgroups;
+    }
+    format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
+}
+
+/// Raises the process's own limit on descriptors to what the connections need, as far as the hard limit allows.
+fn descriptors(bounds: &Bounds) {
+    /// Rings, maps, hooks, mounts and logs.
+    const OWN: u64 = 256;
+    let wanted = bounds.connections as u64 + OWN;
+    let limit = getrlimit(Resource::Nofile);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
+    if enough(limit.current) {
+        return;
+    }
+    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
+    if raised.is_err() || !enough(Some(most)) {
+        tracing::warn!(
+            connections = bounds.connections,
+            descriptors = most,
+            "this process may not open a descriptor for every connection: further ones will wait; raise its limit \
+             (LimitNOFILE= in a unit) or lower `connections`"
+        );
+    }
+}
+
+/// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the
+/// process.
+pub fn in_process() -> Result<net::UnixStream, InProcessError> {
+    let (ours, theirs) = net::UnixStream::pair()?;
+    theirs.set_nonblocking(true)?;
+    let (started, outcome) = mpsc::channel();
+    thread::Builder::new().name("tracker".to_owned()).spawn(move || {
+        let begun = (|| {
+            let tracker = Tracker::start(&probe::Options::default())?;
+            Ok::<_, InProcessError>((Rc::new(RefCell::new(tracker)), runtime()?))
+        })();
+        let (tracker, runtime) = match begun {
+            Ok(begun) => begun,
+            Err(error) => {
+                let _ = started.send(Err(error));
+                return;
+            }
+        };
+        let _ = started.send(Ok(()));
+        LocalSet::new().block_on(&runtime, async {
+            let shared = Shared::new(Rc::clone(&tracker), Bounds::default());
+            tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
+            if let Ok(stream) = UnixStream::from_std(theirs) {
+                listen::serve(stream, shared);
+            }
+            if let Err(error) = drive(tracker).await {
+                tracing::error!(%error, "the tracker stopped");
+            }
+        });
+    })?;
+    outcome.recv().map_err(io::Error::other)??;
+    Ok(ours)
+}
+
+/// Finds the processes of watched names that were there before their execs could be seen.
+async fn look_at_processes(shared: Rc<Shared>) {
+    let watched: Vec<[u8; 16]> = shared.tracker.borrow().sightings().watched().copied().collect();
+    if watched.is_empty() {
+        return;
+    }
+    let found = tokio::task::spawn_blocking(move || {
+        let comms: Vec<&[u8]> = watched.iter().map(process::comm_of).collect();
+        (boot_ns(), process::named(&comms))
+    });
+    // Their cgroups are found by name, so the index is to be complete.
+    if let (Ok((at, found)), Ok(())) = (found.await, shared.settled().await) {
+        shared.tracker.borrow_mut().take_before(at, &found);
+    }
+}
+
+fn runtime() -> io::Result<Runtime> {
+    // tokio panics where it can have no thread. In a new time namespace a process has none until it forks, before 6.3
+    // (`copy_process` in kernel/fork.c).
+    let thread = thread::Builder::new().spawn(|| ()).map_err(|error| {
+        let next = "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
+        io::Error::new(error.kind(), format!("no thread can be started ({error}); {next}"))
+    })?;
+    let _ = thread.join();
+    Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        // One that has nothing to do ends soon: at rest there is no thread but this.
+        .thread_keep_alive(Duration::from_millis(500))
+        .build()
+}

@@ -1,0 +1,189 @@
+//! Those who wait for a name to reach a state. Nothing is polled: a change decides, in the moment it is applied.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, HashMap},
+    rc::Rc,
+};
+
+use cgtrace_client::Until;
+use tokio::sync::Notify;
+
+use super::pattern::is_within;
+use crate::daemon::index::{Change, ChangeKind, HierarchyId, Index};
+
+/// One who waits.
+#[derive(Debug)]
+pub struct Waiter {
+    pub name: Vec<u8>,
+    pub hierarchy: Option<HierarchyId>,
+    pub until: Until,
+    /// The number of the change that brought the state.
+    held: Cell<Option<u64>>,
+    /// The state may have been reached: only the file system can tell.
+    look: Cell<bool>,
+    woken: Notify,
+}
+
+impl Waiter {
+    pub fn new(name: Vec<u8>, hierarchy: Option<HierarchyId>, until: Until) -> Rc<Self> {
+        Rc::new(Self {
+            name,
+            hierarchy,
+            until,
+            held: Cell::default(),
+            look: Cell::default(),
+            woken: Notify::new(),
+        })
+    }
+
+    /// The number of the change that brought the state, once one has.
+    pub fn held(&self) -> Option<u64> {
+        self.held.get()
+    }
+
+    /// Whether the file system is to be asked; once for each time.
+    pub fn take_look(&self) -> bool {
+        self.look.take()
+    }
+
+    /// Waits until the state is held or to be looked at.
+    pub async fn woken(&self) {
+        self.woken.notified().await;
+    }
+
+    /// Whether the index alone says that the state holds now.
+    pub fn holds(&self, index: &Index) -> bool {
+        let present = match self.hierarchy {
+            Some(hierarchy) => index.resolve(hierarchy, &self.name).is_some(),
+            None => index.hierarchies().any(|state| index.resolve(state.id, &self.name).is_some()),
+        };
+        match self.until {
+            Until::Present => present,
+            Until::Absent | Until::Empty => !present,
+            Until::Populated => false,
+        }
+    }
+
+    fn changed(&self, change: &Change, index: &Index) {
+        if self.held.get().is_some() {
+            return;
+        }
+        let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
+        let (populated, emptied) = (Until::Populated, Until::Empty);
+        match (change.kind, &change.place) {
+            (ChangeKind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
+                self.hold(change);
+            }
+            (ChangeKind::Empty, Some(place)) if self.until == emptied && here(place.hierarchy) => {
+                // On one hierarchy this is the answer; on all of them the others are to be looked at.
+                if self.hierarchy.is_some() { self.hold(change) } else { self.look() }
+            }
+            (ChangeKind::Populated | ChangeKind::Empty, _) => {}
+            (ChangeKind::Lost | ChangeKind::Healed, _) => {
+                if matches!(self.until, Until::Populated | Until::Empty) {
+                    self.look();
+                }
+            }
+            _ if self.holds(index) => self.hold(change),
+            _ => {}
+        }
+    }
+
+    fn hold(&self, change: &Change) {
+        self.held.set(Some(change.seq));
+        self.woken.notify_one();
+    }
+
+    fn look(&self) {
+        self.look.set(true);
+        self.woken.notify_one();
+    }
+}
+
+/// All who wait, by the name that they wait for.
+#[derive(Debug, Default)]
+pub struct Waiters {
+    by_name: HashMap<Vec<u8>, BTreeMap<u64, Rc<Waiter>>>,
+    next: u64,
+    count: usize,
+}
+
+impl Waiters {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    /// Wakes those whom a change concerns.
+    pub fn changed(&self, change: &Change, index: &Index) {
+        if self.by_name.is_empty() {
+            return;
+        }
+        let place = change.place.as_ref().and_then(|place| place.path.as_deref());
+        match change.kind {
+            ChangeKind::Mkdir | ChangeKind::Rmdir | ChangeKind::Populated | ChangeKind::Empty => {
+                for waiter in
+                    place.and_then(|path| self.by_name.get(path)).into_iter().flat_map(BTreeMap::values)
+                {
+                    waiter.changed(change, index);
+                }
+            }
+            // A cgroup that is renamed takes all below it along.
+            ChangeKind::Rename => {
+                let former = change.from.as_ref().and_then(|from| from.path.as_deref());
+                for (name, waiters) in &self.by_name {
+                    if [place, former].into_iter().flatten().any(|path| is_within(name, path)) {
+                        for waiter in waiters.values() {
+                            waiter.changed(change, index);
+                        }
+                    }
+                }
+            }
+            ChangeKind::RootAdded | ChangeKind::RootRemoved | ChangeKind::Lost | ChangeKind::Healed => {
+                self.by_name
+                    .values()
+                    .flat_map(BTreeMap::values)
+                    .for_each(|waiter| waiter.changed(change, index));
+            }
+            _ => {}
+        }
+    }
+
+    fn add(&mut self, waiter: &Rc<Waiter>) -> u64 {
+        self.next += 1;
+        self.count += 1;
+        self.by_name.entry(waiter.name.clone()).or_default().insert(self.next, Rc::clone(waiter));
+        self.next
+    }
+
+    fn remove(&mut self, name: &[u8], number: u64) {
+        if let Some(waiters) = self.by_name.get_mut(name) {
+            if waiters.remove(&number).is_some() {
+                self.count -= 1;
+            }
+            if waiters.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
+    }
+}
+
+/// Keeps a waiter registered until it is dropped, however the wait ends.
+pub struct Registered {
+    waiters: Rc<RefCell<Waiters>>,
+    waiter: Rc<Waiter>,
+    number: u64,
+}
+
+impl Registered {
+    pub fn new(waiters: &Rc<RefCell<Waiters>>, waiter: &Rc<Waiter>) -> Self {
+        let number = waiters.borrow_mut().add(waiter);
+        Self { waiters: Rc::clone(waiters), waiter: Rc::clone(waiter), number }
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.waiters.borrow_mut().remove(&self.waiter.name, self.number);
+    }
+}

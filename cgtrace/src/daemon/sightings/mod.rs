@@ -1,0 +1,176 @@
+//! What was seen of processes, and would be gone else when somebody asks: who was executed under a watched name,
+//! by whom, when and where; and who was moved into and out of which cgroup. Pure, and bounded.
+//!
+//! It is told every event and the change that the index made of it, and keeps the newest.
+
+mod execs;
+mod moves;
+
+use std::{collections::BTreeSet, rc::Rc};
+
+pub use execs::{Ancestor, How, Sighting};
+
+use crate::daemon::index::{Change, ChangeKind, Event, Index, Key, Task, What};
+use execs::Execs;
+use moves::Moves;
+
+/// So many names of cgroups, each hierarchy's by itself, are remembered with the moves into and out of them.
+const NAMES: usize = 4_096;
+/// The same for moves of watched processes, which a storm of others does not push out.
+const NAMES_OF_WATCHED: usize = 1_024;
+
+/// What was seen.
+#[derive(Debug)]
+pub struct Sightings {
+    watched: BTreeSet<[u8; 16]>,
+    execs: Execs,
+    moves: Moves,
+    moves_of_watched: Moves,
+    /// The ancestry that the next exec of that task completes.
+    pending: Option<(Task, Box<[Task]>)>,
+}
+
+impl Sightings {
+    /// Nothing yet. `watched`: the comms whose processes are kept, NUL-padded.
+    #[must_use]
+    pub fn new(watched: impl IntoIterator<Item = [u8; 16]>) -> Self {
+        Self {
+            watched: watched.into_iter().collect(),
+            execs: Execs::default(),
+            moves: Moves::new(NAMES),
+            moves_of_watched: Moves::new(NAMES_OF_WATCHED),
+            pending: None,
+        }
+    }
+
+    /// The watched comms, NUL-padded.
+    pub fn watched(&self) -> impl Iterator<Item = &[u8; 16]> {
+        self.watched.iter()
+    }
+
+    /// Other comms are watched from now on, NUL-padded. What was seen of the former ones is kept.
+    pub fn watch(&mut self, watched: impl IntoIterator<Item = [u8; 16]>) {
+        self.watched = watched.into_iter().collect();
+    }
+
+    /// Takes an event, and the change that `index` answered it with.
+    pub fn take(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
+        match &event.what {
+            What::Ancestry { task, ancestors } => self.pending = Some((*task, ancestors.clone())),
+            What::Exec { task, memberships } => {
+                let pending = self.pending.take().filter(|(of, _)| same_process(of, task));
+                let ancestors = pending.map(|(_, ancestors)| ancestors).unwrap_or_default();
+                self.execs.insert(sighting(
+                    How::Executed,
+                    event.boot_ns,
+                    task,
+                    memberships,
+                    &ancestors,
+                    index,
+                ));
+            }
+            What::Attach { .. } | What::Transfer { .. } | What::Fork { .. } => {
+                if let Some(change) = change {
+                    self.moved(change);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes a process of a watched name that was there already, as /proc showed it at `boot_ns`.
+    pub fn take_before(
+        &mut self,
+        boot_ns: u64,
+        task: &Task,
+        memberships: &[Key],
+        ancestors: &[Task],
+        index: &Index,
+    ) {
+        // What was seen at its exec is known better.
+        let seen = self.execs.of(&task.comm).any(|known| same_process(&known.task, task));
+        if !seen {
+            self.execs.insert(sighting(How::Before, boot_ns, task, memberships, ancestors, index));
+        }
+    }
+
+    fn moved(&mut self, change: &Rc<Change>) {
+        let thread =
+            change.task.as_ref().is_none_or(|task| task.tid != task.pid) && change.threadgroup != Some(true);
+        let same = change.from.as_ref().zip(change.place.as_ref()).is_some_and(|(from, to)| from.id == to.id);
+        // A write that moves nothing is told too; a thread is no process.
+        if thread || same {
+            return;
+        }
+        let watched =
+            |task: &Option<Rc<Task>>| task.as_ref().is_some_and(|task| self.watched.contains(&task.comm));
+        let kept = if watched(&change.task) || (watched(&change.by) && change.kind == ChangeKind::Attach) {
+            &mut self.moves_of_watched
+        } else {
+            &mut self.moves
+        };
+        kept.insert(change);
+    }
+
+    /// The processes seen under a comm, the newest first.
+    pub fn of_comm(&self, comm: &[u8; 16]) -> impl Iterator<Item = &Sighting> {
+        self.execs.of(comm)
+    }
+
+    /// What was seen of a process; a pid may be given again, a start may not.
+    #[must_use]
+    pub fn of_process(&self, pid: u32, start_boot_ns: u64) -> Option<&Sighting> {
+        let wanted =
+            |seen: &&Sighting| seen.task.pid == pid && same_start(seen.task.start_boot_ns, start_boot_ns);
+        self.execs.all().find(wanted)
+    }
+
+    /// The moves into and out of a cgroup and what is below it, on any hierarchy, the oldest first.
+    #[must_use]
+    pub fn moves(&self, name: &[u8]) -> Vec<Rc<Change>> {
+        let mut found = self.moves.of(name);
+        found.extend(self.moves_of_watched.of(name));
+        found.sort_by_key(|change| change.seq);
+        found.dedup_by_key(|change| change.seq);
+        found
+    }
+}
+
+/// Whether two records are of one process. /proc counts a start in steps of 10 ms, the kernel's record in ns.
+fn same_process(one: &Task, other: &Task) -> bool {
+    one.pid == other.pid && same_start(one.start_boot_ns, other.start_boot_ns)
+}
+
+fn same_start(one: u64, other: u64) -> bool {
+    one.abs_diff(other) <= 10_000_000
+}
+
+fn sighting(
+    how: How,
+    boot_ns: u64,
+    task: &Task,
+    memberships: &[Key],
+    ancestors: &[Task],
+    index: &Index,
+) -> Sighting {
+    let unified = |task: &Task| Key { hierarchy: crate::daemon::index::UNIFIED, id: task.cgroup };
+    Sighting {
+        how,
+        boot_ns,
+        task: *task,
+        memberships: memberships.iter().map(|key| (key.hierarchy, path_of(index, *key))).collect(),
+        ancestors: ancestors
+            .iter()
+            .map(|task| Ancestor { task: *task, cgroup: path_of(index, unified(task)) })
+            .collect(),
+    }
+}
+
+/// The path that a cgroup has, or had last.
+fn path_of(index: &Index, key: Key) -> Option<Rc<[u8]>> {
+    let live = index.path(key).map(Rc::from);
+    live.or_else(|| index.past_life_by_id(key)?.path.clone())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,77 @@
+//! The moves of processes, by the names of the cgroups that they led out of and into.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use hashbrown::HashMap;
+
+use crate::daemon::index::{Change, HierarchyId};
+
+/// So many moves into a cgroup, and so many out of it, are remembered: the newest.
+const OF_ONE_NAME: usize = 4;
+
+type Name = (HierarchyId, Rc<[u8]>);
+
+#[derive(Debug, Default)]
+struct Passed {
+    into: VecDeque<Rc<Change>>,
+    out: VecDeque<Rc<Change>>,
+}
+
+/// The names used last, in two generations: when the younger one is full it becomes the elder, and the former
+/// elder is forgotten. So what is used stays, and each step costs the same.
+#[derive(Debug)]
+pub(super) struct Moves {
+    younger: HashMap<Name, Passed>,
+    elder: HashMap<Name, Passed>,
+    half: usize,
+}
+
+impl Moves {
+    /// Remembers at least half of `limit` names and at most all of it.
+    pub fn new(limit: usize) -> Self {
+        Self { younger: HashMap::new(), elder: HashMap::new(), half: (limit / 2).max(1) }
+    }
+
+    pub fn insert(&mut self, change: &Rc<Change>) {
+        let name = |place: &crate::daemon::index::Place| Some((place.hierarchy, place.path.clone()?));
+        if let Some(to) = change.place.as_ref().and_then(name) {
+            push(&mut self.passed(to).into, change);
+        }
+        if let Some(from) = change.from.as_ref().and_then(name) {
+            push(&mut self.passed(from).out, change);
+        }
+    }
+
+    fn passed(&mut self, name: Name) -> &mut Passed {
+        if !self.younger.contains_key(&name) && self.younger.len() >= self.half {
+            std::mem::swap(&mut self.younger, &mut self.elder);
+            self.younger.clear();
+        }
+        let Self { younger, elder, .. } = self;
+        younger.entry(name).or_insert_with_key(|name| elder.remove(name).unwrap_or_default())
+    }
+
+    /// The moves into and out of a cgroup and what is below it.
+    pub fn of(&self, cgroup: &[u8]) -> Vec<Rc<Change>> {
+        let all = self.younger.iter().chain(&self.elder);
+        let concerned = all.filter(|((_, name), _)| is_below(name, cgroup));
+        concerned.flat_map(|(_, passed)| passed.into.iter().chain(&passed.out)).cloned().collect()
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        self.younger.len() + self.elder.len()
+    }
+}
+
+fn push(kept: &mut VecDeque<Rc<Change>>, change: &Rc<Change>) {
+    if kept.len() >= OF_ONE_NAME {
+        kept.pop_front();
+    }
+    kept.push_back(Rc::clone(change));
+}
+
+/// Whether a path is that cgroup or stands below it.
+fn is_below(path: &[u8], cgroup: &[u8]) -> bool {
+    cgroup == b"/" || path.strip_prefix(cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}

@@ -1,0 +1,166 @@
+//! What is kept, and what is not.
+
+use std::rc::Rc;
+
+use super::{How, Sightings};
+use crate::daemon::index::{
+    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, ROOT, Task, UNIFIED, What,
+};
+use cgtrace_host::process::padded_comm;
+
+fn task(pid: u32, comm: &str) -> Task {
+    Task {
+        pid,
+        tid: pid,
+        ppid: 1,
+        uid: 0,
+        start_boot_ns: u64::from(pid) * 1_000_000_000,
+        cgroup: ROOT,
+        comm: padded_comm(comm.as_bytes()),
+    }
+}
+
+fn key(id: u64) -> Key {
+    Key { hierarchy: UNIFIED, id: CgroupId(id) }
+}
+
+/// An index with the cgroups `/a` (10), `/b` (11) and `/a/c` (12), and what is told of it.
+struct Scene {
+    index: Index,
+    sightings: Sightings,
+    now: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut index = Index::new(Limits::default());
+        index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
+        let mut scene = Self { index, sightings: Sightings::new([padded_comm(b"kubelet")]), now: 1 };
+        for (id, parent, leaf) in [(10, 1, "a"), (11, 1, "b"), (12, 10, "c")] {
+            let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
+            let (parent, level) = (CgroupId(parent), if parent == 1 { 1 } else { 2 });
+            scene.take(What::Mkdir { key: key(id), parent, level, leaf, by: task(1, "init") });
+        }
+        scene
+    }
+
+    fn take(&mut self, what: What) -> Option<Rc<Change>> {
+        self.now += 1;
+        let event = Event { boot_ns: self.now, what };
+        let change = self.index.apply(&event).map(Rc::new);
+        self.sightings.take(&event, change.as_ref(), &self.index);
+        change
+    }
+
+    fn exec(&mut self, who: Task, at: u64, ancestors: &[Task]) {
+        self.take(What::Ancestry { task: who, ancestors: ancestors.into() });
+        self.take(What::Exec { task: who, memberships: [key(at)].into() });
+    }
+
+    fn attach(&mut self, who: Task, to: u64, by: Task) {
+        self.take(What::Attach { key: key(to), task: who, threadgroup: true, by });
+    }
+
+    fn kubelets(&self) -> Vec<u32> {
+        self.sightings.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.task.pid).collect()
+    }
+
+    fn moved(&self, name: &str) -> Vec<u32> {
+        let pid = |change: &Rc<Change>| change.task.as_ref().map(|task| task.pid);
+        self.sightings.moves(name.as_bytes()).iter().filter_map(pid).collect()
+    }
+}
+
+#[test]
+fn an_exec_is_kept_with_where_and_by_whom() {
+    let mut scene = Scene::new();
+    let shell = Task { cgroup: CgroupId(11), ..task(40, "bash") };
+    scene.exec(task(42, "kubelet"), 12, &[shell, task(1, "init")]);
+    let seen = scene.sightings.of_process(42, 42_000_000_000).unwrap();
+    assert_eq!(seen.how, How::Executed);
+    assert_eq!(&*seen.memberships, [(UNIFIED, Some(Rc::from(&b"/a/c"[..])))]);
+    assert_eq!(seen.ancestors[0].task.pid, 40);
+    assert_eq!(seen.ancestors[0].cgroup.as_deref(), Some(&b"/b"[..]));
+    // Another process of that pid.
+    assert_eq!(scene.sightings.of_process(42, 43_000_000_000), None);
+}
+
+#[test]
+fn an_ancestry_is_its_own_process_s() {
+    let mut scene = Scene::new();
+    scene.take(What::Ancestry { task: task(41, "kubelet"), ancestors: [task(7, "x")].into() });
+    scene.take(What::Exec { task: task(42, "kubelet"), memberships: [].into() });
+    assert!(scene.sightings.of_process(42, 42_000_000_000).unwrap().ancestors.is_empty());
+}
+
+#[test]
+fn a_second_exec_is_the_same_process_and_what_was_before_is_less() {
+    let mut scene = Scene::new();
+    scene.exec(task(42, "kubelet"), 10, &[]);
+    scene.exec(task(42, "kubelet"), 11, &[]);
+    assert_eq!(scene.kubelets(), [42]);
+    let Scene { index, sightings, .. } = &mut scene;
+    sightings.take_before(9, &task(42, "kubelet"), &[key(10)], &[], index);
+    sightings.take_before(9, &task(30, "kubelet"), &[key(10)], &[], index);
+    let how: Vec<How> = sightings.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.how).collect();
+    assert_eq!(how, [How::Before, How::Executed]);
+}
+
+#[test]
+fn execs_are_bounded_and_the_newest_stay() {
+    let mut scene = Scene::new();
+    for pid in 100..1_100 {
+        scene.exec(task(pid, "kubelet"), 10, &[]);
+    }
+    let kept = scene.kubelets();
+    assert_eq!((kept.len(), kept[0]), (32, 1_099));
+    for pid in 0..1_000_u32 {
+        scene.exec(task(pid + 2_000, &format!("c{pid}")), 10, &[]);
+    }
+    assert!(scene.sightings.execs.all().count() <= 256 + 31);
+}
+
+#[test]
+fn moves_are_found_by_both_names_and_below() {
+    let mut scene = Scene::new();
+    scene.attach(task(42, "x"), 12, task(1, "init"));
+    scene.attach(task(42, "x"), 11, task(9, "agent"));
+    assert_eq!(scene.moved("/a"), [42, 42]);
+    assert_eq!(scene.moved("/b"), [42]);
+    assert_eq!(scene.moved("/a/"), Vec::<u32>::new());
+    // What moves nothing, and a thread of another process, are no moves.
+    scene.attach(task(42, "x"), 11, task(9, "agent"));
+    let thread = Task { tid: 50, ..task(43, "x") };
+    scene.take(What::Attach { key: key(11), task: thread, threadgroup: false, by: task(1, "init") });
+    assert_eq!(scene.moved("/b"), [42]);
+}
+
+#[test]
+fn a_storm_of_moves_leaves_those_of_watched_processes() {
+    let mut scene = Scene::new();
+    scene.attach(task(42, "kubelet"), 10, task(1, "init"));
+    scene.attach(task(42, "kubelet"), 11, task(9, "agent"));
+    for number in 0..20_000_u32 {
+        let id = u64::from(number) + 100;
+        let leaf = Leaf { bytes: format!("s{number}").into_bytes().into(), truncated: false };
+        scene.take(What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") });
+        scene.attach(task(number + 5_000, "x"), id, task(1, "init"));
+    }
+    assert!(scene.sightings.moves.len() <= super::NAMES);
+    assert_eq!(scene.moved("/a"), [42, 42]);
+    assert!(scene.moved("/s0").is_empty());
+    assert_eq!(scene.moved("/s19999"), [24_999]);
+}
+
+#[test]
+fn hierarchies_are_kept_apart() {
+    let mut scene = Scene::new();
+    let other = HierarchyId(3);
+    scene.index.know_hierarchy(&Hierarchy { id: other, name: "memory".into() }, 1);
+    scene.attach(task(42, "x"), 10, task(1, "init"));
+    let root = Key { hierarchy: other, id: ROOT };
+    scene.take(What::Attach { key: root, task: task(42, "x"), threadgroup: true, by: task(1, "init") });
+    let change = &scene.sightings.moves(b"/a")[0];
+    assert_eq!(change.place.as_ref().map(|place| place.hierarchy), Some(UNIFIED));
+    assert_eq!(scene.moved("/a"), [42]);
+}

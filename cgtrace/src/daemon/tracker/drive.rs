@@ -1,0 +1,105 @@
+//! The loop that keeps the tracker going: sleeps until there is something to do, and does it.
+
+use std::{cell::RefCell, os::fd::OwnedFd, rc::Rc, time::Duration};
+
+use tokio::io::{Interest, unix::AsyncFd};
+
+use cgtrace_host::hierarchy::MountWatch;
+
+use super::Tracker;
+
+/// Why the loop ended. It does not end otherwise.
+#[derive(Debug, thiserror::Error)]
+pub enum DriveError {
+    /// A file descriptor could not be waited on.
+    #[error("failed to wait for {what}")]
+    Wait {
+        /// Whose descriptor.
+        what: &'static str,
+        /// The cause.
+        source: std::io::Error,
+    },
+}
+
+/// Keeps the tracker going on this thread, for ever. Must run within a `LocalSet`'s runtime.
+pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
+    let [index_ring, told_ring] = {
+        let tracker = tracker.borrow();
+        let [index, told] = tracker.probe().ring_fds();
+        [
+            waitable(index.try_clone_to_owned(), Interest::READABLE, "the ring of the index")?,
+            waitable(told.try_clone_to_owned(), Interest::READABLE, "the ring of what is told")?,
+        ]
+    };
+    let mounts = waitable(
+        MountWatch::open().map(OwnedFd::from).map_err(std::io::Error::other),
+        // The kernel tells a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c, mounts_poll).
+        Interest::PRIORITY | Interest::ERROR,
+        "the mount table",
+    )
+    .ok();
+    let nudge = tracker.borrow().nudge();
+    let mut walking = None;
+    loop {
+        if walking.is_none()
+            && let Some(job) = tracker.borrow_mut().next_walk()
+        {
+            walking = Some(tokio::task::spawn_blocking(move || job.run()));
+        }
+        let pause = tracker.borrow_mut().settle();
+        tokio::select! {
+            // The program woke us: the next turn drains.
+            woken = index_ring.readable() => {
+                woken.map_err(|source| wait("the ring of the index", source))?.clear_ready();
+                tracker.borrow_mut().count_wakeup();
+            }
+            woken = told_ring.readable() => {
+                woken.map_err(|source| wait("the ring of what is told", source))?.clear_ready();
+                tracker.borrow_mut().count_wakeup();
+            }
+            // A storm, or a look that was put off: look again by ourselves.
+            () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}
+            // A walk has ended.
+            walked = async { match &mut walking { Some(handle) => handle.await, None => std::future::pending().await } } => {
+                walking = None;
+                match walked {
+                    Ok(results) => tracker.borrow_mut().merge(results),
+                    Err(error) => tracing::error!(%error, "a walk did not end"),
+                }
+            }
+            // Somebody began to wait or to follow, or a walk is asked for.
+            () = nudge.notified() => {}
+            // The mount table changed: a hierarchy may be readable now that was not, or be gone.
+            () = changed(mounts.as_ref()) => {
+                if let Err(error) = tracker.borrow_mut().discover_again() {
+                    tracing::warn!(%error, "failed to look for hierarchies after the mount table changed");
+                }
+            }
+        }
+    }
+}
+
+async fn changed(mounts: Option<&AsyncFd<OwnedFd>>) {
+    let Some(mounts) = mounts else { return std::future::pending().await };
+    match mounts.ready(Interest::PRIORITY | Interest::ERROR).await {
+        Ok(mut ready) => ready.clear_ready(),
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn wait(what: &'static str, source: std::io::Error) -> DriveError {
+    DriveError::Wait { what, source }
+}
+
+fn waitable(
+    fd: std::io::Result<OwnedFd>,
+    interest: Interest,
+    what: &'static str,
+) -> Result<AsyncFd<OwnedFd>, DriveError> {
+    let fd = fd.map_err(|source| wait(what, source))?;
+    // SAFETY: `AsyncFd` owns the descriptor, which nothing else closes, and an `OwnedFd`'s number never changes.
+    unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| {
+        let (_, source) = error.into_parts();
+        wait(what, source)
+    })
+}

@@ -1,0 +1,143 @@
+//! Losses: found out, told, and handed to the walks that heal them.
+
+use std::collections::BTreeMap;
+
+use crate::daemon::probe::{Loss, Losses};
+
+use super::{Tracker, clock::boot_ns};
+
+/// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
+const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
+
+/// So long it is put off for those who were woken, in ns.
+pub(super) const PUT_OFF_NS: u64 = 2_000_000;
+
+/// The losses that have been dealt with.
+#[derive(Debug, Default)]
+pub(super) struct LossCounts {
+    index: u64,
+    told: u64,
+    /// Those that a daemon before us has dealt with: index, told.
+    earlier: (u64, u64),
+    read_at_ns: u64,
+    /// When the account was put off until those who were woken have their answers.
+    pub(super) put_off_at_ns: Option<u64>,
+}
+
+/// When the kernel is asked for skipped runs, if that is due.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Account {
+    /// Before the answer.
+    AtOnce,
+    /// It is some twenty reads from /proc and maps, in which a woken waiter would wait: a moment later, if anybody waits.
+    After,
+}
+
+impl LossCounts {
+    /// A daemon before us has dealt with so many.
+    pub(super) fn begin_with(&mut self, index: u64, told: u64) {
+        *self = Self { index, told, earlier: (index, told), ..Self::default() };
+    }
+}
+
+impl Tracker {
+    /// Finds out whether records were lost since the last look, and asks for the walks that heal it.
+    ///
+    /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
+    /// is `busy`.
+    pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, account: Account) {
+        let now = boot_ns();
+        let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
+        if !self.probe.lost_any() {
+            if !due {
+                return;
+            }
+            if account == Account::After && self.wakeups.anybody() {
+                let since = *self.losses.put_off_at_ns.get_or_insert(now);
+                if now.saturating_sub(since) < PUT_OFF_NS {
+                    return;
+                }
+            }
+        }
+        self.losses.put_off_at_ns = None;
+        self.losses.read_at_ns = now;
+        let losses = match self.probe.losses() {
+            Ok(losses) => losses,
+            Err(error) => {
+                tracing::error!(%error, "failed to read the loss counters");
+                return;
+            }
+        };
+        let (index, told) = lost(&losses);
+        let missed_told = told.saturating_sub(self.losses.told);
+        let missed_index = index.saturating_sub(self.losses.index);
+        self.losses.told = told;
+        self.losses.index = index;
+        self.probe.keep_dealt_with(index, told);
+        if missed_index == 0 && !busy {
+            self.index.complete_until(drained_from);
+        }
+        if missed_told + missed_index == 0 {
+            return;
+        }
+        tracing::warn!(missed_index, missed_told, "records were lost");
+        let change = if missed_index > 0 {
+            self.index.lost(now, missed_told + missed_index, None)
+        } else {
+            self.index.lost_told(now, missed_told)
+        };
+        self.tell([change]);
+        if missed_index > 0 {
+            self.verifications.spoil();
+            for hierarchy in self.readable() {
+                self.walks.heal(hierarchy);
+            }
+            self.nudge.notify_one();
+        }
+    }
+
+    /// Losses dealt with, as (index ring, told ring).
+    #[must_use]
+    pub fn lost(&self) -> (u64, u64) {
+        let LossCounts { index, told, earlier, .. } = self.losses;
+        (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
+    }
+
+    /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the
+    /// kernel does not let them be read.
+    #[must_use]
+    pub fn lost_by_hierarchy(&self) -> BTreeMap<u32, u64> {
+        self.probe.lost_by_hierarchy().unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to read what each hierarchy lost");
+            BTreeMap::new()
+        })
+    }
+}
+
+/// The lost records that feed the index, and the others, since the hooks were attached.
+pub(super) fn lost(losses: &Losses) -> (u64, u64) {
+    let skipped = |of_index: bool| -> u64 {
+        let programs = losses.missed.iter();
+        programs.filter(|(name, _)| feeds_index(name) == of_index).map(|(_, missed)| missed).sum()
+    };
+    (
+        losses.of(Loss::IndexRingFull) + losses.of(Loss::IndexReadFailed) + skipped(true),
+        losses.of(Loss::ToldRingFull) + losses.of(Loss::ToldReadFailed) + skipped(false),
+    )
+}
+
+/// Whether a program's records feed the index.
+fn feeds_index(program: &str) -> bool {
+    const TOLD: [&str; 9] = [
+        "cgroup_release",
+        "cgroup_attach_task",
+        "cgroup_transfer_tasks",
+        "cgroup_notify_populated",
+        "cgroup_notify_frozen",
+        "cgroup_freeze",
+        "cgroup_unfreeze",
+        "sched_process_fork",
+        "sched_process_exec",
+    ];
+    !TOLD.contains(&program)
+}

@@ -1,0 +1,49 @@
+//! The tracker owns the index and keeps it true: it attaches, walks, merges, catches up before every answer,
+//! and heals after a loss. It feeds listeners; what they do with a change is not its business.
+//!
+//! All of it lives on one thread. What may block (a walk of a cgroupfs) is handed out as a job and comes back
+//! as a value.
+
+mod clock;
+mod drive;
+mod healing;
+mod losses;
+mod places;
+mod resume;
+mod state;
+mod verify;
+mod wakeups;
+mod walk;
+
+pub use clock::{Anchor, boot_ns};
+pub use drive::{DriveError, drive};
+pub use state::{HierarchyView, StartError, Tracker, Unavailable};
+pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyWalk};
+pub use walk::{WalkJob, WalkResult};
+
+use std::rc::Rc;
+
+use cgtrace_host::process::{Process, padded_comm};
+
+use crate::daemon::index::{CgroupId, Change, Index, Task};
+
+/// Who wants to hear of changes as they are applied.
+pub trait Listener {
+    /// One change, right after the index took it.
+    fn changed(&mut self, change: &Rc<Change>, index: &Index, anchor: Anchor);
+}
+
+/// A process of `/proc` in the index's words; its cgroup is not among them.
+#[must_use]
+pub fn task_of(process: &Process) -> Task {
+    let Process { pid, ppid, comm, uid, start_boot_ns } = process;
+    Task {
+        pid: *pid,
+        tid: *pid,
+        ppid: *ppid,
+        uid: *uid,
+        start_boot_ns: *start_boot_ns,
+        cgroup: CgroupId(0),
+        comm: padded_comm(comm),
+    }
+}

@@ -1,0 +1,346 @@
+//! Comparing the index with every cgroupfs while events go on.
+//!
+//! What changed while the walk ran can be seen either way by it, so it is left out: only a cgroup that the
+//! index held unchanged from before the walk until after it, and one that it held at neither end, is compared.
+
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    rc::{Rc, Weak},
+};
+
+use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Paused, ROOT, Walked};
+use cgtrace_host::hierarchy::{Mount, WalkError, WalkReport};
+
+use super::walk::{WalkJob, WalkResult};
+
+/// A walk to compare with. Blocking: run it on a thread of its own.
+#[derive(Debug)]
+pub struct VerifyJob {
+    pub(super) mounts: Vec<(HierarchyId, Mount)>,
+}
+
+/// What the walk found.
+#[derive(Debug)]
+pub struct VerifyWalk {
+    results: Vec<(HierarchyId, Result<Found, WalkError>)>,
+}
+
+#[derive(Debug)]
+struct Found {
+    directories: HashMap<CgroupId, Walked>,
+    report: WalkReport,
+}
+
+impl VerifyJob {
+    /// Walks every hierarchy.
+    #[must_use]
+    pub fn run(self) -> VerifyWalk {
+        let walked = WalkJob { hierarchies: self.mounts }.run().into_iter();
+        let results = walked.map(|WalkResult { hierarchy, found }| {
+            (hierarchy, found.map(|(walked, report)| Found { directories: by_id(walked), report }))
+        });
+        VerifyWalk { results: results.collect() }
+    }
+}
+
+fn by_id(walked: Vec<Walked>) -> HashMap<CgroupId, Walked> {
+    walked.into_iter().map(|directory| (directory.id, directory)).collect()
+}
+
+/// What one side believes of a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Belief {
+    /// It does not exist.
+    Absent,
+    /// It exists below that parent, by that name.
+    Present {
+        /// The parent's id.
+        parent: CgroupId,
+        /// Its leaf name.
+        leaf: Vec<u8>,
+    },
+}
+
+/// A cgroup on which the index and the file system disagree.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The cgroup.
+    pub key: Key,
+    /// Its path, as far as the index knows one.
+    pub path: Option<Vec<u8>>,
+    /// What the index believes.
+    pub index: Belief,
+    /// What the walk found.
+    pub filesystem: Belief,
+}
+
+/// How the comparison came out.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verified {
+    /// Cgroups compared.
+    pub compared: u64,
+    /// Hierarchies, or parts of them, that could not be read, with the reason.
+    pub unread: Vec<String>,
+    /// Where the two disagree.
+    pub differences: Vec<Difference>,
+}
+
+/// The cgroups that changed since a verification began.
+#[derive(Debug, Default)]
+struct Touched {
+    keys: HashSet<Key>,
+    /// Records were lost or a hierarchy came or went: the comparison means nothing and is to be done again.
+    spoilt: bool,
+}
+
+/// The verifications that go on, as the tracker knows them: one ends when whoever makes it drops it.
+#[derive(Debug, Default)]
+pub struct Verifications(Vec<Weak<RefCell<Touched>>>);
+
+impl Verifications {
+    /// Begins one.
+    pub fn begin(&mut self) -> Verification {
+        let touched = Rc::default();
+        self.0.retain(|going_on| going_on.strong_count() > 0);
+        self.0.push(Rc::downgrade(&touched));
+        Verification { touched, left: Vec::new(), verified: Verified::default() }
+    }
+
+    /// Notes that this cgroup was made, removed or renamed.
+    pub fn touch(&self, key: Key) {
+        self.each(|touched| {
+            touched.keys.insert(key);
+        });
+    }
+
+    /// Notes that no comparison that goes on means anything.
+    pub fn spoil(&self) {
+        self.each(|touched| touched.spoilt = true);
+    }
+
+    fn each(&self, note: impl Fn(&mut Touched)) {
+        for touched in self.0.iter().filter_map(Weak::upgrade) {
+            note(&mut touched.borrow_mut());
+        }
+    }
+}
+
+/// A comparison, made piece by piece while events go on.
+#[derive(Debug)]
+pub struct Verification {
+    touched: Rc<RefCell<Touched>>,
+    /// The hierarchies still to be compared, the next one last.
+    left: Vec<Part>,
+    verified: Verified,
+}
+
+/// One hierarchy's walk, compared with the index cgroup by cgroup.
+#[derive(Debug)]
+struct Part {
+    hierarchy: HierarchyId,
+    /// Where the index is to be read on.
+    known: Paused,
+    found: HashMap<CgroupId, Walked>,
+    /// A directory that could not be read hides what is below it; the report says so.
+    hides: bool,
+}
+
+impl Verification {
+    /// Takes what the walk found. Whatever had been made or removed before the walk's end is to be in the index.
+    pub(super) fn take(&mut self, index: &Index, walk: VerifyWalk) {
+        for (hierarchy, found) in walk.results {
+            match found {
+                Ok(Found { directories, report }) => {
+                    self.verified.unread.extend(report.note());
+                    let known = index.subtree(Key { hierarchy, id: ROOT }).pause();
+                    self.left.push(Part {
+                        hierarchy,
+                        known,
+                        found: directories,
+                        hides: report.unreadable > 0,
+                    });
+                }
+                Err(error) => self.verified.unread.push(error.to_string()),
+            }
+        }
+        self.left.reverse();
+    }
+
+    /// Compares so many cgroups with the index as it is now; whether that were all.
+    pub fn go_on(&mut self, index: &Index, mut most: usize) -> bool {
+        while let Some(mut part) = self.left.pop() {
+            let mut known = index.resume(part.known);
+            let touched = self.touched.borrow();
+            while most > 0 && !known.is_over() {
+                most -= 1;
+                // `None`: this one has gone meanwhile.
+                let Some((key, _)) = known.next() else { continue };
+                let walked = part.found.remove(&key.id);
+                if key.id != ROOT && !touched.keys.contains(&key) {
+                    self.verified.compare(index, key, walked, part.hides);
+                }
+            }
+            if !known.is_over() {
+                part.known = known.pause();
+                drop(touched);
+                self.left.push(part);
+                return false;
+            }
+            for (id, walked) in part.found {
+                let key = Key { hierarchy: part.hierarchy, id };
+                if id != ROOT && !touched.keys.contains(&key) {
+                    self.verified.not_known(index, key, walked);
+                }
+            }
+        }
+        true
+    }
+
+    /// How it came out. `None`: a loss or a vanished hierarchy spoilt it; begin again.
+    pub(super) fn end(self) -> Option<Verified> {
+        let Self { touched, mut verified, .. } = self;
+        let touched = touched.borrow();
+        verified.differences.retain(|difference| !touched.keys.contains(&difference.key));
+        (!touched.spoilt).then_some(verified)
+    }
+}
+
+impl Verified {
+    /// Compares what the index says of a cgroup with what the walk found of it.
+    fn compare(&mut self, index: &Index, key: Key, walked: Option<Walked>, hides: bool) {
+        let Some(life) = index.life(key) else { return };
+        self.compared += 1;
+        let ours = Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() };
+        let theirs = belief(walked);
+        let hidden = theirs == Belief::Absent && hides;
+        if ours != theirs && !hidden {
+            let path = index.path(key);
+            self.differences.push(Difference { key, path, index: ours, filesystem: theirs });
+        }
+    }
+
+    /// A directory that the index does not know below the root.
+    fn not_known(&mut self, index: &Index, key: Key, walked: Walked) {
+        self.compared += 1;
+        let path = index
+            .path(Key { hierarchy: key.hierarchy, id: walked.parent })
+            .map(|parent| [parent.strip_suffix(b"/").unwrap_or(&parent), b"/", &walked.leaf].concat());
+        let index = match index.life(key) {
+            // Known, but not reachable from the root.
+            Some(life) => Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() },
+            None => Belief::Absent,
+        };
+        self.differences.push(Difference { key, path, index, filesystem: belief(Some(walked)) });
+    }
+}
+
+fn belief(walked: Option<Walked>) -> Belief {
+    walked.map_or(Belief::Absent, |directory| Belief::Present {
+        parent: directory.parent,
+        leaf: directory.leaf.into_vec(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::index::{Event, Hierarchy, Leaf, Limits, Task, UNIFIED, What};
+
+    fn key(id: u64) -> Key {
+        Key { hierarchy: UNIFIED, id: CgroupId(id) }
+    }
+
+    fn by() -> Task {
+        Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] }
+    }
+
+    fn walked(id: u64, leaf: &str) -> Walked {
+        Walked { id: CgroupId(id), parent: ROOT, leaf: leaf.as_bytes().into() }
+    }
+
+    fn index(cgroups: &[(u64, &str)]) -> Index {
+        let mut index = Index::new(Limits::default());
+        index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
+        for (id, leaf) in cgroups {
+            let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
+            let what = What::Mkdir { key: key(*id), parent: ROOT, level: 1, leaf, by: by() };
+            index.apply(&Event { boot_ns: *id, what });
+        }
+        index
+    }
+
+    /// What is said of each difference: id, path, what the index believes, what the walk found. `meanwhile` happens after the
+    /// first cgroup was compared.
+    fn differences(
+        index: &mut Index,
+        found: Vec<Walked>,
+        meanwhile: impl FnOnce(&mut Index, &Verifications),
+    ) -> Option<Vec<(u64, String, bool, bool)>> {
+        let mut verifications = Verifications::default();
+        let mut verification = verifications.begin();
+        let found = Found { directories: by_id(found), report: WalkReport::default() };
+        verification.take(index, VerifyWalk { results: vec![(UNIFIED, Ok(found))] });
+        // The root, and one more.
+        verification.go_on(index, 2);
+        meanwhile(index, &verifications);
+        while !verification.go_on(index, 1) {}
+        let differences = verification.end()?.differences.into_iter();
+        let mut told: Vec<_> = differences
+            .map(|Difference { key, path, index, filesystem }| {
+                let path = path.map(|path| String::from_utf8_lossy(&path).into_owned());
+                let present = |belief: &Belief| *belief != Belief::Absent;
+                (key.id.0, path.unwrap_or_default(), present(&index), present(&filesystem))
+            })
+            .collect();
+        told.sort();
+        Some(told)
+    }
+
+    #[test]
+    fn each_difference_is_told_with_what_both_say() {
+        let mut index = index(&[(10, "same"), (11, "gone"), (12, "old-name")]);
+        let found = vec![walked(10, "same"), walked(12, "new-name"), walked(13, "unknown")];
+        assert_eq!(
+            differences(&mut index, found, |_, _| {}).unwrap(),
+            [
+                (11, "/gone".to_owned(), true, false),
+                (12, "/old-name".to_owned(), true, true),
+                (13, "/unknown".to_owned(), false, true),
+            ]
+        );
+    }
+
+    #[test]
+    fn what_changes_while_it_is_compared_is_no_difference() {
+        // 11 comes first, so that it is compared before it changes; 13 and 14 are told of as found at the end.
+        let mut index = index(&[(11, "a-gone"), (12, "b-goes"), (15, "c-gone")]);
+        let found = vec![walked(12, "b-goes"), walked(13, "made"), walked(14, "unknown")];
+        let told = differences(&mut index, found, |index, verifications| {
+            let leaf = Leaf { bytes: b"b-goes".as_slice().into(), truncated: false };
+            let what = What::Rmdir { key: key(12), parent: ROOT, level: 1, leaf, by: by() };
+            index.apply(&Event { boot_ns: 20, what });
+            for id in [11, 12, 13] {
+                verifications.touch(key(id));
+            }
+        });
+        let expected = [(14, "/unknown".to_owned(), false, true), (15, "/c-gone".to_owned(), true, false)];
+        assert_eq!(told.unwrap(), expected);
+    }
+
+    #[test]
+    fn what_a_loss_spoilt_means_nothing() {
+        let mut index = index(&[(11, "gone")]);
+        assert_eq!(differences(&mut index, Vec::new(), |_, verifications| verifications.spoil()), None);
+    }
+
+    #[test]
+    fn one_that_was_given_up_is_forgotten() {
+        let mut verifications = Verifications::default();
+        drop(verifications.begin());
+        let going_on = verifications.begin();
+        verifications.touch(key(7));
+        assert_eq!(verifications.0.len(), 1);
+        assert!(going_on.touched.borrow().keys.contains(&key(7)));
+    }
+}
