@@ -8,12 +8,14 @@ mod container;
 mod field;
 mod mounts;
 mod pod;
+mod relation;
 mod spellings;
 mod unit;
 
 pub use container::Runtime;
 pub use mounts::{Directory, MountPoint};
 pub use pod::Qos;
+pub use relation::{is_within, names_hierarchy};
 pub use spellings::{Spelling, Variant, spellings};
 pub use unit::{UNIT_TYPES, escape, expand_slice, is_unit, unescape};
 

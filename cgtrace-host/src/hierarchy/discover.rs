@@ -1,7 +1,6 @@
 //! Which hierarchies there are, and where each can be read.
 
 use std::{
-    collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
     rc::Rc,
@@ -15,6 +14,7 @@ use super::{
     proc_cgroup::parse_proc_cgroup,
 };
 use cgtrace_common::{HierarchyId, ROOT, UNIFIED};
+use cgtrace_paths::names_hierarchy;
 
 /// `PROC_CGROUP_INIT_INO` of `include/linux/proc_ns.h`: the inode number of the first cgroup namespace.
 const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
@@ -90,7 +90,7 @@ fn with_mount(
     mounts: &[MountLine],
     shows_whole: &dyn Fn(&MountLine) -> bool,
 ) -> Found {
-    let candidates = mounts.iter().filter(|line| is_of(line, id, name));
+    let candidates = mounts.iter().filter(|line| is_of(line, name));
     // A mount that shows a part of the hierarchy would make the rest look as if it were not there.
     let (whole, parts): (Vec<_>, Vec<_>) = candidates.partition(|line| shows_whole(line));
     let best = whole.into_iter().min_by_key(|line| line.mount_point.as_os_str().len());
@@ -106,19 +106,18 @@ fn with_mount(
 
 /// Whether a mount is of the hierarchy. mountinfo has no hierarchy ids, but a controller, and a name, is in one
 /// hierarchy only.
-fn is_of(line: &MountLine, id: HierarchyId, name: &str) -> bool {
-    if id == UNIFIED {
-        return line.unified;
+fn is_of(line: &MountLine, name: &str) -> bool {
+    let options = || line.options.join(&b',');
+    match (line.unified, name) {
+        (true, _) | (_, "v2") => line.unified && name == "v2",
+        (false, _) => names_hierarchy(name, &String::from_utf8_lossy(&options())),
     }
-    let wanted: BTreeSet<&[u8]> = name.split(',').map(str::as_bytes).collect();
-    !line.unified && wanted.iter().all(|part| line.options.iter().any(|option| option == part))
 }
 
 /// The name of the hierarchy that a mount shows, out of the names that there are.
 #[must_use]
 pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let id = |name: &str| if name == "v2" { UNIFIED } else { HierarchyId(u32::MAX) };
-    names.into_iter().find(|name| is_of(line, id(name), name))
+    names.into_iter().find(|name| is_of(line, name))
 }
 
 /// Whether this process is in a cgroup namespace of its own, so that paths in /proc are not from the real root.
@@ -130,6 +129,8 @@ pub fn in_cgroup_namespace() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     fn mounts(text: &str) -> Vec<MountLine> {

@@ -73,7 +73,10 @@ impl<'a> Case<'a> {
 
     fn rows_asked(&self, answer: &'a Answer) -> impl Iterator<Item = &'a Row> {
         let on = self.facts.on.as_deref();
-        answer.rows.iter().filter(move |row| on.is_none_or(|on| is_of(&row.hierarchy, on)))
+        answer
+            .rows
+            .iter()
+            .filter(move |row| on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy)))
     }
 
     /// Whether an ended life of the subject is known.
@@ -136,15 +139,9 @@ pub(super) fn exists(answer: &Answer) -> bool {
     answer.present || answer.rows.iter().any(|row| row.present)
 }
 
-/// Whether a hierarchy is the one that somebody calls so: `cpu` is on `cpu,cpuacct`, `unified` is `v2`.
-pub(super) fn is_of(hierarchy: &str, called: &str) -> bool {
-    let called = if called == "unified" { "v2" } else { called };
-    called.split(',').all(|part| hierarchy.split(',').any(|controller| controller == part))
-}
-
 /// Whether a path is that cgroup or stands below it.
 pub(super) fn is_below(path: &str, cgroup: &str) -> bool {
-    cgroup == "/" || path.strip_prefix(cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    cgtrace_paths::is_within(path.as_bytes(), cgroup.as_bytes())
 }
 
 /// Mount points as the parser of names takes them.
@@ -158,21 +155,4 @@ pub(crate) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
 
 fn answer_of<'a>(facts: &'a Facts, path: &[u8]) -> Option<&'a Answer> {
     facts.others.iter().find(|answer| answer.name.as_bytes() == path)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hierarchies_have_several_names() {
-        assert!(is_of("cpu,cpuacct", "cpu") && is_of("cpu,cpuacct", "cpuacct,cpu") && is_of("v2", "unified"));
-        assert!(!is_of("cpuset", "cpu") && !is_of("cpu", "cpu,cpuacct"));
-    }
-
-    #[test]
-    fn below_means_whole_components() {
-        assert!(is_below("/a/b", "/a") && is_below("/a", "/a") && is_below("/x", "/"));
-        assert!(!is_below("/ab", "/a") && !is_below("/", "/a"));
-    }
 }

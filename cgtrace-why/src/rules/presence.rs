@@ -2,8 +2,10 @@
 
 use cgtrace_client::wire::Row;
 
+use cgtrace_paths::names_hierarchy;
+
 use super::{
-    case::{Case, is_of},
+    case::Case,
     tell,
     verdict::{Cause, Found, Weight},
 };
@@ -64,7 +66,9 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<Found> {
 
 /// Those of the controllers that stand on a hierarchy which is known to lack the cgroup.
 fn missing<'a>(case: &Case, controllers: &[&'a str]) -> Vec<&'a str> {
-    let lacks = |row: &Row, controller: &str| row.walked && !row.present && is_of(&row.hierarchy, controller);
+    let lacks = |row: &Row, controller: &str| {
+        row.walked && !row.present && names_hierarchy(controller, &row.hierarchy)
+    };
     let rows = || case.rows();
     controllers.iter().filter(|controller| rows().any(|row| lacks(row, controller))).copied().collect()
 }
@@ -72,7 +76,7 @@ fn missing<'a>(case: &Case, controllers: &[&'a str]) -> Vec<&'a str> {
 /// All controllers are on v2, which lacks it, and a named v1 hierarchy has it.
 fn only_v2_lacks_it(case: &Case) -> bool {
     let resources =
-        case.rows().any(|row| ACCOUNTED.iter().any(|controller| is_of(&row.hierarchy, controller)));
+        case.rows().any(|row| ACCOUNTED.iter().any(|controller| names_hierarchy(controller, &row.hierarchy)));
     !resources && case.rows().any(|row| row.hierarchy == "v2" && row.walked && !row.present)
 }
 
@@ -97,7 +101,8 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
         explanation.push_str(&format!(", but there without the controllers {}.", tell::list(disabled)));
     }
     let lacking: Vec<&str> = missing.iter().chain(disabled).copied().collect();
-    let accounting = lacking.iter().any(|lacking| ACCOUNTED.iter().any(|name| is_of(lacking, name)));
+    let accounting =
+        lacking.iter().any(|lacking| ACCOUNTED.iter().any(|name| names_hierarchy(name, lacking)));
     if accounting {
         explanation.push_str(
             " cAdvisor looks at cpu, cpuacct and memory; a cgroup of name=systemd alone is none to it.",

@@ -89,6 +89,12 @@ impl Knowledge {
         if self.walked || self.gap.is_some() { boot_ns } else { self.known_since_boot_ns }
     }
 
+    /// Whether a user's word for a hierarchy means this one.
+    pub fn is_named(&self, word: &str) -> bool {
+        let name = if self.id == UNIFIED { Some("v2") } else { self.name.as_deref() };
+        name.is_some_and(|name| cgtrace_paths::names_hierarchy(word, name))
+    }
+
     pub fn unseen_birth(&self, boot_ns: u64) -> Birth {
         Birth::Before(self.unseen_since(boot_ns))
     }
@@ -99,53 +105,8 @@ pub(super) fn root() -> Node {
     Node::new(ROOT, CgroupId(0), 0, Box::default(), false)
 }
 
-/// Whether a user's word for a hierarchy means the one of this name: the whole name, or one or some of the
-/// controllers in it, or its `name=`.
-pub(super) fn means(word: &str, id: HierarchyId, name: Option<&str>) -> bool {
-    if id == UNIFIED {
-        return word == "v2" || word == "unified";
-    }
-    let Some(name) = name else { return false };
-    !word.is_empty() && word.split(',').all(|part| name.split(',').any(|other| other == part))
-}
-
 /// Whether two descriptions may be of one hierarchy: ids are given anew in a circle, so that the same id with
 /// another name is another hierarchy.
 pub(super) fn same(known: &Knowledge, hierarchy: &Hierarchy) -> bool {
     known.name.as_ref().is_none_or(|name| *name == hierarchy.name)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hierarchy_is_found_by_its_name_or_a_part_of_it() {
-        let cpu = (HierarchyId(4), Some("cpu,cpuacct"));
-        let systemd = (HierarchyId(1), Some("name=systemd"));
-        let both = (HierarchyId(7), Some("memory,name=x"));
-        for (word, (id, name), meant) in [
-            ("cpu", cpu, true),
-            ("cpuacct", cpu, true),
-            ("cpu,cpuacct", cpu, true),
-            ("cpuacct,cpu", cpu, true),
-            ("cpuset", cpu, false),
-            ("cp", cpu, false),
-            ("cpu,memory", cpu, false),
-            ("", cpu, false),
-            ("cpu,", cpu, false),
-            ("v2", cpu, false),
-            ("name=systemd", systemd, true),
-            ("systemd", systemd, false),
-            ("memory", both, true),
-            ("name=x", both, true),
-            ("v2", (UNIFIED, Some("v2")), true),
-            ("unified", (UNIFIED, Some("v2")), true),
-            ("unified", (UNIFIED, None), true),
-            ("memory", (UNIFIED, Some("v2")), false),
-            ("memory", (HierarchyId(3), None), false),
-        ] {
-            assert_eq!(means(word, id, name), meant, "{word} for {name:?}");
-        }
-    }
 }

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::Index;
 use super::event::{HierarchyId, Key};
-use super::hierarchies::{Gap, HierarchyState, Knowledge, means};
+use super::hierarchies::{Gap, HierarchyState, Knowledge};
 use super::life::{Life, PastLife};
 use super::subtree::{Paused, Subtree};
 
@@ -38,10 +38,7 @@ impl Index {
     /// controllers (`cpu`), or `name=systemd`. The kernel gives a controller to one hierarchy only.
     #[must_use]
     pub fn find_hierarchy(&self, name: &str) -> Option<HierarchyId> {
-        self.hierarchies
-            .values()
-            .find(|known| means(name, known.id, known.name.as_deref()))
-            .map(|known| known.id)
+        self.hierarchies.values().find(|known| known.is_named(name)).map(|known| known.id)
     }
 
     /// The live cgroup of an absolute path; `/` is the root. Of two that had the name, the one that got it last.

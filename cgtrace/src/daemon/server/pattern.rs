@@ -3,6 +3,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::names::{self, ImpossibleName};
+use cgtrace_paths::is_within;
 use globset::{GlobBuilder, GlobSet, GlobSetBuilder};
 
 /// A pattern that is none.
@@ -77,11 +78,6 @@ impl Patterns {
         let Some(path) = path else { return false };
         self.plain.iter().any(|name| is_within(path, name)) || self.globs.is_match(OsStr::from_bytes(path))
     }
-}
-
-/// Whether a path is that name or below it.
-pub fn is_within(path: &[u8], name: &[u8]) -> bool {
-    name == b"/" || path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest[0] == b'/')
 }
 
 #[cfg(test)]

@@ -9,8 +9,8 @@ use std::{
 use cgtrace_client::Until;
 use tokio::sync::Notify;
 
-use super::pattern::is_within;
 use crate::daemon::index::{Change, ChangeKind, HierarchyId, Index};
+use cgtrace_paths::is_within;
 
 /// One who waits.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
+use cgtrace_paths::is_within;
 use hashbrown::HashMap;
 
 use crate::daemon::index::{Change, HierarchyId};
@@ -54,7 +55,7 @@ impl Moves {
     /// The moves into and out of a cgroup and what is below it.
     pub fn of(&self, cgroup: &[u8]) -> Vec<Rc<Change>> {
         let all = self.younger.iter().chain(&self.elder);
-        let concerned = all.filter(|((_, name), _)| is_below(name, cgroup));
+        let concerned = all.filter(|((_, name), _)| is_within(name, cgroup));
         concerned.flat_map(|(_, passed)| passed.into.iter().chain(&passed.out)).cloned().collect()
     }
 
@@ -69,9 +70,4 @@ fn push(kept: &mut VecDeque<Rc<Change>>, change: &Rc<Change>) {
         kept.pop_front();
     }
     kept.push_back(Rc::clone(change));
-}
-
-/// Whether a path is that cgroup or stands below it.
-fn is_below(path: &[u8], cgroup: &[u8]) -> bool {
-    cgroup == b"/" || path.strip_prefix(cgroup).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
 }

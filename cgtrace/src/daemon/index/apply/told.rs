@@ -5,7 +5,6 @@ use std::rc::Rc;
 use crate::daemon::index::Index;
 use crate::daemon::index::change::{Change, ChangeKind, Place};
 use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
-use crate::daemon::index::hierarchies::means;
 use crate::daemon::index::oddity::Oddity;
 
 impl Index {
@@ -93,10 +92,8 @@ impl Index {
     /// The one cgroup that stands for a process: the default hierarchy's or, where that one is not used,
     /// systemd's.
     fn home(&self, task: &Task, memberships: &[Key]) -> Option<Key> {
-        let systemd = |id: HierarchyId| {
-            let known = self.hierarchies.get(&id);
-            known.is_some_and(|known| means("name=systemd", id, known.name.as_deref()))
-        };
+        let systemd =
+            |id: HierarchyId| self.hierarchies.get(&id).is_some_and(|known| known.is_named("name=systemd"));
         let unified = memberships.iter().find(|key| key.hierarchy == UNIFIED);
         unified
             .filter(|key| key.id != ROOT)
