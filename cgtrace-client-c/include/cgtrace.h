@@ -23,7 +23,7 @@ extern "C" {
 #endif
 
 #define CGTRACE_E_ARGUMENT (-1)    /* an argument is NULL or has no such value */
-#define CGTRACE_E_CONNECT (-2)     /* nobody answers on the socket */
+#define CGTRACE_E_CONNECT (-2)     /* no daemon accepts the connection */
 #define CGTRACE_E_CLOSED (-3)      /* the connection broke: close the client and connect again */
 #define CGTRACE_E_MESSAGE (-4)     /* the daemon said what this library does not understand */
 #define CGTRACE_E_NAME (-5)        /* no cgroup can be called so; the message shows the right form */
@@ -55,7 +55,9 @@ const char *cgtrace_error_message(void);
 /* Frees a string that this library gave out; NULL is nothing to free. Leaves the error as it is. */
 void cgtrace_free(char *string);
 
-/* Connects to the daemon's socket; NULL: $CGTRACE_SOCKET, else /run/cgtrace/io.cgtrace. */
+/* Connects to the daemon. NULL: to the socket $CGTRACE_SOCKET if it is set, else to private/io.cgtrace in
+ * $CGTRACE_RUNTIME_DIR (default: /run/cgtrace) if this process may open it, else to public/io.cgtrace there, which
+ * does not carry the identities of processes. */
 cgtrace_client *cgtrace_connect(const char *socket);
 
 /* Closes a connection; NULL is nothing to close. */
@@ -76,7 +78,8 @@ int cgtrace_lookup_json(cgtrace_client *client, const char *name, const char *hi
 int cgtrace_why_json(cgtrace_client *client, const char *name, const char *process, char **json);
 
 /* Follows events from now on, over broken connections and restarts of the daemon. patterns and kinds end with a
- * NULL entry; NULL itself: all. A negative since_seq begins now, another one after the event of that number. */
+ * NULL entry; NULL itself: all. A negative since_seq begins now, another one after the event of that number. The
+ * socket is as for cgtrace_connect. */
 cgtrace_watch *cgtrace_watch_start(const char *socket, const char *const *patterns, const char *const *kinds,
                                    const char *hierarchy, int64_t since_seq);
 

@@ -3,12 +3,11 @@
 use std::{
     ffi::{OsStr, c_char, c_int},
     os::unix::ffi::OsStrExt as _,
-    path::PathBuf,
     ptr,
 };
 
 use cgtrace_client::{
-    Client, Until, socket_path,
+    Client, Endpoint, Until,
     wire::{Answer, AskerName, Await, Lookup, Why},
 };
 
@@ -17,14 +16,15 @@ use crate::{
     text,
 };
 
-/// The socket to ask.
+/// What to connect to: that socket; for NULL, what the environment says.
 ///
 /// # Safety
 /// As [`text::optional`].
-pub unsafe fn socket(socket: *const c_char) -> PathBuf {
+pub unsafe fn endpoint(socket: *const c_char) -> Endpoint {
     // SAFETY: as the caller of this function promises.
-    unsafe { text::optional(socket) }
-        .map_or_else(socket_path, |socket| OsStr::from_bytes(socket.to_bytes()).into())
+    unsafe { text::optional(socket) }.map_or_else(Endpoint::from_env, |socket| {
+        Endpoint::Socket(OsStr::from_bytes(socket.to_bytes()).into())
+    })
 }
 
 /// See `cgtrace.h`.
@@ -37,8 +37,8 @@ pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
         |_| ptr::null_mut(),
         || {
             // SAFETY: as the caller of this function promises.
-            let socket = unsafe { self::socket(socket) };
-            Ok(Box::into_raw(Box::new(Client::connect_to(&socket)?)))
+            let endpoint = unsafe { endpoint(socket) };
+            Ok(Box::into_raw(Box::new(Client::connect_to(endpoint)?)))
         },
     )
 }

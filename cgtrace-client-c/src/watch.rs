@@ -8,7 +8,7 @@ use std::{
 use cgtrace_client::{Error, Following, wire::Watch};
 
 use crate::{
-    client::socket,
+    client::endpoint,
     failure::{Failure, guarded},
     text,
 };
@@ -29,8 +29,8 @@ pub unsafe extern "C" fn cgtrace_watch_start(
         |_| ptr::null_mut(),
         || {
             // SAFETY: as the caller of this function promises.
-            let (socket, patterns, kinds, hierarchy) = unsafe {
-                (self::socket(socket), text::list(patterns), text::list(kinds), text::hierarchy(hierarchy))
+            let (endpoint, patterns, kinds, hierarchy) = unsafe {
+                (endpoint(socket), text::list(patterns), text::list(kinds), text::hierarchy(hierarchy))
             };
             let watch = Watch {
                 patterns,
@@ -39,7 +39,7 @@ pub unsafe extern "C" fn cgtrace_watch_start(
                 since_seq: u64::try_from(since_seq).ok(),
                 ..Watch::default()
             };
-            Ok(Box::into_raw(Box::new(Following::start_at(&socket, watch, None)?)))
+            Ok(Box::into_raw(Box::new(Following::start_at(endpoint, watch, None)?)))
         },
     )
 }

@@ -1,19 +1,14 @@
 //! The blocking client.
 
-use std::{
-    env,
-    io::{self, BufReader, Write as _},
-    os::unix::net::UnixStream,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{os::unix::net::UnixStream, time::Duration};
 
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{
+    connection::Connection,
+    endpoint::Endpoint,
     error::Error,
-    exchange::{Empty, Framed, call},
-    framing::{MESSAGE_BYTES, read_rest},
+    exchange::Empty,
     listed::Listed,
     until::Until,
     watching::Watching,
@@ -22,32 +17,6 @@ use crate::{
         WhyReply,
     },
 };
-
-/// Where the service listens.
-///
-/// ```
-/// assert_eq!(cgtrace_client::DEFAULT_SOCKET, "/run/cgtrace/io.cgtrace");
-/// ```
-pub const DEFAULT_SOCKET: &str = "/run/cgtrace/io.cgtrace";
-
-/// The environment variable that names another socket.
-///
-/// ```
-/// assert_eq!(cgtrace_client::SOCKET_VARIABLE, "CGTRACE_SOCKET");
-/// ```
-pub const SOCKET_VARIABLE: &str = "CGTRACE_SOCKET";
-
-/// The socket to ask: `CGTRACE_SOCKET`, if it is set and not empty, or the default one.
-///
-/// ```
-/// println!("asking {}", cgtrace_client::socket_path().display());
-/// ```
-#[must_use]
-pub fn socket_path() -> PathBuf {
-    env::var_os(SOCKET_VARIABLE)
-        .filter(|path| !path.is_empty())
-        .map_or_else(|| DEFAULT_SOCKET.into(), PathBuf::from)
-}
 
 /// How a wait ended: [`held`](Awaited::held) is false after the time-out.
 ///
@@ -74,19 +43,15 @@ pub type Waited = Awaited;
 /// ```
 #[derive(Debug)]
 pub struct Client {
-    stream: BufReader<UnixStream>,
-    message: Vec<u8>,
-    /// Whether `message` was read to its end.
-    whole: bool,
-    /// How many calls have not been answered to their end.
-    owed: u32,
+    connection: Connection,
 }
 
 impl Client {
-    /// Connects to the service at [`socket_path`].
+    /// Connects to the daemon: to the socket that `CGTRACE_SOCKET` names if it is set, else to the private socket if
+    /// this process may open it, else to the public one ([`Endpoint::from_env`]).
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers there.
+    /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, Error, Until, wire};
@@ -97,26 +62,24 @@ impl Client {
     /// # }
     /// ```
     pub fn connect() -> Result<Self, Error> {
-        Self::connect_to(&socket_path())
+        Self::connect_to(&Endpoint::from_env())
     }
 
-    /// Connects to the service at that socket.
+    /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers there.
+    /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, Error, Until, wire};
     /// # use std::time::Duration;
     /// # fn main() -> Result<(), Error> {
-    /// let mut cgtrace = Client::connect_to("/run/other/io.cgtrace".as_ref())?;
+    /// let mut cgtrace = Client::connect_to(cgtrace_client::RuntimeDir::new("/run/other"))?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn connect_to(socket: &Path) -> Result<Self, Error> {
-        UnixStream::connect(socket)
-            .map(Self::from_stream)
-            .map_err(|source| Error::Connect { socket: socket.to_owned(), source })
+    pub fn connect_to(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::open(&endpoint.into())? })
     }
 
     /// Asks over a stream that is connected already. Its read time-out bounds each call: one that gets no answer in
@@ -126,7 +89,7 @@ impl Client {
     /// # use cgtrace_client::{Client, Error, Until, wire};
     /// # use std::time::Duration;
     /// # fn main() -> Result<(), Error> {
-    /// let stream = std::os::unix::net::UnixStream::connect(cgtrace_client::DEFAULT_SOCKET)?;
+    /// let stream = std::os::unix::net::UnixStream::connect("/run/cgtrace/public/io.cgtrace")?;
     /// stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     /// let mut cgtrace = Client::from_stream(stream);
     /// # Ok(())
@@ -134,7 +97,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn from_stream(stream: UnixStream) -> Self {
-        Self { stream: BufReader::new(stream), message: Vec::new(), whole: true, owed: 0 }
+        Self { connection: Connection::new(stream) }
     }
 
     /// What the service knows, since when, and how well it keeps up.
@@ -253,8 +216,8 @@ impl Client {
     /// # }
     /// ```
     pub fn list(&mut self, list: &List) -> Result<Listed<'_>, Error> {
-        self.send("List", list, true)?;
-        Ok(Listed::new(self))
+        self.connection.send("List", list, true)?;
+        Ok(Listed::new(&mut self.connection))
     }
 
     /// Follows events over this connection, which is used up by it, and ends with it. To go on after the connection
@@ -271,8 +234,8 @@ impl Client {
     /// # }
     /// ```
     pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
-        self.send("Watch", watch, true)?;
-        Ok(Watching::new(self))
+        self.connection.send("Watch", watch, true)?;
+        Ok(Watching::new(self.connection))
     }
 
     /// Why a cgroup is not there, or not seen by somebody.
@@ -319,55 +282,7 @@ impl Client {
     }
 
     fn call<P: Serialize, R: DeserializeOwned>(&mut self, method: &str, parameters: &P) -> Result<R, Error> {
-        self.send(method, parameters, false)?;
-        Ok(self.receive()?.0)
-    }
-
-    pub(crate) fn send<P: Serialize>(
-        &mut self,
-        method: &str,
-        parameters: &P,
-        more: bool,
-    ) -> Result<(), Error> {
-        let call = call(method, parameters, more)?;
-        // The replies to a call that was given up come before those to this one.
-        while self.owed > 0 {
-            self.framed()?;
-        }
-        self.stream.get_mut().write_all(&call)?;
-        self.owed += 1;
-        Ok(())
-    }
-
-    /// The next reply, and whether another follows. If it is not whole when the stream's read time-out is over,
-    /// the next call reads on.
-    pub(crate) fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
-        let framed = self.framed()?;
-        let continues = framed.continues;
-        Ok((framed.parameters()?, continues))
-    }
-
-    fn framed(&mut self) -> Result<Framed<'_>, Error> {
-        if self.whole {
-            self.message.clear();
-            self.whole = false;
-        }
-        if !read_rest(&mut self.stream, &mut self.message, MESSAGE_BYTES)? {
-            return Err(Error::Closed);
-        }
-        self.whole = true;
-        let framed = Framed::read(&self.message)?;
-        self.owed = self.owed.saturating_sub(u32::from(!framed.continues));
-        Ok(framed)
-    }
-
-    /// Whether the next reply is here already.
-    pub(crate) fn has_reply(&self) -> bool {
-        self.stream.buffer().contains(&0)
-    }
-
-    /// How long a read waits at most; `None`: for ever.
-    pub(crate) fn set_read_timeout(&self, timeout: Option<Duration>) -> io::Result<()> {
-        self.stream.get_ref().set_read_timeout(timeout)
+        self.connection.send(method, parameters, false)?;
+        Ok(self.connection.receive()?.0)
     }
 }

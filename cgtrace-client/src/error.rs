@@ -1,9 +1,6 @@
 //! What can go wrong when the service is asked.
 
-use std::{
-    io,
-    path::{Path, PathBuf},
-};
+use std::{io, path::PathBuf};
 
 use serde::Deserialize;
 
@@ -21,13 +18,11 @@ use serde::Deserialize;
 /// ```
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Nobody answers on the socket.
-    #[error("{}", unconnected(socket, source))]
+    /// No daemon accepts a connection.
+    #[error("{}", refused(attempts))]
     Connect {
-        /// The socket.
-        socket: PathBuf,
-        /// The cause.
-        source: io::Error,
+        /// The sockets that were tried, in this order.
+        attempts: Vec<Attempt>,
     },
     /// The connection broke.
     #[error("the connection to cgtrace broke: {0}")]
@@ -111,6 +106,22 @@ pub enum Error {
     },
 }
 
+/// An attempt to connect that failed.
+///
+/// ```
+/// # use cgtrace_client::{Client, Error};
+/// if let Err(Error::Connect { attempts }) = Client::connect_to("/nowhere/io.cgtrace") {
+///     assert_eq!(attempts[0].socket.as_os_str(), "/nowhere/io.cgtrace");
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Attempt {
+    /// The socket.
+    pub socket: PathBuf,
+    /// The cause.
+    pub source: io::Error,
+}
+
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Said {
@@ -127,16 +138,20 @@ struct Said {
     limit: u64,
 }
 
-/// Why there is no connection, and what to do.
-fn unconnected(socket: &Path, source: &io::Error) -> String {
-    let socket = socket.display();
-    if source.kind() == io::ErrorKind::PermissionDenied {
-        return format!(
-            "this user may not connect to `{socket}` ({source}); ask as root, or let everyone in: the socket's mode is to \
-             be 0666, its folder's 0755"
-        );
+/// Which sockets refused and why, and what to do.
+fn refused(attempts: &[Attempt]) -> String {
+    let tried: Vec<_> = attempts
+        .iter()
+        .map(|Attempt { socket, source }| format!("`{}` ({source})", socket.display()))
+        .collect();
+    let tried = tried.join(" nor on ");
+    match attempts.last().map(|last| last.source.kind()) {
+        Some(io::ErrorKind::PermissionDenied) => format!(
+            "this user may not connect to cgtrace on {tried}; run as root or join the group `cgtrace` for the private \
+             socket, or let everyone connect to the public one: mode 0666, its directory 0755"
+        ),
+        _ => format!("no cgtrace daemon answers on {tried}; start one: sudo cgtrace daemon"),
     }
-    format!("no cgtrace daemon answers on `{socket}` ({source}); start one: sudo cgtrace daemon")
 }
 
 impl Error {
@@ -145,7 +160,7 @@ impl Error {
     ///
     /// ```
     /// use cgtrace_client::{Client, Error};
-    /// let nobody = Client::connect_to("/nowhere/io.cgtrace".as_ref()).unwrap_err();
+    /// let nobody = Client::connect_to("/nowhere/io.cgtrace").unwrap_err();
     /// assert!(nobody.is_passing());
     /// assert!(!Error::NotPermitted { reason: "for example".to_owned() }.is_passing());
     /// ```

@@ -1,19 +1,18 @@
 //! Events over broken connections and restarted daemons.
 
 use std::{
-    path::{Path, PathBuf},
     thread,
     time::{Duration, Instant},
 };
 
 use crate::{
-    client::{Client, socket_path},
+    connection::Connection,
     course::{Course, Followed},
+    endpoint::Endpoint,
     error::Error,
     exchange::Empty,
     position::Position,
-    watching::{Watching, within_time},
-    wire::{Status, Watch},
+    wire::Watch,
 };
 
 /// Follows events, connects again whenever the connection breaks, and says what it missed.
@@ -40,7 +39,7 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Following {
-    socket: PathBuf,
+    endpoint: Endpoint,
     course: Course,
     link: Link,
     ended: bool,
@@ -50,16 +49,16 @@ pub struct Following {
 #[derive(Debug)]
 enum Link {
     Down,
-    /// Asked who answers.
-    Greeted(Box<Client>),
-    Up(Box<Watching>),
+    /// The status was asked for.
+    Greeted(Connection),
+    Up(Connection),
 }
 
 impl Following {
-    /// Follows from now on (or from the watch's `since_seq`), at [`socket_path`].
+    /// Follows from now on (or from the watch's `since_seq`), at [`Endpoint::from_env`].
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers now, or what is wrong with the watch.
+    /// [`Error::Connect`] if no daemon accepts the connection now, or what is wrong with the watch.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Following, wire::Watch};
@@ -69,10 +68,10 @@ impl Following {
     /// # }
     /// ```
     pub fn start(watch: Watch) -> Result<Self, Error> {
-        Self::start_at(&socket_path(), watch, None)
+        Self::start_at(&Endpoint::from_env(), watch, None)
     }
 
-    /// The same at that socket; after a stored position if there is one.
+    /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored position if there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -81,13 +80,17 @@ impl Following {
     /// # use cgtrace_client::{Following, Position, wire::Watch};
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let stored: Option<Position> = serde_json::from_slice(&std::fs::read("position.json")?)?;
-    /// let following = Following::start_at("/run/cgtrace/io.cgtrace".as_ref(), Watch::default(), stored)?;
+    /// let following = Following::start_at("/run/cgtrace/public/io.cgtrace", Watch::default(), stored)?;
     /// # Ok(())
     /// # }
     /// ```
-    pub fn start_at(socket: &Path, watch: Watch, from: Option<Position>) -> Result<Self, Error> {
+    pub fn start_at(
+        endpoint: impl Into<Endpoint>,
+        watch: Watch,
+        from: Option<Position>,
+    ) -> Result<Self, Error> {
         let course = Course::new(watch, from);
-        let mut following = Self { socket: socket.to_owned(), course, link: Link::Down, ended: false };
+        let mut following = Self { endpoint: endpoint.into(), course, link: Link::Down, ended: false };
         while !following.course.has_next() {
             following.step(None)?;
         }
@@ -160,7 +163,7 @@ impl Following {
                 }
             }
             let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if over && !self.course.has_next() && !matches!(&self.link, Link::Up(up) if up.has_more()) {
+            if over && !self.course.has_next() && !matches!(&self.link, Link::Up(up) if up.has_reply()) {
                 return Ok(None);
             }
         }
@@ -181,21 +184,19 @@ impl Following {
                         return Ok(());
                     }
                 }
-                let mut client = Client::connect_to(&self.socket)?;
-                client.send("Status", &Empty {}, false)?;
-                self.link = Link::Greeted(Box::new(client));
+                let mut connection = Connection::open(&self.endpoint)?;
+                connection.send("Status", &Empty {}, false)?;
+                self.link = Link::Greeted(connection);
             }
-            Link::Greeted(client) => {
-                client.set_read_timeout(left)?;
-                let Some((status, _)) = within_time(client.receive::<Status>())? else { return Ok(()) };
-                let watch = self.course.ask(&status);
-                let Link::Greeted(client) = std::mem::replace(&mut self.link, Link::Down) else {
-                    return Ok(());
-                };
-                self.link = Link::Up(Box::new(client.watch(&watch)?));
+            Link::Greeted(connection) => {
+                let Some(status) = connection.receive_within(left)? else { return Ok(()) };
+                connection.send("Watch", &self.course.ask(&status), true)?;
+                if let Link::Greeted(connection) = std::mem::replace(&mut self.link, Link::Down) {
+                    self.link = Link::Up(connection);
+                }
             }
-            Link::Up(watching) => {
-                if let Some(reply) = watching.reply(left)? {
+            Link::Up(connection) => {
+                if let Some(reply) = connection.receive_within(left)? {
                     self.course.take(reply);
                 }
             }

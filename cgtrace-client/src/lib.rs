@@ -25,7 +25,9 @@
 #[cfg(feature = "async")]
 pub mod asynchronous;
 mod client;
+mod connection;
 mod course;
+mod endpoint;
 mod error;
 mod exchange;
 mod following;
@@ -37,9 +39,10 @@ mod until;
 mod watching;
 pub mod wire;
 
-pub use client::{Client, DEFAULT_SOCKET, SOCKET_VARIABLE, Waited, socket_path};
+pub use client::{Client, Waited};
 pub use course::Followed;
-pub use error::Error;
+pub use endpoint::{Endpoint, RUNTIME_DIR_ENV, RuntimeDir, SOCKET_ENV};
+pub use error::{Attempt, Error};
 pub use following::Following;
 pub use framing::{MESSAGE_BYTES, encode, read_message};
 pub use listed::Listed;

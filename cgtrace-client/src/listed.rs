@@ -1,7 +1,7 @@
 //! A list, as it comes.
 
 use crate::{
-    client::Client,
+    connection::Connection,
     error::Error,
     wire::{Cgroup, ListReply},
 };
@@ -19,15 +19,15 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Listed<'a> {
-    client: &'a mut Client,
+    connection: &'a mut Connection,
     batch: std::vec::IntoIter<Cgroup>,
     seq: u64,
     last: bool,
 }
 
 impl<'a> Listed<'a> {
-    pub(crate) fn new(client: &'a mut Client) -> Self {
-        Self { client, batch: Vec::new().into_iter(), seq: 0, last: false }
+    pub(crate) fn new(connection: &'a mut Connection) -> Self {
+        Self { connection, batch: Vec::new().into_iter(), seq: 0, last: false }
     }
 
     /// The list is that of right after the event with this number; 0 until the first cgroup was taken. Events from
@@ -60,7 +60,7 @@ impl Iterator for Listed<'_> {
             if self.last {
                 return None;
             }
-            match self.client.receive::<ListReply>() {
+            match self.connection.receive::<ListReply>() {
                 Ok((reply, continues)) => {
                     self.last = !continues;
                     self.seq = reply.seq;
@@ -79,7 +79,7 @@ impl Drop for Listed<'_> {
     fn drop(&mut self) {
         // What was not taken must not be read as the next call's answer.
         while !self.last {
-            self.last = !matches!(self.client.receive::<ListReply>(), Ok((_, true)));
+            self.last = !matches!(self.connection.receive::<ListReply>(), Ok((_, true)));
         }
     }
 }

@@ -1,9 +1,7 @@
 //! Events, as they come over one connection.
 
-use std::{io, time::Duration};
-
 use crate::{
-    client::Client,
+    connection::Connection,
     error::Error,
     wire::{Cgroup, Event, WatchReply},
 };
@@ -54,13 +52,13 @@ pub enum Watched {
 /// ```
 #[derive(Debug)]
 pub struct Watching {
-    client: Client,
+    connection: Connection,
     next: Option<Watched>,
 }
 
 impl Watching {
-    pub(crate) fn new(client: Client) -> Self {
-        Self { client, next: None }
+    pub(crate) fn new(connection: Connection) -> Self {
+        Self { connection, next: None }
     }
 
     /// Whether the next item is here already, so that taking it does not wait.
@@ -82,27 +80,7 @@ impl Watching {
     /// ```
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.next.is_some() || self.client.has_reply()
-    }
-
-    /// The next reply as it is; `None` if there is none within that time.
-    pub(crate) fn reply(&mut self, within: Option<Duration>) -> Result<Option<WatchReply>, Error> {
-        if !self.client.has_reply() {
-            self.client.set_read_timeout(within)?;
-        }
-        within_time(self.client.receive()).map(|received| received.map(|(reply, _)| reply))
-    }
-}
-
-/// A read that took too long is no error, but nothing yet.
-pub(crate) fn within_time<R>(received: Result<R, Error>) -> Result<Option<R>, Error> {
-    match received {
-        Err(Error::Io(error))
-            if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) =>
-        {
-            Ok(None)
-        }
-        other => other.map(Some),
+        self.next.is_some() || self.connection.has_reply()
     }
 }
 
@@ -113,7 +91,7 @@ impl Iterator for Watching {
         if let Some(next) = self.next.take() {
             return Some(Ok(next));
         }
-        let WatchReply { seq, event, missed, cgroups } = match self.client.receive::<WatchReply>() {
+        let WatchReply { seq, event, missed, cgroups } = match self.connection.receive::<WatchReply>() {
             Ok((reply, _)) => reply,
             Err(error) => return Some(Err(error)),
         };

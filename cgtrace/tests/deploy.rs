@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
+use cgtrace::daemon::config::DEFAULT_SOCKET;
 use cgtrace::daemon::{
     index::ChangeKind,
     service::{NEEDS, Until},
 };
-use cgtrace_client::DEFAULT_SOCKET;
 use saphyr::{LoadableYamlNode as _, YamlOwned};
 
 fn read(file: &str) -> String {

@@ -334,7 +334,7 @@ fn environment() -> Outcome {
     // An empty one is an unset one: the machine's own daemon is asked, if there is one.
     let output = asked("".as_ref())?;
     if output.status.code() != Some(0) {
-        complains(&output, 3, &["/run/cgtrace/io.cgtrace"])?;
+        complains(&output, 3, &["/run/cgtrace/public/io.cgtrace"])?;
     }
     // The flag wins.
     let flag = program()

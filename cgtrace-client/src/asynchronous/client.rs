@@ -1,19 +1,18 @@
 //! The client that does not block.
 
-use std::{path::Path, time::Duration};
+use std::time::Duration;
 
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
 use super::connection::Connection;
 use crate::{
-    client::{Waited, socket_path},
+    client::Waited,
+    endpoint::Endpoint,
     error::Error,
     exchange::Empty,
     until::Until,
-    wire::{
-        Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Watch, Why, WhyReply,
-    },
+    wire::{Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Why, WhyReply},
 };
 
 /// A connection to the service. One call at a time; open another for another.
@@ -36,10 +35,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the service at [`socket_path`].
+    /// Connects to the daemon: to the socket that `CGTRACE_SOCKET` names if it is set, else to the private socket if
+    /// this process may open it, else to the public one ([`Endpoint::from_env`]).
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers there.
+    /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
@@ -50,27 +50,24 @@ impl Client {
     /// # }
     /// ```
     pub async fn connect() -> Result<Self, Error> {
-        Self::connect_to(&socket_path()).await
+        Self::connect_to(&Endpoint::from_env()).await
     }
 
-    /// Connects to the service at that socket.
+    /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers there.
+    /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
     /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
-    /// let mut cgtrace = Client::connect_to("/run/other/io.cgtrace".as_ref()).await?;
+    /// let mut cgtrace = Client::connect_to(cgtrace_client::RuntimeDir::new("/run/other")).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn connect_to(socket: &Path) -> Result<Self, Error> {
-        match UnixStream::connect(socket).await {
-            Ok(stream) => Ok(Self::from_stream(stream)),
-            Err(source) => Err(Error::Connect { socket: socket.to_owned(), source }),
-        }
+    pub async fn connect_to(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        Ok(Self { connection: Connection::open(&endpoint.into()).await? })
     }
 
     /// Asks over a stream that is connected already.
@@ -79,7 +76,7 @@ impl Client {
     /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
     /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
-    /// let stream = tokio::net::UnixStream::connect(cgtrace_client::DEFAULT_SOCKET).await?;
+    /// let stream = tokio::net::UnixStream::connect("/run/cgtrace/public/io.cgtrace").await?;
     /// let mut cgtrace = Client::from_stream(stream);
     /// # Ok(())
     /// # }
@@ -244,11 +241,6 @@ impl Client {
     /// ```
     pub async fn verify(&mut self) -> Result<VerifyReply, Error> {
         self.call("Verify", &Empty {}).await
-    }
-
-    pub(super) async fn follow(mut self, watch: &Watch) -> Result<Connection, Error> {
-        self.connection.send("Watch", watch, true).await?;
-        Ok(self.connection)
     }
 
     async fn call<P: Serialize, R: DeserializeOwned>(

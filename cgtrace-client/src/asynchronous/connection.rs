@@ -9,6 +9,7 @@ use tokio::{
 };
 
 use crate::{
+    endpoint::{Endpoint, Refused},
     error::Error,
     exchange::{Framed, call},
     framing::MESSAGE_BYTES,
@@ -35,6 +36,17 @@ pub struct Connection {
 impl Connection {
     pub fn new(stream: UnixStream) -> Self {
         Self { stream, input: Vec::new(), taken: 0, searched: 0, output: Vec::new(), written: 0, owed: 0 }
+    }
+
+    pub async fn open(endpoint: &Endpoint) -> Result<Self, Error> {
+        let mut refused = Refused::default();
+        for socket in endpoint.sockets() {
+            match UnixStream::connect(&socket).await {
+                Ok(stream) => return Ok(Self::new(stream)),
+                Err(error) => refused.add(socket, error)?,
+            }
+        }
+        Err(refused.into())
     }
 
     /// Sends a call, after which only its replies are received.

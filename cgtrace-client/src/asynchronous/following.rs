@@ -2,7 +2,6 @@
 
 use std::{
     future::Future,
-    path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -10,11 +9,12 @@ use std::{
 
 use futures_core::Stream;
 
-use super::{client::Client, connection::Connection};
+use super::connection::Connection;
 use crate::{
-    client::socket_path,
     course::{Course, Followed},
+    endpoint::Endpoint,
     error::Error,
+    exchange::Empty,
     position::Position,
     wire::Watch,
 };
@@ -37,17 +37,17 @@ use crate::{
 /// ```
 #[derive(Debug)]
 pub struct Following {
-    socket: PathBuf,
+    endpoint: Endpoint,
     course: Course,
     connection: Option<Box<Connection>>,
     ended: bool,
 }
 
 impl Following {
-    /// Follows from now on (or from the watch's `since_seq`), at [`socket_path`].
+    /// Follows from now on (or from the watch's `since_seq`), at [`Endpoint::from_env`].
     ///
     /// # Errors
-    /// [`Error::Connect`] if nobody answers now, or what is wrong with the watch.
+    /// [`Error::Connect`] if no daemon accepts the connection now, or what is wrong with the watch.
     ///
     /// ```no_run
     /// # use cgtrace_client::{asynchronous::Following, wire::Watch};
@@ -57,10 +57,10 @@ impl Following {
     /// # }
     /// ```
     pub async fn start(watch: Watch) -> Result<Self, Error> {
-        Self::start_at(&socket_path(), watch, None).await
+        Self::start_at(&Endpoint::from_env(), watch, None).await
     }
 
-    /// The same at that socket; after a stored position if there is one.
+    /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored position if there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -68,14 +68,18 @@ impl Following {
     /// ```no_run
     /// # use cgtrace_client::{asynchronous::Following, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
-    /// let socket = "/run/cgtrace/io.cgtrace".as_ref();
+    /// let socket = "/run/cgtrace/public/io.cgtrace";
     /// let following = Following::start_at(socket, Watch::default(), None).await?;
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn start_at(socket: &Path, watch: Watch, from: Option<Position>) -> Result<Self, Error> {
+    pub async fn start_at(
+        endpoint: impl Into<Endpoint>,
+        watch: Watch,
+        from: Option<Position>,
+    ) -> Result<Self, Error> {
         let course = Course::new(watch, from);
-        let mut following = Self { socket: socket.to_owned(), course, connection: None, ended: false };
+        let mut following = Self { endpoint: endpoint.into(), course, connection: None, ended: false };
         while !following.course.has_next() {
             following.step().await?;
         }
@@ -170,9 +174,11 @@ impl Following {
             tokio::time::sleep_until(next_try.into()).await;
         }
         // Given up here, it begins anew: nothing was taken of this connection yet.
-        let mut client = Client::connect_to(&self.socket).await?;
-        let watch = self.course.ask(&client.status().await?);
-        self.connection = Some(Box::new(client.follow(&watch).await?));
+        let mut connection = Connection::open(&self.endpoint).await?;
+        connection.send("Status", &Empty {}, false).await?;
+        let watch = self.course.ask(&connection.receive().await?.0);
+        connection.send("Watch", &watch, true).await?;
+        self.connection = Some(Box::new(connection));
         Ok(())
     }
 }

@@ -1,42 +1,44 @@
-//! Whom to ask: the daemon, or, where none answers and we may, a tracer inside this very process.
+//! Connects to the daemon or, where none answers and this process may trace, to a tracer inside this process.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::anyhow;
-use cgtrace_client::{Client, Error, socket_path};
+use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
 
 use super::{failure::Failure, say::say};
 use crate::daemon::server;
 
-/// Finds somebody to ask.
+/// Connects as the command line says.
 #[derive(Debug)]
 pub struct Connector {
-    socket: PathBuf,
-    /// Somebody said which daemon to ask, and is told when it is not asked.
+    endpoint: Endpoint,
+    /// The endpoint was given: if no daemon answers there, the user is told.
     chosen: bool,
-    /// Nobody else is to be asked.
     daemon_only: bool,
 }
 
-/// Somebody to ask.
+/// A connection.
 pub struct Connected {
     pub client: Client,
-    /// It is a tracer in this process: what it knows began just now.
+    /// It leads to a tracer in this process, which knows of nothing before now.
     pub in_process: bool,
 }
 
 impl Connector {
-    pub fn new(socket: Option<PathBuf>, daemon_only: bool) -> Self {
-        Self { chosen: socket.is_some(), socket: socket.unwrap_or_else(socket_path), daemon_only }
-    }
-
-    /// The socket, if the command line or the environment names one.
-    pub fn chosen(&self) -> Option<&Path> {
-        self.chosen.then_some(&*self.socket)
+    /// One socket wins over the directory of both.
+    pub fn new(socket: Option<PathBuf>, runtime_dir: Option<PathBuf>, daemon_only: bool) -> Self {
+        Self {
+            chosen: socket.is_some() || runtime_dir.is_some(),
+            endpoint: socket.map_or_else(
+                || runtime_dir.map_or_else(RuntimeDir::default, RuntimeDir::new).into(),
+                Endpoint::Socket,
+            ),
+            daemon_only,
+        }
     }
 
     pub fn connect(&self) -> Result<Connected, Failure> {
-        let refused = match Client::connect_to(&self.socket) {
+        let refused = match Client::connect_to(&self.endpoint) {
             Ok(client) => return Ok(Connected { client, in_process: false }),
             Err(error @ Error::Connect { .. }) => error,
             Err(error) => return Err(error.into()),
@@ -49,7 +51,7 @@ impl Connector {
                 if self.chosen {
                     say(format!(
                         "cgtrace: no daemon answers on `{}`; tracing in this process, from now on",
-                        self.socket.display()
+                        self.endpoint
                     ));
                 }
                 Ok(Connected { client: Client::from_stream(stream), in_process: true })

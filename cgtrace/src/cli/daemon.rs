@@ -1,6 +1,6 @@
 //! `daemon`: the service in the foreground.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use tracing_subscriber::{EnvFilter, reload};
@@ -29,14 +29,14 @@ impl Source {
     }
 }
 
-pub fn run(daemon: arguments::Daemon, socket: Option<&Path>) -> Result<Verdict, Failure> {
+pub fn run(daemon: arguments::Daemon, socket: Option<PathBuf>) -> Result<Verdict, Failure> {
     let arguments::Daemon { config: file, settings } = daemon;
     settings.check().map_err(|wrong| Failure::Usage(anyhow!(wrong.as_flag())))?;
     let source = Source {
         named: file.is_some(),
         file: file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH)),
         flags: Settings {
-            socket: socket.map(Path::to_owned),
+            socket,
             // An empty CGTRACE_LOG is an unset one.
             log: settings.log.clone().filter(|log| !log.is_empty()),
             ..settings

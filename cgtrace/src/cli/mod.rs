@@ -28,7 +28,7 @@ mod why;
 
 use std::{env, process::ExitCode};
 
-use cgtrace_client::SOCKET_VARIABLE;
+use cgtrace_client::{RUNTIME_DIR_ENV, SOCKET_ENV};
 use clap::FromArgMatches as _;
 
 use arguments::{Arguments, Command};
@@ -75,18 +75,21 @@ pub fn run() -> ExitCode {
 
 fn parse() -> Result<Arguments, clap::Error> {
     let mut command = command();
-    if env::var_os(SOCKET_VARIABLE).is_some_and(|path| path.is_empty()) {
-        // Empty is unset, as in shells and for the other clients.
-        command = command.mut_arg("socket", |socket| socket.env(None));
+    for (argument, variable) in [("socket", SOCKET_ENV), ("runtime_dir", RUNTIME_DIR_ENV)] {
+        if env::var_os(variable).is_some_and(|path| path.is_empty()) {
+            // Empty is unset, as in shells and for the other clients.
+            command = command.mut_arg(argument, |argument| argument.env(None));
+        }
     }
     let matches = command.try_get_matches_from_mut(env::args_os())?;
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
-    let connector = Connector::new(arguments.socket, arguments.daemon_only);
+    let Arguments { socket, runtime_dir, daemon_only, .. } = arguments;
+    let connector = Connector::new(socket.clone(), runtime_dir, daemon_only);
     match arguments.command {
-        Command::Daemon(daemon) => daemon::run(*daemon, connector.chosen()),
+        Command::Daemon(daemon) => daemon::run(*daemon, socket),
         Command::Exists(exists) => exists::run(&exists, &connector, output),
         Command::Wait(wait) => wait::run(&wait, &connector, output),
         Command::Show(show) => show::run(&show, &connector, output),

@@ -50,7 +50,7 @@ impl From<Settings> for Config {
         let probe = probe::Options::default();
         let bounds = Bounds::default();
         Self {
-            socket: socket.unwrap_or_else(|| PathBuf::from(cgtrace_client::DEFAULT_SOCKET)),
+            socket: socket.unwrap_or_else(|| PathBuf::from(super::DEFAULT_SOCKET)),
             probe: probe::Options {
                 index_ring_bytes: index_ring.map_or(probe.index_ring_bytes, |mib| mib << 20),
                 told_ring_bytes: told_ring.map_or(probe.told_ring_bytes, |mib| mib << 20),

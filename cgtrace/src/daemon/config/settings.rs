@@ -163,7 +163,7 @@ impl Settings {
         within("past-lives", self.past_lives, 0..=65_536)?;
         within("reply-bytes", self.reply_bytes, 1 << 20..=1 << 40)?;
         for (key, path, like) in [
-            ("socket", &self.socket, cgtrace_client::DEFAULT_SOCKET),
+            ("socket", &self.socket, super::DEFAULT_SOCKET),
             ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),
             ("pin", &self.pin, PIN_FOLDER),
         ] {
