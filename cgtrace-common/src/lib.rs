@@ -11,12 +11,12 @@ mod record;
 mod shared;
 
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
-pub use kind::Kind;
+pub use kind::{Kind, UnknownKind};
 pub use record::{Header, Membership, Root, Task, flag};
 pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, Wake};
 
 /// The layout of the records. A reader refuses any other.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 
 /// The longest leaf name of a cgroup, in bytes, without the NUL.
 ///

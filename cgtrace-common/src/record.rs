@@ -8,8 +8,6 @@ pub mod flag {
     pub const NAME_TRUNCATED: u16 = 1 << 0;
     /// An attach moved a whole process, not one thread of it.
     pub const THREADGROUP: u16 = 1 << 1;
-    /// The state that the kind names has ended: empty, thawing, thawed.
-    pub const OFF: u16 = 1 << 2;
 }
 
 /// The beginning of every record.

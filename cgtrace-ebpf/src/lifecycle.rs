@@ -64,18 +64,18 @@ pub fn cgroup_rename(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "cgroup_release")]
 pub fn cgroup_release(ctx: RawTracePointContext) {
     if wanted(Kind::Release) {
-        bare(Kind::Release, 0, ctx.arg(0));
+        bare(Kind::Release, ctx.arg(0));
     }
 }
 
 /// Emits a record that is nothing but a header.
 #[inline(always)]
-pub fn bare(kind: Kind, flags: u16, cgroup: Address) {
+pub fn bare(kind: Kind, cgroup: Address) {
     let mut record = MaybeUninit::<Header>::uninit();
     let length = size_of::<Header>();
     // SAFETY: the record is our own, and all of it is filled if anything is.
     unsafe {
-        let filled = read::header(record.as_mut_ptr(), kind, flags, length, cgroup).map(|()| length);
+        let filled = read::header(record.as_mut_ptr(), kind, 0, length, cgroup).map(|()| length);
         emit(kind, record.as_ptr(), filled);
     }
 }

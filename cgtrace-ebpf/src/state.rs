@@ -1,9 +1,9 @@
-//! What becomes of a cgroup between its making and its removal: populated or empty, frozen or thawed.
+//! The states of a cgroup between its creation and its removal: populated or empty, frozen or thawed.
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use cgtrace_common::{Header, Kind, Task, flag};
+use cgtrace_common::{Header, Kind, Task};
 
 use crate::{
     emit::{emit, wanted},
@@ -25,7 +25,8 @@ struct Asked {
 #[raw_tracepoint(tracepoint = "cgroup_notify_populated")]
 pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
     if wanted(Kind::Populated) {
-        notified(Kind::Populated, ctx.arg(0), ctx.arg(2));
+        let value: i32 = ctx.arg(2);
+        bare(if value == 0 { Kind::Empty } else { Kind::Populated }, ctx.arg(0));
     }
 }
 
@@ -35,7 +36,8 @@ pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "cgroup_notify_frozen")]
 pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
     if wanted(Kind::Frozen) {
-        notified(Kind::Frozen, ctx.arg(0), ctx.arg(2));
+        let value: i32 = ctx.arg(2);
+        bare(if value == 0 { Kind::Thawed } else { Kind::Frozen }, ctx.arg(0));
     }
 }
 
@@ -45,7 +47,7 @@ pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "cgroup_freeze")]
 pub fn cgroup_freeze(ctx: RawTracePointContext) {
     if wanted(Kind::Freeze) {
-        asked(0, ctx.arg(0));
+        asked(Kind::Freeze, ctx.arg(0));
     }
 }
 
@@ -54,23 +56,17 @@ pub fn cgroup_freeze(ctx: RawTracePointContext) {
 /// As `cgroup_freeze`.
 #[raw_tracepoint(tracepoint = "cgroup_unfreeze")]
 pub fn cgroup_unfreeze(ctx: RawTracePointContext) {
-    if wanted(Kind::Freeze) {
-        asked(flag::OFF, ctx.arg(0));
+    if wanted(Kind::Thaw) {
+        asked(Kind::Thaw, ctx.arg(0));
     }
 }
 
-/// Emits a state that the kernel notifies of.
+/// Emits that freezing or thawing was requested.
 #[inline(always)]
-fn notified(kind: Kind, cgroup: Address, value: i32) {
-    bare(kind, if value == 0 { flag::OFF } else { 0 }, cgroup);
-}
-
-/// Emits that freezing or thawing was asked for.
-#[inline(always)]
-fn asked(flags: u16, cgroup: Address) {
+fn asked(kind: Kind, cgroup: Address) {
     let mut record = MaybeUninit::<Asked>::uninit();
     // SAFETY: the record is our own; `fill` says how much of it it filled.
-    unsafe { emit(Kind::Freeze, record.as_ptr(), fill(record.as_mut_ptr(), flags, cgroup)) }
+    unsafe { emit(kind, record.as_ptr(), fill(record.as_mut_ptr(), kind, cgroup)) }
 }
 
 /// Fills the record and says how long it became.
@@ -78,11 +74,11 @@ fn asked(flags: u16, cgroup: Address) {
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn fill(record: *mut Asked, flags: u16, cgroup: Address) -> Result<usize, Unreadable> {
+unsafe fn fill(record: *mut Asked, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
     let length = size_of::<Asked>();
     // SAFETY: the places lie within `record`.
     unsafe {
-        read::header(&raw mut (*record).header, Kind::Freeze, flags, length, cgroup)?;
+        read::header(&raw mut (*record).header, kind, 0, length, cgroup)?;
         read::current(&raw mut (*record).by)?;
     }
     Ok(length)

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, fs, path::PathBuf};
 
 use cgtrace::daemon::config::DEFAULT_SOCKET;
 use cgtrace::daemon::{
-    index::ChangeKind,
+    index::Kind,
     service::{NEEDS, Until},
 };
 use saphyr::{LoadableYamlNode as _, YamlOwned};
@@ -205,6 +205,6 @@ fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
     let kinds: Vec<&String> = events.get_many("kinds").unwrap_or_default().collect();
     assert!(!kinds.is_empty());
     for kind in kinds {
-        assert!(ChangeKind::from_word(kind).is_some(), "{kind} is no kind of event");
+        assert!(kind.parse::<Kind>().is_ok(), "{kind} is no kind of event");
     }
 }

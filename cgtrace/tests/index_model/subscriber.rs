@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cgtrace::daemon::index::{Change, ChangeKind, HierarchyId, Index, Key, ROOT};
+use cgtrace::daemon::index::{Change, HierarchyId, Index, Key, Kind, ROOT};
 
 #[derive(Default)]
 pub struct Subscriber {
@@ -21,21 +21,21 @@ impl Subscriber {
         let key = Key { hierarchy: place.hierarchy, id: place.id };
         let path = place.path.as_deref().map(<[u8]>::to_vec);
         match change.kind {
-            ChangeKind::Mkdir => {
+            Kind::Mkdir => {
                 let before = self.live.insert(key, path);
                 return before.map_or(Ok(()), |_| Err(format!("made twice: {change:?}")));
             }
-            ChangeKind::Rmdir => {
+            Kind::Rmdir => {
                 self.live.remove(&key);
             }
-            ChangeKind::Rename => {
+            Kind::Rename => {
                 let from = change.from.as_ref().and_then(|from| from.path.as_deref());
                 if let Some(from) = from.filter(|from| Some(*from) != path.as_deref()) {
                     self.rename_below(key.hierarchy, from, path.as_deref());
                 }
                 self.live.insert(key, path);
             }
-            ChangeKind::RootRemoved => self.live.retain(|live, _| live.hierarchy != key.hierarchy),
+            Kind::RootRemoved => self.live.retain(|live, _| live.hierarchy != key.hierarchy),
             _ => {}
         }
         Ok(())

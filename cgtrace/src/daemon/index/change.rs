@@ -2,89 +2,9 @@
 
 use std::rc::Rc;
 
+pub use cgtrace_common::Kind;
+
 use super::event::{CgroupId, HierarchyId, Task};
-
-/// The kinds of change, by the words that the wire, the command line and the documents use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[expect(missing_docs, reason = "each is explained once, in docs/events.md")]
-pub enum ChangeKind {
-    Mkdir,
-    Rmdir,
-    Rename,
-    Release,
-    Attach,
-    Fork,
-    Transfer,
-    Populated,
-    Empty,
-    Freeze,
-    Thaw,
-    Frozen,
-    Thawed,
-    RootAdded,
-    RootRemoved,
-    Remount,
-    Exec,
-    Lost,
-    Healed,
-}
-
-impl ChangeKind {
-    /// Every kind.
-    pub const ALL: [Self; 19] = [
-        Self::Mkdir,
-        Self::Rmdir,
-        Self::Rename,
-        Self::Release,
-        Self::Attach,
-        Self::Fork,
-        Self::Transfer,
-        Self::Populated,
-        Self::Empty,
-        Self::Freeze,
-        Self::Thaw,
-        Self::Frozen,
-        Self::Thawed,
-        Self::RootAdded,
-        Self::RootRemoved,
-        Self::Remount,
-        Self::Exec,
-        Self::Lost,
-        Self::Healed,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Mkdir => "mkdir",
-            Self::Rmdir => "rmdir",
-            Self::Rename => "rename",
-            Self::Release => "release",
-            Self::Attach => "attach",
-            Self::Fork => "fork",
-            Self::Transfer => "transfer",
-            Self::Populated => "populated",
-            Self::Empty => "empty",
-            Self::Freeze => "freeze",
-            Self::Thaw => "thaw",
-            Self::Frozen => "frozen",
-            Self::Thawed => "thawed",
-            Self::RootAdded => "root-added",
-            Self::RootRemoved => "root-removed",
-            Self::Remount => "remount",
-            Self::Exec => "exec",
-            Self::Lost => "lost",
-            Self::Healed => "healed",
-        }
-    }
-
-    /// The kind of that word.
-    #[must_use]
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.word() == word)
-    }
-}
 
 /// One thing that subscribers are told, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +14,7 @@ pub struct Change {
     /// When: ns since boot.
     pub boot_ns: u64,
     /// What.
-    pub kind: ChangeKind,
+    pub kind: Kind,
     /// Where; `None` for what concerns no hierarchy.
     pub place: Option<Place>,
     /// Where it was before: the old name of a rename, the cgroup that a task is known to have come from.

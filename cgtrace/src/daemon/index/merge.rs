@@ -7,7 +7,7 @@
 use hashbrown::HashSet;
 
 use super::Index;
-use super::change::{Change, ChangeKind};
+use super::change::{Change, Kind};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED};
 use super::hierarchies::Knowledge;
 use super::node::{Made, Node};
@@ -134,7 +134,7 @@ impl Index {
         if !first {
             for id in made {
                 let place = self.place(Key { hierarchy, id });
-                changes.push(self.inferred(ChangeKind::Mkdir, at_boot_ns, place));
+                changes.push(self.inferred(Kind::Mkdir, at_boot_ns, place));
             }
         }
         self.complete_past(hierarchy, walk);
@@ -185,7 +185,7 @@ impl Index {
             for id in ending {
                 let place = self.place(Key { hierarchy, id });
                 self.end_life(&place, at, None, true);
-                changes.push(self.inferred(ChangeKind::Rmdir, at, place));
+                changes.push(self.inferred(Kind::Rmdir, at, place));
             }
         }
     }
@@ -213,7 +213,7 @@ impl Index {
             }
             if new_name {
                 let place = self.place(key);
-                let change = self.inferred(ChangeKind::Rename, at, place);
+                let change = self.inferred(Kind::Rename, at, place);
                 changes.push(Change { from: Some(from), ..change });
                 if hierarchy == UNIFIED {
                     self.makers.forget_paths();

@@ -30,7 +30,7 @@ mod walked;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-pub use change::{Change, ChangeKind, Place};
+pub use change::{Change, Kind, Place};
 pub use event::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};

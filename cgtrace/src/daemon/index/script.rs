@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::{
-    CgroupId, Change, ChangeKind, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, Oddity, Task,
-    UNIFIED, Walked, What,
+    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Oddity, Task, UNIFIED,
+    Walked, What,
 };
 
 /// A v1 hierarchy.
@@ -112,11 +112,11 @@ pub(super) fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<Str
             place.path.as_deref().map_or("-".into(), |path| String::from_utf8_lossy(path).into_owned());
         let from = change.from.as_ref().and_then(|from| from.path.as_deref());
         let from = match (change.kind, from) {
-            (ChangeKind::Rename, Some(from)) => format!("{} -> ", String::from_utf8_lossy(from)),
+            (Kind::Rename, Some(from)) => format!("{} -> ", String::from_utf8_lossy(from)),
             _ => String::new(),
         };
         let inferred = if change.inferred { "?" } else { "" };
-        format!("{}{inferred} {} {from}{path}", change.kind.word(), place.id.0)
+        format!("{}{inferred} {} {from}{path}", change.kind.as_str(), place.id.0)
     };
     changes.into_iter().map(text).collect()
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Index;
-use super::change::{Change, ChangeKind, Place};
+use super::change::{Change, Kind, Place};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
 use super::hierarchies::{Gap, Knowledge};
 use super::life::PastLife;
@@ -39,24 +39,24 @@ impl Index {
             self.complete_until(at_boot_ns);
         }
         let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
-        let change = self.change(ChangeKind::Lost, at_boot_ns, place);
+        let change = self.change(Kind::Lost, at_boot_ns, place);
         Change { missed: Some(missed), ..change }
     }
 
     /// Records are missing of what is told but makes no cgroup and ends none: nothing that exists is in doubt.
     pub fn lost_told(&mut self, at_boot_ns: u64, missed: u64) -> Change {
         self.memberships.clear();
-        Change { missed: Some(missed), ..self.change(ChangeKind::Lost, at_boot_ns, None) }
+        Change { missed: Some(missed), ..self.change(Kind::Lost, at_boot_ns, None) }
     }
 
     /// All that exists is known again, on one hierarchy or, with `None`, on all.
     pub fn healed(&mut self, at_boot_ns: u64, hierarchy: Option<HierarchyId>) -> Change {
         let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
-        self.change(ChangeKind::Healed, at_boot_ns, place)
+        self.change(Kind::Healed, at_boot_ns, place)
     }
 
     /// The next change, with nothing but its place.
-    pub(super) fn change(&mut self, kind: ChangeKind, boot_ns: u64, place: Option<Place>) -> Change {
+    pub(super) fn change(&mut self, kind: Kind, boot_ns: u64, place: Option<Place>) -> Change {
         self.seq += 1;
         Change {
             seq: self.seq,
@@ -74,13 +74,7 @@ impl Index {
     }
 
     /// The same, with who did it.
-    pub(super) fn change_by(
-        &mut self,
-        kind: ChangeKind,
-        boot_ns: u64,
-        place: Place,
-        by: Option<&Maker>,
-    ) -> Change {
+    pub(super) fn change_by(&mut self, kind: Kind, boot_ns: u64, place: Place, by: Option<&Maker>) -> Change {
         let change = self.change(kind, boot_ns, Some(place));
         Change {
             by: by.map(|maker| Rc::clone(&maker.task)),
@@ -90,7 +84,7 @@ impl Index {
     }
 
     /// The same, concluded and not seen.
-    pub(super) fn inferred(&mut self, kind: ChangeKind, boot_ns: u64, place: Place) -> Change {
+    pub(super) fn inferred(&mut self, kind: Kind, boot_ns: u64, place: Place) -> Change {
         Change { inferred: true, ..self.change(kind, boot_ns, Some(place)) }
     }
 

@@ -9,6 +9,7 @@ use aya::{
         links::{FdLink, PinnedLink},
     },
 };
+use cgtrace_common::Kind;
 
 use super::{
     PinError, StartError,
@@ -25,31 +26,45 @@ pub(super) enum Link {
     Pinned { _pinned: PinnedLink },
 }
 
-/// Every hook: its program's name, which is its tracepoint's. The kernel's prototypes stand in cgtrace-ebpf.
+/// A tracepoint, and the program of the same name that is attached to it. The kernel's prototypes stand in
+/// cgtrace-ebpf.
+#[derive(Debug)]
+pub(super) struct Hook {
+    pub(super) name: &'static str,
+    /// What its records are about; one of two, where its program tells them apart.
+    pub(super) kind: Kind,
+    need: Need,
+}
+
+const fn hook(name: &'static str, kind: Kind, need: Need) -> Hook {
+    Hook { name, kind, need }
+}
+
+/// Every hook.
 ///
 /// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
 /// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
 /// never told is harmless, and what was made before the last of them is found by the first walk.
-pub(super) const HOOKS: [(&str, Need); 15] = [
-    ("cgroup_rmdir", Need::Always),
-    ("cgroup_rename", Need::IfThere),
-    ("cgroup_destroy_root", Need::IfThere),
-    ("cgroup_setup_root", Need::IfThere),
-    ("cgroup_mkdir", Need::Always),
-    ("cgroup_remount", Need::IfThere),
-    ("cgroup_release", Need::IfThere),
-    ("cgroup_attach_task", Need::IfThere),
-    ("cgroup_transfer_tasks", Need::IfThere),
-    ("cgroup_notify_populated", Need::IfThere),
-    ("cgroup_notify_frozen", Need::IfThere),
-    ("cgroup_freeze", Need::IfThere),
-    ("cgroup_unfreeze", Need::IfThere),
-    ("sched_process_fork", Need::IfThere),
-    ("sched_process_exec", Need::IfWatched),
+pub(super) static HOOKS: [Hook; 15] = [
+    hook("cgroup_rmdir", Kind::Rmdir, Need::Always),
+    hook("cgroup_rename", Kind::Rename, Need::IfThere),
+    hook("cgroup_destroy_root", Kind::RootRemoved, Need::IfThere),
+    hook("cgroup_setup_root", Kind::RootAdded, Need::IfThere),
+    hook("cgroup_mkdir", Kind::Mkdir, Need::Always),
+    hook("cgroup_remount", Kind::Remount, Need::IfThere),
+    hook("cgroup_release", Kind::Release, Need::IfThere),
+    hook("cgroup_attach_task", Kind::Attach, Need::IfThere),
+    hook("cgroup_transfer_tasks", Kind::Transfer, Need::IfThere),
+    hook("cgroup_notify_populated", Kind::Populated, Need::IfThere),
+    hook("cgroup_notify_frozen", Kind::Frozen, Need::IfThere),
+    hook("cgroup_freeze", Kind::Freeze, Need::IfThere),
+    hook("cgroup_unfreeze", Kind::Thaw, Need::IfThere),
+    hook("sched_process_fork", Kind::Fork, Need::IfThere),
+    hook("sched_process_exec", Kind::Exec, Need::IfWatched),
 ];
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Need {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Need {
     /// Without it there is no index.
     Always,
     /// Without it something is not told of.
@@ -58,9 +73,10 @@ pub(super) enum Need {
     IfWatched,
 }
 
-impl Need {
-    pub(super) fn is_always(self) -> bool {
-        self == Self::Always
+impl Hook {
+    /// Whether there is no index without it.
+    pub(super) fn is_vital(&self) -> bool {
+        self.need == Need::Always
     }
 }
 
@@ -83,14 +99,15 @@ pub(super) fn attach(
 ) -> Result<(Vec<Link>, Vec<Program>), StartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
-    for (name, need) in HOOKS {
-        if need == Need::IfWatched && !watched {
-            programs.push(Program { name, state: Err("no process name is watched".to_owned()) });
+    for hook in &HOOKS {
+        let name = hook.name;
+        if hook.need == Need::IfWatched && !watched {
+            programs.push(Program { hook, state: Err("no process name is watched".to_owned()) });
             continue;
         }
         let attached = match btf.and_then(|btf| typed(ebpf, name, btf)) {
             Some(attached) => Ok(attached),
-            None => raw(ebpf, name, need)?,
+            None => raw(ebpf, hook)?,
         };
         let state = match attached {
             Ok(Attached { program, link, loaded }) => {
@@ -106,7 +123,7 @@ pub(super) fn attach(
                 Err(note)
             }
         };
-        programs.push(Program { name, state });
+        programs.push(Program { hook, state });
     }
     Ok((links, programs))
 }
@@ -130,18 +147,19 @@ fn typed(ebpf: &mut Ebpf, hook: &'static str, btf: &aya::Btf) -> Option<Attached
 }
 
 /// The hook's raw program, or why it is left out.
-fn raw(ebpf: &mut Ebpf, name: &'static str, need: Need) -> Result<Result<Attached, String>, StartError> {
+fn raw(ebpf: &mut Ebpf, hook: &'static Hook) -> Result<Result<Attached, String>, StartError> {
+    let name = hook.name;
     let program = ebpf.program_mut(name).ok_or(StartError::Lacks { name })?;
     let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::Lacks { name })?;
     if let Err(error) = program.load() {
-        if need.is_always() {
+        if hook.is_vital() {
             return Err(StartError::of_program(name, error));
         }
         return Ok(Err(refusal(&error)));
     }
     match attach_raw(program, name) {
         Ok((link, loaded)) => Ok(Ok(Attached { program: name.to_owned(), link, loaded })),
-        Err(source) if need.is_always() => {
+        Err(source) if hook.is_vital() => {
             Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })
         }
         Err(error) => Ok(Err(reason(&error))),

@@ -14,7 +14,7 @@ use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use cgtrace_common::Loss;
 use thiserror::Error;
 
-use super::StartError;
+use super::{StartError, attach::Hook};
 
 /// Counters that cannot be read.
 #[derive(Debug, Error)]
@@ -36,9 +36,11 @@ pub enum CountError {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     records: [u64; Loss::ALL.len()],
-    /// How often each program did not run because its CPU was running it already. All 0 on kernels that do not
-    /// count it (before 5.12).
-    pub missed: Vec<(&'static str, u64)>,
+    /// How often a program that feeds the index did not run because its CPU was running it already. 0 on kernels
+    /// that do not count it (before 5.12).
+    missed_index: u64,
+    /// Likewise of the other programs.
+    missed_told: u64,
 }
 
 impl Losses {
@@ -48,10 +50,16 @@ impl Losses {
         self.records[loss as usize]
     }
 
-    /// How much was lost in all.
+    /// How many records that feed the index were lost.
     #[must_use]
-    pub fn total(&self) -> u64 {
-        self.records.iter().sum::<u64>() + self.missed.iter().map(|(_, missed)| missed).sum::<u64>()
+    pub fn index(&self) -> u64 {
+        self.of(Loss::IndexRingFull) + self.of(Loss::IndexReadFailed) + self.missed_index
+    }
+
+    /// How many other records were lost.
+    #[must_use]
+    pub fn told(&self) -> u64 {
+        self.of(Loss::ToldRingFull) + self.of(Loss::ToldReadFailed) + self.missed_told
     }
 }
 
@@ -78,7 +86,7 @@ pub struct ProgramState {
 
 /// A program as it was attached, or was not.
 pub(super) struct Program {
-    pub(super) name: &'static str,
+    pub(super) hook: &'static Hook,
     /// What was loaded, or why it is left out.
     pub(super) state: Result<Loaded, String>,
 }
@@ -131,9 +139,11 @@ impl Counters {
         }
         for Counted { program, page } in &self.programs {
             if let Some(page) = page {
-                let name = program.name;
+                let Hook { name, kind, .. } = program.hook;
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
-                losses.missed.push((name, field(&page, "recursion_misses")));
+                let missed =
+                    if kind.feeds_index() { &mut losses.missed_index } else { &mut losses.missed_told };
+                *missed += field(&page, "recursion_misses");
             }
         }
         Ok(losses)
@@ -151,7 +161,7 @@ impl Counters {
         let state = |Counted { program, page }: &Counted| {
             let page = page.as_ref().and_then(|page| read(page).ok()).unwrap_or_default();
             ProgramState {
-                name: program.name,
+                name: program.hook.name,
                 attached: program.state.is_ok(),
                 note: program.state.as_ref().err().cloned(),
                 missed: field(&page, "recursion_misses"),

@@ -124,10 +124,9 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
     if usize::try_from(length) != Ok(record.len()) {
         return Err(DecodeError::Length { header: length, len: record.len() });
     }
-    let kind = Kind::from_number(kind).ok_or(DecodeError::Kind { kind })?;
+    let kind = Kind::of_record(kind).ok_or(DecodeError::Kind { kind })?;
     let key = Key { hierarchy: HierarchyId(hierarchy_id), id: CgroupId(cgroup_id) };
     let parent = CgroupId(parent_id);
-    let on = flags & flag::OFF == 0;
     let what = match kind {
         Kind::Mkdir | Kind::Rmdir | Kind::Rename => {
             let by = rest.take_task()?;
@@ -152,9 +151,11 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
             let by = rest.take_task()?;
             What::Fork { key, task: rest.take_task()?, by }
         }
-        Kind::Populated => What::Populated { key, populated: on },
-        Kind::Freeze => What::Freeze { key, freeze: on, by: rest.take_task()? },
-        Kind::Frozen => What::Frozen { key, frozen: on },
+        Kind::Populated | Kind::Empty => What::Populated { key, populated: kind == Kind::Populated },
+        Kind::Freeze | Kind::Thaw => {
+            What::Freeze { key, freeze: kind == Kind::Freeze, by: rest.take_task()? }
+        }
+        Kind::Frozen | Kind::Thawed => What::Frozen { key, frozen: kind == Kind::Frozen },
         Kind::RootAdded => {
             let by = rest.take_task()?;
             What::RootAdded { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
@@ -168,6 +169,7 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
             What::Remount { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
         }
         Kind::Exec => What::Exec { task: rest.take_task()?, memberships: rest.take_memberships()? },
+        Kind::Lost | Kind::Healed => return Err(DecodeError::Kind { kind: header.kind }),
         Kind::Ancestry => What::Ancestry { task: rest.take_task()?, ancestors: rest.take_ancestors()? },
     };
     match rest.0.len() {
@@ -234,7 +236,7 @@ mod tests {
         let hierarchy = Hierarchy { id: KEY.hierarchy, name: "controller-3,name=x".into() };
         let leaf = Leaf { bytes: (*b"a\xff b").into(), truncated: false };
         let (by, moved, parent, level) = (who(TASK), who(other), CgroupId(8), 2);
-        let cases: [(Kind, u16, Vec<&[u8]>, What); 18] = [
+        let cases: [(Kind, u16, Vec<&[u8]>, What); 19] = [
             (
                 Kind::Mkdir,
                 0,
@@ -264,10 +266,11 @@ mod tests {
             (Kind::Transfer, 0, vec![task, other_bytes], What::Transfer { key: KEY, task: moved, by }),
             (Kind::Fork, 0, vec![task, other_bytes], What::Fork { key: KEY, task: moved, by }),
             (Kind::Populated, 0, vec![], What::Populated { key: KEY, populated: true }),
-            (Kind::Populated, flag::OFF, vec![], What::Populated { key: KEY, populated: false }),
+            (Kind::Empty, 0, vec![], What::Populated { key: KEY, populated: false }),
             (Kind::Freeze, 0, vec![task], What::Freeze { key: KEY, freeze: true, by }),
-            (Kind::Freeze, flag::OFF, vec![task], What::Freeze { key: KEY, freeze: false, by }),
-            (Kind::Frozen, flag::OFF, vec![], What::Frozen { key: KEY, frozen: false }),
+            (Kind::Thaw, 0, vec![task], What::Freeze { key: KEY, freeze: false, by }),
+            (Kind::Frozen, 0, vec![], What::Frozen { key: KEY, frozen: true }),
+            (Kind::Thawed, 0, vec![], What::Frozen { key: KEY, frozen: false }),
             (
                 Kind::RootAdded,
                 0,
@@ -339,7 +342,8 @@ mod tests {
         };
         assert_eq!(with(4, 9), Err(DecodeError::Version { version: 9 }));
         assert_eq!(with(5, 0), Err(DecodeError::Kind { kind: 0 }));
-        assert_eq!(with(5, 16), Err(DecodeError::Kind { kind: 16 }));
+        assert_eq!(with(5, 18), Err(DecodeError::Kind { kind: 18 }));
+        assert_eq!(with(5, 21), Err(DecodeError::Kind { kind: 21 }));
         assert_eq!(decode(&good[..39], &controllers), Err(DecodeError::Short { len: 39, part: 40 }));
         let long = [good.as_slice(), b"x"].concat();
         assert_eq!(decode(&long, &controllers), Err(DecodeError::Length { header: 40, len: 41 }));
@@ -352,7 +356,7 @@ mod tests {
         }
 
         #[test]
-        fn any_tail_of_any_kind_is_survived(kind in 0..17_u8, flags: u16, tail: Vec<u8>) {
+        fn any_tail_of_any_kind_is_survived(kind in 0..22_u8, flags: u16, tail: Vec<u8>) {
             let mut bytes = record(Kind::Mkdir, flags, &[&tail]);
             bytes[5] = kind;
             let _ = decode(&bytes, &Controllers::default()).is_ok();

@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn a_set_of_kinds_holds_what_was_put_in() {
         let kinds = Kinds::from_iter([Kind::Attach, Kind::Exec]);
-        for kind in Kind::ALL {
+        for kind in Kind::EVENTS {
             assert_eq!(kinds.contains(kind), matches!(kind, Kind::Attach | Kind::Exec), "{kind:?}");
             assert!(Kinds::ALL.contains(kind));
             assert_eq!(Kinds::ALL.without(Kind::Release).contains(kind), kind != Kind::Release);

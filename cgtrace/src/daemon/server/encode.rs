@@ -96,7 +96,7 @@ impl Encoder {
             seq: change.seq,
             time: self.time(change.boot_ns),
             boot_ns: change.boot_ns,
-            kind: change.kind.word().to_owned(),
+            kind: change.kind.as_str().to_owned(),
             hierarchy: place.map(|place| {
                 place.hierarchy_name.as_deref().map_or_else(|| unnamed(place.hierarchy), str::to_owned)
             }),

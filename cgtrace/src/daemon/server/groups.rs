@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{access::Access, pattern::Patterns, queue::Queue};
-use crate::daemon::index::{Change, ChangeKind, HierarchyId, Place};
+use crate::daemon::index::{Change, HierarchyId, Kind, Place};
 
 /// What a subscriber asks for, in a form by which equal filters are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -15,7 +15,7 @@ pub struct Wanted {
     /// Empty: all.
     pub patterns: BTreeSet<String>,
     /// Empty: all.
-    pub kinds: BTreeSet<ChangeKind>,
+    pub kinds: BTreeSet<Kind>,
     /// Empty: all.
     pub hierarchies: BTreeSet<HierarchyId>,
 }
@@ -31,7 +31,7 @@ impl Filter {
     pub fn matches(&self, change: &Change) -> bool {
         let kinds = &self.wanted.kinds;
         // What concerns the stream as a whole is told to everyone.
-        if matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed) && kinds.is_empty() {
+        if matches!(change.kind, Kind::Lost | Kind::Healed) && kinds.is_empty() {
             return true;
         }
         (kinds.is_empty() || kinds.contains(&change.kind))
@@ -89,7 +89,7 @@ impl Groups {
     }
 
     /// Whether anybody is to be told that kind.
-    pub fn want(&self, kind: ChangeKind) -> bool {
+    pub fn want(&self, kind: Kind) -> bool {
         self.groups.keys().any(|wanted| wanted.kinds.is_empty() || wanted.kinds.contains(&kind))
     }
 
@@ -144,7 +144,7 @@ impl Groups {
 mod tests {
     use super::*;
 
-    fn filter(kinds: &[ChangeKind]) -> Rc<Filter> {
+    fn filter(kinds: &[Kind]) -> Rc<Filter> {
         let wanted = Wanted { kinds: kinds.iter().copied().collect(), ..Wanted::default() };
         Rc::new(Filter { wanted, patterns: Patterns::all() })
     }
@@ -153,12 +153,12 @@ mod tests {
     fn those_who_want_the_same_share_a_group_until_the_last_leaves() {
         let mut groups = Groups::default();
         let queue = Rc::new(Queue::default());
-        let (mkdir, rmdir) = (filter(&[ChangeKind::Mkdir]), filter(&[ChangeKind::Rmdir]));
+        let (mkdir, rmdir) = (filter(&[Kind::Mkdir]), filter(&[Kind::Rmdir]));
         let one = groups.add(&mkdir, Access::Full, &queue);
-        let two = groups.add(&filter(&[ChangeKind::Mkdir]), Access::Own(1), &queue);
+        let two = groups.add(&filter(&[Kind::Mkdir]), Access::Own(1), &queue);
         let three = groups.add(&rmdir, Access::Full, &queue);
         assert_eq!((groups.len(), groups.groups.len()), (3, 2));
-        assert!(groups.want(ChangeKind::Rmdir) && !groups.want(ChangeKind::Release));
+        assert!(groups.want(Kind::Rmdir) && !groups.want(Kind::Release));
         assert!(groups.filter(&mkdir.wanted).is_some_and(|found| Rc::ptr_eq(&found, &mkdir)));
         groups.remove(&one);
         groups.remove(&one);
@@ -166,7 +166,7 @@ mod tests {
         groups.remove(&two);
         groups.remove(&three);
         let all = groups.add(&filter(&[]), Access::Full, &queue);
-        assert!(groups.want(ChangeKind::Release));
+        assert!(groups.want(Kind::Release));
         groups.remove(&all);
         assert!(groups.is_empty() && groups.groups.is_empty());
     }

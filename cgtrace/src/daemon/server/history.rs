@@ -75,13 +75,13 @@ impl Iterator for Replay {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::index::ChangeKind;
+    use crate::daemon::index::Kind;
 
     fn change(seq: u64) -> Rc<Change> {
         Rc::new(Change {
             seq,
             boot_ns: seq,
-            kind: ChangeKind::Healed,
+            kind: Kind::Healed,
             place: None,
             from: None,
             task: None,

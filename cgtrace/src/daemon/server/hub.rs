@@ -19,7 +19,7 @@ use super::{
     waiters::Waiters,
 };
 use crate::daemon::{
-    index::{Change, ChangeKind, Index},
+    index::{Change, Index, Kind},
     tracker::{Anchor, Listener},
 };
 
@@ -102,7 +102,7 @@ impl Hub {
         if !subscribers.is_empty() {
             let encoded = self.encoded(change);
             // Rare, and about the stream itself: told even to one that is too slow for the rest.
-            let vital = matches!(change.kind, ChangeKind::Lost | ChangeKind::Healed);
+            let vital = matches!(change.kind, Kind::Lost | Kind::Healed);
             let limit = if vital { usize::MAX } else { self.bounds.get().queue_events };
             for (access, queues) in subscribers.concerned(change) {
                 let reply = encoded.reply(access);
@@ -190,7 +190,7 @@ mod tests {
         Rc::new(Change {
             seq: 7,
             boot_ns: 5,
-            kind: ChangeKind::Attach,
+            kind: Kind::Attach,
             place: Some(Place {
                 hierarchy: HierarchyId(0),
                 hierarchy_name: None,

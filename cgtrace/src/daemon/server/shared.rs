@@ -17,7 +17,7 @@ use super::{
     pace::Lane,
 };
 use crate::daemon::{
-    index::{ChangeKind, HierarchyId},
+    index::{HierarchyId, Kind},
     tracker::{Tracker, Unavailable},
 };
 
@@ -137,7 +137,7 @@ impl Shared {
 
     /// Says what is followed, after someone began or ended to.
     pub fn following_changed(&self) {
-        self.tracker.borrow().want_releases(self.hub.subscribers.borrow().want(ChangeKind::Release));
+        self.tracker.borrow().want_releases(self.hub.subscribers.borrow().want(Kind::Release));
         self.listening_changed();
     }
 

@@ -9,7 +9,7 @@ use std::{
 use cgtrace_client::Until;
 use tokio::sync::Notify;
 
-use crate::daemon::index::{Change, ChangeKind, HierarchyId, Index};
+use crate::daemon::index::{Change, HierarchyId, Index, Kind};
 use cgtrace_paths::is_within;
 
 /// One who waits.
@@ -72,15 +72,15 @@ impl Waiter {
         let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
         let (populated, emptied) = (Until::Populated, Until::Empty);
         match (change.kind, &change.place) {
-            (ChangeKind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
+            (Kind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
                 self.hold(change);
             }
-            (ChangeKind::Empty, Some(place)) if self.until == emptied && here(place.hierarchy) => {
+            (Kind::Empty, Some(place)) if self.until == emptied && here(place.hierarchy) => {
                 // On one hierarchy this is the answer; on all of them the others are to be looked at.
                 if self.hierarchy.is_some() { self.hold(change) } else { self.look() }
             }
-            (ChangeKind::Populated | ChangeKind::Empty, _) => {}
-            (ChangeKind::Lost | ChangeKind::Healed, _) => {
+            (Kind::Populated | Kind::Empty, _) => {}
+            (Kind::Lost | Kind::Healed, _) => {
                 if matches!(self.until, Until::Populated | Until::Empty) {
                     self.look();
                 }
@@ -121,7 +121,7 @@ impl Waiters {
         }
         let place = change.place.as_ref().and_then(|place| place.path.as_deref());
         match change.kind {
-            ChangeKind::Mkdir | ChangeKind::Rmdir | ChangeKind::Populated | ChangeKind::Empty => {
+            Kind::Mkdir | Kind::Rmdir | Kind::Populated | Kind::Empty => {
                 for waiter in
                     place.and_then(|path| self.by_name.get(path)).into_iter().flat_map(BTreeMap::values)
                 {
@@ -129,7 +129,7 @@ impl Waiters {
                 }
             }
             // A cgroup that is renamed takes all below it along.
-            ChangeKind::Rename => {
+            Kind::Rename => {
                 let former = change.from.as_ref().and_then(|from| from.path.as_deref());
                 for (name, waiters) in &self.by_name {
                     if [place, former].into_iter().flatten().any(|path| is_within(name, path)) {
@@ -139,7 +139,7 @@ impl Waiters {
                     }
                 }
             }
-            ChangeKind::RootAdded | ChangeKind::RootRemoved | ChangeKind::Lost | ChangeKind::Healed => {
+            Kind::RootAdded | Kind::RootRemoved | Kind::Lost | Kind::Healed => {
                 self.by_name
                     .values()
                     .flat_map(BTreeMap::values)

@@ -10,7 +10,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 pub use execs::{Ancestor, How, Sighting};
 
-use crate::daemon::index::{Change, ChangeKind, Event, Index, Key, Task, What};
+use crate::daemon::index::{Change, Event, Index, Key, Kind, Task, What};
 use execs::Execs;
 use moves::Moves;
 
@@ -104,7 +104,7 @@ impl Sightings {
         }
         let watched =
             |task: &Option<Rc<Task>>| task.as_ref().is_some_and(|task| self.watched.contains(&task.comm));
-        let kept = if watched(&change.task) || (watched(&change.by) && change.kind == ChangeKind::Attach) {
+        let kept = if watched(&change.task) || (watched(&change.by) && change.kind == Kind::Attach) {
             &mut self.moves_of_watched
         } else {
             &mut self.moves

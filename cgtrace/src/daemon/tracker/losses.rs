@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use crate::daemon::probe::{Loss, Losses};
-
 use super::{Tracker, clock::boot_ns};
 
 /// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
@@ -68,7 +66,7 @@ impl Tracker {
                 return;
             }
         };
-        let (index, told) = lost(&losses);
+        let (index, told) = (losses.index(), losses.told());
         let missed_told = told.saturating_sub(self.losses.told);
         let missed_index = index.saturating_sub(self.losses.index);
         self.losses.told = told;
@@ -112,32 +110,4 @@ impl Tracker {
             BTreeMap::new()
         })
     }
-}
-
-/// The lost records that feed the index, and the others, since the hooks were attached.
-pub(super) fn lost(losses: &Losses) -> (u64, u64) {
-    let skipped = |of_index: bool| -> u64 {
-        let programs = losses.missed.iter();
-        programs.filter(|(name, _)| feeds_index(name) == of_index).map(|(_, missed)| missed).sum()
-    };
-    (
-        losses.of(Loss::IndexRingFull) + losses.of(Loss::IndexReadFailed) + skipped(true),
-        losses.of(Loss::ToldRingFull) + losses.of(Loss::ToldReadFailed) + skipped(false),
-    )
-}
-
-/// Whether a program's records feed the index.
-fn feeds_index(program: &str) -> bool {
-    const TOLD: [&str; 9] = [
-        "cgroup_release",
-        "cgroup_attach_task",
-        "cgroup_transfer_tasks",
-        "cgroup_notify_populated",
-        "cgroup_notify_frozen",
-        "cgroup_freeze",
-        "cgroup_unfreeze",
-        "sched_process_fork",
-        "sched_process_exec",
-    ];
-    !TOLD.contains(&program)
 }

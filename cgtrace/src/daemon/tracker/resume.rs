@@ -10,7 +10,6 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Tracker,
-    losses::lost,
     walk::{WalkJob, WalkResult},
 };
 use crate::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Walked, What};
@@ -145,7 +144,7 @@ impl Tracker {
     /// Whether records that feed the index were lost since a daemon dealt with so many. If it cannot be read, they
     /// may have been.
     fn lost_since(&self, dealt_with: u64) -> bool {
-        self.probe.losses().map_or(true, |losses| lost(&losses).0 > dealt_with)
+        self.probe.losses().map_or(true, |losses| losses.index() > dealt_with)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Cgroups made, removed and renamed.
 
 use crate::daemon::index::Index;
-use crate::daemon::index::change::{Change, ChangeKind};
+use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{CgroupId, Key, Leaf, ROOT, Task, UNIFIED};
 use crate::daemon::index::life::PastLife;
 use crate::daemon::index::node::{Made, Node};
@@ -87,7 +87,7 @@ impl Index {
         }
         self.count_taken(name);
         let place = self.place(key);
-        Some(self.change_by(ChangeKind::Mkdir, at, place, Some(&by)))
+        Some(self.change_by(Kind::Mkdir, at, place, Some(&by)))
     }
 
     pub(super) fn rmdir(&mut self, at: u64, child: &Child<'_>, by: &Task) -> Option<Change> {
@@ -132,7 +132,7 @@ impl Index {
                 inferred: false,
             });
         }
-        Some(self.change_by(ChangeKind::Rmdir, at, place, Some(&by)))
+        Some(self.change_by(Kind::Rmdir, at, place, Some(&by)))
     }
 
     pub(super) fn rename(&mut self, at: u64, child: &Child<'_>, by: &Task) -> Option<Change> {
@@ -172,7 +172,7 @@ impl Index {
             self.makers.forget_paths();
         }
         let place = self.place(key);
-        let change = self.change_by(ChangeKind::Rename, at, place, Some(&by));
+        let change = self.change_by(Kind::Rename, at, place, Some(&by));
         Some(Change { from, ..change })
     }
 

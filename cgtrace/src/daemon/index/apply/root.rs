@@ -1,7 +1,7 @@
 //! Hierarchies that come, go and change.
 
 use crate::daemon::index::Index;
-use crate::daemon::index::change::{Change, ChangeKind};
+use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Hierarchy, HierarchyId, Key, ROOT, Task, UNIFIED};
 use crate::daemon::index::hierarchies::{Knowledge, root, same};
 use crate::daemon::index::node::Made;
@@ -37,7 +37,7 @@ impl Index {
             self.hierarchies.insert(*id, known);
         }
         let place = self.place(Key { hierarchy: *id, id: ROOT });
-        Some(self.change_by(ChangeKind::RootAdded, at, place, Some(&by)))
+        Some(self.change_by(Kind::RootAdded, at, place, Some(&by)))
     }
 
     pub(super) fn root_removed(&mut self, at: u64, id: HierarchyId) -> Change {
@@ -46,7 +46,7 @@ impl Index {
         }
         let place = self.place(Key { hierarchy: id, id: ROOT });
         self.forget(id);
-        self.change(ChangeKind::RootRemoved, at, Some(place))
+        self.change(Kind::RootRemoved, at, Some(place))
     }
 
     pub(super) fn remount(&mut self, at: u64, hierarchy: &Hierarchy, by: &Task) -> Change {
@@ -56,7 +56,7 @@ impl Index {
         self.known(at, hierarchy.id).name = Some(Rc::clone(&hierarchy.name));
         let by = self.maker(by);
         let place = self.place(Key { hierarchy: hierarchy.id, id: ROOT });
-        self.change_by(ChangeKind::Remount, at, place, Some(&by))
+        self.change_by(Kind::Remount, at, place, Some(&by))
     }
 
     /// A hierarchy is gone without an event, as a look at `/proc/self/cgroup` shows. `None` if it is not known.

@@ -4,7 +4,7 @@ use crate::daemon::index::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use crate::daemon::index::{
-    Birth, CgroupId, ChangeKind, Gap, HierarchyId, Index, Leaf, Oddity, ROOT, Task, UNIFIED, What,
+    Birth, CgroupId, Gap, HierarchyId, Index, Kind, Leaf, Oddity, ROOT, Task, UNIFIED, What,
 };
 
 mod hierarchies;
@@ -297,14 +297,14 @@ fn a_loss_bounds_what_never_means() {
     let mut index = empty();
     assert_eq!(index.last_gap(UNIFIED), None);
     let lost = index.lost(3_000, 4, Some(PIDS));
-    assert_eq!((lost.kind, lost.missed, lost.boot_ns), (ChangeKind::Lost, Some(4), 3_000));
+    assert_eq!((lost.kind, lost.missed, lost.boot_ns), (Kind::Lost, Some(4), 3_000));
     assert_eq!(lost.place.unwrap().hierarchy, PIDS);
     assert_eq!(index.last_gap(UNIFIED), None);
     // Nobody said that a part of the time is sure.
     let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, missed });
     assert_eq!(index.last_gap(PIDS), gap(1_000, 3_000, 4));
     let healed = index.healed(3_100, None);
-    assert_eq!((healed.kind, healed.place, healed.seq), (ChangeKind::Healed, None, lost.seq + 1));
+    assert_eq!((healed.kind, healed.place, healed.seq), (Kind::Healed, None, lost.seq + 1));
     index.complete_until(3_200);
     index.lost(3_300, 1, None);
     assert_eq!(index.last_gap(UNIFIED), gap(3_200, 3_300, 1));

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::daemon::index::Index;
-use crate::daemon::index::change::{Change, ChangeKind, Place};
+use crate::daemon::index::change::{Change, Kind, Place};
 use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
 use crate::daemon::index::oddity::Oddity;
 
@@ -14,46 +14,38 @@ impl Index {
             self.oddities.count(Oddity::ReleaseOfLive);
         }
         let place = self.place(key);
-        self.change(ChangeKind::Release, at, Some(place))
+        self.change(Kind::Release, at, Some(place))
     }
 
     pub(super) fn populated(&mut self, at: u64, key: Key, populated: bool) -> Change {
-        let kind = if populated { ChangeKind::Populated } else { ChangeKind::Empty };
+        let kind = if populated { Kind::Populated } else { Kind::Empty };
         let place = self.told_place(key);
         self.change(kind, at, Some(place))
     }
 
     pub(super) fn frozen(&mut self, at: u64, key: Key, frozen: bool) -> Change {
-        let kind = if frozen { ChangeKind::Frozen } else { ChangeKind::Thawed };
+        let kind = if frozen { Kind::Frozen } else { Kind::Thawed };
         let place = self.told_place(key);
         self.change(kind, at, Some(place))
     }
 
     pub(super) fn freeze(&mut self, at: u64, key: Key, freeze: bool, by: &Task) -> Change {
-        let kind = if freeze { ChangeKind::Freeze } else { ChangeKind::Thaw };
+        let kind = if freeze { Kind::Freeze } else { Kind::Thaw };
         let place = self.told_place(key);
         let by = self.maker(by);
         self.change_by(kind, at, place, Some(&by))
     }
 
     pub(super) fn attach(&mut self, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
-        let change = self.moved(ChangeKind::Attach, at, key, task, threadgroup, by);
+        let change = self.moved(Kind::Attach, at, key, task, threadgroup, by);
         Change { threadgroup: Some(threadgroup), ..change }
     }
 
     pub(super) fn transfer(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
-        self.moved(ChangeKind::Transfer, at, key, task, false, by)
+        self.moved(Kind::Transfer, at, key, task, false, by)
     }
 
-    fn moved(
-        &mut self,
-        kind: ChangeKind,
-        at: u64,
-        key: Key,
-        task: &Task,
-        threadgroup: bool,
-        by: &Task,
-    ) -> Change {
+    fn moved(&mut self, kind: Kind, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
         let from = self.memberships.moved(key, task, threadgroup).map(|id| self.place(Key { id, ..key }));
         let place = self.told_place(key);
         let by = self.maker(by);
@@ -68,7 +60,7 @@ impl Index {
         // A task's own cgroup is known on the default hierarchy only.
         let from = (key.hierarchy == UNIFIED).then(|| self.place(Key { id: by.cgroup, ..key }));
         let by = self.maker(by);
-        let change = self.change_by(ChangeKind::Fork, at, place, Some(&by));
+        let change = self.change_by(Kind::Fork, at, place, Some(&by));
         Change { from, task: Some(Rc::new(*task)), ..change }
     }
 
@@ -78,7 +70,7 @@ impl Index {
         }
         let place = self.home(task, memberships).map(|key| self.told_place(key));
         let maker = self.maker(task);
-        let change = self.change(ChangeKind::Exec, at, place);
+        let change = self.change(Kind::Exec, at, place);
         Change { task: Some(Rc::clone(&maker.task)), ..change }
     }
 

@@ -113,7 +113,7 @@ fn is_ours(name: &OsStr) -> bool {
     let of_hook = name.strip_prefix(LINK).or_else(|| name.strip_prefix(PROGRAM));
     name == MARK
         || MAPS.contains(&name)
-        || of_hook.is_some_and(|hook| HOOKS.iter().any(|(known, _)| *known == hook))
+        || of_hook.is_some_and(|hook| HOOKS.iter().any(|known| known.name == hook))
 }
 
 #[cfg(test)]

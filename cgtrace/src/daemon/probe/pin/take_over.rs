@@ -102,15 +102,16 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
 fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
-    for (name, need) in HOOKS {
+    for hook in &HOOKS {
+        let name = hook.name;
         let (link, program) = (format!("{LINK}{name}"), format!("{PROGRAM}{name}"));
         if !folder.has(&link) || !folder.has(&program) {
-            if need.is_always() {
+            if hook.is_vital() {
                 let what = format!("the hook `{name}` is not among them");
                 return Err(PinError::Unfit { folder: folder.path().to_owned(), what }.into());
             }
             programs
-                .push(Program { name, state: Err("it was left out when the hooks were pinned".to_owned()) });
+                .push(Program { hook, state: Err("it was left out when the hooks were pinned".to_owned()) });
             continue;
         }
         let path = folder.entry(&program);
@@ -128,7 +129,7 @@ fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
         let fd = object_at(&path).map_err(|error| unfit(&error))?;
         let pinned = PinnedLink::from_pin(folder.entry(&link)).map_err(|error| unfit(&error))?;
         links.push(Link::Pinned { _pinned: pinned });
-        programs.push(Program { name, state: Ok(Loaded { fd, jited_bytes }) });
+        programs.push(Program { hook, state: Ok(Loaded { fd, jited_bytes }) });
     }
     Ok((links, programs))
 }

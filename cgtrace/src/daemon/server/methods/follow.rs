@@ -19,7 +19,7 @@ use super::{
     },
     pieces,
 };
-use crate::daemon::index::ChangeKind;
+use crate::daemon::index::Kind;
 
 /// So many bytes of events are written at once.
 const BATCH: usize = 64 << 10;
@@ -174,8 +174,7 @@ async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Rc<F
         hierarchies: BTreeSet::new(),
     };
     for word in watch.kinds.iter().flatten() {
-        let kind = ChangeKind::from_word(word)
-            .ok_or_else(|| Failure::unknown_kind(word, &ChangeKind::ALL.map(ChangeKind::word)))?;
+        let kind = word.parse().map_err(|_| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
         wanted.kinds.insert(kind);
     }
     for name in watch.hierarchies.iter().flatten().chain(&watch.hierarchy) {

@@ -8,7 +8,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use prometheus_client::metrics::{family::Family, histogram::Histogram};
 
 use crate::daemon::{
-    index::{Birth, Change, ChangeKind, Index, Key},
+    index::{Birth, Change, Index, Key, Kind},
     tracker::{Anchor, Listener},
 };
 
@@ -45,7 +45,7 @@ pub struct Meter {
 
 type Histograms = Family<[(&'static str, String); 1], Histogram, fn() -> Histogram>;
 
-const KINDS: usize = ChangeKind::ALL.len();
+const KINDS: usize = Kind::EVENTS.len();
 
 /// What happened on one hierarchy.
 struct Counts {
@@ -107,7 +107,7 @@ impl Meter {
         });
         let counts = &mut hierarchies[number];
         counts.events[change.kind as usize] += 1;
-        if change.kind == ChangeKind::Rmdir
+        if change.kind == Kind::Rmdir
             && let Some(past) = index.past_life_by_id(Key { hierarchy: place.hierarchy, id: place.id })
             // Of any other life the length is not known.
             && let Birth::At { boot_ns, inferred: false, .. } = past.birth

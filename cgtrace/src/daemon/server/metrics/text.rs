@@ -10,7 +10,7 @@ use prometheus_client::{
 
 use super::{Meter, label};
 use crate::daemon::{
-    index::ChangeKind,
+    index::Kind,
     server::{encode::hierarchy_name, shared::Shared},
     tracker::Tracker,
 };
@@ -102,16 +102,16 @@ fn events(registry: &mut Registry, meter: &Meter) {
     let events = Counters::default();
     for counts in meter.hierarchies.borrow().iter() {
         let name = label(counts.name.as_deref(), counts.number);
-        for (kind, count) in ChangeKind::ALL.into_iter().zip(counts.events) {
+        for (kind, count) in Kind::EVENTS.into_iter().zip(counts.events) {
             if count > 0 {
-                let labels = [("kind", kind.word().to_owned()), ("hierarchy", name.clone())];
+                let labels = [("kind", kind.as_str().to_owned()), ("hierarchy", name.clone())];
                 events.get_or_create(&labels).inc_by(count);
             }
         }
     }
-    for (kind, count) in ChangeKind::ALL.into_iter().zip(*meter.elsewhere.borrow()) {
+    for (kind, count) in Kind::EVENTS.into_iter().zip(*meter.elsewhere.borrow()) {
         if count > 0 {
-            let labels = [("kind", kind.word().to_owned()), ("hierarchy", String::new())];
+            let labels = [("kind", kind.as_str().to_owned()), ("hierarchy", String::new())];
             events.get_or_create(&labels).inc_by(count);
         }
     }

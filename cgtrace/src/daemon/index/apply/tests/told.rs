@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use crate::daemon::index::script::{empty, hierarchy, key, mkdir, odd, pids, plain, rmdir, task, told};
-use crate::daemon::index::{CgroupId, Change, ChangeKind, HierarchyId, Oddity, Task, What};
+use crate::daemon::index::{CgroupId, Change, HierarchyId, Kind, Oddity, Task, What};
 
 #[test]
 fn an_attach_says_where_from_only_if_it_is_known() {
@@ -55,16 +55,16 @@ fn states_are_told_by_their_words() {
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let (key, by) = (key(5), task(1));
     for (what, kind) in [
-        (What::Populated { key, populated: true }, ChangeKind::Populated),
-        (What::Populated { key, populated: false }, ChangeKind::Empty),
-        (What::Freeze { key, freeze: true, by }, ChangeKind::Freeze),
-        (What::Freeze { key, freeze: false, by }, ChangeKind::Thaw),
-        (What::Frozen { key, frozen: true }, ChangeKind::Frozen),
-        (What::Frozen { key, frozen: false }, ChangeKind::Thawed),
+        (What::Populated { key, populated: true }, Kind::Populated),
+        (What::Populated { key, populated: false }, Kind::Empty),
+        (What::Freeze { key, freeze: true, by }, Kind::Freeze),
+        (What::Freeze { key, freeze: false, by }, Kind::Thaw),
+        (What::Frozen { key, frozen: true }, Kind::Frozen),
+        (What::Frozen { key, frozen: false }, Kind::Thawed),
     ] {
         let change = plain(&mut index, 2_001, what);
-        assert_eq!((change.kind, told([&change])), (kind, vec![format!("{} 5 /a", kind.word())]));
-        assert_eq!(change.by.is_some(), matches!(kind, ChangeKind::Freeze | ChangeKind::Thaw));
+        assert_eq!((change.kind, told([&change])), (kind, vec![format!("{} 5 /a", kind.as_str())]));
+        assert_eq!(change.by.is_some(), matches!(kind, Kind::Freeze | Kind::Thaw));
     }
 }
 

@@ -15,7 +15,7 @@ use super::super::{
     failure::Failure,
     shared::Shared,
 };
-use crate::daemon::index::{ChangeKind, HierarchyId};
+use crate::daemon::index::{HierarchyId, Kind};
 use cgtrace_why::{
     gather::{self as facts, AskerFound, Outside, Who},
     rules::{self as why, Facts, Mounted},
@@ -170,7 +170,7 @@ fn moves(shared: &Shared, encoder: Encoder, facts: &Facts) -> Vec<wire::Event> {
     let mut changes: Vec<_> = names
         .filter(|answer| answer.name != "/" && answer.name.starts_with('/'))
         .flat_map(|answer| tracker.sightings().moves(&names::of_answer(answer)))
-        .filter(|change| change.kind != ChangeKind::Exec)
+        .filter(|change| change.kind != Kind::Exec)
         .collect();
     changes.sort_by_key(|change| change.seq);
     changes.dedup_by_key(|change| change.seq);
