@@ -51,7 +51,7 @@ impl From<Error> for Failure {
             | Error::UnknownKind { .. }
             | Error::UnknownState { .. }
             | Error::NoSuchProcess { .. } => UNKNOWN,
-            Error::TooMany { .. } => LIMIT,
+            Error::LimitExceeded { .. } => LIMIT,
             Error::NotPermitted { .. } => PERMISSION,
             Error::Unavailable { .. } => UNAVAILABLE,
             Error::Other { .. } => OTHER,

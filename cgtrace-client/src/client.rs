@@ -13,8 +13,8 @@ use crate::{
     until::Until,
     watching::Watching,
     wire::{
-        Answer, Await, Awaited, List, LookedUp, Lookup, MetricsReply, Status, VerifyReply, Watch, Why,
-        WhyReply,
+        Answer, Await, Awaited, History, HistoryReply, List, LookedUp, Lookup, MetricsReply, Status,
+        VerifyReply, Watch, Why, WhyReply,
     },
 };
 
@@ -236,6 +236,20 @@ impl Client {
     pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
         self.connection.send("Watch", watch, true)?;
         Ok(Watching::new(self.connection))
+    }
+
+    /// Moves and execs that are over, and the paths of removed cgroups.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, wire};
+    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+    /// println!("{} moves", Client::connect()?.history(&history)?.moves.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn history(&mut self, history: &History) -> Result<HistoryReply, Error> {
+        self.call("History", history)
     }
 
     /// Why a cgroup is not there, or not seen by somebody.

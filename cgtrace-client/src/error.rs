@@ -76,12 +76,12 @@ pub enum Error {
         /// The pid.
         pid: u32,
     },
-    /// A bound was reached.
-    #[error("too many {what}: the bound is {limit}")]
-    TooMany {
-        /// Of what.
-        what: String,
-        /// The bound.
+    /// A limit was reached.
+    #[error("limit exceeded: {resource} is {limit}")]
+    LimitExceeded {
+        /// The limit's name in `Status` and the daemon's configuration.
+        resource: String,
+        /// Its value.
         limit: u64,
     },
     /// This client may not ask that.
@@ -134,7 +134,7 @@ struct Said {
     kind: String,
     until: String,
     pid: u32,
-    what: String,
+    resource: String,
     limit: u64,
 }
 
@@ -169,7 +169,9 @@ impl Error {
         match self {
             // What was read is no message, and will not be.
             Self::Io(error) => error.kind() != io::ErrorKind::InvalidData,
-            Self::Connect { .. } | Self::Closed | Self::TooMany { .. } | Self::Unavailable { .. } => true,
+            Self::Connect { .. } | Self::Closed | Self::LimitExceeded { .. } | Self::Unavailable { .. } => {
+                true
+            }
             _ => false,
         }
     }
@@ -179,7 +181,8 @@ impl Error {
         let text = parameters.as_ref().map(ToString::to_string).unwrap_or_default();
         let said: Said =
             parameters.and_then(|parameters| serde_json::from_value(parameters).ok()).unwrap_or_default();
-        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, pid, what, limit } = said;
+        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, pid, resource, limit } =
+            said;
         match error.strip_prefix("io.cgtrace.") {
             Some("ImpossibleName") => {
                 Self::ImpossibleName(crate::names::ImpossibleName { name, reason, expected })
@@ -189,7 +192,7 @@ impl Error {
             Some("UnknownKind") => Self::UnknownKind { kind, known },
             Some("UnknownState") => Self::UnknownState { until, known },
             Some("NoSuchProcess") => Self::NoSuchProcess { pid },
-            Some("TooMany") => Self::TooMany { what, limit },
+            Some("LimitExceeded") => Self::LimitExceeded { resource, limit },
             Some("NotPermitted") => Self::NotPermitted { reason },
             Some("Unavailable") => Self::Unavailable { reason },
             _ => Self::Other { name: error.to_owned(), parameters: text },

@@ -233,7 +233,7 @@ fn connections_of_one_uid() -> Outcome {
     // The next one is told why, unasked.
     let mut refused = crate::support::raw::Raw::new(connect_as(daemon.socket(), NOBODY, NOBODY, &[])?);
     let reply = refused.receive()?;
-    ensure!(reply["error"] == "io.cgtrace.TooMany" && reply["parameters"]["limit"] == 3, "{reply}");
+    ensure!(reply["error"] == "io.cgtrace.LimitExceeded" && reply["parameters"]["limit"] == 3, "{reply}");
     ensure!(refused.receive().is_err(), "it was not closed");
     // Others are served, and so is that uid when it has let one go.
     ensure!(as_uid(&daemon, OTHER)?.exists("/")?);

@@ -12,7 +12,10 @@ use crate::{
     error::Error,
     exchange::Empty,
     until::Until,
-    wire::{Answer, Await, Cgroup, List, ListReply, LookedUp, Lookup, Status, VerifyReply, Why, WhyReply},
+    wire::{
+        Answer, Await, Cgroup, History, HistoryReply, List, ListReply, LookedUp, Lookup, Status, VerifyReply,
+        Why, WhyReply,
+    },
 };
 
 /// A connection to the service. One call at a time; open another for another.
@@ -211,6 +214,20 @@ impl Client {
                 return Ok((seq, listed));
             }
         }
+    }
+
+    /// Moves and execs that are over, and the paths of removed cgroups.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, wire};
+    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+    /// println!("{} moves", Client::connect().await?.history(&history).await?.moves.len());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn history(&mut self, history: &History) -> Result<HistoryReply, Error> {
+        self.call("History", history).await
     }
 
     /// Why a cgroup is not there, or not seen by somebody.

@@ -4,6 +4,7 @@
 mod answer;
 mod call;
 mod event;
+mod history;
 mod printed;
 mod status;
 mod why;
@@ -14,6 +15,7 @@ pub use call::{
     Watch, WatchReply,
 };
 pub use event::{Event, Place, Task};
+pub use history::{Exec, History, HistoryReply, Membership};
 pub use printed::{ConfigChecked, EventLine, Lagged, LaggedKind, Unpinned};
 pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};
-pub use why::{Asker, AskerName, Finding, Membership, Process, Verdict, Why, WhyReply};
+pub use why::{Asker, AskerName, Finding, Process, Verdict, Why, WhyReply};

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     answer::{Answer, Moment},
     event::Task,
+    history::Membership,
 };
 
 /// Who does not see the cgroup. One of the two.
@@ -48,26 +49,6 @@ pub struct Why {
     /// Who does not see it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub asker: Option<AskerName>,
-}
-
-/// A process's cgroup on a hierarchy.
-///
-/// ```
-/// # use cgtrace_client::wire;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
-/// let membership: wire::Membership = serde_json::from_str(r#"{"hierarchy":"v2","path":"/a"}"#)?;
-/// assert_eq!(membership.path, "/a");
-/// # Ok(())
-/// # }
-/// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Membership {
-    /// The hierarchy's name.
-    pub hierarchy: String,
-    /// The cgroup's absolute name.
-    pub path: String,
 }
 
 /// A process that a name would be of, or that asks for it.

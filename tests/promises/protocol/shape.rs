@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::support::Outcome;
 
 /// Members whose values are of a machine and a moment, or are words for people: only the type is the same.
-const VARIES: [&str; 45] = [
+const VARIES: [&str; 47] = [
     // Times, of which the form is compared, and numbers of events.
     "time",
     "boot_ns",
@@ -27,6 +27,8 @@ const VARIES: [&str; 45] = [
     "cgroup",
     "cgroups.path",
     "executed_in.path",
+    "from.id",
+    "from.path",
     "arguments",
     // What this machine is, and what has happened on it.
     "version",
@@ -67,13 +69,16 @@ const FIXED: &str = "bounds";
 
 /// Lists of which the document shows some elements, or which have as many as the machine has of it: each that is
 /// shown must be like one that is there.
-const SHORTENED: [&str; 15] = [
+const SHORTENED: [&str; 18] = [
     "hierarchies",
     "programs",
     "rings",
     "parameters.cgroups",
     "verdicts.answer.rows",
     "process.cgroups",
+    "parameters.execs",
+    "execs.cgroups",
+    "parameters.removed_paths",
     "executed_in",
     "ancestors",
     "arguments",

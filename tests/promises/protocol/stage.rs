@@ -158,6 +158,10 @@ impl Scene<'_> {
                 put(&self.slice.join(UNIT), "cgroup.procs", sleeper.pid())?;
             }
         }
+        if self.asks("io.cgtrace.History") {
+            let kubelet = asker.insert(Fake::start("kubelet", "1", &[])?);
+            put(&self.slice.join(UNIT), "cgroup.procs", kubelet.pid())?;
+        }
         if self.asks("io.cgtrace.List") && replies.len() > 1 {
             for number in 0..BATCH {
                 fs::create_dir(self.slice.join(format!("job-{number}.service")))?;

@@ -43,8 +43,8 @@ impl Failure {
         Self::own("NotPermitted", json!({"reason": reason}))
     }
 
-    pub fn too_many(what: &str, limit: usize) -> Self {
-        Self::own("TooMany", json!({"what": what, "limit": limit}))
+    pub fn limit_exceeded(resource: &str, limit: usize) -> Self {
+        Self::own("LimitExceeded", json!({"resource": resource, "limit": limit}))
     }
 
     pub fn unavailable(reason: &str) -> Self {

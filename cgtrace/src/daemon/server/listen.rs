@@ -122,7 +122,7 @@ fn admit(stream: &UnixStream, shared: &Shared) -> Result<(), Failure> {
     let most = shared.bounds().connections_per_uid;
     let uid = uid(stream);
     if uid != 0 && shared.users.borrow().get(&uid).is_some_and(|user| user.connections >= most) {
-        return Err(Failure::too_many("connections of one uid", most));
+        return Err(Failure::limit_exceeded("max_connections_per_uid", most));
     }
     Ok(())
 }

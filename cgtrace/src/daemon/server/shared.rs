@@ -160,7 +160,7 @@ impl Shared {
     pub fn room_for_waiter(&self) -> Result<(), Failure> {
         let most = self.bounds().waiters;
         if self.hub.waiters.borrow().len() >= most {
-            return Err(Failure::too_many("waiters", most));
+            return Err(Failure::limit_exceeded("max_waiters", most));
         }
         Ok(())
     }
@@ -180,7 +180,7 @@ impl Shared {
     pub fn room_for_reply(&self) -> Result<(), Failure> {
         let most = self.bounds().reply_bytes;
         if self.unread.get() >= most {
-            return Err(Failure::too_many("bytes of answers that clients have not read", most));
+            return Err(Failure::limit_exceeded("max_unread_reply_bytes", most));
         }
         Ok(())
     }
@@ -189,7 +189,7 @@ impl Shared {
     pub fn room_for_subscriber(&self) -> Result<(), Failure> {
         let most = self.bounds().subscriptions;
         if self.hub.subscriptions() >= most {
-            return Err(Failure::too_many("subscriptions", most));
+            return Err(Failure::limit_exceeded("max_subscriptions", most));
         }
         Ok(())
     }

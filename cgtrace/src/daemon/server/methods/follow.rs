@@ -193,7 +193,7 @@ pub fn few_enough(shared: &Shared) -> impl FnOnce(Option<&[String]>) -> Result<(
     let most = shared.bounds().patterns_per_call;
     move |patterns| {
         if patterns.unwrap_or_default().len() > most {
-            return Err(Failure::too_many("patterns of one call", most));
+            return Err(Failure::limit_exceeded("max_patterns_per_call", most));
         }
         Ok(())
     }

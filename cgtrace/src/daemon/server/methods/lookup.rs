@@ -29,7 +29,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
     let most = connection.shared.bounds().names_per_lookup;
     let fit = move |lookup: &wire::Lookup| {
         if lookup.names.len() + lookup.ids.as_deref().unwrap_or_default().len() > most {
-            return Err(Failure::too_many("names and ids of one Lookup", most));
+            return Err(Failure::limit_exceeded("max_paths_per_lookup", most));
         }
         Ok(())
     };

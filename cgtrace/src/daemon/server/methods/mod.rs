@@ -1,6 +1,7 @@
 //! One file a method.
 
 mod follow;
+mod history;
 mod list;
 mod lookup;
 mod metrics;
@@ -26,6 +27,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         "io.cgtrace.Await" => wait::answer(connection, request).await?,
         "io.cgtrace.Watch" => follow::answer(connection, request).await?,
         "io.cgtrace.List" => list::answer(connection, request).await?,
+        "io.cgtrace.History" => history::answer(connection, request).await?,
         "io.cgtrace.Status" => status::answer(connection, request).await?,
         "io.cgtrace.Why" => why::answer(connection, request).await?,
         "io.cgtrace.Metrics" => metrics::answer(connection, request).await?,

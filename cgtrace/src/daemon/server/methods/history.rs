@@ -1,0 +1,105 @@
+//! `History`: what the daemon recorded of moves, execs and removed cgroups.
+
+use std::{collections::HashSet, io, rc::Rc};
+
+use cgtrace_client::{names, wire};
+
+use super::super::{
+    access::Access,
+    connection::{Connection, Request},
+    encode::{Encoder, hierarchy_name},
+    failure::Failure,
+};
+use crate::daemon::{
+    index::{Index, UNIFIED},
+    sightings::{Ancestor, How, Sighting},
+    tracker::Tracker,
+};
+use cgtrace_host::process::padded_comm;
+
+/// Paths and comms of one call: each path is compared with every remembered move.
+const MAX_TERMS: usize = 256;
+
+const MAX_REMOVED_PATHS: usize = 50_000;
+const MAX_REMOVED_PATH_BYTES: usize = 4 << 20;
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+    match history(connection, request).await {
+        Ok(reply) => connection.reply(request, &reply).await.map(Ok),
+        Err(failure) => Ok(Err(failure)),
+    }
+}
+
+async fn history(connection: &mut Connection, request: &Request) -> Result<wire::HistoryReply, Failure> {
+    let fit = |history: &wire::History| {
+        let terms = history.paths.iter().flatten().count() + history.comms.iter().flatten().count();
+        if terms > MAX_TERMS {
+            return Err(Failure::limit_exceeded("max_terms_per_history", MAX_TERMS));
+        }
+        Ok(())
+    };
+    let wire::History { paths, comms, removed_paths } = connection.parameters(request, fit).await?;
+    let paths: Vec<Vec<u8>> =
+        paths.iter().flatten().map(|path| names::from_wire(path)).collect::<Result<_, _>>()?;
+    let shared = Rc::clone(&connection.shared);
+    shared.settled().await?;
+    connection.pace.begin_heavy();
+    let encoder = shared.encoder(connection.access);
+    let tracker = shared.tracker.borrow();
+    let index = tracker.index();
+    let mut moves: Vec<_> = paths.iter().flat_map(|path| tracker.sightings().moves(path)).collect();
+    moves.sort_unstable_by_key(|change| change.seq);
+    moves.dedup_by_key(|change| change.seq);
+    Ok(wire::HistoryReply {
+        seq: index.seq(),
+        moves: moves.iter().map(|change| encoder.event(change)).collect(),
+        execs: (connection.access == Access::Full)
+            .then(|| execs(&tracker, encoder, &comms.unwrap_or_default())),
+        removed_paths: (removed_paths == Some(true)).then(|| gone(index)),
+    })
+}
+
+/// The tracked processes of these names, the newest first.
+fn execs(tracker: &Tracker, encoder: Encoder, comms: &[String]) -> Vec<wire::Exec> {
+    let comms: HashSet<[u8; 16]> = comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect();
+    let mut seen: Vec<&Sighting> = comms.iter().flat_map(|comm| tracker.sightings().of_comm(comm)).collect();
+    seen.sort_by_key(|seen| std::cmp::Reverse(seen.boot_ns));
+    seen.into_iter().filter_map(|seen| exec(tracker.index(), encoder, seen)).collect()
+}
+
+fn exec(index: &Index, encoder: Encoder, seen: &Sighting) -> Option<wire::Exec> {
+    let Sighting { how, boot_ns, task, memberships, ancestors } = seen;
+    let path = |path: &[u8]| names::as_text(path).0;
+    let membership = |(id, at): &(_, Option<Rc<[u8]>>)| {
+        let state = index.hierarchy(*id)?;
+        Some(wire::Membership { hierarchy: hierarchy_name(&state), path: path(at.as_deref()?) })
+    };
+    let unified = memberships.iter().find(|(id, _)| *id == UNIFIED).and_then(|(_, path)| path.as_deref());
+    Some(wire::Exec {
+        task: encoder.task(task, unified)?,
+        at: encoder.moment(*boot_ns),
+        observed: *how == How::Executed,
+        cgroups: memberships.iter().filter_map(membership).collect(),
+        ancestors: ancestors
+            .iter()
+            .filter_map(|Ancestor { task, cgroup }| encoder.task(task, cgroup.as_deref()))
+            .collect(),
+    })
+}
+
+/// The paths of previous instances that exist on no hierarchy where they were removed, the last removed first.
+fn gone(index: &Index) -> Vec<String> {
+    let mut known = HashSet::new();
+    let mut bytes = 0;
+    index
+        .past_names()
+        .filter(|(hierarchy, path)| index.resolve(*hierarchy, path).is_none())
+        .filter(|(_, path)| known.insert(Rc::clone(path)))
+        .map(|(_, path)| names::to_wire(path))
+        .take(MAX_REMOVED_PATHS)
+        .take_while(|path| {
+            bytes += path.len();
+            bytes <= MAX_REMOVED_PATH_BYTES
+        })
+        .collect()
+}
