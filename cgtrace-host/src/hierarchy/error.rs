@@ -2,6 +2,7 @@
 
 use std::{io, path::PathBuf};
 
+use super::budget::Stopped;
 use crate::descriptors::next_step;
 
 /// Why the hierarchies could not be found out.
@@ -25,9 +26,9 @@ pub enum HierarchyError {
     },
 }
 
-/// Why a hierarchy could not be walked.
+/// Why a hierarchy could not be scanned.
 #[derive(Debug, thiserror::Error)]
-pub enum WalkError {
+pub enum ScanError {
     /// Its root could not be opened.
     #[error(
         "failed to open the cgroup mount `{path}`: {source}; {}",
@@ -45,4 +46,21 @@ pub enum WalkError {
         /// The mount point.
         path: PathBuf,
     },
+    /// A file of a cgroup could not be read.
+    #[error("failed to read the cgroup `{path}`: {source}; {}", next_step(source, "run as root"))]
+    Read {
+        /// The cgroup's path.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// A part of it could not be read.
+    #[error("{note}")]
+    Unreadable {
+        /// How much, and the first of it.
+        note: String,
+    },
+    /// It was stopped before its end.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }

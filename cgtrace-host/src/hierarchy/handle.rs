@@ -1,4 +1,4 @@
-//! From a cgroup's id to its path, without a walk.
+//! From a cgroup's id to its path, without a scan.
 
 use std::{
     ffi::c_int,
@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use super::{discover::Mount, walk::open_root};
+use super::{discover::Mount, scan::open_root};
 
 /// `FILEID_KERNFS` of include/linux/exportfs.h: the handle is the node's id, 8 bytes.
 const FILEID_KERNFS: c_int = 0xfe;

@@ -1,16 +1,13 @@
-//! Which processes are in a cgroup, and whether there are any.
+//! Which processes are in a cgroup.
 
 use std::{
     io::{self, Read as _},
     os::fd::OwnedFd,
 };
 
-use rustix::{
-    fs::{FileType, Mode, OFlags, RawDir, openat},
-    io::Errno,
-};
+use rustix::fs::{Mode, OFlags, openat};
 
-use super::{discover::Mount, walk::open_root};
+use super::{discover::Mount, scan::open_root};
 
 /// Opens a cgroup's directory by its absolute path, component by component: the whole may be longer than
 /// `PATH_MAX`.
@@ -42,53 +39,7 @@ pub fn read_controllers(mount: &Mount, path: &[u8]) -> io::Result<Vec<String>> {
     Ok(read_file(&directory, "cgroup.controllers")?.split_whitespace().map(str::to_owned).collect())
 }
 
-/// Whether there is a process in a cgroup or below it; `None` if it does not exist.
-pub fn read_populated(mount: &Mount, path: &[u8]) -> io::Result<Option<bool>> {
-    let directory = match open_cgroup(mount, path) {
-        Ok(directory) => directory,
-        Err(error) if is_gone(&error) => return Ok(None),
-        Err(error) => return Err(error),
-    };
-    match read_file(&directory, "cgroup.events") {
-        Ok(events) => Ok(Some(events.lines().any(|line| line == "populated 1"))),
-        // Neither a v1 cgroup nor the root has that file.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => any_below(directory).map(Some),
-        Err(error) if is_gone(&error) => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-fn any_below(top: OwnedFd) -> io::Result<bool> {
-    let mut pending = vec![top];
-    let mut buffer = Box::new_uninit_slice(16 << 10);
-    while let Some(directory) = pending.pop() {
-        match numbers(&directory, "cgroup.procs") {
-            Ok(pids) if !pids.is_empty() => return Ok(true),
-            Ok(_) => {}
-            Err(error) if is_gone(&error) => continue,
-            Err(error) => return Err(error),
-        }
-        let mut entries = RawDir::new(&directory, &mut buffer);
-        while let Some(entry) = entries.next() {
-            let entry = match entry {
-                Ok(entry) => entry,
-                Err(Errno::NOENT | Errno::NODEV) => break,
-                Err(error) => return Err(error.into()),
-            };
-            let name = entry.file_name();
-            if entry.file_type() == FileType::Directory && !matches!(name.to_bytes(), b"." | b"..") {
-                match openat(&directory, name, DIRECTORY, Mode::empty()) {
-                    Ok(fd) => pending.push(fd),
-                    Err(Errno::NOENT | Errno::NODEV) => {}
-                    Err(error) => return Err(error.into()),
-                }
-            }
-        }
-    }
-    Ok(false)
-}
-
-fn is_gone(error: &io::Error) -> bool {
+pub(super) fn is_gone(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::ENOENT | libc::ENODEV))
 }
 
@@ -96,7 +47,7 @@ fn numbers(directory: &OwnedFd, name: &str) -> io::Result<Vec<u32>> {
     Ok(read_file(directory, name)?.lines().filter_map(|line| line.trim().parse().ok()).collect())
 }
 
-fn read_file(directory: &OwnedFd, name: &str) -> io::Result<String> {
+pub(super) fn read_file(directory: &OwnedFd, name: &str) -> io::Result<String> {
     let fd = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut text = String::new();
     std::fs::File::from(fd).read_to_string(&mut text)?;

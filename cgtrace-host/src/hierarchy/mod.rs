@@ -1,21 +1,25 @@
 //! Hierarchies: which there are, where they are mounted, and what their directories hold. The only part that
 //! reads cgroupfs.
 
+mod budget;
 mod discover;
 mod error;
 mod handle;
 mod members;
 mod mountinfo;
+mod populated;
 mod proc_cgroup;
-mod walk;
+mod scan;
 mod watch;
 
+pub use budget::{Budget, Stopped};
 pub use discover::{Found, Mount, discover, hierarchy_of, in_cgroup_namespace};
-pub use error::{HierarchyError, WalkError};
+pub use error::{HierarchyError, ScanError};
 pub use handle::resolve_id;
-pub use members::{open_cgroup, read_controllers, read_members, read_populated};
+pub use members::{open_cgroup, read_controllers, read_members};
 pub(crate) use mountinfo::unescape;
 pub use mountinfo::{MountLine, parse_mountinfo};
+pub use populated::read_populated;
 pub use proc_cgroup::{HierarchyLine, parse_proc_cgroup};
-pub use walk::{WalkReport, Walked, walk};
+pub use scan::{ScanReport, Scanned, scan};
 pub use watch::MountWatch;

@@ -1,9 +1,6 @@
 //! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
 
-use std::{
-    cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread,
-    time::Duration,
-};
+use std::{cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
 
 use anyhow::Context as _;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -23,7 +20,7 @@ use super::{
 use crate::daemon::{
     probe,
     service::{self, Supervisor},
-    tracker::{StartError, Tracker, boot_ns, drive},
+    tracker::{Priority, ScanThread, StartError, Tracker, boot_ns, drive},
 };
 use cgtrace_host::{descriptors, process};
 
@@ -92,9 +89,10 @@ fn serve_socket(
     let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
         .context("failed to drop the capabilities that loading took")?;
     tracing::info!(%kept, "capabilities dropped");
+    let scans = ScanThread::start().context("failed to start the scan thread")?;
     let runtime = runtime().context("failed to start the runtime")?;
     LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(Rc::clone(&tracker), options.bounds);
+        let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.bounds);
         let listener = UnixListener::from_std(listener).context("failed to wait on the socket")?;
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
@@ -135,7 +133,7 @@ fn serve_socket(
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
-            driven = drive(tracker) => driven.context("the tracker stopped"),
+            driven = drive(tracker, scans) => driven.context("the tracker stopped"),
             () = listen::accept(listener, Rc::clone(&shared)) => Ok(()),
             () = reloading => Ok(()),
             () = supervisor.show_life() => Ok(()),
@@ -197,9 +195,9 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     thread::Builder::new().name("tracker".to_owned()).spawn(move || {
         let begun = (|| {
             let tracker = Tracker::start(&probe::Options::default())?;
-            Ok::<_, InProcessError>((Rc::new(RefCell::new(tracker)), runtime()?))
+            Ok::<_, InProcessError>((Rc::new(RefCell::new(tracker)), ScanThread::start()?, runtime()?))
         })();
-        let (tracker, runtime) = match begun {
+        let (tracker, scans, runtime) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -208,12 +206,12 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         };
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
-            let shared = Shared::new(Rc::clone(&tracker), Bounds::default());
+            let shared = Shared::new(Rc::clone(&tracker), scans.clone(), Bounds::default());
             tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
             if let Ok(stream) = UnixStream::from_std(theirs) {
                 listen::serve(stream, shared);
             }
-            if let Err(error) = drive(tracker).await {
+            if let Err(error) = drive(tracker, scans).await {
                 tracing::error!(%error, "the tracker stopped");
             }
         });
@@ -228,7 +226,7 @@ async fn look_at_processes(shared: Rc<Shared>) {
     if watched.is_empty() {
         return;
     }
-    let found = tokio::task::spawn_blocking(move || {
+    let found = shared.scans.run(Priority::Client, u64::MAX, move |_| {
         let comms: Vec<&[u8]> = watched.iter().map(process::comm_of).collect();
         (boot_ns(), process::named(&comms))
     });
@@ -239,17 +237,5 @@ async fn look_at_processes(shared: Rc<Shared>) {
 }
 
 fn runtime() -> io::Result<Runtime> {
-    // tokio panics where it can have no thread. In a new time namespace a process has none until it forks, before 6.3
-    // (`copy_process` in kernel/fork.c).
-    let thread = thread::Builder::new().spawn(|| ()).map_err(|error| {
-        let next = "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
-        io::Error::new(error.kind(), format!("no thread can be started ({error}); {next}"))
-    })?;
-    let _ = thread.join();
-    Builder::new_current_thread()
-        .enable_all()
-        .max_blocking_threads(4)
-        // One that has nothing to do ends soon: at rest there is no thread but this.
-        .thread_keep_alive(Duration::from_millis(500))
-        .build()
+    Builder::new_current_thread().enable_all().build()
 }

@@ -18,7 +18,7 @@ use super::{
 };
 use crate::daemon::{
     index::{HierarchyId, Kind},
-    tracker::{Tracker, Unavailable},
+    tracker::{ScanThread, Tracker, Unavailable},
 };
 
 /// How long an answer waits for the first index or for a loss to be healed.
@@ -31,6 +31,8 @@ const BUSY_TRIES: u32 = 500;
 /// The tracker, and those who listen to it.
 pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
+    /// Where what may block runs.
+    pub scans: ScanThread,
     pub hub: Rc<Hub>,
     pub connections: Cell<usize>,
     /// How many have ended.
@@ -65,7 +67,7 @@ impl Drop for Held {
 }
 
 impl Shared {
-    pub fn new(tracker: Rc<RefCell<Tracker>>, bounds: Bounds) -> Rc<Self> {
+    pub fn new(tracker: Rc<RefCell<Tracker>>, scans: ScanThread, bounds: Bounds) -> Rc<Self> {
         let hub = Rc::new(Hub::new(bounds));
         hub.set_anchor(tracker.borrow().anchor());
         let meter = Rc::new(Meter::default());
@@ -73,6 +75,7 @@ impl Shared {
         tracker.borrow_mut().listen(Box::new(metrics::Ear(Rc::clone(&meter))));
         Rc::new(Self {
             tracker,
+            scans,
             hub,
             connections: Cell::new(0),
             closed: Cell::new(0),

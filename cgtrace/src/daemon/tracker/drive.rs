@@ -6,7 +6,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use cgtrace_host::hierarchy::MountWatch;
 
-use super::Tracker;
+use super::{Priority, ScanThread, Tracker};
 
 /// Why the loop ended. It does not end otherwise.
 #[derive(Debug, thiserror::Error)]
@@ -19,10 +19,16 @@ pub enum DriveError {
         /// The cause.
         source: std::io::Error,
     },
+    /// A scan panicked, so that the index can be completed no more.
+    #[error("the scan thread panicked: {message}; this is a bug in cgtrace, please report it")]
+    Panicked {
+        /// The panic's message.
+        message: String,
+    },
 }
 
 /// Keeps the tracker going on this thread, for ever. Must run within a `LocalSet`'s runtime.
-pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
+pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(), DriveError> {
     let [index_ring, told_ring] = {
         let tracker = tracker.borrow();
         let [index, told] = tracker.probe().ring_fds();
@@ -39,12 +45,13 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
     )
     .ok();
     let nudge = tracker.borrow().nudge();
-    let mut walking = None;
+    let mut resync = None;
     loop {
-        if walking.is_none()
+        if resync.is_none()
             && let Some(job) = tracker.borrow_mut().next_walk()
         {
-            walking = Some(tokio::task::spawn_blocking(move || job.run()));
+            let scan = scans.run(Priority::Resync, u64::MAX, move |budget| job.run(budget));
+            resync = Some(Box::pin(scan));
         }
         let pause = tracker.borrow_mut().settle();
         tokio::select! {
@@ -59,15 +66,16 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>) -> Result<(), DriveError> {
             }
             // A storm, or a look that was put off: look again by ourselves.
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}
-            // A walk has ended.
-            walked = async { match &mut walking { Some(handle) => handle.await, None => std::future::pending().await } } => {
-                walking = None;
-                match walked {
-                    Ok(results) => tracker.borrow_mut().merge(results),
-                    Err(error) => tracing::error!(%error, "a walk did not end"),
+            // A scan has ended.
+            scanned = async { match &mut resync { Some(scan) => scan.await, None => std::future::pending().await } } => {
+                resync = None;
+                if let Ok(results) = scanned {
+                    tracker.borrow_mut().merge(results);
                 }
             }
-            // Somebody began to wait or to follow, or a walk is asked for.
+            // A scan has panicked, or one that a client caused.
+            message = scans.panicked() => return Err(DriveError::Panicked { message }),
+            // Somebody began to wait or to follow, or a scan is asked for.
             () = nudge.notified() => {}
             // The mount table changed: a hierarchy may be readable now that was not, or be gone.
             () = changed(mounts.as_ref()) => {

@@ -1,8 +1,8 @@
-//! The tracker owns the index and keeps it true: it attaches, walks, merges, catches up before every answer,
+//! The tracker owns the index and keeps it true: it attaches, scans, merges, catches up before every answer,
 //! and heals after a loss. It feeds listeners; what they do with a change is not its business.
 //!
-//! All of it lives on one thread. What may block (a walk of a cgroupfs) is handed out as a job and comes back
-//! as a value.
+//! All of it lives on one thread. What may block runs as a job on a second one, the [`ScanThread`], and comes back as a
+//! value.
 
 mod clock;
 mod drive;
@@ -10,16 +10,18 @@ mod healing;
 mod losses;
 mod places;
 mod resume;
+mod scan;
+mod scan_thread;
 mod state;
 mod verify;
 mod wakeups;
-mod walk;
 
 pub use clock::{Anchor, boot_ns};
 pub use drive::{DriveError, drive};
+pub use scan::{ScanJob, ScanResult};
+pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};
 pub use state::{HierarchyView, StartError, Tracker, Unavailable};
-pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyWalk};
-pub use walk::{WalkJob, WalkResult};
+pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyScan};
 
 use std::rc::Rc;
 

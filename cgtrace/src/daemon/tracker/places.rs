@@ -11,8 +11,8 @@ use cgtrace_host::hierarchy::{self, Found, HierarchyError, Mount};
 use super::{
     HierarchyView, Tracker,
     clock::boot_ns,
-    verify::{Verification, Verified, VerifyJob, VerifyWalk},
-    walk::{WalkJob, WalkResult},
+    scan::{ScanJob, ScanResult},
+    verify::{Verification, Verified, VerifyJob, VerifyScan},
 };
 
 impl Tracker {
@@ -84,7 +84,7 @@ impl Tracker {
 
     /// The next walk to run, if one is asked for and none runs. Hand its result to
     /// [`merge`](Self::merge).
-    pub fn next_walk(&mut self) -> Option<WalkJob> {
+    pub fn next_walk(&mut self) -> Option<ScanJob> {
         if !self.walks.waiting() {
             return None;
         }
@@ -103,15 +103,15 @@ impl Tracker {
         for (id, _) in &hierarchies {
             self.index.begin_walk(*id);
         }
-        if hierarchies.is_empty() { None } else { Some(WalkJob { hierarchies }) }
+        if hierarchies.is_empty() { None } else { Some(ScanJob { hierarchies }) }
     }
 
     /// Takes what a walk found.
-    pub fn merge(&mut self, results: Vec<WalkResult>) {
+    pub fn merge(&mut self, results: Vec<ScanResult>) {
         // Whatever was made or removed before the walk's end is to be known to the merge.
         self.catch_up_quietly();
         let now = boot_ns();
-        for WalkResult { hierarchy, found } in results {
+        for ScanResult { hierarchy, found } in results {
             let mut whole = false;
             match found {
                 Ok((walked, report)) => {
@@ -156,7 +156,7 @@ impl Tracker {
     }
 
     /// Gives a comparison what the walk found. Then [go on](Verification::go_on) with it until all is compared.
-    pub fn compare(&mut self, verification: &mut Verification, walk: VerifyWalk) {
+    pub fn compare(&mut self, verification: &mut Verification, walk: VerifyScan) {
         self.catch_up_quietly();
         verification.take(&self.index, walk);
     }

@@ -10,10 +10,10 @@ use hashbrown::{HashMap, HashSet};
 
 use super::{
     Tracker,
-    walk::{WalkJob, WalkResult},
+    scan::{ScanJob, ScanResult},
 };
 use crate::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Walked, What};
-use cgtrace_host::hierarchy::{self, HierarchyError};
+use cgtrace_host::hierarchy::{self, Budget, HierarchyError};
 
 /// How often a record that is being written is waited for, a millisecond each.
 const BUSY_TRIES: u32 = 500;
@@ -89,7 +89,7 @@ impl Tracker {
         // First the walk, then the rings: whatever it finds that was made since has its event in them.
         let found = hierarchy::discover()?;
         let mounts = found.iter().filter_map(|found| Some((found.id, found.mount.clone()?))).collect();
-        let walked = WalkJob { hierarchies: mounts }.run();
+        let walked = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
         self.backlog = self.unread();
         let first = self.backlog.iter().find(|event| is_of_index(event)).map(|event| event.boot_ns);
         let since = match (self.lost_since(index_lost), first) {
@@ -104,7 +104,7 @@ impl Tracker {
                 self.index.know_hierarchy(&hierarchy, since);
             }
         }
-        for WalkResult { hierarchy, found } in walked {
+        for ScanResult { hierarchy, found } in walked {
             if before.roots.contains(&hierarchy) {
                 continue;
             }

@@ -10,11 +10,11 @@ use std::{
 };
 
 use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Paused, ROOT, Walked};
-use cgtrace_host::hierarchy::{Mount, WalkError, WalkReport};
+use cgtrace_host::hierarchy::{Budget, Mount, ScanError, ScanReport};
 
-use super::walk::{WalkJob, WalkResult};
+use super::scan::{ScanJob, ScanResult};
 
-/// A walk to compare with. Blocking: run it on a thread of its own.
+/// A scan to compare with. It blocks: run it on the [`ScanThread`](super::ScanThread).
 #[derive(Debug)]
 pub struct VerifyJob {
     pub(super) mounts: Vec<(HierarchyId, Mount)>,
@@ -22,25 +22,25 @@ pub struct VerifyJob {
 
 /// What the walk found.
 #[derive(Debug)]
-pub struct VerifyWalk {
-    results: Vec<(HierarchyId, Result<Found, WalkError>)>,
+pub struct VerifyScan {
+    results: Vec<(HierarchyId, Result<Found, ScanError>)>,
 }
 
 #[derive(Debug)]
 struct Found {
     directories: HashMap<CgroupId, Walked>,
-    report: WalkReport,
+    report: ScanReport,
 }
 
 impl VerifyJob {
-    /// Walks every hierarchy.
+    /// Scans every hierarchy.
     #[must_use]
-    pub fn run(self) -> VerifyWalk {
-        let walked = WalkJob { hierarchies: self.mounts }.run().into_iter();
-        let results = walked.map(|WalkResult { hierarchy, found }| {
+    pub fn run(self, budget: &mut Budget) -> VerifyScan {
+        let walked = ScanJob { hierarchies: self.mounts }.run(budget).into_iter();
+        let results = walked.map(|ScanResult { hierarchy, found }| {
             (hierarchy, found.map(|(walked, report)| Found { directories: by_id(walked), report }))
         });
-        VerifyWalk { results: results.collect() }
+        VerifyScan { results: results.collect() }
     }
 }
 
@@ -148,7 +148,7 @@ struct Part {
 
 impl Verification {
     /// Takes what the walk found. Whatever had been made or removed before the walk's end is to be in the index.
-    pub(super) fn take(&mut self, index: &Index, walk: VerifyWalk) {
+    pub(super) fn take(&mut self, index: &Index, walk: VerifyScan) {
         for (hierarchy, found) in walk.results {
             match found {
                 Ok(Found { directories, report }) => {
@@ -279,8 +279,8 @@ mod tests {
     ) -> Option<Vec<(u64, String, bool, bool)>> {
         let mut verifications = Verifications::default();
         let mut verification = verifications.begin();
-        let found = Found { directories: by_id(found), report: WalkReport::default() };
-        verification.take(index, VerifyWalk { results: vec![(UNIFIED, Ok(found))] });
+        let found = Found { directories: by_id(found), report: ScanReport::default() };
+        verification.take(index, VerifyScan { results: vec![(UNIFIED, Ok(found))] });
         // The root, and one more.
         verification.go_on(index, 2);
         meanwhile(index, &verifications);

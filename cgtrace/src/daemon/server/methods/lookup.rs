@@ -254,7 +254,13 @@ async fn detail(connection: &mut Connection, looked_up: &mut wire::LookedUp) {
             places
                 .into_iter()
                 .map(|place| {
-                    let populated = hierarchy::read_populated(&place.mount, &place.path).ok().flatten();
+                    let populated = hierarchy::read_populated(
+                        &place.mount,
+                        &place.path,
+                        &mut hierarchy::Budget::unlimited(),
+                    )
+                    .ok()
+                    .flatten();
                     let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
                     let left_out = pids.len().saturating_sub(most) as u64;
                     let members: Vec<wire::Task> =

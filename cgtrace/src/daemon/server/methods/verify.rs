@@ -12,7 +12,7 @@ use super::super::{
 };
 use crate::daemon::{
     index::Key,
-    tracker::{Belief, Difference, Verified},
+    tracker::{Belief, Difference, Priority, Verified},
 };
 
 /// How often a comparison that was spoilt by a loss is made again.
@@ -58,7 +58,8 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
     for _ in 0..TRIES {
         shared.settled().await?;
         let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
-        let walk = connection.aside(move || job.run()).await?;
+        let scan = shared.scans.run(Priority::Client, u64::MAX, move |budget| job.run(budget));
+        let walk = scan.await.map_err(|error| Failure::unavailable(&error.to_string()))?;
         shared.settled().await?;
         connection.pace.begin_heavy();
         shared.tracker.borrow_mut().compare(&mut verification, walk);

@@ -17,6 +17,7 @@ use super::{
     },
     lookup,
 };
+use crate::daemon::tracker::Priority;
 use cgtrace_host::hierarchy::{self, Mount};
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
@@ -136,8 +137,9 @@ async fn look_at_files(shared: &Shared, waiter: &Waiter) -> bool {
         return false;
     }
     let name = waiter.name.clone();
-    let read = tokio::task::spawn_blocking(move || {
-        places.iter().map(|mount| hierarchy::read_populated(mount, &name).ok().flatten()).collect::<Vec<_>>()
+    let read = shared.scans.run(Priority::Client, u64::MAX, move |budget| {
+        let populated = |mount| hierarchy::read_populated(mount, &name, budget).ok().flatten();
+        places.iter().map(populated).collect::<Vec<_>>()
     });
     let populated = read.await.unwrap_or_default();
     match waiter.until {

@@ -136,7 +136,13 @@ pub(super) async fn add_populated(
     let read = connection
         .aside(move || {
             let populated = |(number, row, mount, path): (usize, usize, hierarchy::Mount, Vec<u8>)| {
-                (number, row, hierarchy::read_populated(&mount, &path).ok().flatten())
+                (
+                    number,
+                    row,
+                    hierarchy::read_populated(&mount, &path, &mut hierarchy::Budget::unlimited())
+                        .ok()
+                        .flatten(),
+                )
             };
             places.into_iter().map(populated).collect::<Vec<_>>()
         })

@@ -1,4 +1,4 @@
-//! Walking a cgroupfs: every directory's inode number, which is its cgroup's id, its parent's, and its name.
+//! Scanning a cgroupfs: every directory's inode number, which is its cgroup's id, its parent's, and its name.
 //!
 //! By directory descriptors and not by paths: a v1 rename cannot lead it astray, and a path may be longer than
 //! `PATH_MAX`.
@@ -6,9 +6,10 @@
 use std::{
     cell::RefCell,
     collections::VecDeque,
-    ffi::CString,
+    ffi::{CStr, CString},
     io,
     mem::MaybeUninit,
+    ops::ControlFlow,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     rc::Rc,
 };
@@ -18,19 +19,23 @@ use rustix::{
     io::Errno,
 };
 
-use super::{discover::Mount, error::WalkError};
+use super::{
+    budget::{Budget, Stopped},
+    discover::Mount,
+    error::ScanError,
+};
 use cgtrace_common::{CgroupId, ROOT};
 
 /// `CGROUP2_SUPER_MAGIC` and `CGROUP_SUPER_MAGIC` of include/uapi/linux/magic.h.
 const MAGICS: [i64; 2] = [0x6367_7270, 0x0027_e0eb];
 
-/// The most directories that a walk keeps open. A directory waits open for as long as it has subdirectories to
+/// The most directories that a scan keeps open. A directory waits open for as long as it has subdirectories to
 /// be read; beyond this number the one opened first is closed, and opened again when its turn comes.
 const OPEN_MAX: usize = 128;
 
-/// One directory that a walk found.
+/// One directory that a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Walked {
+pub struct Scanned {
     /// Its inode number, which is the cgroup's id.
     pub id: CgroupId,
     /// Its parent's inode number.
@@ -39,9 +44,9 @@ pub struct Walked {
     pub leaf: Box<[u8]>,
 }
 
-/// How a walk went.
+/// How a scan went.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct WalkReport {
+pub struct ScanReport {
     /// Directories found, the root not among them.
     pub cgroups: u64,
     /// Directories that could not be read.
@@ -50,8 +55,8 @@ pub struct WalkReport {
     pub first_unreadable: Option<String>,
 }
 
-impl WalkReport {
-    /// What is to be said of the walk: `None` if all was read.
+impl ScanReport {
+    /// What was not read: `None` if all was read.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let first = self.first_unreadable.as_deref()?;
@@ -66,7 +71,7 @@ impl WalkReport {
     }
 }
 
-/// A directory that is being walked.
+/// A directory that is being scanned.
 struct Directory {
     id: CgroupId,
     name: CString,
@@ -74,11 +79,30 @@ struct Directory {
     fd: RefCell<Option<OwnedFd>>,
 }
 
-/// Walks all cgroups below the mount. What is removed meanwhile may be found or not; what stays is found once.
-pub fn walk(mount: &Mount, each: &mut dyn FnMut(Walked)) -> Result<WalkReport, WalkError> {
-    let root = open_root(mount)?;
-    let mut walk = Walk {
-        report: WalkReport::default(),
+/// Reads all cgroups below the mount. What is removed meanwhile may be found or not; what stays is found once.
+pub fn scan(
+    mount: &Mount,
+    budget: &mut Budget,
+    each: &mut dyn FnMut(Scanned),
+) -> Result<ScanReport, ScanError> {
+    scan_below(open_root(mount)?, budget, &mut |_, _, scanned| {
+        each(scanned);
+        ControlFlow::Continue(())
+    })
+    .map_err(ScanError::from)
+}
+
+/// What is called for each directory, with its parent's descriptor and its name there.
+type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, Scanned) -> ControlFlow<()> + 'a;
+
+/// Reads all cgroups below a directory until `visit` breaks off. The first level has the parent [`ROOT`].
+pub(super) fn scan_below(
+    top: OwnedFd,
+    budget: &mut Budget,
+    visit: &mut Visit<'_>,
+) -> Result<ScanReport, Stopped> {
+    let mut scan = Scan {
+        report: ScanReport::default(),
         open: VecDeque::new(),
         buffer: Box::new_uninit_slice(32 << 10),
     };
@@ -86,52 +110,56 @@ pub fn walk(mount: &Mount, each: &mut dyn FnMut(Walked)) -> Result<WalkReport, W
         id: ROOT,
         name: CString::default(),
         parent: None,
-        fd: RefCell::new(Some(root)),
+        fd: RefCell::new(Some(top)),
     })];
     while let Some(directory) = pending.pop() {
-        walk.read(&directory, &mut pending, each);
+        if scan.read(&directory, &mut pending, budget, visit)?.is_break() {
+            break;
+        }
     }
-    Ok(walk.report)
+    Ok(scan.report)
 }
 
-pub(super) fn open_root(mount: &Mount) -> Result<OwnedFd, WalkError> {
-    let open = |source: Errno| WalkError::Open { path: mount.path.clone(), source: source.into() };
+pub(super) fn open_root(mount: &Mount) -> Result<OwnedFd, ScanError> {
+    let open = |source: Errno| ScanError::Open { path: mount.path.clone(), source: source.into() };
     let root = openat(CWD, &mount.path, FLAGS, Mode::empty()).map_err(open)?;
     let magic = fstatfs(&root).map_err(open)?.f_type;
     if !MAGICS.contains(&magic) {
-        return Err(WalkError::Covered { path: mount.path.clone() });
+        return Err(ScanError::Covered { path: mount.path.clone() });
     }
     Ok(root)
 }
 
 const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-struct Walk {
-    report: WalkReport,
+struct Scan {
+    report: ScanReport,
     /// The directories that are open, the one opened first at the front.
     open: VecDeque<Rc<Directory>>,
     buffer: Box<[MaybeUninit<u8>]>,
 }
 
-impl Walk {
+impl Scan {
     fn read(
         &mut self,
         directory: &Rc<Directory>,
         pending: &mut Vec<Rc<Directory>>,
-        each: &mut dyn FnMut(Walked),
-    ) {
+        budget: &mut Budget,
+        visit: &mut Visit<'_>,
+    ) -> Result<ControlFlow<()>, Stopped> {
         if let Err(error) = self.reopen(directory) {
             // Removed meanwhile: its rmdir event takes it, and what was below it, out of the index.
             if error != Errno::NOENT && error != Errno::NODEV {
                 self.report.unreadable(directory, error);
             }
-            return;
+            return Ok(ControlFlow::Continue(()));
         }
         let Self { report, buffer, .. } = self;
         let fd = directory.fd.borrow();
-        let Some(fd) = fd.as_ref() else { return };
+        let Some(fd) = fd.as_ref() else { return Ok(ControlFlow::Continue(())) };
         let mut entries = RawDir::new(fd, buffer);
         while let Some(entry) = entries.next() {
+            budget.step()?;
             let entry = match entry {
                 Ok(entry) => entry,
                 Err(Errno::NOENT | Errno::NODEV) => break,
@@ -146,7 +174,10 @@ impl Walk {
             }
             let id = CgroupId(entry.ino());
             report.cgroups += 1;
-            each(Walked { id, parent: directory.id, leaf: name.to_bytes().into() });
+            let scanned = Scanned { id, parent: directory.id, leaf: name.to_bytes().into() };
+            if visit(fd.as_fd(), name, scanned).is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
             if has_subdirectories(fd.as_fd(), name, id) {
                 pending.push(Rc::new(Directory {
                     id,
@@ -156,6 +187,7 @@ impl Walk {
                 }));
             }
         }
+        Ok(ControlFlow::Continue(()))
     }
 
     /// Opens a directory, and those above it that were closed.
@@ -205,7 +237,7 @@ impl Walk {
 
 /// A directory's link count is two more than it has subdirectories (`kernfs_refresh_inode` in fs/kernfs/inode.c,
 /// since 3.14), so most need not be opened. One that is made after this look has its own event.
-fn has_subdirectories(parent: BorrowedFd<'_>, name: &std::ffi::CStr, id: CgroupId) -> bool {
+fn has_subdirectories(parent: BorrowedFd<'_>, name: &CStr, id: CgroupId) -> bool {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         // Another one by this name: opening it will tell.
         Ok(stat) => stat.st_nlink > 2 || stat.st_ino != id.0,

@@ -1,0 +1,56 @@
+//! Scans of cgroupfs, run on the scan thread.
+
+use std::{thread, time::Duration};
+
+use crate::daemon::index::{HierarchyId, Walked};
+use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError, ScanReport, Stopped};
+
+/// What is to be scanned. It blocks: run it on the [`ScanThread`](super::ScanThread).
+#[derive(Debug)]
+pub struct ScanJob {
+    pub(super) hierarchies: Vec<(HierarchyId, Mount)>,
+}
+
+/// What the scan of one hierarchy found.
+#[derive(Debug)]
+pub struct ScanResult {
+    pub(super) hierarchy: HierarchyId,
+    pub(super) found: Result<(Vec<Walked>, ScanReport), ScanError>,
+}
+
+/// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is healed.
+const TRIES: u32 = 4;
+
+/// The pause after a failed try.
+const PAUSE: Duration = Duration::from_millis(50);
+
+impl ScanJob {
+    /// Scans every hierarchy of the job.
+    #[must_use]
+    pub fn run(self, budget: &mut Budget) -> Vec<ScanResult> {
+        self.hierarchies
+            .into_iter()
+            .map(|(hierarchy, mount)| {
+                let mut found = try_scan(&mount, budget);
+                for _ in 1..TRIES {
+                    match &found {
+                        Ok((_, report)) if report.unreadable == 0 => break,
+                        Err(ScanError::Stopped(Stopped::Cancelled)) => break,
+                        _ => {}
+                    }
+                    thread::sleep(PAUSE);
+                    found = try_scan(&mount, budget);
+                }
+                ScanResult { hierarchy, found }
+            })
+            .collect()
+    }
+}
+
+fn try_scan(mount: &Mount, budget: &mut Budget) -> Result<(Vec<Walked>, ScanReport), ScanError> {
+    let mut scanned = Vec::new();
+    let report = hierarchy::scan(mount, budget, &mut |hierarchy::Scanned { id, parent, leaf }| {
+        scanned.push(Walked { id, parent, leaf });
+    })?;
+    Ok((scanned, report))
+}

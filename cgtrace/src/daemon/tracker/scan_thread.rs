@@ -1,0 +1,252 @@
+//! The one thread for what may block: scans, resyncs, and reads of a cgroupfs for a client.
+
+use std::{
+    any::Any,
+    collections::VecDeque,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    rc::Rc,
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use cgtrace_host::hierarchy::Budget;
+use tokio::sync::{Notify, oneshot};
+
+/// Which jobs run first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Priority {
+    /// What the index waits for.
+    Resync,
+    /// What a client caused.
+    Client,
+}
+
+/// The scan thread has ended: a job panicked, or the daemon is ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the scan thread has ended")]
+pub struct ScanThreadEnded;
+
+/// A handle to the scan thread, which ends with the last of them. Nothing waits for its end.
+#[derive(Clone)]
+pub struct ScanThread(Rc<Handle>);
+
+struct Handle(Arc<Shared>);
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    work: Condvar,
+    panicked: Notify,
+}
+
+#[derive(Default)]
+struct Queue {
+    resyncs: VecDeque<Job>,
+    client: VecDeque<Job>,
+    /// The running job's.
+    cancelled: Arc<AtomicBool>,
+    ended: bool,
+    panic: Option<String>,
+}
+
+struct Job {
+    run: Box<dyn FnOnce() + Send>,
+    cancelled: Arc<AtomicBool>,
+}
+
+/// Cancels a job when nothing waits for its result any more.
+struct CancelOnDrop(Arc<AtomicBool>);
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl ScanThread {
+    /// Starts the thread. It has the capabilities that the calling thread has at this moment.
+    pub fn start() -> io::Result<Self> {
+        let shared = Arc::<Shared>::default();
+        let theirs = Arc::clone(&shared);
+        // In a new time namespace a process has no thread until it forks, before 6.3 (`copy_process` in kernel/fork.c).
+        thread::Builder::new().name("scan".to_owned()).spawn(move || theirs.run()).map_err(|error| {
+            let next =
+                "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
+            io::Error::new(error.kind(), format!("no thread can be started ({error}); {next}"))
+        })?;
+        Ok(Self(Rc::new(Handle(shared))))
+    }
+
+    /// Runs a job on the thread, after those that came before it and have the same priority. It is cancelled when this
+    /// future is dropped: its budget stops it then, or after so many steps.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        priority: Priority,
+        steps: u64,
+        job: impl FnOnce(&mut Budget) -> T + Send + 'static,
+    ) -> Result<T, ScanThreadEnded> {
+        let (sender, receiver) = oneshot::channel();
+        let cancel = CancelOnDrop(Arc::default());
+        let mut budget = Budget::new(steps, Arc::clone(&cancel.0));
+        let run = Box::new(move || drop(sender.send(job(&mut budget))));
+        self.0.0.push(priority, Job { run, cancelled: Arc::clone(&cancel.0) });
+        receiver.await.map_err(|_| ScanThreadEnded)
+    }
+
+    /// Returns when a job has panicked, with the panic's message. No further job runs then.
+    pub async fn panicked(&self) -> String {
+        let shared = &self.0.0;
+        loop {
+            if let Some(message) = &shared.lock().panic {
+                return message.clone();
+            }
+            shared.panicked.notified().await;
+        }
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        let mut queue = self.0.lock();
+        queue.end();
+        queue.cancelled.store(true, Ordering::Relaxed);
+        self.0.work.notify_one();
+    }
+}
+
+impl Queue {
+    fn end(&mut self) {
+        self.ended = true;
+        self.resyncs.clear();
+        self.client.clear();
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, priority: Priority, job: Job) {
+        let mut queue = self.lock();
+        if queue.ended {
+            return;
+        }
+        match priority {
+            Priority::Resync => queue.resyncs.push_back(job),
+            Priority::Client => {
+                // A client that comes and goes leaves nothing behind.
+                queue.client.retain(|job| !job.cancelled.load(Ordering::Relaxed));
+                queue.client.push_back(job);
+            }
+        }
+        self.work.notify_one();
+    }
+
+    fn run(&self) {
+        while let Some(Job { run, cancelled }) = self.next() {
+            if cancelled.load(Ordering::Relaxed) {
+                continue;
+            }
+            if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+                let mut queue = self.lock();
+                queue.panic = Some(message(&*panic));
+                queue.end();
+                self.panicked.notify_one();
+            }
+        }
+    }
+
+    fn next(&self) -> Option<Job> {
+        let mut queue = self.lock();
+        loop {
+            if queue.ended {
+                return None;
+            }
+            let job = queue.resyncs.pop_front();
+            if let Some(job) = job.or_else(|| queue.client.pop_front()) {
+                queue.cancelled = Arc::clone(&job.cancelled);
+                return Some(job);
+            }
+            queue = self.work.wait(queue).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+fn message(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn resyncs_go_before_what_clients_caused() {
+        let scans = ScanThread::start().unwrap();
+        let (started, go) = (mpsc::channel(), mpsc::channel());
+        let order = Arc::<Mutex<Vec<&str>>>::default();
+        let note = |what: &'static str| {
+            let order = Arc::clone(&order);
+            move |_: &mut Budget| order.lock().unwrap().push(what)
+        };
+        block_on(async {
+            let busy = scans.run(Priority::Client, 1, move |_| {
+                started.0.send(()).unwrap();
+                go.1.recv().unwrap();
+            });
+            let client = scans.run(Priority::Client, 1, note("client"));
+            let resync = scans.run(Priority::Resync, 1, note("resync"));
+            let release = async {
+                started.1.recv().unwrap();
+                go.0.send(()).unwrap();
+            };
+            // In the order in which they are polled first; the last one lets the first one end.
+            let (busy, client, resync, ()) = tokio::join!(biased; busy, client, resync, release);
+            assert_eq!((busy, client, resync), (Ok(()), Ok(()), Ok(())));
+        });
+        assert_eq!(*order.lock().unwrap(), ["resync", "client"]);
+    }
+
+    #[test]
+    fn a_job_that_nothing_waits_for_is_stopped() {
+        let scans = ScanThread::start().unwrap();
+        let ((started, has_started), (ended, has_ended)) = (mpsc::channel(), mpsc::channel());
+        block_on(async {
+            let endless = scans.run(Priority::Client, u64::MAX, move |budget| {
+                started.send(()).unwrap();
+                while budget.step().is_ok() {}
+                ended.send(()).unwrap();
+            });
+            tokio::select! {
+                biased;
+                _ = endless => panic!("it ended by itself"),
+                () = async { has_started.recv().unwrap() } => {}
+            }
+            has_ended.recv().unwrap();
+            assert_eq!(scans.run(Priority::Client, 1, |budget| budget.step().is_ok()).await, Ok(true));
+        });
+    }
+
+    #[test]
+    fn a_panic_is_reported_and_ends_the_thread() {
+        let scans = ScanThread::start().unwrap();
+        block_on(async {
+            let job = scans.run(Priority::Resync, 1, |_| -> () { panic!("no such slot") });
+            assert_eq!(job.await, Err(ScanThreadEnded));
+            assert_eq!(scans.panicked().await, "no such slot");
+            assert_eq!(scans.run(Priority::Client, 1, |_| ()).await, Err(ScanThreadEnded));
+        });
+    }
+}
