@@ -4,11 +4,11 @@
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
-use cgtrace::daemon::config::DEFAULT_SOCKET;
 use cgtrace::daemon::{
     index::Kind,
     service::{NEEDS, Until},
 };
+use cgtrace_client::RuntimeDir;
 use saphyr::{LoadableYamlNode as _, YamlOwned};
 
 fn read(file: &str) -> String {
@@ -69,19 +69,45 @@ fn units_run_commands_that_exist() {
 }
 
 #[test]
-fn socket_folder_and_user_are_the_same_everywhere() {
-    let socket = read("deploy/systemd/cgtrace.socket");
-    assert_eq!(value(&socket, "ListenStream"), DEFAULT_SOCKET);
-    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
+fn sockets_directories_and_user_are_the_same_everywhere() {
+    let runtime_dir = RuntimeDir::default();
+    let directory = runtime_dir.path().display();
     let unit = read("deploy/systemd/cgtrace.service");
-    assert_eq!(format!("/run/{}", value(&unit, "RuntimeDirectory")), folder);
+    assert_eq!(format!("/run/{}", value(&unit, "RuntimeDirectory")), RuntimeDir::DEFAULT);
     let (user, group) = (value(&unit, "User"), value(&unit, "Group"));
     let tmpfiles = read("deploy/systemd/tmpfiles.d/cgtrace.conf");
-    assert!(tmpfiles.lines().any(|line| line == format!("d {folder} 0755 {user} {group} -")), "{tmpfiles}");
+    let has_line = |line: String| assert!(tmpfiles.lines().any(|own| own == line), "{line}: {tmpfiles}");
+    has_line(format!("d {directory} 0755 {user} {group} -"));
     let sysusers = read("deploy/systemd/sysusers.d/cgtrace.conf");
     assert!(sysusers.lines().any(|line| line.starts_with(&format!("u {user} - "))), "{sysusers}");
-    // systemd keeps the socket's file only if the folder outlives the service.
+    // systemd keeps the sockets only if the directory outlives the service.
     assert_eq!(value(&unit, "RuntimeDirectoryPreserve"), "yes");
+    for key in ["Sockets", "Wants", "After", "Also"] {
+        let units = values(&unit, key).join(" ");
+        assert!(units.contains("cgtrace-public.socket cgtrace-private.socket"), "{key}={units}");
+    }
+    for (name, socket, mode, directory_mode) in
+        [("public", runtime_dir.public(), "0666", "0755"), ("private", runtime_dir.private(), "0660", "0750")]
+    {
+        let unit = read(&format!("deploy/systemd/cgtrace-{name}.socket"));
+        assert_eq!(value(&unit, "ListenStream"), socket.display().to_string());
+        assert_eq!(value(&unit, "FileDescriptorName"), name);
+        assert_eq!(value(&unit, "Service"), "cgtrace.service");
+        assert_eq!((value(&unit, "SocketMode"), value(&unit, "DirectoryMode")), (mode, directory_mode));
+        has_line(format!("d {directory}/{name} {directory_mode} {user} {group} -"));
+    }
+    let private = read("deploy/systemd/cgtrace-private.socket");
+    assert_eq!(value(&private, "SocketGroup"), group);
+}
+
+#[test]
+fn a_unit_that_waits_uses_the_public_socket_alone() {
+    let unit = read("deploy/systemd/cgtrace-wait@.service");
+    for key in ["Wants", "After"] {
+        assert_eq!(value(&unit, key), "cgtrace-public.socket");
+    }
+    let socket = format!("--socket {} ", RuntimeDir::default().public().display());
+    assert!(value(&unit, "ExecStart").contains(&socket));
 }
 
 #[test]
@@ -175,15 +201,14 @@ fn the_daemon_set_gives_what_is_needed_and_no_more() {
         .map(|name| format!("CAP_{name}"))
         .collect();
     assert_eq!(given, named(|_| true));
-    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
     let own = |path: &str, read_only| (path.to_owned(), path.to_owned(), read_only);
-    assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(folder, false)]);
+    assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(RuntimeDir::DEFAULT, false)]);
     for command in ["command", "startupProbe.exec.command", "livenessProbe.exec.command"] {
         let words = texts(&pod, &format!("containers.0.{command}"));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let matches = parse(&words);
-        let socket = matches.get_one::<PathBuf>("socket").cloned();
-        assert_eq!(socket, Some(PathBuf::from(DEFAULT_SOCKET)), "{command}");
+        let runtime_dir = matches.get_one::<PathBuf>("runtime_dir").cloned();
+        assert_eq!(runtime_dir, Some(RuntimeDir::DEFAULT.into()), "{command}");
         // A probe that traced by itself would find every daemon well.
         assert_eq!(matches.get_flag("daemon_only"), command != "command", "{command}");
     }
@@ -195,12 +220,15 @@ fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
     is_confined(&pod);
     assert!(!flag(&pod, "hostPID"));
     assert!(at(&pod, "containers.0.securityContext.capabilities").as_mapping_get("add").is_none());
-    let (folder, _) = DEFAULT_SOCKET.rsplit_once('/').unwrap_or_default();
-    assert_eq!(mounts(&pod), [(folder.to_owned(), folder.to_owned(), true)]);
+    assert!(flag(&pod, "containers.0.securityContext.runAsNonRoot"));
+    // The directory of the public socket alone: root in a container owns what root owns.
+    let public = format!("{}/public", RuntimeDir::DEFAULT);
+    assert_eq!(mounts(&pod), [(public.clone(), public, true)]);
     let words = texts(&pod, "containers.0.command");
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let matches = parse(&words);
     assert!(matches.get_flag("json") && matches.get_flag("daemon_only"));
+    assert_eq!(matches.get_one("socket"), Some(&RuntimeDir::default().public()));
     let Some(("events", events)) = matches.subcommand() else { panic!("{words:?}") };
     let kinds: Vec<&String> = events.get_many("kinds").unwrap_or_default().collect();
     assert!(!kinds.is_empty());

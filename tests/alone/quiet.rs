@@ -28,7 +28,7 @@ fn idle() -> Outcome {
     let manager = UnixDatagram::bind(folder.path().join("notify"))?;
     let mut command = program();
     command.env("NOTIFY_SOCKET", folder.path().join("notify"));
-    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let mut supervised = Daemon::spawn_by(&mut command, folder)?;
     supervised.wait_ready()?;
     let mut told = [0; 256];

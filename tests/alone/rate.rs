@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::Client;
+use cgtrace_client::{Client, RuntimeDir};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -74,7 +74,7 @@ fn million() -> Outcome {
 /// `kill -9` at any moment leaves nothing that stops the next start, and each start is exact.
 fn killed(pins: Option<&Path>) -> Outcome {
     let folder = tempfile::tempdir()?;
-    let socket = folder.path().join("io.cgtrace");
+    let runtime_dir = RuntimeDir::new(folder.path());
     let scope = Cgroup::new("v2", "killed")?;
     let stop = AtomicBool::new(false);
     thread::scope(|threads| -> Outcome {
@@ -84,14 +84,14 @@ fn killed(pins: Option<&Path>) -> Outcome {
             }
             Ok(())
         });
-        let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&socket, pins, round));
+        let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&runtime_dir, pins, round));
         stop.store(true, Ordering::Relaxed);
         maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
         outcome
     })
 }
 
-fn start_and_kill(socket: &Path, pins: Option<&Path>, round: u64) -> Outcome {
+fn start_and_kill(runtime_dir: &RuntimeDir, pins: Option<&Path>, round: u64) -> Outcome {
     if let Some(folder) = pins
         && round % 8 == 3
     {
@@ -99,8 +99,8 @@ fn start_and_kill(socket: &Path, pins: Option<&Path>, round: u64) -> Outcome {
         fs::remove_dir_all(folder)?;
     }
     let mut daemon = program()
-        .arg("--socket")
-        .arg(socket)
+        .arg("--runtime-dir")
+        .arg(runtime_dir.path())
         .arg("daemon")
         .args(pins.map(|folder| ["--pin".as_ref(), folder.as_os_str()]).into_iter().flatten())
         .stderr(Stdio::null())
@@ -117,7 +117,7 @@ fn start_and_kill(socket: &Path, pins: Option<&Path>, round: u64) -> Outcome {
             if let Some(status) = daemon.try_wait()? {
                 anyhow::bail!("the daemon ended: {status}");
             }
-            if let Ok(mut client) = Client::connect_to(socket) {
+            if let Ok(mut client) = Client::connect_to(runtime_dir.clone()) {
                 return Ok(client.verify()?.equal);
             }
             ensure!(start.elapsed() < Duration::from_secs(20), "it does not answer");

@@ -244,8 +244,8 @@ fn loss_told_once() -> Outcome {
 fn refused(pins: &Path, arguments: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let output = program()
-        .arg("--socket")
-        .arg(folder.path().join("io.cgtrace"))
+        .arg("--runtime-dir")
+        .arg(folder.path())
         .arg("daemon")
         .arg("--pin")
         .arg(pins)

@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
 fn daemon() -> Result<Daemon> {
     let folder = tempfile::tempdir_in("/dev/shm")?;
     let mut command = program();
-    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     daemon.wait_ready()?;
     Ok(daemon)

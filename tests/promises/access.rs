@@ -33,7 +33,7 @@ const NOBODY: u32 = 65_534;
 const OTHER: u32 = 65_533;
 
 fn as_uid(daemon: &Daemon, uid: u32) -> Result<Client> {
-    Ok(Client::from_stream(connect_as(daemon.socket(), uid, uid, &[])?))
+    Ok(Client::from_stream(connect_as(&daemon.public_socket(), uid, uid, &[])?))
 }
 
 /// Makes a cgroup as another user.
@@ -200,8 +200,8 @@ fn group() -> Outcome {
         ])
         .arg(&groups)
         .arg(program().get_program())
-        .arg("--socket")
-        .arg(folder.path().join("io.cgtrace"))
+        .arg("--runtime-dir")
+        .arg(folder.path())
         .arg("daemon")
         .env("CGTRACE_LOG", "warn");
     if Command::new("unshare").args(["-m", "true"]).status().map_or(true, |status| !status.success()) {
@@ -211,7 +211,7 @@ fn group() -> Outcome {
     daemon.wait_ready()?;
     let cgroup = Cgroup::new(any(), "group")?;
     let is_told = |gid: u32, groups: &[u32]| -> Result<bool> {
-        let mut client = Client::from_stream(connect_as(daemon.socket(), NOBODY, gid, groups)?);
+        let mut client = Client::from_stream(connect_as(&daemon.public_socket(), NOBODY, gid, groups)?);
         let row = row(&mut client, &cgroup.name(), false)?;
         ensure!(row.present, "{row:?}");
         Ok(row.life.is_some_and(|life| life.made_by.is_some()))
@@ -231,7 +231,8 @@ fn connections_of_one_uid() -> Outcome {
         kept.push(client);
     }
     // The next one is told why, unasked.
-    let mut refused = crate::support::raw::Raw::new(connect_as(daemon.socket(), NOBODY, NOBODY, &[])?);
+    let mut refused =
+        crate::support::raw::Raw::new(connect_as(&daemon.public_socket(), NOBODY, NOBODY, &[])?);
     let reply = refused.receive()?;
     ensure!(reply["error"] == "io.cgtrace.LimitExceeded" && reply["parameters"]["limit"] == 3, "{reply}");
     ensure!(refused.receive().is_err(), "it was not closed");

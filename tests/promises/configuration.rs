@@ -72,7 +72,7 @@ fn check() -> Outcome {
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
         ("waiters\n", 2, &["line 1"]),
-        ("socket = ''\n", 2, &["`socket` cannot be empty", "/run/cgtrace/io.cgtrace"]),
+        ("runtime-dir = ''\n", 2, &["`runtime-dir` cannot be empty", "/run/cgtrace"]),
         ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "in digits", "127.0.0.1:9469"]),
     ];
     for (text, code, words) in table {
@@ -81,9 +81,14 @@ fn check() -> Outcome {
         says(&output, *code, words).with_context(|| format!("{text:?}"))?;
         // What the check refuses, the daemon refuses in the same words, before it touches the kernel.
         if *code != 0 {
-            let socket = file.path.with_extension("socket");
+            let folder = tempfile::tempdir()?;
             let mut daemon = Command::new("timeout");
-            daemon.arg("60").arg(program().get_program()).arg("--socket").arg(socket).arg("daemon");
+            daemon
+                .arg("60")
+                .arg(program().get_program())
+                .arg("--runtime-dir")
+                .arg(folder.path())
+                .arg("daemon");
             let output = daemon.arg("--config").arg(&file.path).env_remove("CGTRACE_SOCKET").output()?;
             says(&output, *code, words).with_context(|| format!("daemon: {text:?}"))?;
         }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{Client, wire};
+use cgtrace_client::wire;
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -39,7 +39,7 @@ fn out_of_descriptors() -> Outcome {
     let folder = open_folder()?;
     let mut within = Command::new("prlimit");
     within.arg(format!("--nofile={LIMIT}:{LIMIT}")).arg(env!("CARGO_BIN_EXE_cgtrace"));
-    within.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon").env("CGTRACE_LOG", "error");
+    within.arg("--runtime-dir").arg(folder.path()).arg("daemon").env("CGTRACE_LOG", "error");
     let mut daemon = Daemon::spawn_by(&mut within, folder)?;
     daemon.wait_ready()?;
     let cgroup = Cgroup::new(any(), "descriptors")?;
@@ -107,11 +107,10 @@ fn out_of_memory() -> Outcome {
     // The two rings alone are larger.
     let (cgroup, hierarchy) = limited("4M")?;
     let folder = open_folder()?;
-    let socket = folder.path().join("io.cgtrace");
     let enter = format!("echo $$ > '{}' && exec \"$@\"", cgroup.join("cgroup.procs").display());
     let output = Command::new("sh")
-        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--socket"])
-        .arg(&socket)
+        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--runtime-dir"])
+        .arg(folder.path())
         .arg("daemon")
         .output()?;
     let killed = output.status.signal() == Some(libc::SIGKILL);
@@ -120,7 +119,9 @@ fn out_of_memory() -> Outcome {
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(stderr.contains("memory"), "not said what is missing: {stderr}");
     }
-    let mut next = Daemon::spawn_by(program().arg("--socket").arg(&socket).arg("daemon"), folder)?;
+    let mut command = program();
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
+    let mut next = Daemon::spawn_by(&mut command, folder)?;
     next.wait_ready()?;
     ensure!(next.row(&cgroup.name(), hierarchy)?.present);
     next.verify()
@@ -133,8 +134,8 @@ fn no_thread() -> Outcome {
     let folder = open_folder()?;
     let enter = format!("echo $$ > '{}' && exec \"$@\"", cgroup.join("cgroup.procs").display());
     let output = Command::new("sh")
-        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--socket"])
-        .arg(folder.path().join("io.cgtrace"))
+        .args(["-c", &enter, "sh", env!("CARGO_BIN_EXE_cgtrace"), "--runtime-dir"])
+        .arg(folder.path())
         .arg("daemon")
         .output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -188,7 +189,6 @@ fn time_namespace() -> Outcome {
         return Err(skip(format!("no time namespace here: {}", String::from_utf8_lossy(&can.stderr).trim())));
     }
     let folder = open_folder()?;
-    let socket = folder.path().join("io.cgtrace");
     let mut within = Command::new("unshare");
     // Until some 6.x kernels a program that was executed in it, and not forked, could start no thread.
     within.args([
@@ -199,9 +199,9 @@ fn time_namespace() -> Outcome {
         "--kill-child",
         "--",
         env!("CARGO_BIN_EXE_cgtrace"),
-        "--socket",
+        "--runtime-dir",
     ]);
-    within.arg(&socket).arg("daemon").env("CGTRACE_LOG", "warn");
+    within.arg(folder.path()).arg("daemon").env("CGTRACE_LOG", "warn");
     let mut daemon = Daemon::spawn_by(&mut within, folder)?;
     daemon.wait_ready()?;
     let before = boot_ns();
@@ -209,7 +209,7 @@ fn time_namespace() -> Outcome {
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let lookup = wire::Lookup { names: vec![cgroup.name()], detail: Some(true), ..wire::Lookup::default() };
-    let answer = Client::connect_to(&socket)?.lookup(&lookup)?;
+    let answer = daemon.client()?.lookup(&lookup)?;
     let after = boot_ns();
     let row = answer
         .answers

@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::RuntimeDir;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
@@ -142,8 +143,8 @@ fn no_root() -> Outcome {
     // With a daemon, nobody needs privileges to look up.
     let daemon = Daemon::start()?;
     let output = Command::new(&program)
-        .arg("--socket")
-        .arg(daemon.socket())
+        .arg("--runtime-dir")
+        .arg(daemon.runtime_dir().path())
         .args(["exists", "/"])
         .uid(65_534)
         .gid(65_534)
@@ -168,8 +169,9 @@ fn root_needs_no_daemon() -> Outcome {
 }
 
 fn no_btf() -> Outcome {
-    let daemon =
-        |btf: &str| program().args(["--socket", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output();
+    let daemon = |btf: &str| {
+        program().args(["--runtime-dir", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output()
+    };
     complains(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
     complains(&daemon("/dev/null")?, 3, &["/dev/null", "no BTF"])?;
     complains(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "no BTF"])?;
@@ -221,8 +223,8 @@ fn unreadable_hierarchy() -> Outcome {
 
 fn second_daemon() -> Outcome {
     let daemon = Daemon::start()?;
-    let output = program().arg("--socket").arg(daemon.socket()).arg("daemon").output()?;
-    complains(&output, 3, &["answers on", "already", "--socket"])?;
+    let output = daemon.run(&["daemon"])?;
+    complains(&output, 3, &["answers on", "already", "--runtime-dir"])?;
     ensure!(daemon.run(&["exists", "-q", "/"])?.status.code() == Some(0), "the first one was harmed");
     Ok(())
 }
@@ -232,8 +234,12 @@ fn stale_socket() -> Outcome {
     daemon.signal(Signal::KILL)?;
     daemon.wait_exit()?;
     ensure!(daemon.socket().exists(), "kill -9 leaves the socket behind");
-    let mut next =
-        program().arg("--socket").arg(daemon.socket()).arg("daemon").stderr(Stdio::null()).spawn()?;
+    let mut next = program()
+        .arg("--runtime-dir")
+        .arg(daemon.runtime_dir().path())
+        .arg("daemon")
+        .stderr(Stdio::null())
+        .spawn()?;
     let mut answered = false;
     for _ in 0..500 {
         if cgtrace_client::Client::connect_to(daemon.socket()).is_ok() {
@@ -250,10 +256,11 @@ fn stale_socket() -> Outcome {
 
 fn no_socket() -> Outcome {
     let folder = tempfile::tempdir()?;
-    let path = folder.path().join("precious");
+    let path = RuntimeDir::new(folder.path()).public();
+    fs::create_dir(folder.path().join("public"))?;
     fs::write(&path, "data")?;
-    let output = program().arg("--socket").arg(&path).arg("daemon").output()?;
-    complains(&output, 3, &["is no socket", "--socket"])?;
+    let output = program().arg("--runtime-dir").arg(folder.path()).arg("daemon").output()?;
+    complains(&output, 3, &["is not a socket", "--runtime-dir"])?;
     ensure!(fs::read(&path)? == b"data", "it was overwritten");
     Ok(())
 }
@@ -308,18 +315,29 @@ fn next_step() -> Outcome {
     }
     // Whoever may not connect is not told to start another daemon.
     let (_folder, public) = public_program()?;
-    fs::set_permissions(daemon.socket(), fs::Permissions::from_mode(0o600))?;
+    fs::set_permissions(daemon.public_socket(), fs::Permissions::from_mode(0o600))?;
     let mut refused = Command::new(public);
-    refused.arg("--socket").arg(daemon.socket()).args(["exists", "/"]).uid(65_534).gid(65_534);
-    complains(&refused.output()?, 3, &["may not connect", "0666"])?;
+    refused
+        .arg("--runtime-dir")
+        .arg(daemon.runtime_dir().path())
+        .args(["exists", "/"])
+        .uid(65_534)
+        .gid(65_534);
+    complains(
+        &refused.output()?,
+        3,
+        &["may not connect", "private/io.cgtrace", "public/io.cgtrace", "group `cgtrace`", "0666"],
+    )?;
     // The address of a Unix socket has no room for that.
     let long = format!("/tmp/{}", "x".repeat(120));
     let output = Command::new("timeout")
         .arg("60")
         .arg(program().get_program())
-        .args(["--socket", &long, "daemon"])
+        .args(["--runtime-dir", &long, "daemon"])
         .output()?;
-    complains(&output, 3, &["107 bytes", "--socket"])
+    complains(&output, 3, &["88 bytes", "--runtime-dir"])?;
+    let output = program().args(["daemon", "--socket", "/nonexistent/io.cgtrace"]).output()?;
+    complains(&output, 2, &["--runtime-dir DIR"])
 }
 
 fn environment() -> Outcome {
@@ -386,8 +404,8 @@ fn colours() -> Outcome {
         let mut command = on_xterm(environment);
         command
             .env("CGTRACE_LOG", "info")
-            .arg("--socket")
-            .arg(folder.path().join("io.cgtrace"))
+            .arg("--runtime-dir")
+            .arg(folder.path())
             .args(arguments)
             .arg("daemon");
         let text = terminal::first_of_stderr(&mut command)?;
@@ -405,7 +423,9 @@ fn sigterm() -> Outcome {
     daemon.signal(Signal::TERM)?;
     let status = daemon.wait_exit()?;
     ensure!(status.code() == Some(0), "{status:?}");
-    ensure!(!daemon.socket().exists(), "the socket is still there");
+    for socket in [daemon.socket(), &daemon.public_socket()] {
+        ensure!(!socket.exists(), "{} is still there", socket.display());
+    }
     Ok(())
 }
 

@@ -1,14 +1,18 @@
-//! A service manager is told when the daemon is ready and that it lives, and may make its socket.
+//! A service manager is told when the daemon is ready and that it lives, and may pass its sockets.
 
 use std::{
     fs,
-    os::unix::net::{UnixDatagram, UnixListener},
+    os::{
+        fd::OwnedFd,
+        unix::net::{UnixDatagram, UnixListener},
+    },
+    path::PathBuf,
     process::{Command, Stdio},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::Client;
+use cgtrace_client::{Client, RuntimeDir};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 use tempfile::TempDir;
@@ -24,15 +28,15 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("supervised::ready_after_the_first_complete_index", ready),
         trial("supervised::a_watchdog_hears_of_it_until_it_hangs", watchdog),
-        trial("supervised::a_socket_that_was_passed_is_served_and_left", passed_socket),
-        trial("supervised::what_was_passed_wrongly_is_told", passed_wrongly),
+        trial("supervised::sockets_that_were_passed_are_served_and_left", passed_sockets),
+        trial("supervised::what_was_passed_wrongly_is_refused", passed_wrongly),
     ]
 }
 
 /// What a service manager is told.
 struct Manager {
     socket: UnixDatagram,
-    path: std::path::PathBuf,
+    path: PathBuf,
     _folder: TempDir,
 }
 
@@ -55,7 +59,7 @@ impl Manager {
     fn start(&self, variables: &[(&str, &str)]) -> Result<Daemon> {
         let folder = open_folder()?;
         let mut command = program();
-        command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+        command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
         command.env("NOTIFY_SOCKET", &self.path).envs(variables.iter().copied());
         Daemon::spawn_by(&mut command, folder)
     }
@@ -110,36 +114,44 @@ fn watchdog() -> Outcome {
     Ok(())
 }
 
-/// The program as a service manager runs it that has opened descriptor 3 for it.
-fn activated(listener: impl Into<Stdio>, count: &str) -> Command {
+/// The program as a service manager runs it that passes two descriptors, of these names.
+fn activated(first: impl Into<Stdio>, second: impl Into<Stdio>, count: &str, names: &str) -> Command {
     let mut command = Command::new("sh");
     command
-        .args(["-c", "exec 3<&0 </dev/null; LISTEN_PID=$$ LISTEN_FDS=$1; export LISTEN_PID LISTEN_FDS; shift; exec \"$@\""])
-        .args(["sh", count])
+        .args(["-c", "exec 3<&0 4<&1 </dev/null >/dev/null; export LISTEN_PID=$$; exec \"$@\"", "sh"])
         .arg(env!("CARGO_BIN_EXE_cgtrace"))
         .args(["daemon"])
         .env("CGTRACE_LOG", "warn")
-        .env("CGTRACE_SOCKET", "/nonexistent/cgtrace-test")
-        .stdin(listener);
+        .env("CGTRACE_RUNTIME_DIR", "/nonexistent/cgtrace-test")
+        .env("LISTEN_FDS", count)
+        .env("LISTEN_FDNAMES", names)
+        .stdin(first)
+        .stdout(second)
+        .stderr(Stdio::piped());
     command
 }
 
-fn passed_socket() -> Outcome {
+fn passed_sockets() -> Outcome {
     let folder = open_folder()?;
-    let socket = folder.path().join("io.cgtrace");
-    let listener = UnixListener::bind(&socket)?;
-    // Whoever comes before the daemon waits for it.
-    let mut early = Client::connect_to(&socket)?;
-    let keep = listener.try_clone()?;
-    let mut command = activated(std::os::fd::OwnedFd::from(listener), "1");
+    let runtime_dir = RuntimeDir::new(folder.path());
+    let listen = |socket: PathBuf| -> Result<UnixListener> {
+        fs::create_dir(socket.parent().context("no directory")?)?;
+        Ok(UnixListener::bind(socket)?)
+    };
+    let (public, private) = (listen(runtime_dir.public())?, listen(runtime_dir.private())?);
+    // Clients that come before the daemon wait for it.
+    let mut early = Client::connect_to(&runtime_dir.public())?;
+    let keep = (public.try_clone()?, private.try_clone()?);
+    let mut command = activated(OwnedFd::from(public), OwnedFd::from(private), "2", "public:private");
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     ensure!(early.status()?.pid == daemon.pid(), "another daemon answered");
+    ensure!(daemon.client()?.verify()?.equal, "the private socket is not served as such");
     daemon.signal(Signal::TERM)?;
     ensure!(daemon.wait_exit()?.success());
-    // It is its maker's: the next daemon gets it, with those who came meanwhile.
-    ensure!(socket.exists(), "the socket was removed");
-    let mut between = Client::connect_to(&socket)?;
-    let mut next = activated(std::os::fd::OwnedFd::from(keep), "1").spawn()?;
+    // They are the service manager's: the next daemon gets them, with the clients that came in between.
+    ensure!(runtime_dir.public().exists() && runtime_dir.private().exists(), "a socket was removed");
+    let mut between = Client::connect_to(&runtime_dir.private())?;
+    let mut next = activated(OwnedFd::from(keep.1), OwnedFd::from(keep.0), "2", "private:public").spawn()?;
     let answered = between.status().map(|status| status.pid);
     let _ = next.kill();
     let _ = next.wait();
@@ -148,14 +160,21 @@ fn passed_socket() -> Outcome {
 }
 
 fn passed_wrongly() -> Outcome {
-    let told = |stdin: Stdio, count: &str, expected: &str| -> Outcome {
-        let output = activated(stdin, count).output()?;
-        let said = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.code() == Some(3) && said.contains(expected), "{expected}: {output:?}");
+    let refused = |stdin: Stdio, count: &str, names: &str, expected: &[&str]| -> Outcome {
+        let output = activated(stdin, Stdio::null(), count, names).output()?;
+        let message = String::from_utf8_lossy(&output.stderr);
+        let named = expected.iter().all(|part| message.contains(part));
+        ensure!(output.status.code() == Some(3) && named, "{expected:?}: {output:?}");
         Ok(())
     };
-    told(Stdio::null(), "1", "no socket")?;
-    told(Stdio::from(std::os::fd::OwnedFd::from(UnixDatagram::unbound()?)), "1", "another type")?;
-    told(Stdio::null(), "2", "2 sockets were passed")?;
-    told(Stdio::null(), "some", "LISTEN_FDS is `some`")
+    refused(Stdio::null(), "2", "public:private", &["`public` is not a socket"])?;
+    let datagram = Stdio::from(OwnedFd::from(UnixDatagram::unbound()?));
+    refused(datagram, "2", "public:private", &["another type"])?;
+    // A unit of the time when there was one socket, or of anybody who forgot to name them.
+    let expected = ["`public` and `private`", "FileDescriptorName=", "Sockets="];
+    refused(Stdio::null(), "1", "cgtrace.socket", &expected)?;
+    refused(Stdio::null(), "1", "", &expected)?;
+    refused(Stdio::null(), "2", "public:public", &expected)?;
+    refused(Stdio::null(), "3", "public:private:more", &expected)?;
+    refused(Stdio::null(), "some", "", &["LISTEN_FDS is `some`"])
 }

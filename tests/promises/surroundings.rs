@@ -65,7 +65,7 @@ fn no_file_systems() -> Outcome {
                   ! grep -Eq ' - (tracefs|debugfs|bpf) ' /proc/self/mountinfo";
     let folder = open_folder()?;
     let mut command = after(script);
-    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     daemon.wait_ready()?;
     let cgroup =
@@ -85,7 +85,7 @@ fn hidepid() -> Outcome {
         .context("failed to run setpriv")?;
     let folder = open_folder()?;
     let mut command = after("mount -t proc -o hidepid=2 proc /proc");
-    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let seen = (|| {
         let mut daemon = Daemon::spawn_by(&mut command, folder)?;
         daemon.wait_ready()?;

@@ -14,7 +14,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace::daemon::index::{CgroupId, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
-use cgtrace_client::wire;
+use cgtrace_client::{RuntimeDir, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -303,7 +303,7 @@ fn cgroup_namespace() -> Outcome {
     let inner = cgroup.join("inner");
     fs::create_dir(&inner)?;
     let folder = tempfile::tempdir()?;
-    let socket = folder.path().join("io.cgtrace");
+    let runtime_dir = RuntimeDir::new(folder.path());
     // The process is in the cgroup when it makes its namespace, so that this becomes the namespace's root; the
     // whole hierarchy is still mounted from before, and a part of it by a mount made inside.
     let script = "echo $$ > \"$1/cgroup.procs\"; shift; part=$1; shift; \
@@ -316,8 +316,8 @@ fn cgroup_namespace() -> Outcome {
         .arg(&inner)
         .arg(&part)
         .arg(program().get_program())
-        .arg("--socket")
-        .arg(&socket)
+        .arg("--runtime-dir")
+        .arg(runtime_dir.path())
         .arg("daemon")
         .stderr(Stdio::null())
         .spawn()?;
@@ -325,7 +325,7 @@ fn cgroup_namespace() -> Outcome {
         let mut client = None;
         for _ in 0..1_000 {
             ensure!(daemon.try_wait()?.is_none(), "the daemon ended");
-            client = cgtrace_client::Client::connect_to(&socket).ok();
+            client = cgtrace_client::Client::connect_to(runtime_dir.clone()).ok();
             if client.is_some() {
                 break;
             }

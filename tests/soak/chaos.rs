@@ -95,7 +95,7 @@ impl Chaos<'_> {
         }
         let pins = self.pins.filter(|_| self.random.below(2) == 0);
         self.pinned = pins.is_some();
-        *service = Some(Service::start(&self.stage.socket, pins)?);
+        *service = Some(Service::start(&self.stage.runtime_dir, pins)?);
         measured.starts += 1;
         measured.pinned_starts += u64::from(self.pinned);
         self.verify(service.as_ref())

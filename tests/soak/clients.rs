@@ -23,7 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 /// A connection, once there is a daemon; `None` at the end.
 fn connect(stage: &Stage, patience: Duration) -> Option<Client> {
     while !stage.ends() {
-        if let Ok(stream) = UnixStream::connect(&stage.socket)
+        if let Ok(stream) = UnixStream::connect(stage.runtime_dir.private())
             && stream.set_read_timeout(Some(patience)).is_ok()
         {
             return Some(Client::from_stream(stream));

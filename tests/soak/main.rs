@@ -22,6 +22,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::RuntimeDir;
 
 use report::Measured;
 use service::Service;
@@ -102,7 +103,7 @@ fn run(options: &Options) -> Result<()> {
         }
     };
     let pins = bpffs.as_ref().map(Bpffs::pins);
-    let stage = Stage::new(folder.path().join("io.cgtrace"));
+    let stage = Stage::new(RuntimeDir::new(folder.path()));
     let scopes = scopes()?;
     let waited: Vec<Cgroup> = (0..3).map(|_| Cgroup::new(scopes[0].0, "soak-wait")).collect::<Result<_>>()?;
     let by_name: Vec<(&str, &Cgroup)> = scopes.iter().map(|(name, scope)| (*name, scope)).collect();
@@ -112,7 +113,7 @@ fn run(options: &Options) -> Result<()> {
         stressor: chaos::STRESSOR_ABSENT.to_owned(),
         ..Measured::default()
     };
-    let mut service = Some(Service::start(&stage.socket, None)?);
+    let mut service = Some(Service::start(&stage.runtime_dir, None)?);
     measured.starts = 1;
     let start = Instant::now();
     let last_pinned = play(&stage, options, &by_name, &waited, pins.as_deref(), &mut service, &mut measured);
@@ -215,12 +216,12 @@ fn play(
 fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &mut Measured) -> Result<()> {
     service.verify()?;
     stage.counts.verified.add(1);
-    let status = cgtrace_client::Client::connect_to(&stage.socket)?.status()?;
+    let status = cgtrace_client::Client::connect_to(stage.runtime_dir.clone())?.status()?;
     measured.lost = status.rings.iter().map(|ring| ring.lost).sum();
     measured.heals = status.heals;
     let at_the_end = settled_descriptors(&service, usize::MAX)?;
     service.end()?;
-    let fresh = Service::start(&stage.socket, pins)?;
+    let fresh = Service::start(&stage.runtime_dir, pins)?;
     fresh.verify()?;
     stage.counts.verified.add(1);
     let of_fresh = settled_descriptors(&fresh, at_the_end)?;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cgtrace_client::Client;
+use cgtrace_client::{Client, RuntimeDir};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::daemon::program;
@@ -24,21 +24,21 @@ pub struct Service {
 
 impl Service {
     /// Starts it, and waits until it answers.
-    pub fn start(socket: &Path, pins: Option<&Path>) -> Result<Self> {
+    pub fn start(runtime_dir: &RuntimeDir, pins: Option<&Path>) -> Result<Self> {
         let mut command = program();
-        command.arg("--socket").arg(socket).arg("daemon");
+        command.arg("--runtime-dir").arg(runtime_dir.path()).arg("daemon");
         // What is bounded is to be at its bound soon, whatever the load: from then on memory may not grow.
         command.args(["--queue-events", "2048", "--history-events", "2048", "--past-names", "256"]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);
         }
-        let mut service = Self { child: command.spawn()?, socket: socket.to_owned() };
+        let mut service = Self { child: command.spawn()?, socket: runtime_dir.private() };
         let start = Instant::now();
         while start.elapsed() < START {
             if let Some(status) = service.child.try_wait()? {
                 bail!("the daemon ended: {status}");
             }
-            if let Ok(mut client) = Client::connect_to(socket) {
+            if let Ok(mut client) = Client::connect_to(&service.socket) {
                 client.status().context("the first answer")?;
                 return Ok(service);
             }

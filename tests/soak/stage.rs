@@ -1,12 +1,11 @@
 //! What all parts of the soak share.
 
-use std::{
-    path::PathBuf,
-    sync::{
-        Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicU64, Ordering},
 };
+
+use cgtrace_client::RuntimeDir;
 
 /// How often something was done.
 #[derive(Debug, Default)]
@@ -43,15 +42,15 @@ pub struct Counts {
 /// Where it all happens.
 #[derive(Debug, Default)]
 pub struct Stage {
-    pub socket: PathBuf,
+    pub runtime_dir: RuntimeDir,
     pub counts: Counts,
     ending: AtomicBool,
     failures: Mutex<Vec<String>>,
 }
 
 impl Stage {
-    pub fn new(socket: PathBuf) -> Self {
-        Self { socket, ..Self::default() }
+    pub fn new(runtime_dir: RuntimeDir) -> Self {
+        Self { runtime_dir, ..Self::default() }
     }
 
     /// Whether to stop what one does.

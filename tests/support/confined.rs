@@ -56,10 +56,9 @@ pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> C
         ])
         .args(["--inh-caps", &set, "--ambient-caps", &set, "--bounding-set", &set])
         .arg(folder.join("cgtrace"))
-        .arg("--socket")
-        .arg(folder.join("io.cgtrace"))
+        .arg("--runtime-dir")
+        .arg(folder)
         .arg("daemon")
-        .env_remove("CGTRACE_SOCKET")
         .env("CGTRACE_LOG", "warn");
     command
 }

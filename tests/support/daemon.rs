@@ -1,4 +1,4 @@
-//! A daemon on a private socket, and the command line that asks it.
+//! A daemon in a runtime directory of its own, and the command line that asks it.
 
 use std::{
     ffi::OsStr,
@@ -11,12 +11,12 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use cgtrace_client::{Client, wire};
+use cgtrace_client::{Client, RuntimeDir, wire};
 
 /// The program under test.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
-    command.env_remove("CGTRACE_SOCKET").stdin(Stdio::null());
+    command.env_remove("CGTRACE_SOCKET").env_remove("CGTRACE_RUNTIME_DIR").stdin(Stdio::null());
     if std::env::var_os("CGTRACE_LOG").is_none() {
         command.env("CGTRACE_LOG", "warn");
     }
@@ -34,7 +34,7 @@ pub fn open_folder() -> Result<tempfile::TempDir> {
 pub struct Daemon {
     child: Child,
     socket: PathBuf,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -75,18 +75,16 @@ impl Daemon {
 
     fn spawned(arguments: &[&str], with: impl FnOnce(&mut Command)) -> Result<Self> {
         let folder = open_folder()?;
-        let socket = folder.path().join("io.cgtrace");
         let mut command = program();
-        command.arg("--socket").arg(&socket).arg("daemon").args(arguments);
+        command.arg("--runtime-dir").arg(folder.path()).arg("daemon").args(arguments);
         with(&mut command);
-        Ok(Self { child: command.spawn()?, socket, _folder: folder })
+        Self::spawn_by(&mut command, folder)
     }
 
-    /// One that a command brings up; its socket is `io.cgtrace` in the folder.
+    /// One that a command starts; the folder is its runtime directory.
     pub fn spawn_by(command: &mut Command, folder: tempfile::TempDir) -> Result<Self> {
-        let socket = folder.path().join("io.cgtrace");
         let child = command.spawn().context("failed to start the daemon")?;
-        Ok(Self { child, socket, _folder: folder })
+        Ok(Self { child, socket: RuntimeDir::new(folder.path()).private(), folder })
     }
 
     pub fn wait_ready(&mut self) -> Result<()> {
@@ -106,8 +104,17 @@ impl Daemon {
         bail!("the daemon does not answer")
     }
 
+    /// The private socket.
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    pub fn public_socket(&self) -> PathBuf {
+        self.runtime_dir().public()
+    }
+
+    pub fn runtime_dir(&self) -> RuntimeDir {
+        RuntimeDir::new(self.folder.path())
     }
 
     pub fn pid(&self) -> u32 {
@@ -127,7 +134,12 @@ impl Daemon {
 
     /// Runs the command line against it.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
-        program().arg("--socket").arg(&self.socket).args(arguments).output().context("failed to run cgtrace")
+        program()
+            .arg("--runtime-dir")
+            .arg(self.folder.path())
+            .args(arguments)
+            .output()
+            .context("failed to run cgtrace")
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {

@@ -1,4 +1,4 @@
-//! A daemon of our own on a private socket, and the plainest client there can be.
+//! A daemon of our own in a runtime directory of its own, and the plainest client there can be.
 
 use std::{
     collections::BTreeMap,
@@ -30,11 +30,11 @@ impl Daemon {
     /// Starts it with further flags of `daemon`.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        let socket = folder.path().join("io.cgtrace");
+        let socket = folder.path().join("private/io.cgtrace");
         let start = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
-            .arg("--socket")
-            .arg(&socket)
+            .arg("--runtime-dir")
+            .arg(folder.path())
             .arg("daemon")
             .args(flags)
             // What it logs of itself is no part of a table.

@@ -19,7 +19,7 @@ Without a daemon, root needs none: the tracer then runs inside the command.";
 #[derive(Debug, Parser)]
 #[command(name = "cgtrace", version, after_help = EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Arguments {
-    /// The directory of the daemon's sockets, private/io.cgtrace and public/io.cgtrace [default: /run/cgtrace]
+    /// The directory of the daemon's two sockets [default: /run/cgtrace]
     #[arg(long, global = true, env = "CGTRACE_RUNTIME_DIR", value_name = "DIR", hide_env_values = true)]
     pub runtime_dir: Option<PathBuf>,
     /// Ask the daemon on this socket [default: the private one if this user may open it, else the public one]

@@ -29,14 +29,14 @@ impl Source {
     }
 }
 
-pub fn run(daemon: arguments::Daemon, socket: Option<PathBuf>) -> Result<Verdict, Failure> {
+pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Verdict, Failure> {
     let arguments::Daemon { config: file, settings } = daemon;
     settings.check().map_err(|wrong| Failure::Usage(anyhow!(wrong.as_flag())))?;
     let source = Source {
         named: file.is_some(),
         file: file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH)),
         flags: Settings {
-            socket,
+            runtime_dir,
             // An empty CGTRACE_LOG is an unset one.
             log: settings.log.clone().filter(|log| !log.is_empty()),
             ..settings
@@ -56,7 +56,7 @@ pub fn run(daemon: arguments::Daemon, socket: Option<PathBuf>) -> Result<Verdict
     let filter = subscriber.reload_handle();
     subscriber.init();
     run_daemon(DaemonOptions {
-        socket: config.socket.clone(),
+        runtime_dir: config.runtime_dir.clone(),
         probe: config.probe.clone(),
         bounds: config.bounds,
         metrics_listen: config.metrics_listen,

@@ -29,7 +29,7 @@ mod why;
 use std::{env, process::ExitCode};
 
 use cgtrace_client::{RUNTIME_DIR_ENV, SOCKET_ENV};
-use clap::FromArgMatches as _;
+use clap::{FromArgMatches as _, error::ErrorKind, parser::ValueSource};
 
 use arguments::{Arguments, Command};
 use connect::Connector;
@@ -82,14 +82,20 @@ fn parse() -> Result<Arguments, clap::Error> {
         }
     }
     let matches = command.try_get_matches_from_mut(env::args_os())?;
+    if matches.subcommand_name() == Some("daemon")
+        && matches.value_source("socket") == Some(ValueSource::CommandLine)
+    {
+        let what = "--socket selects one socket for a client; a daemon serves both of a directory: --runtime-dir DIR";
+        return Err(command.error(ErrorKind::ArgumentConflict, what));
+    }
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
 fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
     let Arguments { socket, runtime_dir, daemon_only, .. } = arguments;
-    let connector = Connector::new(socket.clone(), runtime_dir, daemon_only);
+    let connector = Connector::new(socket, runtime_dir.clone(), daemon_only);
     match arguments.command {
-        Command::Daemon(daemon) => daemon::run(*daemon, socket),
+        Command::Daemon(daemon) => daemon::run(*daemon, runtime_dir),
         Command::Exists(exists) => exists::run(&exists, &connector, output),
         Command::Wait(wait) => wait::run(&wait, &connector, output),
         Command::Show(show) => show::run(&show, &connector, output),

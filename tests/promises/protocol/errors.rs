@@ -53,7 +53,7 @@ impl Asked {
         let folder = open_folder()?;
         let mut command = Command::new("unshare");
         command.arg("-C").arg(program().get_program());
-        command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+        command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
         let mut in_namespace = Daemon::spawn_by(command.env("CGTRACE_LOG", "error"), folder)?;
         in_namespace.wait_ready()?;
         Ok(Self { daemon: Daemon::start()?, in_namespace })
@@ -73,7 +73,7 @@ impl Asked {
         let call = call(error).with_context(|| format!("no call is answered with {error}"))?;
         let stream = match error {
             "io.cgtrace.Unavailable" => self.in_namespace.stream()?,
-            "io.cgtrace.NotPermitted" => connect_as(self.daemon.socket(), 65_534, 65_534, &[])?,
+            "io.cgtrace.NotPermitted" => connect_as(&self.daemon.public_socket(), 65_534, 65_534, &[])?,
             _ => self.daemon.stream()?,
         };
         let mut raw = Raw::new(stream);

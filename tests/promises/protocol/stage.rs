@@ -59,7 +59,7 @@ fn apart() -> Result<Daemon> {
     let folder = open_folder()?;
     let mut command = Command::new("unshare");
     command.args(["-m", "--propagation", "private"]).arg(program().get_program());
-    command.arg("--socket").arg(folder.path().join("io.cgtrace")).arg("daemon");
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let mut daemon = Daemon::spawn_by(command.env("CGTRACE_LOG", "warn"), folder)?;
     daemon.wait_ready()?;
     Ok(daemon)

@@ -110,7 +110,7 @@ fn identities() -> Outcome {
         let copy = folder.path().join("cgtrace");
         crate::support::process::copy_program(crate::support::daemon::program().get_program(), &copy)?;
         let mut command = Command::new(copy);
-        command.arg("--socket").arg(daemon.socket()).args(arguments).uid(UID).gid(UID);
+        command.arg("--runtime-dir").arg(daemon.runtime_dir().path()).args(arguments).uid(UID).gid(UID);
         Ok(command.output()?)
     };
     let output = other(&["why", "/system.slice/cgtrace-hidden.service", "--json"])?;

@@ -1,6 +1,8 @@
 //! What is in force: the settings with their defaults.
 
-use std::{net::SocketAddr, path::PathBuf};
+use std::net::SocketAddr;
+
+use cgtrace_client::RuntimeDir;
 
 use super::Settings;
 use crate::daemon::{probe, server::Bounds};
@@ -9,8 +11,8 @@ use cgtrace_host::process::padded_comm;
 /// The daemon's whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where the service listens.
-    pub socket: PathBuf,
+    /// Where the daemon listens.
+    pub runtime_dir: RuntimeDir,
     /// How the kernel program is loaded.
     pub probe: probe::Options,
     /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
@@ -24,7 +26,7 @@ pub struct Config {
 impl From<Settings> for Config {
     fn from(settings: Settings) -> Self {
         let Settings {
-            socket,
+            runtime_dir,
             watch,
             index_ring,
             told_ring,
@@ -50,7 +52,7 @@ impl From<Settings> for Config {
         let probe = probe::Options::default();
         let bounds = Bounds::default();
         Self {
-            socket: socket.unwrap_or_else(|| PathBuf::from(super::DEFAULT_SOCKET)),
+            runtime_dir: runtime_dir.map_or_else(RuntimeDir::default, RuntimeDir::new),
             probe: probe::Options {
                 index_ring_bytes: index_ring.map_or(probe.index_ring_bytes, |mib| mib << 20),
                 told_ring_bytes: told_ring.map_or(probe.told_ring_bytes, |mib| mib << 20),

@@ -11,6 +11,3 @@ pub use effective::Config;
 pub use file::{DEFAULT_PATH, FileError, nearest, read};
 pub use reload::{Reload, compare};
 pub use settings::{Settings, WrongValue};
-
-/// Where the daemon listens.
-pub const DEFAULT_SOCKET: &str = "/run/cgtrace/io.cgtrace";

@@ -17,14 +17,14 @@ pub struct Reload {
 /// Compares what is in force with what is to be.
 #[must_use]
 pub fn compare(now: &Config, next: Config) -> Reload {
-    let Config { socket, probe, log, metrics_listen, bounds } = next;
+    let Config { runtime_dir, probe, log, metrics_listen, bounds } = next;
     let mut changed = Vec::new();
     let mut later = Vec::new();
     let watch_differs = probe.watched != now.probe.watched;
     // Without any name at the start the exec hook is not attached.
     let watch_later = watch_differs && now.probe.watched.is_empty() != probe.watched.is_empty();
     for (key, differs) in [
-        ("socket", socket != now.socket),
+        ("runtime-dir", runtime_dir != now.runtime_dir),
         ("watch", watch_later),
         ("index-ring", probe.index_ring_bytes != now.probe.index_ring_bytes),
         ("told-ring", probe.told_ring_bytes != now.probe.told_ring_bytes),
@@ -48,7 +48,7 @@ pub fn compare(now: &Config, next: Config) -> Reload {
     changed.extend(bounds.different(&now.bounds).map(|name| name.replace('_', "-")));
     let watched = if watch_later { now.probe.watched.clone() } else { probe.watched };
     let probe = probe::Options { watched, ..now.probe.clone() };
-    let config = Config { socket: now.socket.clone(), probe, log, metrics_listen, bounds };
+    let config = Config { runtime_dir: now.runtime_dir.clone(), probe, log, metrics_listen, bounds };
     Reload { config, changed, later }
 }
 
@@ -62,7 +62,7 @@ mod tests {
     fn every_key_is_compared() {
         let now = Config::from(Settings::default());
         let text = "
-            socket = '/x'
+            runtime-dir = '/x'
             watch = ['kubelet']
             index-ring = 1
             told-ring = 1

@@ -2,6 +2,7 @@
 
 use std::{fmt::Display, net::SocketAddr, ops::RangeInclusive, path::PathBuf};
 
+use cgtrace_client::RuntimeDir;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
@@ -31,9 +32,9 @@ impl WrongValue {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Settings {
-    /// Where the service listens; on the command line it is everyone's `--socket`.
+    /// The directory of both sockets; on the command line it is the global `--runtime-dir`.
     #[arg(skip)]
-    pub socket: Option<PathBuf>,
+    pub runtime_dir: Option<PathBuf>,
     /// Keep who executes under this name (its comm: at most 15 bytes), when, where and started by whom, instead of
     /// kubelet and the container runtimes; may be repeated
     #[arg(long, value_name = "COMM")]
@@ -111,7 +112,7 @@ impl Settings {
         let flags = Self::augment_args(clap::Command::new("daemon"));
         let mut keys: Vec<String> =
             flags.get_arguments().filter_map(|flag| flag.get_long()).map(str::to_owned).collect();
-        keys.push("socket".to_owned());
+        keys.push("runtime-dir".to_owned());
         keys.sort();
         keys
     }
@@ -120,7 +121,7 @@ impl Settings {
     #[must_use]
     pub fn or(self, other: Self) -> Self {
         Self {
-            socket: self.socket.or(other.socket),
+            runtime_dir: self.runtime_dir.or(other.runtime_dir),
             watch: self.watch.or(other.watch),
             index_ring: self.index_ring.or(other.index_ring),
             told_ring: self.told_ring.or(other.told_ring),
@@ -163,7 +164,7 @@ impl Settings {
         within("past-lives", self.past_lives, 0..=65_536)?;
         within("reply-bytes", self.reply_bytes, 1 << 20..=1 << 40)?;
         for (key, path, like) in [
-            ("socket", &self.socket, super::DEFAULT_SOCKET),
+            ("runtime-dir", &self.runtime_dir, RuntimeDir::DEFAULT),
             ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),
             ("pin", &self.pin, PIN_FOLDER),
         ] {

@@ -1,12 +1,6 @@
-//! The socket, and those who connect to it.
+//! Accepts connections.
 
-use std::{
-    fs, io,
-    os::unix::{fs::PermissionsExt as _, net},
-    path::{Path, PathBuf},
-    rc::Rc,
-    time::Duration,
-};
+use std::{rc::Rc, time::Duration};
 
 use tokio::net::{UnixListener, UnixStream};
 
@@ -20,70 +14,6 @@ const FULL_PAUSE: Duration = Duration::from_millis(50);
 /// After so many connections that ended, what the allocator kept of theirs goes back to the system: some 13 KB each, where
 /// all were open at once.
 const GIVE_BACK_EVERY: u64 = 1_024;
-
-/// Why the socket cannot be served.
-#[derive(Debug, thiserror::Error)]
-pub enum ListenError {
-    /// A daemon answers on it already.
-    #[error(
-        "a cgtrace daemon answers on `{socket}` already; ask it (cgtrace status), stop it, or give this one another --socket"
-    )]
-    AlreadyServed {
-        /// The socket.
-        socket: PathBuf,
-    },
-    /// What stands at its path is no socket.
-    #[error("`{socket}` exists and is no socket; remove it, or give another --socket")]
-    NoSocket {
-        /// The path.
-        socket: PathBuf,
-    },
-    /// It cannot be made.
-    #[error("failed to listen on `{socket}`: {source}; {}, or give another --socket", remedy(source))]
-    Listen {
-        /// The socket.
-        socket: PathBuf,
-        /// The cause.
-        source: io::Error,
-    },
-}
-
-/// What may help.
-fn remedy(error: &io::Error) -> &'static str {
-    // The address of a Unix socket has no room for more.
-    if error.kind() == io::ErrorKind::InvalidInput {
-        return "give it a path of 107 bytes at most";
-    }
-    "make its folder writable"
-}
-
-/// Listens on a socket. A stale one is removed, but only when nobody answers on it.
-pub fn bind(socket: &Path) -> Result<net::UnixListener, ListenError> {
-    use std::os::unix::fs::FileTypeExt as _;
-    let failed = |source| ListenError::Listen { socket: socket.to_owned(), source };
-    if let Some(folder) = socket.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(failed)?;
-    }
-    match fs::symlink_metadata(socket) {
-        Ok(found) if !found.file_type().is_socket() => {
-            return Err(ListenError::NoSocket { socket: socket.to_owned() });
-        }
-        Ok(_) => match net::UnixStream::connect(socket) {
-            Ok(_) => return Err(ListenError::AlreadyServed { socket: socket.to_owned() }),
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                fs::remove_file(socket).map_err(failed)?;
-            }
-            Err(source) => return Err(failed(source)),
-        },
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(source) => return Err(failed(source)),
-    }
-    let listener = net::UnixListener::bind(socket).map_err(failed)?;
-    // Everyone may ask; who may be told what is decided by who asks.
-    fs::set_permissions(socket, fs::Permissions::from_mode(0o666)).map_err(failed)?;
-    listener.set_nonblocking(true).map_err(failed)?;
-    Ok(listener)
-}
 
 /// Accepts connections for ever.
 pub async fn accept(listener: UnixListener, shared: Rc<Shared>) {

@@ -1,6 +1,7 @@
 //! The service: Varlink over a Unix socket, one task a connection, all on the thread that owns the index.
 
 mod access;
+mod bind;
 mod bounds;
 mod connection;
 mod encode;
@@ -20,8 +21,8 @@ mod shared;
 mod snapshot;
 mod waiters;
 
+pub use bind::ListenError;
 pub use bounds::Bounds;
 pub use connection::Request;
-pub use listen::ListenError;
 pub use pattern::Patterns;
 pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};

@@ -1,8 +1,9 @@
 //! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
 
-use std::{cell::RefCell, fs, io, net::SocketAddr, os::unix::net, path::PathBuf, rc::Rc, sync::mpsc, thread};
+use std::{cell::RefCell, io, net::SocketAddr, os::unix::net, rc::Rc, sync::mpsc, thread};
 
 use anyhow::Context as _;
+use cgtrace_client::RuntimeDir;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -12,6 +13,7 @@ use tokio::{
 };
 
 use super::{
+    bind::bind,
     bounds::Bounds,
     listen,
     metrics::Metered,
@@ -19,15 +21,15 @@ use super::{
 };
 use crate::daemon::{
     probe,
-    service::{self, Supervisor},
+    service::{self, Sockets, Supervisor},
     tracker::{Priority, ScanThread, StartError, Tracker, boot_ns, drive},
 };
 use cgtrace_host::{descriptors, process};
 
 /// How the daemon is to run.
 pub struct DaemonOptions {
-    /// Where it listens.
-    pub socket: PathBuf,
+    /// Where it listens, unless its sockets are passed to it.
+    pub runtime_dir: RuntimeDir,
     /// How the kernel program is loaded.
     pub probe: probe::Options,
     /// How much clients can take.
@@ -64,22 +66,18 @@ pub enum InProcessError {
 pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
     descriptors::raise_limit();
     let supervisor = Rc::new(Supervisor::from_env());
-    if let Some(listener) = service::inherited()? {
-        // It stays when we end: whoever made it keeps those who connect until the next daemon.
-        tracing::info!("serving the socket that was passed");
-        return serve_socket(options, listener, &supervisor);
+    if let Some(sockets) = service::inherited()? {
+        // They outlive this process: the service manager keeps new connections until the next daemon.
+        tracing::info!("serving the sockets that were passed");
+        return serve_sockets(options, sockets, &supervisor);
     }
-    let listener = listen::bind(&options.socket)?;
-    let socket = options.socket.clone();
-    let outcome = serve_socket(options, listener, &supervisor);
-    // Whoever connects from here on is to learn at once that nobody answers.
-    let _ = fs::remove_file(socket);
-    outcome
+    let (sockets, _created) = bind(&options.runtime_dir)?;
+    serve_sockets(options, sockets, &supervisor)
 }
 
-fn serve_socket(
+fn serve_sockets(
     mut options: DaemonOptions,
-    listener: net::UnixListener,
+    sockets: Sockets,
     supervisor: &Rc<Supervisor>,
 ) -> anyhow::Result<()> {
     descriptors(&options.bounds);
@@ -93,7 +91,8 @@ fn serve_socket(
     let runtime = runtime().context("failed to start the runtime")?;
     LocalSet::new().block_on(&runtime, async {
         let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.bounds);
-        let listener = UnixListener::from_std(listener).context("failed to wait on the socket")?;
+        let listener = |socket| UnixListener::from_std(socket).context("failed to wait on a socket");
+        let (public, private) = (listener(sockets.public)?, listener(sockets.private)?);
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("failed to wait for SIGHUP")?;
@@ -134,7 +133,8 @@ fn serve_socket(
         };
         let outcome = tokio::select! {
             driven = drive(tracker, scans) => driven.context("the tracker stopped"),
-            () = listen::accept(listener, Rc::clone(&shared)) => Ok(()),
+            () = listen::accept(public, Rc::clone(&shared)) => Ok(()),
+            () = listen::accept(private, Rc::clone(&shared)) => Ok(()),
             () = reloading => Ok(()),
             () = supervisor.show_life() => Ok(()),
             _ = terminate.recv() => Ok(()),

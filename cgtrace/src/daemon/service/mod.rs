@@ -9,4 +9,4 @@ mod socket;
 pub use journal::{LogFormat, said_to_journal};
 pub use notify::Supervisor;
 pub use privileges::{Kept, NEEDS, Need, Until, drop_after_loading};
-pub use socket::{InheritError, inherited};
+pub use socket::{InheritError, Sockets, inherited};

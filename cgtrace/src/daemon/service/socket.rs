@@ -1,4 +1,5 @@
-//! A listening socket that a service manager made: `LISTEN_FDS`, as `sd_listen_fds(3)` describes it.
+//! Listening sockets that a service manager passes: `LISTEN_FDS` and `LISTEN_FDNAMES`, as `sd_listen_fds_with_names(3)`
+//! describes them.
 
 use std::{
     env, io,
@@ -16,51 +17,75 @@ use rustix::{
 /// `SD_LISTEN_FDS_START`: the first descriptor that is passed.
 const FIRST: RawFd = 3;
 
-/// Why the socket that was passed cannot be served.
+/// The sockets that the daemon serves.
+#[derive(Debug)]
+pub struct Sockets {
+    /// For everyone.
+    pub public: UnixListener,
+    /// For root and the group `cgtrace`.
+    pub private: UnixListener,
+}
+
+/// Why the sockets that were passed cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
-    /// The variable is no number.
+    /// The variable is not a number.
     #[error("LISTEN_FDS is `{0}`, expected the number of sockets that were passed")]
-    NoNumber(String),
-    /// There is one service on one socket.
-    #[error("{0} sockets were passed (LISTEN_FDS), expected 1; give cgtrace.socket a single ListenStream=")]
-    TooMany(u32),
-    /// It is something else.
+    NotANumber(String),
+    /// They are not one public and one private socket.
     #[error(
-        "what was passed as descriptor 3 is {found}, expected a listening Unix stream socket (ListenStream=/PATH)"
+        "{count} sockets were passed (LISTEN_FDS), named `{names}` (LISTEN_FDNAMES); expected two, named `public` and \
+         `private`: give each its own socket unit with FileDescriptorName=, and list both units in Sockets= of the \
+         service"
+    )]
+    Names {
+        /// How many.
+        count: u32,
+        /// Their names, separated by colons.
+        names: String,
+    },
+    /// One of them is something else.
+    #[error(
+        "the descriptor `{name}` is {found}, expected a listening Unix stream socket (ListenStream=/PATH)"
     )]
     WrongKind {
+        /// The name.
+        name: String,
         /// What it is.
         found: &'static str,
     },
-    /// The kernel does not tell what it is.
-    #[error("failed to take over descriptor 3, which LISTEN_FDS announces: {0}")]
+    /// The kernel does not say what one of them is.
+    #[error("failed to take over the descriptors that LISTEN_FDS announces: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The socket that was passed to this process, if one was. Call it once, before anything else opens descriptors.
-pub fn inherited() -> Result<Option<UnixListener>, InheritError> {
-    // The variables may have come down from a parent whom they were meant for.
+/// The sockets that were passed to this process, if any were. Call it once, before anything else opens descriptors.
+pub fn inherited() -> Result<Option<Sockets>, InheritError> {
+    // The variables may have been inherited from a parent that they were meant for.
     if env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(None);
     }
     let Ok(count) = env::var("LISTEN_FDS") else { return Ok(None) };
-    match count.parse::<u32>().map_err(|_| InheritError::NoNumber(count))? {
-        0 => return Ok(None),
-        1 => {}
-        more => return Err(InheritError::TooMany(more)),
+    let count: u32 = count.parse().map_err(|_| InheritError::NotANumber(count))?;
+    if count == 0 {
+        return Ok(None);
     }
-    // SAFETY: whoever set the variables for this very process passed the descriptor to it, and nothing else here
-    // uses it: this is the first thing that the daemon does.
-    let fd = unsafe { OwnedFd::from_raw_fd(FIRST) };
-    fcntl_setfd(&fd, FdFlags::CLOEXEC).map_err(io::Error::from)?;
-    checked(fd).map(Some)
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let order = match names.as_str() {
+        "public:private" if count == 2 => [FIRST, FIRST + 1],
+        "private:public" if count == 2 => [FIRST + 1, FIRST],
+        _ => return Err(InheritError::Names { count, names }),
+    };
+    // SAFETY: the service manager set the variables for this very process and passed both descriptors, and nothing
+    // else here uses them: this is the first thing that the daemon does.
+    let [public, private] = order.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
+    Ok(Some(Sockets { public: checked(public, "public")?, private: checked(private, "private")? }))
 }
 
-fn checked(fd: OwnedFd) -> Result<UnixListener, InheritError> {
-    let wrong = |found| Err(InheritError::WrongKind { found });
+fn checked(fd: OwnedFd, name: &str) -> Result<UnixListener, InheritError> {
+    let wrong = |found| Err(InheritError::WrongKind { name: name.to_owned(), found });
     match sockopt::socket_domain(&fd) {
-        Err(rustix::io::Errno::NOTSOCK) => return wrong("no socket"),
+        Err(rustix::io::Errno::NOTSOCK) => return wrong("not a socket"),
         Err(error) => return Err(io::Error::from(error).into()),
         Ok(family) if family != AddressFamily::UNIX => return wrong("a socket of another family"),
         Ok(_) => {}
@@ -71,6 +96,7 @@ fn checked(fd: OwnedFd) -> Result<UnixListener, InheritError> {
     if !sockopt::socket_acceptconn(&fd).map_err(io::Error::from)? {
         return wrong("a connection (Accept= must be no)");
     }
+    fcntl_setfd(&fd, FdFlags::CLOEXEC).map_err(io::Error::from)?;
     let listener = UnixListener::from(fd);
     listener.set_nonblocking(true)?;
     Ok(listener)
@@ -86,9 +112,9 @@ mod tests {
     fn only_a_listening_unix_stream_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
-        assert!(checked(listener.into()).is_ok());
-        let told = |fd: OwnedFd| checked(fd).unwrap_err().to_string();
-        assert!(told(File::open("/dev/null").unwrap().into()).contains("no socket"));
+        assert!(checked(listener.into(), "public").is_ok());
+        let told = |fd: OwnedFd| checked(fd, "public").unwrap_err().to_string();
+        assert!(told(File::open("/dev/null").unwrap().into()).contains("not a socket"));
         assert!(told(UnixDatagram::unbound().unwrap().into()).contains("another type"));
         assert!(told(UnixStream::pair().unwrap().0.into()).contains("a connection"));
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
