@@ -73,10 +73,6 @@ int cgtrace_wait(cgtrace_client *client, const char *name, int until, const char
 /* What is known of a name, as JSON: the type Answer of io.cgtrace.varlink. 0 on success. */
 int cgtrace_lookup_json(cgtrace_client *client, const char *name, const char *hierarchy, char **json);
 
-/* Why a cgroup is not there, or not seen by a process of that name (NULL: by nobody in particular), as JSON: what the
- * method Why of io.cgtrace.varlink answers. 0 on success. */
-int cgtrace_why_json(cgtrace_client *client, const char *name, const char *process, char **json);
-
 /* Follows events from now on, over broken connections and restarts of the daemon. patterns and kinds end with a
  * NULL entry; NULL itself: all. A negative since_seq begins now, another one after the event of that number. The
  * socket is as for cgtrace_connect. */

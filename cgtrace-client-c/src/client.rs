@@ -8,7 +8,7 @@ use std::{
 
 use cgtrace_client::{
     Client, Endpoint, Until,
-    wire::{Answer, AskerName, Await, Lookup, Why},
+    wire::{Answer, Await, Lookup},
 };
 
 use crate::{
@@ -129,37 +129,6 @@ pub unsafe extern "C" fn cgtrace_wait(
                 .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
             let wait = Await { hierarchy, ..Await::until(&name, until, text::time(timeout_ms)) };
             Ok(c_int::from(client.wait_for(&wait)?.held))
-        },
-    )
-}
-
-/// See `cgtrace.h`.
-///
-/// # Safety
-/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL; `json` is NULL or can be written to.
-#[unsafe(no_mangle)]
-pub unsafe extern "C" fn cgtrace_why_json(
-    client: *mut Client,
-    name: *const c_char,
-    process: *const c_char,
-    json: *mut *mut c_char,
-) -> c_int {
-    guarded(
-        |code| code,
-        || {
-            if json.is_null() {
-                return Err(Failure::argument("`json` is NULL"));
-            }
-            // SAFETY: as the caller of this function promises.
-            let (client, name, process) =
-                unsafe { (self::client(client)?, text::name(name)?, text::optional(process)) };
-            let process = process.map(|process| process.to_string_lossy().into_owned());
-            let asker = process.map(|process| AskerName { pid: None, process: Some(process) });
-            let reply = client.why(&Why { name: Some(name), hierarchy: None, asker })?;
-            let value = serde_json::to_value(reply).map_err(cgtrace_client::Error::from)?;
-            // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
-            unsafe { text::give(json, &value) }?;
-            Ok(0)
         },
     )
 }

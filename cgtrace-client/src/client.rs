@@ -14,7 +14,7 @@ use crate::{
     watching::Watching,
     wire::{
         Answer, Await, Awaited, History, HistoryReply, List, LookedUp, Lookup, MetricsReply, Status,
-        VerifyReply, Watch, Why, WhyReply,
+        VerifyReply, Watch,
     },
 };
 
@@ -250,24 +250,6 @@ impl Client {
     /// ```
     pub fn history(&mut self, history: &History) -> Result<HistoryReply, Error> {
         self.call("History", history)
-    }
-
-    /// Why a cgroup is not there, or not seen by somebody.
-    ///
-    /// ```no_run
-    /// # use cgtrace_client::{Client, Error, wire};
-    /// # fn main() -> Result<(), Error> {
-    /// let asker = wire::AskerName { process: Some("kubelet".to_owned()), ..Default::default() };
-    /// let name = "/system.slice/kubelet.service".to_owned();
-    /// let why = wire::Why { name: Some(name), asker: Some(asker), ..Default::default() };
-    /// for verdict in Client::connect()?.why(&why)?.verdicts {
-    ///     println!("{}: {}", verdict.cause, verdict.explanation);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub fn why(&mut self, why: &Why) -> Result<WhyReply, Error> {
-        self.call("Why", why)
     }
 
     /// Compares the service's index with every cgroupfs, now.

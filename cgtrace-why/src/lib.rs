@@ -1,5 +1,13 @@
 //! Why a cgroup is not there: [`rules`] over facts, and [`gather`], which collects these facts with the authority of the
-//! process that asks.
+//! process that calls it. [`ask`] joins them with what a daemon recorded.
 
+mod ask;
+mod clock;
 pub mod gather;
+pub mod report;
 pub mod rules;
+mod show;
+
+pub use ask::{AskError, Question, ask};
+pub use gather::Who;
+pub use show::{CgroupMembers, Member, Selector, Shown, show};

@@ -39,14 +39,14 @@ fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("exists", of::<wire::Answer>()),
         ("wait", of::<wire::Awaited>()),
-        ("show", of::<wire::LookedUp>()),
+        ("show", of::<cgtrace_why::Shown>()),
         ("list", of::<wire::ListReply>()),
         ("tree", of::<wire::ListReply>()),
         ("events", of::<wire::EventLine>()),
         ("config-check", of::<wire::ConfigChecked>()),
         ("unpin", of::<wire::Unpinned>()),
         ("status", of::<wire::Status>()),
-        ("why", of::<wire::WhyReply>()),
+        ("why", of::<cgtrace_why::report::Report>()),
         ("metrics", of::<wire::MetricsReply>()),
         ("verify", of::<wire::VerifyReply>()),
     ])

@@ -52,9 +52,8 @@ fn asks() -> Outcome {
         }
         ensure!(client.list(&list).await?.1.len() == 1_202);
         ensure!(client.exists(&name).await?);
-        let why = wire::Why { name: Some(cgroup.name()), ..Default::default() };
-        let verdicts = client.why(&why).await?.verdicts;
-        ensure!(verdicts.len() == 1 && verdicts[0].present, "{verdicts:?}");
+        let history = wire::History { paths: Some(vec![cgroup.name()]), ..Default::default() };
+        ensure!(client.history(&history).await?.moves.is_empty());
         let error = client.exists("relative").await.err().context("no error")?;
         ensure!(matches!(error, cgtrace_client::Error::ImpossibleName(_)), "{error}");
         Ok(())

@@ -1,12 +1,12 @@
 //! `cgtrace why` of a kubelet.service of a real systemd: the scenes, one after the other.
 //!
-//! The unit's name on the host stands below the container's root cgroup; the daemon runs on the host, and asks the
-//! container's systemd over its bus.
+//! The unit's name on the host stands below the container's root cgroup; the daemon and `cgtrace why` run on the host, and
+//! the latter asks the container's systemd over its bus.
 
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::wire;
+use cgtrace_why::report::{Report, Verdict};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -43,31 +43,45 @@ impl Scene {
             "kubelet.service",
             "[Unit]\nDescription=A kubelet\n[Service]\nType=exec\nExecStart=/usr/local/bin/kubelet 1000\n",
         )?;
-        let daemon = Daemon::start_on_bus(&systemd.path("/run/dbus/system_bus_socket"))?;
+        let daemon = Daemon::start()?;
         let name = systemd.name(UNIT);
         Ok(Self { daemon, systemd, name })
     }
 
-    /// What is said of the unit's name, and the same as text, which is kept for the documents.
-    pub fn why(&self, on: Option<&str>, kept: &str) -> Result<wire::Verdict> {
-        let question = wire::Why {
-            name: Some(self.name.clone()),
-            hierarchy: on.map(str::to_owned),
-            ..wire::Why::default()
-        };
-        let mut reply = self.daemon.client()?.why(&question)?;
-        // systemd is given 200 ms for its answer, which a busy machine may not grant it; then a note says so.
-        for _ in 0..50 {
-            if reply.notes.is_empty() {
-                break;
-            }
-            reply = self.daemon.client()?.why(&question)?;
-        }
-        ensure!(reply.notes.is_empty(), "{:?}", reply.notes);
+    /// The verdict on the unit's path, and the same as text, which is kept for the documents.
+    pub fn why(&self, on: Option<&str>, kept: &str) -> Result<Verdict> {
         let mut words = vec!["why", &self.name];
         words.extend(on.iter().flat_map(|on| ["--on", on]));
-        captured::console(&self.daemon, &words, kept)?;
-        reply.verdicts.into_iter().next().context("no verdict")
+        // A busy machine may not grant systemd the time for its answer; then a note says so.
+        let mut report = self.report(&words)?;
+        for _ in 0..50 {
+            if report.notes.is_empty() {
+                break;
+            }
+            report = self.report(&words)?;
+        }
+        ensure!(report.notes.is_empty(), "{:?}", report.notes);
+        self.console(&words, kept)?;
+        report.verdicts.into_iter().next().context("no verdict")
+    }
+
+    fn report(&self, words: &[&str]) -> Result<Report> {
+        let output = self.command(words).arg("--json").output()?;
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        serde_json::from_slice(&output.stdout).with_context(|| text)
+    }
+
+    /// What `cgtrace` prints, which is kept for the documents.
+    pub fn console(&self, words: &[&str], kept: &str) -> Result<String> {
+        captured::console_of(self.command(words), words, kept)
+    }
+
+    /// `cgtrace` with the container's systemd as the machine's.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = self.daemon.command();
+        let bus = self.systemd.path("/run/dbus/system_bus_socket");
+        command.args(words).env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", bus.display()));
+        command
     }
 
     /// Starts the kubelet from a shell in a session's scope, as somebody who is logged in does.
@@ -182,7 +196,7 @@ fn started_by_systemd() -> Outcome {
         (format!("/systemd{}", scene.name), "mount-directory-in-name", "mount-path-in-name"),
         (scene.name.replace("kubelet", "kublet"), "misspelt", "misspelt"),
     ] {
-        let said = captured::console(&scene.daemon, &["why", &wrong], kept)?;
+        let said = scene.console(&["why", &wrong], kept)?;
         let right = format!("use `{}`", scene.name);
         ensure!(said.contains(&format!("{wrong}: {cause}\n")) && said.contains(&right), "{said}");
     }

@@ -9,7 +9,10 @@ mod processes;
 mod shell;
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::wire;
+use cgtrace_why::{
+    Question, Who,
+    report::{Finding, Verdict},
+};
 use libtest_mimic::Trial;
 
 use crate::support::daemon::Daemon;
@@ -27,33 +30,33 @@ pub fn trials() -> Vec<Trial> {
     trials.into_iter().flatten().collect()
 }
 
-/// The verdict on one name.
-fn ask(daemon: &Daemon, name: &str, asker: Option<u32>) -> Result<wire::Verdict> {
-    let asker = asker.map(|pid| wire::AskerName { pid: Some(pid), process: None });
-    let question = wire::Why { name: Some(name.to_owned()), hierarchy: None, asker };
-    let reply = daemon.client()?.why(&question)?;
-    let [verdict] = <[wire::Verdict; 1]>::try_from(reply.verdicts)
+/// The verdict on one path.
+fn ask(daemon: &Daemon, path: &str, asker: Option<u32>) -> Result<Verdict> {
+    let question =
+        Question { path: Some(path.as_bytes().to_vec()), hierarchy: None, asker: asker.map(Who::Pid) };
+    let report = cgtrace_why::ask(&mut daemon.client()?, &question)?;
+    let [verdict] = <[Verdict; 1]>::try_from(report.verdicts)
         .map_err(|verdicts| anyhow::anyhow!("{} verdicts", verdicts.len()))?;
     Ok(verdict)
 }
 
 /// Fails unless the first cause is that one.
-fn first(verdict: &wire::Verdict, cause: &str) -> Result<()> {
+fn first(verdict: &Verdict, cause: &str) -> Result<()> {
     ensure!(verdict.cause == cause, "{} and not {cause}: {verdict:#?}", verdict.cause);
     Ok(())
 }
 
 /// The same wherever the cause stands: first, or among what holds as well.
-fn told(verdict: &wire::Verdict, cause: &str) -> Result<wire::Finding> {
+fn told(verdict: &Verdict, cause: &str) -> Result<Finding> {
     if verdict.cause != cause {
         return holds(verdict, cause).cloned();
     }
-    let wire::Verdict { cause, explanation, evidence, fix, .. } = verdict.clone();
-    Ok(wire::Finding { cause, explanation, evidence, fix })
+    let Verdict { cause, explanation, evidence, fix, .. } = verdict.clone();
+    Ok(Finding { cause, explanation, evidence, fix })
 }
 
 /// Fails unless the cause holds as well; gives what is said of it.
-fn holds<'a>(verdict: &'a wire::Verdict, cause: &str) -> Result<&'a wire::Finding> {
+fn holds<'a>(verdict: &'a Verdict, cause: &str) -> Result<&'a Finding> {
     let mut also = verdict.also.iter();
     also.find(|finding| finding.cause == cause)
         .with_context(|| format!("{cause} is not among {:#?}", verdict.also))

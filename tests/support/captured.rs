@@ -1,6 +1,6 @@
 //! Real output for the documents: a test keeps it in `target/lab/captured/`.
 
-use std::{fs, path::PathBuf};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -24,9 +24,16 @@ pub fn keep(name: &str, text: &str) -> Result<()> {
     fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))
 }
 
-/// Runs a command, and keeps it with what it prints, as a reader of a terminal sees it.
+/// Runs `cgtrace` with these words, and keeps it with what it prints, as a reader of a terminal sees it.
 pub fn console(daemon: &Daemon, words: &[&str], name: &str) -> Result<String> {
-    let output = daemon.run(words)?;
+    let mut command = daemon.command();
+    command.args(words);
+    console_of(command, words, name)
+}
+
+/// The same of a command that has the words already.
+pub fn console_of(mut command: Command, words: &[&str], name: &str) -> Result<String> {
+    let output = command.output()?;
     let text = format!(
         "# cgtrace {}\n{}{}",
         words.join(" "),

@@ -50,16 +50,6 @@ impl Daemon {
         Ok(daemon)
     }
 
-    /// Starts one that asks the service manager on that bus, and waits until it answers.
-    pub fn start_on_bus(socket: &Path) -> Result<Self> {
-        let address = format!("unix:path={}", socket.display());
-        let mut daemon = Self::spawned(&[], |command| {
-            command.env("DBUS_SYSTEM_BUS_ADDRESS", address);
-        })?;
-        daemon.wait_ready()?;
-        Ok(daemon)
-    }
-
     /// Starts one and does not wait.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
         Self::spawned(arguments, |_| {})
@@ -134,12 +124,14 @@ impl Daemon {
 
     /// Runs the command line against it.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
-        program()
-            .arg("--runtime-dir")
-            .arg(self.folder.path())
-            .args(arguments)
-            .output()
-            .context("failed to run cgtrace")
+        self.command().args(arguments).output().context("failed to run cgtrace")
+    }
+
+    /// The command line that asks it.
+    pub fn command(&self) -> Command {
+        let mut command = program();
+        command.arg("--runtime-dir").arg(self.folder.path());
+        command
     }
 
     pub fn signal(&self, signal: rustix::process::Signal) -> Result<()> {

@@ -14,7 +14,6 @@ use crate::{
     until::Until,
     wire::{
         Answer, Await, Cgroup, History, HistoryReply, List, ListReply, LookedUp, Lookup, Status, VerifyReply,
-        Why, WhyReply,
     },
 };
 
@@ -228,22 +227,6 @@ impl Client {
     /// ```
     pub async fn history(&mut self, history: &History) -> Result<HistoryReply, Error> {
         self.call("History", history).await
-    }
-
-    /// Why a cgroup is not there, or not seen by somebody.
-    ///
-    /// ```no_run
-    /// # use cgtrace_client::{Error, asynchronous::Client, wire};
-    /// # async fn example() -> Result<(), Error> {
-    /// let why = wire::Why { name: Some("/kubepods.slice".to_owned()), ..Default::default() };
-    /// for verdict in Client::connect().await?.why(&why).await?.verdicts {
-    ///     println!("{}: {}", verdict.cause, verdict.explanation);
-    /// }
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn why(&mut self, why: &Why) -> Result<WhyReply, Error> {
-        self.call("Why", why).await
     }
 
     /// Compares the service's index with every cgroupfs, now.

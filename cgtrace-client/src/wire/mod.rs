@@ -7,7 +7,6 @@ mod event;
 mod history;
 mod printed;
 mod status;
-mod why;
 
 pub use answer::{Answer, Cgroup, Gap, Life, Moment, Row};
 pub use call::{
@@ -18,4 +17,3 @@ pub use event::{Event, Place, Task};
 pub use history::{Exec, History, HistoryReply, Membership};
 pub use printed::{ConfigChecked, EventLine, Lagged, LaggedKind, Unpinned};
 pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};
-pub use why::{Asker, AskerName, Finding, Process, Verdict, Why, WhyReply};

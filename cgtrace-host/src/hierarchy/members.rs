@@ -5,7 +5,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use rustix::fs::{Mode, OFlags, openat};
+use rustix::fs::{Mode, OFlags, fstat, openat};
 
 use super::{discover::Mount, scan::open_root};
 
@@ -22,15 +22,30 @@ pub fn open_cgroup(mount: &Mount, path: &[u8]) -> io::Result<OwnedFd> {
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// The pids of the processes in a cgroup, not those below it, as this pid namespace numbers them; 0 for one
-/// that it does not show.
-pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Vec<u32>> {
+/// What is in a cgroup, not below it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Members {
+    /// The pids of its processes, or the ids of its threads if it is threaded, as this pid namespace numbers them.
+    pub ids: Vec<u32>,
+    /// How many this pid namespace does not number. v1 leaves these out instead.
+    pub elsewhere: usize,
+    /// Whether there are cgroups below it.
+    pub children: bool,
+}
+
+/// The processes in a cgroup.
+pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Members> {
     let directory = open_cgroup(mount, path)?;
-    match numbers(&directory, "cgroup.procs") {
+    let mut ids = match numbers(&directory, "cgroup.procs") {
         // A threaded cgroup has threads only (`cgroup_procs_start` in kernel/cgroup/cgroup.c).
         Err(error) if error.raw_os_error() == Some(libc::EOPNOTSUPP) => numbers(&directory, "cgroup.threads"),
         other => other,
-    }
+    }?;
+    let all = ids.len();
+    ids.retain(|id| *id != 0);
+    // kernfs counts the directories below one among its links.
+    let children = fstat(&directory)?.st_nlink > 2;
+    Ok(Members { elsewhere: all - ids.len(), ids, children })
 }
 
 /// The controllers of a cgroup on v2: its `cgroup.controllers`.

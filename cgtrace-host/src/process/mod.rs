@@ -8,7 +8,7 @@ mod view;
 
 use std::{fs, io, path::PathBuf};
 
-pub use stat::{Stat, parse_stat};
+pub use stat::{Stat, State, parse_stat};
 pub use table::{Found, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
 pub use view::{arguments, cgroup_mounts, cgroups_within, file, namespace, root};
@@ -18,8 +18,10 @@ use crate::hierarchy::{HierarchyLine, parse_proc_cgroup};
 /// A process, as /proc tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Process {
-    /// Its pid, in this pid namespace.
+    /// Its pid, or a thread's id, in this pid namespace.
     pub pid: u32,
+    /// The process's, if `pid` is a thread's.
+    pub tgid: u32,
     /// Its parent's pid.
     pub ppid: u32,
     /// Its name: up to 15 bytes.
@@ -28,6 +30,8 @@ pub struct Process {
     pub uid: u32,
     /// When it began: ns since boot, in steps of 10 ms (`USER_HZ` is 100 on every architecture of today).
     pub start_boot_ns: u64,
+    /// Whether it runs.
+    pub state: State,
 }
 
 /// A comm as the kernel keeps it: at most 15 bytes, and NULs behind them (`TASK_COMM_LEN`).
@@ -63,10 +67,12 @@ pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
     let Some(stat) = parse_stat(&stat) else { return Ok(None) };
     Ok(Some(Process {
         pid,
+        tgid: number(&status, "Tgid:").unwrap_or(pid),
         ppid: stat.ppid,
         comm: stat.comm,
-        uid: real_uid(&status).unwrap_or(u32::MAX),
+        uid: number(&status, "Uid:").unwrap_or(u32::MAX),
         start_boot_ns: time_namespace::start_boot_ns(stat.start_boot_ns),
+        state: stat.state,
     }))
 }
 
@@ -75,9 +81,37 @@ pub fn cgroups(pid: u32) -> Result<Option<Vec<HierarchyLine>>, ProcessError> {
     Ok(read(pid, "cgroup")?.map(|text| parse_proc_cgroup(&text)))
 }
 
-fn real_uid(status: &[u8]) -> Option<u32> {
+/// A process's cgroups, by a thread of it that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// One line a hierarchy.
+    pub lines: Vec<HierarchyLine>,
+    /// None of its threads runs: on v1 it is shown in the root, wherever it was.
+    pub zombie: bool,
+}
+
+/// A process's cgroups; `None` if there is no such process. Of one whose first thread has exited, v1 shows that thread in
+/// the root: another one is asked.
+pub fn cgroups_of_live_thread(pid: u32) -> Result<Option<Located>, ProcessError> {
+    let Some(process) = describe(pid)? else { return Ok(None) };
+    if process.state == State::LeaderExited {
+        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+        let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+        for thread in threads.filter(|thread| *thread != pid) {
+            let alive = describe(thread)?.is_some_and(|thread| thread.state == State::Alive);
+            if let Some(lines) = cgroups(thread)?.filter(|_| alive) {
+                return Ok(Some(Located { lines, zombie: false }));
+            }
+        }
+    }
+    let zombie = matches!(process.state, State::Zombie | State::LeaderExited);
+    Ok(cgroups(pid)?.map(|lines| Located { lines, zombie }))
+}
+
+/// The first number behind a key of `/proc/PID/status`.
+fn number(status: &[u8], key: &str) -> Option<u32> {
     let status = String::from_utf8_lossy(status);
-    let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

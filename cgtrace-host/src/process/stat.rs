@@ -3,13 +3,29 @@
 /// Ns in one tick of the times in /proc: `USER_HZ` is 100.
 const TICK_NS: u64 = 10_000_000;
 
+/// `PF_KTHREAD` of include/linux/sched.h.
+const KERNEL_THREAD: u32 = 0x0020_0000;
+
+/// Whether a process runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It does, with its first thread.
+    Alive,
+    /// It does, and is the kernel's.
+    KernelThread,
+    /// Its first thread has exited; others run.
+    LeaderExited,
+    /// All of it has exited.
+    Zombie,
+}
+
 /// What we want of the line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
     /// The thread's name.
     pub comm: Vec<u8>,
-    /// It is a zombie, or as good as gone: it runs no more.
-    pub dead: bool,
+    /// Whether it runs.
+    pub state: State,
     /// The parent's pid.
     pub ppid: u32,
     /// When the process began: ns since boot, in steps of 10 ms.
@@ -26,11 +42,19 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let comm = line.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // After the name come state (3) and ppid (4); starttime is field 22.
-    let dead = matches!(fields.next()?, "Z" | "X" | "x");
+    // After the name come state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22.
+    let exited = matches!(fields.next()?, "Z" | "X" | "x");
     let ppid = fields.next()?.parse().ok()?;
-    let ticks: u64 = fields.nth(22 - 5)?.parse().ok()?;
-    Some(Stat { comm, dead, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
+    let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;
+    let threads: u64 = fields.nth(20 - 10)?.parse().ok()?;
+    let ticks: u64 = fields.nth(22 - 21)?.parse().ok()?;
+    let state = match exited {
+        true if threads > 1 => State::LeaderExited,
+        true => State::Zombie,
+        false if flags & KERNEL_THREAD != 0 => State::KernelThread,
+        false => State::Alive,
+    };
+    Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
 }
 
 #[cfg(test)]
@@ -45,7 +69,19 @@ mod tests {
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat.comm, b"a) b) (c");
         assert_eq!(stat.ppid, 7);
-        assert_eq!(stat.start_boot_ns, 12_340_000_000);
+        assert_eq!((stat.start_boot_ns, stat.state), (12_340_000_000, State::Alive));
+    }
+
+    #[test]
+    fn a_leader_that_exited_before_its_threads_is_no_zombie() {
+        let state = |state, flags, threads| {
+            let line =
+                format!("42 (a) {state} 7 42 42 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 1234 0 0");
+            parse_stat(line.as_bytes()).map(|stat| stat.state)
+        };
+        assert_eq!(state("Z", 0x40_404c, 1), Some(State::Zombie));
+        assert_eq!(state("Z", 0x40_404c, 2), Some(State::LeaderExited));
+        assert_eq!(state("I", 0x420_8060, 1), Some(State::KernelThread));
     }
 
     proptest! {

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs};
 
-use super::{Process, cgroups, describe, parse_stat, read};
+use super::{Process, State, cgroups_of_live_thread, describe, read};
 use crate::hierarchy::HierarchyLine;
 
 /// So many ancestors are followed. A chain is never that long, but while it is read it may change under us.
@@ -47,12 +47,8 @@ pub fn named(comms: &[&[u8]]) -> Vec<Found> {
 /// A live process with its cgroups and ancestors; `None` if there is none of that pid, or only its zombie.
 #[must_use]
 pub fn find(pid: u32) -> Option<Found> {
-    let stat = parse_stat(&read(pid, "stat").ok().flatten()?)?;
-    if stat.dead {
-        return None;
-    }
-    let process = describe(pid).ok().flatten()?;
-    let cgroups = cgroups(pid).ok().flatten()?;
+    let process = describe(pid).ok().flatten().filter(|process| process.state != State::Zombie)?;
+    let cgroups = cgroups_of_live_thread(pid).ok().flatten()?.lines;
     let ancestors = ancestors(process.ppid);
     Some(Found { process, cgroups, ancestors })
 }

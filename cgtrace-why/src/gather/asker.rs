@@ -6,10 +6,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Hierarchy, mounts_of};
+use cgtrace_client::names::printable;
 use cgtrace_host::process;
 
-use crate::rules::{Inotify, Mounted, Settings};
+use super::{Hierarchy, mounts_of};
+use crate::rules::{self, Inotify, Mounted, Settings};
 
 /// So long is looked for inotify watches: on a machine with very many descriptors their number stays unknown.
 const INOTIFY_TIME: Duration = Duration::from_millis(150);
@@ -44,30 +45,75 @@ pub struct AskerFound {
     pub notes: Vec<String>,
 }
 
-/// Finds the asker; `None` if there is no such process. `permitted` says of whose uid it may be.
-pub fn find(
-    who: &Who,
-    hierarchies: &[Hierarchy],
-    permitted: impl Fn(u32) -> bool,
-) -> Option<Result<AskerFound, u32>> {
+/// Finds the asker; `None` if there is no such process.
+#[must_use]
+pub fn find(who: &Who, hierarchies: &[Hierarchy]) -> Option<AskerFound> {
     let (found, others) = match who {
         Who::Pid(pid) => (process::find(*pid)?, 0),
         Who::Comm(comm) => {
             let comm = comm.as_bytes();
-            let mut named = process::named(&[comm.get(..15).unwrap_or(comm)]);
-            // Somebody who may not know of others asks about their own.
-            let place = named.iter().position(|found| permitted(found.process.uid)).unwrap_or(0);
-            if named.is_empty() {
-                return None;
-            }
-            let others = named.len() - 1;
-            (named.swap_remove(place), others)
+            let named = process::named(&[comm.get(..15).unwrap_or(comm)]);
+            let others = named.len().saturating_sub(1);
+            (named.into_iter().next()?, others)
         }
     };
-    if !permitted(found.process.uid) {
-        return Some(Err(found.process.pid));
+    Some(describe(found, others, hierarchies))
+}
+
+impl AskerFound {
+    /// What the rules need of it, besides what is known of the process.
+    pub(crate) fn facts(&self, process: rules::Process) -> rules::Asker {
+        rules::Asker {
+            process,
+            arguments: self.arguments.clone(),
+            config: self.config.clone(),
+            namespace_root: self.namespace_root.clone(),
+            mounts: self.mounts.clone(),
+            inotify: self.inotify,
+        }
     }
-    Some(Ok(describe(found, others, hierarchies)))
+
+    /// The paths that it looks up, each with the setting that says so.
+    pub(crate) fn paths(&self) -> Vec<(String, Option<String>)> {
+        let settings = Settings::read(&self.arguments, self.config.as_deref());
+        let lines = &self.found.cgroups;
+        let own = lines
+            .iter()
+            .filter(|line| line.path != b"/")
+            .find(|line| line.name == "name=systemd" || line.id == 0);
+        let own = own.map(|line| String::from_utf8_lossy(&line.path).into_owned());
+        settings.questions(self.is_kubelet(), own.as_deref())
+    }
+
+    fn is_kubelet(&self) -> bool {
+        let program = self.arguments.first().and_then(|program| program.rsplit('/').next());
+        self.found.process.comm == b"kubelet" || program == Some("kubelet")
+    }
+
+    /// That it is told of no cgroup, if so.
+    pub(crate) fn without_paths(&self) -> Option<String> {
+        self.paths().is_empty().then(|| {
+            format!(
+                "neither the flags nor the configuration of {} (pid {}) name a cgroup; name one: cgtrace why PATH --pid {1}",
+                printable(&self.found.process.comm),
+                self.found.process.pid
+            )
+        })
+    }
+
+    /// What could not be found out, and whether others have its name.
+    pub(crate) fn notes(&self) -> Vec<String> {
+        let mut notes = self.notes.clone();
+        if self.others > 0 {
+            notes.push(format!(
+                "{} more processes are called {}; pid {} is the eldest: name another one with --pid",
+                self.others,
+                printable(&self.found.process.comm),
+                self.found.process.pid
+            ));
+        }
+        notes
+    }
 }
 
 fn describe(found: process::Found, others: usize, hierarchies: &[Hierarchy]) -> AskerFound {

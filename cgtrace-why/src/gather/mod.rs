@@ -1,5 +1,5 @@
-//! What `why` needs to know besides the index: the asker, the processes, the unit, the mounts. All of it is read
-//! here, at one time, away from the thread that owns the index; the rules themselves read nothing.
+//! What `why` needs to know besides what the daemon recorded: the asker, the processes, the unit, the mounts. All of it
+//! is read here, with the caller's authority; the rules themselves read nothing.
 
 mod asker;
 mod unit;
@@ -17,6 +17,8 @@ use crate::rules::{Controllers, Mounted};
 /// A hierarchy of this machine, as its rows call it.
 #[derive(Clone, Debug)]
 pub struct Hierarchy {
+    /// Its id.
+    pub id: u32,
     /// Its name.
     pub name: String,
     /// Where all of it is mounted here.

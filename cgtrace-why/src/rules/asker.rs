@@ -93,7 +93,7 @@ fn left(event: &Event) -> Option<&str> {
 }
 
 /// The same process: a pid may be given again, a start may not.
-fn same_process(one: &Task, other: &Task) -> bool {
+pub(crate) fn same_process(one: &Task, other: &Task) -> bool {
     // /proc counts in steps of 10 ms, the kernel's record in ns.
     let starts = one.start_boot_ns.zip(other.start_boot_ns);
     one.pid == other.pid && starts.is_none_or(|(one, other)| one.abs_diff(other) <= 10_000_000)

@@ -79,6 +79,14 @@ impl<'a> Case<'a> {
             .filter(move |row| on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy)))
     }
 
+    /// Whether there is a process in the subject or below it, on the hierarchy of that row; `None` if not known.
+    pub fn is_populated(&self, row: &Row) -> Option<bool> {
+        let known = self.facts.populated.iter();
+        let mut known =
+            known.filter(|known| known.path == self.subject.name && known.hierarchy == row.hierarchy);
+        known.next().map(|known| known.populated)
+    }
+
     /// Whether an ended life of the subject is known.
     pub fn has_past(&self) -> bool {
         self.rows().any(|row| !row.past.is_empty())

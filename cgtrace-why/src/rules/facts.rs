@@ -8,7 +8,7 @@
 //! Names and texts are as the wire has them, so that answers of `Lookup` and events of `Watch` are put in as they
 //! come. Nothing in here needs to be escaped: what is told is.
 
-use cgtrace_client::wire::{Answer, Event, Moment, Task};
+use cgtrace_client::wire::{Answer, Event, Membership, Moment, Task};
 
 /// All that is known about a question.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,6 +26,8 @@ pub struct Facts {
     pub others: Vec<Answer>,
     /// Where hierarchies are mounted on this machine.
     pub mounts: Vec<Mounted>,
+    /// Whether there are processes in the cgroups of these results or below, as far as that could be read.
+    pub populated: Vec<Populated>,
     /// For a name that is there on v2: what its `cgroup.controllers` holds, and what its root's does.
     pub v2_controllers: Option<Controllers>,
     /// The processes that the name would be of: those called as its unit is (`Name::process_name`), or of the
@@ -40,6 +42,17 @@ pub struct Facts {
     pub unit: Option<Unit>,
     /// Who does not see the cgroup.
     pub asker: Option<Asker>,
+}
+
+/// Whether there is a process in a cgroup or below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Populated {
+    /// The cgroup, as its result calls it.
+    pub path: String,
+    /// The hierarchy, as a row calls it.
+    pub hierarchy: String,
+    /// Whether there is one.
+    pub populated: bool,
 }
 
 /// A hierarchy's mount point.
@@ -89,15 +102,6 @@ pub struct Process {
     pub executed_in: Vec<Membership>,
     /// Its parent, that one's parent, and so on.
     pub ancestors: Vec<Task>,
-}
-
-/// A process's cgroup on a hierarchy.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Membership {
-    /// The hierarchy, as a row calls it.
-    pub hierarchy: String,
-    /// The cgroup's absolute name.
-    pub path: String,
 }
 
 /// A unit, in the words of `systemctl show`.

@@ -21,8 +21,9 @@ mod verdict;
 mod view;
 mod wrong_name;
 
+pub(crate) use asker::same_process;
 pub(crate) use case::mount_points;
-pub use facts::{Asker, Controllers, Facts, Inotify, Membership, Mounted, Process, Seen, Unit};
+pub use facts::{Asker, Controllers, Facts, Inotify, Mounted, Populated, Process, Seen, Unit};
 pub use kubelet::{Setting, Settings};
 pub use nearest::{Near, nearest};
 pub use verdict::{Cause, Finding, Verdict};

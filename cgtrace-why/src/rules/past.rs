@@ -92,7 +92,7 @@ pub(super) fn moved_away(case: &Case) -> Option<Found> {
     let ended = case.facts.processes.as_ref().is_some_and(|processes| {
         !processes.is_empty() && !processes.iter().any(|process| process.task.pid == task.pid)
     });
-    let empty = case.rows().filter(|row| row.present).all(|row| row.populated == Some(false));
+    let empty = case.rows().filter(|row| row.present).all(|row| case.is_populated(row) == Some(false));
     let weight = match () {
         () if !empty => Weight::Remarks,
         () if ended => Weight::Contributes,
@@ -187,7 +187,7 @@ mod tests {
 
     use super::*;
     use crate::rules::{
-        Facts, explain,
+        Facts, Populated, explain,
         scenes::{absent, answer, at, moved, on_v2, present, process, removed, task, unit},
     };
 
@@ -239,13 +239,16 @@ mod tests {
 
     #[test]
     fn an_emptied_cgroup_is_not_seen() {
-        let mut facts = with(Row { populated: Some(false), ..present("v2") });
+        let mut facts = with(present("v2"));
+        let populated =
+            |populated| vec![Populated { path: KUBELET.to_owned(), hierarchy: "v2".to_owned(), populated }];
+        facts.populated = populated(false);
         facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/k", task(42, "kubelet"), 250)];
         let verdict = explain(&facts);
         assert_eq!(verdict.cause(), Cause::MovedAway);
         assert!(verdict.present && !verdict.seen);
         assert!(verdict.finding.explanation.contains("It moved itself"));
-        facts.answer.rows[0].populated = Some(true);
+        facts.populated = populated(true);
         assert_eq!(explain(&facts).cause(), Cause::Present);
     }
 

@@ -4,7 +4,7 @@ use cgtrace_client::wire::{Answer, Event, Life, Row, Task};
 use proptest::{prelude::*, strategy::ValueTree as _};
 
 use super::{
-    Asker, Controllers, Facts, Inotify, Mounted, Unit, explain,
+    Asker, Controllers, Facts, Inotify, Mounted, Populated, Unit, explain,
     scenes::{absent, answer, asker, at, moved, present, process, removed, task, unit},
     wanted,
 };
@@ -34,22 +34,20 @@ fn name() -> impl Strategy<Value = String> {
 fn row() -> impl Strategy<Value = Row> {
     let hierarchy =
         prop::sample::select(vec!["v2", "name=systemd", "memory", "cpu,cpuacct", "cpuset", "\u{7}"]);
-    (hierarchy, 0..4, any::<bool>(), any::<Option<bool>>(), any_task()).prop_map(
-        |(hierarchy, kind, walked, populated, by)| {
-            let mut row = match kind {
-                0 => absent(hierarchy),
-                1 => removed(hierarchy),
-                _ => present(hierarchy),
-            };
-            if let Some(life) = &mut row.life {
-                life.made_by = Some(by);
-            }
-            if kind == 3 {
-                row.past = vec![Life::default()];
-            }
-            Row { walked, populated, ..row }
-        },
-    )
+    (hierarchy, 0..4, any::<bool>(), any_task()).prop_map(|(hierarchy, kind, walked, by)| {
+        let mut row = match kind {
+            0 => absent(hierarchy),
+            1 => removed(hierarchy),
+            _ => present(hierarchy),
+        };
+        if let Some(life) = &mut row.life {
+            life.made_by = Some(by);
+        }
+        if kind == 3 {
+            row.past = vec![Life::default()];
+        }
+        Row { walked, ..row }
+    })
 }
 
 fn any_answer() -> impl Strategy<Value = Answer> {
@@ -106,8 +104,14 @@ fn facts() -> impl Strategy<Value = Facts> {
         prop::option::of(processes),
         prop::collection::vec(any_event(), 0..5),
     );
-    (name(), on, known, prop::option::of(any_unit()), prop::option::of(any_asker()), any::<bool>()).prop_map(
-        |(name, on, (rows, others, processes, moves), unit, asker, off)| {
+    let switches = (any::<bool>(), any::<Option<bool>>());
+    (name(), on, known, prop::option::of(any_unit()), prop::option::of(any_asker()), switches).prop_map(
+        |(name, on, (rows, others, processes, moves), unit, asker, (off, populated))| {
+            let populated = rows.iter().filter_map(|row: &Row| {
+                let (path, hierarchy) = (name.clone(), row.hierarchy.clone());
+                populated.map(|populated| Populated { path, hierarchy, populated })
+            });
+            let populated = populated.collect();
             let controllers =
                 Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
             let others_ended = moves.iter().map(|_| process(3, "\u{1b}[2J", &name, 120)).collect();
@@ -118,6 +122,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 now: at(300),
                 others,
                 mounts: Vec::new(),
+                populated,
                 v2_controllers: off.then_some(controllers),
                 ended: others_ended,
                 processes: processes

@@ -1,8 +1,8 @@
 //! Facts for the rules' tests.
 
-use cgtrace_client::wire::{Answer, Event, Life, Moment, Place, Row, Task};
+use cgtrace_client::wire::{Answer, Event, Life, Membership, Moment, Place, Row, Task};
 
-use super::{Asker, Facts, Membership, Process, Unit};
+use super::{Asker, Facts, Process, Unit};
 
 /// When knowledge begins, in seconds since boot.
 const KNOWN_SINCE: u64 = 100;

@@ -2,10 +2,10 @@
 
 use cgtrace_client::{
     names::printable,
-    wire::{Answer, Life, Moment, Row, Task},
+    wire::{Answer, Life, Membership, Moment, Row, Task},
 };
 
-use super::facts::{Membership, Process};
+use super::facts::Process;
 
 /// A name in backquotes.
 pub(super) fn quoted(text: &str) -> String {

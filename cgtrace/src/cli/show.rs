@@ -3,40 +3,41 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::anyhow;
-use cgtrace_client::{names, wire};
+use cgtrace_client::names;
+use cgtrace_why::{Selector, Shown};
 
-use super::{Verdict, arguments::Show, connect::Connector, failure::Failure, name, output::Output, text};
+use super::{Verdict, arguments::Show, connect::Connector, failure::Failure, output::Output, say::say, text};
 
 pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let id = show.name.as_deref().and_then(id_of);
-    let names = match &show.name {
-        Some(name) if id.is_none() => vec![name::to_wire(name)?],
-        _ => Vec::new(),
+    let selector = match (&show.name, show.pid) {
+        (Some(name), _) => match id_of(name) {
+            Some(id) => Selector::Id(id),
+            None => Selector::Path(name.as_bytes().to_vec()),
+        },
+        (None, Some(pid)) => Selector::Process(pid),
+        (None, None) => return Err(Failure::Usage(anyhow!("nothing to show; give a path, an id, or --pid"))),
     };
-    let lookup = wire::Lookup {
-        names,
-        ids: id.map(|id| vec![id]),
-        pid: show.pid,
-        hierarchy: show.on.hierarchy.clone(),
-        detail: Some(true),
-    };
-    let looked_up = connector.connect()?.client.lookup(&lookup)?;
-    let known = looked_up
+    let mut client = connector.connect()?.client;
+    let shown = cgtrace_why::show(&mut client, &selector, show.on.hierarchy.as_deref())?;
+    let known = shown
         .answers
         .iter()
         .any(|answer| answer.present || answer.rows.iter().any(|row| !row.past.is_empty()));
     if output.json {
-        output.document(&looked_up)?;
+        output.document(&shown)?;
         return Ok(if known { Verdict::Yes } else { Verdict::No });
     }
-    if !known {
-        return Err(Failure::Unknown(unknown(show, &looked_up)));
+    for note in &shown.notes {
+        say(format!("cgtrace: note: {}", text::printable(note)));
     }
-    for (number, answer) in looked_up.answers.iter().enumerate() {
+    if !known {
+        return Err(Failure::Unknown(unknown(show, &shown)));
+    }
+    for (number, answer) in shown.answers.iter().enumerate() {
         if number > 0 {
             output.line("")?;
         }
-        for line in text::life(answer) {
+        for line in text::life(answer, &shown.members) {
             output.line(line)?;
         }
     }
@@ -49,13 +50,13 @@ fn id_of(name: &OsStr) -> Option<u64> {
 }
 
 /// What was asked for is not known, and since when it would be.
-fn unknown(show: &Show, looked_up: &wire::LookedUp) -> anyhow::Error {
+fn unknown(show: &Show, shown: &Shown) -> anyhow::Error {
     let what = match (&show.name, show.pid) {
         (Some(name), _) => format!("`{}`", names::printable(name.as_bytes())),
         (None, Some(pid)) => format!("a cgroup of process {pid}"),
         (None, None) => "it".to_owned(),
     };
-    let since = looked_up
+    let since = shown
         .answers
         .iter()
         .flat_map(|answer| &answer.rows)

@@ -3,36 +3,35 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::anyhow;
-use cgtrace_client::{names, wire};
+use cgtrace_client::names;
+use cgtrace_why::{AskError, Question, Who, ask};
 
 use super::{Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, say::say, text};
 
 pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let process = match (&why.process, why.kubelet) {
-        (Some(comm), _) => Some(names::as_text(comm.as_bytes()).0),
-        (None, true) if why.pid.is_none() => Some("kubelet".to_owned()),
-        (None, _) => None,
+    let asker = match (why.pid, &why.process) {
+        (Some(pid), _) => Some(Who::Pid(pid)),
+        (None, Some(comm)) => Some(Who::Comm(names::as_text(comm.as_bytes()).0)),
+        (None, None) => why.kubelet.then(|| Who::Comm("kubelet".to_owned())),
     };
-    let asker = wire::AskerName { pid: why.pid, process };
-    let question = wire::Why {
-        name: why.name.as_ref().map(|name| names::to_wire(name.as_bytes())),
+    let question = Question {
+        path: why.name.as_ref().map(|name| name.as_bytes().to_vec()),
         hierarchy: why.on.hierarchy.clone(),
-        asker: (asker != wire::AskerName::default()).then_some(asker),
+        asker,
     };
-    let connected = connector.connect()?;
-    let mut client = connected.client;
-    let reply = client.why(&question)?;
-    let seen = !reply.verdicts.is_empty() && reply.verdicts.iter().all(|verdict| verdict.seen);
+    let mut connected = connector.connect()?;
+    let report = ask(&mut connected.client, &question)?;
+    let seen = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.seen);
     if output.json {
-        output.document(&reply)?;
-    } else if reply.verdicts.is_empty() {
+        output.document(&report)?;
+    } else if report.verdicts.is_empty() {
         return Err(Failure::Unknown(anyhow!(
             "nothing to ask about: {}; name the cgroup (cgtrace why /system.slice/kubelet.service), or the process that \
              looks for it (--pid PID)",
-            reply.notes.join("; ")
+            report.notes.join("; ")
         )));
     } else {
-        for line in text::why(&reply) {
+        for line in text::why(&report) {
             output.line(line)?;
         }
         if connected.in_process && !seen {
@@ -42,4 +41,16 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verd
         }
     }
     Ok(if seen { Verdict::Yes } else { Verdict::No })
+}
+
+impl From<AskError> for Failure {
+    fn from(error: AskError) -> Self {
+        match error {
+            AskError::Client(error) => error.into(),
+            AskError::Path(error) => error.into(),
+            AskError::Nothing => Self::Usage(error.into()),
+            AskError::NoSuchProcess { .. } => Self::Unknown(error.into()),
+            AskError::Process(_) | AskError::Namespaced => Self::CannotKnow(error.into()),
+        }
+    }
 }

@@ -30,8 +30,8 @@ fn call(error: &str) -> Option<Value> {
         "io.cgtrace.UnknownState" => call("io.cgtrace.Await", json!({"name": "/", "until": "gone"})),
         "io.cgtrace.NoSuchProcess" => lookup(json!({"pid": 9_999_999})),
         "io.cgtrace.LimitExceeded" => lookup(json!({"names": vec!["/"; 10_001]})),
-        // Asked by somebody else than the process's user.
-        "io.cgtrace.NotPermitted" => call("io.cgtrace.Why", json!({"name": "/x", "asker": {"pid": 1}})),
+        // Asked by a client that is not told identities.
+        "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),
         // Asked of a daemon in a cgroup namespace, to which /proc does not show the real names.
         "io.cgtrace.Unavailable" => lookup(json!({"pid": 1})),
         "org.varlink.service.InterfaceNotFound" => call("io.example.Nope", json!({})),

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, ensure};
-use cgtrace_client::wire;
+use cgtrace_why::report::Report;
 use libtest_mimic::Trial;
 
 use super::{ask, holds, line};
@@ -77,7 +77,7 @@ fn kubelet() -> Outcome {
     let pid = kubelet.pid().to_string();
     let output = daemon.run(&["why", "--kubelet", "--pid", &pid, "--json"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
-    let reply: wire::WhyReply = serde_json::from_slice(&output.stdout)?;
+    let reply: Report = serde_json::from_slice(&output.stdout)?;
     let asked: Vec<(&str, Option<&str>)> =
         reply.verdicts.iter().map(|verdict| (verdict.name.as_str(), verdict.setting.as_deref())).collect();
     let expected = [
@@ -93,7 +93,7 @@ fn kubelet() -> Outcome {
     ensure!(asker.process.task.pid == kubelet.pid() && asker.arguments.iter().any(|word| word == flags[1]));
     // By its name: whichever kubelet runs longest.
     let output = daemon.run(&["why", "--kubelet", "--json"])?;
-    let reply: wire::WhyReply = serde_json::from_slice(&output.stdout)?;
+    let reply: Report = serde_json::from_slice(&output.stdout)?;
     ensure!(reply.asker.is_some_and(|asker| asker.process.task.comm == "kubelet"));
     Ok(())
 }

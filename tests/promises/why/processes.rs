@@ -3,7 +3,7 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::wire;
+use cgtrace_why::report::{Process, Report, Verdict};
 use libtest_mimic::Trial;
 
 use super::{ask, first, line};
@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-pub fn of_pid(verdict: &wire::Verdict, pid: u32) -> Result<&wire::Process> {
+pub fn of_pid(verdict: &Verdict, pid: u32) -> Result<&Process> {
     let mut processes = verdict.processes.iter().flatten();
     processes.find(|process| process.task.pid == pid).with_context(|| format!("no pid {pid} in {verdict:#?}"))
 }
@@ -115,18 +115,20 @@ fn identities() -> Outcome {
     };
     let output = other(&["why", "/system.slice/cgtrace-hidden.service", "--json"])?;
     let text = String::from_utf8(output.stdout)?;
-    let told: wire::WhyReply = serde_json::from_str(&text).with_context(|| text.clone())?;
-    let verdict = told.verdicts.first().context("no verdict")?;
-    // Not that there is none, which would be wrong.
-    ensure!(verdict.processes.is_none() && verdict.cause == "unknown-before", "{verdict:#?}");
-    ensure!(!text.contains(&format!("pid {}", who.pid())), "{text}");
+    let report: Report = serde_json::from_str(&text).with_context(|| text.clone())?;
+    line(&report.notes, &["the public socket does not tell who did it"])?;
+    let verdict = report.verdicts.first().context("no verdict")?;
+    // What /proc shows to everyone, and nothing that the daemon recorded.
+    let process = of_pid(verdict, who.pid())?;
+    ensure!(process.executed.is_none() && process.executed_in.is_empty(), "{process:#?}");
+    ensure!(process.ancestors.iter().all(|above| above.cgroup.is_none()), "{process:#?}");
     let output = other(&["why", &cgroup.name()])?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.contains("present") && !text.contains("(pid "), "{text}");
+    // What only its user may read of another's process is missing, and that is said.
     let output = other(&["why", &cgroup.name(), "--pid", &who.pid().to_string()])?;
-    let text = String::from_utf8(output.stderr)?;
-    ensure!(output.status.code() == Some(3) && text.contains("another user's"), "{text}");
-    // Their own they may ask about.
+    let text = String::from_utf8(output.stdout)?;
+    ensure!(text.contains("asked by cgtrace-hidden"), "{text}");
     let own = Fake::start_in(&[], "cgtrace-own", "1", &[], Some(UID))?;
     let output = other(&["why", "/", "--pid", &own.pid().to_string()])?;
     ensure!(output.status.code() == Some(0), "{output:?}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
+use cgtrace_why::{CgroupMembers, Member};
 
 use super::{GONE, GOOD, QUIET, duration, hierarchy, moment, path, styled, task};
 use crate::daemon::tracker::boot_ns;
@@ -84,14 +85,16 @@ fn age(moment: &Moment) -> String {
 }
 
 /// A name with all that is known of it.
-pub fn life(answer: &Answer) -> Vec<String> {
+pub fn life(answer: &Answer, all: &[CgroupMembers]) -> Vec<String> {
     let mut lines = vec![path(Some(&answer.name), answer.name_hex.as_deref())];
     let (known, unknown): (Vec<_>, Vec<_>) =
         answer.rows.iter().partition(|row| row.present || !row.past.is_empty());
     for known in known {
         lines.push(format!("  {}", row(known)));
-        if let Some(members) = members(known) {
-            lines.push(format!("  {:14}in it now: {members}", ""));
+        let of =
+            |members: &&CgroupMembers| members.hierarchy == known.hierarchy && members.path == answer.name;
+        if let Some(now) = all.iter().find(of) {
+            lines.push(format!("  {:14}in it now: {}", "", members(now)));
         }
         let past = if known.present { &known.past[..] } else { known.past.get(1..).unwrap_or_default() };
         for past in past {
@@ -109,21 +112,40 @@ pub fn life(answer: &Answer) -> Vec<String> {
     lines
 }
 
-fn members(row: &Row) -> Option<String> {
-    let members = row.members.as_ref().filter(|_| row.present)?;
-    let all = members.len() as u64 + row.members_left_out.unwrap_or(0);
-    if all == 0 {
-        return Some(match row.populated {
-            Some(true) => "no process of its own, but some below it".to_owned(),
-            _ => "no process".to_owned(),
-        });
+fn members(known: &CgroupMembers) -> String {
+    let CgroupMembers { populated, children, members, members_omitted, members_in_other_namespaces, .. } =
+        known;
+    let mut text: Vec<String> = members.iter().take(MEMBERS_SHOWN).map(member).collect();
+    let more = members.len() as u64 + members_omitted - text.len() as u64;
+    if *members_in_other_namespaces > 0 {
+        text.push(format!("{members_in_other_namespaces} in another pid namespace"));
     }
-    let mut text: Vec<String> = members.iter().take(MEMBERS_SHOWN).map(task).collect();
-    let more = all - text.len() as u64;
     if more > 0 {
         text.push(format!("and {more} more"));
     }
-    Some(text.join(", "))
+    if text.is_empty() {
+        let none = match (populated, children) {
+            (Some(true), true) => "no process of its own, but some below it",
+            (Some(true), false) => "a process that is exiting",
+            _ => "no process",
+        };
+        return none.to_owned();
+    }
+    text.join(", ")
+}
+
+fn member(member: &Member) -> String {
+    let Member { task: task_, state } = member;
+    let mut text = task(task_);
+    if task_.tid != task_.pid {
+        text.push_str(&format!(" thread {}", task_.tid));
+    }
+    match state.as_deref() {
+        Some("leader-exited") => text.push_str(" (its first thread has exited, others run)"),
+        Some(state) => text.push_str(&format!(" ({})", super::printable(state))),
+        None => {}
+    }
+    text
 }
 
 /// A line of a list.

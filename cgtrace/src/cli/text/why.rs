@@ -1,6 +1,6 @@
 //! The answer to `why`, for people.
 
-use cgtrace_client::wire::{Asker, Finding, Verdict, WhyReply};
+use cgtrace_why::report::{Asker, Finding, Report, Verdict};
 
 use super::{GONE, GOOD, QUIET, printable, styled, task};
 
@@ -8,21 +8,21 @@ use super::{GONE, GOOD, QUIET, printable, styled, task};
 const ARGUMENTS_SHOWN: usize = 300;
 
 /// Every name's verdict: what is so, why, what says so, what to do; then what else holds.
-pub fn why(reply: &WhyReply) -> Vec<String> {
+pub fn why(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(asker) = &reply.asker {
+    if let Some(asker) = &report.asker {
         lines.push(asked_by(asker));
         lines.push(String::new());
     }
-    for (number, verdict) in reply.verdicts.iter().enumerate() {
+    for (number, verdict) in report.verdicts.iter().enumerate() {
         if number > 0 {
             lines.push(String::new());
         }
         one(verdict, &mut lines);
     }
-    if !reply.notes.is_empty() {
+    if !report.notes.is_empty() {
         lines.push(String::new());
-        lines.extend(reply.notes.iter().map(|note| styled(QUIET, &format!("note: {}", printable(note)))));
+        lines.extend(report.notes.iter().map(|note| styled(QUIET, &format!("note: {}", printable(note)))));
     }
     lines
 }

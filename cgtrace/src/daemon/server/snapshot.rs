@@ -81,11 +81,6 @@ impl Snapshot {
         self.items.len()
     }
 
-    /// The known names alone, each hierarchy's after the other's.
-    pub fn into_paths(self) -> impl Iterator<Item = Box<[u8]>> {
-        self.items.filter_map(|item| item.path)
-    }
-
     /// The next cgroup.
     pub fn next(&mut self) -> Option<wire::Cgroup> {
         let Self { encoder, hierarchies, items, .. } = self;

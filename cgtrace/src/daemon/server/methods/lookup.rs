@@ -146,7 +146,7 @@ pub fn by_name(index: &Index, encoder: Encoder, name: &[u8], wanted: Option<Hier
 }
 
 /// Adds what the name says.
-pub fn add_named(answer: &mut wire::Answer) {
+fn add_named(answer: &mut wire::Answer) {
     let bytes = answer.name_hex.as_deref().and_then(names::unhex);
     let named = Named::of(bytes.as_deref().unwrap_or(answer.name.as_bytes()));
     let Named { unit, slice, pod_uid, qos, container_id, runtime } = named;
@@ -261,7 +261,8 @@ async fn detail(connection: &mut Connection, looked_up: &mut wire::LookedUp) {
                     )
                     .ok()
                     .flatten();
-                    let pids = hierarchy::read_members(&place.mount, &place.path).unwrap_or_default();
+                    let members = hierarchy::read_members(&place.mount, &place.path);
+                    let pids = members.map(|members| members.ids).unwrap_or_default();
                     let left_out = pids.len().saturating_sub(most) as u64;
                     let members: Vec<wire::Task> =
                         pids.into_iter().take(most).filter_map(|pid| member(access, pid)).collect();

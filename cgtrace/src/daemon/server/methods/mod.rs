@@ -9,7 +9,6 @@ mod pieces;
 mod status;
 mod verify;
 mod wait;
-mod why;
 
 use std::{io, time::Instant};
 
@@ -29,7 +28,6 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
         "io.cgtrace.List" => list::answer(connection, request).await?,
         "io.cgtrace.History" => history::answer(connection, request).await?,
         "io.cgtrace.Status" => status::answer(connection, request).await?,
-        "io.cgtrace.Why" => why::answer(connection, request).await?,
         "io.cgtrace.Metrics" => metrics::answer(connection, request).await?,
         "io.cgtrace.Verify" => verify::answer(connection, request).await?,
         "org.varlink.service.GetInfo" => {

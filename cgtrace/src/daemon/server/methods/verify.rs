@@ -5,6 +5,7 @@ use std::{collections::HashSet, io, rc::Rc, time::Duration};
 use cgtrace_client::{names, wire};
 
 use super::super::{
+    access::Access,
     connection::{Connection, Request},
     encode::hierarchy_name,
     failure::Failure,
@@ -39,6 +40,11 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> io::Resul
 /// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
 /// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
 async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
+    if connection.access != Access::Full {
+        return Err(Failure::not_permitted(
+            "Verify is answered on the private socket; run as root or as a member of group cgtrace",
+        ));
+    }
     let mut verified = compare(connection).await?;
     for pause in PAUSES {
         if verified.differences.is_empty() {

@@ -26,7 +26,7 @@ const ANSWERS: [f64; 14] =
     [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0, 10.0];
 
 /// The methods whose answers are timed; the others answer when something happens.
-const TIMED: [&str; 7] = ["Lookup", "List", "Status", "Verify", "Why", "Metrics", "History"];
+const TIMED: [&str; 6] = ["Lookup", "List", "Status", "Verify", "Metrics", "History"];
 
 /// Of so many hierarchies counts are kept; beyond, those of one that has ended make room.
 const MOST: usize = 64;

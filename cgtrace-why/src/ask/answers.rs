@@ -1,0 +1,121 @@
+//! What the daemon knows of the path that was asked, and of the paths that it may have been meant to be.
+
+use std::sync::Arc;
+
+use cgtrace_client::{Client, names, wire};
+use cgtrace_host::hierarchy::{Budget, read_populated};
+
+use super::AskError;
+use crate::{
+    gather::Hierarchy,
+    rules::{self, Populated},
+};
+
+/// The most paths that are compared with one that does not exist.
+const MAX_COMPARED: usize = 50_000;
+/// The most near paths that are looked up.
+const MAX_NEAR: usize = 6;
+
+/// The most directory entries that are read to know whether a v1 cgroup is populated.
+const MAX_ENTRIES: u64 = 200_000;
+
+/// Results about the path that was asked, and about others.
+pub(super) struct Known {
+    pub answer: wire::Answer,
+    /// Those that the rules want, then the near ones.
+    pub others: Vec<wire::Answer>,
+}
+
+/// What one reading of `populated` may cost.
+pub(crate) fn budget() -> Budget {
+    Budget::new(MAX_ENTRIES, Arc::default())
+}
+
+/// The bytes of a result's path.
+pub(crate) fn path(answer: &wire::Answer) -> Vec<u8> {
+    let bytes = answer.name_hex.as_deref().and_then(names::unhex);
+    bytes.unwrap_or_else(|| answer.name.clone().into_bytes())
+}
+
+/// The paths of the results that a cgroup other than a root can have, as a call carries them.
+pub(super) fn paths(known: &Known) -> Vec<String> {
+    let all = std::iter::once(&known.answer).chain(&known.others);
+    all.map(path)
+        .filter(|path| path != b"/")
+        .filter_map(|path| names::normal(&path).ok().map(|path| names::to_wire(&path)))
+        .collect()
+}
+
+/// Looks a path up on every hierarchy, whichever was asked for, with the `wanted` ones and, if it does not exist on the
+/// one that was asked for, the nearest that exist or did.
+pub(super) fn look_up(
+    client: &mut Client,
+    on: Option<&str>,
+    path: &[u8],
+    wanted: &[String],
+) -> Result<Known, AskError> {
+    let (name, name_hex) = names::as_text(path);
+    let asked = names::normal(path).ok();
+    let wanted: Vec<Vec<u8>> = wanted.iter().filter_map(|path| names::normal(path.as_bytes()).ok()).collect();
+    let mut found = all(client, asked.iter().chain(&wanted))?.into_iter();
+    let answer = asked.and_then(|_| found.next()).unwrap_or_default();
+    let answer = wire::Answer { name, name_hex, ..answer };
+    let mut others: Vec<wire::Answer> = found.collect();
+    let there = |row: &wire::Row| {
+        row.present && on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy))
+    };
+    if !answer.rows.iter().any(there) {
+        let near = nearest(client, on, path)?;
+        for near in all(client, near.iter())? {
+            if !others.iter().any(|other| other.name == near.name) {
+                others.push(near);
+            }
+        }
+    }
+    Ok(Known { answer, others })
+}
+
+fn all<'a>(
+    client: &mut Client,
+    paths: impl Iterator<Item = &'a Vec<u8>>,
+) -> Result<Vec<wire::Answer>, AskError> {
+    let names: Vec<String> = paths.map(|path| names::to_wire(path)).collect();
+    if names.is_empty() {
+        return Ok(Vec::new());
+    }
+    Ok(client.lookup(&wire::Lookup { names, ..wire::Lookup::default() })?.answers)
+}
+
+/// The paths nearest to one that does not exist, out of those that exist or are remembered.
+fn nearest(client: &mut Client, on: Option<&str>, path: &[u8]) -> Result<Vec<Vec<u8>>, AskError> {
+    let list = wire::List { patterns: None, hierarchy: on.map(str::to_owned) };
+    let mut known = Vec::new();
+    for cgroup in client.list(&list)?.take(MAX_COMPARED) {
+        let wire::Cgroup { path, path_hex, .. } = cgroup?;
+        let bytes = path_hex.as_deref().and_then(names::unhex);
+        known.extend(bytes.or_else(|| path.map(String::into_bytes)));
+    }
+    let history = wire::History { removed_paths: Some(true), ..wire::History::default() };
+    let removed = client.history(&history)?.removed_paths.unwrap_or_default();
+    known.extend(removed.iter().filter_map(|path| names::from_wire(path).ok()));
+    // Many exist on several hierarchies.
+    known.sort_unstable();
+    known.dedup();
+    let near = rules::nearest(path, &known, MAX_NEAR);
+    Ok(near.iter().filter_map(|near| known.get_mut(near.place).map(std::mem::take)).collect())
+}
+
+/// Whether a process is in the path, or in the first `count` of the others, or below.
+pub(super) fn populated(known: &Known, count: usize, hierarchies: &[Hierarchy]) -> Vec<Populated> {
+    let answers = std::iter::once(&known.answer).chain(known.others.iter().take(count));
+    let rows = answers.filter(|answer| answer.name != "/").flat_map(|answer| {
+        let path = path(answer);
+        answer.rows.iter().filter(|row| row.present).map(move |row| (answer, path.clone(), row))
+    });
+    rows.filter_map(|(answer, path, row)| {
+        let hierarchy = hierarchies.iter().find(|known| known.id == row.hierarchy_id)?;
+        let populated = read_populated(hierarchy.mount.as_ref()?, &path, &mut budget()).ok().flatten()?;
+        Some(Populated { path: answer.name.clone(), hierarchy: row.hierarchy.clone(), populated })
+    })
+    .collect()
+}

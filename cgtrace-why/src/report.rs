@@ -1,0 +1,105 @@
+//! What `why` answers: the document that `cgtrace why --json` prints.
+
+use cgtrace_client::wire::{Answer, Membership, Moment, Task};
+use serde::{Deserialize, Serialize};
+
+/// A process that a path would belong to, or that looks for it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Process {
+    /// The process.
+    pub task: Task,
+    /// When it began.
+    pub started: Moment,
+    /// When its exec was seen; absent if it was only found in /proc.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub executed: Option<Moment>,
+    /// It was there when the daemon began.
+    pub before: bool,
+    /// It runs no more.
+    pub ended: bool,
+    /// Its cgroups now or, if it has ended, when it was seen.
+    pub cgroups: Vec<Membership>,
+    /// Its cgroups when it was executed, if that was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub executed_in: Vec<Membership>,
+    /// Its parent, that one's parent, and so on; as of its exec, if that was seen.
+    pub ancestors: Vec<Task>,
+}
+
+/// A cause with its evidence.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Finding {
+    /// The cause's stable word: `present`, `removed`, `not-under-systemd`, …
+    pub cause: String,
+    /// What happened, in a sentence or two.
+    pub explanation: String,
+    /// The facts that show it.
+    pub evidence: Vec<String>,
+    /// What to do about it, the likeliest first.
+    pub fix: Vec<String>,
+}
+
+/// Why a cgroup is not there, or not seen; or that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Verdict {
+    /// The path as it was asked.
+    pub name: String,
+    /// The asker's flag or key that names it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub setting: Option<String>,
+    /// Whether it exists, under exactly that path.
+    pub present: bool,
+    /// Whether it exists, and nothing known keeps the asker from seeing it.
+    pub seen: bool,
+    /// The stable word of the cause that explains most.
+    pub cause: String,
+    /// What happened, in a sentence or two.
+    pub explanation: String,
+    /// The facts that show it.
+    pub evidence: Vec<String>,
+    /// What to do about it, the likeliest first.
+    pub fix: Vec<String>,
+    /// What holds as well, in the same order.
+    pub also: Vec<Finding>,
+    /// What the index knows of the path, with what the path says.
+    pub answer: Answer,
+    /// The processes that it would belong to; absent if they could not be looked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub processes: Option<Vec<Process>>,
+}
+
+/// The process that looks for the cgroups.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Asker {
+    /// The process.
+    pub process: Process,
+    /// Its command line.
+    pub arguments: Vec<String>,
+    /// Its cgroup namespace's root, if that is not the caller's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub namespace_root: Option<String>,
+}
+
+/// What `why` answers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Report {
+    /// The answer is as of right after the event with this number.
+    pub seq: u64,
+    /// The asker, if one was named and runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub asker: Option<Asker>,
+    /// One for each path.
+    pub verdicts: Vec<Verdict>,
+    /// What the answer lacks, and why.
+    pub notes: Vec<String>,
+}

@@ -1,0 +1,203 @@
+//! A cgroup's life, as the daemon recorded it, with its members as the caller may read them.
+
+use std::collections::BTreeMap;
+
+use cgtrace_client::{Client, names, wire};
+use cgtrace_host::{
+    hierarchy::{self, Found, Members, read_members, read_populated},
+    process::{self, State},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::ask::{AskError, add_named, budget, path, task_of};
+
+/// The most members of one cgroup that are described.
+const MAX_MEMBERS: usize = 256;
+/// What `/proc/PID/cgroup` puts behind the path of a removed cgroup; a cgroup may be called so, too.
+const DELETED: &[u8] = b" (deleted)";
+/// A path of that many bytes in `/proc/PID/cgroup` may be cut (`PATH_MAX` without the NUL).
+const MAX_PROC_PATH: usize = 4_095;
+
+/// Which cgroups to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Selector {
+    /// Those of a path.
+    Path(Vec<u8>),
+    /// Those of an id, on every hierarchy.
+    Id(u64),
+    /// Those of a process.
+    Process(u32),
+}
+
+/// A process or thread in a cgroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Member {
+    /// The process; `tid` differs from `pid` in a threaded cgroup.
+    pub task: wire::Task,
+    /// `zombie`, `leader-exited` (other threads of it run) or `kernel-thread`; absent for any other.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+}
+
+/// The processes in a cgroup, not those below it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct CgroupMembers {
+    /// The hierarchy's name.
+    pub hierarchy: String,
+    /// The cgroup's path, as its answer has it.
+    pub path: String,
+    /// Whether a process is in it or below it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub populated: Option<bool>,
+    /// Whether there are cgroups below it.
+    pub children: bool,
+    /// The first 256.
+    pub members: Vec<Member>,
+    /// How many are not described: beyond the first 256, or gone before they were read.
+    pub members_omitted: u64,
+    /// How many are in a pid namespace that this process does not see (`0` in `cgroup.procs`).
+    pub members_in_other_namespaces: u64,
+}
+
+/// What `show` answers: the document that `cgtrace show --json` prints.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+pub struct Shown {
+    /// The answers are as of right after the event with this number.
+    pub seq: u64,
+    /// One for the path, one for each hierarchy that has or had the id, or one for each path of the process.
+    pub answers: Vec<wire::Answer>,
+    /// The members of those that exist and could be read.
+    pub members: Vec<CgroupMembers>,
+    /// What the answer lacks, and why.
+    pub notes: Vec<String>,
+}
+
+/// Shows cgroups, on one hierarchy or on all.
+pub fn show(client: &mut Client, which: &Selector, hierarchy: Option<&str>) -> Result<Shown, AskError> {
+    let mut notes = Vec::new();
+    let lookup = wire::Lookup { hierarchy: hierarchy.map(str::to_owned), ..wire::Lookup::default() };
+    let wire::LookedUp { seq, mut answers } = match which {
+        Selector::Path(path) => {
+            client.lookup(&wire::Lookup { names: vec![names::to_wire(&names::normal(path)?)], ..lookup })?
+        }
+        Selector::Id(id) => client.lookup(&wire::Lookup { ids: Some(vec![*id]), ..lookup })?,
+        Selector::Process(pid) => of_process(client, *pid, lookup, &mut notes)?,
+    };
+    answers.iter_mut().for_each(add_named);
+    let found = hierarchy::discover().unwrap_or_else(|error| {
+        notes.push(format!("the members were not read: {error}"));
+        Vec::new()
+    });
+    let rows = answers
+        .iter()
+        .flat_map(|answer| answer.rows.iter().filter(|row| row.present).map(move |row| (answer, row)));
+    let members = rows.filter_map(|(answer, row)| members(&found, answer, row, &mut notes)).collect();
+    Ok(Shown { seq, answers, members, notes })
+}
+
+/// A process's cgroups: one answer for each path, with a row for each hierarchy on which that path is its.
+fn of_process(
+    client: &mut Client,
+    pid: u32,
+    lookup: wire::Lookup,
+    notes: &mut Vec<String>,
+) -> Result<wire::LookedUp, AskError> {
+    if hierarchy::in_cgroup_namespace() {
+        return Err(AskError::Namespaced);
+    }
+    let lines = match process::cgroups_of_live_thread(pid) {
+        Ok(Some(lines)) => lines,
+        Ok(None) => return Err(AskError::NoSuchProcess { pid }),
+        Err(error) => return Err(AskError::Process(error)),
+    };
+    if lines.zombie {
+        notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show where it was"));
+    }
+    let mut paths: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+    for line in lines.lines {
+        if line.path.len() >= MAX_PROC_PATH {
+            notes.push(format!("the path on hierarchy {} is too long for /proc/{pid}/cgroup", line.id));
+        } else if names::normal(&line.path).is_err() {
+            notes.push(format!(
+                "the path on hierarchy {} is outside of this cgroup namespace: {}",
+                line.id,
+                names::printable(&line.path)
+            ));
+        } else {
+            paths.entry(line.path).or_default().push(line.id);
+        }
+    }
+    let stripped = |path: &[u8]| path.strip_suffix(DELETED).filter(|path| path.len() > 1).map(<[u8]>::to_vec);
+    let all: Vec<Vec<u8>> =
+        paths.keys().flat_map(|path| std::iter::once(path.clone()).chain(stripped(path))).collect();
+    let names = all.iter().map(|path| names::to_wire(path)).collect();
+    let wire::LookedUp { seq, answers } = client.lookup(&wire::Lookup { names, ..lookup })?;
+    let answer = |path: &[u8]| answers.get(all.iter().position(|known| known == path)?);
+    let row = |path: &[u8], id: u32| answer(path)?.rows.iter().find(|row| row.hierarchy_id == id).cloned();
+    let mut found: BTreeMap<Vec<u8>, Vec<wire::Row>> = BTreeMap::new();
+    for (path, ids) in &paths {
+        for id in ids {
+            let exact = row(path, *id);
+            // What is called so exists; what is not was removed while the process was in it.
+            let removed = exact.as_ref().is_none_or(|row| !row.present).then(|| stripped(path)).flatten();
+            let (path, row) = match removed {
+                Some(path) => (path.clone(), row(&path, *id)),
+                None => (path.clone(), exact),
+            };
+            found.entry(path).or_default().extend(row);
+        }
+    }
+    let answers = found.into_iter().filter_map(|(path, rows)| {
+        let present = rows.iter().any(|row| row.present);
+        let answer = answer(&path).filter(|_| !rows.is_empty())?;
+        Some(wire::Answer { present, rows, ..answer.clone() })
+    });
+    Ok(wire::LookedUp { seq, answers: answers.collect() })
+}
+
+fn members(
+    found: &[Found],
+    answer: &wire::Answer,
+    row: &wire::Row,
+    notes: &mut Vec<String>,
+) -> Option<CgroupMembers> {
+    let mount = found.iter().find(|found| found.id.0 == row.hierarchy_id)?.mount.as_ref()?;
+    let path = path(answer);
+    let Members { ids, elsewhere, children } = match read_members(mount, &path) {
+        Ok(members) => members,
+        // It was removed since.
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            notes.push(format!("the members on {} were not read: {error}", row.hierarchy));
+            return None;
+        }
+    };
+    let described: Vec<Member> = ids.iter().take(MAX_MEMBERS).filter_map(|id| member(*id)).collect();
+    Some(CgroupMembers {
+        hierarchy: row.hierarchy.clone(),
+        path: answer.name.clone(),
+        populated: read_populated(mount, &path, &mut budget()).ok().flatten(),
+        children,
+        members_omitted: (ids.len() - described.len()) as u64,
+        members_in_other_namespaces: elsewhere as u64,
+        members: described,
+    })
+}
+
+fn member(id: u32) -> Option<Member> {
+    let process = process::describe(id).ok().flatten()?;
+    let state = match process.state {
+        State::Alive => None,
+        State::KernelThread => Some("kernel-thread"),
+        State::LeaderExited => Some("leader-exited"),
+        State::Zombie => Some("zombie"),
+    };
+    let task = wire::Task { pid: process.tgid, tid: id, ..task_of(&process) };
+    Some(Member { task, state: state.map(str::to_owned) })
+}
