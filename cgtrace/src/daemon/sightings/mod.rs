@@ -6,7 +6,10 @@
 mod execs;
 mod moves;
 
-use std::{collections::BTreeSet, rc::Rc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    rc::Rc,
+};
 
 pub use execs::{Ancestor, How, Sighting};
 
@@ -18,6 +21,9 @@ use moves::Moves;
 const NAMES: usize = 4_096;
 /// The same for moves of watched processes, which a storm of others does not push out.
 const NAMES_OF_WATCHED: usize = 1_024;
+/// The most ancestries that wait for their exec. Both records come from one run of the kernel program, so this many
+/// processes would have to be between the two at once.
+const PENDING: usize = 64;
 
 /// What was seen.
 #[derive(Debug)]
@@ -26,8 +32,8 @@ pub struct Sightings {
     execs: Execs,
     moves: Moves,
     moves_of_watched: Moves,
-    /// The ancestry that the next exec of that task completes.
-    pending: Option<(Task, Box<[Task]>)>,
+    /// Ancestries whose exec is still to come, the oldest first.
+    pending: VecDeque<(Task, Box<[Task]>)>,
 }
 
 impl Sightings {
@@ -39,7 +45,7 @@ impl Sightings {
             execs: Execs::default(),
             moves: Moves::new(NAMES),
             moves_of_watched: Moves::new(NAMES_OF_WATCHED),
-            pending: None,
+            pending: VecDeque::new(),
         }
     }
 
@@ -56,10 +62,16 @@ impl Sightings {
     /// Takes an event, and the change that `index` answered it with.
     pub fn take(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
         match &event.what {
-            What::Ancestry { task, ancestors } => self.pending = Some((*task, ancestors.clone())),
+            What::Ancestry { task, ancestors } => {
+                // Of an earlier exec of the process, whose own record was lost.
+                self.take_pending(task);
+                if self.pending.len() >= PENDING {
+                    self.pending.pop_front();
+                }
+                self.pending.push_back((*task, ancestors.clone()));
+            }
             What::Exec { task, memberships } => {
-                let pending = self.pending.take().filter(|(of, _)| same_process(of, task));
-                let ancestors = pending.map(|(_, ancestors)| ancestors).unwrap_or_default();
+                let ancestors = self.take_pending(task).unwrap_or_default();
                 self.execs.insert(sighting(
                     How::Executed,
                     event.boot_ns,
@@ -76,6 +88,12 @@ impl Sightings {
             }
             _ => {}
         }
+    }
+
+    fn take_pending(&mut self, task: &Task) -> Option<Box<[Task]>> {
+        let of_task = |(of, _): &(Task, _)| (of.pid, of.start_boot_ns) == (task.pid, task.start_boot_ns);
+        let at = self.pending.iter().position(of_task)?;
+        self.pending.remove(at).map(|(_, ancestors)| ancestors)
     }
 
     /// Takes a process of a watched name that was there already, as /proc showed it at `boot_ns`.

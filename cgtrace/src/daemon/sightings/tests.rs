@@ -94,6 +94,33 @@ fn an_ancestry_is_its_own_process_s() {
 }
 
 #[test]
+fn ancestries_of_parallel_execs_are_kept_apart() {
+    let mut scene = Scene::new();
+    let ancestry =
+        |pid: u32| What::Ancestry { task: task(pid, "kubelet"), ancestors: [task(pid + 1_000, "sh")].into() };
+    let parent = |scene: &Scene, pid: u32| {
+        let seen = scene.sightings.of_process(pid, u64::from(pid) * 1_000_000_000)?;
+        Some(seen.ancestors.first()?.task.pid)
+    };
+    // One of a lost exec, which the next one of the same process replaces.
+    scene.take(What::Ancestry { task: task(40, "kubelet"), ancestors: [task(7, "sh")].into() });
+    for pid in 40..46 {
+        scene.take(ancestry(pid));
+    }
+    for pid in (40..46).rev() {
+        scene.take(What::Exec { task: task(pid, "kubelet"), memberships: [].into() });
+    }
+    for pid in 40..46 {
+        assert_eq!(parent(&scene, pid), Some(pid + 1_000));
+    }
+    // Those whose exec never comes are bounded.
+    for pid in 100..1_000 {
+        scene.take(ancestry(pid));
+    }
+    assert_eq!(scene.sightings.pending.len(), super::PENDING);
+}
+
+#[test]
 fn a_second_exec_is_the_same_process_and_what_was_before_is_less() {
     let mut scene = Scene::new();
     scene.exec(task(42, "kubelet"), 10, &[]);
