@@ -33,10 +33,13 @@ impl Loss {
 pub enum Wake {
     /// The daemon is awake, or will look by itself.
     Never = 0,
-    /// Wake at the next record.
+    /// Wake at the next record, unless it is a [`Release`](crate::Kind::Release): those come long after the fact, and
+    /// each would be a wakeup more, in which a waiter for something else would wait.
     AtNext = 1,
     /// Wake once a ring is half full.
     AtHalf = 2,
+    /// Wake at the next record of any kind.
+    AtAny = 3,
 }
 
 /// What outlives a daemon whose maps are pinned: the index of each word of the map `KEPT`, which the program does

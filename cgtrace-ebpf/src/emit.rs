@@ -11,18 +11,9 @@ use aya_log_ebpf::warn;
 use cgtrace_common::{Header, Kind, Loss, Wake};
 
 use crate::{
-    maps::{INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, LOST_OF, TOLD_RING, TOLD_RING_HALF, WAKE, WANTED},
+    maps::{EXECUTED, INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, LOST_OF, TOLD_RING, TOLD_RING_HALF, WAKE},
     read::Unreadable,
 };
-
-/// Whether anybody wants to be told of that kind. What feeds the index is always wanted and never asks.
-#[inline(always)]
-pub fn wanted(kind: Kind) -> bool {
-    let Some(word) = WANTED.get_ptr(0) else { return false };
-    // SAFETY: a word of a live map; volatile, because the daemon writes it.
-    let word = unsafe { ptr::read_volatile(word) };
-    word & (1 << kind as u32) != 0
-}
 
 /// Emits the record, as far as it was filled, or counts that it could not be.
 ///
@@ -42,7 +33,9 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
             // SAFETY: the caller's promise.
             let record = unsafe { slice::from_raw_parts(record.cast::<u8>(), length) };
             match ring.output::<[u8]>(record, u64::from(BPF_RB_NO_WAKEUP)) {
-                Ok(()) => wake(ring, half),
+                // Those programs may be preempted, and the daemon that they woke would do it: see `bell`.
+                Ok(()) if matches!(kind, Kind::Ancestry | Kind::Exec) => {}
+                Ok(()) => wake(kind, ring, half),
                 Err(error) => {
                     count(full);
                     // SAFETY: the caller's promise.
@@ -64,11 +57,14 @@ pub fn unreadable(kind: Kind, Unreadable(error): Unreadable) {
 
 /// Wakes the daemon if it has asked for that, once for each time it asked.
 #[inline(always)]
-fn wake(ring: &RingBuf, half: &Global<u64>) {
+fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
     let Some(word) = WAKE.get_ptr_mut(0) else { return };
     // SAFETY: a word of a live map; volatile, because the daemon writes it.
     let armed = unsafe { ptr::read_volatile(word) };
     if armed == Wake::Never as u32 {
+        return;
+    }
+    if armed == Wake::AtNext as u32 && matches!(kind, Kind::Release) {
         return;
     }
     if armed == Wake::AtHalf as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= half.load() {
@@ -83,10 +79,37 @@ fn wake(ring: &RingBuf, half: &Global<u64>) {
     bell.discard(u64::from(BPF_RB_FORCE_WAKEUP));
 }
 
+/// Notes that an exec was recorded, which [`bell`] is to wake for.
+#[inline(always)]
+pub fn executed() {
+    if let Some(word) = EXECUTED.get_ptr_mut(0) {
+        // SAFETY: a word of a live map; volatile, because other CPUs write it.
+        unsafe { ptr::write_volatile(word, 1) };
+    }
+}
+
+/// Wakes the daemon if it has asked for that and an exec was recorded since.
+///
+/// Whoever is preempted here by the daemon that it woke keeps others on this CPU from running it, so it looks again.
+#[inline(always)]
+pub fn bell() {
+    let Some(word) = EXECUTED.get_ptr_mut(0) else { return };
+    for _ in 0..2 {
+        // SAFETY: as in `executed`.
+        unsafe {
+            if ptr::read_volatile(word) == 0 {
+                return;
+            }
+            ptr::write_volatile(word, 0);
+        }
+        wake(Kind::Exec, &TOLD_RING, &TOLD_RING_HALF);
+    }
+}
+
 /// Counts a lost record.
 ///
 /// Not atomic: that would take inline assembly. The counter is this CPU's, and what feeds the index runs with
-/// interrupts off, so its counts are exact. Only a preemptible program (fork, exec) that is preempted between
+/// interrupts off, so its counts are exact. Only the preemptible program of an exec that is preempted between
 /// these two accesses, by one that loses a record too, costs one count.
 #[inline(always)]
 fn count(loss: Loss) {

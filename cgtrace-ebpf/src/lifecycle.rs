@@ -9,7 +9,7 @@ use aya_ebpf::{
 use cgtrace_common::{Header, Kind, NAME_MAX, Task, VERSION, flag};
 
 use crate::{
-    emit::{emit, wanted},
+    emit::emit,
     maps::{Named, SCRATCH, Scratch},
     near::{self, Near},
     offsets::{
@@ -63,9 +63,7 @@ pub fn cgroup_rename(ctx: RawTracePointContext) {
 /// In a kworker, any time after the removal; also for a cgroup whose making failed.
 #[raw_tracepoint(tracepoint = "cgroup_release")]
 pub fn cgroup_release(ctx: RawTracePointContext) {
-    if wanted(Kind::Release) {
-        bare(Kind::Release, ctx.arg(0));
-    }
+    bare(Kind::Release, ctx.arg(0));
 }
 
 /// Emits a record that is nothing but a header.
@@ -182,7 +180,7 @@ unsafe fn fill(scratch: *mut Scratch, kind: Kind, cgroup: Address) -> Result<usi
     // SAFETY: the places lie within `record` and `scratch`.
     unsafe {
         (&raw mut (*record).header).write(header);
-        read::current_at_once(&raw mut (*record).by, &raw mut (*scratch).task)?;
+        near::current(&raw mut (*record).by, &raw mut (*scratch).task)?;
     }
     Ok(length)
 }

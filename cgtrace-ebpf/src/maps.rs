@@ -3,7 +3,7 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
 use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, Task};
 
@@ -44,10 +44,6 @@ pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 
-/// One word: bit n is set if somebody wants to be told of the [`Kind`](cgtrace_common::Kind) whose number is n.
-#[map]
-pub static WANTED: Array<u64> = Array::with_max_entries(1, MMAPABLE);
-
 /// Words that the daemon keeps for the next one, by [`Kept`](cgtrace_common::Kept). Nothing here reads or writes them:
 /// they are among these maps because they are pinned with them, and end with them.
 #[map]
@@ -56,6 +52,24 @@ pub static KEPT: Array<u64> = Array::with_max_entries(KEPT_WORDS, MMAPABLE);
 /// The comms whose exec is told of. The loader sets its size.
 #[map]
 pub static WATCHED: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
+
+/// One word: not 0 while the record of an exec was not yet followed by a look at [`WAKE`].
+#[map]
+pub static EXECUTED: Array<u32> = Array::with_max_entries(1, 0);
+
+/// The last recorded exec of a task, by its tid. Old ones make room by themselves.
+#[map]
+pub static EXECS: LruHashMap<u32, ExecId> = LruHashMap::with_max_entries(1 << 10, 0);
+
+/// One exec of one task: a tid is used again, and a task executes more than once.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(C)]
+pub struct ExecId {
+    /// `task->start_boottime`
+    pub start_boot_ns: u64,
+    /// `task->self_exec_id`, which each exec raises.
+    pub number: u64,
+}
 
 /// A record that ends with a leaf name: too long for the stack's 512 bytes.
 #[repr(C)]

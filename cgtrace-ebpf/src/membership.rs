@@ -6,7 +6,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use cgtrace_common::{Header, Kind, Task, flag};
 
 use crate::{
-    emit::{emit, wanted},
+    emit::emit,
     read::{self, Address, Unreadable},
 };
 
@@ -24,12 +24,10 @@ struct Moved {
 /// changes nothing.
 #[raw_tracepoint(tracepoint = "cgroup_attach_task")]
 pub fn cgroup_attach_task(ctx: RawTracePointContext) {
-    if wanted(Kind::Attach) {
-        // A bool fills only the lowest byte of its register.
-        let threadgroup = ctx.arg::<u64>(3) & 0xff != 0;
-        let flags = if threadgroup { flag::THREADGROUP } else { 0 };
-        moved(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
-    }
+    // A bool fills only the lowest byte of its register.
+    let threadgroup = ctx.arg::<u64>(3) & 0xff != 0;
+    let flags = if threadgroup { flag::THREADGROUP } else { 0 };
+    moved(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
 }
 
 /// `cgroup_transfer_tasks(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
@@ -37,9 +35,7 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) {
 /// Once a task that a v1 cpuset without CPUs gives away.
 #[raw_tracepoint(tracepoint = "cgroup_transfer_tasks")]
 pub fn cgroup_transfer_tasks(ctx: RawTracePointContext) {
-    if wanted(Kind::Transfer) {
-        moved(Kind::Transfer, 0, ctx.arg(0), ctx.arg(2));
-    }
+    moved(Kind::Transfer, 0, ctx.arg(0), ctx.arg(2));
 }
 
 /// Emits that the running task brought `task` into `cgroup`.

@@ -4,12 +4,17 @@
 //! lifecycle record needs twelve members of three structures. The loader sets where they begin and how far they
 //! span. On a kernel whose members lie further apart than there is room, each is read by itself.
 
-use aya_ebpf::{Global, helpers::generated::bpf_probe_read_kernel};
+use aya_ebpf::{
+    Global,
+    helpers::generated::{bpf_get_current_cgroup_id, bpf_get_current_task, bpf_probe_read_kernel},
+};
+use cgtrace_common::Task;
 
 use crate::{
     offsets::{
-        CGROUP_NEAR_SPAN, CGROUP_NEAR_START, KERNFS_NEAR_SPAN, KERNFS_NEAR_START, TASK_NEAR_SPAN,
-        TASK_NEAR_START,
+        CGROUP_NEAR_SPAN, CGROUP_NEAR_START, CRED_UID, KERNFS_NEAR_SPAN, KERNFS_NEAR_START, TASK_COMM,
+        TASK_GROUP_LEADER, TASK_NEAR_SPAN, TASK_NEAR_START, TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT,
+        TASK_START_BOOTTIME, TASK_TGID,
     },
     read::{self, Address, Unreadable},
 };
@@ -76,4 +81,33 @@ impl Near {
         // is aligned as the member is in the kernel, for the copy begins at a multiple of 8. Any bytes make a T.
         Ok(unsafe { (*self.room).0.as_ptr().add(at as usize).cast::<T>().read() })
     }
+}
+
+/// As [`read::current`], with `room` for all that is read of the task at once.
+///
+/// # Safety
+/// Both are valid for writes and nobody else's.
+#[inline(always)]
+pub unsafe fn current(to: *mut Task, room: *mut Room) -> Result<(), Unreadable> {
+    // SAFETY: the caller's promise; the helpers check what else they need.
+    unsafe {
+        let task = bpf_get_current_task() as Address;
+        let near = Near::copy(room, task, &TASK)?;
+        let leader: Address = near.member(&TASK_GROUP_LEADER)?;
+        (*to).pid = near.member(&TASK_TGID)?;
+        (*to).tid = near.member(&TASK_PID)?;
+        (*to).ppid = read::member(near.member(&TASK_REAL_PARENT)?, &TASK_TGID)?;
+        (*to).uid = read::member(near.member(&TASK_REAL_CRED)?, &CRED_UID)?;
+        (*to).start_boot_ns = if leader == task {
+            near.member(&TASK_START_BOOTTIME)?
+        } else {
+            read::member(leader, &TASK_START_BOOTTIME)?
+        };
+        (*to).cgroup_id = bpf_get_current_cgroup_id();
+        // A kernel may leave the end of a longer, former comm behind the NUL; the reader cuts it off.
+        // As two words: it stands behind pointers, and copying it byte by byte takes 16 loads.
+        let comm: [u64; 2] = near.member(&TASK_COMM)?;
+        (&raw mut (*to).comm).cast::<[u64; 2]>().write(comm);
+    }
+    Ok(())
 }

@@ -51,6 +51,8 @@ offsets! {
     TASK_COMM
     /// `task_struct.cgroups`
     TASK_CGROUPS
+    /// `task_struct.self_exec_id`
+    TASK_SELF_EXEC_ID
     /// `task_struct.real_cred`
     TASK_REAL_CRED
     /// `cred.uid`

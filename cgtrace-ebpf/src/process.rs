@@ -1,23 +1,27 @@
 //! Processes that begin: in another cgroup than their parent's, or under a watched name.
 //!
-//! These run at every fork and exec of the machine, so the first question is the cheapest. They may be
-//! preempted and run again on the same CPU in between, so their records are made on the stack.
+//! These run at every fork and exec of the machine, so the first question is the cheapest. Those of an exec may be
+//! preempted and run again on the same CPU in between, so the records are made on the stack.
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 
 use aya_ebpf::{
-    helpers::bpf_get_current_comm,
+    helpers::{
+        bpf_get_current_comm, bpf_get_current_pid_tgid,
+        generated::{bpf_get_current_task, bpf_get_current_task_btf},
+    },
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
 use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
 
 use crate::{
-    emit::{emit, unreadable, wanted},
-    maps::WATCHED,
+    emit::{self, bell, emit, unreadable},
+    maps::{EXECS, ExecId, WATCHED},
     membership::moved,
     offsets::{
         CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
+        TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
     },
     read::{self, Address, Unreadable},
     typed,
@@ -46,29 +50,33 @@ union Told {
     executed: ManuallyDrop<Executed>,
 }
 
-/// `sched_process_fork(struct task_struct *parent, struct task_struct *child)`
+/// `sched_wakeup_new(struct task_struct *p)`
 ///
-/// In the parent; the child has its cgroups already (`cgroup_post_fork` comes first in `copy_process`) and has
-/// not run yet. Only a child of `clone3(CLONE_INTO_CGROUP)` is told of: it has no `cgroup_attach_task`.
-#[raw_tracepoint(tracepoint = "sched_process_fork")]
-pub fn sched_process_fork(ctx: RawTracePointContext) {
-    if !wanted(Kind::Fork) {
-        return;
-    }
-    let child: Address = ctx.arg(1);
-    match strange_cgroup(ctx.arg(0), child) {
+/// In the parent, before the child runs for the first time; the child has its cgroups already (`cgroup_post_fork` comes
+/// first in `copy_process`). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded: it has no `cgroup_attach_task`.
+///
+/// `sched_process_fork` would say the same, but is preemptible since Linux 7.0: of a parent that is preempted in the
+/// program, the kernel skips the program for every other fork of that CPU. This one fires under the run queue's lock,
+/// with interrupts off (`wake_up_new_task` in kernel/sched/core.c).
+#[raw_tracepoint(tracepoint = "sched_wakeup_new")]
+pub fn sched_wakeup_new(ctx: RawTracePointContext) {
+    let child: Address = ctx.arg(0);
+    // SAFETY: the helper has no arguments and cannot fail.
+    let parent = unsafe { bpf_get_current_task() } as Address;
+    match strange_cgroup(parent, child) {
         Ok(None) => {}
         Ok(Some(cgroup)) => moved(Kind::Fork, 0, cgroup, child),
         Err(error) => unreadable(Kind::Fork, error),
     }
 }
 
-/// As [`sched_process_fork`], for kernels that take it.
-#[btf_tracepoint(function = "sched_process_fork")]
-pub fn sched_process_fork_typed(ctx: BtfTracePointContext) {
-    let (parent, child): (Address, Address) = (ctx.arg(0), ctx.arg(1));
-    // SAFETY: the arguments are the tracepoint's `struct task_struct *`.
+/// As [`sched_wakeup_new`], for kernels that take it.
+#[btf_tracepoint(function = "sched_wakeup_new")]
+pub fn sched_wakeup_new_typed(ctx: BtfTracePointContext) {
+    let child: Address = ctx.arg(0);
+    // SAFETY: the argument is the tracepoint's `struct task_struct *`, and the helper gives one.
     unsafe {
+        let parent = bpf_get_current_task_btf() as Address;
         let parents: Address = typed::member(parent, &TASK_CGROUPS);
         let childs: Address = typed::member(child, &TASK_CGROUPS);
         if parents == childs {
@@ -76,8 +84,7 @@ pub fn sched_process_fork_typed(ctx: BtfTracePointContext) {
         }
         let cgroup: Address = typed::member(childs, &CSS_SET_DFL_CGRP);
         let parents: Address = typed::member(parents, &CSS_SET_DFL_CGRP);
-        // Asked last: its word is one more cold cache line at every fork.
-        if cgroup != parents && wanted(Kind::Fork) {
+        if cgroup != parents {
             moved(Kind::Fork, 0, cgroup, child);
         }
     }
@@ -96,21 +103,52 @@ fn strange_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Un
     Ok((cgroup != read::default_cgroup(parents)?).then_some(cgroup))
 }
 
-/// `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+/// Programs of `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 ///
-/// In the process that executes, which has its new comm. Attached only when names are watched.
+/// In the process that executes, which has its new comm. Attached only when names are tracked.
+///
+/// Since Linux 7.0 it may be preempted there, and the kernel skips a program on a CPU where one run of it has not ended.
+/// So there are four of them, of which the first that runs makes the records; an exec is missed only if on its CPU
+/// one process is preempted in each.
+macro_rules! exec_programs {
+    ($($program:ident)*) => {
+        $(
+            #[raw_tracepoint(tracepoint = "sched_process_exec")]
+            pub fn $program(ctx: RawTracePointContext) {
+                record_exec(ctx.arg(0));
+            }
+        )*
+    };
+}
+
+exec_programs!(sched_process_exec sched_process_exec_2 sched_process_exec_3 sched_process_exec_4);
+
+/// After the others: wakes the daemon, which then may preempt this program instead of one that makes a record.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn sched_process_exec(ctx: RawTracePointContext) {
-    if !wanted(Kind::Exec) {
-        return;
-    }
+pub fn sched_process_exec_bell(_: RawTracePointContext) {
+    bell();
+}
+
+/// Records the exec if its process is tracked and no program before this one has.
+#[inline(always)]
+fn record_exec(task: Address) {
     let Ok(comm) = bpf_get_current_comm() else { return };
     // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
     if unsafe { WATCHED.get(&comm) }.is_none() {
         return;
     }
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let (Ok(start_boot_ns), Ok(number)) =
+        (read::member(task, &TASK_START_BOOTTIME), read::member(task, &TASK_SELF_EXEC_ID))
+    else {
+        return unreadable(Kind::Exec, Unreadable(0));
+    };
+    let exec = ExecId { start_boot_ns, number };
+    // SAFETY: only programs of this task write the entry, and they come one after the other.
+    if unsafe { EXECS.get(&tid) } == Some(&exec) {
+        return;
+    }
     let mut record = MaybeUninit::<Told>::uninit();
-    let task = ctx.arg(0);
     // Who started it is read now: a shell may be gone a moment later.
     let place: *mut Descended = record.as_mut_ptr().cast();
     // SAFETY: the record is our own; `descended` says how much of it it filled.
@@ -118,6 +156,8 @@ pub fn sched_process_exec(ctx: RawTracePointContext) {
     let place: *mut Executed = record.as_mut_ptr().cast();
     // SAFETY: likewise, and the former record was copied.
     unsafe { emit(Kind::Exec, place, executed(place, task)) }
+    let _ = EXECS.insert(&tid, &exec, 0);
+    emit::executed();
 }
 
 /// Fills the record and says how long it became.

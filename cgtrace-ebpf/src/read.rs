@@ -14,13 +14,10 @@ use aya_ebpf::{
 };
 use cgtrace_common::{Header, Kind, Membership, Task, VERSION};
 
-use crate::{
-    near::{self, Near, Room},
-    offsets::{
-        CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP,
-        CSS_SET_DFL_CGRP, KERNFS_NODE_ID, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER,
-        TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
-    },
+use crate::offsets::{
+    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP,
+    CSS_SET_DFL_CGRP, KERNFS_NODE_ID, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER,
+    TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
 };
 
 /// An address in the kernel. It is only ever handed to the probe-read helpers, which survive any value.
@@ -144,35 +141,6 @@ pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
             error => Err(Unreadable(error as i32)),
         }
     }
-}
-
-/// As [`current`], with `room` for all that is read of the task at once.
-///
-/// # Safety
-/// Both are valid for writes and nobody else's.
-#[inline(always)]
-pub unsafe fn current_at_once(to: *mut Task, room: *mut Room) -> Result<(), Unreadable> {
-    // SAFETY: the caller's promise; the helpers check what else they need.
-    unsafe {
-        let task = bpf_get_current_task() as Address;
-        let near = Near::copy(room, task, &near::TASK)?;
-        let leader: Address = near.member(&TASK_GROUP_LEADER)?;
-        (*to).pid = near.member(&TASK_TGID)?;
-        (*to).tid = near.member(&TASK_PID)?;
-        (*to).ppid = member(near.member(&TASK_REAL_PARENT)?, &TASK_TGID)?;
-        (*to).uid = member(near.member(&TASK_REAL_CRED)?, &CRED_UID)?;
-        (*to).start_boot_ns = if leader == task {
-            near.member(&TASK_START_BOOTTIME)?
-        } else {
-            member(leader, &TASK_START_BOOTTIME)?
-        };
-        (*to).cgroup_id = bpf_get_current_cgroup_id();
-        // A kernel may leave the end of a longer, former comm behind the NUL; the reader cuts it off.
-        // As two words: it stands behind pointers, and copying it byte by byte takes 16 loads.
-        let comm: [u64; 2] = near.member(&TASK_COMM)?;
-        (&raw mut (*to).comm).cast::<[u64; 2]>().write(comm);
-    }
-    Ok(())
 }
 
 /// Fills in who the task is.

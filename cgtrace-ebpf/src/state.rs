@@ -6,7 +6,7 @@ use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
 use cgtrace_common::{Header, Kind, Task};
 
 use crate::{
-    emit::{emit, wanted},
+    emit::emit,
     lifecycle::bare,
     read::{self, Address, Unreadable},
 };
@@ -24,10 +24,8 @@ struct Asked {
 /// whose state changes.
 #[raw_tracepoint(tracepoint = "cgroup_notify_populated")]
 pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
-    if wanted(Kind::Populated) {
-        let value: i32 = ctx.arg(2);
-        bare(if value == 0 { Kind::Empty } else { Kind::Populated }, ctx.arg(0));
-    }
+    let value: i32 = ctx.arg(2);
+    bare(if value == 0 { Kind::Empty } else { Kind::Populated }, ctx.arg(0));
 }
 
 /// `cgroup_notify_frozen(struct cgroup *cgrp, const char *path, int val)`
@@ -35,10 +33,8 @@ pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
 /// Under `css_set_lock`, in the task that froze last or thawed first.
 #[raw_tracepoint(tracepoint = "cgroup_notify_frozen")]
 pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
-    if wanted(Kind::Frozen) {
-        let value: i32 = ctx.arg(2);
-        bare(if value == 0 { Kind::Thawed } else { Kind::Frozen }, ctx.arg(0));
-    }
+    let value: i32 = ctx.arg(2);
+    bare(if value == 0 { Kind::Thawed } else { Kind::Frozen }, ctx.arg(0));
 }
 
 /// `cgroup_freeze(struct cgroup *cgrp, const char *path)`
@@ -46,9 +42,7 @@ pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
 /// In the task that writes `cgroup.freeze`, once for each cgroup below.
 #[raw_tracepoint(tracepoint = "cgroup_freeze")]
 pub fn cgroup_freeze(ctx: RawTracePointContext) {
-    if wanted(Kind::Freeze) {
-        asked(Kind::Freeze, ctx.arg(0));
-    }
+    asked(Kind::Freeze, ctx.arg(0));
 }
 
 /// `cgroup_unfreeze(struct cgroup *cgrp, const char *path)`
@@ -56,9 +50,7 @@ pub fn cgroup_freeze(ctx: RawTracePointContext) {
 /// As `cgroup_freeze`.
 #[raw_tracepoint(tracepoint = "cgroup_unfreeze")]
 pub fn cgroup_unfreeze(ctx: RawTracePointContext) {
-    if wanted(Kind::Thaw) {
-        asked(Kind::Thaw, ctx.arg(0));
-    }
+    asked(Kind::Thaw, ctx.arg(0));
 }
 
 /// Emits that freezing or thawing was requested.

@@ -1,8 +1,26 @@
 //! Who is moved where, by whom; who is born where; and when a cgroup is empty, frozen, thawed.
 
-use std::{fs, process::Command, sync::mpsc, thread};
+use std::{
+    ffi::CString,
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    process::{Child, Command},
+    rc::Rc,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
+    thread,
+};
 
 use anyhow::{Context as _, ensure};
+use cgtrace::daemon::{
+    index::{Index, Limits},
+    probe::{Options, Probe},
+    sightings::Sightings,
+};
+use cgtrace_host::process::padded_comm;
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -25,6 +43,8 @@ pub fn trials() -> Vec<Trial> {
         trial("membership::the_last_exit_makes_empty", the_last_exit_makes_empty),
         trial("membership::freeze_and_thaw", freeze_and_thaw),
         trial("membership::a_watched_name_is_told_at_exec", a_watched_name_is_told_at_exec),
+        trial("membership::t2_no_birth_and_no_exec_is_missed_under_load", births_and_execs_under_load),
+        trial("membership::parallel_execs_keep_their_ancestors", parallel_execs_keep_their_ancestors),
     ]
 }
 
@@ -224,5 +244,93 @@ fn a_watched_name_is_told_at_exec() -> Outcome {
     let task = event.task.as_ref().context("no task")?;
     ensure!(task.comm == "cgtrace-kubele" && task.pid == pid, "{event:?}");
     ensure!(event.path == Some(cgroup.name()), "{event:?}");
+    Ok(())
+}
+
+/// KERNEL T2: sched tracepoints are preemptible on Linux 7, and the kernel skips a program that a preempted task is in.
+fn births_and_execs_under_load() -> Outcome {
+    const THREADS: usize = 8;
+    const EACH: usize = 125;
+    const COMM: &str = "cgtrace-born";
+    let daemon = Daemon::start_with(&["--watch", COMM])?;
+    let cgroup = Cgroup::new("v2", "born")?;
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join(COMM);
+    copy_program("/bin/true", &program)?;
+    let program = CString::new(program.as_os_str().as_bytes())?;
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "exec", "mkdir", "lost"])?;
+    let over = AtomicBool::new(false);
+    let born = thread::scope(|scope| -> anyhow::Result<_> {
+        for _ in 0..2 {
+            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+        }
+        let bear = || -> anyhow::Result<Vec<u32>> {
+            let mut pids = Vec::new();
+            for _ in 0..EACH {
+                let child = Born::executing(cgroup.path(), &program)?;
+                pids.push(child.pid());
+                ensure!(child.succeeds());
+            }
+            Ok(pids)
+        };
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(bear)).collect();
+        let born: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        over.store(true, Ordering::Relaxed);
+        born.into_iter().collect::<anyhow::Result<Vec<_>>>()
+    })?;
+    let mark = cgroup.join("mark");
+    fs::create_dir(&mark)?;
+    let events = follower.until_made(&cgroup.name_of(&mark))?;
+    let mut born = born.concat();
+    born.sort_unstable();
+    ensure!(born.len() == THREADS * EACH, "{} were born", born.len());
+    for kind in ["fork", "exec"] {
+        let of_kind = events.iter().filter(|event| event.kind == kind);
+        let mut told: Vec<u32> = of_kind.filter_map(|event| Some(event.task.as_ref()?.pid)).collect();
+        told.sort_unstable();
+        ensure!(told == born, "{} of {} were told as {kind}", told.len(), born.len());
+    }
+    ensure!(events.iter().all(|event| event.kind != "lost"), "something is said to be lost");
+    let status = daemon.client()?.status()?;
+    let forks = status.programs.iter().find(|program| program.name == "sched_wakeup_new");
+    ensure!(forks.is_some_and(|program| program.missed == Some(0)), "{forks:?}");
+    ensure!(status.rings.iter().all(|ring| ring.lost == 0), "{:?}", status.rings);
+    Ok(())
+}
+
+/// Their records come from several CPUs, those of one exec between those of another.
+fn parallel_execs_keep_their_ancestors() -> Outcome {
+    const AT_ONCE: usize = 6;
+    let comm = padded_comm(b"cgtrace-six");
+    let folder = tempfile::tempdir()?;
+    let program = folder.path().join("cgtrace-six");
+    copy_program("/bin/true", &program)?;
+    let mut probe = Probe::start(&Options { watched: vec![comm], ..Options::default() })?;
+    let (mut index, mut sightings) = (Index::new(Limits::default()), Sightings::new([comm]));
+    for round in 0..crate::support::rounds(40) {
+        let barrier = Barrier::new(AT_ONCE);
+        let children = thread::scope(|scope| {
+            let start = || {
+                barrier.wait();
+                Command::new(&program).spawn()
+            };
+            let threads: Vec<_> = (0..AT_ONCE).map(|_| scope.spawn(start)).collect();
+            threads.into_iter().filter_map(|thread| thread.join().ok()).collect::<Result<Vec<_>, _>>()
+        })?;
+        let pids: Vec<u32> = children.iter().map(Child::id).collect();
+        for mut child in children {
+            ensure!(child.wait()?.success());
+        }
+        probe.drain(&mut |event| {
+            let change = index.apply(&event).map(Rc::new);
+            sightings.take(&event, change.as_ref(), &index);
+        });
+        for pid in pids {
+            let seen = sightings.of_comm(&comm).find(|seen| seen.task.pid == pid);
+            let seen = seen.with_context(|| format!("round {round}: the exec of {pid} was not seen"))?;
+            let parent = seen.ancestors.first().map(|ancestor| ancestor.task.pid);
+            ensure!(parent == Some(std::process::id()), "round {round}: {seen:?}");
+        }
+    }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! Processes to move about.
 
 use std::{
+    ffi::CStr,
     fs,
     io::{self, BufRead as _, BufReader, Read as _},
     os::fd::AsRawFd as _,
@@ -107,7 +108,26 @@ pub fn put(cgroup: &Path, file: &str, number: u32) -> Result<()> {
 pub struct Born(libc::pid_t);
 
 impl Born {
+    /// A child that only waits.
     pub fn into_cgroup(cgroup: &Path) -> Result<Self> {
+        // SAFETY: no memory is touched.
+        Self::running(cgroup, || unsafe {
+            libc::pause();
+        })
+    }
+
+    /// A child that executes a program at once.
+    pub fn executing(cgroup: &Path, program: &CStr) -> Result<Self> {
+        let arguments = [program.as_ptr(), std::ptr::null()];
+        // SAFETY: both strings and both arrays end with a NUL or null.
+        Self::running(cgroup, || unsafe {
+            libc::execv(program.as_ptr(), arguments.as_ptr());
+            libc::_exit(127);
+        })
+    }
+
+    /// `run` makes nothing but system calls: the child has a copy of this thread alone.
+    fn running(cgroup: &Path, run: impl Fn()) -> Result<Self> {
         #[repr(C)]
         #[derive(Default)]
         struct CloneArgs {
@@ -131,13 +151,11 @@ impl Born {
             cgroup: u64::from(directory.as_raw_fd().unsigned_abs()),
             ..CloneArgs::default()
         };
-        // SAFETY: the arguments have the layout of `struct clone_args`; the child, which has a copy of this
-        // thread alone, makes nothing but system calls.
+        // SAFETY: the arguments have the layout of `struct clone_args`; the child does nothing but `run`.
         let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw const arguments, size_of::<CloneArgs>()) };
         match pid {
             0 => loop {
-                // SAFETY: no memory is touched.
-                unsafe { libc::pause() };
+                run();
             },
             -1 => Err(io::Error::last_os_error()).context("clone3"),
             pid => Ok(Self(libc::pid_t::try_from(pid)?)),
@@ -146,6 +164,15 @@ impl Born {
 
     pub fn pid(&self) -> u32 {
         self.0.unsigned_abs()
+    }
+
+    /// Waits for its end, and whether it was a good one.
+    pub fn succeeds(self) -> bool {
+        let mut status = 0;
+        // SAFETY: the child is ours and was not waited for yet; nor will it be again.
+        unsafe { libc::waitpid(self.0, &raw mut status, 0) };
+        std::mem::forget(self);
+        status == 0
     }
 }
 

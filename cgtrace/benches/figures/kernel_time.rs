@@ -20,7 +20,7 @@ const FORKS: u32 = 400;
 
 /// What is measured: the tracepoint and its goal in ns a run.
 const PROGRAMS: [(&str, f64); 3] =
-    [("cgroup_mkdir", 500.0), ("cgroup_rmdir", 500.0), ("sched_process_fork", 100.0)];
+    [("cgroup_mkdir", 500.0), ("cgroup_rmdir", 500.0), ("sched_wakeup_new", 100.0)];
 
 pub fn measure(report: &mut Report) -> Result<()> {
     let Some(mount) = load::unified() else {

@@ -43,9 +43,12 @@ impl Index {
         Change { missed: Some(missed), ..change }
     }
 
-    /// Records are missing of what is told but makes no cgroup and ends none: nothing that exists is in doubt.
-    pub fn lost_told(&mut self, at_boot_ns: u64, missed: u64) -> Change {
-        self.memberships.clear();
+    /// Records are missing that create no cgroup and remove none: nothing that exists is in doubt. Unless `moves` may
+    /// be among them, neither is where each task came from.
+    pub fn lost_told(&mut self, at_boot_ns: u64, missed: u64, moves: bool) -> Change {
+        if moves {
+            self.memberships.clear();
+        }
         Change { missed: Some(missed), ..self.change(Kind::Lost, at_boot_ns, None) }
     }
 

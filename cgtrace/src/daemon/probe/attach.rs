@@ -26,18 +26,23 @@ pub(super) enum Link {
     Pinned { _pinned: PinnedLink },
 }
 
-/// A tracepoint, and the program of the same name that is attached to it. The kernel's prototypes stand in
-/// cgtrace-ebpf.
+/// A program, and the tracepoint that it is attached to. The kernel's prototypes stand in cgtrace-ebpf.
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) name: &'static str,
-    /// What its records are about; one of two, where its program tells them apart.
-    pub(super) kind: Kind,
+    /// The tracepoint; most programs have its name.
+    pub(super) tracepoint: &'static str,
+    /// What its records are about; one of two, where its program tells them apart. `None`: it makes no record.
+    pub(super) kind: Option<Kind>,
     need: Need,
 }
 
 const fn hook(name: &'static str, kind: Kind, need: Need) -> Hook {
-    Hook { name, kind, need }
+    Hook { name, tracepoint: name, kind: Some(kind), need }
+}
+
+const fn exec(name: &'static str, kind: Option<Kind>) -> Hook {
+    Hook { name, tracepoint: "sched_process_exec", kind, need: Need::IfWatched }
 }
 
 /// Every hook.
@@ -45,7 +50,7 @@ const fn hook(name: &'static str, kind: Kind, need: Need) -> Hook {
 /// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
 /// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
 /// never told is harmless, and what was made before the last of them is found by the first walk.
-pub(super) static HOOKS: [Hook; 15] = [
+pub(super) static HOOKS: [Hook; 19] = [
     hook("cgroup_rmdir", Kind::Rmdir, Need::Always),
     hook("cgroup_rename", Kind::Rename, Need::IfThere),
     hook("cgroup_destroy_root", Kind::RootRemoved, Need::IfThere),
@@ -59,8 +64,13 @@ pub(super) static HOOKS: [Hook; 15] = [
     hook("cgroup_notify_frozen", Kind::Frozen, Need::IfThere),
     hook("cgroup_freeze", Kind::Freeze, Need::IfThere),
     hook("cgroup_unfreeze", Kind::Thaw, Need::IfThere),
-    hook("sched_process_fork", Kind::Fork, Need::IfThere),
-    hook("sched_process_exec", Kind::Exec, Need::IfWatched),
+    hook("sched_wakeup_new", Kind::Fork, Need::IfThere),
+    // The kernel runs the programs of a tracepoint in the order of their attaching.
+    exec("sched_process_exec", Some(Kind::Exec)),
+    exec("sched_process_exec_2", Some(Kind::Exec)),
+    exec("sched_process_exec_3", Some(Kind::Exec)),
+    exec("sched_process_exec_4", Some(Kind::Exec)),
+    exec("sched_process_exec_bell", None),
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -157,7 +167,7 @@ fn raw(ebpf: &mut Ebpf, hook: &'static Hook) -> Result<Result<Attached, String>,
         }
         return Ok(Err(refusal(&error)));
     }
-    match attach_raw(program, name) {
+    match attach_raw(program, hook.tracepoint) {
         Ok((link, loaded)) => Ok(Ok(Attached { program: name.to_owned(), link, loaded })),
         Err(source) if hook.is_vital() => {
             Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })

@@ -11,7 +11,7 @@ use std::{
 };
 
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use cgtrace_common::Loss;
+use cgtrace_common::{Kind, Loss};
 use thiserror::Error;
 
 use super::{StartError, attach::Hook};
@@ -41,6 +41,8 @@ pub struct Losses {
     missed_index: u64,
     /// Likewise of the other programs.
     missed_told: u64,
+    /// The most execs that may have been missed: how often the program that was skipped least was.
+    missed_execs: u64,
 }
 
 impl Losses {
@@ -59,7 +61,13 @@ impl Losses {
     /// How many other records were lost.
     #[must_use]
     pub fn told(&self) -> u64 {
-        self.of(Loss::ToldRingFull) + self.of(Loss::ToldReadFailed) + self.missed_told
+        self.of(Loss::ToldRingFull) + self.of(Loss::ToldReadFailed) + self.missed_told + self.missed_execs
+    }
+
+    /// How many of [`told`](Self::told) are execs for certain: no task was moved by them.
+    #[must_use]
+    pub fn execs(&self) -> u64 {
+        self.missed_execs
     }
 }
 
@@ -134,6 +142,7 @@ impl Counters {
 
     pub(super) fn losses(&self) -> Result<Losses, CountError> {
         let mut losses = Losses::default();
+        let mut execs = None;
         for loss in Loss::ALL {
             losses.records[loss as usize] = self.losses.get(&(loss as u32), 0)?.iter().sum();
         }
@@ -141,11 +150,16 @@ impl Counters {
             if let Some(page) = page {
                 let Hook { name, kind, .. } = program.hook;
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
-                let missed =
-                    if kind.feeds_index() { &mut losses.missed_index } else { &mut losses.missed_told };
-                *missed += field(&page, "recursion_misses");
+                let missed = field(&page, "recursion_misses");
+                match kind {
+                    Some(Kind::Exec) => execs = Some(execs.map_or(missed, |least: u64| least.min(missed))),
+                    Some(kind) if kind.feeds_index() => losses.missed_index += missed,
+                    Some(_) => losses.missed_told += missed,
+                    None => {}
+                }
             }
         }
+        losses.missed_execs = execs.unwrap_or_default();
         Ok(losses)
     }
 

@@ -38,7 +38,6 @@ pub(super) struct Maps {
     /// Likewise.
     pub(super) told: (RingBuf<MapData>, u32),
     pub(super) wake: MapData,
-    pub(super) wanted: MapData,
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
@@ -114,7 +113,6 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         index: (take(&mut ebpf, "INDEX_RING")?, index_size),
         told: (take(&mut ebpf, "TOLD_RING")?, told_size),
         wake: take_array(ebpf.take_map("WAKE"), "WAKE")?,
-        wanted: take_array(ebpf.take_map("WANTED"), "WANTED")?,
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
         lost_of: take(&mut ebpf, "LOST_OF")?,

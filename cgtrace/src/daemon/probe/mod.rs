@@ -32,7 +32,6 @@ pub use offsets::MemberError;
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use ring::RingUse;
 pub use watched::WatchError;
-pub use words::Kinds;
 
 use crate::daemon::{index::Event, memory};
 use cgtrace_host::process::padded_comm;
@@ -102,7 +101,7 @@ pub struct Probe {
 
 impl Probe {
     /// Loads the kernel program and attaches every hook that this kernel has, or takes over what a daemon before us
-    /// pinned. At first every told kind is wanted but `release`, or what that daemon wanted; no wakeup is armed.
+    /// pinned. No wakeup is armed at first.
     pub fn start(options: &Options) -> Result<Self, StartError> {
         let Some(path) = &options.pin else { return Self::load(options, None) };
         let folder = PinFolder::open_or_make(path)?;
@@ -126,9 +125,7 @@ impl Probe {
             let path = folder.entry(pin::MARK);
             maps.kept.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
         }
-        let probe = Self::with(maps, links, programs, controllers, log, kept, pins)?;
-        probe.want(Kinds::ALL.without(Kind::Release));
-        Ok(probe)
+        Self::with(maps, links, programs, controllers, log, kept, pins)
     }
 
     fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
@@ -155,9 +152,9 @@ impl Probe {
         kept: words::KeptWords,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { index, told, wake, wanted, lost, losses, lost_of, watched, kept: _ } = maps;
+        let load::Maps { index, told, wake, lost, losses, lost_of, watched, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
-        let words = words::Words::new(&wake, &wanted, &lost)?;
+        let words = words::Words::new(&wake, &lost)?;
         let counters = counters::Counters::new(losses, lost_of, programs)?;
         memory::give_back();
         Ok(Self {
@@ -236,11 +233,6 @@ impl Probe {
     #[must_use]
     pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
         self.rings.fds()
-    }
-
-    /// Says which told kinds anybody wants to be told of. The kinds that feed the index are always told.
-    pub fn want(&self, kinds: Kinds) {
-        self.words.want(kinds);
     }
 
     /// Tells of the execs of these comms from now on, NUL-padded, and of no others. Without any at the start the exec hook

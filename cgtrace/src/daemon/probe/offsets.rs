@@ -43,7 +43,7 @@ pub enum MemberError {
 const POINTER: u64 = 8;
 
 #[rustfmt::skip]
-const WANTED: [Wanted; 24] = [
+const WANTED: [Wanted; 25] = [
     Wanted { global: "CGROUP_SELF_PARENT", structure: "cgroup", names: &["self.parent"], size: POINTER },
     // Of whatever size: only where it lies is asked.
     Wanted { global: "CGROUP_SELF", structure: "cgroup", names: &["self"], size: 0 },
@@ -65,6 +65,7 @@ const WANTED: [Wanted; 24] = [
     Wanted { global: "TASK_START_BOOTTIME", structure: "task_struct", names: &["start_boottime", "real_start_time"], size: 8 },
     Wanted { global: "TASK_COMM", structure: "task_struct", names: &["comm"], size: 16 },
     Wanted { global: "TASK_CGROUPS", structure: "task_struct", names: &["cgroups"], size: POINTER },
+    Wanted { global: "TASK_SELF_EXEC_ID", structure: "task_struct", names: &["self_exec_id"], size: 8 },
     Wanted { global: "TASK_REAL_CRED", structure: "task_struct", names: &["real_cred"], size: POINTER },
     Wanted { global: "CRED_UID", structure: "cred", names: &["uid"], size: 4 },
     Wanted { global: "CSS_SET_DFL_CGRP", structure: "css_set", names: &["dfl_cgrp"], size: POINTER },

@@ -164,7 +164,7 @@ impl Rings {
     pub(super) fn is_due(&self, wake: Wake) -> bool {
         [&self.index, &self.told].into_iter().any(|ring| match wake {
             Wake::Never => false,
-            Wake::AtNext => ring.used() > 0,
+            Wake::AtNext | Wake::AtAny => ring.used() > 0,
             Wake::AtHalf => ring.used() > ring.size / 2,
         })
     }

@@ -7,60 +7,22 @@ use std::{
 };
 
 use aya::maps::MapData;
-use cgtrace_common::{KEPT_WORDS, Kept, Kind, Wake};
+use cgtrace_common::{KEPT_WORDS, Kept, Wake};
 use memmap2::{MmapOptions, MmapRaw};
 
 use super::StartError;
 
-/// A set of kinds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Kinds(u64);
-
-impl Kinds {
-    /// No kind.
-    pub const NONE: Self = Self(0);
-    /// Every kind.
-    pub const ALL: Self = Self(u64::MAX);
-
-    /// These and that one.
-    #[must_use]
-    pub const fn with(self, kind: Kind) -> Self {
-        Self(self.0 | 1 << kind as u8)
-    }
-
-    /// These but that one.
-    #[must_use]
-    pub const fn without(self, kind: Kind) -> Self {
-        Self(self.0 & !(1 << kind as u8))
-    }
-
-    /// Whether that one is among them.
-    #[must_use]
-    pub const fn contains(self, kind: Kind) -> bool {
-        self.0 & 1 << kind as u8 != 0
-    }
-}
-
-impl FromIterator<Kind> for Kinds {
-    fn from_iter<I: IntoIterator<Item = Kind>>(kinds: I) -> Self {
-        kinds.into_iter().fold(Self::NONE, Self::with)
-    }
-}
-
-/// The maps `WAKE`, `WANTED` and `LOST`.
+/// The maps `WAKE` and `LOST`.
 pub(super) struct Words {
     wake: MmapRaw,
-    wanted: MmapRaw,
     lost: MmapRaw,
 }
 
 impl Words {
-    pub(super) fn new(wake: &MapData, wanted: &MapData, lost: &MapData) -> Result<Self, StartError> {
+    pub(super) fn new(wake: &MapData, lost: &MapData) -> Result<Self, StartError> {
         let words = Self {
             wake: map(wake, size_of::<AtomicU32>())
                 .map_err(|source| StartError::Map { map: "WAKE", source })?,
-            wanted: map(wanted, size_of::<AtomicU64>())
-                .map_err(|source| StartError::Map { map: "WANTED", source })?,
             lost: map(lost, size_of::<AtomicU32>())
                 .map_err(|source| StartError::Map { map: "LOST", source })?,
         };
@@ -73,11 +35,6 @@ impl Words {
         // SAFETY: the mapping is page-aligned, as long as the word, and lives as long as `self`; the other side
         // writes the word as a whole.
         unsafe { AtomicU32::from_ptr(self.wake.as_mut_ptr().cast()) }
-    }
-
-    pub(super) fn want(&self, kinds: Kinds) {
-        // SAFETY: as in `wake`; nobody else writes this word.
-        unsafe { AtomicU64::from_ptr(self.wanted.as_mut_ptr().cast()) }.store(kinds.0, Ordering::Relaxed);
     }
 
     /// Whether the program counted a loss since the last look.
@@ -133,20 +90,4 @@ impl KeptWords {
 
 fn map(map: &MapData, len: usize) -> io::Result<MmapRaw> {
     MmapOptions::new().len(len).map_raw(map.fd().as_fd().as_raw_fd())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_set_of_kinds_holds_what_was_put_in() {
-        let kinds = Kinds::from_iter([Kind::Attach, Kind::Exec]);
-        for kind in Kind::EVENTS {
-            assert_eq!(kinds.contains(kind), matches!(kind, Kind::Attach | Kind::Exec), "{kind:?}");
-            assert!(Kinds::ALL.contains(kind));
-            assert_eq!(Kinds::ALL.without(Kind::Release).contains(kind), kind != Kind::Release);
-            assert!(!Kinds::NONE.contains(kind));
-        }
-    }
 }

@@ -140,7 +140,8 @@ impl Shared {
 
     /// Says what is followed, after someone began or ended to.
     pub fn following_changed(&self) {
-        self.tracker.borrow().want_releases(self.hub.subscribers.borrow().want(Kind::Release));
+        let releases = self.hub.subscribers.borrow().want(Kind::Release);
+        self.tracker.borrow_mut().set_following_releases(releases);
         self.listening_changed();
     }
 

@@ -15,6 +15,8 @@ pub(super) const PUT_OFF_NS: u64 = 2_000_000;
 pub(super) struct LossCounts {
     index: u64,
     told: u64,
+    /// How many of `told` moved no task.
+    execs: u64,
     /// Those that a daemon before us has dealt with: index, told.
     earlier: (u64, u64),
     read_at_ns: u64,
@@ -69,8 +71,10 @@ impl Tracker {
         let (index, told) = (losses.index(), losses.told());
         let missed_told = told.saturating_sub(self.losses.told);
         let missed_index = index.saturating_sub(self.losses.index);
+        let missed_execs = losses.execs().saturating_sub(self.losses.execs);
         self.losses.told = told;
         self.losses.index = index;
+        self.losses.execs = losses.execs();
         self.probe.keep_dealt_with(index, told);
         if missed_index == 0 && !busy {
             self.index.complete_until(drained_from);
@@ -82,7 +86,7 @@ impl Tracker {
         let change = if missed_index > 0 {
             self.index.lost(now, missed_told + missed_index, None)
         } else {
-            self.index.lost_told(now, missed_told)
+            self.index.lost_told(now, missed_told, missed_told > missed_execs)
         };
         self.tell([change]);
         if missed_index > 0 {

@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::daemon::{
     index::{Change, Event, HierarchyId, Index, Key, Limits, What},
-    probe::{self, Kind, Kinds, Probe, ProgramState, RingUse},
+    probe::{self, Probe, ProgramState, RingUse},
     sightings::Sightings,
 };
 use cgtrace_host::hierarchy::{self, HierarchyError, Mount};
@@ -127,10 +127,12 @@ impl Tracker {
         }
     }
 
-    /// Says whether anybody follows `release`, which is recorded for nobody else: it comes late and for itself, so that
-    /// each would wake us once more and be the first of a storm to whatever happens next.
-    pub fn want_releases(&self, followed: bool) {
-        self.probe.want(if followed { Kinds::ALL } else { Kinds::ALL.without(Kind::Release) });
+    /// Whether anybody follows `release`. Only then does a release wake us: they come late, and each would be the first
+    /// of a storm to the next record.
+    pub fn set_following_releases(&mut self, followed: bool) {
+        if self.wakeups.following_releases(followed) {
+            self.nudge.notify_one();
+        }
     }
 
     /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index

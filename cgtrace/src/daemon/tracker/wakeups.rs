@@ -23,6 +23,7 @@ pub enum Sleep {
 #[derive(Debug, Default)]
 pub struct Wakeups {
     listening: bool,
+    releases: bool,
     last_busy_ns: Option<u64>,
 }
 
@@ -30,6 +31,11 @@ impl Wakeups {
     /// Whether anybody waits or follows. Says whether that is new.
     pub fn listening(&mut self, listening: bool) -> bool {
         std::mem::replace(&mut self.listening, listening) != listening
+    }
+
+    /// Whether anybody follows `release`. Says whether that is new.
+    pub fn following_releases(&mut self, followed: bool) -> bool {
+        std::mem::replace(&mut self.releases, followed) != followed
     }
 
     /// Whether anybody waits or follows.
@@ -43,13 +49,14 @@ impl Wakeups {
             self.last_busy_ns = None;
             return Sleep::Armed(Wake::AtHalf);
         }
+        let at_next = Sleep::Armed(if self.releases { Wake::AtAny } else { Wake::AtNext });
         if records == 0 {
-            return Sleep::Armed(Wake::AtNext);
+            return at_next;
         }
         let pause_ns = u64::try_from(STORM_PAUSE.as_nanos()).unwrap_or(u64::MAX);
         let storm = self.last_busy_ns.is_some_and(|last| now_ns.saturating_sub(last) <= 2 * pause_ns);
         self.last_busy_ns = Some(now_ns);
-        if storm { Sleep::For(STORM_PAUSE) } else { Sleep::Armed(Wake::AtNext) }
+        if storm { Sleep::For(STORM_PAUSE) } else { at_next }
     }
 }
 
@@ -72,6 +79,16 @@ mod tests {
         wakeups.listening(true);
         assert_eq!(wakeups.after_drain(0, 1), Sleep::Armed(Wake::AtNext));
         assert_eq!(wakeups.after_drain(100 * MS, 1), Sleep::Armed(Wake::AtNext));
+    }
+
+    #[test]
+    fn releases_wake_only_who_follows_them() {
+        let mut wakeups = Wakeups::default();
+        wakeups.listening(true);
+        assert!(wakeups.following_releases(true) && !wakeups.following_releases(true));
+        assert_eq!(wakeups.after_drain(0, 1), Sleep::Armed(Wake::AtAny));
+        wakeups.following_releases(false);
+        assert_eq!(wakeups.after_drain(100 * MS, 0), Sleep::Armed(Wake::AtNext));
     }
 
     #[test]

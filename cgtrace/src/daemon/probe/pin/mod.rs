@@ -19,8 +19,8 @@ use cgtrace_common::VERSION;
 pub(super) const MARK: &str = "KEPT";
 
 /// The other maps that a daemon uses; what only the program uses is kept by the program.
-pub(super) const MAPS: [&str; 8] =
-    ["INDEX_RING", "TOLD_RING", "LOSSES", "LOST", "LOST_OF", "WAKE", "WANTED", "WATCHED"];
+pub(super) const MAPS: [&str; 7] =
+    ["INDEX_RING", "TOLD_RING", "LOSSES", "LOST", "LOST_OF", "WAKE", "WATCHED"];
 
 /// Of the entry of a hook's link, before the hook's name.
 pub(super) const LINK: &str = "link_";

@@ -88,7 +88,6 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
             wanted.told_ring,
         ),
         wake: array(word("WAKE")?, "WAKE")?,
-        wanted: array(open(folder, "WANTED", MapType::Array, 4, 8, 1)?, "WANTED")?,
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", MapType::PerCpuArray, 4, 8, losses)?)?,
         lost_of: take_typed(open(folder, "LOST_OF", MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
