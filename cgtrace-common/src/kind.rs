@@ -81,6 +81,12 @@ impl Kind {
         Self::Healed,
     ];
 
+    /// Its place in [`EVENTS`](Self::EVENTS). `Ancestry`, of which no event is made, has the one after them.
+    #[must_use]
+    pub const fn event_number(self) -> usize {
+        self as usize - 1
+    }
+
     /// The kind that a record of that number has, if there is one.
     #[must_use]
     pub const fn of_record(number: u8) -> Option<Self> {
@@ -160,7 +166,8 @@ mod tests {
 
     #[test]
     fn names_and_numbers_lead_back_to_their_kind() {
-        for kind in Kind::EVENTS {
+        for (number, kind) in Kind::EVENTS.into_iter().enumerate() {
+            assert_eq!(kind.event_number(), number);
             assert_eq!(kind.as_str().parse(), Ok(kind));
             let recorded = !matches!(kind, Kind::Lost | Kind::Healed);
             assert_eq!(Kind::of_record(kind as u8), recorded.then_some(kind));

@@ -85,7 +85,7 @@ impl Meter {
 
     fn changed(&self, change: &Change, index: &Index) {
         let Some(place) = &change.place else {
-            self.elsewhere.borrow_mut()[change.kind as usize] += 1;
+            self.elsewhere.borrow_mut()[change.kind.event_number()] += 1;
             return;
         };
         let mut hierarchies = self.hierarchies.borrow_mut();
@@ -106,7 +106,7 @@ impl Meter {
             hierarchies.len() - 1
         });
         let counts = &mut hierarchies[number];
-        counts.events[change.kind as usize] += 1;
+        counts.events[change.kind.event_number()] += 1;
         if change.kind == Kind::Rmdir
             && let Some(past) = index.past_life_by_id(Key { hierarchy: place.hierarchy, id: place.id })
             // Of any other life the length is not known.
