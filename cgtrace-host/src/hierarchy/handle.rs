@@ -1,4 +1,4 @@
-//! From a cgroup's id to its path, without a scan.
+//! From a cgroup's id to where it is, without a scan.
 
 use std::{
     ffi::c_int,
@@ -8,7 +8,20 @@ use std::{
     time::Duration,
 };
 
-use super::{discover::Mount, scan::open_root};
+use rustix::{
+    fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, statat},
+    io::Errno,
+};
+
+use super::{
+    budget::Budget,
+    discover::Mount,
+    error::ScanError,
+    scan::{Scanned, open_root},
+};
+use cgtrace_common::{CgroupId, ROOT};
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// `FILEID_KERNFS` of include/linux/exportfs.h: the handle is the node's id, 8 bytes.
 const FILEID_KERNFS: c_int = 0xfe;
@@ -24,57 +37,88 @@ struct Handle {
     id: u64,
 }
 
-/// The absolute path of the cgroup with this id; `None` if there is none (any more). Needs
-/// `CAP_DAC_READ_SEARCH`.
-pub fn resolve_id(mount: &Mount, id: u64) -> io::Result<Option<Vec<u8>>> {
-    let root = open_root(mount).map_err(io::Error::other)?;
+/// Where the cgroup with this id is: itself and what is above it up to the first one that `is_known`, the topmost first.
+/// `None` if there is none (any more). Needs `CAP_DAC_READ_SEARCH`.
+///
+/// A cgroup whose mkdir was seen a moment ago `is_fresh`: it is tried for until it can be opened.
+///
+/// On Linux 5.10 the handle of a removed cgroup can still be opened, so that each must be found in its parent.
+pub fn locate(
+    mount: &Mount,
+    id: CgroupId,
+    is_known: &dyn Fn(CgroupId) -> bool,
+    is_fresh: bool,
+    budget: &mut Budget,
+) -> Result<Option<Vec<Scanned>>, ScanError> {
+    let root = open_root(mount)?;
+    let failed = |source: io::Error| ScanError::Read { path: format!("(id {})", id.0), source };
     let mut tries = 0;
-    let fd = loop {
-        match open_handle(&root, id) {
+    let mut fd = loop {
+        budget.step()?;
+        match open_handle(&root, id.0) {
             Ok(fd) => break fd,
             Err(error) if error.raw_os_error() == Some(libc::ESTALE) => {
                 tries += 1;
-                if tries >= TRIES {
+                if !is_fresh || tries >= TRIES {
                     return Ok(None);
                 }
                 thread::sleep(Duration::from_micros(50));
             }
-            Err(error) => return Err(error),
+            Err(error) => return Err(failed(error)),
         }
     };
-    // The link is cut at PATH_MAX, so the name is put together from the leaf upwards instead.
-    let mut names = Vec::new();
-    let mut fd = fd;
-    loop {
-        let stat = rustix::fs::fstat(&fd)?;
-        if stat.st_ino == cgtrace_common::ROOT.0 {
+    let mut found = Vec::new();
+    let mut id = id;
+    while id != ROOT {
+        budget.step()?;
+        let above = openat(&fd, c"..", DIRECTORY, Mode::empty()).and_then(|above| {
+            let parent = CgroupId(fstat(&above)?.st_ino);
+            Ok((above, parent))
+        });
+        let (above, parent) = match above {
+            Ok(above) => above,
+            Err(Errno::NOENT | Errno::NODEV | Errno::STALE) => return Ok(None),
+            Err(error) => return Err(failed(error.into())),
+        };
+        let Some(leaf) = name_in(&fd, &above, id, budget)? else { return Ok(None) };
+        found.push(Scanned { id, parent, leaf });
+        if is_known(parent) {
             break;
         }
-        let parent = rustix::fs::openat(
-            &fd,
-            c"..",
-            rustix::fs::OFlags::RDONLY | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC,
-            rustix::fs::Mode::empty(),
-        )?;
-        let Some(name) = name_in(&parent, stat.st_ino)? else { return Ok(None) };
-        names.push(name);
-        fd = parent;
+        (fd, id) = (above, parent);
     }
-    let mut path = Vec::new();
-    for name in names.iter().rev() {
-        path.push(b'/');
-        path.extend_from_slice(name);
-    }
-    Ok(Some(if path.is_empty() { b"/".to_vec() } else { path }))
+    found.reverse();
+    Ok(Some(found))
 }
 
-fn name_in(parent: &OwnedFd, ino: u64) -> io::Result<Option<Vec<u8>>> {
+/// The name of a directory in its parent; `None` if it is not there any more.
+fn name_in(
+    directory: &OwnedFd,
+    parent: &OwnedFd,
+    id: CgroupId,
+    budget: &mut Budget,
+) -> Result<Option<Box<[u8]>>, ScanError> {
+    // The kernel's own answer, which may be cut or say ` (deleted)`: the parent tells whether it is right.
+    let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    if let Ok(path) = readlinkat(CWD, link, Vec::new())
+        && let Some(leaf) = path.to_bytes().rsplit(|byte| *byte == b'/').next()
+        && statat(parent, leaf, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_ino == id.0)
+    {
+        return Ok(Some(leaf.into()));
+    }
     let mut buffer = Box::new_uninit_slice(16 << 10);
-    let mut entries = rustix::fs::RawDir::new(parent, &mut buffer);
+    let mut entries = RawDir::new(parent, &mut buffer);
     while let Some(entry) = entries.next() {
-        let entry = entry?;
-        if entry.ino() == ino && !matches!(entry.file_name().to_bytes(), b"." | b"..") {
-            return Ok(Some(entry.file_name().to_bytes().to_vec()));
+        budget.step()?;
+        match entry {
+            Ok(entry) if entry.ino() == id.0 && !matches!(entry.file_name().to_bytes(), b"." | b"..") => {
+                return Ok(Some(entry.file_name().to_bytes().into()));
+            }
+            Ok(_) => {}
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
+            Err(error) => {
+                return Err(ScanError::Read { path: format!("(id {})", id.0), source: error.into() });
+            }
         }
     }
     Ok(None)

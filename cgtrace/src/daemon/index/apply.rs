@@ -34,9 +34,13 @@ impl Index {
             }
             What::Transfer { key, task, by } => Some(self.transfer(at, *key, task, by)),
             What::Fork { key, task, by } => Some(self.fork(at, *key, task, by)),
-            What::Populated { key, populated } => Some(self.populated(at, *key, *populated)),
-            What::Freeze { key, freeze, by } => Some(self.freeze(at, *key, *freeze, by)),
-            What::Frozen { key, frozen } => Some(self.frozen(at, *key, *frozen)),
+            What::Populated { key, populated: true } => Some(self.told_state(event.what.kind(), at, *key)),
+            What::Freeze { key, by, .. } => Some(self.freeze(event.what.kind(), at, *key, by)),
+            // These may come after the removal, since Linux 6.19.
+            What::Populated { key, .. } | What::Frozen { key, .. } => {
+                let place = self.place(*key);
+                Some(self.change(event.what.kind(), at, Some(place)))
+            }
             What::RootAdded { hierarchy, by } => self.root_added(at, hierarchy, by),
             What::RootRemoved { id } => Some(self.root_removed(at, *id)),
             What::Remount { hierarchy, by } => Some(self.remount(at, hierarchy, by)),
@@ -66,7 +70,7 @@ impl Index {
     }
 
     /// Whether a cgroup is known to have been removed. Ids are never given twice.
-    fn is_removed(&self, key: Key) -> bool {
+    pub(super) fn is_removed(&self, key: Key) -> bool {
         let walk = self.hierarchies.get(&key.hierarchy).and_then(|known| known.walk.as_ref());
         self.past.of(key).is_some() || walk.is_some_and(|walk| walk.has_removed(key.id))
     }

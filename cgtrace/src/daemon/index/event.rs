@@ -2,6 +2,7 @@
 
 use std::rc::Rc;
 
+use cgtrace_common::Kind;
 pub use cgtrace_common::{CgroupId, HierarchyId, ROOT, UNIFIED};
 
 /// One cgroup: ids are unique only within a hierarchy.
@@ -182,6 +183,33 @@ pub enum What {
         /// Its parent, that one's parent, and so on, as many as the record could name.
         ancestors: Box<[Task]>,
     },
+}
+
+impl What {
+    /// Its kind.
+    #[must_use]
+    pub const fn kind(&self) -> Kind {
+        match self {
+            Self::Mkdir { .. } => Kind::Mkdir,
+            Self::Rmdir { .. } => Kind::Rmdir,
+            Self::Rename { .. } => Kind::Rename,
+            Self::Release { .. } => Kind::Release,
+            Self::Attach { .. } => Kind::Attach,
+            Self::Transfer { .. } => Kind::Transfer,
+            Self::Fork { .. } => Kind::Fork,
+            Self::Populated { populated: true, .. } => Kind::Populated,
+            Self::Populated { .. } => Kind::Empty,
+            Self::Freeze { freeze: true, .. } => Kind::Freeze,
+            Self::Freeze { .. } => Kind::Thaw,
+            Self::Frozen { frozen: true, .. } => Kind::Frozen,
+            Self::Frozen { .. } => Kind::Thawed,
+            Self::RootAdded { .. } => Kind::RootAdded,
+            Self::RootRemoved { .. } => Kind::RootRemoved,
+            Self::Remount { .. } => Kind::Remount,
+            Self::Exec { .. } => Kind::Exec,
+            Self::Ancestry { .. } => Kind::Ancestry,
+        }
+    }
 }
 
 /// What a hierarchy is.

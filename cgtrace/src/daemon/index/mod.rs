@@ -10,6 +10,7 @@
 mod apply;
 mod change;
 mod event;
+mod evidence;
 mod hierarchies;
 mod invariants;
 mod life;

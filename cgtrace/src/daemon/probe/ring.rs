@@ -40,6 +40,8 @@ struct Ring {
     name: &'static str,
     size: usize,
     consumed: u64,
+    /// An event that was read and is handed over first in the next drain.
+    held: Option<Event>,
     /// The pages of the two positions. aya keeps them to itself, and a drain must know where to stop.
     consumer: MmapRaw,
     producer: MmapRaw,
@@ -66,7 +68,7 @@ impl Ring {
         };
         // The consumer's page, then the producer's (kernel/bpf/ringbuf.c, `struct bpf_ringbuf`).
         let (consumer, producer) = (map(0)?, map(page)?);
-        Ok(Self { name, size, consumed: 0, consumer, producer, records })
+        Ok(Self { name, size, consumed: 0, held: None, consumer, producer, records })
     }
 
     /// Where the kernel will write next.
@@ -87,6 +89,9 @@ impl Ring {
 
     /// The next event before `end`.
     fn next(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+        if let Some(event) = self.held.take() {
+            return Next::Event(event);
+        }
         while self.unread(end) > 0 {
             let Some(record) = self.records.next() else {
                 // What was left may have been nothing but wakeups, which aya passes over.
@@ -172,8 +177,10 @@ impl Rings {
     pub(super) fn drain(&mut self, controllers: &Controllers, each: &mut dyn FnMut(Event)) -> Drained {
         let mut drained = Drained::default();
         for _ in 0..ROUNDS {
-            let ends = (self.index.produced(), self.told.produced());
-            if self.index.unread(ends.0) == 0 && self.told.unread(ends.1) == 0 {
+            // In this order: what an event of the other ring followed is within the end of the index's ring then.
+            let told_end = self.told.produced();
+            let ends = (self.index.produced(), told_end);
+            if self.index.unread(ends.0) == 0 && self.told.unread(ends.1) == 0 && self.told.held.is_none() {
                 break;
             }
             self.merge(ends, controllers, &mut drained, each);
@@ -197,6 +204,8 @@ impl Rings {
         let mut from_told = told.next(told_end, controllers, drained);
         loop {
             let index_first = match (&from_index, &from_told) {
+                // What comes after the busy record may be what the next event of the other ring followed.
+                (Next::Busy, _) => break,
                 (Next::Event(of_index), Next::Event(of_told)) => of_index.boot_ns <= of_told.boot_ns,
                 (Next::Event(_), _) => true,
                 (_, Next::Event(_)) => false,
@@ -213,6 +222,9 @@ impl Rings {
                 drained.events += 1;
                 each(event);
             }
+        }
+        if let Next::Event(event) = from_told {
+            told.held = Some(event);
         }
         // A busy record of the told ring is left to the next drain: nobody's answer depends on it.
         drained.busy |= matches!(from_index, Next::Busy);

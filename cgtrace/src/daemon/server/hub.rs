@@ -20,7 +20,7 @@ use super::{
 };
 use crate::daemon::{
     index::{Change, Index, Kind},
-    tracker::{Anchor, Listener},
+    tracker::{Anchor, Listener, ThisMachine},
 };
 
 /// A change as replies, encoded at most once for those who may be told the same.
@@ -122,7 +122,7 @@ impl Hub {
     }
 
     fn encoded<'a>(&self, change: &'a Change) -> Encoded<'a> {
-        let anchor = self.anchor.get().unwrap_or_else(Anchor::now);
+        let anchor = self.anchor.get().unwrap_or_else(|| Anchor::now(&ThisMachine));
         Encoded { change, anchor, full: OnceCell::new(), open: OnceCell::new(), own: RefCell::default() }
     }
 

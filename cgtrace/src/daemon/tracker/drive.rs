@@ -29,14 +29,9 @@ pub enum DriveError {
 
 /// Keeps the tracker going on this thread, for ever. Must run within a `LocalSet`'s runtime.
 pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(), DriveError> {
-    let [index_ring, told_ring] = {
-        let tracker = tracker.borrow();
-        let [index, told] = tracker.probe().ring_fds();
-        [
-            waitable(index.try_clone_to_owned(), Interest::READABLE, "the ring of the index")?,
-            waitable(told.try_clone_to_owned(), Interest::READABLE, "the ring of what is told")?,
-        ]
-    };
+    let [index_ring, told_ring] = tracker.borrow().ring_fds();
+    let index_ring = waitable(index_ring, Interest::READABLE, "the ring of the index")?;
+    let told_ring = waitable(told_ring, Interest::READABLE, "the ring of what is told")?;
     let mounts = waitable(
         MountWatch::open().map(OwnedFd::from).map_err(std::io::Error::other),
         // The kernel tells a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c, mounts_poll).
@@ -48,7 +43,7 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
     let mut resync = None;
     loop {
         if resync.is_none()
-            && let Some(job) = tracker.borrow_mut().next_walk()
+            && let Some(job) = tracker.borrow_mut().next_scan()
         {
             let scan = scans.run(Priority::Resync, u64::MAX, move |budget| job.run(budget));
             resync = Some(Box::pin(scan));

@@ -1,8 +1,6 @@
-//! Losses: found out, told, and handed to the walks that heal them.
+//! Losses: found out, told, and handed to the resyncs that make up for them.
 
-use std::collections::BTreeMap;
-
-use super::{Tracker, clock::boot_ns};
+use super::{Lost, Machine, Records, Tracker};
 
 /// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
 const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
@@ -40,15 +38,15 @@ impl LossCounts {
     }
 }
 
-impl Tracker {
-    /// Finds out whether records were lost since the last look, and asks for the walks that heal it.
+impl<R: Records, M: Machine> Tracker<R, M> {
+    /// Finds out whether records were lost since the last look, and asks for the resyncs that make up for it.
     ///
     /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
     /// is `busy`.
     pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, account: Account) {
-        let now = boot_ns();
+        let now = self.machine.boot_ns();
         let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
-        if !self.probe.lost_any() {
+        if !self.records.lost_any() {
             if !due {
                 return;
             }
@@ -61,21 +59,20 @@ impl Tracker {
         }
         self.losses.put_off_at_ns = None;
         self.losses.read_at_ns = now;
-        let losses = match self.probe.losses() {
-            Ok(losses) => losses,
+        let Lost { index, told, execs } = match self.records.lost() {
+            Ok(lost) => lost,
             Err(error) => {
                 tracing::error!(%error, "failed to read the loss counters");
                 return;
             }
         };
-        let (index, told) = (losses.index(), losses.told());
         let missed_told = told.saturating_sub(self.losses.told);
         let missed_index = index.saturating_sub(self.losses.index);
-        let missed_execs = losses.execs().saturating_sub(self.losses.execs);
+        let missed_execs = execs.saturating_sub(self.losses.execs);
         self.losses.told = told;
         self.losses.index = index;
-        self.losses.execs = losses.execs();
-        self.probe.keep_dealt_with(index, told);
+        self.losses.execs = execs;
+        self.records.keep_dealt_with(index, told);
         if missed_index == 0 && !busy {
             self.index.complete_until(drained_from);
         }
@@ -88,11 +85,11 @@ impl Tracker {
         } else {
             self.index.lost_told(now, missed_told, missed_told > missed_execs)
         };
-        self.tell([change]);
+        self.announce([change]);
         if missed_index > 0 {
             self.verifications.spoil();
             for hierarchy in self.readable() {
-                self.walks.heal(hierarchy);
+                self.resyncs.heal(hierarchy);
             }
             self.nudge.notify_one();
         }
@@ -103,15 +100,5 @@ impl Tracker {
     pub fn lost(&self) -> (u64, u64) {
         let LossCounts { index, told, earlier, .. } = self.losses;
         (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
-    }
-
-    /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the
-    /// kernel does not let them be read.
-    #[must_use]
-    pub fn lost_by_hierarchy(&self) -> BTreeMap<u32, u64> {
-        self.probe.lost_by_hierarchy().unwrap_or_else(|error| {
-            tracing::error!(%error, "failed to read what each hierarchy lost");
-            BTreeMap::new()
-        })
     }
 }

@@ -5,13 +5,16 @@
 //! value.
 
 mod clock;
+mod discovery;
 mod drive;
-mod healing;
+mod evidence;
 mod losses;
-mod places;
 mod resume;
+mod resyncs;
 mod scan;
 mod scan_thread;
+mod sources;
+mod start;
 mod state;
 mod verify;
 mod wakeups;
@@ -20,7 +23,9 @@ pub use clock::{Anchor, boot_ns};
 pub use drive::{DriveError, drive};
 pub use scan::{ScanJob, ScanResult};
 pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};
-pub use state::{HierarchyView, StartError, Tracker, Unavailable};
+pub use sources::{Clock, Lost, Machine, Records, ThisMachine};
+pub use start::StartError;
+pub use state::{HierarchyView, Tracker, Unavailable};
 pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyScan};
 
 use std::rc::Rc;

@@ -9,11 +9,11 @@ use std::{rc::Rc, thread, time::Duration};
 use hashbrown::{HashMap, HashSet};
 
 use super::{
-    Tracker,
+    Machine as _, Tracker,
     scan::{ScanJob, ScanResult},
 };
 use crate::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Walked, What};
-use cgtrace_host::hierarchy::{self, Budget, HierarchyError};
+use cgtrace_host::hierarchy::{Budget, HierarchyError};
 
 /// How often a record that is being written is waited for, a millisecond each.
 const BUSY_TRIES: u32 = 500;
@@ -83,15 +83,16 @@ impl Tracker {
     /// Makes the index as it was when the last daemon had read its last event. The events since then are told at
     /// the first drain, when somebody listens.
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
-        let (index_lost, told_lost) = self.probe.dealt_with();
+        let (index_lost, told_lost) = self.records.dealt_with();
         self.losses.begin_with(index_lost, told_lost);
-        self.index.continue_from(self.probe.last_seq());
+        self.index.continue_from(self.records.last_seq());
         // First the walk, then the rings: whatever it finds that was made since has its event in them.
-        let found = hierarchy::discover()?;
+        let found = self.machine.hierarchies()?;
         let mounts = found.iter().filter_map(|found| Some((found.id, found.mount.clone()?))).collect();
         let walked = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
         self.backlog = self.unread();
-        let first = self.backlog.iter().find(|event| is_of_index(event)).map(|event| event.boot_ns);
+        let first =
+            self.backlog.iter().find(|event| event.what.kind().feeds_index()).map(|event| event.boot_ns);
         let since = match (self.lost_since(index_lost), first) {
             // Something between is missing: nothing is known of the time before now.
             (true, _) | (false, None) => self.started_boot_ns,
@@ -120,7 +121,7 @@ impl Tracker {
         // A walk that a rename crossed may have missed something.
         for key in &before.renamed {
             if self.views.get(&key.hierarchy).is_some_and(|view| view.mount.is_some()) {
-                self.walks.want(key.hierarchy);
+                self.resyncs.want(key.hierarchy);
             }
         }
         tracing::info!(events = self.backlog.len(), "took over the pinned hooks and what was not read");
@@ -131,7 +132,7 @@ impl Tracker {
     fn unread(&mut self) -> Vec<Event> {
         let mut backlog = Vec::new();
         for _ in 0..BUSY_TRIES {
-            let drained = self.probe.drain(&mut |event| backlog.push(event));
+            let drained = self.records.drain(&mut |event| backlog.push(event));
             self.undecodable += u64::from(drained.undecodable);
             if !drained.busy {
                 break;
@@ -144,20 +145,8 @@ impl Tracker {
     /// Whether records that feed the index were lost since a daemon dealt with so many. If it cannot be read, they
     /// may have been.
     fn lost_since(&self, dealt_with: u64) -> bool {
-        self.probe.losses().map_or(true, |losses| losses.index() > dealt_with)
+        self.records.losses().map_or(true, |losses| losses.index() > dealt_with)
     }
-}
-
-fn is_of_index(event: &Event) -> bool {
-    matches!(
-        event.what,
-        What::Mkdir { .. }
-            | What::Rmdir { .. }
-            | What::Rename { .. }
-            | What::RootAdded { .. }
-            | What::RootRemoved { .. }
-            | What::Remount { .. }
-    )
 }
 
 #[cfg(test)]

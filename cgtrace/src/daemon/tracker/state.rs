@@ -1,4 +1,4 @@
-//! The tracker's state: probe, index, hierarchies, listeners, and what connects them.
+//! The tracker's state: records, index, hierarchies, listeners, and what connects them.
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -7,31 +7,22 @@ use tokio::sync::Notify;
 
 use crate::daemon::{
     index::{Change, Event, HierarchyId, Index, Key, Limits, What},
-    probe::{self, Probe, ProgramState, RingUse},
+    probe::{Drained, Probe},
     sightings::Sightings,
 };
-use cgtrace_host::hierarchy::{self, HierarchyError, Mount};
+use cgtrace_host::hierarchy::Mount;
 
 use super::{
     Listener,
-    clock::{Anchor, boot_ns},
-    healing::Walks,
+    clock::Anchor,
+    discovery::Roots,
+    evidence::Resolutions,
     losses::{Account, LossCounts, PUT_OFF_NS},
-    task_of,
+    resyncs::Resyncs,
+    sources::{Machine, Records, ThisMachine},
     verify::Verifications,
     wakeups::{Sleep, Wakeups},
 };
-
-/// Why the tracker could not start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The kernel program could not be loaded or attached.
-    #[error(transparent)]
-    Probe(#[from] probe::StartError),
-    /// The hierarchies could not be found out.
-    #[error(transparent)]
-    Hierarchy(#[from] HierarchyError),
-}
 
 /// Why no answer can be given just now. It passes: ask again.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -50,16 +41,19 @@ pub struct HierarchyView {
     pub note: Option<String>,
 }
 
-/// Owns the truth.
-pub struct Tracker {
-    pub(super) probe: Probe,
+/// Owns the truth. `R` and `M` differ in tests only.
+pub struct Tracker<R = Probe, M = ThisMachine> {
+    pub(super) records: R,
+    pub(super) machine: M,
     pub(super) index: Index,
-    sightings: Sightings,
+    pub(super) sightings: Sightings,
     anchor: Anchor,
     pub(super) started_boot_ns: u64,
     pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
-    pub(super) walks: Walks,
-    /// What happened while no daemon read; told at the first drain.
+    pub(super) roots: Roots,
+    pub(super) resyncs: Resyncs,
+    pub(super) resolutions: Resolutions,
+    /// What happened while no daemon read; applied with the first drain.
     pub(super) backlog: Vec<Event>,
     pub(super) wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
@@ -74,21 +68,20 @@ pub struct Tracker {
     pub(super) nudge: Rc<Notify>,
 }
 
-impl Tracker {
-    /// Loads and attaches the kernel program and finds the hierarchies. The first walk has yet to run: it is
-    /// the first job of [`next_walk`](Self::next_walk).
-    pub fn start(options: &probe::Options) -> Result<Self, StartError> {
-        // Attach first, then look: what is made in between is seen by both, and merged by its id.
-        let probe = Probe::start(options)?;
-        let started_boot_ns = boot_ns();
-        let mut tracker = Self {
-            probe,
+impl<R: Records, M: Machine> Tracker<R, M> {
+    /// A tracker of these records, with an empty index. [`discover`](Self::discover) comes next.
+    pub fn new(records: R, machine: M, tracked: &[[u8; 16]]) -> Self {
+        Self {
+            records,
             index: Index::new(Limits::default()),
-            sightings: Sightings::new(options.watched.iter().copied()),
-            anchor: Anchor::now(),
-            started_boot_ns,
+            sightings: Sightings::new(tracked.iter().copied()),
+            anchor: Anchor::now(&machine),
+            started_boot_ns: machine.boot_ns(),
+            machine,
             views: BTreeMap::new(),
-            walks: Walks::default(),
+            roots: Roots::default(),
+            resyncs: Resyncs::default(),
+            resolutions: Resolutions::default(),
             backlog: Vec::new(),
             wakeups: Wakeups::default(),
             listeners: Vec::new(),
@@ -100,13 +93,7 @@ impl Tracker {
             undecodable: 0,
             settled: Rc::new(Notify::new()),
             nudge: Rc::new(Notify::new()),
-        };
-        if tracker.probe.is_taken_over() {
-            tracker.resume()?;
-        } else {
-            tracker.discover(started_boot_ns)?;
         }
-        Ok(tracker)
     }
 
     /// How much of the past is kept from now on.
@@ -114,14 +101,14 @@ impl Tracker {
         self.index.keep_past(limits);
     }
 
-    /// Adds one who is told every change from here on.
+    /// Adds a listener to every change from here on.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listeners.push(listener);
     }
 
-    /// Whether anybody waits or follows, so that the program is to wake us at the next record.
+    /// Whether a client waits or follows, so that the program wakes us at the next record.
     pub fn set_listening(&mut self, listening: bool) {
-        // Who joins others finds the driver armed for them already.
+        // If it was so before, the driver is armed already.
         if self.wakeups.listening(listening) {
             self.nudge.notify_one();
         }
@@ -145,7 +132,7 @@ impl Tracker {
         let drained = self.drain(account);
         // The program rang for the driver, and this has taken the bell out of the ring: epoll finds nothing in it
         // any more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the driver sleep on, unarmed.
-        if self.sleeps_armed && !self.probe.is_armed() {
+        if self.sleeps_armed && !self.records.is_armed() {
             self.nudge.notify_one();
         }
         if drained.busy {
@@ -160,107 +147,116 @@ impl Tracker {
         self.catch_up_with(Account::After)
     }
 
-    fn drain(&mut self, account: Account) -> probe::Drained {
-        let began = boot_ns();
+    fn drain(&mut self, account: Account) -> Drained {
+        let began = self.machine.boot_ns();
+        self.resolutions.begin(began);
         let Self {
-            probe,
+            records,
+            machine,
             index,
             sightings,
             anchor,
             listeners,
             views,
-            walks,
+            roots,
+            resyncs,
+            resolutions,
             nudge,
             verifications,
             backlog,
             ..
         } = self;
         let backlog = std::mem::take(backlog);
-        let mut seq = None;
+        let mut output = Output { listeners, anchor: *anchor, seq: None };
         let mut take = |event: Event| {
             match &event.what {
-                What::RootAdded { .. } | What::Remount { .. } => {
-                    // Where it is mounted is known only after mount(2) is done; the mount table's own
-                    // notification brings it.
+                What::RootAdded { .. } | What::RootRemoved { .. } | What::Remount { .. } => {
+                    roots.note(&event, index);
                     verifications.spoil();
+                    if let What::RootRemoved { id } = &event.what {
+                        views.remove(id);
+                        resyncs.forget(*id);
+                        nudge.notify_one();
+                    }
                 }
-                What::RootRemoved { id } => {
-                    views.remove(id);
-                    walks.forget(*id);
-                    nudge.notify_one();
-                    verifications.spoil();
-                }
-                What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
+                What::Mkdir { key, .. } | What::Rmdir { key, .. } => verifications.touch(*key),
+                What::Rename { key, .. } => {
                     verifications.touch(*key);
+                    resyncs.renamed(key.hierarchy);
                 }
                 _ => {}
             }
-            if let What::Rename { key, .. } = &event.what {
-                walks.renamed(key.hierarchy);
+            for change in resolutions.conclude(&event, index, machine, views, resyncs) {
+                if let Some(place) = &change.place {
+                    verifications.touch(Key { hierarchy: place.hierarchy, id: place.id });
+                }
+                output.announce(Rc::new(change), index);
+            }
+            if resyncs.waiting() {
+                nudge.notify_one();
             }
             let truncated = truncated(&event);
             let change = index.apply(&event);
             if let Some(key) = truncated
                 && let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref())
-                && let Ok(Some(path)) = hierarchy::resolve_id(mount, key.id.0)
-                && let Some(leaf) = path.rsplit(|byte| *byte == b'/').next()
+                && let Ok(Some(found)) = machine.locate(mount, key.id, &|_| true, true)
+                && let Some(found) = found.last()
             {
-                index.set_leaf(key, leaf);
+                index.set_leaf(key, &found.leaf);
             }
             let change = change.map(Rc::new);
             sightings.take(&event, change.as_ref(), index);
             if let Some(change) = change {
-                seq = Some(change.seq);
-                for listener in listeners.iter_mut() {
-                    listener.changed(&change, index, *anchor);
-                }
+                output.announce(change, index);
             }
         };
         let unread = backlog.len();
         backlog.into_iter().for_each(&mut take);
-        let mut drained = probe.drain(&mut take);
+        let mut drained = records.drain(&mut take);
         drained.events = drained.events.saturating_add(u32::try_from(unread).unwrap_or(u32::MAX));
-        if let Some(seq) = seq {
-            probe.keep_seq(seq);
+        if let Some(seq) = output.seq {
+            records.keep_seq(seq);
         }
         self.undecodable += u64::from(drained.undecodable);
         self.notice_losses(began, drained.busy, account);
         drained
     }
 
-    pub(super) fn tell(&mut self, changes: impl IntoIterator<Item = Change>) {
+    pub(super) fn announce(&mut self, changes: impl IntoIterator<Item = Change>) {
+        let mut output = Output { listeners: &mut self.listeners, anchor: self.anchor, seq: None };
         for change in changes {
-            self.probe.keep_seq(change.seq);
-            let change = Rc::new(change);
-            for listener in &mut self.listeners {
-                listener.changed(&change, &self.index, self.anchor);
-            }
+            output.announce(Rc::new(change), &self.index);
+        }
+        if let Some(seq) = output.seq {
+            self.records.keep_seq(seq);
         }
     }
 
-    pub(super) fn catch_up_quietly(&mut self) {
-        // A record that is being written is seen by the next drain.
-        let _ = self.catch_up();
+    /// As [`catch_up`](Self::catch_up), where a record that is being written may be left to the next one. Says whether
+    /// all was taken.
+    pub(super) fn catch_up_quietly(&mut self) -> bool {
+        self.catch_up().is_ok()
     }
 
     /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
     /// woken.
-    pub(super) fn settle(&mut self) -> Option<Duration> {
-        self.anchor.refresh();
+    pub fn settle(&mut self) -> Option<Duration> {
+        self.anchor.refresh(&self.machine);
         loop {
             let drained = self.drain(Account::After);
             let put_off = self.losses.put_off_at_ns.map(|_| Duration::from_nanos(PUT_OFF_NS));
-            match self.wakeups.after_drain(boot_ns(), drained.events) {
+            let later = [put_off, self.discover_if_due()].into_iter().flatten().min();
+            match self.wakeups.after_drain(self.machine.boot_ns(), drained.events) {
                 Sleep::For(pause) => {
-                    let _ = self.probe.arm(Wake::Never);
+                    let _ = self.records.arm(Wake::Never);
                     self.sleeps_armed = false;
                     return Some(pause);
                 }
                 // A record that came between the drain and the arming refuses it: drain again.
                 Sleep::Armed(wake) => {
-                    if self.probe.arm(wake) {
+                    if self.records.arm(wake) {
                         self.sleeps_armed = true;
-                        return put_off;
+                        return later;
                     }
                 }
             }
@@ -271,20 +267,16 @@ impl Tracker {
         self.woken += 1;
     }
 
-    pub(super) fn probe(&self) -> &Probe {
-        &self.probe
-    }
-
     /// Told when there is something for the driver to do that no file descriptor tells.
     pub(super) fn nudge(&self) -> Rc<Notify> {
         Rc::clone(&self.nudge)
     }
 
-    /// What to wait for before an answer can be given; `None`: an answer can be given now. It is there while
-    /// the first index is made, and while a loss is being healed.
+    /// What to wait for before an answer can be given; `None`: an answer can be given now. It is there during
+    /// the initial scan and during a resync.
     #[must_use]
     pub fn unsettled(&self) -> Option<Rc<Notify>> {
-        if self.walks.settled() { None } else { Some(Rc::clone(&self.settled)) }
+        if self.resyncs.settled() { None } else { Some(Rc::clone(&self.settled)) }
     }
 
     /// The index. Exact as of the last [`catch_up`](Self::catch_up).
@@ -299,35 +291,6 @@ impl Tracker {
         &self.sightings
     }
 
-    /// Watches the execs of these comms from now on, NUL-padded; what was seen of others is kept.
-    ///
-    /// # Errors
-    ///
-    /// As [`Probe::watch`]'s: then it may be some of them only.
-    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::WatchError> {
-        // What ran under the former names is told yet.
-        self.catch_up_quietly();
-        self.probe.watch(comms)?;
-        self.sightings.watch(comms.iter().copied());
-        Ok(())
-    }
-
-    /// Takes the processes of watched names that /proc showed at `boot_ns`: those that were there before.
-    pub fn take_before(&mut self, boot_ns: u64, found: &[cgtrace_host::process::Found]) {
-        self.catch_up_quietly();
-        let Self { index, sightings, .. } = self;
-        for found in found {
-            let memberships: Vec<Key> = found
-                .cgroups
-                .iter()
-                .filter_map(|line| index.resolve(HierarchyId(line.id), &line.path))
-                .collect();
-            index.found_process(&task_of(&found.process), &memberships);
-            let ancestors: Vec<_> = found.ancestors.iter().map(task_of).collect();
-            sightings.take_before(boot_ns, &task_of(&found.process), &memberships, &ancestors, index);
-        }
-    }
-
     /// The wall clock's anchor.
     #[must_use]
     pub fn anchor(&self) -> Anchor {
@@ -340,31 +303,13 @@ impl Tracker {
         self.started_boot_ns
     }
 
-    /// The kernel programs and whether each is attached.
-    #[must_use]
-    pub fn programs(&self) -> Vec<ProgramState> {
-        self.probe.programs()
-    }
-
-    /// Whether the kernel lets this process read what the program counts.
-    #[must_use]
-    pub fn counters_readable(&self) -> bool {
-        self.probe.losses().is_ok()
-    }
-
-    /// The rings: size, use, records, losses.
-    #[must_use]
-    pub fn rings(&self) -> [RingUse; 2] {
-        self.probe.rings()
-    }
-
     /// Times that the program woke us.
     #[must_use]
     pub fn woken(&self) -> u64 {
         self.woken
     }
 
-    /// Times that a hierarchy was healed after a loss.
+    /// Times that a hierarchy was resynced after a loss.
     #[must_use]
     pub fn heals(&self) -> u64 {
         self.heals
@@ -374,6 +319,23 @@ impl Tracker {
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable
+    }
+}
+
+/// Where changes go.
+struct Output<'a> {
+    listeners: &'a mut [Box<dyn Listener>],
+    anchor: Anchor,
+    /// The last one's number.
+    seq: Option<u64>,
+}
+
+impl Output<'_> {
+    fn announce(&mut self, change: Rc<Change>, index: &Index) {
+        self.seq = Some(change.seq);
+        for listener in self.listeners.iter_mut() {
+            listener.changed(&change, index, self.anchor);
+        }
     }
 }
 

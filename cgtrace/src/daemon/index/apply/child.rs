@@ -100,7 +100,6 @@ impl Index {
             return None;
         }
         let expected = live || !known.walked;
-        let has_children = known.tree.children(key.id).next().is_some();
         let birth = known.unseen_birth(at);
         if !expected {
             self.oddities.count(Oddity::RmdirUnknown);
@@ -111,9 +110,6 @@ impl Index {
         } else {
             self.place_below(key, child.parent, (!child.truncated).then_some(child.leaf))
         };
-        if has_children {
-            self.oddities.count(Oddity::RmdirWithChildren);
-        }
         if live {
             self.end_life(&place, at, Some(&by), false);
         } else {
@@ -172,6 +168,8 @@ impl Index {
             self.makers.forget_paths();
         }
         let place = self.place(key);
+        // One that its own rename made known was known by its new name only.
+        let from = from.filter(|from| from.path != place.path);
         let change = self.change_by(Kind::Rename, at, place, Some(&by));
         Some(Change { from, ..change })
     }

@@ -9,28 +9,17 @@ use crate::daemon::index::oddity::Oddity;
 
 impl Index {
     pub(super) fn release(&mut self, at: u64, key: Key) -> Change {
-        // Late, in no order, and also for a cgroup whose making failed after all: it removes nothing.
-        if key.id != ROOT && self.is_live(key) {
-            self.oddities.count(Oddity::ReleaseOfLive);
-        }
+        // Late and in no order, and also for a cgroup whose making failed after all. What it proves was concluded before.
         let place = self.place(key);
         self.change(Kind::Release, at, Some(place))
     }
 
-    pub(super) fn populated(&mut self, at: u64, key: Key, populated: bool) -> Change {
-        let kind = if populated { Kind::Populated } else { Kind::Empty };
+    pub(super) fn told_state(&mut self, kind: Kind, at: u64, key: Key) -> Change {
         let place = self.told_place(key);
         self.change(kind, at, Some(place))
     }
 
-    pub(super) fn frozen(&mut self, at: u64, key: Key, frozen: bool) -> Change {
-        let kind = if frozen { Kind::Frozen } else { Kind::Thawed };
-        let place = self.told_place(key);
-        self.change(kind, at, Some(place))
-    }
-
-    pub(super) fn freeze(&mut self, at: u64, key: Key, freeze: bool, by: &Task) -> Change {
-        let kind = if freeze { Kind::Freeze } else { Kind::Thaw };
+    pub(super) fn freeze(&mut self, kind: Kind, at: u64, key: Key, by: &Task) -> Change {
         let place = self.told_place(key);
         let by = self.maker(by);
         self.change_by(kind, at, place, Some(&by))
@@ -98,13 +87,9 @@ impl Index {
 
     fn told_place(&mut self, key: Key) -> Place {
         let walked = self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.walked);
-        if walked && !self.is_live(key) && !self.is_removed(key) {
+        if walked && !self.is_known(key.hierarchy, key.id) && !self.is_removed(key) {
             self.oddities.count(Oddity::UnknownCgroup);
         }
         self.place(key)
-    }
-
-    fn is_live(&self, key: Key) -> bool {
-        self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.tree.find(key.id).is_some())
     }
 }

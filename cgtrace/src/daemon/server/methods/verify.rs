@@ -55,6 +55,9 @@ async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
         verified = compare(connection).await?;
         verified.differences.retain(|difference| suspects.contains(&difference.key));
     }
+    for difference in &verified.differences {
+        connection.shared.tracker.borrow_mut().resync(difference.key.hierarchy);
+    }
     Ok(verified)
 }
 

@@ -75,8 +75,10 @@ fn a_told_event_after_the_removal_has_the_last_path() {
     plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
     let late = What::Populated { key: key(5), populated: false };
     assert_eq!(told([&plain(&mut index, 2_002, late)]), ["empty 5 /a"]);
-    let unknown = odd(&mut index, 2_003, What::Populated { key: key(9), populated: false });
-    assert_eq!(unknown, ("empty 9 -".into(), Oddity::UnknownCgroup));
+    let unknown = plain(&mut index, 2_003, What::Populated { key: key(9), populated: false });
+    assert_eq!(told([&unknown]), ["empty 9 -"]);
+    let unknown = odd(&mut index, 2_004, What::Populated { key: key(9), populated: true });
+    assert_eq!(unknown, ("populated 9 -".into(), Oddity::UnknownCgroup));
 }
 
 #[test]

@@ -1,0 +1,243 @@
+//! Which hierarchies there are, where they are mounted, and the scans and comparisons of them.
+
+use std::{collections::BTreeMap, rc::Rc, time::Duration};
+
+use crate::daemon::{
+    index::{Event, Hierarchy, HierarchyId, Index, UNIFIED, What},
+    memory,
+};
+use cgtrace_host::hierarchy::{Found, HierarchyError, Mount};
+
+use super::{
+    HierarchyView, Tracker,
+    scan::{ScanJob, ScanResult},
+    sources::{Machine, Records},
+    verify::{Verification, Verified, VerifyJob, VerifyScan},
+};
+
+/// How often the list of hierarchies is read again at once because one came or went meanwhile.
+const READS: u32 = 3;
+
+/// Then it is read again after this pause, in ns.
+const READ_AGAIN_AFTER_NS: u64 = 20_000_000;
+
+/// The hierarchies that came and went, against the lists that are read beside.
+#[derive(Debug, Default)]
+pub(super) struct Roots {
+    /// When the last of them came, went or changed.
+    changed_at_ns: u64,
+    /// Those that went and may be listed still: `cgroup_destroy_root` (kernel/cgroup/cgroup.c) fires before it takes the
+    /// lock under which the lists are made.
+    destroyed: BTreeMap<HierarchyId, Option<Rc<str>>>,
+    /// When the list is to be read again.
+    read_at_ns: Option<u64>,
+}
+
+impl Roots {
+    /// A hierarchy came, went or changed; `index` does not know of it yet.
+    pub fn note(&mut self, event: &Event, index: &Index) {
+        self.changed_at_ns = self.changed_at_ns.max(event.boot_ns);
+        match &event.what {
+            What::RootAdded { hierarchy, .. } => drop(self.destroyed.remove(&hierarchy.id)),
+            What::RootRemoved { id } => {
+                let name = index.hierarchy(*id).and_then(|state| state.name);
+                self.destroyed.insert(*id, name);
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes out of a list what has ended, and forgets what is not listed any more.
+    fn without_destroyed(&mut self, mut found: Vec<Found>) -> Vec<Found> {
+        let lists = |id: HierarchyId, name: &Option<Rc<str>>, found: &Found| {
+            found.id == id && name.as_ref().is_none_or(|name| *name == found.name)
+        };
+        self.destroyed.retain(|id, name| found.iter().any(|found| lists(*id, name, found)));
+        found.retain(|found| self.destroyed.get(&found.id).is_none_or(|name| !lists(found.id, name, found)));
+        found
+    }
+}
+
+impl<R: Records, M: Machine> Tracker<R, M> {
+    pub(super) fn readable(&self) -> Vec<HierarchyId> {
+        self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
+    }
+
+    /// Looks which hierarchies there are and where they are mounted, at the start.
+    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
+        let found = self.machine.hierarchies()?;
+        self.take_hierarchies(&found, known_since_boot_ns);
+        Ok(())
+    }
+
+    /// The same whenever the mount table changed: mounting a hierarchy that exists already fires no event.
+    ///
+    /// A list is taken only if no hierarchy came or went since before it was read: otherwise it may lack what is there
+    /// by now, and what it has may be gone.
+    pub fn discover_again(&mut self) -> Result<(), HierarchyError> {
+        self.roots.read_at_ns = None;
+        for _ in 0..READS {
+            let read_at_ns = self.machine.boot_ns();
+            let found = self.machine.hierarchies()?;
+            if self.catch_up_quietly() && self.roots.changed_at_ns < read_at_ns {
+                let found = self.roots.without_destroyed(found);
+                self.take_hierarchies(&found, read_at_ns);
+                return Ok(());
+            }
+        }
+        self.roots.read_at_ns = Some(self.machine.boot_ns() + READ_AGAIN_AFTER_NS);
+        self.nudge.notify_one();
+        Ok(())
+    }
+
+    /// Reads the list of hierarchies again if that is due; gives how long it is until then.
+    pub(super) fn discover_if_due(&mut self) -> Option<Duration> {
+        let now = self.machine.boot_ns();
+        if self.roots.read_at_ns.is_some_and(|at| at <= now)
+            && let Err(error) = self.discover_again()
+        {
+            tracing::warn!(%error, "failed to look for hierarchies after some came or went");
+        }
+        self.roots.read_at_ns.map(|at| Duration::from_nanos(at.saturating_sub(now)))
+    }
+
+    fn take_hierarchies(&mut self, found: &[Found], known_since_boot_ns: u64) {
+        for Found { id, name, mount, note } in found {
+            let id = *id;
+            let state = self.index.hierarchy(id);
+            if state.as_ref().is_none_or(|state| state.name.is_none()) {
+                self.index.know_hierarchy(&Hierarchy { id, name: Rc::clone(name) }, known_since_boot_ns);
+            }
+            let scanned = state.is_some_and(|state| state.walked);
+            let view = self.views.entry(id).or_default();
+            view.mount.clone_from(mount);
+            view.note.clone_from(note);
+            if mount.is_none() && !scanned {
+                view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
+            }
+            if mount.is_some() && !scanned {
+                self.resyncs.want(id);
+            }
+        }
+        // Gone without an event that we saw: destroy_root may have been lost.
+        let gone: Vec<HierarchyId> = self
+            .index
+            .hierarchies()
+            .map(|state| state.id)
+            .filter(|id| *id != UNIFIED && !found.iter().any(|found| found.id == *id))
+            .collect();
+        for id in gone {
+            let change = self.index.forget_hierarchy(id, self.machine.boot_ns());
+            self.announce(change);
+            self.views.remove(&id);
+            self.resyncs.forget(id);
+        }
+        self.nudge.notify_one();
+    }
+
+    /// How a hierarchy can be read here.
+    #[must_use]
+    pub fn view(&self, hierarchy: HierarchyId) -> HierarchyView {
+        self.views.get(&hierarchy).cloned().unwrap_or_else(|| HierarchyView {
+            mount: None,
+            note: Some("not mounted in this mount namespace: known from events alone".to_owned()),
+        })
+    }
+
+    /// Asks for a resync of a hierarchy, of which something was missed.
+    pub fn resync(&mut self, hierarchy: HierarchyId) {
+        if self.views.get(&hierarchy).is_some_and(|view| view.mount.is_some()) {
+            self.resyncs.heal(hierarchy);
+            self.nudge.notify_one();
+        }
+    }
+
+    /// The next scan to run, if one is asked for and none runs. Hand its result to [`merge`](Self::merge).
+    pub fn next_scan(&mut self) -> Option<ScanJob> {
+        if !self.resyncs.waiting() {
+            return None;
+        }
+        let hierarchies: Vec<(HierarchyId, Mount)> = self
+            .resyncs
+            .start()
+            .into_iter()
+            .filter_map(|id| {
+                let mount = self.views.get(&id).and_then(|view| view.mount.clone());
+                if mount.is_none() {
+                    self.resyncs.finish(id, false);
+                }
+                mount.map(|mount| (id, mount))
+            })
+            .collect();
+        for (id, _) in &hierarchies {
+            self.index.begin_walk(*id);
+        }
+        if hierarchies.is_empty() { None } else { Some(ScanJob { hierarchies }) }
+    }
+
+    /// Takes what a scan found.
+    pub fn merge(&mut self, results: Vec<ScanResult>) {
+        // Whatever was created or removed before the scan's end is to be known to the merge.
+        self.catch_up_quietly();
+        let now = self.machine.boot_ns();
+        for ScanResult { hierarchy, found } in results {
+            let mut whole = false;
+            match found {
+                Ok((scanned, report)) => {
+                    whole = report.unreadable == 0;
+                    if let Some(view) = self.views.get_mut(&hierarchy)
+                        && let Some(note) = report.note()
+                    {
+                        view.note = Some(note);
+                    }
+                    let changes = self.index.merge_walk(hierarchy, scanned, whole, now);
+                    self.announce(changes);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "failed to scan a hierarchy");
+                    self.index.abandon_walk(hierarchy);
+                    if let Some(view) = self.views.get_mut(&hierarchy) {
+                        view.note = Some(error.to_string());
+                    }
+                }
+            }
+            if self.resyncs.finish(hierarchy, whole) {
+                self.heals += 1;
+                let change = self.index.healed(now, Some(hierarchy));
+                self.announce([change]);
+            }
+        }
+        if self.resyncs.settled() {
+            self.settled.notify_waiters();
+        }
+        // A scan holds every name once more.
+        memory::give_back();
+        self.nudge.notify_one();
+    }
+
+    /// Begins a comparison with every cgroupfs; run the job aside, then go on with [`compare`](Self::compare). Several may go
+    /// on at a time; one that is dropped is given up.
+    pub fn begin_verify(&mut self) -> (Verification, VerifyJob) {
+        let verification = self.verifications.begin();
+        self.catch_up_quietly();
+        let mounts = self.views.iter().filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)));
+        (verification, VerifyJob { mounts: mounts.collect() })
+    }
+
+    /// Gives a comparison what the scan found. Then [go on](Verification::go_on) with it until all is compared.
+    pub fn compare(&mut self, verification: &mut Verification, scan: VerifyScan) {
+        self.catch_up_quietly();
+        verification.take(&self.index, scan);
+    }
+
+    /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
+    pub fn end_verify(&mut self, verification: Verification) -> Option<Verified> {
+        let mut verified = verification.end()?;
+        for (id, view) in &self.views {
+            if view.mount.is_none() {
+                verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
+            }
+        }
+        Some(verified)
+    }
+}

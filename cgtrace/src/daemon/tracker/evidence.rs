@@ -1,0 +1,88 @@
+//! Making up for what no record tells: an event may prove that a mkdir or an rmdir was missed.
+//!
+//! The index says what an event proves; where a cgroup must be found first, it is looked up here by its id.
+
+use std::collections::BTreeMap;
+
+use crate::daemon::index::{Change, Event, HierarchyId, Index, Walked};
+
+use super::{HierarchyView, resyncs::Resyncs, sources::Machine};
+
+/// How many cgroups are looked up in place per second. Each takes some 25 µs of the owner's thread.
+const PER_SECOND: u32 = 64;
+
+/// The shortest time between two resyncs of a hierarchy that evidence asks for, in ns.
+const RESYNC_EVERY_NS: u64 = 1_000_000_000;
+
+/// The lookups of the current second.
+#[derive(Debug, Default)]
+pub(super) struct Resolutions {
+    now_ns: u64,
+    second: u64,
+    done: u32,
+    resynced_at_ns: BTreeMap<HierarchyId, u64>,
+}
+
+impl Resolutions {
+    /// A drain begins.
+    pub fn begin(&mut self, now_ns: u64) {
+        self.now_ns = now_ns;
+        let second = now_ns / 1_000_000_000;
+        if std::mem::replace(&mut self.second, second) != second {
+            self.done = 0;
+        }
+    }
+
+    /// The changes that an event proves to have been missed, in their order. They come before the event, so that it has
+    /// a path.
+    pub fn conclude(
+        &mut self,
+        event: &Event,
+        index: &mut Index,
+        machine: &impl Machine,
+        views: &BTreeMap<HierarchyId, HierarchyView>,
+        resyncs: &mut Resyncs,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        for key in index.unknown_but_alive(event) {
+            let mount = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref());
+            // A resync that is to come finds it as well.
+            let Some(mount) = mount.filter(|_| !resyncs.is_wanted(key.hierarchy)) else { continue };
+            if self.done >= PER_SECOND {
+                self.resync(key.hierarchy, resyncs);
+                continue;
+            }
+            self.done += 1;
+            let is_known = |id| index.is_known(key.hierarchy, id);
+            match machine.locate(mount, key.id, &is_known, false) {
+                Ok(Some(found)) => {
+                    let found = found.into_iter().map(|one| Walked {
+                        id: one.id,
+                        parent: one.parent,
+                        leaf: one.leaf,
+                    });
+                    changes.extend(index.found_alive(key.hierarchy, found, event.boot_ns));
+                }
+                // It is gone again.
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::debug!(%error, "failed to look up a cgroup by its id");
+                    self.resync(key.hierarchy, resyncs);
+                }
+            }
+        }
+        changes.extend(index.conclude(event));
+        if let Some(hierarchy) = index.name_is_in_doubt(event) {
+            self.resync(hierarchy, resyncs);
+        }
+        changes
+    }
+
+    fn resync(&mut self, hierarchy: HierarchyId, resyncs: &mut Resyncs) {
+        let last = self.resynced_at_ns.get(&hierarchy);
+        if last.is_none_or(|last| self.now_ns.saturating_sub(*last) >= RESYNC_EVERY_NS) {
+            self.resynced_at_ns.insert(hierarchy, self.now_ns);
+            resyncs.heal(hierarchy);
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Which hierarchies are to be scanned: the initial scan and a resync are one mechanism.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::daemon::index::HierarchyId;
+
+/// How often is a scan that a rename crossed repeated at once.
+const CROSSED_MAX: u32 = 5;
+
+/// The scans that are asked for and the scan that runs.
+#[derive(Debug, Default)]
+pub struct Resyncs {
+    wanted: BTreeSet<HierarchyId>,
+    running: BTreeSet<HierarchyId>,
+    /// Hierarchies whose records were lost, so that their next merge ends with `healed`.
+    hurt: BTreeSet<HierarchyId>,
+    /// How many scans in a row a rename crossed, the one that runs among them.
+    crossed: BTreeMap<HierarchyId, u32>,
+    /// Whether one has crossed the scan that runs.
+    crossing: BTreeSet<HierarchyId>,
+}
+
+impl Resyncs {
+    /// Asks for a scan of a hierarchy. One that runs already does not count: what was lost may be older than
+    /// what it has read.
+    pub fn want(&mut self, hierarchy: HierarchyId) {
+        self.wanted.insert(hierarchy);
+    }
+
+    /// Asks for a scan because records were lost.
+    pub fn heal(&mut self, hierarchy: HierarchyId) {
+        self.hurt.insert(hierarchy);
+        self.wanted.insert(hierarchy);
+    }
+
+    /// A cgroup was renamed: a scan that runs there may miss it and all below (the order in which a directory of
+    /// kernfs is read is that of its names' hashes), so that it is to be made again.
+    pub fn renamed(&mut self, hierarchy: HierarchyId) {
+        if self.running.contains(&hierarchy) {
+            self.crossing.insert(hierarchy);
+        }
+    }
+
+    /// Whether a scan of the hierarchy is to begin that has not begun yet.
+    pub fn is_wanted(&self, hierarchy: HierarchyId) -> bool {
+        self.wanted.contains(&hierarchy)
+    }
+
+    /// The hierarchies to scan now, if any are asked for and no scan runs. They count as running from here on.
+    pub fn start(&mut self) -> Vec<HierarchyId> {
+        if !self.running.is_empty() {
+            return Vec::new();
+        }
+        self.running = std::mem::take(&mut self.wanted);
+        self.running.iter().copied().collect()
+    }
+
+    /// A hierarchy's scan has ended, and `whole` says whether it found all there is. Says whether that healed a
+    /// loss.
+    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool) -> bool {
+        self.running.remove(&hierarchy);
+        if self.crossing.remove(&hierarchy) {
+            let times = self.crossed.entry(hierarchy).or_default();
+            *times += 1;
+            if *times < CROSSED_MAX {
+                self.wanted.insert(hierarchy);
+            } else {
+                self.crossed.remove(&hierarchy);
+            }
+        } else {
+            self.crossed.remove(&hierarchy);
+        }
+        whole && !self.wanted.contains(&hierarchy) && self.hurt.remove(&hierarchy)
+    }
+
+    /// The hierarchy is gone: nothing is to be walked there any more.
+    pub fn forget(&mut self, hierarchy: HierarchyId) {
+        self.wanted.remove(&hierarchy);
+        self.hurt.remove(&hierarchy);
+        self.crossed.remove(&hierarchy);
+    }
+
+    /// Whether every scan that was asked for has ended, so that answers can be given.
+    pub fn settled(&self) -> bool {
+        self.wanted.is_empty() && self.running.is_empty()
+    }
+
+    /// Whether any asked-for scan has yet to begin.
+    pub fn waiting(&self) -> bool {
+        self.running.is_empty() && !self.wanted.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMORY: HierarchyId = HierarchyId(4);
+    const V2: HierarchyId = HierarchyId(0);
+
+    #[test]
+    fn a_loss_during_a_scan_asks_for_another() {
+        let mut resyncs = Resyncs::default();
+        resyncs.heal(V2);
+        assert_eq!(resyncs.start(), [V2]);
+        resyncs.heal(V2);
+        assert_eq!(resyncs.start(), []);
+        assert!(!resyncs.finish(V2, true), "what was lost meanwhile is not healed yet");
+        assert!(!resyncs.settled());
+        assert_eq!(resyncs.start(), [V2]);
+        assert!(resyncs.finish(V2, true));
+        assert!(resyncs.settled());
+    }
+
+    #[test]
+    fn a_scan_that_a_rename_crossed_is_made_again_but_not_for_ever() {
+        let mut resyncs = Resyncs::default();
+        resyncs.renamed(MEMORY);
+        resyncs.heal(MEMORY);
+        for _ in 1..CROSSED_MAX {
+            assert_eq!(resyncs.start(), [MEMORY]);
+            resyncs.renamed(MEMORY);
+            assert!(!resyncs.finish(MEMORY, true));
+        }
+        assert_eq!(resyncs.start(), [MEMORY]);
+        resyncs.renamed(MEMORY);
+        assert!(resyncs.finish(MEMORY, true));
+        assert!(resyncs.settled());
+    }
+
+    #[test]
+    fn a_scan_that_failed_heals_nothing() {
+        let mut resyncs = Resyncs::default();
+        resyncs.heal(V2);
+        resyncs.start();
+        assert!(!resyncs.finish(V2, false));
+        resyncs.want(V2);
+        resyncs.start();
+        assert!(resyncs.finish(V2, true), "the loss is healed by the next one");
+    }
+
+    #[test]
+    fn a_first_scan_heals_nothing() {
+        let mut resyncs = Resyncs::default();
+        resyncs.want(V2);
+        resyncs.want(MEMORY);
+        assert_eq!(resyncs.start(), [V2, MEMORY]);
+        assert!(!resyncs.finish(V2, true));
+        assert!(!resyncs.settled());
+        assert!(!resyncs.finish(MEMORY, true));
+        assert!(resyncs.settled());
+    }
+}
