@@ -213,24 +213,38 @@ fn http() -> Outcome {
     ensure!(response.contains("Content-Type: application/openmetrics-text; version=1.0.0"), "{response}");
     ensure!(response.contains("cgtrace_cgroups{") && response.ends_with("# EOF\n"), "{response}");
     for (request, status) in [
-        ("GET / HTTP/1.1\r\n\r\n", "404"),
-        ("POST /metrics HTTP/1.1\r\n\r\n", "405"),
+        ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
+        ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
         ("hello\r\n\r\n", "400"),
+        // A page whose name was made to lead here (DNS rebinding).
+        ("GET /metrics HTTP/1.1\r\nHost: attacker.example:9469\r\n\r\n", "421"),
+        ("GET /metrics HTTP/1.1\r\n\r\n", "421"),
         (&*format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
     ] {
         let response = ask(address, request)?;
         ensure!(response.starts_with(&format!("HTTP/1.1 {status} ")), "not {status}: {response}");
     }
-    let head = ask(address, "HEAD /metrics HTTP/1.1\r\n\r\n")?;
+    let head = ask(address, "HEAD /metrics HTTP/1.1\r\nHost: [::1]:9469\r\n\r\n")?;
     ensure!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
-    // Those who ask for nothing keep neither us nor the service from answering, and are closed.
-    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
+    // Clients that send no head, or only half of one, are closed soon, and hold up neither clients of the socket nor
+    // for long those of the metrics.
+    let mut idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
+    // Whether the head of this one is read or it came after 16 others, it is closed.
+    let _ = idle[0].write_all(b"GET /metrics HTTP/1.1\r\n");
     ensure!(daemon.client()?.exists("/")?);
-    drop(idle);
     let start = Instant::now();
     while !get(address, "/metrics").is_ok_and(|response| response.starts_with("HTTP/1.1 200")) {
         ensure!(start.elapsed() < Duration::from_secs(30), "not served any more");
         thread::sleep(Duration::from_millis(20));
+    }
+    for mut stream in idle {
+        stream.set_read_timeout(Some(Duration::from_secs(30)))?;
+        // Ended or reset: a read that times out is the only other outcome.
+        match stream.read(&mut [0]) {
+            Ok(0) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
+            other => bail!("not closed: {other:?}"),
+        }
     }
     // An address that is taken is said.
     let taken = Daemon::spawn(&["--metrics-listen", &address.to_string()])?.wait_exit()?;

@@ -1,17 +1,19 @@
-//! Metrics over HTTP, for Prometheus: on a loopback address, GET alone, everything bounded.
+//! Metrics over HTTP, for Prometheus: on a loopback address, GET and HEAD only, everything bounded.
 
 use std::{
-    cell::Cell,
     io,
-    net::{self, SocketAddr},
+    net::{self, Ipv4Addr, Ipv6Addr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Duration,
 };
 
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
+    sync::Semaphore,
     task::JoinHandle,
+    time::timeout,
 };
 
 use super::text;
@@ -23,8 +25,11 @@ const CONNECTIONS: usize = 16;
 /// Bytes of a request's head.
 const HEAD: usize = 8 << 10;
 
-/// How long a request and its answer may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the head may take to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How long a connection may take in all.
+const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long to wait with the next connection when there is no descriptor for it.
 const FULL_PAUSE: Duration = Duration::from_millis(50);
@@ -60,19 +65,19 @@ impl Drop for Metered {
 }
 
 async fn accept(listener: TcpListener, shared: Rc<Shared>) {
-    let open = Rc::new(Cell::new(0));
+    let free = Arc::new(Semaphore::new(CONNECTIONS));
     loop {
         match listener.accept().await {
-            Ok((stream, _)) if open.get() < CONNECTIONS => {
-                let (open, shared) = (Rc::clone(&open), Rc::clone(&shared));
-                open.set(open.get() + 1);
+            Ok((stream, _)) => {
+                let Ok(permit) = Arc::clone(&free).try_acquire_owned() else { continue };
+                let shared = Rc::clone(&shared);
                 tokio::task::spawn_local(async move {
-                    // Whether and how it ended is the client's business.
-                    let _ = tokio::time::timeout(PATIENCE, serve(stream, &shared)).await;
-                    open.set(open.get() - 1);
+                    // Returned however this ends.
+                    let _permit = permit;
+                    // An error concerns the client alone.
+                    let _ = timeout(TOTAL_TIMEOUT, serve(stream, &shared)).await;
                 });
             }
-            Ok(_) => {}
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection for metrics");
                 tokio::time::sleep(FULL_PAUSE).await;
@@ -83,7 +88,7 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
 
 /// Answers one request and closes.
 async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
-    let head = read_head(&mut stream).await?;
+    let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await.map_err(io::Error::from)??;
     let answer = match head.as_deref().map(request) {
         Some(Request::Metrics { body }) => match shared.settled().await {
             Ok(()) => response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body),
@@ -91,6 +96,7 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
                 response("503 Service Unavailable", PLAIN, "the index is not complete; ask again\n", body)
             }
         },
+        Some(Request::OtherHost) => response("421 Misdirected Request", PLAIN, OTHER_HOST, true),
         Some(Request::Elsewhere) => response("404 Not Found", PLAIN, "metrics are at /metrics\n", true),
         Some(Request::OtherMethod) => {
             response("405 Method Not Allowed\r\nAllow: GET, HEAD", PLAIN, "only GET and HEAD\n", true)
@@ -103,6 +109,8 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
+
+const OTHER_HOST: &str = "the Host header must be localhost or a loopback address, with or without a port\n";
 
 fn response(status: &str, content_type: &str, text: &str, body: bool) -> Vec<u8> {
     let length = text.len();
@@ -135,16 +143,20 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
 /// What a request asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Request {
-    Metrics { body: bool },
+    Metrics {
+        body: bool,
+    },
+    /// A name that leads here is not proof that the page that uses it belongs here (DNS rebinding).
+    OtherHost,
     Elsewhere,
     OtherMethod,
     None,
 }
 
 fn request(head: &[u8]) -> Request {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let Ok(line) = str::from_utf8(line) else { return Request::None };
-    let mut words = line.trim_end_matches('\r').split(' ');
+    let Ok(head) = str::from_utf8(head) else { return Request::None };
+    let mut lines = head.lines();
+    let mut words = lines.next().unwrap_or_default().split(' ');
     let (Some(method), Some(target), Some(version), None) =
         (words.next(), words.next(), words.next(), words.next())
     else {
@@ -152,6 +164,12 @@ fn request(head: &[u8]) -> Request {
     };
     if !version.starts_with("HTTP/1.") {
         return Request::None;
+    }
+    let mut hosts = lines
+        .filter_map(|line| line.split_once(':'))
+        .filter_map(|(name, value)| name.eq_ignore_ascii_case("host").then_some(value.trim()));
+    if !matches!((hosts.next(), hosts.next()), (Some(host), None) if is_loopback(host)) {
+        return Request::OtherHost;
     }
     let path = target.split('?').next().unwrap_or_default();
     match (method, path) {
@@ -162,18 +180,54 @@ fn request(head: &[u8]) -> Request {
     }
 }
 
+/// Whether a `Host` header names the loopback.
+fn is_loopback(host: &str) -> bool {
+    let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        Some((address, rest)) if address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback()) => {
+            ("localhost", rest)
+        }
+        Some(_) => return false,
+        None => host.split_at(host.find(':').unwrap_or(host.len())),
+    };
+    let port_is_valid =
+        port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    let is_loopback = |address: Ipv4Addr| address.is_loopback();
+    port_is_valid && (name.eq_ignore_ascii_case("localhost") || name.parse().is_ok_and(is_loopback))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn requested(line: &str) -> Request {
+        request(format!("{line}\r\nHost: localhost:9469\r\n\r\n").as_bytes())
+    }
+
     #[test]
     fn only_get_and_head_of_metrics_are_answered() {
-        assert_eq!(request(b"GET /metrics HTTP/1.1\r\nHost: x\r\n\r\n"), Request::Metrics { body: true });
-        assert_eq!(request(b"GET /metrics?x=1 HTTP/1.0\n\n"), Request::Metrics { body: true });
-        assert_eq!(request(b"HEAD /metrics HTTP/1.1\r\n\r\n"), Request::Metrics { body: false });
-        assert_eq!(request(b"GET / HTTP/1.1\r\n\r\n"), Request::Elsewhere);
-        assert_eq!(request(b"POST /metrics HTTP/1.1\r\n\r\n"), Request::OtherMethod);
+        assert_eq!(requested("GET /metrics HTTP/1.1"), Request::Metrics { body: true });
+        assert_eq!(request(b"GET /metrics?x=1 HTTP/1.0\nhost: [::1]\n\n"), Request::Metrics { body: true });
+        assert_eq!(requested("HEAD /metrics HTTP/1.1"), Request::Metrics { body: false });
+        assert_eq!(requested("GET / HTTP/1.1"), Request::Elsewhere);
+        assert_eq!(requested("POST /metrics HTTP/1.1"), Request::OtherMethod);
         assert_eq!(request(b"\xff\xfe\r\n\r\n"), Request::None);
-        assert_eq!(request(b"GET /metrics\r\n\r\n"), Request::None);
+        assert_eq!(requested("GET /metrics"), Request::None);
+    }
+
+    #[test]
+    fn only_the_loopback_is_a_host() {
+        for host in ["localhost", "LOCALHOST:9469", "127.0.0.1", "127.8.9.1:80", "[::1]", "[::1]:9469"] {
+            assert!(is_loopback(host), "{host}");
+        }
+        for host in ["", "attacker.example", "localhost.attacker.example:9469", "192.0.2.1", "::1", "[::2]:1"]
+        {
+            assert!(!is_loopback(host), "{host}");
+        }
+        for host in ["127.0.0.1:x", "[::1]x", "localhost:", "127.0.0.1.attacker.example", "0.0.0.0"] {
+            assert!(!is_loopback(host), "{host}");
+        }
+        let twice = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
+        assert_eq!(request(twice), Request::OtherHost);
+        assert_eq!(request(b"GET /metrics HTTP/1.1\r\n\r\n"), Request::OtherHost);
     }
 }
