@@ -1,4 +1,5 @@
-//! An OCI image layout, without a container engine: one layer with the program alone.
+//! An OCI image layout, without a container engine: one layer with the program alone. No users and no groups: the daemon
+//! runs as uid 0, and which of its sockets a process may open is up to the host.
 
 use std::{fs, path::Path};
 
@@ -20,15 +21,7 @@ pub fn make(folder: &Path, program: &[u8], release: &Release) -> Result<()> {
         fs::write(blobs.join(&digest), bytes)?;
         Ok(json!({ "mediaType": media, "digest": format!("sha256:{digest}"), "size": bytes.len() }))
     };
-    let layer = tar(
-        &[
-            Entry::new("etc/group", 0o644, b"root:x:0:\ncgtrace:x:997:\n".to_vec()),
-            Entry::new("etc/passwd", 0o644, b"root:x:0:0:root:/:/sbin/nologin\n".to_vec()),
-            Entry::new("usr/bin/cgtrace", 0o755, program.to_vec()),
-        ],
-        "",
-        release.epoch,
-    )?;
+    let layer = tar(&[Entry::new("usr/bin/cgtrace", 0o755, program.to_vec())], "", release.epoch)?;
     let created = written(release.epoch);
     let config = json!({
         "created": created,
@@ -38,6 +31,8 @@ pub fn make(folder: &Path, program: &[u8], release: &Release) -> Result<()> {
             "Entrypoint": ["/usr/bin/cgtrace"],
             "Cmd": ["daemon"],
             "Env": ["PATH=/usr/bin"],
+            // By number: capabilities are given to root alone.
+            "User": "0:0",
             "Labels": labels(release),
         },
         "rootfs": { "type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))] },

@@ -15,7 +15,8 @@ mod sbom;
 
 use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
+use cgtrace::daemon::probe;
 use clap::Parser;
 
 use contents::Layout;
@@ -43,11 +44,20 @@ struct Arguments {
 
 fn main() -> Result<()> {
     let Arguments { program, libraries, workspace, out, revision } = Arguments::parse();
+    ensure!(
+        env::var_os("CGTRACE_BPF_OBJECT").is_none(),
+        "CGTRACE_BPF_OBJECT is set: what is packed must have a kernel program built from these sources; unset it, and \
+         run `cargo xtask dist` again"
+    );
     let epoch = match env::var("SOURCE_DATE_EPOCH") {
         Ok(epoch) => epoch.parse().with_context(|| format!("SOURCE_DATE_EPOCH is `{epoch}`, not seconds"))?,
         Err(_) => 0,
     };
     let program = fs::read(&program).with_context(|| format!("failed to read {}", program.display()))?;
+    ensure!(
+        program.windows(probe::OBJECT.len()).any(|bytes| bytes == probe::OBJECT),
+        "the program does not contain the kernel program that it was built with; run `cargo xtask dist` again"
+    );
     let release = Release::new(env!("CARGO_PKG_VERSION"), &revision, epoch)?;
     if out.exists() {
         fs::remove_dir_all(&out).with_context(|| format!("failed to empty {}", out.display()))?;
@@ -60,7 +70,7 @@ fn main() -> Result<()> {
         fs::create_dir_all(out.join(document.folder))?;
         fs::write(file, &document.text)?;
     }
-    let sbom = sbom::make(&workspace, &release)?;
+    let sbom = sbom::make(&workspace, &release, &checksums::sha256(probe::OBJECT))?;
     let put = |name: String, bytes: &[u8]| {
         fs::write(out.join(&name), bytes).with_context(|| format!("failed to write {name}"))
     };

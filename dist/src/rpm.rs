@@ -49,13 +49,13 @@ const POST: &str = "\
 systemd-sysusers cgtrace.conf 2>/dev/null || :
 systemd-tmpfiles --create cgtrace.conf 2>/dev/null || :
 if [ $1 -eq 1 ] && [ -x /usr/bin/systemctl ]; then
-    systemctl --no-reload preset cgtrace.service cgtrace.socket || :
+    systemctl --no-reload preset cgtrace.service cgtrace-public.socket cgtrace-private.socket || :
 fi
 [ -d /run/systemd/system ] && systemctl daemon-reload || :
 ";
 const PREUN: &str = "\
 if [ $1 -eq 0 ] && [ -x /usr/bin/systemctl ]; then
-    systemctl --no-reload disable --now cgtrace.service cgtrace.socket || :
+    systemctl --no-reload disable --now cgtrace.service cgtrace-public.socket cgtrace-private.socket || :
 fi
 ";
 const POSTUN: &str = "\

@@ -12,10 +12,14 @@ use serde_json::{Value, json};
 
 use crate::release::Release;
 
-/// What is in the program: its own crate, and the kernel program's.
-const ROOTS: [&str; 2] = ["cgtrace", "cgtrace-ebpf"];
+/// The crate of the kernel program.
+const KERNEL_PROGRAM: &str = "cgtrace-ebpf";
 
-pub fn make(workspace: &Path, release: &Release) -> Result<Vec<u8>> {
+/// What is in the program: its own crate, and the kernel program's.
+const ROOTS: [&str; 2] = ["cgtrace", KERNEL_PROGRAM];
+
+/// `object`: the SHA-256 of the kernel program as it is embedded, an ELF file.
+pub fn make(workspace: &Path, release: &Release, object: &str) -> Result<Vec<u8>> {
     let target = format!("{}-unknown-linux-gnu", release.arch);
     // cargo tree knows which features are on without those of the tests; cargo metadata knows the rest.
     let mut names = BTreeSet::new();
@@ -48,7 +52,9 @@ pub fn make(workspace: &Path, release: &Release) -> Result<Vec<u8>> {
             "bom-ref": purl, "name": key.0, "version": key.1, "purl": purl,
             "licenses": [{ "expression": text(&package["license"]).replace('/', " OR ") }],
         });
-        if let Some(checksum) = lock.get(&key) {
+        let checksum =
+            if key.0 == KERNEL_PROGRAM { Some(object) } else { lock.get(&key).map(String::as_str) };
+        if let Some(checksum) = checksum {
             component["hashes"] = json!([{ "alg": "SHA-256", "content": checksum }]);
         }
         if key.0 == "cgtrace" { main = Some(component) } else { components.push(component) }

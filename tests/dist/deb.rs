@@ -15,9 +15,10 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-const UNITS: [&str; 5] = [
+const UNITS: [&str; 6] = [
     "/usr/lib/systemd/system/cgtrace.service",
-    "/usr/lib/systemd/system/cgtrace.socket",
+    "/usr/lib/systemd/system/cgtrace-private.socket",
+    "/usr/lib/systemd/system/cgtrace-public.socket",
     "/usr/lib/systemd/system/cgtrace-wait@.service",
     "/usr/lib/sysusers.d/cgtrace.conf",
     "/usr/lib/tmpfiles.d/cgtrace.conf",
@@ -56,6 +57,11 @@ fn life() -> Outcome {
     if root.command("systemd-sysusers").arg("--version").output()?.status.success() {
         let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
         ensure!(user.contains("nologin"), "{user}");
+        // Enabled with the service, by its Also=.
+        for socket in ["cgtrace-public.socket", "cgtrace-private.socket"] {
+            let link = format!("/etc/systemd/system/sockets.target.wants/{socket}");
+            ensure!(root.command("test").args(["-L", &link]).status()?.success(), "{socket} is not enabled");
+        }
     }
     run(root.command("man").args(["--warnings", "-l", "/usr/share/man/man1/cgtrace.1.gz"]))?;
 

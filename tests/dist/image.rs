@@ -30,6 +30,11 @@ fn unpacked() -> Outcome {
     let config: Value = serde_json::from_slice(&fs::read(bundle.join("config.json"))?)?;
     let arguments = config["process"]["args"].as_array().context("no arguments")?;
     ensure!(*arguments == ["/usr/bin/cgtrace", "daemon"], "{arguments:?}");
+    let user = &config["process"]["user"];
+    ensure!(user["uid"] == 0 && user["gid"] == 0, "{user}");
+    // The program alone: no file that gives a group a meaning which the host does not know.
+    let files = run(Command::new("find").arg(bundle.join("rootfs")).args(["-type", "f", "-printf", "%P\n"]))?;
+    ensure!(files == "usr/bin/cgtrace\n", "{files}");
     let version =
         run(Command::new("chroot").arg(bundle.join("rootfs")).args(["/usr/bin/cgtrace", "--version"]))?;
     ensure!(version.starts_with("cgtrace "), "{version}");

@@ -17,6 +17,7 @@ pub fn trials() -> Vec<Trial> {
         trial("dist::the_checksums_are_right_and_of_every_file", checksums),
         trial("dist::the_same_sources_give_the_same_bytes", reproducible),
         trial("dist::the_program_needs_no_library", is_static),
+        trial("dist::a_prebuilt_kernel_program_is_not_packed", prebuilt),
     ]
 }
 
@@ -62,6 +63,10 @@ fn find(folder: &Path, name: &str, extension: &str) -> Result<PathBuf> {
 
 /// Packs again; `revision` is the packages'.
 pub fn pack(out: &Path, revision: &str) -> Outcome {
+    run(&mut packing(out, revision)?).map(drop)
+}
+
+fn packing(out: &Path, revision: &str) -> Result<Command> {
     let folder = folder()?;
     let packer = target()?.join(format!("{ARCH}-unknown-linux-gnu/dist/cgtrace-dist"));
     // The time that was packed, which is that of every file in the archive.
@@ -70,7 +75,8 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
     let time: Vec<&str> = listed.lines().next().context("an empty archive")?.split_whitespace().collect();
     let epoch = run(Command::new("date").args(["-u", "+%s", "-d"]).arg(format!("{} {}", time[3], time[4])))?;
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("no workspace")?;
-    run(Command::new(packer)
+    let mut packing = Command::new(packer);
+    packing
         .arg("--program")
         .arg(folder.join("cgtrace"))
         .arg("--libraries")
@@ -80,7 +86,16 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
         .arg("--out")
         .arg(out)
         .args(["--revision", revision])
-        .env("SOURCE_DATE_EPOCH", epoch.trim()))?;
+        .env("SOURCE_DATE_EPOCH", epoch.trim());
+    Ok(packing)
+}
+
+fn prebuilt() -> Outcome {
+    let out = tempfile::tempdir()?;
+    let output = packing(out.path(), "1")?.env("CGTRACE_BPF_OBJECT", "/nonexistent/object").output()?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    ensure!(!output.status.success() && message.contains("unset it"), "{output:?}");
+    ensure!(fs::read_dir(out.path())?.next().is_none(), "something was packed");
     Ok(())
 }
 

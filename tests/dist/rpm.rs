@@ -24,6 +24,8 @@ fn says() -> Outcome {
     for path in [
         "/usr/bin/cgtrace",
         "/usr/lib/systemd/system/cgtrace.service",
+        "/usr/lib/systemd/system/cgtrace-private.socket",
+        "/usr/lib/systemd/system/cgtrace-public.socket",
         "/usr/lib/systemd/system/cgtrace-wait@.service",
         "/usr/share/man/man1/cgtrace-exists.1.gz",
         "/usr/share/zsh/site-functions/_cgtrace",
@@ -60,6 +62,10 @@ fn installed() -> Outcome {
 /// Over this machine's root, so that there are a shell and systemd's tools for the scripts.
 fn scripts() -> Outcome {
     const LINK: &str = "/etc/systemd/system/sysinit.target.wants/cgtrace.service";
+    const SOCKETS: [&str; 2] = [
+        "/etc/systemd/system/sockets.target.wants/cgtrace-private.socket",
+        "/etc/systemd/system/sockets.target.wants/cgtrace-public.socket",
+    ];
     let root = Overlay::new()?;
     if !root.command("systemctl").arg("--version").output()?.status.success() {
         return Err(skip("there is no systemctl here"));
@@ -83,7 +89,9 @@ fn scripts() -> Outcome {
     ensure!(run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--on", "v2"]))?.contains("present"));
     // Whether it is enabled is up to the distribution's presets; from here on it is.
     run(root.command("systemctl").args(["--no-reload", "enable", "cgtrace.service"]))?;
-    ensure!(there(LINK)?, "not enabled");
+    for link in [LINK, SOCKETS[0], SOCKETS[1]] {
+        ensure!(there(link)?, "{link}: not enabled");
+    }
 
     let configuration = "/etc/cgtrace/cgtrace.toml";
     fs::write(root.written(configuration), "# mine\n")?;
@@ -95,7 +103,14 @@ fn scripts() -> Outcome {
     ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
 
     rpm(&["--erase", "cgtrace"])?;
-    for path in [LINK, "/usr/bin/cgtrace", "/usr/lib/systemd/system/cgtrace.service", configuration] {
+    for path in [
+        LINK,
+        SOCKETS[0],
+        SOCKETS[1],
+        "/usr/bin/cgtrace",
+        "/usr/lib/systemd/system/cgtrace.service",
+        configuration,
+    ] {
         ensure!(!there(path)?, "{path} was left");
     }
     ensure!(there(&format!("{configuration}.rpmsave"))?, "what the administrator wrote is lost");

@@ -1,16 +1,19 @@
-//! The bill of materials: every crate that is in the program, and no other.
+//! The bill of materials: every crate that is in the program and no other, and the kernel program by its hash.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, process::Command};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::made::file;
+use super::made::{file, folder, run};
 use crate::support::{Outcome, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("dist::the_sbom_names_what_is_in_the_program", sbom)]
+    vec![
+        trial("dist::the_sbom_names_what_is_in_the_program", sbom),
+        trial("dist::the_sbom_has_the_hash_of_the_kernel_program_within_the_program", kernel_program),
+    ]
 }
 
 fn sbom() -> Outcome {
@@ -43,5 +46,36 @@ fn sbom() -> Outcome {
             ensure!(references.contains(reference.as_str().unwrap_or_default()), "{reference} is not named");
         }
     }
+    Ok(())
+}
+
+/// The ELF file for BPF within a program.
+fn embedded(program: &[u8]) -> Result<&[u8]> {
+    const MACHINE: [u8; 2] = 247_u16.to_le_bytes();
+    let number = |at: usize, bytes: usize| -> Option<usize> {
+        let digits = program.get(at..at + bytes)?.iter().rev();
+        Some(digits.fold(0, |number, digit| number << 8 | usize::from(*digit)))
+    };
+    let start = program
+        .windows(20)
+        .position(|header| header.starts_with(b"\x7fELF\x02\x01") && header[18..] == MACHINE)
+        .context("the program contains no ELF file for BPF")?;
+    // The section headers are the last part of what LLVM writes.
+    let length = || Some(number(start + 40, 8)? + number(start + 58, 2)? * number(start + 60, 2)?);
+    let end = start + length().context("cut off")?;
+    program.get(start..end).context("the ELF file is longer than the program")
+}
+
+fn kernel_program() -> Outcome {
+    let bom: Value = serde_json::from_slice(&fs::read(file(".cdx.json")?)?)?;
+    let components = bom["components"].as_array().context("no components")?;
+    let component = components.iter().find(|component| component["name"] == "cgtrace-ebpf");
+    let hash = &component.context("no cgtrace-ebpf")?["hashes"][0];
+    ensure!(hash["alg"] == "SHA-256", "{hash}");
+    let place = tempfile::tempdir()?;
+    let object = place.path().join("object");
+    fs::write(&object, embedded(&fs::read(folder()?.join("cgtrace"))?)?)?;
+    let sum = run(Command::new("sha256sum").arg(&object))?;
+    ensure!(hash["content"] == sum.split(' ').next().unwrap_or_default(), "{hash}: {sum}");
     Ok(())
 }

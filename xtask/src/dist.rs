@@ -2,7 +2,7 @@
 
 use std::{env::consts::ARCH, path::PathBuf, process::Command};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     command::{cargo, output, run, target, workspace},
@@ -22,6 +22,10 @@ pub fn programs() -> Result<PathBuf> {
 
 /// Builds the program and packs it. Says where the packages are.
 pub fn dist() -> Result<PathBuf> {
+    ensure!(
+        std::env::var_os("CGTRACE_BPF_OBJECT").is_none(),
+        "CGTRACE_BPF_OBJECT is set: what is packed must have a kernel program built from these sources; unset it"
+    );
     setup()?;
     let built = programs()?;
     let triple = format!("{ARCH}-unknown-linux-gnu");

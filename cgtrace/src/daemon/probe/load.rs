@@ -15,8 +15,8 @@ use super::{
     watched::{self, Watched},
 };
 
-/// The kernel program, put there by the build script.
-pub(super) static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
+/// The kernel program, an ELF file, put there by the build script.
+pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
 
 /// `AYA_LOG_LEVEL` of a program that logs nothing.
 const LOG_OFF: u8 = 0;

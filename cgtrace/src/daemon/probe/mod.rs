@@ -28,6 +28,7 @@ pub use controllers::Controllers;
 pub use counters::{CountError, Losses, ProgramState};
 pub use decode::{DecodeError, decode};
 pub use error::StartError;
+pub use load::OBJECT;
 pub use offsets::MemberError;
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use ring::RingUse;
@@ -119,7 +120,7 @@ impl Probe {
             attach::attach(&mut ebpf, btf.as_ref(), !options.watched.is_empty(), pins.as_ref())?;
         drop((ebpf, btf));
         let kept = words::KeptWords::new(&maps.kept)?;
-        kept.set(Kept::Build, pin::build_of(load::OBJECT));
+        kept.set(Kept::Build, pin::build_of(OBJECT));
         kept.set(Kept::Layout, pin::LAYOUT);
         if let Some(folder) = &pins {
             let path = folder.entry(pin::MARK);
@@ -135,7 +136,7 @@ impl Probe {
             index_ring: load::ring_size(options.index_ring_bytes),
             told_ring: load::ring_size(options.told_ring_bytes),
             watched: &options.watched,
-            build: pin::build_of(load::OBJECT),
+            build: pin::build_of(OBJECT),
         };
         let pin::TakenOver { maps, links, programs } = pin::take_over(&folder, &wanted)?;
         let kept = words::KeptWords::new(&maps.kept)?;
