@@ -88,6 +88,8 @@ pub struct Course {
     broken: Option<Instant>,
     pause: Duration,
     next_try: Option<Instant>,
+    /// An error came that another attempt would meet again.
+    ended: bool,
     /// How long to try to connect again; `None`: for ever.
     pub patience: Option<Duration>,
 }
@@ -102,6 +104,7 @@ impl Course {
             broken: None,
             pause: PAUSE,
             next_try: None,
+            ended: false,
             patience: None,
         }
     }
@@ -117,6 +120,11 @@ impl Course {
 
     pub fn has_next(&self) -> bool {
         !self.told.is_empty()
+    }
+
+    /// Whether nothing comes any more.
+    pub fn has_ended(&self) -> bool {
+        self.ended && !self.has_next()
     }
 
     /// What to ask whoever answers so.
@@ -164,6 +172,7 @@ impl Course {
         let broken = *self.broken.get_or_insert(now);
         let patient = self.patience.is_none_or(|patience| now.duration_since(broken) < patience);
         if !error.is_passing() || !patient {
+            self.ended = !error.is_passing();
             return Err(error);
         }
         // The first attempt comes at once: a daemon that only dropped us is there still.
@@ -281,6 +290,7 @@ mod tests {
         course.broke(Error::Closed, now + Duration::from_secs(4)).unwrap();
         assert!(course.broke(Error::Closed, now + Duration::from_secs(5)).is_err());
         let mistake = Error::BadPattern { pattern: "[".to_owned(), reason: String::new() };
-        assert!(Course::new(Watch::default(), None).broke(mistake, now).is_err());
+        assert!(!course.has_ended());
+        assert!(course.broke(mistake, now).is_err() && course.has_ended());
     }
 }

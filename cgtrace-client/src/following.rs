@@ -42,7 +42,6 @@ pub struct Following {
     endpoint: Endpoint,
     course: Course,
     link: Link,
-    ended: bool,
 }
 
 /// How far the connection has come.
@@ -90,7 +89,7 @@ impl Following {
         from: Option<Position>,
     ) -> Result<Self, Error> {
         let course = Course::new(watch, from);
-        let mut following = Self { endpoint: endpoint.into(), course, link: Link::Down, ended: false };
+        let mut following = Self { endpoint: endpoint.into(), course, link: Link::Down };
         while !following.course.has_next() {
             following.step(None)?;
         }
@@ -152,15 +151,12 @@ impl Following {
             if let Some(told) = self.course.next() {
                 return Ok(Some(told));
             }
-            if self.ended {
+            if self.course.has_ended() {
                 return Err(Error::Closed);
             }
             if let Err(error) = self.step(deadline) {
                 self.link = Link::Down;
-                if let Err(error) = self.course.broke(error, Instant::now()) {
-                    self.ended = !error.is_passing();
-                    return Err(error);
-                }
+                self.course.broke(error, Instant::now())?;
             }
             let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
             if over && !self.course.has_next() && !matches!(&self.link, Link::Up(up) if up.has_reply()) {
@@ -209,9 +205,6 @@ impl Iterator for Following {
     type Item = Result<Followed, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.ended && !self.course.has_next() {
-            return None;
-        }
-        self.advance(None).transpose()
+        if self.course.has_ended() { None } else { self.advance(None).transpose() }
     }
 }

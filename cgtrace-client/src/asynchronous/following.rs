@@ -40,7 +40,6 @@ pub struct Following {
     endpoint: Endpoint,
     course: Course,
     connection: Option<Box<Connection>>,
-    ended: bool,
 }
 
 impl Following {
@@ -79,7 +78,7 @@ impl Following {
         from: Option<Position>,
     ) -> Result<Self, Error> {
         let course = Course::new(watch, from);
-        let mut following = Self { endpoint: endpoint.into(), course, connection: None, ended: false };
+        let mut following = Self { endpoint: endpoint.into(), course, connection: None };
         while !following.course.has_next() {
             following.step().await?;
         }
@@ -137,13 +136,12 @@ impl Following {
             if let Some(told) = self.course.next() {
                 return Some(Ok(told));
             }
-            if self.ended {
+            if self.course.has_ended() {
                 return None;
             }
             if let Err(error) = self.step().await {
                 self.connection = None;
                 if let Err(error) = self.course.broke(error, Instant::now()) {
-                    self.ended = !error.is_passing();
                     return Some(Err(error));
                 }
             }
