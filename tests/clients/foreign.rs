@@ -39,13 +39,21 @@ fn example(command: &dyn Fn() -> Command) -> Outcome {
     let name = cgroup.name_of(&path);
     let ask = |arguments: &[&str]| {
         let mut command = command();
-        command.args(arguments).env("CGTRACE_SOCKET", daemon.socket());
+        command.args(arguments).env_remove("CGTRACE_SOCKET");
+        command.env("CGTRACE_RUNTIME_DIR", daemon.runtime_dir().path());
         command
     };
     let output = ask(&["exists", &cgroup.name()]).output()?;
     let text = String::from_utf8_lossy(&output.stdout);
     ensure!(output.status.code() == Some(0) && text.contains("v2 present"), "{output:?}");
     ensure!(ask(&["exists", &name]).output()?.status.code() == Some(1));
+    // By the public socket where there is no other, and by one that is named.
+    let public = daemon.public_only()?;
+    let by_public = ask(&["exists", &cgroup.name()]).env("CGTRACE_RUNTIME_DIR", public.path()).output()?;
+    ensure!(by_public.status.code() == Some(0), "{by_public:?}");
+    let mut named = ask(&["exists", &cgroup.name()]);
+    named.env("CGTRACE_SOCKET", daemon.socket()).env("CGTRACE_RUNTIME_DIR", "/nonexistent");
+    ensure!(named.output()?.status.code() == Some(0), "CGTRACE_SOCKET is not heeded");
     ensure!(ask(&["wait", &name, "0.01"]).output()?.status.code() == Some(1));
 
     let mut watching =

@@ -99,14 +99,21 @@ fn example() -> Outcome {
     compile("docs/examples/c/wait.c", &program, &place)?;
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "c-example")?;
-    let run = |name: &str| {
+    let run = |name: &str, runtime_dir: &Path| {
         let mut command = Command::new(&program);
-        command.env("LD_LIBRARY_PATH", &library).env("CGTRACE_SOCKET", daemon.socket());
-        command.arg(name).output()
+        command.env("LD_LIBRARY_PATH", &library).env_remove("CGTRACE_SOCKET");
+        command.env("CGTRACE_RUNTIME_DIR", runtime_dir).arg(name).output()
     };
-    let output = run(&cgroup.name())?;
-    ensure!(output.status.code() == Some(0) && output.stdout.ends_with(b": present\n"), "{output:?}");
-    let output = run("relative")?;
+    let (both, public) = (daemon.runtime_dir(), daemon.public_only()?);
+    for runtime_dir in [both.path(), public.path()] {
+        let output = run(&cgroup.name(), runtime_dir)?;
+        ensure!(output.status.code() == Some(0) && output.stdout.ends_with(b": present\n"), "{output:?}");
+    }
+    let output = run("/", Path::new("/nonexistent"))?;
+    let message = String::from_utf8_lossy(&output.stderr);
+    let named = ["/nonexistent/private/io.cgtrace", "/nonexistent/public/io.cgtrace", "sudo cgtrace daemon"];
+    ensure!(output.status.code() == Some(3) && named.iter().all(|part| message.contains(part)), "{output:?}");
+    let output = run("relative", both.path())?;
     ensure!(output.status.code() == Some(3) && !output.stderr.is_empty(), "{output:?}");
     Ok(())
 }

@@ -107,6 +107,13 @@ impl Daemon {
         RuntimeDir::new(self.folder.path())
     }
 
+    /// A runtime directory with its public socket alone, as a container has it.
+    pub fn public_only(&self) -> Result<tempfile::TempDir> {
+        let folder = open_folder()?;
+        std::os::unix::fs::symlink(self.folder.path().join("public"), folder.path().join("public"))?;
+        Ok(folder)
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }

@@ -9,7 +9,9 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"strconv"
@@ -21,12 +23,24 @@ type Client struct {
 	input *bufio.Reader
 }
 
-func connect() (*Client, error) {
-	path := os.Getenv("CGTRACE_SOCKET")
-	if path == "" {
-		path = "/run/cgtrace/io.cgtrace"
+// dial connects to the socket CGTRACE_SOCKET, else to the private one if this user may open it, else to the public one.
+func dial() (net.Conn, error) {
+	if path := os.Getenv("CGTRACE_SOCKET"); path != "" {
+		return net.Dial("unix", path)
 	}
-	conn, err := net.Dial("unix", path)
+	directory := os.Getenv("CGTRACE_RUNTIME_DIR")
+	if directory == "" {
+		directory = "/run/cgtrace"
+	}
+	conn, err := net.Dial("unix", directory+"/private/io.cgtrace")
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, fs.ErrPermission) {
+		return net.Dial("unix", directory+"/public/io.cgtrace")
+	}
+	return conn, err
+}
+
+func connect() (*Client, error) {
+	conn, err := dial()
 	if err != nil {
 		return nil, err
 	}

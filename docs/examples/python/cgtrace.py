@@ -12,13 +12,27 @@ import socket
 import sys
 
 
+def connect():
+    """The socket CGTRACE_SOCKET, else the private one if this user may open it, else the public one."""
+    directory = os.environ.get("CGTRACE_RUNTIME_DIR") or "/run/cgtrace"
+    one = os.environ.get("CGTRACE_SOCKET")
+    paths = [one] if one else [directory + "/private/io.cgtrace", directory + "/public/io.cgtrace"]
+    for path in paths:
+        connection = socket.socket(socket.AF_UNIX)
+        try:
+            connection.connect(path)
+            return connection
+        except (FileNotFoundError, PermissionError):
+            connection.close()
+            if path == paths[-1]:
+                raise
+
+
 class Cgtrace:
     """A connection: one call at a time."""
 
-    def __init__(self, path=None):
-        path = path or os.environ.get("CGTRACE_SOCKET") or "/run/cgtrace/io.cgtrace"
-        self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.connect(path)
+    def __init__(self):
+        self.socket = connect()
         self.input = self.socket.makefile("rb")
 
     def replies(self, method, more=False, **parameters):
