@@ -19,12 +19,12 @@ cleanup() {
   rm -rf "$folder"
 }
 trap cleanup EXIT
-why() { echo "# cgtrace why $*"; "$cgtrace" --socket "$folder/s" why "$@"; echo; }
+why() { echo "# cgtrace why $*"; "$cgtrace" --runtime-dir "$folder/run" why "$@"; echo; }
 scene() { echo "== $1"; }
 
 mkdir "$cgroups/$name"
-CGTRACE_LOG=warn "$cgtrace" --socket "$folder/s" daemon & pids+=($!)
-until "$cgtrace" --socket "$folder/s" status >/dev/null 2>&1; do sleep 0.1; done
+CGTRACE_LOG=warn "$cgtrace" --runtime-dir "$folder/run" daemon & pids+=($!)
+until "$cgtrace" --runtime-dir "$folder/run" status >/dev/null 2>&1; do sleep 0.1; done
 
 scene no-such-process
 why "/$name/nothing"

@@ -101,6 +101,25 @@ fn sockets_directories_and_user_are_the_same_everywhere() {
 }
 
 #[test]
+fn the_daemon_s_memory_is_bounded_and_no_kill_is_deflected_to_others() {
+    let unit = read("deploy/systemd/cgtrace.service");
+    let mib = |key: &str| -> u32 {
+        let text = value(&unit, key);
+        let number = text.strip_suffix('M').and_then(|number| number.parse().ok());
+        number.unwrap_or_else(|| panic!("{key}={text} is not a number of MiB"))
+    };
+    let max = mib("MemoryMax");
+    assert!(mib("MemoryHigh") <= 200 && mib("MemoryHigh") < max);
+    assert!(values(&unit, "OOMScoreAdjust").is_empty());
+    let pod = pod("deploy/kubernetes/daemonset.yaml");
+    assert_eq!(text(&pod, "containers.0.resources.limits.memory"), format!("{max}Mi"));
+    let document = read("docs/service.md");
+    for line in [format!("MemoryHigh={}M", mib("MemoryHigh")), format!("MemoryMax={max}M")] {
+        assert!(document.contains(&line), "docs/service.md lacks {line}");
+    }
+}
+
+#[test]
 fn a_unit_that_waits_uses_the_public_socket_alone() {
     let unit = read("deploy/systemd/cgtrace-wait@.service");
     for key in ["Wants", "After"] {

@@ -1,11 +1,18 @@
-//! Least privilege: the daemon runs as a user of its own with four capabilities, each of them needed, and gives up
+//! Least privilege: the daemon runs as a user of its own with three capabilities, each of them needed, and gives up
 //! two of them once it is loaded.
 
-use std::{fs, fs::Permissions, os::unix::fs::PermissionsExt as _};
+use std::{
+    fs,
+    fs::Permissions,
+    os::unix::fs::PermissionsExt as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use aya::util::KernelVersion;
 use cgtrace::daemon::service::{NEEDS, Until};
+use cgtrace_client::wire;
 use libtest_mimic::Trial;
 use rustix::thread::CapabilitySet;
 
@@ -14,6 +21,7 @@ use crate::support::{
     cgroup::{Cgroup, any, any_v1_first},
     confined,
     daemon::{Daemon, open_folder, program},
+    fake::Fake,
     process::Sleeper,
     trial,
 };
@@ -25,10 +33,9 @@ pub fn trials() -> Vec<Trial> {
         trial("privileges::without_cap_bpf_it_says_so", || refused(CapabilitySet::BPF)),
         trial("privileges::without_cap_perfmon_it_says_so", || refused(CapabilitySet::PERFMON)),
         trial("privileges::without_cap_dac_read_search_a_closed_cgroup_is_not_walked", closed_cgroup),
-        trial("privileges::without_cap_sys_ptrace_hidepid_hides", hidden_processes),
+        trial("privileges::tracked_processes_are_found_where_proc_shows_them", tracked_processes),
         trial("privileges::without_any_it_says_so", no_privilege_at_all),
         trial("privileges::as_in_a_pod_it_is_exact", as_in_a_pod),
-        trial("privileges::without_host_pid_processes_are_strangers", own_pid_namespace),
         trial("privileges::daemon_only_asks_nobody_else", daemon_only),
     ]
 }
@@ -135,17 +142,33 @@ fn closed_cgroup() -> Outcome {
     Ok(())
 }
 
-/// Where /proc is mounted with hidepid, as `ProtectProc=invisible` does for a unit.
-fn hidden_processes() -> Outcome {
-    let sleeper = Sleeper::start()?;
-    let looked_up = |capabilities| -> Result<Option<i32>> {
-        let script = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
-        let daemon = confined::start(capabilities, &["unshare", "--mount", "sh", "-c", script, "sh"])?;
-        Ok(daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?.status.code())
-    };
-    ensure!(looked_up(everything())? == Some(0), "with it, it is seen");
-    let without = confined::needed_without(CapabilitySet::SYS_PTRACE);
-    ensure!(looked_up(without)? == Some(1), "CAP_SYS_PTRACE was not needed: take it from the list");
+/// Whether a daemon finds a process of another user that ran before it did.
+fn finds_tracked(within: &[&str]) -> Result<bool> {
+    const COMM: &str = "cgtrace-tracked";
+    let _running = Fake::start(COMM, "1", &[])?;
+    let folder = confined::folder()?;
+    let mut command = confined::command(folder.path(), everything(), within);
+    let mut daemon = Daemon::spawn_by(command.args(["--watch", COMM]), folder)?;
+    daemon.wait_ready()?;
+    let history = wire::History { comms: Some(vec![COMM.to_owned()]), ..wire::History::default() };
+    let start = Instant::now();
+    let mut found = false;
+    // It looks while it answers already: what is not found is not found within this time.
+    while !found && start.elapsed() < Duration::from_secs(3) {
+        found = !daemon.client()?.history(&history)?.execs.unwrap_or_default().is_empty();
+        thread::sleep(Duration::from_millis(20));
+    }
+    // `unshare` ignores SIGTERM; the daemon dies with it.
+    daemon.signal(rustix::process::Signal::KILL)?;
+    Ok(found)
+}
+
+/// Why the unit does not hide processes, and the pod has `hostPID`.
+fn tracked_processes() -> Outcome {
+    ensure!(finds_tracked(&[])?, "not found, though nothing hides it");
+    let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
+    ensure!(!finds_tracked(&["unshare", "--mount", "sh", "-c", hidden, "sh"])?, "found in spite of hidepid");
+    ensure!(!finds_tracked(&["unshare", "--pid", "--fork", "--mount-proc"])?, "hostPID was not needed");
     Ok(())
 }
 
@@ -176,18 +199,6 @@ fn as_in_a_pod() -> Outcome {
         .collect();
     ensure!(writable.is_empty(), "{writable:?}");
     daemon.verify()
-}
-
-/// Why the pod needs `hostPID`: its own /proc has none of the host's processes.
-fn own_pid_namespace() -> Outcome {
-    let sleeper = Sleeper::start()?;
-    let within = ["unshare", "--pid", "--fork", "--mount-proc"];
-    let daemon = confined::start(everything(), &within)?;
-    let shown = daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?;
-    ensure!(shown.status.code() == Some(1), "hostPID was not needed: {shown:?}");
-    // `unshare` itself does not heed SIGTERM; the daemon dies with it.
-    daemon.signal(rustix::process::Signal::KILL)?;
-    Ok(())
 }
 
 /// A probe must not be answered by a tracer of its own.

@@ -28,7 +28,7 @@ pub struct Need {
 
 /// Every capability that the daemon uses. Each is proven by a test that runs the daemon without it
 /// (`tests/promises/privileges.rs`).
-pub const NEEDS: [Need; 4] = [
+pub const NEEDS: [Need; 3] = [
     Need {
         capability: CapabilitySet::BPF,
         name: "CAP_BPF",
@@ -47,13 +47,6 @@ pub const NEEDS: [Need; 4] = [
         until: Until::Ended,
         without: "what lies below a cgroup whose directory is closed to others is not found by a walk, and no cgroup \
                   can be opened by its id",
-    },
-    Need {
-        capability: CapabilitySet::SYS_PTRACE,
-        name: "CAP_SYS_PTRACE",
-        until: Until::Ended,
-        without: "processes of others cannot be looked up where /proc is mounted with hidepid, as with \
-                  ProtectProc=invisible, and nobody's namespaces can be compared",
     },
 ];
 
