@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cgtrace_client::{Client, wire};
+use cgtrace_client::{Client, RuntimeDir, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -24,11 +24,13 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("service::it_is_hardened", hardened),
         trial("service::it_starts_before_kubelet_and_answers", before_kubelet),
+        trial("service::the_public_socket_is_for_everyone_and_the_private_one_for_its_group", two_sockets),
+        trial("service::a_kubelet_that_runs_already_is_found", already_running),
         trial("service::it_comes_back_when_restarted_and_when_killed", restarted_and_killed),
         trial("service::with_pins_a_restart_leaves_no_hole", pinned),
         trial("service::a_reload_takes_the_new_configuration", reloaded),
         trial("service::asking_starts_it", activated),
-        trial("service::without_the_socket_unit_a_stale_socket_is_taken_over", stale_socket),
+        trial("service::without_the_socket_units_stale_sockets_are_taken_over", stale_socket),
         trial("service::the_watchdog_kills_a_stopped_daemon", watchdog),
         trial("service::a_wrong_command_line_is_not_tried_again", wrong_usage),
         trial("service::the_journal_knows_how_bad_a_line_is", journal),
@@ -40,7 +42,10 @@ pub fn trials() -> Vec<Trial> {
 /// Long enough for the slowest machine; only what hangs takes it.
 const PATIENCE: Duration = Duration::from_mins(2);
 
-const SOCKET: &str = "/run/cgtrace/io.cgtrace";
+const SOCKETS: [&str; 2] = ["cgtrace-public.socket", "cgtrace-private.socket"];
+
+const STOP: [&str; 5] =
+    ["systemctl", "stop", "cgtrace-public.socket", "cgtrace-private.socket", "cgtrace.service"];
 
 /// A booted systemd with cgtrace installed as a package does it, and not started.
 fn installed(what: &'static str) -> Result<Systemd> {
@@ -64,7 +69,8 @@ fn installed_in(boot: Boot) -> Result<Systemd> {
     let deploy = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../deploy/systemd");
     for (from, to) in [
         ("cgtrace.service", "system/cgtrace.service"),
-        ("cgtrace.socket", "system/cgtrace.socket"),
+        ("cgtrace-public.socket", "system/cgtrace-public.socket"),
+        ("cgtrace-private.socket", "system/cgtrace-private.socket"),
         ("cgtrace-wait@.service", "system/cgtrace-wait@.service"),
         ("sysusers.d/cgtrace.conf", "../sysusers.d/cgtrace.conf"),
         ("tmpfiles.d/cgtrace.conf", "../tmpfiles.d/cgtrace.conf"),
@@ -78,9 +84,14 @@ fn installed_in(boot: Boot) -> Result<Systemd> {
     Ok(systemd)
 }
 
-/// A connection from outside to the socket inside: as root there.
+/// The sockets inside, by their paths outside.
+fn runtime_dir(systemd: &Systemd) -> RuntimeDir {
+    RuntimeDir::new(systemd.path(RuntimeDir::DEFAULT))
+}
+
+/// A connection from outside to the private socket inside.
 fn client(systemd: &Systemd) -> Result<Client> {
-    let stream = UnixStream::connect(systemd.path(SOCKET)).context("nobody listens on the socket")?;
+    let stream = UnixStream::connect(runtime_dir(systemd).private()).context("no private socket")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(Client::from_stream(stream))
 }
@@ -125,7 +136,8 @@ fn hardened() -> Outcome {
         "verify",
         "--man=no",
         "/usr/lib/systemd/system/cgtrace.service",
-        "/usr/lib/systemd/system/cgtrace.socket",
+        "/usr/lib/systemd/system/cgtrace-public.socket",
+        "/usr/lib/systemd/system/cgtrace-private.socket",
         "cgtrace-wait@system.slice-x.service.service",
     ])?;
     let said = String::from_utf8_lossy(&verified.stderr);
@@ -156,23 +168,57 @@ fn before_kubelet() -> Outcome {
     let status = systemd.run(&["cat", &format!("/proc/{pid}/status")])?;
     let uid = systemd.run(&["id", "-u", "cgtrace"])?;
     ensure!(status.contains(&format!("Uid:\t{uid}\t{uid}\t{uid}\t{uid}")) && uid != "0", "{status}");
-    ensure!(status.contains("CapEff:\t0000000000080004\nCapBnd:"), "{status}");
+    ensure!(status.contains("CapEff:\t0000000000000004\nCapBnd:"), "{status}");
     let text = systemd.show("cgtrace.service", "StatusText")?;
     ensure!(text.starts_with("tracing ") && text.ends_with(" hierarchies"), "{text}");
     let verify = systemd.output(&["cgtrace", "--daemon-only", "verify"])?;
     ensure!(verify.status.success(), "{verify:?}");
-    // Anybody may ask.
-    systemd.run(&[
-        "setpriv",
-        "--reuid=65534",
-        "--clear-groups",
-        "cgtrace",
-        "--daemon-only",
-        "exists",
-        "-q",
-        "/",
-    ])?;
+    ensure!(systemd.show("cgtrace.service", "MemoryMax")? == (256 << 20).to_string());
     Ok(())
+}
+
+/// Everyone may use the public socket; root and the group cgtrace the private one.
+fn two_sockets() -> Outcome {
+    let systemd = installed("sockets")?;
+    starts(&systemd)?;
+    let modes = |path: &str| systemd.run(&["stat", "-c", "%a %G", path]);
+    ensure!(modes("/run/cgtrace/public")? == "755 cgtrace");
+    ensure!(modes("/run/cgtrace/private")? == "750 cgtrace");
+    ensure!(modes("/run/cgtrace/private/io.cgtrace")? == "660 cgtrace");
+    ensure!(modes("/run/cgtrace/public/io.cgtrace")?.starts_with("666 "));
+    let asked = |groups: &str, arguments: &[&str]| -> Result<Option<i32>> {
+        let user = ["setpriv", "--reuid=65534", "--regid=65534", groups, "cgtrace", "--daemon-only"];
+        Ok(systemd.output(&[&user[..], arguments].concat())?.status.code())
+    };
+    let private = ["--socket", "/run/cgtrace/private/io.cgtrace", "exists", "-q", "/"];
+    ensure!(asked("--clear-groups", &["exists", "-q", "/"])? == Some(0), "the public socket is closed");
+    ensure!(asked("--clear-groups", &private)? == Some(3), "the private socket is open to everyone");
+    let group = systemd.run(&["getent", "group", "cgtrace"])?;
+    let gid = group.split(':').nth(2).context("no gid")?;
+    ensure!(asked(&format!("--groups={gid}"), &private)? == Some(0), "closed to its group");
+    // One without the other is refused, with what is missing.
+    systemd.run(&STOP)?;
+    systemd.run(&["systemctl", "mask", "cgtrace-private.socket"])?;
+    ensure!(!systemd.output(&["systemctl", "start", "cgtrace.service"])?.status.success());
+    systemd.run(&["journalctl", "--sync"])?;
+    let journal = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service"])?;
+    ensure!(journal.contains("expected two, named `public` and `private`"), "{journal}");
+    Ok(())
+}
+
+/// A process of a tracked name that runs before the daemon does.
+fn already_running() -> Outcome {
+    let systemd = installed("running")?;
+    fs::copy("/bin/sleep", systemd.path("/usr/local/bin/kubelet"))?;
+    systemd.unit("kubelet.service", "[Service]\nType=exec\nExecStart=/usr/local/bin/kubelet 1000\n")?;
+    systemd.run(&["systemctl", "start", "kubelet.service"])?;
+    starts(&systemd)?;
+    let history = wire::History { comms: Some(vec!["kubelet".to_owned()]), ..wire::History::default() };
+    until(&systemd, "the running kubelet is found", || {
+        let execs = client(&systemd)?.history(&history)?.execs.unwrap_or_default();
+        // Which cgroup it is in cannot be read in here: /proc shows paths within this container's cgroup namespace.
+        Ok(execs.iter().any(|exec| !exec.observed && exec.task.comm == "kubelet"))
+    })
 }
 
 fn restarted_and_killed() -> Outcome {
@@ -223,8 +269,8 @@ fn pinned() -> Outcome {
     starts(&systemd)?;
     let first = main_pid(&systemd)?;
     ensure!(bpffs.pins().read_dir()?.next().is_some(), "nothing is pinned");
-    // The socket would start the daemon again as soon as anybody asks.
-    systemd.run(&["systemctl", "stop", "cgtrace.socket", "cgtrace.service"])?;
+    // The sockets would start the daemon again with the next connection.
+    systemd.run(&STOP)?;
     systemd.unit("meanwhile.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     systemd.run(&["systemctl", "start", "meanwhile.service"])?;
     starts(&systemd)?;
@@ -237,8 +283,8 @@ fn pinned() -> Outcome {
     ensure!(life.born.is_some() && life.made_by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
     // It gave up the same privileges.
     let status = systemd.run(&["cat", &format!("/proc/{}/status", main_pid(&systemd)?)])?;
-    ensure!(status.contains("CapEff:\t0000000000080004\nCapBnd:"), "{status}");
-    systemd.run(&["systemctl", "stop", "cgtrace.socket", "cgtrace.service"])?;
+    ensure!(status.contains("CapEff:\t0000000000000004\nCapBnd:"), "{status}");
+    systemd.run(&STOP)?;
     systemd.run(&["cgtrace", "unpin"])?;
     ensure!(!bpffs.pins().exists() || bpffs.pins().read_dir()?.next().is_none(), "pins are left");
     Ok(())
@@ -257,21 +303,22 @@ fn reloaded() -> Outcome {
 
 fn activated() -> Outcome {
     let systemd = installed("activated")?;
-    systemd.run(&["systemctl", "start", "cgtrace.socket"])?;
+    systemd.run(&["systemctl", "start", SOCKETS[0], SOCKETS[1]])?;
     let state = || systemd.show("cgtrace.service", "ActiveState");
     ensure!(state()? == "inactive");
     let status = systemd.run(&["cgtrace", "--daemon-only", "--json", "status"])?;
     ensure!(state()? == "active", "asking did not start it: {status}");
     // What is stopped is started again by the next who asks, on the same socket.
     systemd.output(&["systemctl", "stop", "cgtrace.service"])?;
-    ensure!(systemd.path(SOCKET).exists(), "the socket went with the service");
+    ensure!(runtime_dir(&systemd).public().exists(), "the public socket went with the service");
+    ensure!(runtime_dir(&systemd).private().exists(), "the private socket went with the service");
     client(&systemd)?.status()?;
     until(&systemd, "started again", || Ok(state()? == "active"))
 }
 
 fn stale_socket() -> Outcome {
     let systemd = installed("stale")?;
-    systemd.run(&["systemctl", "mask", "cgtrace.socket"])?;
+    systemd.run(&["systemctl", "mask", SOCKETS[0], SOCKETS[1]])?;
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     client(&systemd)?.status()?;
     let before = main_pid(&systemd)?;
@@ -283,7 +330,9 @@ fn stale_socket() -> Outcome {
     })?;
     client(&systemd)?.status()?;
     systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
-    ensure!(!systemd.path(SOCKET).exists(), "a daemon that ends removes its own socket");
+    for socket in [runtime_dir(&systemd).public(), runtime_dir(&systemd).private()] {
+        ensure!(!socket.exists(), "a daemon that ends removes its own socket {}", socket.display());
+    }
     Ok(())
 }
 
