@@ -3,7 +3,6 @@
 mod support;
 
 mod promises {
-    pub mod access;
     pub mod agreement;
     pub mod configuration;
     pub mod faults;
@@ -22,6 +21,7 @@ mod promises {
     pub mod rename;
     pub mod schema;
     pub mod snapshot;
+    pub mod sockets;
     pub mod start;
     pub mod supervised;
     pub mod surroundings;
@@ -38,7 +38,7 @@ fn main() {
     support::process::TwoThreads::be_if_told();
     let arguments = Arguments::from_args();
     let trials = [
-        promises::access::trials(),
+        promises::sockets::trials(),
         promises::agreement::trials(),
         promises::configuration::trials(),
         promises::faults::trials(),

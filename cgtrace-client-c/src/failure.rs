@@ -49,8 +49,7 @@ impl From<Error> for Failure {
             Error::UnknownHierarchy { .. }
             | Error::BadPattern { .. }
             | Error::UnknownKind { .. }
-            | Error::UnknownState { .. }
-            | Error::NoSuchProcess { .. } => UNKNOWN,
+            | Error::UnknownState { .. } => UNKNOWN,
             Error::LimitExceeded { .. } => LIMIT,
             Error::NotPermitted { .. } => PERMISSION,
             Error::Unavailable { .. } => UNAVAILABLE,

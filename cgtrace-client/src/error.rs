@@ -70,12 +70,6 @@ pub enum Error {
         /// What there is.
         known: Vec<String>,
     },
-    /// There is no such process.
-    #[error("there is no process {pid}, or it is hidden from the daemon")]
-    NoSuchProcess {
-        /// The pid.
-        pid: u32,
-    },
     /// A limit was reached.
     #[error("limit exceeded: {resource} is {limit}")]
     LimitExceeded {
@@ -133,7 +127,6 @@ struct Said {
     pattern: String,
     kind: String,
     until: String,
-    pid: u32,
     resource: String,
     limit: u64,
 }
@@ -181,8 +174,7 @@ impl Error {
         let text = parameters.as_ref().map(ToString::to_string).unwrap_or_default();
         let said: Said =
             parameters.and_then(|parameters| serde_json::from_value(parameters).ok()).unwrap_or_default();
-        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, pid, resource, limit } =
-            said;
+        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, resource, limit } = said;
         match error.strip_prefix("io.cgtrace.") {
             Some("ImpossibleName") => {
                 Self::ImpossibleName(crate::names::ImpossibleName { name, reason, expected })
@@ -191,7 +183,6 @@ impl Error {
             Some("BadPattern") => Self::BadPattern { pattern, reason },
             Some("UnknownKind") => Self::UnknownKind { kind, known },
             Some("UnknownState") => Self::UnknownState { until, known },
-            Some("NoSuchProcess") => Self::NoSuchProcess { pid },
             Some("LimitExceeded") => Self::LimitExceeded { resource, limit },
             Some("NotPermitted") => Self::NotPermitted { reason },
             Some("Unavailable") => Self::Unavailable { reason },

@@ -56,20 +56,18 @@ fn a_service_is_where_systemd_says(view: View) -> Outcome {
         ids.insert((*hierarchy).to_owned(), life.id);
     }
     // It is nowhere else: the container has no other hierarchy to write to.
-    let everywhere = daemon.client()?.lookup(&wire::Lookup {
-        names: vec![name.clone()],
-        detail: Some(true),
-        ..wire::Lookup::default()
-    })?;
+    let everywhere =
+        daemon.client()?.lookup(&wire::Lookup { names: vec![name.clone()], ..wire::Lookup::default() })?;
     let rows = &everywhere.answers.first().context("no answer")?.rows;
     let present: Vec<&str> =
         rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str()).collect();
     ensure!(present.len() == ids.len() && present.iter().all(|on| ids.contains_key(*on)), "{present:?}");
     // Its one process is the unit's main process: pids are those of the container's namespace there.
     for row in rows.iter().filter(|row| row.present) {
-        let members = row.members.as_ref().context("no members")?;
-        ensure!(members.len() == 1 && members.iter().all(|task| task.comm == "sleep"), "{members:?}");
-        let status = std::fs::read_to_string(format!("/proc/{}/status", members[0].pid))?;
+        let path = mount(&row.hierarchy)?.join(name.trim_start_matches('/'));
+        let members = std::fs::read_to_string(path.join("cgroup.procs"))?;
+        let status = std::fs::read_to_string(format!("/proc/{}/status", members.trim()))?;
+        ensure!(status.lines().any(|line| line == "Name:\tsleep"), "{members}: {status}");
         ensure!(
             status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with(&format!("\t{main}")))
         );

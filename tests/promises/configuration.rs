@@ -24,7 +24,7 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("configuration::a_file_is_checked_before_it_is_used", check),
-        trial("configuration::every_bound_can_be_set_and_is_reported", bounds),
+        trial("configuration::every_limit_can_be_set_and_is_reported", limits),
         trial("configuration::the_past_is_kept_as_far_as_is_set", past),
         trial("configuration::sighup_watches_other_names", watched),
         trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
@@ -63,15 +63,19 @@ fn says(output: &Output, code: i32, words: &[&str]) -> Outcome {
 fn check() -> Outcome {
     let table: &[(&str, i32, &[&str])] = &[
         ("", 0, &["valid"]),
-        ("queue-events = 100\nlog = 'debug'\n", 0, &["valid"]),
-        ("queue-events = 100\nwatch = []\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
-        ("\nqueue_event = 100\n", 2, &["line 2", "no key `queue_event`", "did you mean `queue-events`"]),
-        ("waiters = 0\n", 2, &["`waiters` cannot be 0", "1 to"]),
-        ("waiters = -1\n", 2, &["line 1", "waiters"]),
+        ("max-queued-bytes = 100\nlog = 'debug'\n", 0, &["valid"]),
+        ("max-queued-bytes = 100\nwatch = []\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
+        (
+            "\nmax_queued_byte = 100\n",
+            2,
+            &["line 2", "no key `max_queued_byte`", "did you mean `max-queued-bytes`"],
+        ),
+        ("max-connections = 0\n", 2, &["`max-connections` cannot be 0", "1 to"]),
+        ("max-connections = -1\n", 2, &["line 1", "max-connections"]),
         ("index-ring = '8'\n", 2, &["line 1", "expected u32"]),
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
-        ("waiters\n", 2, &["line 1"]),
+        ("max-connections\n", 2, &["line 1"]),
         ("runtime-dir = ''\n", 2, &["`runtime-dir` cannot be empty", "/run/cgtrace"]),
         ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "in digits", "127.0.0.1:9469"]),
     ];
@@ -101,52 +105,52 @@ fn check() -> Outcome {
     says(&program().args(["config", "check", example]).output()?, 0, &["valid"])
 }
 
-/// Each bound with a value that is none of the defaults.
-const BOUNDS: [(&str, u64); 13] = [
-    ("message-bytes", 65_537),
-    ("names-per-lookup", 1_001),
-    ("patterns-per-call", 102),
-    ("members-per-row", 3),
-    ("connections", 104),
-    ("connections-per-uid", 105),
-    ("waiters", 106),
-    ("subscriptions", 107),
-    ("queue-events", 108),
-    ("history-events", 109),
-    ("past-names", 110),
-    ("past-lives", 4),
-    ("reply-bytes", 1_100_000),
+/// Each limit with a value that is none of the defaults.
+const LIMITS: [(&str, u64); 13] = [
+    ("max-connections", 104),
+    ("max-public-connections", 105),
+    ("max-call-bytes", 65_537),
+    ("max-pending-call-bytes", 1_000_001),
+    ("max-paths-per-lookup", 1_001),
+    ("max-patterns-per-call", 102),
+    ("max-pattern-bytes", 10_001),
+    ("max-queued-bytes-per-subscriber", 10_002),
+    ("max-queued-bytes", 10_003),
+    ("max-unread-reply-bytes", 1_100_000),
+    ("max-recent-bytes", 10_004),
+    ("max-previous-paths", 110),
+    ("max-previous-instances-per-path", 4),
 ];
 
 fn reported(daemon: &Daemon) -> Result<serde_json::Map<String, serde_json::Value>> {
     let status = serde_json::to_value(daemon.client()?.status()?)?;
-    status.get("bounds").and_then(serde_json::Value::as_object).cloned().context("no bounds")
+    status.get("limits").and_then(serde_json::Value::as_object).cloned().context("no limits")
 }
 
-fn bounds() -> Outcome {
-    let text: Vec<String> = BOUNDS.iter().map(|(key, value)| format!("{key} = {value}")).collect();
+fn limits() -> Outcome {
+    let text: Vec<String> = LIMITS.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let file = File::new(&text.join("\n"))?;
     // By the file; a flag wins over it.
-    let daemon = Daemon::start_with(&["--config", file.path()?, "--waiters", "7"])?;
+    let daemon = Daemon::start_with(&["--config", file.path()?, "--max-connections", "7"])?;
     let told = reported(&daemon)?;
-    ensure!(told.len() == BOUNDS.len(), "not every bound is tried: {told:?}");
-    for (key, value) in BOUNDS {
-        let value = if key == "waiters" { 7 } else { value };
+    ensure!(told.len() == LIMITS.len(), "not every limit is tried: {told:?}");
+    for (key, value) in LIMITS {
+        let value = if key == "max-connections" { 7 } else { value };
         let told = told.get(&key.replace('-', "_")).and_then(serde_json::Value::as_u64);
         ensure!(told == Some(value), "{key}: {told:?}");
     }
     // By flags alone.
-    let flags: Vec<String> = BOUNDS.iter().map(|(key, value)| format!("--{key}={value}")).collect();
+    let flags: Vec<String> = LIMITS.iter().map(|(key, value)| format!("--{key}={value}")).collect();
     let daemon = Daemon::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
     let told = reported(&daemon)?;
-    for (key, value) in BOUNDS {
+    for (key, value) in LIMITS {
         ensure!(told.get(&key.replace('-', "_")) == Some(&value.into()), "{key}: {told:?}");
     }
     Ok(())
 }
 
 fn past() -> Outcome {
-    let file = File::new("past-lives = 3\n")?;
+    let file = File::new("max-previous-instances-per-path = 3\n")?;
     let daemon = Daemon::start_with(&["--config", file.path()?])?;
     let hierarchy = any();
     let cgroup = Cgroup::new(hierarchy, "past")?;
@@ -163,7 +167,7 @@ fn past() -> Outcome {
     };
     let three = kept()?;
     ensure!(three.len() == 3, "the last three of five: {three:?}");
-    for (text, left) in [("past-lives = 1\n", 1), ("past-names = 0\n", 0)] {
+    for (text, left) in [("max-previous-instances-per-path = 1\n", 1), ("max-previous-paths = 0\n", 0)] {
         fs::write(&file.path, text)?;
         daemon.signal(Signal::HUP)?;
         let start = Instant::now();
@@ -226,33 +230,36 @@ fn watched() -> Outcome {
 }
 
 fn reload() -> Outcome {
-    let file = File::new("waiters = 10\n")?;
+    let file = File::new("max-connections = 110\n")?;
     let log = file.path.with_extension("log");
-    let arguments = ["--config", file.path()?, "--subscriptions", "5"];
+    let arguments = ["--config", file.path()?, "--max-patterns-per-call", "5"];
     let mut daemon = Daemon::spawn_logging(&arguments, &log)?;
     daemon.wait_ready()?;
-    let bounds = |daemon: &Daemon| -> Result<_> { Ok(daemon.client()?.status()?.bounds) };
-    ensure!(bounds(&daemon)?.waiters == 10);
+    let limits = |daemon: &Daemon| -> Result<_> { Ok(daemon.client()?.status()?.limits) };
+    ensure!(limits(&daemon)?.max_connections == 110);
 
-    fs::write(&file.path, "waiters = 11\nsubscriptions = 6\nindex-ring = 16\nlog = 'debug'\n")?;
+    fs::write(
+        &file.path,
+        "max-connections = 111\nmax-patterns-per-call = 6\nindex-ring = 16\nlog = 'debug'\n",
+    )?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "`index-ring` has changed in the configuration: it needs a restart")?;
     logged(&log, "the configuration was reloaded")?;
-    let told = bounds(&daemon)?;
+    let told = limits(&daemon)?;
     // The flag still wins over the file.
-    ensure!(told.waiters == 11 && told.subscriptions == 5, "{told:?}");
+    ensure!(told.max_connections == 111 && told.max_patterns_per_call == 5, "{told:?}");
     ensure!(daemon.client()?.status()?.rings[0].size == 8 << 20, "the ring cannot have changed");
 
-    fs::write(&file.path, "waiters = 12\nwaitres = 1\n")?;
+    fs::write(&file.path, "max-connections = 112\nmax-conections = 1\n")?;
     daemon.signal(Signal::HUP)?;
-    logged(&log, "did you mean `waiters`")?;
-    ensure!(bounds(&daemon)?.waiters == 11, "a wrong file changed something");
+    logged(&log, "did you mean `max-connections`")?;
+    ensure!(limits(&daemon)?.max_connections == 111, "a wrong file changed something");
 
     // A wrong file that was mended is taken.
-    fs::write(&file.path, "waiters = 13\n")?;
+    fs::write(&file.path, "max-connections = 113\n")?;
     daemon.signal(Signal::HUP)?;
     let start = Instant::now();
-    while bounds(&daemon)?.waiters != 13 {
+    while limits(&daemon)?.max_connections != 113 {
         ensure!(start.elapsed() < Duration::from_secs(30), "the mended file was not taken");
         thread::sleep(Duration::from_millis(5));
     }

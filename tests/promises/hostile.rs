@@ -21,6 +21,10 @@ pub fn trials() -> Vec<Trial> {
         trial("hostile::one_byte_at_a_time_holds_up_nobody", byte_by_byte),
         trial("hostile::who_asks_for_everything_gets_it_and_holds_up_nobody", asks_for_everything),
         trial("hostile::unread_answers_are_bounded", unread_answers),
+        trial("hostile::a_call_that_does_not_arrive_ends_its_connection", unfinished),
+        trial("hostile::sigterm_ends_the_daemon_whatever_it_does", terminated),
+        trial("hostile::a_reply_that_no_client_accepts_is_an_error", too_long),
+        trial("hostile::patterns_are_bounded_by_what_they_take", patterns),
     ]
 }
 
@@ -256,7 +260,7 @@ fn asks_for_everything() -> Outcome {
 
 /// Who does not read its answers keeps the memory of others' within the bound, and is told so.
 fn unread_answers() -> Outcome {
-    let daemon = Daemon::start_with(&["--reply-bytes", "1048576"])?;
+    let daemon = Daemon::start_with(&["--max-unread-reply-bytes", "1048576"])?;
     let cgroup = crate::support::cgroup::Cgroup::new(crate::support::cgroup::any(), "unread")?;
     for number in 0..3_000 {
         std::fs::create_dir(cgroup.join(number.to_string()))?;
@@ -286,4 +290,103 @@ fn unread_answers() -> Outcome {
             Err(error) => ensure!(start.elapsed() < Duration::from_secs(30), "still refused: {error}"),
         }
     }
+}
+
+/// Ten seconds for a call, however its bytes trickle in; a connection without one may stay for ever.
+fn unfinished() -> Outcome {
+    let daemon = Daemon::start()?;
+    let mut idle = daemon.stream()?;
+    let mut slow = daemon.stream()?;
+    let start = Instant::now();
+    while slow.write_all(b" ").is_ok() {
+        ensure!(start.elapsed() < Duration::from_secs(30), "an unfinished call is waited for");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    ensure!(start.elapsed() > Duration::from_secs(9), "{:?}", start.elapsed());
+    idle.write_all(b"{\"method\":\"org.varlink.service.GetInfo\"}\0")?;
+    idle.read_exact(&mut [0])?;
+    // Unfinished calls are bounded all together, too.
+    let daemon = Daemon::start_with(&["--max-pending-call-bytes", "1000000"])?;
+    let mut halves = Vec::new();
+    for _ in 0..4 {
+        let mut half = daemon.stream()?;
+        let _ = half.write_all(&vec![b' '; 300_000]);
+        halves.push(half);
+    }
+    let refused = halves.iter_mut().map(|half| {
+        half.set_read_timeout(Some(Duration::from_secs(2)))?;
+        let mut text = String::new();
+        let _ = half.read_to_string(&mut text);
+        Ok(text.contains("max_pending_call_bytes"))
+    });
+    let refused = refused.collect::<Result<Vec<_>>>()?.into_iter().filter(|refused| *refused).count();
+    ensure!(refused == 1, "{refused} of 4 were refused");
+    served(&daemon)
+}
+
+fn terminated() -> Outcome {
+    let mut daemon = Daemon::start()?;
+    let cgroup = crate::support::cgroup::Cgroup::new(crate::support::cgroup::any(), "terminated")?;
+    for number in 0..2_000 {
+        std::fs::create_dir(cgroup.join(number.to_string()))?;
+    }
+    let mut busy = Vec::new();
+    for call in [
+        r#"{"method":"io.cgtrace.Verify"}"#,
+        r#"{"method":"io.cgtrace.List"}"#,
+        r#"{"method":"io.cgtrace.Watch","parameters":{"snapshot":true},"more":true}"#,
+        r#"{"method":"io.cgtrace.Await","parameters":{"name":"/cgtrace-test-none","until":"populated"}}"#,
+    ] {
+        for _ in 0..8 {
+            let mut stream = daemon.stream()?;
+            stream.write_all(call.as_bytes())?;
+            stream.write_all(b"\0")?;
+            busy.push(stream);
+        }
+    }
+    let start = Instant::now();
+    daemon.signal(rustix::process::Signal::TERM)?;
+    ensure!(daemon.wait_exit()?.success(), "it failed");
+    ensure!(start.elapsed() < Duration::from_secs(1), "it ended after {:?}", start.elapsed());
+    Ok(())
+}
+
+fn too_long() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = crate::support::cgroup::Cgroup::new("v2", "long")?;
+    let inner = cgroup.join("x".repeat(250));
+    for _ in 0..8 {
+        std::fs::create_dir(&inner)?;
+        std::fs::remove_dir(&inner)?;
+    }
+    // Each answer has some 5 KB: all previous instances, with their creators.
+    let names = vec![cgroup.name_of(&inner); 3_400];
+    let lookup =
+        cgtrace_client::wire::Lookup { names, hierarchy: Some("v2".to_owned()), ..Default::default() };
+    let error = daemon.client()?.lookup(&lookup);
+    ensure!(
+        matches!(&error, Err(cgtrace_client::Error::LimitExceeded { resource, .. }) if resource == "max_reply_bytes"),
+        "{:?}",
+        error.err()
+    );
+    served(&daemon)
+}
+
+fn patterns() -> Outcome {
+    let daemon = Daemon::start()?;
+    let before = daemon.memory()?;
+    let globs: Vec<String> = (0..1_000).map(|number| format!("/**/*{number}*{{a,b}}*.service")).collect();
+    let call =
+        serde_json::json!({"method": "io.cgtrace.Watch", "parameters": {"patterns": globs}, "more": true});
+    let mut subscribers = Vec::new();
+    let mut refused = 0;
+    for _ in 0..20 {
+        let mut raw = crate::support::raw::Raw::new(daemon.stream()?);
+        let reply = raw.call(&call)?;
+        refused += u32::from(reply["parameters"]["resource"] == "max_pattern_bytes");
+        subscribers.push(raw);
+    }
+    let grown = daemon.memory()?.saturating_sub(before);
+    ensure!(refused > 0 && grown < 16 << 20, "{refused} were refused, {grown} bytes are taken");
+    served(&daemon)
 }

@@ -298,7 +298,7 @@ fn unheard() -> Outcome {
     ensure!(code(&["exists", "none"])? == Some(2));
     ensure!(code(&["wait", "/cgtrace-test-none", "--timeout", "1ms"])? == Some(1));
     ensure!(code(&["tree", "/cgtrace-test-none"])? == Some(0));
-    ensure!(code(&["daemon", "--waiters", "0"])? == Some(2));
+    ensure!(code(&["daemon", "--max-connections", "0"])? == Some(2));
     daemon.verify()
 }
 

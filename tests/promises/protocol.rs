@@ -93,7 +93,7 @@ fn nonsense() -> Outcome {
     for row in [
         r#"| `io.cgtrace.Nope` | never | `{"reason":"…"}` |"#,
         "| `io.cgtrace.Nope` | never |",
-        r#"| `io.cgtrace.NoSuchProcess` | no such pid | `{"pid":9999999}` |"#,
+        r#"| `io.cgtrace.UnknownState` | never | `{"known":[],"until":"gone"}` |"#,
     ] {
         ensure!(asked.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
     }

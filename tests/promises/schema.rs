@@ -79,7 +79,7 @@ fn held(command: &str, text: &str) -> Outcome {
 }
 
 fn lagged() -> Outcome {
-    let daemon = Daemon::start_with(&["--history-events", "1"])?;
+    let daemon = Daemon::start_with(&["--max-recent-bytes", "600"])?;
     let cgroup = Cgroup::new(any(), "lagged")?;
     for name in ["a", "b", "c"] {
         fs::create_dir(cgroup.join(name))?;

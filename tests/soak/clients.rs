@@ -97,7 +97,6 @@ pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
                     .lookup(&wire::Lookup {
                         names: vec![format!("{}/n{}", scope.name(), random.below(churn::NAMES))],
                         hierarchy: Some((*hierarchy).to_owned()),
-                        detail: Some(random.below(4) == 0),
                         ..wire::Lookup::default()
                     })
                     .map(drop),

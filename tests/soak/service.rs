@@ -28,7 +28,14 @@ impl Service {
         let mut command = program();
         command.arg("--runtime-dir").arg(runtime_dir.path()).arg("daemon");
         // What is bounded is to be at its bound soon, whatever the load: from then on memory may not grow.
-        command.args(["--queue-events", "2048", "--history-events", "2048", "--past-names", "256"]);
+        command.args([
+            "--max-queued-bytes-per-subscriber",
+            "1000000",
+            "--max-recent-bytes",
+            "1000000",
+            "--max-previous-paths",
+            "256",
+        ]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);
         }

@@ -126,15 +126,6 @@ pub struct Row {
     pub life: Option<Life>,
     /// Former lives, the newest first.
     pub past: Vec<Life>,
-    /// Whether a process is in it or below it; only with `detail`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub populated: Option<bool>,
-    /// The processes in it; only with `detail`.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub members: Option<Vec<Task>>,
-    /// How many processes are in it beyond those.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub members_left_out: Option<u64>,
 }
 
 /// What is known of a name.
@@ -156,7 +147,7 @@ pub struct Answer {
     /// The name's bytes in hexadecimal, if they are not valid UTF-8.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub name_hex: Option<String>,
-    /// The unit, where the path proves it. This and what follows: only with `detail`.
+    /// The unit, where the path proves it. This and what follows is for clients to fill in; the daemon sends none of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub unit: Option<String>,
     /// The slice that it stands in, or is.

@@ -73,7 +73,6 @@ pub struct Reply<P> {
 /// let lookup = wire::Lookup {
 ///     names: vec!["/kubepods.slice".to_owned()],
 ///     hierarchy: Some("v2".to_owned()),
-///     detail: Some(true),
 ///     ..Default::default()
 /// };
 /// Client::connect()?.lookup(&lookup)?;
@@ -89,15 +88,9 @@ pub struct Lookup {
     /// Ids to look up, on every hierarchy.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ids: Option<Vec<u64>>,
-    /// A process whose cgroups to look up.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub pid: Option<u32>,
     /// The hierarchy to answer for; all, if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hierarchy: Option<String>,
-    /// Whether to tell which processes are in it now.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub detail: Option<bool>,
 }
 
 /// What `Lookup` answers.
@@ -116,7 +109,7 @@ pub struct Lookup {
 pub struct LookedUp {
     /// The answers are those of right after the event with this number.
     pub seq: u64,
-    /// One answer a name, then one an id and hierarchy, then one a cgroup of the process.
+    /// One answer a name, then one an id and hierarchy.
     pub answers: Vec<Answer>,
 }
 

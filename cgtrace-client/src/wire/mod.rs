@@ -16,4 +16,4 @@ pub use call::{
 pub use event::{Event, Place, Task};
 pub use history::{Exec, History, HistoryReply, Membership};
 pub use printed::{ConfigChecked, EventLine, Lagged, LaggedKind, Unpinned};
-pub use status::{Bounds, HierarchyStatus, ProgramStatus, RingStatus, Status};
+pub use status::{HierarchyStatus, Limits, ProgramStatus, RingStatus, Status};

@@ -91,13 +91,13 @@ pub struct RingStatus {
     pub lost: u64,
 }
 
-/// The service's bounds.
+/// How much of the service clients can take.
 ///
 /// ```no_run
 /// # use cgtrace_client::Client;
 /// # fn main() -> Result<(), cgtrace_client::Error> {
-/// let bounds = Client::connect()?.status()?.bounds;
-/// println!("at most {} names a call", bounds.names_per_lookup);
+/// let limits = Client::connect()?.status()?.limits;
+/// println!("at most {} paths a call", limits.max_paths_per_lookup);
 /// # Ok(())
 /// # }
 /// ```
@@ -105,20 +105,20 @@ pub struct RingStatus {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 #[expect(missing_docs, reason = "the interface file says what each field is")]
-pub struct Bounds {
-    pub message_bytes: u64,
-    pub names_per_lookup: u64,
-    pub patterns_per_call: u64,
-    pub members_per_row: u64,
-    pub connections: u64,
-    pub connections_per_uid: u64,
-    pub waiters: u64,
-    pub subscriptions: u64,
-    pub queue_events: u64,
-    pub history_events: u64,
-    pub past_names: u64,
-    pub past_lives: u64,
-    pub reply_bytes: u64,
+pub struct Limits {
+    pub max_connections: u64,
+    pub max_public_connections: u64,
+    pub max_call_bytes: u64,
+    pub max_pending_call_bytes: u64,
+    pub max_paths_per_lookup: u64,
+    pub max_patterns_per_call: u64,
+    pub max_pattern_bytes: u64,
+    pub max_queued_bytes_per_subscriber: u64,
+    pub max_queued_bytes: u64,
+    pub max_unread_reply_bytes: u64,
+    pub max_recent_bytes: u64,
+    pub max_previous_paths: u64,
+    pub max_previous_instances_per_path: u64,
 }
 
 /// What `Status` answers.
@@ -150,5 +150,5 @@ pub struct Status {
     pub waiters: u64,
     pub subscriptions: u64,
     pub connections: u64,
-    pub bounds: Bounds,
+    pub limits: Limits,
 }

@@ -57,7 +57,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
 fn round(mount: &Path) -> Result<Series> {
     let scope = Scope::new(mount, "waiters")?;
     let daemon = Daemon::start()?;
-    let bounds = daemon.connect()?.call("Status", &json!({}))?["bounds"]["connections"].as_u64();
+    let bounds = daemon.connect()?.call("Status", &json!({}))?["limits"]["max_connections"].as_u64();
     if bounds.is_none_or(|most| most <= WAITERS as u64) {
         bail!("the daemon accepts {bounds:?} connections at a time");
     }

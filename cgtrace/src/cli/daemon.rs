@@ -58,7 +58,7 @@ pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Ve
     run_daemon(DaemonOptions {
         runtime_dir: config.runtime_dir.clone(),
         probe: config.probe.clone(),
-        bounds: config.bounds,
+        limits: config.limits,
         metrics_listen: config.metrics_listen,
         reload: reloading(source, config, filter),
     })
@@ -95,7 +95,7 @@ fn reloading<S: 'static>(
         tracing::info!(changed = changed.join(" "), "the configuration was reloaded");
         now = config;
         Some(Reloaded {
-            bounds: now.bounds,
+            limits: now.limits,
             metrics_listen: now.metrics_listen,
             watched: now.probe.watched.clone(),
         })

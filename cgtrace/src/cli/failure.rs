@@ -65,7 +65,6 @@ impl From<Error> for Failure {
             | Error::BadPattern { .. }
             | Error::UnknownKind { .. }
             | Error::UnknownState { .. } => Self::Usage(error.into()),
-            Error::NoSuchProcess { .. } => Self::Unknown(error.into()),
             error => Self::CannotKnow(error.into()),
         }
     }

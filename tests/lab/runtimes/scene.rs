@@ -73,17 +73,13 @@ impl Scene {
 
     /// It was started: each of its cgroups is known, with its maker, exactly where the file systems have it.
     pub fn started(&self, container: &Container) -> Outcome {
-        let lookup = wire::Lookup {
-            names: vec![container.cgroup.clone()],
-            detail: Some(true),
-            ..wire::Lookup::default()
-        };
+        let lookup = wire::Lookup { names: vec![container.cgroup.clone()], ..wire::Lookup::default() };
         let answer =
             self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
         ensure!(answer.present, "{answer:?}");
-        ensure!(answer.container_id.as_deref() == Some(&*container.id), "{answer:?}");
-        ensure!(answer.runtime.as_deref() == container.runtime, "{answer:?}");
-        let mut populated = 0;
+        let named = cgtrace_paths::parse_exact(container.cgroup.as_bytes());
+        ensure!(named.container_id.as_deref() == Some(&*container.id), "{named:?}");
+        ensure!(named.runtime.map(|runtime| runtime.word()) == container.runtime, "{named:?}");
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
             let name = found.name;
@@ -94,9 +90,11 @@ impl Scene {
             if let Some(life) = life {
                 ensure!(life.born.is_some() && life.made_by.is_some(), "{name}: {life:?}");
             }
-            populated += u32::from(row.and_then(|row| row.populated) == Some(true));
         }
-        ensure!(populated > 0, "nobody is in it: {answer:?}");
+        let timeout = Some(Duration::from_secs(5));
+        let populated =
+            self.daemon.client()?.wait(&container.cgroup, cgtrace_client::Until::Populated, timeout)?;
+        ensure!(populated.held, "no process is in it: {answer:?}");
         Ok(())
     }
 

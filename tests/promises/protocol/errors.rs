@@ -1,7 +1,5 @@
 //! Every error of the interface is an answer to a real call, with the parameters that the document shows.
 
-use std::process::Command;
-
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 
@@ -11,7 +9,8 @@ use super::{
 };
 use crate::support::{
     Outcome,
-    daemon::{Daemon, open_folder, program},
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
     peer::connect_as,
     raw::Raw,
 };
@@ -28,12 +27,12 @@ fn call(error: &str) -> Option<Value> {
             json!({"method": "io.cgtrace.Watch", "parameters": {"kinds": ["mkdr"]}, "more": true})
         }
         "io.cgtrace.UnknownState" => call("io.cgtrace.Await", json!({"name": "/", "until": "gone"})),
-        "io.cgtrace.NoSuchProcess" => lookup(json!({"pid": 9_999_999})),
         "io.cgtrace.LimitExceeded" => lookup(json!({"names": vec!["/"; 10_001]})),
-        // Asked by a client that is not told identities.
+        // Asked on the public socket.
         "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),
-        // Asked of a daemon in a cgroup namespace, to which /proc does not show the real names.
-        "io.cgtrace.Unavailable" => lookup(json!({"pid": 1})),
+        "io.cgtrace.Unavailable" => {
+            call("io.cgtrace.List", json!({"patterns": [format!("/**/{}", "*a".repeat(200))]}))
+        }
         "org.varlink.service.InterfaceNotFound" => call("io.example.Nope", json!({})),
         "org.varlink.service.MethodNotFound" => call("io.cgtrace.Nope", json!({})),
         "org.varlink.service.InvalidParameter" => lookup(json!({"nmaes": []})),
@@ -42,21 +41,18 @@ fn call(error: &str) -> Option<Value> {
     })
 }
 
-/// Those that are asked.
+/// A daemon, and a path that takes it too long to compare with a pattern.
 pub struct Asked {
     daemon: Daemon,
-    in_namespace: Daemon,
+    _long: Cgroup,
 }
 
 impl Asked {
     pub fn start() -> Result<Self> {
-        let folder = open_folder()?;
-        let mut command = Command::new("unshare");
-        command.arg("-C").arg(program().get_program());
-        command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
-        let mut in_namespace = Daemon::spawn_by(command.env("CGTRACE_LOG", "error"), folder)?;
-        in_namespace.wait_ready()?;
-        Ok(Self { daemon: Daemon::start()?, in_namespace })
+        let long = Cgroup::new(any(), "costly")?;
+        let component = "a".repeat(250);
+        std::fs::create_dir_all(long.join(vec![component; 12].join("/")))?;
+        Ok(Self { daemon: Daemon::start()?, _long: long })
     }
 
     /// Holds a document's table to what is answered.
@@ -72,7 +68,6 @@ impl Asked {
     fn hold_one(&self, error: &str, shown: &Value) -> Outcome {
         let call = call(error).with_context(|| format!("no call is answered with {error}"))?;
         let stream = match error {
-            "io.cgtrace.Unavailable" => self.in_namespace.stream()?,
             "io.cgtrace.NotPermitted" => connect_as(&self.daemon.public_socket(), 65_534, 65_534, &[])?,
             _ => self.daemon.stream()?,
         };

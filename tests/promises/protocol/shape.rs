@@ -64,8 +64,8 @@ const VARIES: [&str; 47] = [
     "unread",
 ];
 
-/// Bounds are called like what they bound, and are the defaults.
-const FIXED: &str = "bounds";
+/// Limits are the defaults.
+const FIXED: &str = "limits";
 
 /// Lists of which the document shows some elements, or which have as many as the machine has of it: each that is
 /// shown must be like one that is there.

@@ -17,7 +17,7 @@ use crate::support::{
     cgroup::{Cgroup, mount, unique},
     daemon::{Daemon, open_folder, program},
     fake::Fake,
-    process::{Sleeper, put},
+    process::put,
     raw::Raw,
     skip,
 };
@@ -88,7 +88,14 @@ impl Stage {
         let example = ours(example, slice)?;
         let scene = Scene { slice, example: &example };
         let daemon = if scene.shows(|reply| reply.pointer("/parameters/missed").is_some()) {
-            made(&self.forgetful, || Daemon::start_with(&["--history-events", "4", "--queue-events", "4"]))?
+            made(&self.forgetful, || {
+                Daemon::start_with(&[
+                    "--max-recent-bytes",
+                    "2000",
+                    "--max-queued-bytes-per-subscriber",
+                    "2000",
+                ])
+            })?
         } else if scene.shows(|reply| reply.to_string().contains("no process name is watched")) {
             &made(&self.unwatching, unwatching)?.1
         } else if scene.shows(|reply| reply.pointer("/parameters/differences/0").is_some()) {
@@ -150,13 +157,8 @@ impl Scene<'_> {
         }
         let waits = self.asks("io.cgtrace.Await") && self.shows(|reply| reply["parameters"]["held"] == true);
         let told = self.shows(|reply| reply.pointer("/parameters/event").is_some());
-        let mut member = None;
         if !waits && !told {
             self.make_unit()?;
-            if call.pointer("/parameters/detail") == Some(&json!(true)) {
-                let sleeper = member.insert(Sleeper::start()?);
-                put(&self.slice.join(UNIT), "cgroup.procs", sleeper.pid())?;
-            }
         }
         if self.asks("io.cgtrace.History") {
             let kubelet = asker.insert(Fake::start("kubelet", "1", &[])?);
@@ -200,7 +202,7 @@ impl Scene<'_> {
             };
             shape::alike(shown, &said, &format!("reply{number}")).with_context(|| said.to_string())?;
         }
-        drop((asker, member));
+        drop(asker);
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use cgtrace_client::RuntimeDir;
 
 use super::Settings;
-use crate::daemon::{probe, server::Bounds};
+use crate::daemon::{probe, server::Limits};
 use cgtrace_host::process::padded_comm;
 
 /// The daemon's whole configuration.
@@ -20,7 +20,7 @@ pub struct Config {
     /// Where metrics are served, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// How much clients can take.
-    pub bounds: Bounds,
+    pub limits: Limits,
 }
 
 impl From<Settings> for Config {
@@ -35,22 +35,22 @@ impl From<Settings> for Config {
             pin,
             log,
             metrics_listen,
-            message_bytes,
-            names_per_lookup,
-            patterns_per_call,
-            members_per_row,
-            connections,
-            connections_per_uid,
-            waiters,
-            subscriptions,
-            queue_events,
-            history_events,
-            past_names,
-            past_lives,
-            reply_bytes,
+            max_connections,
+            max_public_connections,
+            max_call_bytes,
+            max_pending_call_bytes,
+            max_paths_per_lookup,
+            max_patterns_per_call,
+            max_pattern_bytes,
+            max_queued_bytes_per_subscriber,
+            max_queued_bytes,
+            max_unread_reply_bytes,
+            max_recent_bytes,
+            max_previous_paths,
+            max_previous_instances_per_path,
         } = settings;
         let probe = probe::Options::default();
-        let bounds = Bounds::default();
+        let limits = Limits::default();
         Self {
             runtime_dir: runtime_dir.map_or_else(RuntimeDir::default, RuntimeDir::new),
             probe: probe::Options {
@@ -65,20 +65,22 @@ impl From<Settings> for Config {
             },
             log: log.unwrap_or_else(|| "info".to_owned()),
             metrics_listen,
-            bounds: Bounds {
-                message_bytes: message_bytes.unwrap_or(bounds.message_bytes),
-                names_per_lookup: names_per_lookup.unwrap_or(bounds.names_per_lookup),
-                patterns_per_call: patterns_per_call.unwrap_or(bounds.patterns_per_call),
-                members_per_row: members_per_row.unwrap_or(bounds.members_per_row),
-                connections: connections.unwrap_or(bounds.connections),
-                connections_per_uid: connections_per_uid.unwrap_or(bounds.connections_per_uid),
-                waiters: waiters.unwrap_or(bounds.waiters),
-                subscriptions: subscriptions.unwrap_or(bounds.subscriptions),
-                queue_events: queue_events.unwrap_or(bounds.queue_events),
-                history_events: history_events.unwrap_or(bounds.history_events),
-                past_names: past_names.unwrap_or(bounds.past_names),
-                past_lives: past_lives.unwrap_or(bounds.past_lives),
-                reply_bytes: reply_bytes.unwrap_or(bounds.reply_bytes),
+            limits: Limits {
+                max_connections: max_connections.unwrap_or(limits.max_connections),
+                max_public_connections: max_public_connections.unwrap_or(limits.max_public_connections),
+                max_call_bytes: max_call_bytes.unwrap_or(limits.max_call_bytes),
+                max_pending_call_bytes: max_pending_call_bytes.unwrap_or(limits.max_pending_call_bytes),
+                max_paths_per_lookup: max_paths_per_lookup.unwrap_or(limits.max_paths_per_lookup),
+                max_patterns_per_call: max_patterns_per_call.unwrap_or(limits.max_patterns_per_call),
+                max_pattern_bytes: max_pattern_bytes.unwrap_or(limits.max_pattern_bytes),
+                max_queued_bytes_per_subscriber: max_queued_bytes_per_subscriber
+                    .unwrap_or(limits.max_queued_bytes_per_subscriber),
+                max_queued_bytes: max_queued_bytes.unwrap_or(limits.max_queued_bytes),
+                max_unread_reply_bytes: max_unread_reply_bytes.unwrap_or(limits.max_unread_reply_bytes),
+                max_recent_bytes: max_recent_bytes.unwrap_or(limits.max_recent_bytes),
+                max_previous_paths: max_previous_paths.unwrap_or(limits.max_previous_paths),
+                max_previous_instances_per_path: max_previous_instances_per_path
+                    .unwrap_or(limits.max_previous_instances_per_path),
             },
         }
     }
@@ -90,9 +92,9 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let flags = Settings { waiters: Some(7), ..Settings::default() };
-        let file = Settings { waiters: Some(8), queue_events: Some(9), ..Settings::default() };
-        let Bounds { waiters, queue_events, history_events, .. } = Config::from(flags.or(file)).bounds;
-        assert_eq!((waiters, queue_events, history_events), (7, 9, Bounds::default().history_events));
+        let flags = Settings { max_connections: Some(7), ..Settings::default() };
+        let file = Settings { max_connections: Some(8), max_queued_bytes: Some(9), ..Settings::default() };
+        let limits = Config::from(flags.or(file)).limits;
+        assert_eq!(limits, Limits { max_connections: 7, max_queued_bytes: 9, ..Limits::default() });
     }
 }

@@ -106,12 +106,12 @@ mod tests {
 
     #[test]
     fn an_unknown_key_names_the_nearest_and_its_line() {
-        let said = error("waiters = 3\n\nqueue_event = 5\n");
+        let said = error("max-connections = 3\n\nmax_queued_byte = 5\n");
         assert_eq!(
             said,
-            "`cgtrace.toml`, line 3: there is no key `queue_event`; did you mean `queue-events`?"
+            "`cgtrace.toml`, line 3: there is no key `max_queued_byte`; did you mean `max-queued-bytes`?"
         );
-        assert!(error("zzz = 1").contains("the keys are: btf, connections"), "{}", error("zzz = 1"));
+        assert!(error("zzz = 1").contains("the keys are: btf, index-ring"), "{}", error("zzz = 1"));
         assert!(error("[service]\nsocket = 'x'").contains("no key `service`"));
     }
 
@@ -121,7 +121,7 @@ mod tests {
         assert!(error("index-ring = 'big'").contains("expected u32"), "{}", error("index-ring = 'big'"));
         assert!(error("metrics-listen = '0.0.0.0:9469'").contains("127.0.0.1:9469"));
         assert!(error("watch = ['']").contains("kubelet"));
-        assert!(error("waiters = ").contains("line 1"));
+        assert!(error("max-connections = ").contains("line 1"));
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub struct Reload {
 /// Compares what is in force with what is to be.
 #[must_use]
 pub fn compare(now: &Config, next: Config) -> Reload {
-    let Config { runtime_dir, probe, log, metrics_listen, bounds } = next;
+    let Config { runtime_dir, probe, log, metrics_listen, limits } = next;
     let mut changed = Vec::new();
     let mut later = Vec::new();
     let watch_differs = probe.watched != now.probe.watched;
@@ -45,10 +45,10 @@ pub fn compare(now: &Config, next: Config) -> Reload {
             changed.push(key.to_owned());
         }
     }
-    changed.extend(bounds.different(&now.bounds).map(|name| name.replace('_', "-")));
+    changed.extend(limits.different(&now.limits).map(|name| name.replace('_', "-")));
     let watched = if watch_later { now.probe.watched.clone() } else { probe.watched };
     let probe = probe::Options { watched, ..now.probe.clone() };
-    let config = Config { runtime_dir: now.runtime_dir.clone(), probe, log, metrics_listen, bounds };
+    let config = Config { runtime_dir: now.runtime_dir.clone(), probe, log, metrics_listen, limits };
     Reload { config, changed, later }
 }
 
@@ -71,19 +71,19 @@ mod tests {
             pin = '/x'
             log = 'debug'
             metrics-listen = '127.0.0.1:1'
-            message-bytes = 5000
-            names-per-lookup = 2
-            patterns-per-call = 2
-            members-per-row = 2
-            connections = 2
-            connections-per-uid = 2
-            waiters = 2
-            subscriptions = 2
-            queue-events = 2
-            history-events = 2
-            past-names = 2
-            past-lives = 2
-            reply-bytes = 2000000
+            max-connections = 2
+            max-public-connections = 2
+            max-call-bytes = 5000
+            max-pending-call-bytes = 2000000
+            max-paths-per-lookup = 2
+            max-patterns-per-call = 2
+            max-pattern-bytes = 2000000
+            max-queued-bytes-per-subscriber = 2000000
+            max-queued-bytes = 2000000
+            max-unread-reply-bytes = 2000000
+            max-recent-bytes = 2000000
+            max-previous-paths = 2
+            max-previous-instances-per-path = 2
         ";
         let settings: Settings = toml::from_str(text).unwrap();
         let reload = compare(&now, settings.into());
@@ -94,7 +94,7 @@ mod tests {
         let watched = reload.config.probe.watched.clone();
         assert_eq!(reload.config.probe, probe::Options { watched, ..now.probe.clone() });
         assert_eq!(reload.config.probe.watched.len(), 1);
-        assert_eq!(reload.config.bounds.waiters, 2);
+        assert_eq!(reload.config.limits.max_connections, 2);
     }
 
     /// The exec hook is attached at the start, or not at all.

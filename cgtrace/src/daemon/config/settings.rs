@@ -62,48 +62,48 @@ pub struct Settings {
     #[arg(long, value_name = "ADDRESS:PORT", value_parser = address)]
     #[serde(deserialize_with = "read_address")]
     pub metrics_listen: Option<SocketAddr>,
+    /// Connections to the private socket at a time [default: 16384]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_connections: Option<usize>,
+    /// Connections to the public socket at a time; one uid can have a quarter of them [default: 2048]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_public_connections: Option<usize>,
     /// Bytes of one call [default: 1048576]
-    #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
-    pub message_bytes: Option<usize>,
-    /// Names and ids of one Lookup [default: 10000]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub names_per_lookup: Option<usize>,
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_call_bytes: Option<usize>,
+    /// Bytes of a socket's calls that are being received or answered [default: 16777216]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_pending_call_bytes: Option<usize>,
+    /// Paths and ids of one Lookup [default: 10000]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_paths_per_lookup: Option<usize>,
     /// Patterns of one List or Watch [default: 1000]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub patterns_per_call: Option<usize>,
-    /// Processes that one row of a detailed Lookup describes [default: 256]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub members_per_row: Option<usize>,
-    /// Connections at a time [default: 16384]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub connections: Option<usize>,
-    /// Connections of one uid at a time, root's excepted [default: 1024]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub connections_per_uid: Option<usize>,
-    /// Await calls that wait at a time [default: 65536]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub waiters: Option<usize>,
-    /// Watch calls that follow at a time [default: 4096]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub subscriptions: Option<usize>,
-    /// Events that wait for one subscriber before it misses some [default: 32768]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub queue_events: Option<usize>,
-    /// Events kept for those who come back with a sequence number [default: 8192]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub history_events: Option<usize>,
-    /// Names whose past lives are kept, over all hierarchies; 0: no past at all [default: 65536]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub past_names: Option<usize>,
-    /// Past lives kept of one name; 0: no past at all [default: 8]
-    #[arg(long, value_name = "N", help_heading = BOUNDS)]
-    pub past_lives: Option<usize>,
-    /// Bytes of answers that clients have been given and not read, all together [default: 268435456]
-    #[arg(long, value_name = "BYTES", help_heading = BOUNDS)]
-    pub reply_bytes: Option<usize>,
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_patterns_per_call: Option<usize>,
+    /// Bytes of a socket's compiled patterns [default: 2097152]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_pattern_bytes: Option<usize>,
+    /// Bytes of the events that wait for one subscriber before it misses some [default: 16777216]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_queued_bytes_per_subscriber: Option<usize>,
+    /// Bytes of the events that wait for a socket's subscribers [default: 33554432]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_queued_bytes: Option<usize>,
+    /// Bytes of a socket's replies that clients have not read [default: 67108864]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_unread_reply_bytes: Option<usize>,
+    /// Bytes of the changes kept for clients that come back with a sequence number [default: 8388608]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_recent_bytes: Option<usize>,
+    /// Paths whose previous instances are kept, over all hierarchies; 0: none [default: 65536]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_previous_paths: Option<usize>,
+    /// Previous instances kept of one path; 0: none [default: 8]
+    #[arg(long, value_name = "N", help_heading = LIMITS)]
+    pub max_previous_instances_per_path: Option<usize>,
 }
 
-const BOUNDS: &str = "Bounds";
+const LIMITS: &str = "Limits";
 
 impl Settings {
     /// Every key, by its name in the file.
@@ -130,19 +130,23 @@ impl Settings {
             pin: self.pin.or(other.pin),
             log: self.log.or(other.log),
             metrics_listen: self.metrics_listen.or(other.metrics_listen),
-            message_bytes: self.message_bytes.or(other.message_bytes),
-            names_per_lookup: self.names_per_lookup.or(other.names_per_lookup),
-            patterns_per_call: self.patterns_per_call.or(other.patterns_per_call),
-            members_per_row: self.members_per_row.or(other.members_per_row),
-            connections: self.connections.or(other.connections),
-            connections_per_uid: self.connections_per_uid.or(other.connections_per_uid),
-            waiters: self.waiters.or(other.waiters),
-            subscriptions: self.subscriptions.or(other.subscriptions),
-            queue_events: self.queue_events.or(other.queue_events),
-            history_events: self.history_events.or(other.history_events),
-            past_names: self.past_names.or(other.past_names),
-            past_lives: self.past_lives.or(other.past_lives),
-            reply_bytes: self.reply_bytes.or(other.reply_bytes),
+            max_connections: self.max_connections.or(other.max_connections),
+            max_public_connections: self.max_public_connections.or(other.max_public_connections),
+            max_call_bytes: self.max_call_bytes.or(other.max_call_bytes),
+            max_pending_call_bytes: self.max_pending_call_bytes.or(other.max_pending_call_bytes),
+            max_paths_per_lookup: self.max_paths_per_lookup.or(other.max_paths_per_lookup),
+            max_patterns_per_call: self.max_patterns_per_call.or(other.max_patterns_per_call),
+            max_pattern_bytes: self.max_pattern_bytes.or(other.max_pattern_bytes),
+            max_queued_bytes_per_subscriber: self
+                .max_queued_bytes_per_subscriber
+                .or(other.max_queued_bytes_per_subscriber),
+            max_queued_bytes: self.max_queued_bytes.or(other.max_queued_bytes),
+            max_unread_reply_bytes: self.max_unread_reply_bytes.or(other.max_unread_reply_bytes),
+            max_recent_bytes: self.max_recent_bytes.or(other.max_recent_bytes),
+            max_previous_paths: self.max_previous_paths.or(other.max_previous_paths),
+            max_previous_instances_per_path: self
+                .max_previous_instances_per_path
+                .or(other.max_previous_instances_per_path),
         }
     }
 
@@ -150,19 +154,19 @@ impl Settings {
     pub fn check(&self) -> Result<(), WrongValue> {
         within("index-ring", self.index_ring, 1..=1024)?;
         within("told-ring", self.told_ring, 1..=1024)?;
-        within("message-bytes", self.message_bytes, 4_096..=64 << 20)?;
-        within("names-per-lookup", self.names_per_lookup, 1..=1_000_000)?;
-        within("patterns-per-call", self.patterns_per_call, 1..=100_000)?;
-        within("members-per-row", self.members_per_row, 0..=1_000_000)?;
-        within("connections", self.connections, 1..=1_000_000)?;
-        within("connections-per-uid", self.connections_per_uid, 1..=1_000_000)?;
-        within("waiters", self.waiters, 1..=1_000_000)?;
-        within("subscriptions", self.subscriptions, 1..=1_000_000)?;
-        within("queue-events", self.queue_events, 1..=16_777_216)?;
-        within("history-events", self.history_events, 0..=16_777_216)?;
-        within("past-names", self.past_names, 0..=16_777_216)?;
-        within("past-lives", self.past_lives, 0..=65_536)?;
-        within("reply-bytes", self.reply_bytes, 1 << 20..=1 << 40)?;
+        within("max-connections", self.max_connections, 1..=1_000_000)?;
+        within("max-public-connections", self.max_public_connections, 1..=1_000_000)?;
+        within("max-call-bytes", self.max_call_bytes, 4_096..=64 << 20)?;
+        within("max-pending-call-bytes", self.max_pending_call_bytes, 1 << 16..=1 << 40)?;
+        within("max-paths-per-lookup", self.max_paths_per_lookup, 1..=1_000_000)?;
+        within("max-patterns-per-call", self.max_patterns_per_call, 1..=100_000)?;
+        within("max-pattern-bytes", self.max_pattern_bytes, 4_096..=1 << 40)?;
+        within("max-queued-bytes-per-subscriber", self.max_queued_bytes_per_subscriber, 1..=1 << 40)?;
+        within("max-queued-bytes", self.max_queued_bytes, 1..=1 << 40)?;
+        within("max-unread-reply-bytes", self.max_unread_reply_bytes, 1 << 20..=1 << 40)?;
+        within("max-recent-bytes", self.max_recent_bytes, 0..=1 << 40)?;
+        within("max-previous-paths", self.max_previous_paths, 0..=16_777_216)?;
+        within("max-previous-instances-per-path", self.max_previous_instances_per_path, 0..=65_536)?;
         for (key, path, like) in [
             ("runtime-dir", &self.runtime_dir, RuntimeDir::DEFAULT),
             ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),

@@ -3,18 +3,18 @@
 use cgtrace_client::{names, wire};
 use jiff::Timestamp;
 
-use super::{access::Access, snapshot::Item};
+use super::class::SocketClass;
 use crate::daemon::{
     index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
     tracker::Anchor,
 };
 use cgtrace_paths::{Name, Qos};
 
-/// What is needed to tell anything: the clock, and who is told.
+/// The clock, and whether identities are left out.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     pub anchor: Anchor,
-    pub access: Access,
+    pub class: SocketClass,
 }
 
 /// A path as text, and its digits where the text is not exact.
@@ -74,7 +74,7 @@ impl Encoder {
     }
 
     pub fn task(&self, task: &Task, cgroup: Option<&[u8]>) -> Option<wire::Task> {
-        self.access.covers(task).then(|| wire::Task {
+        self.class.shows_identities().then(|| wire::Task {
             pid: task.pid,
             tid: task.tid,
             ppid: Some(task.ppid),
@@ -184,9 +184,9 @@ impl Encoder {
     }
 
     /// One cgroup of a list.
-    pub fn cgroup(&self, hierarchy: &str, item: &Item) -> wire::Cgroup {
-        let Item { key, parent, level, path: known_path, birth, .. } = item;
-        let (path, path_hex) = path(known_path.as_deref());
+    pub fn cgroup(&self, hierarchy: &str, listed: &Listed, known_path: Option<&[u8]>) -> wire::Cgroup {
+        let Listed { key, parent, level, birth } = listed;
+        let (path, path_hex) = path(known_path);
         let Born { born, before, made_by, .. } = self.birth(birth);
         wire::Cgroup {
             hierarchy: hierarchy.to_owned(),
@@ -201,6 +201,14 @@ impl Encoder {
             made_by,
         }
     }
+}
+
+/// A cgroup as it was when a list was begun, without its path.
+pub struct Listed {
+    pub key: Key,
+    pub parent: u64,
+    pub level: u32,
+    pub birth: Birth,
 }
 
 struct Born {

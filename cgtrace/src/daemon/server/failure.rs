@@ -1,9 +1,32 @@
-//! What a call is answered with when it cannot be answered.
+//! The errors of the interface, and what ends a call.
+
+use std::io;
 
 use cgtrace_client::{names::ImpossibleName, wire::Reply};
 use serde_json::{Value, json};
 
-/// A named error with what it says.
+/// Why a call has no answer.
+#[derive(Debug)]
+pub enum CallError {
+    /// The client receives an error.
+    Failure(Failure),
+    /// The connection ends.
+    Connection(io::Error),
+}
+
+impl From<Failure> for CallError {
+    fn from(failure: Failure) -> Self {
+        Self::Failure(failure)
+    }
+}
+
+impl From<io::Error> for CallError {
+    fn from(error: io::Error) -> Self {
+        Self::Connection(error)
+    }
+}
+
+/// An error of the interface, with its parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Failure {
     name: String,
@@ -35,16 +58,17 @@ impl Failure {
         Self::own("UnknownState", json!({"until": until, "known": known}))
     }
 
-    pub fn no_such_process(pid: u32) -> Self {
-        Self::own("NoSuchProcess", json!({"pid": pid}))
-    }
-
     pub fn not_permitted(reason: &str) -> Self {
         Self::own("NotPermitted", json!({"reason": reason}))
     }
 
     pub fn limit_exceeded(resource: &str, limit: usize) -> Self {
         Self::own("LimitExceeded", json!({"resource": resource, "limit": limit}))
+    }
+
+    /// The index is not complete yet, or not again.
+    pub fn not_ready() -> Self {
+        Self::unavailable("index not ready (initial scan or resync in progress); retry")
     }
 
     pub fn unavailable(reason: &str) -> Self {

@@ -1,28 +1,22 @@
-//! The service: Varlink over a Unix socket, one task a connection, all on the thread that owns the index.
+//! The service: Varlink over two Unix sockets, one task a connection, all on the thread that owns the index.
+//!
+//! [`transport`] accepts connections and frames messages; [`methods`] answers calls, and its dispatch is handed to the
+//! transport as a function; [`events`] brings changes to waiters and subscribers. What a socket's clients can take is
+//! counted in [`limits`], for each socket by itself.
 
-mod access;
-mod bind;
-mod bounds;
-mod connection;
+mod class;
 mod encode;
+mod events;
 mod failure;
-mod groups;
-mod history;
-mod hub;
-mod introspection;
-mod listen;
+mod limits;
 mod methods;
 mod metrics;
-mod pace;
-mod pattern;
-mod queue;
 mod run;
 mod shared;
-mod snapshot;
-mod waiters;
+mod socket;
+mod transport;
 
-pub use bind::ListenError;
-pub use bounds::Bounds;
-pub use connection::Request;
-pub use pattern::Patterns;
+pub use events::Patterns;
+pub use limits::Limits;
 pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};
+pub use transport::{ListenError, Request};

@@ -13,11 +13,12 @@ use tokio::{
 };
 
 use super::{
-    bind::bind,
-    bounds::Bounds,
-    listen,
+    class::SocketClass,
+    limits::Limits,
+    methods::dispatch,
     metrics::Metered,
     shared::{SETTLE_TIMEOUT, Shared},
+    transport::{accept, bind, serve},
 };
 use crate::daemon::{
     probe,
@@ -33,7 +34,7 @@ pub struct DaemonOptions {
     /// How the kernel program is loaded.
     pub probe: probe::Options,
     /// How much clients can take.
-    pub bounds: Bounds,
+    pub limits: Limits,
     /// Where metrics are served over HTTP, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// Called at SIGHUP: what is to be in force from then on; `None`: nothing changes.
@@ -44,7 +45,7 @@ pub struct DaemonOptions {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
     /// How much clients can take.
-    pub bounds: Bounds,
+    pub limits: Limits,
     /// Where metrics are served over HTTP, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// The comms whose execs are told of, NUL-padded.
@@ -80,17 +81,17 @@ fn serve_sockets(
     sockets: Sockets,
     supervisor: &Rc<Supervisor>,
 ) -> anyhow::Result<()> {
-    descriptors(&options.bounds);
+    raise_descriptors(&mut options.limits);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
-    tracker.borrow_mut().keep_past(options.bounds.past());
+    tracker.borrow_mut().keep_past(options.limits.previous());
     // There is one thread yet: those that come have no more than it.
     let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
         .context("failed to drop the capabilities that loading took")?;
     tracing::info!(%kept, "capabilities dropped");
     let scans = ScanThread::start().context("failed to start the scan thread")?;
     let runtime = runtime().context("failed to start the runtime")?;
-    LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.bounds);
+    let outcome = LocalSet::new().block_on(&runtime, async {
+        let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.limits);
         let listener = |socket| UnixListener::from_std(socket).context("failed to wait on a socket");
         let (public, private) = (listener(sockets.public)?, listener(sockets.private)?);
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
@@ -112,7 +113,7 @@ fn serve_sockets(
         let mut metered = serves.map(listen).transpose()?;
         let reloading = async {
             while hangup.recv().await.is_some() {
-                if let Some(Reloaded { bounds, metrics_listen, watched }) = (options.reload)() {
+                if let Some(Reloaded { mut limits, metrics_listen, watched }) = (options.reload)() {
                     if metrics_listen != serves {
                         serves = metrics_listen;
                         drop(metered.take());
@@ -124,17 +125,18 @@ fn serve_sockets(
                         watch(&shared, &watched);
                         watches = watched;
                     }
-                    descriptors(&bounds);
-                    shared.hub.set_bounds(bounds);
-                    shared.tracker.borrow_mut().keep_past(bounds.past());
+                    raise_descriptors(&mut limits);
+                    shared.hub.set_limits(limits);
+                    shared.tracker.borrow_mut().keep_past(limits.previous());
                 }
             }
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
             driven = drive(tracker, scans) => driven.context("the tracker stopped"),
-            () = listen::accept(public, Rc::clone(&shared)) => Ok(()),
-            () = listen::accept(private, Rc::clone(&shared)) => Ok(()),
+            () = accept(public, Rc::clone(&shared), SocketClass::Public, dispatch) => Ok(()),
+            () = accept(private, Rc::clone(&shared), SocketClass::Private, dispatch) => Ok(()),
+            () = shared.hub.deliver_public(shared.socket(SocketClass::Public)) => Ok(()),
             () = reloading => Ok(()),
             () = supervisor.show_life() => Ok(()),
             _ = terminate.recv() => Ok(()),
@@ -142,7 +144,10 @@ fn serve_sockets(
         };
         supervisor.stopping();
         outcome
-    })
+    });
+    // Nothing is waited for: a scan that runs ends with the process.
+    runtime.shutdown_background();
+    outcome
 }
 
 /// Watches other comms, of which processes may run already.
@@ -164,26 +169,35 @@ fn summary(shared: &Shared) -> String {
     format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
 }
 
-/// Raises the process's own limit on descriptors to what the connections need, as far as the hard limit allows.
-fn descriptors(bounds: &Bounds) {
+/// Raises the process's own limit on descriptors to what the connections need, as far as the hard limit allows. Where
+/// it does not, each socket has half of what is left, so that the public one takes none of the private one's.
+fn raise_descriptors(limits: &mut Limits) {
     /// Rings, maps, hooks, mounts and logs.
     const OWN: u64 = 256;
-    let wanted = bounds.connections as u64 + OWN;
+    let needed = (limits.max_connections + limits.max_public_connections) as u64 + OWN;
     let limit = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= wanted);
+    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= needed);
     if enough(limit.current) {
         return;
     }
-    let most = limit.maximum.map_or(wanted, |most| most.min(wanted));
+    let most = limit.maximum.map_or(needed, |most| most.min(needed));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(most), maximum: limit.maximum });
-    if raised.is_err() || !enough(Some(most)) {
-        tracing::warn!(
-            connections = bounds.connections,
-            descriptors = most,
-            "this process may not open a descriptor for every connection: further ones will wait; raise its limit \
-             (LimitNOFILE= in a unit) or lower `connections`"
-        );
+    if raised.is_ok() && enough(Some(most)) {
+        return;
     }
+    let open = getrlimit(Resource::Nofile).current.unwrap_or(most);
+    let room = (open - OWN.min(open / 2)) / 2;
+    let room = usize::try_from(room).unwrap_or(usize::MAX).max(1);
+    limits.max_connections = limits.max_connections.min(room);
+    limits.max_public_connections = limits.max_public_connections.min(room);
+    tracing::warn!(
+        needed,
+        descriptors = open,
+        max_connections = limits.max_connections,
+        max_public_connections = limits.max_public_connections,
+        "this process may not open a descriptor for every connection, so the limits are lower; raise its limit \
+         (LimitNOFILE= in a unit) or lower `max-connections`"
+    );
 }
 
 /// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the
@@ -206,10 +220,10 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         };
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
-            let shared = Shared::new(Rc::clone(&tracker), scans.clone(), Bounds::default());
+            let shared = Shared::new(Rc::clone(&tracker), scans.clone(), Limits::default());
             tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
             if let Ok(stream) = UnixStream::from_std(theirs) {
-                listen::serve(stream, shared);
+                serve(stream, &shared, SocketClass::Private, dispatch);
             }
             if let Err(error) = drive(tracker, scans).await {
                 tracing::error!(%error, "the tracker stopped");

@@ -2,151 +2,146 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
+use tokio::sync::Notify;
+
 use super::{
-    access::Access,
-    bounds::Bounds,
+    class::SocketClass,
     encode::{Encoder, hierarchy_name},
+    events::{Hub, HubListener},
     failure::Failure,
-    hub::{Ear, Hub},
-    metrics::{self, Meter},
-    pace::Lane,
+    limits::{Limits, Resource},
+    metrics::{Meter, MeterListener},
+    socket::Socket,
 };
 use crate::daemon::{
     index::{HierarchyId, Kind},
     tracker::{ScanThread, Tracker, Unavailable},
 };
 
-/// How long an answer waits for the first index or for a loss to be healed.
+/// How long an answer waits for the first index, or for a resync.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// How often a record that is being written is waited for, a millisecond each. Its writer runs with interrupts
 /// off; only a machine that takes its CPU away can make that long.
 const BUSY_TRIES: u32 = 500;
 
-/// The tracker, and those who listen to it.
+/// How the tracker takes every event up to now.
+pub type CatchUp = fn(&mut Tracker) -> Result<(), Unavailable>;
+
+/// The tracker, what listens to it, and the sockets.
 pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
     /// Where what may block runs.
     pub scans: ScanThread,
     pub hub: Rc<Hub>,
-    pub connections: Cell<usize>,
-    /// How many have ended.
-    pub closed: Cell<u64>,
-    /// Those who have some of them, but root.
-    pub users: RefCell<HashMap<u32, User>>,
     pub meter: Rc<Meter>,
-    /// How many calls were answered.
-    pub answered: Cell<u64>,
-    /// Bytes of answers that were given and not read.
-    unread: Rc<Cell<usize>>,
+    /// How many connections have ended.
+    pub closed: Cell<u64>,
+    sockets: [Socket; 2],
 }
 
-/// A uid's share of the service.
+/// Why the index is not exact now.
+pub enum Unsettled {
+    /// The first scan or a resync is in progress.
+    Scanning(Rc<Notify>),
+    /// A record is being written.
+    Busy(Unavailable),
+}
+
+/// How long is waited for an exact index, over all reasons.
 #[derive(Default)]
-pub struct User {
-    pub connections: usize,
-    /// On which the heavy work of all of them goes.
-    pub lane: Rc<Lane>,
+pub struct Patience {
+    deadline: Option<Instant>,
+    busy: u32,
 }
 
-/// Bytes that are kept for a client until this is dropped.
-pub struct Held {
-    unread: Rc<Cell<usize>>,
-    bytes: usize,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.unread.set(self.unread.get() - self.bytes);
+impl Patience {
+    /// Waits until it may be exact.
+    pub async fn wait(&mut self, unsettled: Unsettled) -> Result<(), Failure> {
+        let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + SETTLE_TIMEOUT);
+        match unsettled {
+            Unsettled::Scanning(end) => tokio::time::timeout_at(deadline.into(), end.notified())
+                .await
+                .map_err(|_| Failure::not_ready()),
+            Unsettled::Busy(unavailable) => {
+                self.busy += 1;
+                if self.busy > BUSY_TRIES || Instant::now() > deadline {
+                    return Err(Failure::unavailable(&unavailable.reason));
+                }
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                Ok(())
+            }
+        }
     }
 }
 
 impl Shared {
-    pub fn new(tracker: Rc<RefCell<Tracker>>, scans: ScanThread, bounds: Bounds) -> Rc<Self> {
-        let hub = Rc::new(Hub::new(bounds));
-        hub.set_anchor(tracker.borrow().anchor());
+    pub fn new(tracker: Rc<RefCell<Tracker>>, scans: ScanThread, limits: Limits) -> Rc<Self> {
+        let sockets = Socket::both();
+        let hub = Rc::new(Hub::new(limits, &sockets, tracker.borrow().anchor()));
         let meter = Rc::new(Meter::default());
-        tracker.borrow_mut().listen(Box::new(Ear(Rc::clone(&hub))));
-        tracker.borrow_mut().listen(Box::new(metrics::Ear(Rc::clone(&meter))));
-        Rc::new(Self {
-            tracker,
-            scans,
-            hub,
-            connections: Cell::new(0),
-            closed: Cell::new(0),
-            users: RefCell::default(),
-            meter,
-            answered: Cell::default(),
-            unread: Rc::default(),
-        })
+        tracker.borrow_mut().listen(Box::new(HubListener(Rc::clone(&hub))));
+        tracker.borrow_mut().listen(Box::new(MeterListener(Rc::clone(&meter))));
+        Rc::new(Self { tracker, scans, hub, meter, closed: Cell::new(0), sockets })
     }
 
-    /// The bounds in force.
-    pub fn bounds(&self) -> Bounds {
-        self.hub.bounds()
+    /// The limits in force.
+    pub fn limits(&self) -> Limits {
+        self.hub.limits()
+    }
+
+    pub fn socket(&self, class: SocketClass) -> &Socket {
+        &self.sockets[class as usize]
+    }
+
+    /// Connections to both sockets.
+    pub fn connections(&self) -> usize {
+        self.sockets.iter().map(Socket::connections).sum()
+    }
+
+    /// Bytes of replies that clients of both sockets have not read.
+    pub fn unread_reply_bytes(&self) -> usize {
+        self.sockets.iter().map(|socket| socket.account.used(Resource::UnreadReplyBytes)).sum()
+    }
+
+    /// Makes the index exact as of now, if that can be done at once.
+    pub fn settle(&self, catch_up: CatchUp) -> Result<(), Unsettled> {
+        let scanning =
+            || self.tracker.borrow().unsettled().map_or(Ok(()), |end| Err(Unsettled::Scanning(end)));
+        scanning()?;
+        catch_up(&mut self.tracker.borrow_mut()).map_err(Unsettled::Busy)?;
+        // Catching up may have found a loss.
+        scanning()
     }
 
     /// Returns once the index is exact as of now: everything that was done before this call is in it.
     pub async fn settled(&self) -> Result<(), Failure> {
-        self.settled_by(Tracker::catch_up).await
-    }
-
-    /// As [`settled`](Self::settled), for one who was woken by an event.
-    pub async fn settled_for_woken(&self) -> Result<(), Failure> {
-        self.settled_by(Tracker::catch_up_for_woken).await
-    }
-
-    async fn settled_by(&self, catch_up: fn(&mut Tracker) -> Result<(), Unavailable>) -> Result<(), Failure> {
-        let mut busy = 0;
-        loop {
-            let unsettled = self.tracker.borrow().unsettled();
-            if let Some(unsettled) = unsettled {
-                let waited = tokio::time::timeout(SETTLE_TIMEOUT, unsettled.notified()).await;
-                if waited.is_err() {
-                    return Err(Failure::unavailable(
-                        "the index is still being made, or healed after a loss; ask again",
-                    ));
-                }
-                continue;
-            }
-            let caught_up = catch_up(&mut self.tracker.borrow_mut());
-            match caught_up {
-                // Catching up may have found a loss.
-                Ok(()) if self.tracker.borrow().unsettled().is_none() => return Ok(()),
-                Ok(()) => {}
-                Err(unavailable) => {
-                    busy += 1;
-                    if busy > BUSY_TRIES {
-                        return Err(Failure::unavailable(&unavailable.reason));
-                    }
-                    tokio::time::sleep(Duration::from_millis(1)).await;
-                }
-            }
+        let mut patience = Patience::default();
+        while let Err(unsettled) = self.settle(Tracker::catch_up) {
+            patience.wait(unsettled).await?;
         }
+        Ok(())
     }
 
-    /// Says whether anybody listens, after someone began or ended to.
-    pub fn listening_changed(&self) {
-        let listens = self.hub.listens();
+    /// Says whether there are waiters or subscribers, after one came or left.
+    pub fn listeners_changed(&self) {
         let mut tracker = self.tracker.borrow_mut();
         self.hub.set_anchor(tracker.anchor());
-        tracker.set_listening(listens);
+        tracker.set_listening(self.hub.has_listeners());
     }
 
-    /// Says what is followed, after someone began or ended to.
-    pub fn following_changed(&self) {
-        let releases = self.hub.subscribers.borrow().want(Kind::Release);
-        self.tracker.borrow_mut().set_following_releases(releases);
-        self.listening_changed();
+    /// The same, and which kinds are wanted, after a subscriber came or left.
+    pub fn subscribers_changed(&self) {
+        self.tracker.borrow_mut().set_following_releases(self.hub.want(Kind::Release));
+        self.listeners_changed();
     }
 
-    pub fn encoder(&self, access: Access) -> Encoder {
-        Encoder { anchor: self.tracker.borrow().anchor(), access }
+    pub fn encoder(&self, class: SocketClass) -> Encoder {
+        Encoder { anchor: self.tracker.borrow().anchor(), class }
     }
 
     /// The hierarchy that a client names.
@@ -158,43 +153,5 @@ impl Shared {
                 tracker.index().hierarchies().map(|state| hierarchy_name(&state)).collect();
             Failure::unknown_hierarchy(name, &known)
         })
-    }
-
-    /// Whether another one may wait.
-    pub fn room_for_waiter(&self) -> Result<(), Failure> {
-        let most = self.bounds().waiters;
-        if self.hub.waiters.borrow().len() >= most {
-            return Err(Failure::limit_exceeded("max_waiters", most));
-        }
-        Ok(())
-    }
-
-    /// Notes that so many bytes wait for a client to read them.
-    pub fn hold(&self, bytes: usize) -> Held {
-        self.unread.set(self.unread.get() + bytes);
-        Held { unread: Rc::clone(&self.unread), bytes }
-    }
-
-    /// Bytes of answers that were given and not read.
-    pub fn unread(&self) -> usize {
-        self.unread.get()
-    }
-
-    /// Whether there is room for another answer that may be long.
-    pub fn room_for_reply(&self) -> Result<(), Failure> {
-        let most = self.bounds().reply_bytes;
-        if self.unread.get() >= most {
-            return Err(Failure::limit_exceeded("max_unread_reply_bytes", most));
-        }
-        Ok(())
-    }
-
-    /// Whether another one may follow.
-    pub fn room_for_subscriber(&self) -> Result<(), Failure> {
-        let most = self.bounds().subscriptions;
-        if self.hub.subscriptions() >= most {
-            return Err(Failure::limit_exceeded("max_subscriptions", most));
-        }
-        Ok(())
     }
 }

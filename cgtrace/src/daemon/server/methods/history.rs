@@ -1,14 +1,13 @@
 //! `History`: what the daemon recorded of moves, execs and removed cgroups.
 
-use std::{collections::HashSet, io, rc::Rc};
+use std::{collections::HashSet, rc::Rc};
 
 use cgtrace_client::{names, wire};
 
 use super::super::{
-    access::Access,
-    connection::{Connection, Request},
     encode::{Encoder, hierarchy_name},
-    failure::Failure,
+    failure::{CallError, Failure},
+    transport::{Connection, Request},
 };
 use crate::daemon::{
     index::{Index, UNIFIED},
@@ -23,40 +22,38 @@ const MAX_TERMS: usize = 256;
 const MAX_REMOVED_PATHS: usize = 50_000;
 const MAX_REMOVED_PATH_BYTES: usize = 4 << 20;
 
-pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    match history(connection, request).await {
-        Ok(reply) => connection.reply(request, &reply).await.map(Ok),
-        Err(failure) => Ok(Err(failure)),
+pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
+    let wire::History { paths, comms, removed_paths } = request.parameters()?;
+    let (paths, comms) = (paths.unwrap_or_default(), comms.unwrap_or_default());
+    if paths.len() + comms.len() > MAX_TERMS {
+        return Err(Failure::limit_exceeded("max_terms_per_history", MAX_TERMS).into());
     }
+    let paths = paths.iter().map(|path| names::from_wire(path)).collect::<Result<Vec<_>, _>>();
+    let paths = paths.map_err(Failure::from)?;
+    connection.settled().await?;
+    let reply = history(connection, &paths, &comms, removed_paths == Some(true));
+    connection.reply(request, &reply).await
 }
 
-async fn history(connection: &mut Connection, request: &Request) -> Result<wire::HistoryReply, Failure> {
-    let fit = |history: &wire::History| {
-        let terms = history.paths.iter().flatten().count() + history.comms.iter().flatten().count();
-        if terms > MAX_TERMS {
-            return Err(Failure::limit_exceeded("max_terms_per_history", MAX_TERMS));
-        }
-        Ok(())
-    };
-    let wire::History { paths, comms, removed_paths } = connection.parameters(request, fit).await?;
-    let paths: Vec<Vec<u8>> =
-        paths.iter().flatten().map(|path| names::from_wire(path)).collect::<Result<_, _>>()?;
-    let shared = Rc::clone(&connection.shared);
-    shared.settled().await?;
-    connection.pace.begin_heavy();
-    let encoder = shared.encoder(connection.access);
+fn history(
+    connection: &Connection,
+    paths: &[Vec<u8>],
+    comms: &[String],
+    removed_paths: bool,
+) -> wire::HistoryReply {
+    let shared = &connection.shared;
+    let encoder = shared.encoder(connection.class);
     let tracker = shared.tracker.borrow();
     let index = tracker.index();
     let mut moves: Vec<_> = paths.iter().flat_map(|path| tracker.sightings().moves(path)).collect();
     moves.sort_unstable_by_key(|change| change.seq);
     moves.dedup_by_key(|change| change.seq);
-    Ok(wire::HistoryReply {
+    wire::HistoryReply {
         seq: index.seq(),
         moves: moves.iter().map(|change| encoder.event(change)).collect(),
-        execs: (connection.access == Access::Full)
-            .then(|| execs(&tracker, encoder, &comms.unwrap_or_default())),
-        removed_paths: (removed_paths == Some(true)).then(|| gone(index)),
-    })
+        execs: connection.class.shows_identities().then(|| execs(&tracker, encoder, comms)),
+        removed_paths: removed_paths.then(|| gone(index)),
+    }
 }
 
 /// The tracked processes of these names, the newest first.

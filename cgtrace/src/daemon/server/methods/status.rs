@@ -1,28 +1,22 @@
 //! `Status`: what the service knows, since when, and how well it keeps up.
 
-use std::io;
-
 use cgtrace_client::wire;
 
 use super::super::{
-    connection::{Connection, Request},
     encode::hierarchy_name,
-    failure::Failure,
+    failure::CallError,
+    transport::{Connection, Request},
 };
 
-pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    if let Err(failure) = connection.shared.settled().await {
-        return Ok(Err(failure));
-    }
-    connection.pace.begin_heavy();
+pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
+    connection.settled().await?;
     let status = status(connection);
-    connection.reply(request, &status).await?;
-    Ok(Ok(()))
+    connection.reply(request, &status).await
 }
 
 fn status(connection: &Connection) -> wire::Status {
     let shared = &connection.shared;
-    let encoder = shared.encoder(connection.access);
+    let encoder = shared.encoder(connection.class);
     let tracker = shared.tracker.borrow();
     let index = tracker.index();
     let lost = tracker.lost_by_hierarchy();
@@ -89,7 +83,7 @@ fn status(connection: &Connection) -> wire::Status {
         oddities: index.oddities().total() + tracker.undecodable(),
         waiters,
         subscriptions: shared.hub.subscriptions() as u64,
-        connections: shared.connections.get() as u64,
-        bounds: shared.bounds().into(),
+        connections: shared.connections() as u64,
+        limits: shared.limits().into(),
     }
 }

@@ -1,15 +1,15 @@
 //! `Verify`: the index against every cgroupfs.
 
-use std::{collections::HashSet, io, rc::Rc, time::Duration};
+use std::{collections::HashSet, rc::Rc, time::Duration};
 
 use cgtrace_client::{names, wire};
 
 use super::super::{
-    access::Access,
-    connection::{Connection, Request},
+    class::SocketClass,
     encode::hierarchy_name,
-    failure::Failure,
+    failure::{CallError, Failure},
     shared::Shared,
+    transport::{Connection, Request},
 };
 use crate::daemon::{
     index::Key,
@@ -25,31 +25,33 @@ const PIECE: usize = 16;
 /// The pauses before a difference is looked for again. Whoever is right waits for none of them.
 const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
-pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
-    match verify(connection).await {
-        Ok(verified) => {
-            connection.pace.begin_heavy();
-            let reply = encode(&connection.shared, verified);
-            connection.reply(request, &reply).await?;
-            Ok(Ok(()))
-        }
-        Err(failure) => Ok(Err(failure)),
+pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
+    if connection.class == SocketClass::Public {
+        let reason = "Verify reads every cgroupfs, and is answered on the private socket only: ask as root or as a \
+                      member of the group cgtrace";
+        return Err(Failure::not_permitted(reason).into());
     }
+    let shared = Rc::clone(&connection.shared);
+    connection.end_turn();
+    let one = tokio::select! {
+        one = shared.socket(connection.class).scan.acquire() => one,
+        () = connection.left() => return Ok(()),
+    };
+    let verified = verify(connection).await?;
+    drop(one);
+    let reply = encode(&shared, verified);
+    connection.reply(request, &reply).await
 }
 
 /// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
 /// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
 async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
-    if connection.access != Access::Full {
-        return Err(Failure::not_permitted(
-            "Verify is answered on the private socket; run as root or as a member of group cgtrace",
-        ));
-    }
     let mut verified = compare(connection).await?;
     for pause in PAUSES {
         if verified.differences.is_empty() {
             break;
         }
+        connection.end_turn();
         tokio::time::sleep(pause).await;
         let suspects: HashSet<Key> = verified.differences.iter().map(|difference| difference.key).collect();
         verified = compare(connection).await?;
@@ -65,17 +67,19 @@ async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
 async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
     let shared = Rc::clone(&connection.shared);
     for _ in 0..TRIES {
-        shared.settled().await?;
+        connection.settled().await?;
         let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
         let scan = shared.scans.run(Priority::Client, u64::MAX, move |budget| job.run(budget));
-        let walk = scan.await.map_err(|error| Failure::unavailable(&error.to_string()))?;
-        shared.settled().await?;
-        connection.pace.begin_heavy();
-        shared.tracker.borrow_mut().compare(&mut verification, walk);
+        connection.end_turn();
+        let scan = tokio::select! {
+            scan = scan => scan.map_err(|error| Failure::unavailable(&error.to_string()))?,
+            () = connection.left() => return Err(Failure::unavailable("the client has left")),
+        };
+        connection.settled().await?;
+        shared.tracker.borrow_mut().compare(&mut verification, scan);
         while !verification.go_on(shared.tracker.borrow().index(), PIECE) {
-            connection.turn().await;
+            connection.yield_turn().await;
         }
-        connection.pace.end();
         if let Some(verified) = shared.tracker.borrow_mut().end_verify(verification) {
             return Ok(verified);
         }

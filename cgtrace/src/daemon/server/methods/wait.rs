@@ -1,89 +1,121 @@
-//! `Await`: returns the moment a name is in a state.
+//! `Await`: returns the moment a path is in a state.
 
 use std::{
-    io,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use cgtrace_client::{Until, names, wire};
 
-use super::{
-    super::{
-        connection::{Connection, Request},
-        failure::Failure,
+use super::lookup;
+use crate::daemon::{
+    index::{HierarchyId, UNIFIED},
+    server::{
+        class::SocketClass,
+        events::{Registered, Waiter},
+        failure::{CallError, Failure},
         shared::Shared,
-        waiters::{Registered, Waiter},
+        transport::{Connection, Request},
     },
-    lookup,
+    tracker::Priority,
 };
-use crate::daemon::tracker::Priority;
-use cgtrace_host::hierarchy::{self, Mount};
+use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError};
 
-pub async fn answer(connection: &mut Connection, request: &Request) -> io::Result<Result<(), Failure>> {
+/// Cgroups that are read below one to find out whether a process is among them. On v2 the kernel says it.
+const MAX_STEPS: u64 = 100_000;
+
+/// What ended the wait.
+enum Ended {
+    /// The change that brought the state, by its number.
+    Held(u64),
+    TimedOut,
+    ClientLeft,
+}
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let began = Instant::now();
     let shared = Rc::clone(&connection.shared);
-    let wait: wire::Await = match connection.parameters(request, |_| Ok(())).await {
-        Ok(wait) => wait,
-        Err(failure) => return Ok(Err(failure)),
-    };
+    let wait: wire::Await = request.parameters()?;
     let timeout = wait.timeout_ms.map(Duration::from_millis);
-    if let Err(failure) = settled_within(&shared, timeout).await {
-        return Ok(Err(failure));
-    }
-    let waiter = match waiter(&shared, &wait) {
-        Ok(waiter) => waiter,
-        Err(failure) => return Ok(Err(failure)),
-    };
-    // Nothing runs between the catching up in `settled` and this: what was before is in the index, what comes
-    // after finds the waiter.
+    settled_within(connection, timeout).await?;
+    let waiter = waiter(&shared, &wait)?;
+    // Nothing runs between the catching up and this: what was before is in the index, what comes after finds the waiter.
     let registered = Registered::new(&shared.hub.waiters, &waiter);
-    shared.listening_changed();
-    // What holds already is told whatever the time-out, even none at all.
-    let now = tokio::select! {
-        now = held_already(&shared, &waiter) => Some(now),
-        () = connection.left() => None,
-    };
-    let held = match now {
-        Some(None) => {
-            let left = timeout.map(|timeout| timeout.saturating_sub(began.elapsed()));
-            tokio::select! {
-                held = held_later(&shared, &waiter) => Some(Some(held)),
-                () = elapsed(left) => Some(None),
-                () = connection.left() => None,
-            }
-        }
-        now => now,
-    };
+    shared.listeners_changed();
+    let ended = wait_for(connection, &shared, &waiter, || {
+        timeout.map(|timeout| timeout.saturating_sub(began.elapsed()))
+    });
+    let ended = ended.await;
     drop(registered);
-    shared.listening_changed();
-    let Some(held) = held else { return Ok(Ok(())) };
-    if let Err(failure) = shared.settled_for_woken().await {
-        return Ok(Err(failure));
-    }
-    let awaited = {
-        let encoder = shared.encoder(connection.access);
-        let tracker = shared.tracker.borrow();
+    shared.listeners_changed();
+    let held = match ended? {
+        Ended::Held(seq) => Some(seq),
         // A state that was reached in the very moment of the time-out still counts.
-        let held = held.or(waiter.held());
+        Ended::TimedOut => waiter.held(),
+        Ended::ClientLeft => return Ok(()),
+    };
+    connection.settled_for_woken().await?;
+    let awaited = {
+        let tracker = shared.tracker.borrow();
+        let encoder = shared.encoder(connection.class);
         wire::Awaited {
             held: held.is_some(),
             seq: held.unwrap_or(tracker.index().seq()),
             waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            answer: lookup::by_name(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
+            answer: lookup::by_path(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
         }
     };
-    connection.reply(request, &awaited).await?;
-    Ok(Ok(()))
+    connection.reply(request, &awaited).await
 }
 
-/// The index may still be made, or be healed; nobody waits longer for that than for the state itself.
-async fn settled_within(shared: &Shared, timeout: Option<Duration>) -> Result<(), Failure> {
-    let Some(timeout) = timeout else { return shared.settled().await };
+async fn wait_for(
+    connection: &mut Connection,
+    shared: &Shared,
+    waiter: &Waiter,
+    left: impl Fn() -> Option<Duration>,
+) -> Result<Ended, Failure> {
+    let class = connection.class;
+    if waiter.holds(shared.tracker.borrow().index()) {
+        return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+    }
+    connection.end_turn();
+    // What holds already is the answer whatever the time-out, even none at all.
+    if matches!(waiter.until, Until::Populated | Until::Empty) {
+        let holds = tokio::select! {
+            holds = read_populated(shared, class, waiter) => holds?,
+            () = connection.left() => return Ok(Ended::ClientLeft),
+        };
+        if holds {
+            return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+        }
+    }
+    let held = async {
+        loop {
+            if let Some(seq) = waiter.held() {
+                return Ok(Ended::Held(seq));
+            }
+            if waiter.take_look() && read_populated(shared, class, waiter).await? {
+                return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+            }
+            if waiter.held().is_none() {
+                waiter.woken().await;
+            }
+        }
+    };
+    tokio::select! {
+        held = held => held,
+        () = elapsed(left()) => Ok(Ended::TimedOut),
+        () = connection.left() => Ok(Ended::ClientLeft),
+    }
+}
+
+/// The index may not be ready; that is waited for no longer than for the state itself.
+async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) -> Result<(), Failure> {
+    let Some(timeout) = timeout else { return connection.settled().await };
     // Even without any time left, what is known now is an answer.
-    tokio::time::timeout(timeout.max(Duration::from_millis(1)), shared.settled()).await.unwrap_or_else(|_| {
-        Err(Failure::unavailable("the index is still being made, or healed after a loss; ask again"))
-    })
+    let settled = tokio::time::timeout(timeout.max(Duration::from_millis(1)), connection.settled());
+    settled.await.unwrap_or_else(|_| Err(Failure::not_ready()))
 }
 
 fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
@@ -91,61 +123,43 @@ fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
         .into_iter()
         .find(|until| until.word() == wait.until)
         .ok_or_else(|| Failure::unknown_state(&wait.until, &Until::ALL.map(Until::word)))?;
-    shared.room_for_waiter()?;
     let hierarchy = shared.hierarchy(wait.hierarchy.as_deref())?;
     Ok(Waiter::new(names::from_wire(&wait.name)?, hierarchy, until))
 }
 
-/// If the state holds now, the number of the last change.
-async fn held_already(shared: &Shared, waiter: &Waiter) -> Option<u64> {
-    let holds = waiter.holds(shared.tracker.borrow().index());
-    let look = matches!(waiter.until, Until::Populated | Until::Empty);
-    let holds = holds || (look && look_at_files(shared, waiter).await);
-    holds.then(|| shared.tracker.borrow().index().seq())
-}
-
-/// Returns once the state holds, with the number of the change that brought it.
-async fn held_later(shared: &Shared, waiter: &Waiter) -> u64 {
-    loop {
-        if let Some(seq) = waiter.held() {
-            return seq;
-        }
-        if waiter.take_look() && look_at_files(shared, waiter).await {
-            return shared.tracker.borrow().index().seq();
-        }
-        if waiter.held().is_none() {
-            waiter.woken().await;
-        }
-    }
-}
-
 /// Whether the file system says that the state holds. What changes after the waiter was registered wakes it, so
 /// nothing is missed between this look and the next.
-async fn look_at_files(shared: &Shared, waiter: &Waiter) -> bool {
-    let places: Vec<Mount> = {
+async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) -> Result<bool, Failure> {
+    let mounts: Vec<(HierarchyId, Mount)> = {
         let tracker = shared.tracker.borrow();
         let index = tracker.index();
         index
             .hierarchies()
             .filter(|state| waiter.hierarchy.is_none_or(|wanted| wanted == state.id))
             .filter(|state| index.resolve(state.id, &waiter.name).is_some())
-            .filter_map(|state| tracker.view(state.id).mount)
+            .filter_map(|state| Some((state.id, tracker.view(state.id).mount?)))
             .collect()
     };
-    if places.is_empty() {
-        // Absent, or not to be read here: then only events tell.
-        return false;
+    // Absent, or not mounted here: then only events say.
+    let mut populated = Vec::with_capacity(mounts.len());
+    let unreadable = |error: ScanError| Failure::unavailable(&error.to_string());
+    for (hierarchy, mount) in mounts {
+        let path = waiter.name.clone();
+        populated.push(if hierarchy == UNIFIED && path != b"/" {
+            // One small file: it takes less than another thread does.
+            hierarchy::read_populated(&mount, &path, &mut Budget::new(0, Arc::default()))
+                .map_err(unreadable)?
+        } else {
+            let _one = shared.socket(class).scan.acquire().await;
+            let read = move |budget: &mut Budget| hierarchy::read_populated(&mount, &path, budget);
+            let read = shared.scans.run(Priority::Client, MAX_STEPS, read).await;
+            read.map_err(|error| Failure::unavailable(&error.to_string()))?.map_err(unreadable)?
+        });
     }
-    let name = waiter.name.clone();
-    let read = shared.scans.run(Priority::Client, u64::MAX, move |budget| {
-        let populated = |mount| hierarchy::read_populated(mount, &name, budget).ok().flatten();
-        places.iter().map(populated).collect::<Vec<_>>()
-    });
-    let populated = read.await.unwrap_or_default();
-    match waiter.until {
+    Ok(match waiter.until {
         Until::Populated => populated.contains(&Some(true)),
         _ => !populated.is_empty() && populated.iter().all(|populated| *populated == Some(false)),
-    }
+    })
 }
 
 async fn elapsed(timeout: Option<Duration>) {

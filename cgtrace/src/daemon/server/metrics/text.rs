@@ -8,7 +8,7 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use super::{Meter, label};
+use super::meter::{Meter, label};
 use crate::daemon::{
     index::Kind,
     server::{encode::hierarchy_name, shared::Shared},
@@ -69,7 +69,7 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
     counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.woken());
     let oddities = tracker.index().oddities().total() + tracker.undecodable();
     counter(registry, "oddities", "Events and records that did not fit what was known", oddities);
-    gauge(registry, "connections", "Connections", shared.connections.get() as u64);
+    gauge(registry, "connections", "Connections", shared.connections() as u64);
 }
 
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
@@ -168,8 +168,7 @@ fn clients(registry: &mut Registry, shared: &Shared) {
     gauge(registry, "waiters", "Await calls that wait", shared.hub.waiters.borrow().len() as u64);
     gauge(registry, "subscriptions", "Watch calls that follow", shared.hub.subscriptions() as u64);
     let (mut all, mut most) = (0, 0);
-    for queue in shared.hub.subscribers.borrow().queues() {
-        let waiting = queue.len() as u64;
+    for waiting in shared.hub.queue_lengths() {
         all += waiting;
         most = most.max(waiting);
     }
@@ -177,7 +176,12 @@ fn clients(registry: &mut Registry, shared: &Shared) {
     gauge(registry, "subscriber_queued_events", "Events that wait for all subscribers", all);
     let help = "Events that subscribers missed because they were too slow";
     counter(registry, "subscriber_missed_events", help, shared.hub.missed());
-    gauge(registry, "unread_reply_bytes", "Answers that were given and not read", shared.unread() as u64);
+    gauge(
+        registry,
+        "unread_reply_bytes",
+        "Answers that were given and not read",
+        shared.unread_reply_bytes() as u64,
+    );
     let answers = shared.meter.answers.clone();
     registry.register_with_unit("query", "How long answers took, by method", Unit::Seconds, answers);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::failure::Failure;
+use crate::daemon::server::failure::Failure;
 
 /// The description of `org.varlink.service`, as the Varlink project publishes it.
 const VARLINK_SERVICE: &str = include_str!("org.varlink.service.varlink");

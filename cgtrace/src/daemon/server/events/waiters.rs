@@ -1,4 +1,4 @@
-//! Those who wait for a name to reach a state. Nothing is polled: a change decides, in the moment it is applied.
+//! Calls that wait until a path is in a state. Nothing is polled: the change that brings the state ends the wait.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use crate::daemon::index::{Change, HierarchyId, Index, Kind};
 use cgtrace_paths::is_within;
 
-/// One who waits.
+/// A call that waits.
 #[derive(Debug)]
 pub struct Waiter {
     pub name: Vec<u8>,
@@ -101,7 +101,7 @@ impl Waiter {
     }
 }
 
-/// All who wait, by the name that they wait for.
+/// All waiters, by the path that they wait for.
 #[derive(Debug, Default)]
 pub struct Waiters {
     by_name: HashMap<Vec<u8>, BTreeMap<u64, Rc<Waiter>>>,
@@ -114,7 +114,7 @@ impl Waiters {
         self.count
     }
 
-    /// Wakes those whom a change concerns.
+    /// Wakes the waiters that a change concerns.
     pub fn changed(&self, change: &Change, index: &Index) {
         if self.by_name.is_empty() {
             return;

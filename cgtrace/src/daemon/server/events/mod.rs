@@ -1,0 +1,17 @@
+//! The way of a change from the tracker to waiters and subscribers.
+
+mod filter;
+mod glob;
+mod hub;
+mod pattern;
+mod queue;
+mod recent;
+mod subscription;
+mod waiters;
+
+pub use filter::{Filter, Wanted};
+pub use hub::{Hub, HubListener, encode_reply};
+pub use pattern::{PatternError, Patterns, TooCostly};
+pub use queue::{Item, Queue};
+pub use recent::Replay;
+pub use waiters::{Registered, Waiter};

@@ -1,0 +1,175 @@
+//! `Watch`: every change, once and in order, from a known number on.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use cgtrace_client::wire;
+
+use super::{super::events::encode_reply, snapshot::Snapshot};
+use crate::daemon::{
+    index::Kind,
+    server::{
+        class::SocketClass,
+        events::{Filter, Item, PatternError, Patterns, Queue, Replay, TooCostly, Wanted},
+        failure::{CallError, Failure},
+        limits::{Resource, Share},
+        transport::{Connection, Request},
+    },
+};
+
+/// Bytes of events that are written at once.
+const BATCH: usize = 64 << 10;
+
+/// Recent changes after which others may run.
+const PIECE: usize = 4;
+
+/// Hierarchies that one call names.
+const MAX_HIERARCHIES: usize = 256;
+
+pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
+    if !request.more {
+        return Err(Failure::expected_more().into());
+    }
+    let shared = Rc::clone(&connection.shared);
+    let watch: wire::Watch = request.parameters()?;
+    // What was mounted before this call is known by its name.
+    connection.settled().await?;
+    let filter = Rc::new(filter(connection, &watch)?);
+    let _counted = count_patterns(connection, filter.size())?;
+    let mut snapshot = None;
+    if watch.snapshot == Some(true) {
+        snapshot = Some(Snapshot::take(connection, &filter.patterns, |id| filter.wants(id)).await?);
+    }
+    // Nothing runs between the moment of the snapshot, or the catching up, and the end of this: what was before is in the
+    // snapshot, what comes after goes into the queue.
+    let seq = shared.tracker.borrow().index().seq();
+    let uid = (connection.class == SocketClass::Public).then(|| Rc::clone(&connection.account));
+    let queue = Rc::new(Queue::new(seq, uid));
+    let subscribed = shared.hub.subscribe(connection.class, &filter, &queue);
+    let (replay, missed) = watch.since_seq.map(|since| shared.hub.replay(since, seq)).unzip();
+    shared.subscribers_changed();
+    let started = wire::WatchReply {
+        seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
+        missed: missed.filter(|missed| *missed > 0),
+        ..Default::default()
+    };
+    let outcome = async {
+        if let Some(snapshot) = snapshot {
+            snapshot.send(connection, "\"cgroups\"", true, false).await?;
+        }
+        let mut batch = encode_reply(&started, true);
+        if let Some(replay) = replay {
+            send_recent(connection, &filter, replay, &mut batch).await?;
+        }
+        follow(connection, &queue, batch).await
+    }
+    .await;
+    drop(subscribed);
+    shared.subscribers_changed();
+    // The stream ends with the connection: there is no last reply.
+    outcome.and(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
+}
+
+/// Sends what happened before the subscription began; the last of it may be left in `batch`.
+async fn send_recent(
+    connection: &mut Connection,
+    filter: &Filter,
+    mut replay: Replay,
+    batch: &mut Vec<u8>,
+) -> Result<(), CallError> {
+    let hub = Rc::clone(&connection.shared.hub);
+    for number in 1.. {
+        let (mut missed, change) = replay.next();
+        let end = change.is_none();
+        let mut event = None;
+        if let Some(change) = change {
+            match filter.matches(&change) {
+                Ok(true) => event = Some(hub.reply(&change, connection.class)),
+                Ok(false) => {}
+                Err(TooCostly) => missed += 1,
+            }
+        }
+        if missed > 0 {
+            batch.extend(encode_missed(missed));
+        }
+        batch.extend(event.unwrap_or_default());
+        if end {
+            break;
+        }
+        if batch.len() >= BATCH {
+            connection.write(batch).await?;
+            batch.clear();
+        }
+        if number % PIECE == 0 {
+            connection.yield_turn().await;
+        }
+    }
+    Ok(())
+}
+
+/// Sends what comes into the queue until the client leaves.
+async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) -> Result<(), CallError> {
+    loop {
+        while batch.len() < BATCH {
+            match queue.pop() {
+                Some(Item::Reply(reply)) => batch.extend_from_slice(&reply.bytes),
+                Some(Item::Missed(missed)) => batch.extend(encode_missed(missed)),
+                None => break,
+            }
+        }
+        if batch.is_empty() {
+            connection.end_turn();
+            tokio::select! {
+                () = queue.filled() => {}
+                () = connection.left() => return Ok(()),
+            }
+            connection.begin_turn().await;
+            continue;
+        }
+        connection.write(&batch).await?;
+        batch = Vec::new();
+    }
+}
+
+fn encode_missed(missed: u64) -> Vec<u8> {
+    encode_reply(&wire::WatchReply { missed: Some(missed), ..Default::default() }, true)
+}
+
+fn filter(connection: &Connection, watch: &wire::Watch) -> Result<Filter, Failure> {
+    if watch.snapshot == Some(true) && watch.since_seq.is_some() {
+        return Err(Failure::invalid_parameter(
+            "since_seq: with a snapshot the stream begins with its number; leave one of the two out",
+        ));
+    }
+    let texts = watch.patterns.as_deref().unwrap_or_default();
+    let patterns = patterns(connection, texts)?;
+    let mut wanted = Wanted { patterns: texts.iter().cloned().collect(), ..Wanted::default() };
+    for word in watch.kinds.iter().flatten() {
+        let kind = word.parse().map_err(|_| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
+        wanted.kinds.insert(kind);
+    }
+    let named: BTreeSet<&String> = watch.hierarchies.iter().flatten().chain(&watch.hierarchy).collect();
+    if named.len() > MAX_HIERARCHIES {
+        return Err(Failure::limit_exceeded("max_hierarchies_per_watch", MAX_HIERARCHIES));
+    }
+    for name in named {
+        wanted.hierarchies.extend(connection.shared.hierarchy(Some(name))?);
+    }
+    Ok(Filter { wanted, patterns })
+}
+
+/// A call's patterns.
+pub fn patterns(connection: &Connection, patterns: &[String]) -> Result<Patterns, Failure> {
+    let max = connection.limits().max_patterns_per_call;
+    if patterns.len() > max {
+        return Err(Failure::limit_exceeded("max_patterns_per_call", max));
+    }
+    Patterns::new(patterns).map_err(|error| match error {
+        PatternError::Name(impossible) => impossible.into(),
+        PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
+    })
+}
+
+/// Counts compiled patterns until the share is dropped.
+pub fn count_patterns(connection: &Connection, bytes: usize) -> Result<Share, Failure> {
+    connection.account.take(Resource::PatternBytes, bytes, &connection.limits())
+}

@@ -1,0 +1,258 @@
+//! Which socket a client can open decides what it may know, and nothing else does. Each socket has limits of its own.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::ErrorKind,
+    os::unix::{fs::MetadataExt as _, net::UnixStream},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace_client::{Client, Error};
+use libtest_mimic::Trial;
+use serde_json::{Value, json};
+
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, mount},
+    daemon::{Daemon, open_folder, program},
+    fake::Fake,
+    peer::connect_as,
+    process::put,
+    raw::Raw,
+    skip, trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("sockets::public_replies_have_no_identity_in_any_method", identities),
+        trial("sockets::verify_is_answered_on_the_private_socket_only", verify),
+        trial("sockets::root_too_sees_no_identity_through_the_public_directory_alone", public_directory),
+        trial("sockets::only_root_and_the_group_may_open_the_private_socket", modes),
+        trial("sockets::one_uid_cannot_take_the_public_socket_nor_all_of_them_the_private_one", full),
+    ]
+}
+
+const NOBODY: u32 = 65_534;
+const OTHER: u32 = 65_533;
+
+/// What says who did something. `Status` has the daemon's own pid.
+const IDENTITIES: [&str; 9] = ["by", "task", "made_by", "removed_by", "execs", "comm", "uid", "tid", "ppid"];
+
+/// The identities in a reply.
+fn identities_of(reply: &Value, found: &mut BTreeSet<String>) {
+    match reply {
+        Value::Object(members) => {
+            for (name, value) in members {
+                if IDENTITIES.contains(&name.as_str()) {
+                    found.insert(name.clone());
+                }
+                identities_of(value, found);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| identities_of(element, found)),
+        _ => {}
+    }
+}
+
+fn call(method: &str, parameters: &Value) -> Value {
+    json!({"method": format!("io.cgtrace.{method}"), "parameters": parameters})
+}
+
+fn watch(parameters: &Value) -> Value {
+    json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true})
+}
+
+/// What a subscriber receives until an event of that kind has come, after `act`.
+fn watched(
+    stream: UnixStream,
+    parameters: &Value,
+    kind: &str,
+    act: impl FnOnce() -> Outcome,
+) -> Result<Vec<Value>> {
+    let mut raw = Raw::new(stream);
+    raw.send(&watch(parameters))?;
+    let (mut act, mut replies) = (Some(act), Vec::new());
+    loop {
+        let reply = raw.receive()?;
+        let parameters = &reply["parameters"];
+        if let (Some(_), Some(act)) =
+            (parameters.get("seq"), act.take_if(|_| parameters.get("seq").is_some()))
+        {
+            act()?;
+        }
+        let end = parameters["event"]["kind"] == kind;
+        replies.push(reply);
+        if end {
+            return Ok(replies);
+        }
+    }
+}
+
+fn identities() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "identities")?;
+    let (name, inner) = (cgroup.name(), cgroup.join("inner"));
+    for _ in 0..2 {
+        fs::create_dir(&inner)?;
+        fs::remove_dir(&inner)?;
+    }
+    let kubelet = Fake::start("kubelet", "1", &[])?;
+    let act = || -> Outcome {
+        fs::create_dir(&inner)?;
+        put(&inner, "cgroup.procs", kubelet.pid())?;
+        put(&mount("v2")?, "cgroup.procs", kubelet.pid())?;
+        Ok(fs::remove_dir(&inner)?)
+    };
+    // Both sockets' subscribers see the same events.
+    let live = json!({"patterns": [name], "hierarchies": ["v2"], "kinds": ["mkdir", "attach", "rmdir"], "snapshot": true});
+    let replies = thread::scope(|threads| -> Result<[Vec<Value>; 2]> {
+        let public = connect_as(&daemon.public_socket(), NOBODY, NOBODY, &[])?;
+        let subscribers = daemon.client()?.status()?.subscriptions;
+        let public = threads.spawn(|| watched(public, &live, "rmdir", || Ok(())));
+        while daemon.client()?.status()?.subscriptions == subscribers {
+            thread::sleep(Duration::from_millis(2));
+        }
+        let private = watched(daemon.stream()?, &live, "rmdir", act)?;
+        Ok([public.join().map_err(|_| anyhow::anyhow!("it panicked"))??, private])
+    })?;
+    let numbers = |replies: &[Value]| -> Vec<Value> {
+        let events = replies.iter().filter_map(|reply| reply.pointer("/parameters/event/seq"));
+        events.cloned().collect()
+    };
+    ensure!(numbers(&replies[0]).len() == 4, "{:?}", replies[0]);
+    ensure!(numbers(&replies[0]) == numbers(&replies[1]), "not the same events: {replies:?}");
+    let since = replies[1][1]["parameters"]["seq"].as_u64().context("no number")?;
+    let [mut public, mut private] = replies.map(|replies| {
+        let mut found = BTreeSet::new();
+        replies.iter().for_each(|reply| identities_of(reply, &mut found));
+        found
+    });
+    fs::create_dir(&inner)?;
+    let again = json!({"patterns": [name], "kinds": ["rmdir"], "since_seq": since});
+    let calls = [
+        call("Lookup", &json!({"names": [name, cgroup.name_of(&inner)]})),
+        call("Lookup", &json!({"names": [], "ids": [fs::metadata(&inner)?.ino()]})),
+        call("List", &json!({"patterns": [name]})),
+        call("Await", &json!({"name": cgroup.name_of(&inner), "until": "present"})),
+        call("History", &json!({"paths": [name], "comms": ["kubelet"], "removed_paths": true})),
+        call("Status", &json!({})),
+        call("Metrics", &json!({})),
+    ];
+    for (is_public, found) in [(true, &mut public), (false, &mut private)] {
+        let connect = || {
+            if is_public { connect_as(&daemon.public_socket(), OTHER, OTHER, &[]) } else { daemon.stream() }
+        };
+        for call in &calls {
+            let reply = Raw::new(connect()?).call(call)?;
+            ensure!(reply.get("error").is_none(), "{call}: {reply}");
+            identities_of(&reply, found);
+            if call["method"] == "io.cgtrace.History" {
+                ensure!(
+                    reply["parameters"]["moves"].as_array().is_some_and(|moves| moves.len() == 2),
+                    "{reply}"
+                );
+            }
+        }
+        for reply in watched(connect()?, &again, "rmdir", || Ok(()))? {
+            identities_of(&reply, found);
+        }
+    }
+    ensure!(public.is_empty(), "told on the public socket: {public:?}");
+    ensure!(private.len() == IDENTITIES.len(), "on the private socket: {private:?}");
+    Ok(())
+}
+
+fn verify() -> Outcome {
+    let daemon = Daemon::start()?;
+    // Even root.
+    let error = Client::connect_to(&daemon.public_socket())?.verify();
+    ensure!(matches!(&error, Err(Error::NotPermitted { reason }) if reason.contains("private")), "{error:?}");
+    daemon.verify()
+}
+
+/// As a pod has it: root, and the public directory where the whole one would be.
+fn public_directory() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "public")?;
+    let folder = open_folder()?;
+    let shown = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c"])
+        .arg(
+            "mkdir $2/public && mount --bind $1/public $2/public && mount -t tmpfs none $1 && shift && \
+             dir=$1 && shift && exec \"$@\" --runtime-dir $dir",
+        )
+        .arg("sh")
+        .arg(daemon.runtime_dir().path())
+        .arg(folder.path())
+        .arg(program().get_program())
+        .args(["--daemon-only", "--json", "exists", &cgroup.name()])
+        .output()?;
+    if !shown.status.success() && String::from_utf8_lossy(&shown.stderr).contains("unshare") {
+        return Err(skip("unshare makes no mount namespace here"));
+    }
+    let reply: Value = serde_json::from_slice(&shown.stdout).with_context(|| format!("{shown:?}"))?;
+    let mut found = BTreeSet::new();
+    identities_of(&reply, &mut found);
+    ensure!(reply.to_string().contains(&cgroup.name()) && found.is_empty(), "{found:?}: {reply}");
+    Ok(())
+}
+
+fn modes() -> Outcome {
+    let daemon = Daemon::start()?;
+    let refused = connect_as(daemon.socket(), NOBODY, NOBODY, &[]);
+    let refused = refused.err().context("anyone may open it")?;
+    let kind = refused.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
+    ensure!(kind == Some(ErrorKind::PermissionDenied), "{refused}");
+    // Its directory's group may: the installed one is cgtrace's.
+    const GROUP: u32 = 64_321;
+    for path in [daemon.socket(), daemon.socket().parent().context("no directory")?] {
+        std::os::unix::fs::chown(path, None, Some(GROUP))?;
+    }
+    let mut member = Client::from_stream(connect_as(daemon.socket(), NOBODY, NOBODY, &[1, GROUP])?);
+    ensure!(member.verify()?.equal);
+    Ok(())
+}
+
+fn full() -> Outcome {
+    let daemon = Daemon::start_with(&["--max-public-connections", "8"])?;
+    let connect = |uid: u32| connect_as(&daemon.public_socket(), uid, uid, &[]);
+    let mut kept = Vec::new();
+    for _ in 0..2 {
+        let mut client = Client::from_stream(connect(NOBODY)?);
+        ensure!(client.exists("/")?);
+        kept.push(client);
+    }
+    // The next one is told why, unasked.
+    let refused = |uid: u32, limit: u64| -> Outcome {
+        let mut refused = Raw::new(connect(uid)?);
+        let reply = refused.receive()?;
+        ensure!(reply["error"] == "io.cgtrace.LimitExceeded", "{reply}");
+        ensure!(
+            reply["parameters"] == json!({"resource": "max_public_connections", "limit": limit}),
+            "{reply}"
+        );
+        ensure!(refused.receive().is_err(), "it was not closed");
+        Ok(())
+    };
+    refused(NOBODY, 2)?;
+    for uid in [1_001, 1_001, 1_002, 1_002, 1_003, 1_003] {
+        let mut client = Client::from_stream(connect(uid)?);
+        ensure!(client.exists("/")?, "{uid}");
+        kept.push(client);
+    }
+    refused(OTHER, 8)?;
+    for _ in 0..20 {
+        ensure!(daemon.client()?.exists("/")?);
+    }
+    kept.clear();
+    let start = Instant::now();
+    while !Client::from_stream(connect(NOBODY)?).exists("/").unwrap_or(false) {
+        ensure!(start.elapsed() < Duration::from_secs(10), "a connection that was closed still counts");
+        thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
