@@ -3,6 +3,7 @@
 mod support;
 
 mod alone {
+    pub mod pins;
     pub mod quiet;
     pub mod rate;
     pub mod readme;
@@ -16,6 +17,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trials = [
+        alone::pins::trials(),
         alone::quiet::trials(),
         alone::rate::trials(),
         alone::readme::trials(),

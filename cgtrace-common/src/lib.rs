@@ -13,7 +13,7 @@ mod shared;
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
 pub use kind::{Kind, UnknownKind};
 pub use record::{Header, Membership, Root, Task, flag};
-pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, Wake};
+pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, SPARES, Wake};
 
 /// The layout of the records. A reader refuses any other.
 pub const VERSION: u8 = 2;

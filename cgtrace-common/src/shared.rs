@@ -1,5 +1,9 @@
 //! The words that both sides read and write while the program runs.
 
+/// How many programs stand in for the one that records execs, where the kernel skips that: the entries of the map
+/// `SPARED`.
+pub const SPARES: u32 = 3;
+
 /// Of how many hierarchies the map `LOST_OF` counts lost records.
 pub const HIERARCHIES_COUNTED: u32 = 256;
 
@@ -58,6 +62,8 @@ pub enum Kept {
     ToldLost = 3,
     /// The number of the last change that was told.
     Seq = 4,
+    /// Which programs are pinned: a hash over their names, ids and tags.
+    Programs = 5,
 }
 
 /// How many words the map `KEPT` has.

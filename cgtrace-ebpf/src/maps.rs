@@ -3,9 +3,9 @@
 use aya_ebpf::{
     Global,
     macros::map,
-    maps::{Array, HashMap, LruHashMap, PerCpuArray, PerCpuHashMap, RingBuf},
+    maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, Task};
+use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, SPARES, Task};
 
 use crate::near::Room;
 
@@ -57,9 +57,16 @@ pub static WATCHED: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
 #[map]
 pub static EXECUTED: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The last recorded exec of a task, by its tid. Old ones make room by themselves.
+/// The last exec that a program has dealt with, by the last bits of its tid: no two that are in progress share them.
 #[map]
-pub static EXECS: LruHashMap<u32, ExecId> = LruHashMap::with_max_entries(1 << 10, 0);
+pub static EXECS: Array<ExecId> = Array::with_max_entries(EXECS_LEN, 0);
+
+/// How many entries [`EXECS`] has: a power of two.
+pub const EXECS_LEN: u32 = 1 << 14;
+
+/// How many execs each stand-in has dealt with because the programs before it were skipped.
+#[map]
+pub static SPARED: PerCpuArray<u64> = PerCpuArray::with_max_entries(SPARES, 0);
 
 /// One exec of one task: a tid is used again, and a task executes more than once.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -17,7 +17,7 @@ use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, T
 
 use crate::{
     emit::{self, bell, emit, unreadable},
-    maps::{EXECS, ExecId, WATCHED},
+    maps::{EXECS, EXECS_LEN, ExecId, SPARED, WATCHED},
     membership::moved,
     offsets::{
         CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
@@ -109,19 +109,25 @@ fn strange_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Un
 ///
 /// Since Linux 7.0 it may be preempted there, and the kernel skips a program on a CPU where one run of it has not ended.
 /// So there are four of them, of which the first that runs makes the records; an exec is missed only if on its CPU
-/// one process is preempted in each.
+/// one process is preempted in each. How many were is known: those that the kernel skipped the first program for, but
+/// for those that a stand-in has dealt with ([`SPARED`]).
 macro_rules! exec_programs {
-    ($($program:ident)*) => {
+    ($($program:ident = $turn:literal)*) => {
         $(
             #[raw_tracepoint(tracepoint = "sched_process_exec")]
             pub fn $program(ctx: RawTracePointContext) {
-                record_exec(ctx.arg(0));
+                record_exec($turn, ctx.arg(0));
             }
         )*
     };
 }
 
-exec_programs!(sched_process_exec sched_process_exec_2 sched_process_exec_3 sched_process_exec_4);
+exec_programs! {
+    sched_process_exec = 0
+    sched_process_exec_2 = 1
+    sched_process_exec_3 = 2
+    sched_process_exec_4 = 3
+}
 
 /// After the others: wakes the daemon, which then may preempt this program instead of one that makes a record.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
@@ -129,23 +135,33 @@ pub fn sched_process_exec_bell(_: RawTracePointContext) {
     bell();
 }
 
-/// Records the exec if its process is tracked and no program before this one has.
+/// Records the exec if no program before this one has dealt with it and its process is tracked. `turn` 0 is the first.
 #[inline(always)]
-fn record_exec(task: Address) {
-    let Ok(comm) = bpf_get_current_comm() else { return };
-    // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
-    if unsafe { WATCHED.get(&comm) }.is_none() {
-        return;
-    }
-    let tid = bpf_get_current_pid_tgid() as u32;
+fn record_exec(turn: u32, task: Address) {
     let (Ok(start_boot_ns), Ok(number)) =
         (read::member(task, &TASK_START_BOOTTIME), read::member(task, &TASK_SELF_EXEC_ID))
     else {
         return unreadable(Kind::Exec, Unreadable(0));
     };
     let exec = ExecId { start_boot_ns, number };
-    // SAFETY: only programs of this task write the entry, and they come one after the other.
-    if unsafe { EXECS.get(&tid) } == Some(&exec) {
+    let tid = bpf_get_current_pid_tgid() as u32;
+    let Some(last) = EXECS.get_ptr_mut(tid & (EXECS_LEN - 1)) else { return };
+    // SAFETY: an entry of a live map. The programs of one exec come one after the other; another task's is not its equal.
+    unsafe {
+        if turn != 0 {
+            if last.read_volatile() == exec {
+                return;
+            }
+            if let Some(spared) = SPARED.get_ptr_mut(turn - 1) {
+                // This CPU's, and this program's alone, which does not run twice on it.
+                spared.write_volatile(spared.read_volatile() + 1);
+            }
+        }
+        last.write_volatile(exec);
+    }
+    let Ok(comm) = bpf_get_current_comm() else { return };
+    // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
+    if unsafe { WATCHED.get(&comm) }.is_none() {
         return;
     }
     let mut record = MaybeUninit::<Told>::uninit();
@@ -156,7 +172,6 @@ fn record_exec(task: Address) {
     let place: *mut Executed = record.as_mut_ptr().cast();
     // SAFETY: likewise, and the former record was copied.
     unsafe { emit(Kind::Exec, place, executed(place, task)) }
-    let _ = EXECS.insert(&tid, &exec, 0);
     emit::executed();
 }
 

@@ -1,19 +1,17 @@
 //! A daemon that ends and comes back: with pins there is no hole between, without them knowledge begins anew.
 
-use std::{fs, os::unix::fs::DirBuilderExt as _, path::Path};
+use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use aya::maps::{Array, Map, MapData};
 use cgtrace_client::{Watched, wire};
-use cgtrace_common::Kept;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
 use crate::support::{
     Outcome,
-    bpffs::Bpffs,
+    bpffs::{Bpffs, start, start_with},
     cgroup::Cgroup,
-    daemon::{Daemon, program},
+    daemon::Daemon,
     events::Follower,
     named::Named,
     trial,
@@ -24,19 +22,8 @@ pub fn trials() -> Vec<Trial> {
         trial("restart::what_happened_while_no_daemon_ran_is_told_by_the_next", no_hole),
         trial("restart::more_than_the_rings_hold_is_counted_and_healed", overflow),
         trial("restart::a_loss_is_not_told_twice", loss_told_once),
-        trial("restart::pins_that_do_not_fit_are_refused", unfit),
-        trial("restart::unpinning_leaves_nothing", unpinned),
         trial("restart::without_pins_knowledge_begins_anew", without_pins),
     ]
-}
-
-fn start(pins: &Path) -> Result<Daemon> {
-    start_with(pins, &[])
-}
-
-fn start_with(pins: &Path, arguments: &[&str]) -> Result<Daemon> {
-    let pins = pins.to_str().context("a folder's name that is no text")?;
-    Daemon::start_with(&[&["--pin", pins], arguments].concat())
 }
 
 /// Ends at once, as a crash does.
@@ -238,86 +225,6 @@ fn loss_told_once() -> Outcome {
     ensure!(index_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.heals == 0);
     ensure!(daemon.row(&v2.name(), "v2")?.gap.is_none());
     daemon.verify()
-}
-
-/// Starts a daemon that is to be refused, and says what it said.
-fn refused(pins: &Path, arguments: &[&str]) -> Result<String> {
-    let folder = tempfile::tempdir()?;
-    let output = program()
-        .arg("--runtime-dir")
-        .arg(folder.path())
-        .arg("daemon")
-        .arg("--pin")
-        .arg(pins)
-        .args(arguments)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(3), "{:?}: {said}", output.status);
-    Ok(said)
-}
-
-fn unfit() -> Outcome {
-    let bpffs = Bpffs::mount()?;
-    let pins = bpffs.pins();
-    let elsewhere = tempfile::tempdir()?;
-    let said = refused(&elsewhere.path().join("pins"), &[])?;
-    ensure!(said.contains("not in a BPF file system") && said.contains("mount -t bpf"), "{said}");
-    let daemon = start(&pins)?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("in use by another daemon"), "{said}");
-    drop(daemon);
-    for (arguments, words) in [
-        (&["--index-ring", "2"][..], ["INDEX_RING", "2097152"]),
-        (&["--told-ring", "2"][..], ["TOLD_RING", "2097152"]),
-        (&["--watch", "kubelet"][..], ["containerd", "this daemon kubelet"]),
-    ] {
-        let said = refused(&pins, arguments)?;
-        for word in words.into_iter().chain(["cgtrace unpin"]) {
-            ensure!(said.contains(word), "{word} is not in {said}");
-        }
-    }
-    // Records of another version.
-    let mut kept: Array<_, u64> = Map::from_map_data(MapData::from_pin(pins.join("KEPT"))?)?.try_into()?;
-    let layout = kept.get(&(Kept::Layout as u32), 0)?;
-    for (word, says) in [(layout + 1, "version"), (7 << 32, "mark of cgtrace")] {
-        kept.set(Kept::Layout as u32, word, 0)?;
-        let said = refused(&pins, &[])?;
-        ensure!(said.contains(says) && said.contains("cgtrace unpin"), "{said}");
-    }
-    kept.set(Kept::Layout as u32, layout, 0)?;
-    start(&pins)?.verify()?;
-    // Another map under the name of one.
-    fs::remove_file(pins.join("WAKE"))?;
-    MapData::from_pin(pins.join("WANTED"))?.pin(pins.join("WAKE"))?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("`WAKE`"), "{said}");
-    // A beginning that was cut short is cleared, but not what somebody else put there.
-    fs::remove_file(pins.join("KEPT"))?;
-    fs::DirBuilder::new().mode(0o700).create(pins.join("other"))?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("`other`, which is not cgtrace's"), "{said}");
-    fs::remove_dir(pins.join("other"))?;
-    start(&pins)?.verify()
-}
-
-fn unpinned() -> Outcome {
-    let bpffs = Bpffs::mount()?;
-    let pins = bpffs.pins();
-    let unpin = || -> Result<(Option<i32>, String)> {
-        let output = program().arg("unpin").arg(&pins).output()?;
-        Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
-    };
-    let daemon = start(&pins)?;
-    let (code, said) = unpin()?;
-    ensure!(code == Some(3) && said.contains("in use"), "{code:?}: {said}");
-    drop(daemon);
-    ensure!(fs::read_dir(&pins)?.count() > 20, "too little is pinned");
-    let (code, said) = unpin()?;
-    ensure!(code == Some(0) && said.contains("removed") && !pins.exists(), "{code:?}: {said}");
-    let (code, said) = unpin()?;
-    ensure!(code == Some(0) && said.contains("nothing is pinned"), "{code:?}: {said}");
-    // And a new beginning.
-    start(&pins)?.verify()
 }
 
 fn without_pins() -> Outcome {

@@ -262,7 +262,11 @@ fn births_and_execs_under_load() -> Outcome {
     let over = AtomicBool::new(false);
     let born = thread::scope(|scope| -> anyhow::Result<_> {
         for _ in 0..2 {
-            scope.spawn(|| while !over.load(Ordering::Relaxed) {});
+            scope.spawn(|| {
+                while !over.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            });
         }
         let bear = || -> anyhow::Result<Vec<u32>> {
             let mut pids = Vec::new();

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::skip;
+use super::{daemon::Daemon, skip};
 
 /// Mounted in a private folder, and unmounted when dropped; whatever is pinned in it goes with it.
 pub struct Bpffs(tempfile::TempDir);
@@ -34,6 +34,17 @@ impl Bpffs {
     pub fn pins(&self) -> PathBuf {
         self.path().join("cgtrace")
     }
+}
+
+/// A daemon with its pins in that folder.
+pub fn start(pins: &Path) -> Result<Daemon> {
+    start_with(pins, &[])
+}
+
+/// The same, with further arguments.
+pub fn start_with(pins: &Path, arguments: &[&str]) -> Result<Daemon> {
+    let pins = pins.to_str().context("a folder's name that is no text")?;
+    Daemon::start_with(&[&["--pin", pins], arguments].concat())
 }
 
 impl Drop for Bpffs {

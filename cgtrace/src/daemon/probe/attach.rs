@@ -4,91 +4,15 @@ use std::os::fd::AsFd as _;
 
 use aya::{
     Ebpf,
-    programs::{
-        BtfTracePoint, ProgramError, ProgramFd, ProgramInfo, RawTracePoint,
-        links::{FdLink, PinnedLink},
-    },
+    programs::{BtfTracePoint, ProgramError, ProgramFd, ProgramInfo, RawTracePoint, links::FdLink},
 };
-use cgtrace_common::Kind;
 
 use super::{
-    PinError, StartError,
     counters::{Loaded, Program},
-    error::refusal,
+    error::{StartError, refusal},
+    hooks::{HOOKS, Hook},
     pin::{Folder, LINK, PROGRAM},
 };
-
-/// Keeps a program attached.
-pub(super) enum Link {
-    /// For as long as this is there.
-    Ours { _link: FdLink },
-    /// For as long as its pin is.
-    Pinned { _pinned: PinnedLink },
-}
-
-/// A program, and the tracepoint that it is attached to. The kernel's prototypes stand in cgtrace-ebpf.
-#[derive(Debug)]
-pub(super) struct Hook {
-    pub(super) name: &'static str,
-    /// The tracepoint; most programs have its name.
-    pub(super) tracepoint: &'static str,
-    /// What its records are about; one of two, where its program tells them apart. `None`: it makes no record.
-    pub(super) kind: Option<Kind>,
-    need: Need,
-}
-
-const fn hook(name: &'static str, kind: Kind, need: Need) -> Hook {
-    Hook { name, tracepoint: name, kind: Some(kind), need }
-}
-
-const fn exec(name: &'static str, kind: Option<Kind>) -> Hook {
-    Hook { name, tracepoint: "sched_process_exec", kind, need: Need::IfWatched }
-}
-
-/// Every hook.
-///
-/// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
-/// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
-/// never told is harmless, and what was made before the last of them is found by the first walk.
-pub(super) static HOOKS: [Hook; 19] = [
-    hook("cgroup_rmdir", Kind::Rmdir, Need::Always),
-    hook("cgroup_rename", Kind::Rename, Need::IfThere),
-    hook("cgroup_destroy_root", Kind::RootRemoved, Need::IfThere),
-    hook("cgroup_setup_root", Kind::RootAdded, Need::IfThere),
-    hook("cgroup_mkdir", Kind::Mkdir, Need::Always),
-    hook("cgroup_remount", Kind::Remount, Need::IfThere),
-    hook("cgroup_release", Kind::Release, Need::IfThere),
-    hook("cgroup_attach_task", Kind::Attach, Need::IfThere),
-    hook("cgroup_transfer_tasks", Kind::Transfer, Need::IfThere),
-    hook("cgroup_notify_populated", Kind::Populated, Need::IfThere),
-    hook("cgroup_notify_frozen", Kind::Frozen, Need::IfThere),
-    hook("cgroup_freeze", Kind::Freeze, Need::IfThere),
-    hook("cgroup_unfreeze", Kind::Thaw, Need::IfThere),
-    hook("sched_wakeup_new", Kind::Fork, Need::IfThere),
-    // The kernel runs the programs of a tracepoint in the order of their attaching.
-    exec("sched_process_exec", Some(Kind::Exec)),
-    exec("sched_process_exec_2", Some(Kind::Exec)),
-    exec("sched_process_exec_3", Some(Kind::Exec)),
-    exec("sched_process_exec_4", Some(Kind::Exec)),
-    exec("sched_process_exec_bell", None),
-];
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// Without it there is no index.
-    Always,
-    /// Without it something is not told of.
-    IfThere,
-    /// As `IfThere`, but only when a process name is watched: it runs at every exec.
-    IfWatched,
-}
-
-impl Hook {
-    /// Whether there is no index without it.
-    pub(super) fn is_vital(&self) -> bool {
-        self.need == Need::Always
-    }
-}
 
 /// A hook's program, loaded and attached.
 struct Attached {
@@ -99,6 +23,7 @@ struct Attached {
 }
 
 /// Loads and attaches every hook, and pins them if there is a folder for that; says which are, and why others are not.
+/// A program stays attached as long as its pin is there or, without pins, its link.
 ///
 /// With the kernel's `btf` a hook that has a program that reads by types has that one, if the kernel takes it.
 pub(super) fn attach(
@@ -106,12 +31,12 @@ pub(super) fn attach(
     btf: Option<&aya::Btf>,
     watched: bool,
     pins: Option<&Folder>,
-) -> Result<(Vec<Link>, Vec<Program>), StartError> {
+) -> Result<(Vec<FdLink>, Vec<Program>), StartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
     for hook in &HOOKS {
         let name = hook.name;
-        if hook.need == Need::IfWatched && !watched {
+        if hook.is_for_execs() && !watched {
             programs.push(Program { hook, state: Err("no process name is watched".to_owned()) });
             continue;
         }
@@ -122,10 +47,10 @@ pub(super) fn attach(
         let state = match attached {
             Ok(Attached { program, link, loaded }) => {
                 tracing::debug!(hook = name, program, "attached");
-                links.push(match pins {
+                match pins {
                     Some(folder) => pin(folder, name, ebpf.program_mut(&program), link)?,
-                    None => Link::Ours { _link: link },
-                });
+                    None => links.push(link),
+                }
                 Ok(loaded)
             }
             Err(note) => {
@@ -183,7 +108,12 @@ fn attach_raw(program: &mut RawTracePoint, hook: &str) -> Result<(FdLink, Loaded
 }
 
 fn loaded(fd: &ProgramFd, info: &ProgramInfo) -> Result<Loaded, ProgramError> {
-    Ok(Loaded { fd: fd.as_fd().try_clone_to_owned()?, jited_bytes: info.size_jitted() })
+    Ok(Loaded {
+        fd: fd.as_fd().try_clone_to_owned()?,
+        jited_bytes: info.size_jitted(),
+        id: info.id(),
+        tag: info.tag(),
+    })
 }
 
 fn pin(
@@ -191,13 +121,11 @@ fn pin(
     hook: &'static str,
     program: Option<&mut aya::programs::Program>,
     link: FdLink,
-) -> Result<Link, StartError> {
-    let path = folder.entry(&format!("{PROGRAM}{hook}"));
+) -> Result<(), StartError> {
     let program = program.ok_or(StartError::Lacks { name: hook })?;
-    program.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
-    let path = folder.entry(&format!("{LINK}{hook}"));
-    let pinned = link.pin(&path);
-    Ok(Link::Pinned { _pinned: pinned.map_err(|error| PinError::Pin { path, source: error.into() })? })
+    folder.pin(&format!("{PROGRAM}{hook}"), |path| program.pin(path))?;
+    folder.pin(&format!("{LINK}{hook}"), |path| link.pin(path))?;
+    Ok(())
 }
 
 fn reason(error: &ProgramError) -> String {

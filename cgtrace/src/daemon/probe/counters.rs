@@ -1,6 +1,7 @@
 //! What the kernel counts: lost records, and each program's runs and misses.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     fs::File,
     io,
@@ -11,10 +12,10 @@ use std::{
 };
 
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use cgtrace_common::{Kind, Loss};
+use cgtrace_common::{Kind, Loss, SPARES};
 use thiserror::Error;
 
-use super::{StartError, attach::Hook};
+use super::{error::StartError, hooks::Hook};
 
 /// Counters that cannot be read.
 #[derive(Debug, Error)]
@@ -41,7 +42,7 @@ pub struct Losses {
     missed_index: u64,
     /// Likewise of the other programs.
     missed_told: u64,
-    /// The most execs that may have been missed: how often the program that was skipped least was.
+    /// Execs that every program for them was skipped for.
     missed_execs: u64,
 }
 
@@ -104,12 +105,19 @@ pub(super) struct Loaded {
     pub(super) fd: OwnedFd,
     /// The size of its machine code in bytes. /proc does not tell it, so that it is asked for once.
     pub(super) jited_bytes: u32,
+    /// The kernel's number for it, which no other program has until the next boot.
+    pub(super) id: u32,
+    /// The kernel's hash over its instructions.
+    pub(super) tag: u64,
 }
 
 /// Where the counters are read.
 pub(super) struct Counters {
     losses: PerCpuArray<MapData, u64>,
     lost_of: PerCpuHashMap<MapData, u32, u64>,
+    spared: PerCpuArray<MapData, u64>,
+    /// The missed execs of the last look, and those that two looks found.
+    execs: Cell<(u64, u64)>,
     programs: Vec<Counted>,
 }
 
@@ -124,6 +132,7 @@ impl Counters {
     pub(super) fn new(
         losses: PerCpuArray<MapData, u64>,
         lost_of: PerCpuHashMap<MapData, u32, u64>,
+        spared: PerCpuArray<MapData, u64>,
         programs: Vec<Program>,
     ) -> Result<Self, StartError> {
         let counted = |program: Program| {
@@ -136,13 +145,14 @@ impl Counters {
         Ok(Self {
             losses,
             lost_of,
+            spared,
+            execs: Cell::default(),
             programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()?,
         })
     }
 
     pub(super) fn losses(&self) -> Result<Losses, CountError> {
         let mut losses = Losses::default();
-        let mut execs = None;
         for loss in Loss::ALL {
             losses.records[loss as usize] = self.losses.get(&(loss as u32), 0)?.iter().sum();
         }
@@ -150,17 +160,33 @@ impl Counters {
             if let Some(page) = page {
                 let Hook { name, kind, .. } = program.hook;
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
-                let missed = field(&page, "recursion_misses");
+                let missed = number(&page, "recursion_misses");
                 match kind {
-                    Some(Kind::Exec) => execs = Some(execs.map_or(missed, |least: u64| least.min(missed))),
+                    Some(Kind::Exec) => losses.missed_execs = self.missed_execs(missed)?,
                     Some(kind) if kind.feeds_index() => losses.missed_index += missed,
                     Some(_) => losses.missed_told += missed,
                     None => {}
                 }
             }
         }
-        losses.missed_execs = execs.unwrap_or_default();
         Ok(losses)
+    }
+
+    /// How many of the execs that the first program was skipped for no other has dealt with.
+    fn missed_execs(&self, skipped: u64) -> Result<u64, CountError> {
+        let (before, confirmed) = self.execs.get();
+        if skipped == 0 {
+            return Ok(0);
+        }
+        let mut spared = 0;
+        for turn in 0..SPARES {
+            spared += self.spared.get(&turn, 0)?.iter().sum::<u64>();
+        }
+        // Of one in progress the stand-in may not have run yet: it counts if the next look finds it missing, too.
+        let now = skipped.saturating_sub(spared);
+        let confirmed = confirmed.max(before.min(now));
+        self.execs.set((now, confirmed));
+        Ok(confirmed)
     }
 
     pub(super) fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
@@ -178,10 +204,10 @@ impl Counters {
                 name: program.hook.name,
                 attached: program.state.is_ok(),
                 note: program.state.as_ref().err().cloned(),
-                missed: field(&page, "recursion_misses"),
-                run_ns: field(&page, "run_time_ns"),
-                run_count: field(&page, "run_cnt"),
-                verified_instructions: field(&page, "verified_insns"),
+                missed: number(&page, "recursion_misses"),
+                run_ns: number(&page, "run_time_ns"),
+                run_count: number(&page, "run_cnt"),
+                verified_instructions: number(&page, "verified_insns"),
                 jited_bytes: program.state.as_ref().map_or(0, |loaded| loaded.jited_bytes),
             }
         };
@@ -196,11 +222,14 @@ fn read(page: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
-/// The value of a line `NAME:\tVALUE` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 without one.
-fn field(page: &str, name: &str) -> u64 {
-    page.lines()
-        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok())
-        .unwrap_or_default()
+/// The number in a line `NAME:\tNUMBER` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 without one.
+fn number(page: &str, name: &str) -> u64 {
+    field(page, name).and_then(|value| value.parse().ok()).unwrap_or_default()
+}
+
+/// The value of a line `NAME:\tVALUE`.
+pub(super) fn field<'a>(page: &'a str, name: &str) -> Option<&'a str> {
+    page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
 
 #[cfg(test)]
@@ -210,9 +239,9 @@ mod tests {
     #[test]
     fn a_field_is_found_by_its_whole_name() {
         let page = "pos:\t0\nrun_time_ns:\t77\nrun_cnt:\t3\nrecursion_misses:\t2\n";
-        assert_eq!(field(page, "run_cnt"), 3);
-        assert_eq!(field(page, "recursion_misses"), 2);
-        assert_eq!(field(page, "run"), 0);
-        assert_eq!(field(page, "verified_insns"), 0);
+        assert_eq!(number(page, "run_cnt"), 3);
+        assert_eq!(number(page, "recursion_misses"), 2);
+        assert_eq!(number(page, "run"), 0);
+        assert_eq!(number(page, "verified_insns"), 0);
     }
 }

@@ -6,7 +6,7 @@ use aya::{EbpfError, maps::MapError, programs::ProgramError, util::KernelVersion
 use rustix::thread::CapabilitySet;
 use thiserror::Error;
 
-use super::{BtfError, MemberError, PinError};
+use super::{btf::BtfError, offsets::MemberError, pin::PinError};
 use cgtrace_host::descriptors::next_step;
 
 /// Why the probe cannot start. Each says what is wrong and what to do.

@@ -10,7 +10,11 @@ use aya_log::EbpfLogger;
 use rustix::process::{Resource, Rlimit, setrlimit};
 
 use super::{
-    Btf, Controllers, Options, PinError, StartError, offsets,
+    btf::Btf,
+    controllers::Controllers,
+    error::StartError,
+    offsets,
+    options::Options,
     pin::{Folder, MAPS},
     watched::{self, Watched},
 };
@@ -41,6 +45,7 @@ pub(super) struct Maps {
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
+    pub(super) spared: PerCpuArray<MapData, u64>,
     pub(super) watched: Watched,
     pub(super) kept: MapData,
 }
@@ -104,9 +109,8 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
     watched::set(&mut comms, &options.watched).map_err(of_map)?;
     if let Some(folder) = pins {
         for name in MAPS {
-            let path = folder.entry(name);
             let map = ebpf.map(name).ok_or(StartError::Lacks { name })?;
-            map.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+            folder.pin(name, |path| map.pin(path))?;
         }
     }
     let maps = Maps {
@@ -116,6 +120,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
         lost_of: take(&mut ebpf, "LOST_OF")?,
+        spared: take(&mut ebpf, "SPARED")?,
         watched: take(&mut ebpf, "WATCHED")?,
         kept: take_array(ebpf.take_map("KEPT"), "KEPT")?,
     };

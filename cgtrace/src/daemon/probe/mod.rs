@@ -12,15 +12,18 @@ mod controllers;
 mod counters;
 mod decode;
 mod error;
+mod hooks;
 mod load;
 mod offsets;
+mod options;
 mod pin;
 mod ring;
 mod watched;
 mod words;
 
-use std::{collections::BTreeMap, os::fd::BorrowedFd, path::PathBuf};
+use std::{collections::BTreeMap, os::fd::BorrowedFd};
 
+use aya::programs::links::FdLink;
 pub use btf::{Btf, BtfError, Member};
 use cgtrace_common::Kept;
 pub use cgtrace_common::{Kind, Loss, Wake};
@@ -30,59 +33,12 @@ pub use decode::{DecodeError, decode};
 pub use error::StartError;
 pub use load::OBJECT;
 pub use offsets::MemberError;
+pub use options::{Options, WATCHED};
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
-pub use ring::RingUse;
+pub use ring::{Drained, RingUse};
 pub use watched::WatchError;
 
 use crate::daemon::{index::Event, memory};
-use cgtrace_host::process::padded_comm;
-
-/// The comms that are watched unless others are named: kubelet, what runs its containers, and who else does.
-pub const WATCHED: [&str; 8] =
-    ["kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "k3s", "rke2", "podman"];
-
-/// How the probe is started.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Options {
-    /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
-    pub index_ring_bytes: u32,
-    /// The size of the ring of what is only told; rounded up likewise.
-    pub told_ring_bytes: u32,
-    /// The comms whose execs are told of, NUL-padded. Without any, the exec hook is not attached.
-    pub watched: Vec<[u8; 16]>,
-    /// Whether the program's own anomalies are logged. Off, the verifier removes the logging altogether.
-    pub kernel_log: bool,
-    /// Where the kernel's BTF is read from.
-    pub btf: PathBuf,
-    /// The folder of a BPF file system where everything is pinned, so that the program goes on recording without
-    /// a daemon and the next one takes over. The program's log cannot be taken over.
-    pub pin: Option<PathBuf>,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            index_ring_bytes: 8 << 20,
-            told_ring_bytes: 8 << 20,
-            watched: WATCHED.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
-            kernel_log: false,
-            btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
-            pin: None,
-        }
-    }
-}
-
-/// What one [`Probe::drain`] did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Drained {
-    /// How many events were handed over.
-    pub events: u32,
-    /// How many records could not be decoded. There should never be one.
-    pub undecodable: u32,
-    /// Whether a record of the index ring was still being written when the time to wait for it was over. What
-    /// stands behind it is not drained either.
-    pub busy: bool,
-}
 
 /// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
 pub struct Probe {
@@ -97,7 +53,7 @@ pub struct Probe {
     /// Keeps others out of the pins.
     _pins: Option<PinFolder>,
     /// Each keeps its program attached.
-    _links: Vec<attach::Link>,
+    _links: Vec<FdLink>,
 }
 
 impl Probe {
@@ -121,10 +77,10 @@ impl Probe {
         drop((ebpf, btf));
         let kept = words::KeptWords::new(&maps.kept)?;
         kept.set(Kept::Build, pin::build_of(OBJECT));
+        kept.set(Kept::Programs, pin::fingerprint(&programs));
         kept.set(Kept::Layout, pin::LAYOUT);
         if let Some(folder) = &pins {
-            let path = folder.entry(pin::MARK);
-            maps.kept.pin(&path).map_err(|error| PinError::Pin { path, source: error.into() })?;
+            folder.pin(pin::MARK, |path| maps.kept.pin(path))?;
         }
         Self::with(maps, links, programs, controllers, log, kept, pins)
     }
@@ -138,25 +94,25 @@ impl Probe {
             watched: &options.watched,
             build: pin::build_of(OBJECT),
         };
-        let pin::TakenOver { maps, links, programs } = pin::take_over(&folder, &wanted)?;
+        let pin::TakenOver { maps, programs } = pin::take_over(&folder, &wanted)?;
         let kept = words::KeptWords::new(&maps.kept)?;
-        let probe = Self::with(maps, links, programs, controllers, None, kept, Some(folder))?;
+        let probe = Self::with(maps, Vec::new(), programs, controllers, None, kept, Some(folder))?;
         Ok(Self { taken_over: true, ..probe })
     }
 
     fn with(
         maps: load::Maps,
-        links: Vec<attach::Link>,
+        links: Vec<FdLink>,
         programs: Vec<counters::Program>,
         controllers: Controllers,
         log: Option<load::Log>,
         kept: words::KeptWords,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { index, told, wake, lost, losses, lost_of, watched, kept: _ } = maps;
+        let load::Maps { index, told, wake, lost, losses, lost_of, spared, watched, kept: _ } = maps;
         let rings = ring::Rings::new(index, told)?;
         let words = words::Words::new(&wake, &lost)?;
-        let counters = counters::Counters::new(losses, lost_of, programs)?;
+        let counters = counters::Counters::new(losses, lost_of, spared, programs)?;
         memory::give_back();
         Ok(Self {
             rings,

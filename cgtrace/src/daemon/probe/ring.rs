@@ -12,7 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use cgtrace_common::Wake;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{Controllers, Drained, StartError, decode};
+use super::{controllers::Controllers, decode::decode, error::StartError};
 use crate::daemon::index::Event;
 
 /// How long a record that is being written is waited for. Its writer is between two steps of one program; only
@@ -21,6 +21,18 @@ const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 /// How often a drain looks again for what came meanwhile. Bounded, because a storm never ends.
 const ROUNDS: u32 = 4;
+
+/// What one [`Probe::drain`](super::Probe::drain) did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// How many events were handed over.
+    pub events: u32,
+    /// How many records could not be decoded. There should never be one.
+    pub undecodable: u32,
+    /// Whether a record of the index ring was still being written when the time to wait for it was over. What
+    /// stands behind it is not drained either.
+    pub busy: bool,
+}
 
 /// How a ring is used.
 #[derive(Clone, Debug, PartialEq, Eq)]

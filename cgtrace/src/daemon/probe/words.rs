@@ -10,7 +10,7 @@ use aya::maps::MapData;
 use cgtrace_common::{KEPT_WORDS, Kept, Wake};
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::StartError;
+use super::error::StartError;
 
 /// The maps `WAKE` and `LOST`.
 pub(super) struct Words {

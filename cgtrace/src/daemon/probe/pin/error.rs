@@ -25,6 +25,19 @@ pub enum PinError {
         /// Why.
         source: io::Error,
     },
+    /// Others can change what is in it.
+    #[error(
+        "the folder of pins `{}` {why}, who could have put other programs and maps there; it must belong to root or to \
+         the user that the daemon runs as, and be writable by nobody else: remove it (cgtrace unpin {}), or name \
+         another folder",
+        folder.display(), folder.display()
+    )]
+    Untrusted {
+        /// The folder.
+        folder: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// Another process holds it.
     #[error(
         "the pins in `{}` are in use by another daemon; stop that one, or name another folder",

@@ -1,18 +1,27 @@
 //! The folder of pins.
 
 use std::{
+    error::Error,
     ffi::OsStr,
     fs, io,
-    os::{fd::OwnedFd, unix::fs::DirBuilderExt as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::{ffi::OsStrExt as _, fs::DirBuilderExt as _},
+    },
     path::{Path, PathBuf},
 };
 
 use rustix::{
-    fs::{CWD, FlockOperation, Mode, OFlags, flock, fstatfs, openat},
+    fs::{AtFlags, CWD, Dir, FlockOperation, Mode, OFlags, flock, fstat, fstatfs, openat, statat, unlinkat},
     io::Errno,
+    process::geteuid,
 };
 
-use super::{super::attach::HOOKS, LINK, MAPS, MARK, PROGRAM, PinError};
+use super::{
+    error::PinError,
+    layout::{LINK, MAPS, MARK, PROGRAM},
+};
+use crate::daemon::probe::hooks::HOOKS;
 
 /// Where the pins are if nobody says where.
 pub const FOLDER: &str = "/sys/fs/bpf/cgtrace";
@@ -20,16 +29,17 @@ pub const FOLDER: &str = "/sys/fs/bpf/cgtrace";
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// A folder of pins that nobody else works in.
+/// A folder of pins that nobody else works in. What is in it is reached by its descriptor, whatever becomes of its path.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// The lock, which ends with this descriptor.
-    _locked: OwnedFd,
+    /// It holds the lock, too.
+    folder: OwnedFd,
 }
 
 impl Folder {
-    /// Opens it, and makes it if it is not there.
+    /// Opens it, and creates it if it is not there. Refused if others than root and this process can change what is in
+    /// it: what they pinned would be taken over.
     pub fn open_or_make(path: &Path) -> Result<Self, PinError> {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -41,21 +51,34 @@ impl Folder {
                     let _ = fs::remove_dir(path);
                     Err(error)
                 }
-                opened => opened,
+                opened => opened.and_then(Self::trusted),
             },
         }
     }
 
-    /// Opens it and takes its lock.
+    fn trusted(self) -> Result<Self, PinError> {
+        let refused = |source: Errno| PinError::Open { folder: self.path.clone(), source: source.into() };
+        let stat = fstat(&self.folder).map_err(refused)?;
+        let untrusted = |why| Err(PinError::Untrusted { folder: self.path.clone(), why });
+        if stat.st_uid != 0 && stat.st_uid != geteuid().as_raw() {
+            return untrusted(format!("belongs to uid {}", stat.st_uid));
+        }
+        if stat.st_mode & 0o022 != 0 {
+            return untrusted(format!("can be written by others (mode {:04o})", stat.st_mode & 0o7777));
+        }
+        Ok(self)
+    }
+
+    /// Opens it and takes its lock. It may belong to anybody.
     pub fn open(path: &Path) -> Result<Self, PinError> {
         let refused = |source: Errno| PinError::Open { folder: path.to_owned(), source: source.into() };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let locked = openat(CWD, path, flags, Mode::empty()).map_err(refused)?;
-        if fstatfs(&locked).map_err(refused)?.f_type != BPF_FS_MAGIC {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let folder = openat(CWD, path, flags, Mode::empty()).map_err(refused)?;
+        if fstatfs(&folder).map_err(refused)?.f_type != BPF_FS_MAGIC {
             return Err(PinError::NotBpffs { folder: path.to_owned() });
         }
-        match flock(&locked, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { path: path.to_owned(), _locked: locked }),
+        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => Ok(Self { path: path.to_owned(), folder }),
             Err(Errno::WOULDBLOCK) => Err(PinError::Busy { folder: path.to_owned() }),
             Err(source) => Err(refused(source)),
         }
@@ -67,34 +90,48 @@ impl Folder {
         &self.path
     }
 
-    /// Where an object of that name is pinned.
+    /// By which path bpf(2) finds an object of that name in this very folder.
     pub(in super::super) fn entry(&self, name: &str) -> PathBuf {
-        self.path.join(name)
+        format!("/proc/self/fd/{}/{name}", self.folder.as_raw_fd()).into()
     }
 
     /// Whether an object of that name is pinned.
     pub(in super::super) fn has(&self, name: &str) -> bool {
-        self.entry(name).symlink_metadata().is_ok()
+        statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+    }
+
+    /// Pins an object under that name by `pin`, which is given the path to do it at.
+    pub(in super::super) fn pin<T, E: Into<Box<dyn Error + Send + Sync>>>(
+        &self,
+        name: &str,
+        pin: impl FnOnce(PathBuf) -> Result<T, E>,
+    ) -> Result<T, PinError> {
+        let refused = |error: E| PinError::Pin { path: self.path.join(name), source: error.into() };
+        pin(self.entry(name)).map_err(refused)
     }
 
     /// Removes every pin, and with them whatever nobody else holds: hooks are detached. Says how many there were. A
     /// folder with something else in it is left as it is.
     pub fn clear(&self) -> Result<usize, PinError> {
-        let unread = |source| PinError::Open { folder: self.path.clone(), source };
+        let unread = |source: Errno| PinError::Open { folder: self.path.clone(), source: source.into() };
         let mut entries = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(unread)? {
-            let name = entry.map_err(unread)?.file_name();
-            if !is_ours(&name) {
+        for entry in Dir::read_from(&self.folder).map_err(unread)? {
+            let entry = entry.map_err(unread)?;
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
+            if name == "." || name == ".." {
+                continue;
+            }
+            if !is_ours(name) {
                 let entry = name.to_string_lossy().into_owned();
                 return Err(PinError::Foreign { folder: self.path.clone(), entry });
             }
-            entries.push(name);
+            entries.push(name.to_owned());
         }
         // Without its mark the rest counts for nothing, wherever this is cut short.
         entries.sort_by_key(|name| name != MARK);
         for name in &entries {
-            let path = self.path.join(name);
-            fs::remove_file(&path).map_err(|source| PinError::Remove { path, source })?;
+            unlinkat(&self.folder, name, AtFlags::empty())
+                .map_err(|source| PinError::Remove { path: self.path.join(name), source: source.into() })?;
         }
         Ok(entries.len())
     }

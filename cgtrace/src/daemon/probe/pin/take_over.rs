@@ -1,35 +1,27 @@
 //! Taking over what another daemon pinned.
 
-use std::{
-    ffi::CString,
-    io,
-    os::fd::{FromRawFd as _, OwnedFd},
-    os::unix::ffi::OsStrExt as _,
-    path::Path,
-};
+use std::collections::BTreeSet;
 
-use aya::{
-    maps::{Map, MapData, MapType},
-    programs::{ProgramInfo, links::PinnedLink},
-};
-use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss};
+use aya::maps::{Map, MapData, MapType};
+use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, SPARES};
 
 use super::{
-    super::{
-        StartError,
-        attach::{HOOKS, Link},
-        counters::{Loaded, Program},
-        load::{Maps, take_array, take_typed},
-        watched::{self, Watched},
-        words::KeptWords,
-    },
-    Folder, LAYOUT, LINK, MARK, PROGRAM, PinError,
+    error::PinError,
+    folder::Folder,
+    hooks::{Pinned, pinned},
+    layout::{LAYOUT, MARK, fingerprint},
+};
+use crate::daemon::probe::{
+    counters::Program,
+    error::StartError,
+    load::{Maps, take_array, take_typed},
+    watched::{self, Watched},
+    words::KeptWords,
 };
 
 /// What was taken over.
 pub(in super::super) struct TakenOver {
     pub maps: Maps,
-    pub links: Vec<Link>,
     pub programs: Vec<Program>,
 }
 
@@ -45,7 +37,7 @@ pub(in super::super) struct Wanted<'a> {
 pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Result<TakenOver, StartError> {
     let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
     // First what the rest is judged by.
-    let kept = open(folder, MARK, MapType::Array, 4, 8, KEPT_WORDS)?;
+    let kept = open(folder, MARK, None, MapType::Array, 4, 8, KEPT_WORDS)?;
     let kept = array(kept, MARK)?;
     let words = KeptWords::new(&kept)?;
     let layout = words.get(Kept::Layout);
@@ -64,8 +56,15 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
             "the pinned kernel program is of another build of cgtrace; it stays until `cgtrace unpin`"
         );
     }
-    let word = |name| open(folder, name, MapType::Array, 4, 4, 1);
-    let watched = open(folder, "WATCHED", MapType::Hash, 16, 1, watched::entries(wanted.watched))?;
+    let Pinned { programs, maps } = pinned(folder)?;
+    if fingerprint(&programs) != words.get(Kept::Programs) {
+        return Err(unfit("their programs are not those that were pinned".to_owned()).into());
+    }
+    let used = Some(&maps);
+    let word = |name| open(folder, name, used, MapType::Array, 4, 4, 1);
+    // Without names there is no program that looks them up.
+    let by_execs = used.filter(|_| !wanted.watched.is_empty());
+    let watched = open(folder, "WATCHED", by_execs, MapType::Hash, 16, 1, watched::entries(wanted.watched))?;
     let watched: Watched = take_typed(watched)?;
     let pinned = watched.keys().collect::<Result<Vec<_>, _>>();
     let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
@@ -80,96 +79,41 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
     let losses = u32::try_from(Loss::ALL.len()).unwrap_or(u32::MAX);
     let maps = Maps {
         index: (
-            take_typed(open(folder, "INDEX_RING", MapType::RingBuf, 0, 0, wanted.index_ring)?)?,
+            take_typed(open(folder, "INDEX_RING", used, MapType::RingBuf, 0, 0, wanted.index_ring)?)?,
             wanted.index_ring,
         ),
         told: (
-            take_typed(open(folder, "TOLD_RING", MapType::RingBuf, 0, 0, wanted.told_ring)?)?,
+            take_typed(open(folder, "TOLD_RING", used, MapType::RingBuf, 0, 0, wanted.told_ring)?)?,
             wanted.told_ring,
         ),
         wake: array(word("WAKE")?, "WAKE")?,
         lost: array(word("LOST")?, "LOST")?,
-        losses: take_typed(open(folder, "LOSSES", MapType::PerCpuArray, 4, 8, losses)?)?,
-        lost_of: take_typed(open(folder, "LOST_OF", MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
+        losses: take_typed(open(folder, "LOSSES", used, MapType::PerCpuArray, 4, 8, losses)?)?,
+        lost_of: take_typed(open(folder, "LOST_OF", used, MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
+        spared: take_typed(open(folder, "SPARED", by_execs, MapType::PerCpuArray, 4, 8, SPARES)?)?,
         watched,
         kept,
     };
-    let (links, programs) = hooks(folder)?;
-    Ok(TakenOver { maps, links, programs })
+    Ok(TakenOver { maps, programs })
 }
 
-fn hooks(folder: &Folder) -> Result<(Vec<Link>, Vec<Program>), StartError> {
-    let mut links = Vec::new();
-    let mut programs = Vec::new();
-    for hook in &HOOKS {
-        let name = hook.name;
-        let (link, program) = (format!("{LINK}{name}"), format!("{PROGRAM}{name}"));
-        if !folder.has(&link) || !folder.has(&program) {
-            if hook.is_vital() {
-                let what = format!("the hook `{name}` is not among them");
-                return Err(PinError::Unfit { folder: folder.path().to_owned(), what }.into());
-            }
-            programs
-                .push(Program { hook, state: Err("it was left out when the hooks were pinned".to_owned()) });
-            continue;
-        }
-        let path = folder.entry(&program);
-        let unfit = |error: &dyn std::error::Error| PinError::Unfit {
-            folder: folder.path().to_owned(),
-            what: format!("`{program}` is no program that can be taken over ({error})"),
-        };
-        let info = ProgramInfo::from_pin(&path).map_err(|error| unfit(&error))?;
-        let kind = info.program_type();
-        // BPF_PROG_TYPE_RAW_TRACEPOINT and BPF_PROG_TYPE_TRACING.
-        if !matches!(kind as u32, 17 | 26) {
-            return Err(unfit(&io::Error::other(format!("it is a {kind:?}"))).into());
-        }
-        let jited_bytes = info.size_jitted();
-        let fd = object_at(&path).map_err(|error| unfit(&error))?;
-        let pinned = PinnedLink::from_pin(folder.entry(&link)).map_err(|error| unfit(&error))?;
-        links.push(Link::Pinned { _pinned: pinned });
-        programs.push(Program { hook, state: Ok(Loaded { fd, jited_bytes }) });
-    }
-    Ok((links, programs))
-}
-
-/// A descriptor of what is pinned there. aya would open the kernel's BTF with a typed program, for which the service would
-/// need `CAP_SYS_ADMIN`.
-fn object_at(path: &Path) -> io::Result<OwnedFd> {
-    /// What `BPF_OBJ_GET` reads of `union bpf_attr`.
-    #[repr(C)]
-    struct Attributes {
-        pathname: u64,
-        bpf_fd: u32,
-        file_flags: u32,
-    }
-    const BPF_OBJ_GET: libc::c_long = 7;
-    let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    // SAFETY: the attributes have the layout that the kernel reads, with their size; the path lives until it returns.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<Attributes>()) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just opened it for us, and nobody else has it. bpf(2)'s descriptors close on exec.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
-}
-
-/// Opens a pinned map, if it is what it should be.
+/// Opens a pinned map, if it is what it should be: one of that name and shape, and `used` by the pinned programs.
 fn open(
     folder: &Folder,
     name: &'static str,
+    used: Option<&BTreeSet<u32>>,
     kind: MapType,
     key: u32,
     value: u32,
     entries: u32,
 ) -> Result<Map, StartError> {
     let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
-    let data =
-        map_at(&folder.entry(name)).map_err(|error| unfit(format!("`{name}` cannot be opened ({error})")))?;
+    let data = MapData::from_pin(folder.entry(name))
+        .map_err(|error| unfit(format!("`{name}` cannot be opened ({error})")))?;
     let info = data.info().map_err(|error| unfit(format!("`{name}` cannot be read ({error})")))?;
+    if info.name() != name.as_bytes() || used.is_some_and(|used| !used.contains(&info.id())) {
+        return Err(unfit(format!("`{name}` is not the map that the pinned programs use")).into());
+    }
     let told = info.map_type().ok();
     if told != Some(kind) || info.key_size() != key || info.value_size() != value {
         let what = format!(
@@ -185,10 +129,6 @@ fn open(
         return Err(unfit(format!("`{name}` has {} {of}, not {entries}", info.max_entries())).into());
     }
     Map::from_map_data(data).map_err(|error| StartError::Object(Box::new(error.into())))
-}
-
-fn map_at(path: &Path) -> Result<MapData, aya::maps::MapError> {
-    MapData::from_pin(path)
 }
 
 fn array(map: Map, name: &'static str) -> Result<MapData, StartError> {

@@ -1,0 +1,112 @@
+//! The pinned programs and links. Each link must hold the program that is pinned with it, at its own tracepoint.
+
+use std::{
+    collections::BTreeSet,
+    ffi::CString,
+    fs, io,
+    os::{
+        fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+        unix::ffi::OsStrExt as _,
+    },
+    path::Path,
+};
+
+use aya::programs::ProgramInfo;
+
+use super::{
+    error::PinError,
+    folder::Folder,
+    layout::{LINK, PROGRAM},
+};
+use crate::daemon::probe::{
+    counters::{Loaded, Program, field},
+    error::StartError,
+    hooks::{HOOKS, Hook},
+};
+
+/// What is pinned of the hooks.
+pub(super) struct Pinned {
+    pub programs: Vec<Program>,
+    /// The ids of the maps that these programs use.
+    pub maps: BTreeSet<u32>,
+}
+
+/// Opens every hook's program, and checks its link.
+pub(super) fn pinned(folder: &Folder) -> Result<Pinned, StartError> {
+    let mut found = Pinned { programs: Vec::new(), maps: BTreeSet::new() };
+    for hook in &HOOKS {
+        let (link, program) = (format!("{LINK}{}", hook.name), format!("{PROGRAM}{}", hook.name));
+        let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
+        let state = match (folder.has(&program), folder.has(&link)) {
+            (true, true) => {
+                let loaded = program_of(&folder.entry(&program), &mut found.maps)
+                    .and_then(|loaded| holds(&folder.entry(&link), hook, loaded.id).map(|()| loaded))
+                    .map_err(|error| {
+                        unfit(format!("the hook `{}` cannot be taken over: {error}", hook.name))
+                    })?;
+                Ok(loaded)
+            }
+            (false, false) if !hook.is_vital() => {
+                Err("it was left out when the hooks were pinned".to_owned())
+            }
+            _ => return Err(unfit(format!("the hook `{}` is not among them", hook.name)).into()),
+        };
+        found.programs.push(Program { hook, state });
+    }
+    Ok(found)
+}
+
+/// The program that is pinned there. Adds the maps that it uses.
+fn program_of(path: &Path, maps: &mut BTreeSet<u32>) -> io::Result<Loaded> {
+    let info = ProgramInfo::from_pin(path).map_err(io::Error::other)?;
+    let kind = info.program_type();
+    // BPF_PROG_TYPE_RAW_TRACEPOINT and BPF_PROG_TYPE_TRACING.
+    if !matches!(kind as u32, 17 | 26) {
+        return Err(io::Error::other(format!("its program is a {kind:?}")));
+    }
+    maps.extend(info.map_ids().map_err(io::Error::other)?.into_iter().flatten());
+    Ok(Loaded { fd: object_at(path)?, jited_bytes: info.size_jitted(), id: info.id(), tag: info.tag() })
+}
+
+/// Whether the link that is pinned there attaches that program to the hook's tracepoint.
+fn holds(path: &Path, hook: &Hook, program: u32) -> io::Result<()> {
+    let link = object_at(path)?;
+    // `bpf_link_show_fdinfo` and `bpf_raw_tp_link_show_fdinfo` in kernel/bpf/syscall.c.
+    let page = fs::read_to_string(format!("/proc/self/fdinfo/{}", link.as_raw_fd()))?;
+    let (id, tracepoint) = (field(&page, "prog_id"), field(&page, "tp_name"));
+    if id.and_then(|id| id.parse().ok()) != Some(program) {
+        return Err(io::Error::other(format!(
+            "its link holds program {}, not {program}",
+            id.unwrap_or("none")
+        )));
+    }
+    if tracepoint != Some(hook.tracepoint) {
+        let at = tracepoint.unwrap_or("no tracepoint");
+        return Err(io::Error::other(format!("its link is at {at}, not {}", hook.tracepoint)));
+    }
+    Ok(())
+}
+
+/// A descriptor of what is pinned there. aya would open the kernel's BTF with a typed program, for which the service would
+/// need `CAP_SYS_ADMIN`.
+fn object_at(path: &Path) -> io::Result<OwnedFd> {
+    /// What `BPF_OBJ_GET` reads of `union bpf_attr`.
+    #[repr(C)]
+    struct Attributes {
+        pathname: u64,
+        bpf_fd: u32,
+        file_flags: u32,
+    }
+    const BPF_OBJ_GET: libc::c_long = 7;
+    let path = CString::new(path.as_os_str().as_bytes())?;
+    let attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    // SAFETY: the attributes have the layout that the kernel reads, with their size; the path lives until it returns.
+    let fd =
+        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<Attributes>()) };
+    if fd < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let fd = i32::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel has just opened it for us, and nobody else has it. bpf(2)'s descriptors close on exec.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
