@@ -20,6 +20,7 @@ mod promises {
     pub mod protocol;
     pub mod rename;
     pub mod schema;
+    pub mod show;
     pub mod snapshot;
     pub mod sockets;
     pub mod start;
@@ -56,6 +57,7 @@ fn main() {
         promises::protocol::trials(),
         promises::rename::trials(),
         promises::schema::trials(),
+        promises::show::trials(),
         promises::snapshot::trials(),
         promises::start::trials(),
         promises::supervised::trials(),

@@ -5,3 +5,4 @@
 pub mod descriptors;
 pub mod hierarchy;
 pub mod process;
+pub mod root;

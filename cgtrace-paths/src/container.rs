@@ -1,6 +1,6 @@
 //! Containers, in the spellings of those who run them.
 
-use super::{ascii, unescape};
+use super::unescape;
 
 /// What runs a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,17 +57,8 @@ const PREFIXES: [(&str, Runtime); 5] = [
 const MONITORS: [(&str, Runtime); 3] =
     [("crio-conmon-", Runtime::Crio), ("libpod-conmon-", Runtime::Podman), ("lxc.monitor.", Runtime::Lxc)];
 
-/// The innermost container, or what watches over one.
-pub(super) fn read(components: &[&[u8]]) -> Container {
-    let texts: Vec<&str> = components.iter().map(|component| ascii(component).unwrap_or_default()).collect();
-    let found = |at: usize| {
-        let before = at.checked_sub(1).and_then(|before| texts.get(before)).copied();
-        of(texts.get(at).copied().unwrap_or_default(), before)
-    };
-    (0..texts.len()).rev().find_map(found).unwrap_or_default()
-}
-
-fn of(text: &str, parent: Option<&str>) -> Option<Container> {
+/// The container that a component's name says, or the one that it watches over.
+pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
     let proven = |id: &str, runtime| Some(Container { id: Some(id.to_owned()), runtime });
     if let Some((_, runtime)) = MONITORS.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         return Some(Container { id: None, runtime: Some(*runtime) });
@@ -128,9 +119,9 @@ mod tests {
         for (name, runtime) in [
             (format!("/docker/{ID}"), Some(Runtime::Docker)),
             (format!("/system.slice/docker-{ID}.scope"), Some(Runtime::Docker)),
-            (format!("/x/cri-containerd-{ID}.scope"), Some(Runtime::Containerd)),
+            (format!("/x.slice/cri-containerd-{ID}.scope"), Some(Runtime::Containerd)),
             (format!("/x/crio-{ID}"), Some(Runtime::Crio)),
-            (format!("/x/libpod-{ID}.scope/container"), Some(Runtime::Podman)),
+            (format!("/x.slice/libpod-{ID}.scope/container"), Some(Runtime::Podman)),
             (format!("/kubepods/{ID}"), None),
         ] {
             let parsed = parse(name.as_bytes());
@@ -147,7 +138,7 @@ mod tests {
 
     #[test]
     fn a_monitor_is_not_its_container() {
-        let parsed = parse(format!("/x/crio-conmon-{ID}.scope").as_bytes());
+        let parsed = parse(format!("/x.slice/crio-conmon-{ID}.scope").as_bytes());
         assert_eq!((parsed.container_id, parsed.runtime), (None, Some(Runtime::Crio)));
     }
 

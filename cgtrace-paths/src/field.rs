@@ -92,9 +92,8 @@ fn units_of_users() {
         &Proof {
             slice,
             unit: user,
+            // That it is a container is the user's claim.
             user_unit: Some(&format!("libpod-{A}.scope")),
-            container: Some(A),
-            runtime: Some(Runtime::Podman),
             ..NONE
         },
     );

@@ -1,8 +1,9 @@
 //! What the name of a cgroup says: its unit and slice, its pod, its container. Pure.
 //!
-//! Only what the path proves is told. Any bytes may be given: a name is what a user typed, or what a log or a
+//! Only what the path proves is reported. Any bytes may be given: a name is what a user typed, or what a log or a
 //! process's flags carried, and may be no cgroup's name at all.
 
+mod ancestry;
 mod container;
 #[cfg(test)]
 mod field;
@@ -77,8 +78,7 @@ fn of(
     inner: &[&[u8]],
 ) -> Name {
     let units = unit::read(inner);
-    let pod = pod::read(inner);
-    let container = container::read(inner);
+    let (pod, container) = ancestry::read(inner);
     Name {
         path: join(components),
         mount,

@@ -1,6 +1,6 @@
 //! Pods, in the spellings of kubelet's two cgroup drivers.
 
-use super::ascii;
+use super::expand_slice;
 
 /// A pod's class of service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,18 +40,21 @@ pub(super) struct Pod {
     pub qos: Option<Qos>,
 }
 
-/// The pod of the innermost `kubepods`: kubelet's root may itself be in a container (kind, k3d).
-pub(super) fn read(components: &[&[u8]]) -> Pod {
-    let texts: Vec<&str> = components.iter().map(|component| ascii(component).unwrap_or_default()).collect();
-    if let Some(pod) = texts.iter().rev().find_map(|text| of_slice(text)) {
-        return pod;
+/// The pod of the path that these components are, from a root.
+pub(super) fn of(texts: &[&str]) -> Option<Pod> {
+    let slices = texts.iter().take_while(|text| expand_slice(text).is_some()).count();
+    if let Some(slice) = slices.checked_sub(1).and_then(|last| texts.get(last)) {
+        // Each slice stands in the one that its name says.
+        let path: String = texts.iter().take(slices).map(|text| format!("/{text}")).collect();
+        return of_slice(slice).filter(|_| expand_slice(slice).as_deref() == Some(&path));
     }
-    let Some(root) = texts.iter().rposition(|text| *text == "kubepods") else { return Pod::default() };
-    let below = texts.get(root + 1..).unwrap_or_default();
-    match below.first().map(|first| (Qos::of(first), pod_uid(first))) {
-        Some((Some(qos), _)) => Pod { qos: Some(qos), uid: below.get(1).and_then(|second| pod_uid(second)) },
-        Some((None, Some(uid))) => Pod { qos: Some(Qos::Guaranteed), uid: Some(uid) },
-        _ => Pod::default(),
+    let below = match texts {
+        ["kubepods", below @ ..] | ["kubelet", "kubepods", below @ ..] => below,
+        _ => return None,
+    };
+    match below.first().map(|first| (Qos::of(first), pod_uid(first)))? {
+        (Some(qos), _) => Some(Pod { qos: Some(qos), uid: below.get(1).and_then(|second| pod_uid(second)) }),
+        (None, uid) => uid.map(|uid| Pod { qos: Some(Qos::Guaranteed), uid: Some(uid) }),
     }
 }
 

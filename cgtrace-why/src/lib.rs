@@ -10,4 +10,5 @@ mod show;
 
 pub use ask::{AskError, Question, ask};
 pub use gather::Who;
+pub use rules::shell_word;
 pub use show::{CgroupMembers, Member, Selector, Shown, show};

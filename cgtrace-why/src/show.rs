@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cgtrace_client::{Client, names, wire};
 use cgtrace_host::{
     hierarchy::{self, Found, Members, read_members, read_populated},
-    process::{self, State},
+    process::{self, ProcessError, ProcessHandle, State},
 };
 use serde::{Deserialize, Serialize};
 
@@ -111,11 +111,12 @@ fn of_process(
     if hierarchy::in_cgroup_namespace() {
         return Err(AskError::Namespaced);
     }
-    let lines = match process::cgroups_of_live_thread(pid) {
-        Ok(Some(lines)) => lines,
-        Ok(None) => return Err(AskError::NoSuchProcess { pid }),
-        Err(error) => return Err(AskError::Process(error)),
-    };
+    let handle = ProcessHandle::open(pid)?.ok_or(AskError::NoSuchProcess { pid })?;
+    let lines = handle.cgroups().map_err(|source| match source.raw_os_error() {
+        Some(libc::ENAMETOOLONG) => AskError::PathTooLong { pid },
+        Some(libc::ESRCH) => AskError::NoSuchProcess { pid },
+        _ => ProcessError { path: format!("/proc/{pid}/cgroup").into(), source }.into(),
+    })?;
     if lines.zombie {
         notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show where it was"));
     }

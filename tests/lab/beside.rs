@@ -141,7 +141,7 @@ fn what_each_watcher_sees() -> Outcome {
             }
         }
         table += &format!(
-            "| `{}` | {} | {} | {} | {} | {} |\n",
+            "| '{}' | {} | {} | {} | {} | {} |\n",
             load.hierarchy,
             load.what,
             made.len(),

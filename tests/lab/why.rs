@@ -197,7 +197,7 @@ fn started_by_systemd() -> Outcome {
         (scene.name.replace("kubelet", "kublet"), "misspelt", "misspelt"),
     ] {
         let said = scene.console(&["why", &wrong], kept)?;
-        let right = format!("use `{}`", scene.name);
+        let right = format!("use '{}'", scene.name);
         ensure!(said.contains(&format!("{wrong}: {cause}\n")) && said.contains(&right), "{said}");
     }
     // Inside, v1 controllers are read-only, so that nothing accounts for the unit.

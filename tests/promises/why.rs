@@ -1,6 +1,7 @@
 //! `why` says why a cgroup is not there, or not seen: each cause brought about for real.
 
 mod asker;
+mod attacks;
 mod moves;
 mod names;
 mod namespaces;
@@ -26,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         shell::trials(),
         asker::trials(),
         namespaces::trials(),
+        attacks::trials(),
     ];
     trials.into_iter().flatten().collect()
 }

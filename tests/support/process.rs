@@ -3,7 +3,7 @@
 use std::{
     ffi::CStr,
     fs,
-    io::{self, BufRead as _, BufReader, Read as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::fd::AsRawFd as _,
     path::Path,
     process::{Child, Command, Stdio},
@@ -66,8 +66,20 @@ impl TwoThreads {
             }
         });
         // Until whoever started it ends.
-        let _ = io::stdin().read(&mut [0]);
+        if io::stdin().read(&mut [0]).is_ok_and(|read| read == 1) {
+            // SAFETY: only this thread ends, and with it nothing that the other one uses.
+            unsafe { libc::syscall(libc::SYS_exit, 0) };
+        }
         std::process::exit(0);
+    }
+
+    /// Ends its first thread, and returns once that has ended.
+    pub fn end_first(&self) -> Result<()> {
+        self.child.stdin.as_ref().context("no stdin")?.write_all(b"x")?;
+        while !fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?.contains(") Z ") {
+            thread::yield_now();
+        }
+        Ok(())
     }
 
     pub fn pid(&self) -> u32 {

@@ -5,7 +5,10 @@ use std::{
     os::fd::OwnedFd,
 };
 
-use rustix::fs::{Mode, OFlags, fstat, openat};
+use rustix::{
+    fs::{AtFlags, Mode, OFlags, Stat, fstat, openat, statat},
+    io::Errno,
+};
 
 use super::{discover::Mount, scan::open_root};
 
@@ -46,6 +49,49 @@ pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Members> {
     // kernfs counts the directories below one among its links.
     let children = fstat(&directory)?.st_nlink > 2;
     Ok(Members { elsewhere: all - ids.len(), ids, children })
+}
+
+/// A user or group other than root and the caller that may write to a cgroup.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Writer {
+    /// The owner.
+    User(u32),
+    /// The group.
+    Group(u32),
+    /// Everybody.
+    Everyone,
+}
+
+/// Who else may move processes into a cgroup, or put another one in its place: by its directory, one above it, or its
+/// `cgroup.procs`. `None`: nobody, or there is no such cgroup.
+pub fn other_writer(mount: &Mount, path: &[u8]) -> io::Result<Option<Writer>> {
+    let own = rustix::process::geteuid().as_raw();
+    let writer = |about: &Stat| {
+        let mode = Mode::from_raw_mode(about.st_mode);
+        match about {
+            about if about.st_uid != 0 && about.st_uid != own => Some(Writer::User(about.st_uid)),
+            _ if mode.contains(Mode::WOTH) => Some(Writer::Everyone),
+            about if mode.contains(Mode::WGRP) && about.st_gid != 0 => Some(Writer::Group(about.st_gid)),
+            _ => None,
+        }
+    };
+    let mut fd = open_root(mount).map_err(io::Error::other)?;
+    let leaves = path.split(|byte| *byte == b'/').filter(|leaf| !leaf.is_empty());
+    for leaf in leaves {
+        fd = match openat(&fd, leaf, DIRECTORY, Mode::empty()) {
+            Ok(fd) => fd,
+            Err(Errno::NOENT | Errno::NODEV) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        if let Some(writer) = writer(&fstat(&fd)?) {
+            return Ok(Some(writer));
+        }
+    }
+    match statat(&fd, "cgroup.procs", AtFlags::SYMLINK_NOFOLLOW) {
+        Ok(about) => Ok(writer(&about)),
+        Err(Errno::NOENT | Errno::NODEV) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// The controllers of a cgroup on v2: its `cgroup.controllers`.

@@ -16,7 +16,7 @@ pub use budget::{Budget, Stopped};
 pub use discover::{Found, Mount, discover, hierarchy_of, in_cgroup_namespace};
 pub use error::{HierarchyError, ScanError};
 pub use handle::locate;
-pub use members::{Members, open_cgroup, read_controllers, read_members};
+pub use members::{Members, Writer, open_cgroup, other_writer, read_controllers, read_members};
 pub(crate) use mountinfo::unescape;
 pub use mountinfo::{MountLine, parse_mountinfo};
 pub use populated::read_populated;

@@ -1,17 +1,17 @@
 //! Processes: who a pid is and in which cgroups. The only part that reads /proc of processes.
 
+mod handle;
 mod mounts;
 mod stat;
 mod table;
 mod time_namespace;
-mod view;
 
 use std::{fs, io, path::PathBuf};
 
+pub use handle::{Bounded, Located, ProcessHandle};
 pub use stat::{Stat, State, parse_stat};
-pub use table::{Found, ancestors, find, inotify_of, named, pids};
+pub use table::{Found, Inotify, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
-pub use view::{arguments, cgroup_mounts, cgroups_within, file, namespace, root};
 
 use crate::hierarchy::{HierarchyLine, parse_proc_cgroup};
 
@@ -64,48 +64,26 @@ pub struct ProcessError {
 pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
     let Some(stat) = read(pid, "stat")? else { return Ok(None) };
     let Some(status) = read(pid, "status")? else { return Ok(None) };
-    let Some(stat) = parse_stat(&stat) else { return Ok(None) };
-    Ok(Some(Process {
+    Ok(of_texts(pid, &stat, &status))
+}
+
+/// A process, of its `stat` and `status`.
+fn of_texts(pid: u32, stat: &[u8], status: &[u8]) -> Option<Process> {
+    let stat = parse_stat(stat)?;
+    Some(Process {
         pid,
-        tgid: number(&status, "Tgid:").unwrap_or(pid),
+        tgid: number(status, "Tgid:").unwrap_or(pid),
         ppid: stat.ppid,
         comm: stat.comm,
-        uid: number(&status, "Uid:").unwrap_or(u32::MAX),
+        uid: number(status, "Uid:").unwrap_or(u32::MAX),
         start_boot_ns: time_namespace::start_boot_ns(stat.start_boot_ns),
         state: stat.state,
-    }))
+    })
 }
 
 /// A process's cgroups, one line a hierarchy; `None` if there is no such process.
 pub fn cgroups(pid: u32) -> Result<Option<Vec<HierarchyLine>>, ProcessError> {
     Ok(read(pid, "cgroup")?.map(|text| parse_proc_cgroup(&text)))
-}
-
-/// A process's cgroups, by a thread of it that runs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Located {
-    /// One line a hierarchy.
-    pub lines: Vec<HierarchyLine>,
-    /// None of its threads runs: on v1 it is shown in the root, wherever it was.
-    pub zombie: bool,
-}
-
-/// A process's cgroups; `None` if there is no such process. Of one whose first thread has exited, v1 shows that thread in
-/// the root: another one is asked.
-pub fn cgroups_of_live_thread(pid: u32) -> Result<Option<Located>, ProcessError> {
-    let Some(process) = describe(pid)? else { return Ok(None) };
-    if process.state == State::LeaderExited {
-        let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
-        let threads = threads.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-        for thread in threads.filter(|thread| *thread != pid) {
-            let alive = describe(thread)?.is_some_and(|thread| thread.state == State::Alive);
-            if let Some(lines) = cgroups(thread)?.filter(|_| alive) {
-                return Ok(Some(Located { lines, zombie: false }));
-            }
-        }
-    }
-    let zombie = matches!(process.state, State::Zombie | State::LeaderExited);
-    Ok(cgroups(pid)?.map(|lines| Located { lines, zombie }))
 }
 
 /// The first number behind a key of `/proc/PID/status`.

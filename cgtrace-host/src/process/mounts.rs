@@ -1,4 +1,6 @@
-//! Which mounts of a mount table can be reached. Pure.
+//! Which mounts of a mount table can be reached, in time linear in its length. Pure.
+
+use std::collections::HashMap;
 
 use crate::hierarchy::unescape;
 
@@ -9,16 +11,36 @@ struct Line<'a> {
     text: &'a [u8],
 }
 
+/// A directory, by its place in the tree of mount points; 0 is the root.
+type Node = usize;
+
+/// The mounts, by their numbers in the table.
+#[derive(Default)]
+struct Table {
+    /// The last mount on a directory of another mount.
+    on: HashMap<(usize, Node), usize>,
+    /// The topmost of those that are stacked there, where that is known.
+    top: HashMap<(usize, Node), usize>,
+}
+
 /// The lines of a `mountinfo` whose mounts are not covered by others.
-pub(super) fn visible(mountinfo: &[u8]) -> Vec<u8> {
-    let lines: Vec<Line> = mountinfo.split(|byte| *byte == b'\n').filter_map(parse).collect();
+pub(super) fn visible(mountinfo: &[&[u8]]) -> Vec<u8> {
+    let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
+    let numbers: HashMap<&[u8], usize> = lines.iter().enumerate().map(|(at, line)| (line.id, at)).collect();
+    let parent = |line: &Line| numbers.get(line.parent).copied().filter(|_| line.parent != line.id);
     // The root's parent is no mount of this table.
-    let root = lines
-        .iter()
-        .position(|line| !lines.iter().any(|other| other.id == line.parent && other.id != line.id));
-    let Some(root) = root else { return Vec::new() };
-    let reached = |line: &&Line| at(&lines, root, &line.point).is_some_and(|found| found.id == line.id);
-    let texts: Vec<&[u8]> = lines.iter().filter(reached).map(|line| line.text).collect();
+    let Some(root) = lines.iter().position(|line| parent(line).is_none()) else { return Vec::new() };
+    let mut names: HashMap<(Node, &[u8]), Node> = HashMap::new();
+    let ways: Vec<Vec<Node>> = lines.iter().map(|line| way(&line.point, &mut names)).collect();
+    let mut table = Table::default();
+    for (at, (line, way)) in lines.iter().zip(&ways).enumerate() {
+        if let (Some(parent), Some(node)) = (parent(line), way.last()) {
+            table.on.insert((parent, *node), at);
+        }
+    }
+    let all = lines.iter().zip(&ways).enumerate();
+    let reached = all.filter(|(at, (_, way))| table.at(root, way) == *at);
+    let texts: Vec<&[u8]> = reached.map(|(_, (line, _))| line.text).collect();
     texts.join(&b'\n')
 }
 
@@ -28,23 +50,42 @@ fn parse(text: &[u8]) -> Option<Line<'_>> {
     Some(Line { id, parent, point: unescape(fields.nth(2)?), text })
 }
 
-/// The mount that a path leads to: at each directory on the way, whatever is mounted there on what was reached.
-fn at<'a, 'b>(lines: &'a [Line<'b>], root: usize, path: &[u8]) -> Option<&'a Line<'b>> {
-    let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(end, _)| end);
-    let mut reached = lines.get(root)?;
-    for end in [1].into_iter().chain(ends).chain([path.len()]) {
-        let directory = path.get(..end)?;
-        // Mounts on one directory stack; each is the child of the one below it.
-        for _ in 0..lines.len() {
-            let on =
-                |line: &&Line| line.parent == reached.id && line.id != reached.id && line.point == directory;
-            match lines.iter().rfind(on) {
-                Some(next) => reached = next,
-                None => break,
-            }
-        }
+/// The directories on the way to a mount point, the root first and itself last.
+fn way<'a>(point: &'a [u8], names: &mut HashMap<(Node, &'a [u8]), Node>) -> Vec<Node> {
+    let mut way = vec![0];
+    for name in point.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        let next = names.len() + 1;
+        way.push(*names.entry((way.last().copied().unwrap_or_default(), name)).or_insert(next));
     }
-    Some(reached)
+    way
+}
+
+impl Table {
+    /// The mount that a way leads to: at each directory on it, whatever is mounted there on what was reached.
+    fn at(&mut self, root: usize, way: &[Node]) -> usize {
+        way.iter().fold(root, |reached, node| self.topmost(reached, *node))
+    }
+
+    /// Mounts on one directory stack; each is the child of the one below it.
+    fn topmost(&mut self, below: usize, node: Node) -> usize {
+        let (mut at, mut passed) = (below, Vec::new());
+        while let Some(next) = self.on.get(&(at, node)) {
+            if let Some(top) = self.top.get(&(at, node)) {
+                at = *top;
+                break;
+            }
+            // No mount is below itself, whatever a table says.
+            if passed.len() > self.on.len() {
+                break;
+            }
+            passed.push(at);
+            at = *next;
+        }
+        for below in passed {
+            self.top.insert((below, node), at);
+        }
+        at
+    }
 }
 
 #[cfg(test)]
@@ -54,7 +95,8 @@ mod tests {
     use super::*;
 
     fn ids(text: &str) -> Vec<String> {
-        let visible = String::from_utf8(visible(text.as_bytes())).unwrap();
+        let lines: Vec<&[u8]> = text.as_bytes().split(|byte| *byte == b'\n').collect();
+        let visible = String::from_utf8(visible(&lines)).unwrap();
         visible.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
     }
 
@@ -81,17 +123,55 @@ mod tests {
         assert_eq!(ids(&text), ["20", "25", "30"]);
     }
 
+    /// The same, looked for from line to line. Each id is there once.
+    fn plainly(mountinfo: &[&[u8]]) -> Vec<u8> {
+        let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
+        let is_root =
+            |line: &&Line| line.parent == line.id || !lines.iter().any(|other| other.id == line.parent);
+        let Some(root) = lines.iter().find(is_root) else { return Vec::new() };
+        let reached = |point: &[u8]| {
+            let mut reached = root;
+            for end in (1..=point.len()).filter(|end| *end == 1 || *end == point.len() || point[*end] == b'/')
+            {
+                for _ in 0..=lines.len() {
+                    let on = |line: &&Line| {
+                        line.parent == reached.id && line.parent != line.id && line.point == point[..end]
+                    };
+                    reached = lines.iter().rfind(on).unwrap_or(reached);
+                }
+            }
+            reached
+        };
+        let texts: Vec<&[u8]> =
+            lines.iter().filter(|line| reached(&line.point).id == line.id).map(|line| line.text).collect();
+        texts.join(&b'\n')
+    }
+
+    #[test]
+    fn many_stacked_mounts_cost_little() {
+        let line =
+            |id: usize, parent: usize, point: &str| format!("{id} {parent} 0:1 / {point} rw - cgroup2 x rw");
+        let stacked = (1..50_000).map(|id| line(id, id - 1, "/a/b")).collect::<Vec<_>>();
+        let deep = (50_000..60_000).map(|id| line(id, 49_999, &format!("/a/b/{id}{}", "/c".repeat(500))));
+        let all: Vec<String> = [line(0, 0, "/")].into_iter().chain(stacked).chain(deep).collect();
+        let all: Vec<&[u8]> = all.iter().map(|line| line.as_bytes()).collect();
+        // The root, the uppermost of the stack, and what is on that.
+        let visible = visible(&all);
+        assert!(visible.starts_with(b"0 0 ") && visible.split(|byte| *byte == b'\n').count() == 10_002);
+    }
+
     proptest! {
         #[test]
         fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = visible(&text);
+            let _ = visible(&text.split(|byte| *byte == b'\n').collect::<Vec<_>>());
         }
 
         #[test]
-        fn any_table_is_read(rows in prop::collection::vec((0..6_u8, 0..6_u8, "(/[ab]){0,3}"), 0..8)) {
-            let lines: Vec<String> =
-                rows.iter().map(|(id, parent, point)| format!("{id} {parent} 0:1 / {point} rw - x x rw")).collect();
-            let _ = visible(lines.join("\n").as_bytes());
+        fn any_table_is_read(rows in prop::collection::vec((0..8_usize, "/|(/[ab]){1,3}"), 0..8)) {
+            let line = |(id, (parent, point)): (usize, &(usize, String))| format!("{id} {parent} 0:1 / {point} rw - x x rw");
+            let lines: Vec<String> = rows.iter().enumerate().map(line).collect();
+            let all: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            prop_assert_eq!(visible(&all), plainly(&all));
         }
     }
 }

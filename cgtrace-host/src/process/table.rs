@@ -1,8 +1,8 @@
 //! All processes at a time: who is called so, and whose child a process is.
 
-use std::{collections::HashSet, fs};
+use std::{collections::HashSet, fs, time::Instant};
 
-use super::{Process, State, cgroups_of_live_thread, describe, read};
+use super::{Process, ProcessHandle, describe, read};
 use crate::hierarchy::HierarchyLine;
 
 /// So many ancestors are followed. A chain is never that long, but while it is read it may change under us.
@@ -47,10 +47,12 @@ pub fn named(comms: &[&[u8]]) -> Vec<Found> {
 /// A live process with its cgroups and ancestors; `None` if there is none of that pid, or only its zombie.
 #[must_use]
 pub fn find(pid: u32) -> Option<Found> {
-    let process = describe(pid).ok().flatten().filter(|process| process.state != State::Zombie)?;
-    let cgroups = cgroups_of_live_thread(pid).ok().flatten()?.lines;
+    let handle = ProcessHandle::open(pid).ok().flatten()?;
+    let process = handle.process().clone();
+    let cgroups = handle.cgroups().ok()?.lines;
     let ancestors = ancestors(process.ppid);
-    Some(Found { process, cgroups, ancestors })
+    // One that ended, or became another user's meanwhile, is as good as not there.
+    handle.is_same().then_some(Found { process, cgroups, ancestors })
 }
 
 /// A process, its parent, and so on up to pid 1.
@@ -66,35 +68,46 @@ pub fn ancestors(pid: u32) -> Vec<Process> {
     ancestors
 }
 
-/// How many inotify watches and instances the processes of one uid have, as far as they can be looked at until
-/// `enough` says so; then, `None`.
-pub fn inotify_of(uid: u32, enough: impl Fn() -> bool) -> Option<(u64, u64)> {
-    let (mut watches, mut instances) = (0, 0);
-    // A descriptor that two processes share is one instance.
-    let mut seen: HashSet<Vec<u8>> = HashSet::new();
-    for pid in pids() {
-        if enough() {
-            return None;
-        }
-        let Ok(Some(process)) = describe(pid) else { continue };
-        if process.uid != uid {
-            continue;
-        }
-        let Ok(entries) = fs::read_dir(format!("/proc/{pid}/fd")) else { continue };
-        for entry in entries.flatten() {
-            let inotify = fs::read_link(entry.path()).is_ok_and(|to| to.as_os_str() == "anon_inode:inotify");
-            let number = entry.file_name();
-            let Some(number) = number.to_str().filter(|_| inotify) else { continue };
-            let Ok(Some(info)) = read(pid, &format!("fdinfo/{number}")) else { continue };
-            let lines: Vec<&[u8]> =
-                info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"inotify")).collect();
-            // Shared descriptors have the same watches; an instance without any is told by its process alone.
-            let shared = !lines.is_empty() && !seen.insert(lines.join(&b'\n'));
-            if !shared {
-                instances += 1;
-                watches += lines.len() as u64;
-            }
+/// inotify's use by some processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Inotify {
+    /// Watches.
+    pub watches: u64,
+    /// Instances.
+    pub instances: u64,
+    /// A descriptor that several processes have, or that was duplicated, is one instance: it has the same watches. One
+    /// without any cannot be told from another.
+    seen: HashSet<Vec<u8>>,
+}
+
+impl Inotify {
+    /// Adds a descriptor, of its `fdinfo`.
+    pub(super) fn add(&mut self, info: &[u8]) {
+        let lines: Vec<&[u8]> =
+            info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"inotify")).collect();
+        if lines.is_empty() || self.seen.insert(lines.join(&b'\n')) {
+            self.instances += 1;
+            self.watches += lines.len() as u64;
         }
     }
-    Some((watches, instances))
+}
+
+/// inotify's use by the processes of one uid, as far as they can be looked at; `None` if that takes longer, or one has
+/// more than 4,096 descriptors.
+#[must_use]
+pub fn inotify_of(uid: u32, until: Instant) -> Option<Inotify> {
+    let mut counted = Inotify::default();
+    for pid in pids() {
+        if Instant::now() > until {
+            return None;
+        }
+        if !describe(pid).is_ok_and(|process| process.is_some_and(|process| process.uid == uid)) {
+            continue;
+        }
+        let Ok(Some(handle)) = ProcessHandle::open(pid) else { continue };
+        if handle.process().uid == uid && !handle.count_inotify(&mut counted, until) {
+            return None;
+        }
+    }
+    Some(counted)
 }

@@ -3,6 +3,9 @@
 mod answers;
 mod named;
 mod processes;
+mod writable;
+
+use std::{fmt, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, names, names::ImpossibleName, wire};
 use cgtrace_host::hierarchy;
@@ -10,7 +13,7 @@ use cgtrace_paths::names_hierarchy;
 
 use crate::{
     clock,
-    gather::{self, AskerFound, Hierarchy, Outside, Who},
+    gather::{self, AskerFound, Candidate, Deadline, Hierarchy, Outside, Who},
     report::{Asker, Finding, Report, Verdict},
     rules::{self, Facts, Mounted},
 };
@@ -60,12 +63,43 @@ pub enum AskError {
         /// The pid.
         pid: u32,
     },
+    /// Several processes may be meant, and which is not clear.
+    #[error(
+        "it is not clear which process is meant: none, or more than one, is the unit's or root's; name one with --pid:{candidates}"
+    )]
+    Ambiguous {
+        /// All of that name.
+        candidates: Candidates,
+    },
     /// The process could not be read.
     #[error(transparent)]
     Process(#[from] cgtrace_host::process::ProcessError),
+    /// One of its paths is too long for `/proc`.
+    #[error(
+        "a path of process {pid} is longer than /proc/{pid}/cgroup can show (4,095 bytes); name the cgroup instead"
+    )]
+    PathTooLong {
+        /// The pid.
+        pid: u32,
+    },
     /// `/proc` shows paths from another root.
     #[error("{NAMESPACED}")]
     Namespaced,
+}
+
+/// Processes of one name.
+#[derive(Debug)]
+pub struct Candidates(pub Vec<Candidate>);
+
+impl fmt::Display for Candidates {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for Candidate { pid, uid, executable, cgroup } in &self.0 {
+            let path = executable.as_deref().map(|path| path.as_os_str().as_bytes());
+            let path = path.map_or_else(|| "an unknown program".to_owned(), rules::shell_bytes);
+            write!(formatter, "\n  pid {pid}, uid {uid}, {path}, in {}", rules::shell_bytes(cgroup))?;
+        }
+        Ok(())
+    }
 }
 
 /// Answers a question.
@@ -74,10 +108,12 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
     if path.is_none() && who.is_none() {
         return Err(AskError::Nothing);
     }
+    let deadline = Deadline::new();
     let mut report = Report::default();
     let mut frame = Frame::new(client, hierarchy.as_deref(), &mut report.notes)?;
     if let Some(who) = who {
-        frame.asker = gather::find_asker(who, &frame.hierarchies);
+        frame.asker = gather::find_asker(who, &frame.hierarchies, deadline)
+            .map_err(|candidates| AskError::Ambiguous { candidates: Candidates(candidates) })?;
         match (who, &frame.asker) {
             (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess { pid: *pid }),
             (Who::Comm(comm), None) => {
@@ -96,13 +132,13 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
         (None, None) => Vec::new(),
     };
     for (path, setting) in paths.into_iter().take(MAX_ASKER_PATHS) {
-        let verdict = one(client, &frame, &path, &mut report)?;
+        let verdict = one(client, &frame, &path, deadline, &mut report)?;
         report.verdicts.push(Verdict { setting, ..verdict });
     }
     if let Some(asker) = &frame.asker {
         let recorded = frame.recorded(client, &[], &[asker.found.process.comm.clone()])?;
         report.seq = report.seq.max(recorded.seq);
-        report.notes.extend(asker.notes());
+        report.notes.extend(asker.notes.iter().cloned());
         report.asker = Some(Asker {
             process: processes::report(recorded.process(&asker.found), false),
             arguments: asker.arguments.clone(),
@@ -206,10 +242,16 @@ fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
 }
 
 /// One path.
-fn one(client: &mut Client, frame: &Frame, path: &[u8], report: &mut Report) -> Result<Verdict, AskError> {
+fn one(
+    client: &mut Client,
+    frame: &Frame,
+    path: &[u8],
+    deadline: Deadline,
+    report: &mut Report,
+) -> Result<Verdict, AskError> {
     let text = names::as_text(path).0;
     let Outside { processes, mut comms, unit, controllers, notes } =
-        gather::about(&text, &frame.mounts, &frame.hierarchies);
+        gather::about(&text, &frame.mounts, &frame.hierarchies, deadline);
     report.notes.extend(notes);
     let of_path = comms.len();
     let root = frame.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
@@ -232,13 +274,16 @@ fn one(client: &mut Client, frame: &Frame, path: &[u8], report: &mut Report) -> 
     report.seq = report.seq.max(recorded.seq);
     facts.now = recorded.anchor.moment(clock::boot_ns());
     facts.asker = frame.asker.as_ref().map(|asker| asker.facts(recorded.process(&asker.found)));
-    facts.processes = processes
-        .filter(|_| !frame.namespaced)
-        .map(|found| found.iter().map(|found| recorded.process(found)).collect());
+    facts.processes = processes.filter(|_| !frame.namespaced).map(|found| {
+        let of_unit =
+            |(of_unit, found): &(bool, _)| rules::Process { of_unit: *of_unit, ..recorded.process(found) };
+        found.iter().map(of_unit).collect()
+    });
     let live = facts.processes.as_deref().unwrap_or_default();
     facts.ended = recorded.ended(comms.get(..of_path).unwrap_or_default(), live);
     facts.moves = recorded.moves;
     (facts.answer, facts.others) = (known.answer, known.others);
+    facts.writable = writable::find(&facts, &frame.hierarchies);
     let verdict = rules::explain(&facts);
     Ok(written(verdict, facts))
 }

@@ -40,6 +40,7 @@ impl Recorded<'_> {
         let start = found.process.start_boot_ns;
         rules::Process {
             task: wire::Task { cgroup: home(&cgroups), ..task },
+            of_unit: false,
             started: self.anchor.moment(start),
             seen: match exec {
                 Some(exec) => Seen::Executed(exec.at.clone()),
@@ -68,6 +69,7 @@ impl Recorded<'_> {
         let cgroups = memberships(exec);
         rules::Process {
             task: wire::Task { cgroup: home(&cgroups), ..exec.task.clone() },
+            of_unit: false,
             started: self.anchor.moment(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
             seen: if exec.observed { Seen::Executed(exec.at.clone()) } else { Seen::Before },
             executed_in: if exec.observed { cgroups.clone() } else { Vec::new() },
@@ -135,7 +137,7 @@ pub(super) fn missing(recorded: &Recorded, comm: &str) -> Vec<String> {
 
 /// A process as the report has it.
 pub(super) fn report(process: rules::Process, ended: bool) -> report::Process {
-    let rules::Process { task, started, seen, cgroups, executed_in, ancestors } = process;
+    let rules::Process { task, of_unit: _, started, seen, cgroups, executed_in, ancestors } = process;
     report::Process {
         task,
         started,

@@ -2,26 +2,41 @@
 
 use std::{
     fs,
-    path::Path,
-    time::{Duration, Instant},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
 };
 
 use cgtrace_client::names::printable;
-use cgtrace_host::process;
+use cgtrace_host::process::{self, Bounded, ProcessHandle};
 
-use super::{Hierarchy, mounts_of};
+use super::{Hierarchy, deadline::Deadline, mounts_of, namespace::namespace_root, unit};
 use crate::rules::{self, Inotify, Mounted, Settings};
 
-/// So long is looked for inotify watches: on a machine with very many descriptors their number stays unknown.
+/// How long inotify watches are counted: on a machine with very many descriptors their number stays unknown.
 const INOTIFY_TIME: Duration = Duration::from_millis(150);
 
-/// Whom somebody means.
+/// The process that is meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Who {
     /// The process of that pid.
     Pid(u32),
-    /// The eldest process of that comm; what is beyond 15 bytes is cut, as the kernel cuts it.
+    /// The process of that comm; what is beyond 15 bytes is cut, as the kernel cuts it. Of several, the one of the unit
+    /// that is called so, else root's.
     Comm(String),
+}
+
+/// One of several processes that may be meant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its pid.
+    pub pid: u32,
+    /// Its real uid.
+    pub uid: u32,
+    /// What it executes, if that may be read.
+    pub executable: Option<PathBuf>,
+    /// Its cgroup on the service manager's hierarchy, else on v2.
+    pub cgroup: Vec<u8>,
 }
 
 /// An asker.
@@ -29,8 +44,8 @@ pub enum Who {
 pub struct AskerFound {
     /// The process.
     pub found: process::Found,
-    /// How many others have the same comm, if it was asked for by that.
-    pub others: usize,
+    /// It is its unit's, or root's.
+    pub trusted: bool,
     /// Its command line.
     pub arguments: Vec<String>,
     /// The text of the file that its `--config` names.
@@ -45,26 +60,86 @@ pub struct AskerFound {
     pub notes: Vec<String>,
 }
 
-/// Finds the asker; `None` if there is no such process.
-#[must_use]
-pub fn find(who: &Who, hierarchies: &[Hierarchy]) -> Option<AskerFound> {
-    let (found, others) = match who {
-        Who::Pid(pid) => (process::find(*pid)?, 0),
-        Who::Comm(comm) => {
-            let comm = comm.as_bytes();
-            let named = process::named(&[comm.get(..15).unwrap_or(comm)]);
-            let others = named.len().saturating_sub(1);
-            (named.into_iter().next()?, others)
-        }
+/// Finds the asker; `None` if there is no such process. Where several may be meant: those.
+pub(crate) fn find(
+    who: &Who,
+    hierarchies: &[Hierarchy],
+    deadline: Deadline,
+) -> Result<Option<AskerFound>, Vec<Candidate>> {
+    let (pid, trusted) = match who {
+        Who::Pid(pid) => (*pid, None),
+        Who::Comm(comm) => match choose(comm, deadline)? {
+            Some((pid, trusted)) => (pid, Some(trusted)),
+            None => return Ok(None),
+        },
     };
-    Some(describe(found, others, hierarchies))
+    // A process that executes something else meanwhile is looked at once more.
+    let mut found = None;
+    for _ in 0..2 {
+        let Some(handle) = ProcessHandle::open(pid).ok().flatten() else { return Ok(None) };
+        let handle = Arc::new(handle);
+        let trusted = trusted.unwrap_or(handle.process().uid == 0);
+        found = describe(&handle, trusted, hierarchies, deadline);
+        if handle.is_same() {
+            return Ok(found);
+        }
+    }
+    // What was read may be of two users' processes.
+    Ok(found.map(|found| AskerFound {
+        arguments: Vec::new(),
+        config: None,
+        namespace_root: None,
+        mounts: None,
+        inotify: None,
+        trusted: false,
+        notes: vec![format!(
+            "process {pid} became another one while it was read; what was read of it is left out"
+        )],
+        ..found
+    }))
+}
+
+/// Which process of a comm is meant, and whether it is its unit's or root's.
+fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Candidate>> {
+    let bytes = comm.as_bytes();
+    let named = process::named(&[bytes.get(..15).unwrap_or(bytes)]);
+    if named.is_empty() {
+        return Ok(None);
+    }
+    let service = format!("{comm}.service");
+    let unit =
+        cgtrace_paths::is_unit(&service).then(|| unit::look_up(&service, deadline)).unwrap_or_default();
+    let of_unit: Vec<_> = named.iter().filter(|found| unit.proves(found)).collect();
+    let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
+    let main = of_unit.iter().find(|found| Some(found.process.pid) == unit.main_pid);
+    match (main, of_unit.as_slice(), of_root.as_slice(), named.as_slice()) {
+        (Some(one), ..) | (None, [one], ..) | (None, [], [one], _) => Ok(Some((one.process.pid, true))),
+        (None, [], [], [one]) if one.process.uid == rustix::process::getuid().as_raw() => {
+            Ok(Some((one.process.pid, false)))
+        }
+        _ => Err(named.iter().map(candidate).collect()),
+    }
+}
+
+fn candidate(found: &process::Found) -> Candidate {
+    let handle = ProcessHandle::open(found.process.pid).ok().flatten();
+    let home =
+        |line: &&cgtrace_host::hierarchy::HierarchyLine| line.name == "name=systemd" && line.path != b"/";
+    let lines = &found.cgroups;
+    let home = lines.iter().find(home).or_else(|| lines.iter().find(|line| line.id == 0));
+    Candidate {
+        pid: found.process.pid,
+        uid: found.process.uid,
+        executable: handle.and_then(|handle| handle.executable().ok()).map(|(path, _)| path),
+        cgroup: home.map(|line| line.path.clone()).unwrap_or_default(),
+    }
 }
 
 impl AskerFound {
     /// What the rules need of it, besides what is known of the process.
     pub(crate) fn facts(&self, process: rules::Process) -> rules::Asker {
         rules::Asker {
-            process,
+            process: rules::Process { of_unit: self.trusted, ..process },
             arguments: self.arguments.clone(),
             config: self.config.clone(),
             namespace_root: self.namespace_root.clone(),
@@ -100,117 +175,85 @@ impl AskerFound {
             )
         })
     }
-
-    /// What could not be found out, and whether others have its name.
-    pub(crate) fn notes(&self) -> Vec<String> {
-        let mut notes = self.notes.clone();
-        if self.others > 0 {
-            notes.push(format!(
-                "{} more processes are called {}; pid {} is the eldest: name another one with --pid",
-                self.others,
-                printable(&self.found.process.comm),
-                self.found.process.pid
-            ));
-        }
-        notes
-    }
 }
 
-fn describe(found: process::Found, others: usize, hierarchies: &[Hierarchy]) -> AskerFound {
-    let pid = found.process.pid;
+fn describe(
+    handle: &Arc<ProcessHandle>,
+    trusted: bool,
+    hierarchies: &[Hierarchy],
+    deadline: Deadline,
+) -> Option<AskerFound> {
+    let process = handle.process().clone();
+    let found = process::Found {
+        cgroups: handle.cgroups().ok()?.lines,
+        ancestors: process::ancestors(process.ppid),
+        process,
+    };
     let mut notes = Vec::new();
-    let arguments = process::arguments(pid).unwrap_or_else(|error| {
-        notes.push(format!("the asker's command line is not known: {error}"));
-        Vec::new()
+    let arguments = arguments(handle, deadline, &mut notes);
+    let config = Settings::read(&arguments, None)
+        .config
+        .and_then(|setting| config(handle, &setting.value, deadline, &mut notes));
+    let mounts = mounts_of(handle, hierarchies).map(|Bounded { value, cut }| {
+        if cut {
+            notes.push(
+                "the asker's mount table is too long to be read: the rest of it is left out".to_owned(),
+            );
+        }
+        value
     });
-    let config = Settings::read(&arguments, None).config.and_then(|setting| {
-        process::file(pid, Path::new(&setting.value))
-            .map_err(|error| notes.push(format!("`{}` could not be read: {error}", setting.value)))
-            .ok()
-    });
-    AskerFound {
-        others,
+    Some(AskerFound {
+        trusted,
         arguments,
         config,
-        namespace_root: namespace_root(&found),
-        mounts: mounts_of(pid, hierarchies),
-        inotify: inotify(found.process.uid),
+        namespace_root: namespace_root(handle, &found),
+        mounts,
+        inotify: inotify(found.process.uid, deadline),
         notes,
         found,
-    }
-}
-
-/// Where a process's cgroup namespace begins, by the hierarchy on which that is deepest in the tree: each has a
-/// root of its own.
-fn namespace_root(found: &process::Found) -> Option<String> {
-    let pid = found.process.pid;
-    let theirs = process::namespace(pid, "cgroup").ok()?;
-    if theirs == process::namespace(std::process::id(), "cgroup").ok()? {
-        return None;
-    }
-    let Ok(within) = process::cgroups_within(pid) else { return common_root(found, theirs) };
-    let roots = found.cgroups.iter().filter_map(|line| {
-        let inner = within.iter().find(|inner| inner.id == line.id)?;
-        let inner = inner.path.strip_suffix(b"/").unwrap_or(&inner.path);
-        let root = line.path.strip_suffix(inner)?;
-        Some(if root.is_empty() { "/".to_owned() } else { String::from_utf8_lossy(root).into_owned() })
-    });
-    roots.max_by_key(|root| depth(root))
-}
-
-/// Without `CAP_SYS_ADMIN` no namespace can be entered: its root is then taken to be the innermost cgroup that has all
-/// its processes, on the hierarchy on which that is deepest.
-fn common_root(found: &process::Found, namespace: u64) -> Option<String> {
-    let same = |pid: &u32| process::namespace(*pid, "cgroup").is_ok_and(|other| other == namespace);
-    let mut roots: Vec<(u32, Vec<u8>)> =
-        found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();
-    for pid in process::pids().into_iter().filter(same) {
-        for line in process::cgroups(pid).ok().flatten().unwrap_or_default() {
-            if let Some((_, root)) = roots.iter_mut().find(|(id, _)| *id == line.id) {
-                *root = common(root, &line.path);
-            }
-        }
-    }
-    let texts = roots.into_iter().map(|(_, root)| String::from_utf8_lossy(&root).into_owned());
-    texts.max_by_key(|root| depth(root))
-}
-
-/// The innermost cgroup that both stand in.
-fn common(one: &[u8], other: &[u8]) -> Vec<u8> {
-    let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
-    let pairs = parts(one).into_iter().zip(parts(other));
-    let same: Vec<Vec<u8>> = pairs.take_while(|(one, other)| one == other).map(|(one, _)| one).collect();
-    let path = same.join(&b'/');
-    if path.is_empty() { b"/".to_vec() } else { path }
-}
-
-fn depth(path: &str) -> usize {
-    path.split('/').filter(|part| !part.is_empty()).count()
-}
-
-fn inotify(uid: u32) -> Option<Inotify> {
-    let limit = |name: &str| -> Option<u64> {
-        fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
-    };
-    let until = Instant::now() + INOTIFY_TIME;
-    let used = process::inotify_of(uid, || Instant::now() > until);
-    Some(Inotify {
-        max_watches: limit("max_user_watches")?,
-        watches: used.map(|(watches, _)| watches),
-        max_instances: limit("max_user_instances")?,
-        instances: used.map(|(_, instances)| instances),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_innermost_that_both_stand_in() {
-        assert_eq!(common(b"/a/b/c", b"/a/b"), b"/a/b");
-        assert_eq!(common(b"/a/b", b"/a/bc"), b"/a");
-        assert_eq!(common(b"/a", b"/b"), b"/");
-        assert_eq!(common(b"/", b"/b"), b"/");
+fn arguments(handle: &Arc<ProcessHandle>, deadline: Deadline, notes: &mut Vec<String>) -> Vec<String> {
+    let shared = Arc::clone(handle);
+    match deadline.run(move || shared.arguments()) {
+        Some(Ok(Bounded { value, cut })) => {
+            if cut {
+                notes.push("only 128 KiB and 4,096 words of the asker's command line were read".to_owned());
+            }
+            return value;
+        }
+        Some(Err(error)) => notes.push(format!("the asker's command line is not known: {error}")),
+        None => notes.push("the asker's command line was not read in time".to_owned()),
     }
+    Vec::new()
+}
+
+fn config(
+    handle: &Arc<ProcessHandle>,
+    path: &str,
+    deadline: Deadline,
+    notes: &mut Vec<String>,
+) -> Option<String> {
+    let (shared, file) = (Arc::clone(handle), PathBuf::from(path));
+    let shown = rules::shell_word(path);
+    match deadline.run(move || shared.file(Path::new(&file))) {
+        Some(Ok(text)) => return Some(String::from_utf8_lossy(&text).into_owned()),
+        Some(Err(error)) => notes.push(format!("{shown} was not read: {error}")),
+        None => notes.push(format!("{shown} was not read in time")),
+    }
+    None
+}
+
+fn inotify(uid: u32, deadline: Deadline) -> Option<Inotify> {
+    let limit = |name: &str| -> Option<u64> {
+        fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
+    };
+    let used = process::inotify_of(uid, deadline.within(INOTIFY_TIME).instant());
+    Some(Inotify {
+        max_watches: limit("max_user_watches")?,
+        watches: used.as_ref().map(|used| used.watches),
+        max_instances: limit("max_user_instances")?,
+        instances: used.as_ref().map(|used| used.instances),
+    })
 }

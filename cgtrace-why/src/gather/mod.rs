@@ -2,14 +2,17 @@
 //! is read here, with the caller's authority; the rules themselves read nothing.
 
 mod asker;
+mod deadline;
+mod namespace;
 mod unit;
 
-pub use asker::{AskerFound, Who, find as find_asker};
-pub use unit::Unit;
+pub(crate) use asker::find as find_asker;
+pub use asker::{AskerFound, Candidate, Who};
+pub(crate) use deadline::Deadline;
 
 use cgtrace_host::{
     hierarchy::{self, Mount},
-    process,
+    process::{self, Bounded, ProcessHandle},
 };
 
 use crate::rules::{Controllers, Mounted};
@@ -27,9 +30,10 @@ pub struct Hierarchy {
 
 /// What was found about a name.
 #[derive(Clone, Debug, Default)]
-pub struct Outside {
-    /// The live processes that the name would be of, the eldest first; `None`: nobody looked.
-    pub processes: Option<Vec<process::Found>>,
+pub(crate) struct Outside {
+    /// The live processes that are called as the path's would be, the eldest first, each with whether it is the
+    /// unit's; `None` if the path names none.
+    pub processes: Option<Vec<(bool, process::Found)>>,
     /// What those are called.
     pub comms: Vec<Vec<u8>>,
     /// The name's unit.
@@ -42,13 +46,14 @@ pub struct Outside {
 
 /// Where cgroup file systems are mounted for this process.
 #[must_use]
-pub fn mounts(hierarchies: &[Hierarchy]) -> Vec<Mounted> {
-    mounts_of(std::process::id(), hierarchies).unwrap_or_default()
+pub(crate) fn mounts(hierarchies: &[Hierarchy]) -> Vec<Mounted> {
+    let own = ProcessHandle::open(std::process::id()).ok().flatten();
+    own.and_then(|own| mounts_of(&own, hierarchies)).map(|mounts| mounts.value).unwrap_or_default()
 }
 
 /// Where cgroup file systems are mounted for a process; `None` if it could not be looked at.
-fn mounts_of(pid: u32, hierarchies: &[Hierarchy]) -> Option<Vec<Mounted>> {
-    let lines = process::cgroup_mounts(pid).ok().flatten()?;
+fn mounts_of(handle: &ProcessHandle, hierarchies: &[Hierarchy]) -> Option<Bounded<Vec<Mounted>>> {
+    let Bounded { value: lines, cut } = handle.cgroup_mounts().ok()?;
     let names = || hierarchies.iter().map(|hierarchy| hierarchy.name.as_str());
     let mounted = lines.into_iter().filter_map(|line| {
         let hierarchy = hierarchy::hierarchy_of(&line, names())?.to_owned();
@@ -56,33 +61,35 @@ fn mounts_of(pid: u32, hierarchies: &[Hierarchy]) -> Option<Vec<Mounted>> {
         let point = line.mount_point.to_string_lossy().into_owned();
         Some(Mounted { hierarchy, point, root: text(&line.root) })
     });
-    Some(mounted.collect())
+    Some(Bounded { value: mounted.collect(), cut })
 }
 
-/// What is to be known about a name. May take some ten milliseconds.
+/// What is to be known about a path. May take some ten milliseconds.
 #[must_use]
-pub fn about(name: &str, mounts: &[Mounted], hierarchies: &[Hierarchy]) -> Outside {
+pub(crate) fn about(
+    name: &str,
+    mounts: &[Mounted],
+    hierarchies: &[Hierarchy],
+    deadline: Deadline,
+) -> Outside {
     let parsed = cgtrace_paths::parse_at(name.as_bytes(), &crate::rules::mount_points(mounts));
     let mut outside = Outside::default();
-    let mut executables = Vec::new();
-    if let Some(unit) = &parsed.unit {
-        let Unit { facts, executables: of_unit, note } = unit::look_up(unit);
-        outside.unit = facts;
-        outside.notes.extend(note);
-        executables = of_unit;
-    }
+    let unit = parsed.unit.as_deref().map(|unit| unit::look_up(unit, deadline)).unwrap_or_default();
     let cut = |name: &str| name.as_bytes().get(..15).unwrap_or(name.as_bytes()).to_vec();
     let mut comms: Vec<Vec<u8>> = parsed.process_name().into_iter().map(|name| cut(&name)).collect();
-    for executable in executables {
-        let comm = cut(&executable);
+    for program in unit.programs.iter().filter_map(|program| unit::file_name(program)) {
+        let comm = cut(program);
         if !comms.contains(&comm) {
             comms.push(comm);
         }
     }
     if !comms.is_empty() {
         let wanted: Vec<&[u8]> = comms.iter().map(Vec::as_slice).collect();
-        outside.processes = Some(process::named(&wanted));
+        let named = process::named(&wanted).into_iter();
+        outside.processes = Some(named.map(|found| (unit.proves(&found), found)).collect());
     }
+    outside.notes.extend(unit.note);
+    outside.unit = unit.facts;
     outside.comms = comms;
     outside.controllers = controllers(parsed.without_directory(), hierarchies);
     outside

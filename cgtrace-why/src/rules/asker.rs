@@ -62,17 +62,17 @@ pub(super) fn made_by_asker(case: &Case) -> Option<Found> {
         format!("attach{from} to {}{}", tell::quoted(&case.name), tell::by(event.by.as_ref()))
     });
     let flag = setting.map(|setting| tell::plain(&setting.written));
-    let right = tell::quoted(&String::from_utf8_lossy(case.parsed.without_directory()));
+    let right = case.usable(&String::from_utf8_lossy(case.parsed.without_directory()));
     let mut fix = Vec::new();
-    match &flag {
-        Some(flag) if wrong => {
+    match (&flag, right) {
+        (Some(flag), Ok(right)) if wrong => {
             fix.push(format!("take {flag} away, or give it {right}, and restart the asker"));
         }
-        Some(flag) => {
+        (Some(flag), _) => {
             fix.push(format!("take {flag} away, if its unit's own cgroup is meant, and restart the asker"));
         }
-        None if wrong => fix.push(format!("give the asker {right} instead, and restart it")),
-        None => {}
+        (None, Ok(right)) if wrong => fix.push(format!("give the asker {right} instead, and restart it")),
+        (None, _) => {}
     }
     if wrong {
         fix.push(
@@ -174,9 +174,10 @@ pub(super) fn after_asker_started(case: &Case) -> Option<Found> {
     )
 }
 
-/// The asker's own unit.
+/// The asker's own unit. Of a process that anybody may have started, none is believed.
 fn unit_of(asker: &Asker) -> Option<String> {
-    asker.process.cgroups.iter().find_map(|place| {
+    let cgroups = Some(&asker.process.cgroups).filter(|_| asker.process.of_unit)?;
+    cgroups.iter().find_map(|place| {
         cgtrace_paths::parse(place.path.as_bytes()).unit.filter(|unit| unit.ends_with(".service"))
     })
 }
@@ -213,9 +214,9 @@ mod tests {
         facts.asker = Some(who);
         let verdict = explain(&facts);
         assert_eq!(verdict.cause(), Cause::MadeByAsker);
-        assert!(verdict.finding.explanation.contains("It left `/system.slice/kubelet.service` for it"));
+        assert!(verdict.finding.explanation.contains("It left '/system.slice/kubelet.service' for it"));
         assert!(verdict.finding.evidence[0].contains("--kubelet-cgroups=/systemd/system.slice"));
-        assert!(verdict.finding.fix[0].contains("give it `/system.slice`"));
+        assert!(verdict.finding.fix[0].contains("give it '/system.slice'"));
         assert!(!verdict.holds(Cause::MountPathInName) && !verdict.holds(Cause::AfterAskerStarted));
         // Without an asker, too.
         facts.asker = None;
@@ -250,5 +251,15 @@ mod tests {
         let life = facts.answer.rows[0].life.as_mut().unwrap();
         (life.before, life.born) = (Some(at(200)), None);
         assert!(!explain(&facts).holds(Cause::AfterAskerStarted));
+    }
+
+    #[test]
+    fn the_unit_of_a_stranger_is_not_restarted() {
+        let name = "/system.slice/docker.service";
+        let mut facts = Facts { asker: Some(kubelet(150, &[])), ..on_v2(name, true) };
+        facts.asker.as_mut().unwrap().process.of_unit = false;
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::AfterAskerStarted);
+        assert!(verdict.finding.fix.iter().all(|fix| !fix.contains("systemctl")), "{verdict:?}");
     }
 }

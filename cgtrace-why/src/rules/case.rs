@@ -2,7 +2,10 @@
 
 use cgtrace_client::wire::{Answer, Event, Row};
 
-use super::facts::{Facts, Mounted, Process, Unit};
+use super::{
+    facts::{Facts, Mounted, Process, Unit, Writable},
+    tell,
+};
 use cgtrace_paths::{MountPoint, Name, Spelling, Variant};
 
 /// The facts, and the name that they are about.
@@ -87,6 +90,15 @@ impl<'a> Case<'a> {
         known.next().map(|known| known.populated)
     }
 
+    /// A path that may be used, in quotes; if it may not, why.
+    pub fn usable(&self, path: &str) -> Result<String, String> {
+        let quoted = tell::quoted(path);
+        match self.facts.writable.iter().find(|writable| writable.path == path) {
+            Some(Writable { by, .. }) => Err(format!("{quoted} is not advised: {by}")),
+            None => Ok(quoted),
+        }
+    }
+
     /// Whether an ended life of the subject is known.
     pub fn has_past(&self) -> bool {
         self.rows().any(|row| !row.past.is_empty())
@@ -107,11 +119,17 @@ impl<'a> Case<'a> {
         self.unit().map(|unit| unit.id.as_str()).filter(|id| !id.is_empty()).or(self.parsed.unit.as_deref())
     }
 
-    /// The processes that the name would be of, and that are not in it.
+    /// Processes that are called as the path's would be, and are none of its unit's.
+    pub fn strangers(&self) -> impl Iterator<Item = &'a Process> {
+        self.facts.processes.iter().flatten().filter(|process| !process.of_unit)
+    }
+
+    /// The processes that the path would be of, and that are not in it.
     pub fn outside(&self) -> impl Iterator<Item = &'a Process> {
         let processes = self.facts.processes.as_deref().unwrap_or_default();
         processes.iter().filter(|process| {
-            !process.cgroups.is_empty()
+            process.of_unit
+                && !process.cgroups.is_empty()
                 && !process.cgroups.iter().any(|place| is_below(&place.path, &self.name))
         })
     }

@@ -28,6 +28,8 @@ pub struct Facts {
     pub mounts: Vec<Mounted>,
     /// Whether there are processes in the cgroups of these results or below, as far as that could be read.
     pub populated: Vec<Populated>,
+    /// Which of the cgroups that the facts mention others may write to.
+    pub writable: Vec<Writable>,
     /// For a name that is there on v2: what its `cgroup.controllers` holds, and what its root's does.
     pub v2_controllers: Option<Controllers>,
     /// The processes that the name would be of: those called as its unit is (`Name::process_name`), or of the
@@ -53,6 +55,15 @@ pub struct Populated {
     pub hierarchy: String,
     /// Whether there is one.
     pub populated: bool,
+}
+
+/// A cgroup that other users may write to, so that using it would be at their mercy.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Writable {
+    /// Its path.
+    pub path: String,
+    /// Who may, in words.
+    pub by: String,
 }
 
 /// A hierarchy's mount point.
@@ -92,6 +103,8 @@ pub enum Seen {
 pub struct Process {
     /// Who it is. `start_boot_ns` is wanted.
     pub task: Task,
+    /// It is known to be the path's unit's, or its asker's own: its name alone proves nothing.
+    pub of_unit: bool,
     /// When it began.
     pub started: Moment,
     /// How it came to be known.

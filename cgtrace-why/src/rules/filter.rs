@@ -27,11 +27,11 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
             let written = tell::plain(&list.written);
             let explanation =
                 format!("{name} exists, but {who} looks only at what its list of prefixes has: {written}.");
-            (
-                list,
-                explanation,
-                format!("add {name} to {written}, or take the list away, and restart the asker"),
-            )
+            let fix = match case.usable(&case.name) {
+                Ok(path) => format!("add {path} to {written}, or take the list away, and restart the asker"),
+                Err(reason) => format!("take {written} away, and restart the asker; {reason}"),
+            };
+            (list, explanation, fix)
         }
         (Some(flag), _, listed) if listed != Some(true) => {
             let written = tell::plain(&flag.written);
@@ -39,7 +39,7 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
                 "{name} exists, but {who} runs with {written}, which hides every cgroup that is no Docker container's."
             );
             let mut fix = format!("take {written} away, and restart the asker");
-            if !is_kubelet(asker) {
+            if !is_kubelet(asker) && case.usable(&case.name).is_ok() {
                 fix.push_str(&format!(
                     "; or name the exceptions: --raw_cgroup_prefix_whitelist={}",
                     tell::word(&case.name)
@@ -71,14 +71,13 @@ fn unlisted(case: &Case, asker: &Asker, settings: &Settings) -> Option<Found> {
         "{name} exists, but recent kubelets look only at kubepods, at their own cgroup, and at those given with \
          --runtime-cgroups, --system-cgroups and --kubelet-cgroups; {name} is none of these."
     );
-    let flags = settings.names().into_iter().map(|setting| tell::plain(&setting.written));
+    let flags = settings.names().into_iter().map(|setting| setting.written.as_str());
     Some(
         Found::new(Weight::Contributes, Cause::HiddenFromAsker, explanation)
             .because([format!("kubelet is told of: {}", tell::list(flags))])
-            .mend([format!(
-                "if it is the container runtime's: --runtime-cgroups={}",
-                tell::word(&case.name)
-            )]),
+            .advise(case.usable(&case.name), |_| {
+                format!("if it is the container runtime's: --runtime-cgroups={}", tell::word(&case.name))
+            }),
     )
 }
 

@@ -16,6 +16,7 @@ mod properties;
 #[cfg(test)]
 mod scenes;
 mod service;
+mod shell;
 mod tell;
 mod verdict;
 mod view;
@@ -23,9 +24,11 @@ mod wrong_name;
 
 pub(crate) use asker::same_process;
 pub(crate) use case::mount_points;
-pub use facts::{Asker, Controllers, Facts, Inotify, Mounted, Populated, Process, Seen, Unit};
+pub use facts::{Asker, Controllers, Facts, Inotify, Mounted, Populated, Process, Seen, Unit, Writable};
 pub use kubelet::{Setting, Settings};
 pub use nearest::{Near, nearest};
+pub(crate) use shell::shell_bytes;
+pub use shell::shell_word;
 pub use verdict::{Cause, Finding, Verdict};
 
 use case::Case;

@@ -123,7 +123,13 @@ pub(super) fn moved_away(case: &Case) -> Option<Found> {
     if weight == Weight::Explains && case.is_present() {
         found = found.hiding();
     }
-    Some(found.mend(keep_it(case, event, itself)))
+    found = found.mend(keep_it(case, event, itself));
+    Some(match &event.path {
+        Some(path) => {
+            found.advise(case.usable(path), |path| format!("or use the name that is true now: {path}"))
+        }
+        None => found,
+    })
 }
 
 fn keep_it(case: &Case, event: &Event, itself: bool) -> Vec<String> {
@@ -135,9 +141,6 @@ fn keep_it(case: &Case, event: &Event, itself: bool) -> Vec<String> {
     }];
     if let Some(unit) = case.unit_name() {
         fix.push(format!("then systemctl restart {}", tell::word(unit)));
-    }
-    if let Some(path) = &event.path {
-        fix.push(format!("or use the name that is true now: {}", tell::quoted(path)));
     }
     fix
 }
@@ -224,7 +227,7 @@ mod tests {
         let verdict = explain(&facts);
         assert_eq!(verdict.cause(), Cause::MovedAway);
         assert!(verdict.holds(Cause::Removed) && !verdict.holds(Cause::NotUnderSystemd));
-        assert!(verdict.finding.explanation.contains("agentd (pid 77, uid 0) moved it to `/agent`"));
+        assert!(verdict.finding.explanation.contains("agentd (pid 77, uid 0) moved it to '/agent'"));
         // Another process of that name runs elsewhere, and the moved one has ended.
         let other = process(43, "kubelet", "/user.slice/user-0.slice/session-4.scope", 280);
         let restarted = Facts { processes: Some(vec![other]), ..facts.clone() };

@@ -136,7 +136,7 @@ fn fix(case: &Case, lacking: &[&str], accounting: bool) -> Vec<String> {
             "for all units: DefaultCPUAccounting=yes and DefaultMemoryAccounting=yes in /etc/systemd/system.conf, \
              then systemctl daemon-reexec"
                 .to_owned(),
-            "do not put `/systemd` before the name: the asker would make a tree of that name of its own".to_owned(),
+            "do not put '/systemd' before the name: the asker would make a tree of that name of its own".to_owned(),
         ],
         _ if case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods") => vec![format!(
             "systemctl restart kubelet: it makes what is missing under {}; if it does not, that controller is \
@@ -192,7 +192,7 @@ mod tests {
         assert!(
             verdict.finding.fix[0].starts_with("systemctl set-property kubelet.service CPUAccounting=yes")
         );
-        assert!(verdict.finding.fix.iter().any(|line| line.contains("do not put `/systemd`")));
+        assert!(verdict.finding.fix.iter().any(|line| line.contains("do not put '/systemd'")));
     }
 
     #[test]

@@ -123,6 +123,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                 others,
                 mounts: Vec::new(),
                 populated,
+                writable: Vec::new(),
                 v2_controllers: off.then_some(controllers),
                 ended: others_ended,
                 processes: processes

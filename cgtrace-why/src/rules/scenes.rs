@@ -48,7 +48,7 @@ pub fn on_v2(name: &str, is_present: bool) -> Facts {
 pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
     let cgroups = vec![Membership { hierarchy: "v2".to_owned(), path: cgroup.to_owned() }];
     let task = Task { start_boot_ns: Some(at(started).boot_ns), ..task(pid, comm) };
-    Process { task, started: at(started), cgroups, ..Process::default() }
+    Process { task, of_unit: true, started: at(started), cgroups, ..Process::default() }
 }
 
 pub fn asker(process: Process, arguments: &[&str]) -> Asker {

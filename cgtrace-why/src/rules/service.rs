@@ -38,7 +38,24 @@ pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
         .because(more.map(|more| format!("{more} more of that name run elsewhere")))
         .because(case.unit().map(state))
         .because(tell::rows(case.rows()));
-    Some(found.mend(start_it(case, first, place)))
+    let found = found.because(strangers(case)).mend(start_it(case, first, place));
+    Some(if place == "/" {
+        found
+    } else {
+        found.advise(case.usable(place), |place| format!("or use the name that is true now: {place}"))
+    })
+}
+
+/// Processes that only have the unit's name: anybody can run one.
+fn strangers(case: &Case) -> Vec<String> {
+    let strange = |process: &Process| {
+        format!(
+            "{} has that name, too, in {}, but is not known to be the unit's: its user or its program is another",
+            tell::task(&process.task),
+            tell::places(&process.cgroups)
+        )
+    };
+    case.strangers().take(TOLD).map(strange).collect()
 }
 
 /// Where a process is: on the service manager's hierarchy, else on the first.
@@ -127,9 +144,6 @@ fn start_it(case: &Case, process: &Process, place: &str) -> Vec<String> {
         }),
         _ => {}
     }
-    if place != "/" {
-        fix.push(format!("or use the name that is true now: {}", tell::quoted(place)));
-    }
     fix
 }
 
@@ -176,6 +190,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
     let stands = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
     let other = stands.filter(|stands| !is_below(&case.name, stands));
     let processes = case.facts.processes.as_ref().filter(|processes| processes.is_empty());
+    let strangers = strangers(case);
     Some(
         Found::new(weight, Cause::UnitNotStarted, explanation)
             .because([state(unit)])
@@ -187,6 +202,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
                 )
             }))
             .because(processes.map(|_| "no process of that name runs".to_owned()))
+            .because(strangers)
             .because(case.facts.ended.iter().take(1).flat_map(ended))
             .because(tell::rows(case.rows()))
             .mend(fix),
@@ -226,7 +242,7 @@ pub(super) fn state(unit: &Unit) -> String {
 
 /// Nothing of that name runs, and no unit is known.
 pub(super) fn no_such_process(case: &Case) -> Option<Found> {
-    let none = case.facts.processes.as_ref().is_some_and(Vec::is_empty);
+    let none = case.facts.processes.as_ref().is_some_and(|all| !all.iter().any(|process| process.of_unit));
     let of_container =
         case.parsed.pod_uid.is_some() || case.parsed.container_id.is_some() || case.parsed.qos.is_some();
     if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_past() {
@@ -234,7 +250,11 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
     }
     let process = case.parsed.process_name();
     let what = process.map_or_else(|| tell::quoted(&case.name), |process| tell::quoted(&process));
-    let mut evidence = vec![format!("no process called {what}")];
+    let strangers = strangers(case);
+    let (nothing, mut evidence) = match strangers.is_empty() {
+        true => (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")]),
+        false => (format!("Only processes of other users are called {what} now"), strangers),
+    };
     evidence.push(match (&case.facts.unit, &case.parsed.unit) {
         (Some(unit), _) => format!("{}: not-found", tell::plain(&unit.id)),
         (None, Some(unit)) => format!("the service manager could not be asked for {}", tell::plain(unit)),
@@ -244,7 +264,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
         Found::new(
             Weight::Contributes,
             Cause::NoSuchProcess,
-            format!("Nothing called {what} runs now, and no unit of that name is known."),
+            format!("{nothing}, and no unit of that name is known."),
         )
         .because(evidence)
         .because(case.facts.ended.iter().take(1).flat_map(ended))
@@ -257,7 +277,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
 mod tests {
     use super::*;
     use crate::rules::{
-        Facts, explain,
+        Facts, Writable, explain,
         scenes::{on_v2, process, task, unit},
     };
 
@@ -291,7 +311,7 @@ mod tests {
         let verdict = explain(&facts);
         assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
         assert!(verdict.finding.explanation.contains("docker container 0123"));
-        assert_eq!(verdict.finding.fix, [format!("or use the name that is true now: `/docker/{id}`")]);
+        assert_eq!(verdict.finding.fix, [format!("or use the name that is true now: '/docker/{id}'")]);
     }
 
     #[test]
@@ -332,5 +352,39 @@ mod tests {
         assert!(verdict.holds(Cause::UnknownBefore) && !verdict.present && !verdict.seen);
         // Where nobody looked, nothing is said.
         assert!(!explain(&Facts { processes: None, ..facts }).holds(Cause::NoSuchProcess));
+    }
+
+    #[test]
+    fn a_name_alone_makes_no_process_the_unit_s() {
+        let mut stranger = process(66, "kubelet", "/mine/$(reboot) x", 150);
+        (stranger.of_unit, stranger.task.uid) = (false, Some(65_534));
+        let facts = Facts {
+            unit: Some(unit("kubelet.service", "inactive", "dead")),
+            processes: Some(vec![stranger.clone()]),
+            ..on_v2(KUBELET, false)
+        };
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::UnitNotStarted);
+        assert!(!verdict.holds(Cause::NotUnderSystemd));
+        assert_eq!(verdict.finding.fix, ["systemctl start kubelet.service"]);
+        let evidence = verdict.finding.evidence.join("\n");
+        assert!(evidence.contains("kubelet (pid 66, uid 65534") && evidence.contains("'/mine/$(reboot) x'"));
+        let facts = Facts { unit: None, ..facts };
+        let verdict = explain(&facts);
+        assert_eq!(verdict.cause(), Cause::NoSuchProcess);
+        assert!(verdict.finding.explanation.contains("Only processes of other users"), "{verdict:?}");
+        assert!(verdict.finding.fix.iter().all(|fix| !fix.contains("mine")));
+    }
+
+    #[test]
+    fn what_others_may_write_to_is_not_advised() {
+        let place = "/user.slice/user-0.slice/session-4.scope";
+        let writable =
+            vec![Writable { path: place.to_owned(), by: "uid 7 may write to it on v2".to_owned() }];
+        let verdict = explain(&Facts { writable, ..by_hand() });
+        assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
+        assert!(verdict.finding.fix.iter().all(|fix| !fix.contains(place)), "{verdict:?}");
+        let reason = format!("'{place}' is not advised: uid 7 may write to it on v2");
+        assert!(verdict.finding.evidence.contains(&reason), "{verdict:?}");
     }
 }

@@ -1,32 +1,22 @@
 //! How evidence is worded. Whatever came from outside is escaped here, so that no name can move a terminal.
 
-use cgtrace_client::{
-    names::printable,
-    wire::{Answer, Life, Membership, Moment, Row, Task},
-};
+use cgtrace_client::wire::{Answer, Life, Membership, Moment, Row, Task};
 
-use super::facts::Process;
+use super::{facts::Process, shell};
 
-/// A name in backquotes.
+/// A path in quotes, as a shell reads them.
 pub(super) fn quoted(text: &str) -> String {
-    format!("`{}`", plain(text))
+    shell::quoted(text.as_bytes())
 }
 
-/// A text that does nothing to a terminal.
+/// A text that does nothing to a terminal or in a shell.
 pub(super) fn plain(text: &str) -> String {
-    printable(text.as_bytes())
+    if text.is_empty() { String::new() } else { word(text) }
 }
 
 /// A word of a shell's command line.
 pub(super) fn word(text: &str) -> String {
-    let plain_word = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-:@,=+".contains(&byte);
-    if !text.is_empty() && text.bytes().all(plain_word) {
-        text.to_owned()
-    } else if text.chars().any(char::is_control) || plain(text) != text {
-        format!("$'{}'", plain(&text.replace('\\', "\\\\").replace('\'', "\\'")))
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
+    shell::shell_word(text)
 }
 
 /// A list as a sentence has it.
@@ -214,16 +204,6 @@ pub(super) fn never(row: &Row) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_safe_in_a_shell() {
-        assert_eq!(word("/system.slice/x.service"), "/system.slice/x.service");
-        assert_eq!(word("/a b"), "'/a b'");
-        assert_eq!(word("/a'b"), "'/a'\\''b'");
-        assert_eq!(word("/a\\x2db"), "'/a\\x2db'");
-        assert_eq!(word("/a\x1b["), "$'/a\\x1b['");
-        assert_eq!(word(""), "''");
-    }
 
     #[test]
     fn durations_have_two_units() {

@@ -136,6 +136,15 @@ impl Found {
         self
     }
 
+    /// Advises what can be done with a path that may be used, or says why it is not advised.
+    pub fn advise(mut self, usable: Result<String, String>, fix: impl FnOnce(&str) -> String) -> Self {
+        match usable {
+            Ok(path) => self.finding.fix.push(fix(&path)),
+            Err(reason) => self.finding.evidence.push(reason),
+        }
+        self
+    }
+
     pub fn mend(mut self, fix: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.finding.fix.extend(fix.into_iter().map(Into::into));
         self

@@ -146,7 +146,7 @@ mod tests {
         assert!(verdict.finding.explanation.contains("only what is below /docker/x"));
         assert!(verdict.finding.fix[0].contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
         let verdict = explain(&agent(|who| who.mounts = Some(vec![mounted("/system.slice")])));
-        assert!(verdict.finding.explanation.contains("sees it as `/kubelet.service`"));
+        assert!(verdict.finding.explanation.contains("sees it as '/kubelet.service'"));
         assert_eq!(explain(&agent(|who| who.mounts = Some(Vec::new()))).cause(), Cause::OtherHostView);
     }
 

@@ -51,8 +51,8 @@ pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
         None => found,
     };
     let tree =
-        "for kubelet: no name with `/systemd` before it; kubelet would make that tree and leave its own unit";
-    Some(found.mend([format!("use {right_quoted}")]).mend(of_systemd.then_some(tree)))
+        "for kubelet: no name with '/systemd' before it; kubelet would make that tree and leave its own unit";
+    Some(found.advise(case.usable(&right), |right| format!("use {right}")).mend(of_systemd.then_some(tree)))
 }
 
 /// What the name carries, and what is mounted there.
@@ -79,14 +79,15 @@ pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
     let answer = case.other(right.as_bytes());
     let right_exists = answer.is_some_and(exists);
     let explanation = if case.asked.upwards > 0 {
-        format!("{asked} begins with `..`: it is relative to the root of a cgroup namespace.")
+        format!("{asked} begins with '..': it is relative to the root of a cgroup namespace.")
     } else {
-        // Without `..` only the existence of the other name shows what was meant.
+        // Without '..' only the existence of the other name shows what was meant.
         root.filter(|root| *root != "/" && right_exists && !exists(&case.facts.answer))?;
         format!("{asked} is a name within the asker's cgroup namespace, not this host's.")
     };
     let state = answer.map_or_else(|| "not looked up".to_owned(), tell::state);
     let weight = if right_exists { Weight::Explains } else { Weight::Contributes };
+    let usable = case.usable(&right);
     let right = tell::quoted(&right);
     let known = match root {
         Some(root) => format!("the asker's namespace has its root at {}", tell::quoted(root)),
@@ -99,7 +100,7 @@ pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
             format!("{explanation} The absolute name is {right}: {state}."),
         )
         .because([known])
-        .mend([format!("use {right}")]),
+        .advise(usable, |right| format!("use {right}")),
     )
 }
 
@@ -160,20 +161,15 @@ pub(super) fn misspelt(case: &Case) -> Option<Found> {
     let from_unit =
         unit.iter().map(|path| format!("ControlGroup={} of {}", tell::plain(path), unit_id(case)));
     let present = likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.name.as_str());
-    let mut fix: Vec<String> = unit
+    let found = Found::new(weight, Cause::Misspelt, format!("{asked} may be misspelt; {right}."))
+        .because(from_unit.chain(evidence));
+    let found = unit
         .iter()
         .map(String::as_str)
         .chain(present)
-        .map(|name| format!("use {}", tell::quoted(name)))
-        .collect();
-    if let (true, Some(like)) = (fix.is_empty(), best) {
-        fix.push(format!("cgtrace why {}", tell::word(&like.answer.name)));
-    }
-    Some(
-        Found::new(weight, Cause::Misspelt, format!("{asked} may be misspelt; {right}."))
-            .because(from_unit.chain(evidence))
-            .mend(fix),
-    )
+        .fold(found, |found, path| found.advise(case.usable(path), |path| format!("use {path}")));
+    let further = best.filter(|_| found.finding.fix.is_empty());
+    Some(found.mend(further.map(|like| format!("cgtrace why {}", tell::word(&like.answer.name)))))
 }
 
 /// Other names of which something is known, and in what they are like the asked one.
@@ -247,7 +243,7 @@ mod tests {
             assert_eq!(verdict.cause(), Cause::MountPathInName, "{name}");
             assert!(!verdict.present && !verdict.seen);
             assert!(verdict.finding.explanation.contains("name=systemd"));
-            assert_eq!(verdict.finding.fix[0], format!("use `{KUBELET}`"));
+            assert_eq!(verdict.finding.fix[0], format!("use '{KUBELET}'"));
         }
     }
 
@@ -287,7 +283,7 @@ mod tests {
         let facts = Facts { asker: Some(who), ..asked(name, vec![there(right)]) };
         let verdict = explain(&facts);
         assert_eq!(verdict.cause(), Cause::NamespaceRelative);
-        assert_eq!(verdict.finding.fix, [format!("use `{right}`")]);
+        assert_eq!(verdict.finding.fix, [format!("use '{right}'")]);
         let facts = Facts { name: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
         let facts = Facts { answer: answer("/x", vec![absent("v2")]), ..facts };
         assert_eq!(explain(&facts).cause(), Cause::NamespaceRelative);
@@ -308,7 +304,7 @@ mod tests {
             let verdict = explain(&asked(name, vec![there(KUBELET)]));
             assert_eq!(
                 (verdict.cause(), verdict.finding.fix),
-                (Cause::Misspelt, vec![format!("use `{KUBELET}`")])
+                (Cause::Misspelt, vec![format!("use '{KUBELET}'")])
             );
         }
     }
@@ -320,7 +316,7 @@ mod tests {
         assert_eq!(verdict.cause(), Cause::Misspelt);
         assert!(
             verdict.finding.evidence[0]
-                .starts_with("`/system.slice/kubelet.service`: present on v2 (differs by one letter)")
+                .starts_with("'/system.slice/kubelet.service': present on v2 (differs by one letter)")
         );
         assert!(verdict.finding.evidence[1].contains("removed at"));
     }
@@ -331,6 +327,6 @@ mod tests {
         running.control_group = "/kube.slice/kubelet.service".to_owned();
         let verdict = explain(&Facts { unit: Some(running), ..asked(KUBELET, Vec::new()) });
         assert_eq!(verdict.cause(), Cause::Misspelt);
-        assert_eq!(verdict.finding.fix, ["use `/kube.slice/kubelet.service`"]);
+        assert_eq!(verdict.finding.fix, ["use '/kube.slice/kubelet.service'"]);
     }
 }

@@ -202,7 +202,7 @@ pub struct Why {
     /// Who does not see it: the process of that pid
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Who does not see it: the process of that name (its comm); of several, the eldest
+    /// Who does not see it: the process of that name (its comm); of several, its unit's, else root's
     #[arg(long, value_name = "COMM", conflicts_with_all = ["pid", "kubelet"])]
     pub process: Option<OsString>,
     /// Ask for every name that the running kubelet (or the one of --pid) looks up, by its flags and its configuration

@@ -48,9 +48,11 @@ impl From<AskError> for Failure {
         match error {
             AskError::Client(error) => error.into(),
             AskError::Path(error) => error.into(),
-            AskError::Nothing => Self::Usage(error.into()),
+            AskError::Nothing | AskError::Ambiguous { .. } => Self::Usage(error.into()),
             AskError::NoSuchProcess { .. } => Self::Unknown(error.into()),
-            AskError::Process(_) | AskError::Namespaced => Self::CannotKnow(error.into()),
+            AskError::Process(_) | AskError::PathTooLong { .. } | AskError::Namespaced => {
+                Self::CannotKnow(error.into())
+            }
         }
     }
 }

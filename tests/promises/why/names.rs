@@ -71,7 +71,7 @@ fn present_elsewhere() -> Outcome {
     line(&verdict.evidence, &["name=systemd: present", "since"])?;
     line(&verdict.evidence, &["memory", "absent"])?;
     line(&verdict.fix, &["systemctl set-property cgtrace-b.service", "MemoryAccounting=yes"])?;
-    line(&verdict.fix, &["do not put `/systemd`"])?;
+    line(&verdict.fix, &["do not put '/systemd'"])?;
     ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not seen, and exit 0");
     // Whoever asks for the hierarchy that has it sees it.
     ensure!(daemon.run(&["why", &name, "--on", "name=systemd"])?.status.code() == Some(0), "seen there");

@@ -65,6 +65,6 @@ fn other_host_view() -> Outcome {
     fs::create_dir(&below)?;
     let verdict = ask(&daemon, &cgroup.name_of(&below), Some(who.pid()))?;
     let seen = told(&verdict, "other-host-view")?;
-    ensure!(seen.explanation.contains("sees it as `/below`"), "{seen:?}");
+    ensure!(seen.explanation.contains("sees it as '/below'"), "{seen:?}");
     Ok(())
 }

@@ -1,30 +1,17 @@
 //! Asking the service manager, over the system's bus or its own socket (org.freedesktop.systemd1(5)).
 
-use std::{
-    collections::HashMap,
-    env,
-    fmt::Write as _,
-    path::Path,
-    sync::{
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    thread,
-    time::Duration,
-};
+use std::{collections::HashMap, env, fmt::Write as _, path::Path, time::Duration};
 
 use zbus::{
     blocking::connection::Builder,
     zvariant::{Array, OwnedValue, Structure, Value},
 };
 
-use crate::rules as why;
+use super::Described;
+use crate::{gather::deadline::Deadline, rules};
 
-/// So long the service manager has for its answer.
-const TIMEOUT: Duration = Duration::from_millis(200);
-/// So many threads may hang on a bus that does not answer.
-const THREADS: usize = 4;
-static ASKING: AtomicUsize = AtomicUsize::new(0);
+/// How long the service manager has for its answer.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The environment variable that names the system's bus.
 const VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
@@ -32,14 +19,10 @@ const VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 /// Why the service manager gave no answer.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum BusError {
-    #[error("no answer within {} ms", TIMEOUT.as_millis())]
+    #[error("no answer within {} s", TIMEOUT.as_secs())]
     Late,
-    #[error("{THREADS} questions to it have no answer yet")]
-    Busy,
     #[error(transparent)]
     Bus(#[from] zbus::Error),
-    #[error("failed to begin a thread: {0}")]
-    Thread(#[from] std::io::Error),
 }
 
 /// The address of the bus, if somebody chose one.
@@ -47,28 +30,13 @@ pub(super) fn chosen() -> Option<String> {
     env::var(VARIABLE).ok().filter(|address| !address.is_empty())
 }
 
-/// A unit, and the paths of what it executes.
-pub(super) fn ask(unit: &str, root: &Path) -> Result<(why::Unit, Vec<String>), BusError> {
-    if ASKING.fetch_add(1, Ordering::AcqRel) >= THREADS {
-        ASKING.fetch_sub(1, Ordering::AcqRel);
-        return Err(BusError::Busy);
-    }
-    let (sender, answer) = mpsc::sync_channel(1);
+/// What the service manager says of a unit.
+pub(super) fn ask(unit: &str, root: &Path, deadline: Deadline) -> Result<Described, BusError> {
     let sockets = addresses(root);
     let unit = unit.to_owned();
-    // Connecting has no time-out of its own, so a thread is left with it.
-    let begun = thread::Builder::new().name("systemd".to_owned()).spawn(move || {
-        let _ = sender.try_send(ask_any(&unit, &sockets));
-        ASKING.fetch_sub(1, Ordering::AcqRel);
-    });
-    if let Err(error) = begun {
-        ASKING.fetch_sub(1, Ordering::AcqRel);
-        return Err(error.into());
-    }
-    match answer.recv_timeout(TIMEOUT) {
-        Ok(answer) => Ok(answer?),
-        Err(_) => Err(BusError::Late),
-    }
+    // Connecting has no time-out of its own.
+    let answer = deadline.within(TIMEOUT).run(move || ask_any(&unit, &sockets));
+    Ok(answer.ok_or(BusError::Late)??)
 }
 
 /// Where to ask, and whether a bus is between: the system's bus, then the service manager's own socket, which is
@@ -79,7 +47,7 @@ fn addresses(root: &Path) -> Vec<(String, bool)> {
     vec![(bus, true), (at("run/systemd/private"), false)]
 }
 
-fn ask_any(unit: &str, addresses: &[(String, bool)]) -> zbus::Result<(why::Unit, Vec<String>)> {
+fn ask_any(unit: &str, addresses: &[(String, bool)]) -> zbus::Result<Described> {
     let mut outcome = Err(zbus::Error::Unsupported);
     for (address, is_bus) in addresses {
         outcome = ask_at(unit, address, *is_bus);
@@ -90,7 +58,7 @@ fn ask_any(unit: &str, addresses: &[(String, bool)]) -> zbus::Result<(why::Unit,
     outcome
 }
 
-fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<(why::Unit, Vec<String>)> {
+fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Described> {
     let builder = Builder::address(address)?.method_timeout(TIMEOUT);
     let connection = if is_bus { builder.build()? } else { builder.p2p().build()? };
     // Asking for the properties of a unit loads it, as `systemctl show` does.
@@ -119,14 +87,14 @@ fn label(unit: &str) -> String {
     label
 }
 
-fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> (why::Unit, Vec<String>) {
+fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Described {
     let text = |name: &str| {
         let value = properties.get(name).and_then(|value| value.downcast_ref::<&str>().ok());
         value.unwrap_or_default().to_owned()
     };
     let switch = |name: &str| properties.get(name).and_then(|value| value.downcast_ref::<bool>().ok());
     let id = Some(text("Id")).filter(|id| !id.is_empty()).unwrap_or_else(|| unit.to_owned());
-    let facts = why::Unit {
+    let facts = rules::Unit {
         id,
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
@@ -139,7 +107,14 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> (why::Unit, Vec
         cpu_accounting: switch("CPUAccounting"),
         memory_accounting: switch("MemoryAccounting"),
     };
-    (facts, properties.get("ExecStart").map(|value| programs(value)).unwrap_or_default())
+    let main_pid = properties.get("MainPID").and_then(|value| value.downcast_ref::<u32>().ok());
+    Described {
+        facts,
+        programs: properties.get("ExecStart").map(|value| programs(value)).unwrap_or_default(),
+        user: text("User"),
+        dynamic_user: switch("DynamicUser") == Some(true),
+        main_pid: main_pid.filter(|pid| *pid != 0),
+    }
 }
 
 /// The paths in `ExecStart`, an array of structures that begin with one.

@@ -1,7 +1,11 @@
 //! A unit as its files have it (systemd.unit(5)): where it is found, what it says, whether it is enabled.
 
-use super::root::Root;
-use crate::rules as why;
+use std::path::Path;
+
+use cgtrace_host::root::Root;
+
+use super::Described;
+use crate::rules;
 
 /// Where units are looked for, the first found winning.
 const FOLDERS: [&str; 13] = [
@@ -20,21 +24,25 @@ const FOLDERS: [&str; 13] = [
     "run/systemd/generator.late",
 ];
 
-/// The unit and what it executes. It is told as one that does not run.
-pub(super) fn look_up(name: &str, root: &Root) -> (why::Unit, Vec<String>) {
-    let mut unit = why::Unit {
-        id: name.to_owned(),
-        load_state: "not-found".to_owned(),
-        active_state: "inactive".to_owned(),
-        sub_state: "dead".to_owned(),
-        ..why::Unit::default()
+/// The unit, described as one that does not run.
+pub(super) fn look_up(name: &str, root: &Root) -> Described {
+    let mut described = Described {
+        facts: rules::Unit {
+            id: name.to_owned(),
+            load_state: "not-found".to_owned(),
+            active_state: "inactive".to_owned(),
+            sub_state: "dead".to_owned(),
+            ..rules::Unit::default()
+        },
+        ..Described::default()
     };
     let template = template(name);
     let names = [Some(name.to_owned()), template];
     let found = names.iter().flatten().find_map(|name| {
         FOLDERS.iter().find_map(|folder| Some((folder, name, present(root, folder, name)?)))
     });
-    let Some((folder, file, text)) = found else { return (unit, Vec::new()) };
+    let Some((folder, file, text)) = found else { return described };
+    let unit = &mut described.facts;
     unit.fragment_path = format!("/{folder}/{file}");
     if let Some(alias) = alias(root, folder, file) {
         unit.id = alias;
@@ -43,19 +51,18 @@ pub(super) fn look_up(name: &str, root: &Root) -> (why::Unit, Vec<String>) {
     if text.is_empty() {
         "masked".clone_into(&mut unit.load_state);
         "masked".clone_into(&mut unit.file_state);
-        return (unit, Vec::new());
+        return described;
     }
     "loaded".clone_into(&mut unit.load_state);
     file_state(root, &unit.id, &text).clone_into(&mut unit.file_state);
-    let mut executables = Vec::new();
-    read(&text, &mut unit, &mut executables);
-    for text in drop_ins(root, &unit.id) {
-        read(&text, &mut unit, &mut executables);
+    let drop_ins = drop_ins(root, &unit.id);
+    for text in std::iter::once(&text).chain(&drop_ins) {
+        read(text, &mut described);
     }
-    if unit.slice.is_empty() && name.ends_with(".service") {
-        "system.slice".clone_into(&mut unit.slice);
+    if described.facts.slice.is_empty() && name.ends_with(".service") {
+        "system.slice".clone_into(&mut described.facts.slice);
     }
-    (unit, executables)
+    described
 }
 
 /// `a@b.service` is an instance of `a@.service`.
@@ -70,7 +77,12 @@ fn present(root: &Root, folder: &str, name: &str) -> Option<String> {
     if root.link(folder, name).is_some_and(|to| to == "/dev/null") {
         return Some(String::new());
     }
-    root.read(&format!("{folder}/{name}")).ok()
+    text(root, &format!("{folder}/{name}"))
+}
+
+fn text(root: &Root, path: &str) -> Option<String> {
+    let text = root.read(Path::new(path)).ok()?;
+    Some(String::from_utf8_lossy(&text).into_owned())
 }
 
 /// The unit that a link of another name leads to.
@@ -92,7 +104,7 @@ fn drop_ins(root: &Root, unit: &str) -> Vec<String> {
         }
     }
     files.sort();
-    files.iter().filter_map(|(_, path)| root.read(path).ok()).collect()
+    files.iter().filter_map(|(_, path)| text(root, path)).collect()
 }
 
 /// Whether something wants it at boot, and whether anything could.
@@ -112,7 +124,8 @@ fn file_state(root: &Root, unit: &str, text: &str) -> &'static str {
 }
 
 /// Takes what a unit file says of what we want to know.
-fn read(text: &str, unit: &mut why::Unit, executables: &mut Vec<String>) {
+fn read(text: &str, described: &mut Described) {
+    let Described { facts: unit, programs, user, dynamic_user, .. } = described;
     for line in text.lines() {
         let Some((key, value)) = line.split_once('=') else { continue };
         let value = value.trim();
@@ -120,10 +133,12 @@ fn read(text: &str, unit: &mut why::Unit, executables: &mut Vec<String>) {
             "Slice" => value.clone_into(&mut unit.slice),
             "CPUAccounting" => unit.cpu_accounting = boolean(value),
             "MemoryAccounting" => unit.memory_accounting = boolean(value),
-            "ExecStart" if value.is_empty() => executables.clear(),
+            "User" => value.clone_into(user),
+            "DynamicUser" => *dynamic_user = boolean(value) == Some(true),
+            "ExecStart" if value.is_empty() => programs.clear(),
             "ExecStart" => {
                 let program = value.split_whitespace().next().unwrap_or_default();
-                executables.push(program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned());
+                programs.push(program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned());
             }
             _ => {}
         }
@@ -141,7 +156,7 @@ fn boolean(value: &str) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::symlink, path::Path};
+    use std::{fs, os::unix::fs::symlink};
 
     use super::*;
 
@@ -151,8 +166,9 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    fn look(root: &Path, name: &str) -> (why::Unit, Vec<String>) {
-        look_up(name, &Root::open(root).unwrap())
+    fn look(root: &Path, name: &str) -> (rules::Unit, Vec<String>) {
+        let Described { facts, programs, .. } = look_up(name, &Root::open(root).unwrap());
+        (facts, programs)
     }
 
     const KUBELET: &str = "[Service]\nExecStart=-/usr/bin/kubelet --x=y\nMemoryAccounting=no\n[Install]\nWantedBy=multi-user.target\n";

@@ -1,6 +1,9 @@
 //! The answer to `why`, for people.
 
-use cgtrace_why::report::{Asker, Finding, Report, Verdict};
+use cgtrace_why::{
+    report::{Asker, Finding, Report, Verdict},
+    shell_word,
+};
 
 use super::{GONE, GOOD, QUIET, printable, styled, task};
 
@@ -28,16 +31,24 @@ pub fn why(report: &Report) -> Vec<String> {
 }
 
 fn asked_by(asker: &Asker) -> String {
-    let line: String = printable(&asker.arguments.join(" ")).chars().take(ARGUMENTS_SHOWN).collect();
-    styled(QUIET, &format!("asked by {}: {line}", task(&asker.process.task)))
+    let mut line = format!("asked by {}:", task(&asker.process.task));
+    for (number, argument) in asker.arguments.iter().map(|argument| shell_word(argument)).enumerate() {
+        if line.len() + argument.len() > ARGUMENTS_SHOWN {
+            line.push_str(&format!(" and {} more words", asker.arguments.len() - number));
+            break;
+        }
+        line.push(' ');
+        line.push_str(&argument);
+    }
+    styled(QUIET, &line)
 }
 
 fn one(verdict: &Verdict, lines: &mut Vec<String>) {
     let Verdict { name, setting, seen, cause, explanation, evidence, fix, also, answer, .. } = verdict;
     let style = if *seen { GOOD } else { GONE };
-    lines.push(format!("{}: {}", printable(name), styled(style, cause)));
+    lines.push(format!("{}: {}", shell_word(name), styled(style, cause)));
     if let Some(setting) = setting {
-        lines.push(format!("  {}", styled(QUIET, &format!("asked for by {}", printable(setting)))));
+        lines.push(format!("  {}", styled(QUIET, &format!("asked for by {}", shell_word(setting)))));
     }
     let named = [
         ("unit", &answer.unit),

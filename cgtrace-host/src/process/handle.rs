@@ -1,0 +1,287 @@
+//! One process, held by descriptors: what is read of it is of no other one that gets its pid.
+
+use std::{
+    ffi::OsString,
+    fs::File,
+    io::{self, Read as _},
+    os::{
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
+        unix::ffi::OsStringExt as _,
+    },
+    path::{Component, Path, PathBuf},
+    thread,
+    time::Instant,
+};
+
+use rustix::{
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, readlinkat, statat},
+    io::Errno,
+    process::{Pid, PidfdFlags, pidfd_open},
+    thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
+};
+
+use super::{Process, ProcessError, State, mounts::visible, of_texts, stat::parse_stat};
+use crate::{
+    hierarchy::{HierarchyLine, MountLine, parse_mountinfo, parse_proc_cgroup},
+    root::{FileError, Root},
+};
+
+/// The most bytes and words of a command line that are read.
+const MAX_COMMAND_LINE: u64 = 128 << 10;
+const MAX_ARGUMENTS: usize = 4_096;
+/// The most bytes and lines of a mount table that are read.
+const MAX_MOUNTINFO: u64 = 16 << 20;
+const MAX_MOUNTS: usize = 100_000;
+/// The most bytes of any other file of `/proc/PID` that are read. There is a line a hierarchy in the largest.
+const MAX_TEXT: u64 = 1 << 20;
+/// The most descriptors of one process that are looked at.
+const MAX_DESCRIPTORS: usize = 4_096;
+
+/// What was read, and whether there was more.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Bounded<T> {
+    /// What was read.
+    pub value: T,
+    /// There is more than is read.
+    pub cut: bool,
+}
+
+/// A process's cgroups, by a thread of it that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// One line a hierarchy.
+    pub lines: Vec<HierarchyLine>,
+    /// None of its threads runs: v1 shows it in the root, wherever it was.
+    pub zombie: bool,
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct ProcessHandle {
+    process: Process,
+    pidfd: OwnedFd,
+    directory: OwnedFd,
+}
+
+impl ProcessHandle {
+    /// `None` if there is no such process, or it is hidden from us.
+    pub fn open(pid: u32) -> Result<Option<Self>, ProcessError> {
+        let path = PathBuf::from(format!("/proc/{pid}"));
+        let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
+        let pidfd = match pidfd_open(id, PidfdFlags::empty()) {
+            Ok(pidfd) => pidfd,
+            // No process, or a thread that is not its process's first.
+            Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(ProcessError { path, source: error.into() }),
+        };
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let directory = match openat(CWD, &path, flags, Mode::empty()) {
+            Ok(directory) => directory,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(error) => return Err(ProcessError { path, source: error.into() }),
+        };
+        // A pid is given again after its process was waited for: while that has not happened, both are of one process.
+        if !exists(&pidfd) {
+            return Ok(None);
+        }
+        let process = describe(&directory, pid).map_err(|source| ProcessError { path, source })?;
+        Ok(process.map(|process| Self { process, pidfd, directory }))
+    }
+
+    /// What it was when it was opened.
+    #[must_use]
+    pub fn process(&self) -> &Process {
+        &self.process
+    }
+
+    /// Whether it still is: it has not ended, and runs for the same user.
+    #[must_use]
+    pub fn is_same(&self) -> bool {
+        let now = describe(&self.directory, self.process.pid).ok().flatten();
+        now.is_some_and(|now| {
+            (now.start_boot_ns, now.uid) == (self.process.start_boot_ns, self.process.uid)
+                && now.state != State::Zombie
+        })
+    }
+
+    /// Its cgroups. Of one whose first thread has exited, v1 shows that thread in the root: another one is asked.
+    pub fn cgroups(&self) -> io::Result<Located> {
+        if self.process.state == State::LeaderExited {
+            for thread in self.threads()? {
+                let read = |name: &str| read(&self.directory, &format!("task/{thread}/{name}"), MAX_TEXT);
+                let stat = read("stat").ok().and_then(|stat| parse_stat(&stat.value));
+                if stat.is_some_and(|stat| stat.state == State::Alive)
+                    && let Ok(text) = read("cgroup")
+                {
+                    return Ok(Located { lines: parse_proc_cgroup(&text.value), zombie: false });
+                }
+            }
+        }
+        let zombie = matches!(self.process.state, State::Zombie | State::LeaderExited);
+        let text = read(&self.directory, "cgroup", MAX_TEXT)?;
+        Ok(Located { lines: parse_proc_cgroup(&text.value), zombie })
+    }
+
+    fn threads(&self) -> io::Result<Vec<u32>> {
+        self.numbers("task")
+    }
+
+    fn numbers(&self, folder: &str) -> io::Result<Vec<u32>> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let folder = Dir::new(openat(&self.directory, folder, flags, Mode::empty())?)?;
+        let names = folder.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
+        Ok(names.take(MAX_DESCRIPTORS).collect())
+    }
+
+    /// Its command line, one text an argument. It may block: the memory is the process's.
+    pub fn arguments(&self) -> io::Result<Bounded<Vec<String>>> {
+        let Bounded { value: line, mut cut } = read(&self.directory, "cmdline", MAX_COMMAND_LINE)?;
+        let line = line.strip_suffix(b"\0").unwrap_or(&line);
+        if line.is_empty() {
+            return Ok(Bounded { value: Vec::new(), cut });
+        }
+        let mut words = line.split(|byte| *byte == 0);
+        let text = |word| String::from_utf8_lossy(word).into_owned();
+        let value = words.by_ref().take(MAX_ARGUMENTS).map(text).collect();
+        cut |= words.next().is_some();
+        Ok(Bounded { value, cut })
+    }
+
+    /// Its root directory.
+    pub fn root(&self) -> io::Result<Root> {
+        Root::open_at(&self.directory, Path::new("root"))
+    }
+
+    /// The text of a file, by the path that the process knows it by. It may block where its file system does.
+    pub fn file(&self, path: &Path) -> Result<Vec<u8>, FileError> {
+        if path.is_absolute() {
+            return self.root()?.read(path);
+        }
+        if path.components().any(|component| component == Component::ParentDir) {
+            return Err(FileError::Upwards);
+        }
+        Root::open_at(&self.directory, Path::new("cwd"))?.read(path)
+    }
+
+    /// What it executes: the path, and the file's device and inode number.
+    pub fn executable(&self) -> io::Result<(PathBuf, (u64, u64))> {
+        let path = readlinkat(&self.directory, "exe", Vec::new())?;
+        let file = openat(&self.directory, "exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        let about = fstat(&file)?;
+        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
+        Ok((path, (about.st_dev, about.st_ino)))
+    }
+
+    /// The inode number of one of its namespaces: `cgroup`, `mnt`, `pid`.
+    pub fn namespace(&self, kind: &str) -> io::Result<u64> {
+        Ok(statat(&self.directory, format!("ns/{kind}"), AtFlags::empty())?.st_ino)
+    }
+
+    /// The cgroup mounts that it can reach, in their order: what is mounted over is left out. Their roots are as seen
+    /// from this process's own cgroup namespace.
+    pub fn cgroup_mounts(&self) -> io::Result<Bounded<Vec<MountLine>>> {
+        let Bounded { value: text, mut cut } = read(&self.directory, "mountinfo", MAX_MOUNTINFO)?;
+        let lines = text.split(|byte| *byte == b'\n');
+        cut |= lines.clone().nth(MAX_MOUNTS).is_some_and(|line| !line.is_empty());
+        let lines: Vec<&[u8]> = lines.take(MAX_MOUNTS).collect();
+        Ok(Bounded { value: parse_mountinfo(&visible(&lines)), cut })
+    }
+
+    /// Its cgroups as it sees them itself, from its cgroup namespace's root. Needs `CAP_SYS_ADMIN`.
+    pub fn cgroups_within(&self) -> io::Result<Vec<HierarchyLine>> {
+        // A namespace is a thread's: one that ends with it.
+        let within = || {
+            move_into_thread_name_spaces(self.pidfd.as_fd(), ThreadNameSpaceType::CONTROL_GROUP)?;
+            read(&self.directory, "cgroup", MAX_TEXT)
+        };
+        let text = thread::scope(|scope| scope.spawn(within).join())
+            .map_err(|_| io::Error::other("the thread panicked"))??;
+        Ok(parse_proc_cgroup(&text.value))
+    }
+
+    /// Adds its inotify instances and their watches; `false` if there is no time for all of them, or there are too many.
+    pub(super) fn count_inotify(&self, counted: &mut super::table::Inotify, until: Instant) -> bool {
+        let Ok(descriptors) = self.numbers("fd") else { return true };
+        if descriptors.len() >= MAX_DESCRIPTORS {
+            return false;
+        }
+        for number in descriptors {
+            if Instant::now() > until {
+                return false;
+            }
+            let link = readlinkat(&self.directory, format!("fd/{number}"), Vec::new());
+            if !link.is_ok_and(|to| to.to_bytes() == b"anon_inode:inotify") {
+                continue;
+            }
+            match read(&self.directory, &format!("fdinfo/{number}"), MAX_TEXT) {
+                Ok(Bounded { cut: true, .. }) => return false,
+                Ok(info) => counted.add(&info.value),
+                Err(_) => {}
+            }
+        }
+        true
+    }
+}
+
+/// Whether the process was not waited for yet.
+fn exists(pidfd: &OwnedFd) -> bool {
+    // SAFETY: signal 0 is never sent, and no memory is passed.
+    let sent = unsafe {
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            0,
+            std::ptr::null::<libc::siginfo_t>(),
+            0,
+        )
+    };
+    sent == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
+}
+
+fn describe(directory: &OwnedFd, pid: u32) -> io::Result<Option<Process>> {
+    let read = |name| read(directory, name, MAX_TEXT);
+    match read("stat").and_then(|stat| Ok((stat, read("status")?))) {
+        Ok((stat, status)) => Ok(of_texts(pid, &stat.value, &status.value)),
+        Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn read(directory: &OwnedFd, name: &str, most: u64) -> io::Result<Bounded<Vec<u8>>> {
+    let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+    let mut value = Vec::new();
+    File::from(file).take(most + 1).read_to_end(&mut value)?;
+    let cut = value.len() as u64 > most;
+    value.truncate(usize::try_from(most).unwrap_or(usize::MAX));
+    Ok(Bounded { value, cut })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_is_read() {
+        let handle = ProcessHandle::open(std::process::id()).unwrap().unwrap();
+        assert!(handle.is_same());
+        assert_eq!(handle.process().uid, rustix::process::getuid().as_raw());
+        assert!(!handle.cgroups().unwrap().lines.is_empty());
+        assert!(!handle.arguments().unwrap().value.is_empty());
+        assert_eq!(handle.executable().unwrap().0, std::env::current_exe().unwrap());
+        assert!(!handle.cgroup_mounts().unwrap().cut);
+    }
+
+    #[test]
+    fn one_that_has_ended_is_noticed() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let handle = ProcessHandle::open(child.id()).unwrap().unwrap();
+        assert!(handle.is_same());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(!handle.is_same());
+        assert!(handle.arguments().is_err() && handle.cgroups().is_err());
+        assert!(ProcessHandle::open(child.id()).unwrap().is_none());
+        // PID_MAX_LIMIT of include/linux/threads.h is 2^22.
+        assert!(ProcessHandle::open(1 << 23).unwrap().is_none());
+    }
+}

@@ -1,0 +1,88 @@
+//! Texts as words of a shell's command line. What came from outside can neither be run when an answer is pasted into a
+//! shell, nor move a terminal.
+
+use std::fmt::Write as _;
+
+use cgtrace_client::names::printable;
+
+/// A text as one word of a shell's command line; quoted where it has to be.
+#[must_use]
+pub fn shell_word(text: &str) -> String {
+    shell_bytes(text.as_bytes())
+}
+
+/// The same of bytes that may be no text.
+pub(crate) fn shell_bytes(bytes: &[u8]) -> String {
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:@,=+".contains(byte);
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.is_empty() && bytes.iter().all(is_plain) => text.to_owned(),
+        _ => quoted(bytes),
+    }
+}
+
+/// One word in quotes: `'…'`, or `$'…'` if there is anything in it that a terminal would not show as it is.
+pub(super) fn quoted(bytes: &[u8]) -> String {
+    if let Ok(text) = std::str::from_utf8(bytes)
+        && printable(bytes) == text
+    {
+        return format!("'{}'", text.replace('\'', "'\\''"));
+    }
+    let mut word = "$'".to_owned();
+    for chunk in bytes.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            let mut buffer = [0; 4];
+            let text: &str = character.encode_utf8(&mut buffer);
+            match character {
+                '\\' | '\'' => {
+                    word.push('\\');
+                    word.push(character);
+                }
+                _ if printable(text.as_bytes()) == text => word.push(character),
+                _ => escape(&mut word, text.as_bytes()),
+            }
+        }
+        escape(&mut word, chunk.invalid());
+    }
+    word.push('\'');
+    word
+}
+
+fn escape(word: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        let _ = write!(word, "\\x{byte:02x}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn words_of_a_shell() {
+        assert_eq!(shell_word("/system.slice/x.service"), "/system.slice/x.service");
+        assert_eq!(shell_word("/a b"), "'/a b'");
+        assert_eq!(shell_word("/a'b"), "'/a'\\''b'");
+        assert_eq!(shell_word("/a\\x2db"), "'/a\\x2db'");
+        assert_eq!(shell_word("/$(reboot)`reboot`"), "'/$(reboot)`reboot`'");
+        assert_eq!(shell_word("/a\x1b[\u{202e}'\\"), "$'/a\\x1b[\\xe2\\x80\\xae\\'\\\\'");
+        assert_eq!(shell_bytes(b"/a\xff"), "$'/a\\xff'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(quoted(b"/a"), "'/a'");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn a_shell_reads_the_same(bytes in prop::collection::vec(prop_oneof![1_u8..=255, prop::sample::select(&b"'\\$`\" \n\x1b"[..])], 0..20)) {
+            let Ok(output) = Command::new("bash").args(["-c", &format!("printf %s {}", shell_bytes(&bytes))]).output() else {
+                return Ok(());
+            };
+            prop_assert_eq!(output.stdout, bytes);
+        }
+    }
+}
