@@ -5,6 +5,7 @@ mod support;
 mod promises {
     pub mod agreement;
     pub mod configuration;
+    pub mod evidence;
     pub mod faults;
     pub mod hierarchies;
     pub mod history;
@@ -42,6 +43,7 @@ fn main() {
         promises::sockets::trials(),
         promises::agreement::trials(),
         promises::configuration::trials(),
+        promises::evidence::trials(),
         promises::faults::trials(),
         promises::hierarchies::trials(),
         promises::history::trials(),

@@ -1,19 +1,33 @@
 //! Hierarchies that come and go while the daemon runs, and those that are not mounted here.
 
-use std::{fs, thread, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::process::CommandExt as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_client::wire;
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
-use crate::support::{Outcome, daemon::Daemon, events::Follower, named::Named, trial};
+use crate::support::{
+    Outcome,
+    daemon::{Daemon, open_folder, program},
+    events::Follower,
+    named::Named,
+    trial,
+};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("hierarchies::mounted_and_unmounted_while_running", mounted_and_unmounted_while_running),
         trial("hierarchies::mounted_while_the_daemon_is_stopped", mounted_while_stopped),
         trial("hierarchies::one_that_is_not_mounted_is_known_from_events", one_that_is_not_mounted),
+        trial("hierarchies::many_mounted_back_to_back", back_to_back),
+        trial("hierarchies::many_come_and_go_beside_3000_mounts", beside_many_mounts),
     ]
 }
 
@@ -104,4 +118,99 @@ fn one_that_is_not_mounted() -> Outcome {
         thread::sleep(Duration::from_millis(10));
     }
     anyhow::bail!("it was never walked")
+}
+
+/// How often a hierarchy was told to come and to go.
+type Told = BTreeMap<String, [usize; 2]>;
+
+/// Takes events until each of these hierarchies has been told to be gone.
+fn until_gone(follower: &mut Follower, named: &[Named]) -> Result<Told> {
+    let mut told: Told = named.iter().map(|named| (named.hierarchy(), [0; 2])).collect();
+    while told.values().any(|[_, gone]| *gone == 0) {
+        let event = follower.next().with_context(|| format!("{told:?}"))?;
+        let Some(told) = event.hierarchy.and_then(|name| told.get_mut(&name)) else { continue };
+        told[usize::from(event.kind == "root-removed")] += 1;
+    }
+    Ok(told)
+}
+
+/// While one is mounted, the list of the daemon is read that lacks the next one.
+fn back_to_back() -> Outcome {
+    const COUNT: usize = 40;
+    let daemon = Daemon::start()?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
+    let named = Named::mount_back_to_back(COUNT, "cgtrace-test-child")?;
+    for named in &named {
+        let row = daemon.row("/cgtrace-test-child", &named.hierarchy())?;
+        let life = row.life.as_ref().with_context(|| format!("no life: {row:?}"))?;
+        let by = life.made_by.as_ref().map(|by| by.pid);
+        ensure!(row.present && life.born.is_some() && by == Some(std::process::id()), "{row:?}");
+    }
+    daemon.verify()?;
+    // All at first, because a removed cgroup that is not released yet keeps its hierarchy.
+    for named in &named {
+        fs::remove_dir(named.path().join("cgtrace-test-child"))?;
+    }
+    for named in &named {
+        ensure!(named.end(), "the kernel did not let go of {}", named.hierarchy());
+    }
+    let told = until_gone(&mut follower, &named)?;
+    ensure!(told.values().all(|told| *told == [1, 1]), "not told once: {told:?}");
+    nothing_of_them_is_left(&daemon, &mut follower, &named)
+}
+
+/// The more mounts there are, the longer it takes to read the list.
+fn beside_many_mounts() -> Outcome {
+    const MOUNTS: usize = 3_000;
+    let folder = open_folder()?;
+    let mut command = program();
+    command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
+    let crowd = move || -> io::Result<()> {
+        let mount = |source: &std::ffi::CStr, target: &std::ffi::CStr, flags| {
+            // SAFETY: both are NUL-terminated strings that outlive the call.
+            match unsafe {
+                libc::mount(source.as_ptr(), target.as_ptr(), std::ptr::null(), flags, std::ptr::null())
+            } {
+                0 => Ok(()),
+                _ => Err(io::Error::last_os_error()),
+            }
+        };
+        // SAFETY: the child has one thread.
+        if unsafe { libc::unshare(libc::CLONE_NEWNS) } != 0 {
+            return Err(io::Error::last_os_error());
+        }
+        mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
+        (0..MOUNTS).try_for_each(|_| mount(c"/proc/sys", c"/proc/sys", libc::MS_BIND))
+    };
+    // SAFETY: it makes system calls, and nothing else.
+    unsafe { command.pre_exec(crowd) };
+    let mut daemon = Daemon::spawn_by(&mut command, folder)?;
+    daemon.wait_ready()?;
+    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
+    let named = (0..40).map(|_| Named::pass_through(daemon.pid())).collect::<Result<Vec<_>>>()?;
+    let told = until_gone(&mut follower, &named)?;
+    ensure!(told.values().all(|told| *told == [1, 1]), "not told once: {told:?}");
+    nothing_of_them_is_left(&daemon, &mut follower, &named)
+}
+
+fn nothing_of_them_is_left(daemon: &Daemon, follower: &mut Follower, named: &[Named]) -> Outcome {
+    let start = Instant::now();
+    while named.iter().any(Named::is_alive) {
+        ensure!(start.elapsed() < Duration::from_secs(60), "the kernel does not let go of them");
+        thread::sleep(Duration::from_millis(10));
+    }
+    // What the daemon makes of the mount table's last change comes before a hierarchy that is mounted now.
+    let mark = Named::mount()?;
+    loop {
+        let event = follower.next_of("root-added")?;
+        let name = event.hierarchy.unwrap_or_default();
+        ensure!(!named.iter().any(|named| named.hierarchy() == name), "{name} is told to come again");
+        if name == mark.hierarchy() {
+            break;
+        }
+    }
+    for named in named {
+        ensure!(status_of(daemon, &named.hierarchy())?.is_none(), "{} is there still", named.hierarchy());
+    }
+    Ok(())
 }

@@ -1,7 +1,9 @@
 //! A v1 hierarchy of a test's own.
 
 use std::{
-    fs,
+    ffi::CString,
+    fs, io,
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     thread,
@@ -25,6 +27,46 @@ impl Named {
     pub fn mount() -> Result<Self> {
         let named = Self { name: unique("hierarchy"), folder: tempfile::tempdir()? };
         named.mount_again()?;
+        Ok(named)
+    }
+
+    /// So many, each mounted as soon as the one before has a cgroup of that name.
+    pub fn mount_back_to_back(count: usize, child: &str) -> Result<Vec<Self>> {
+        let new = |_| Ok(Self { name: unique("hierarchy"), folder: tempfile::tempdir()? });
+        let all = (0..count).map(new).collect::<Result<Vec<_>>>()?;
+        for named in &all {
+            let target = CString::new(named.folder.path().as_os_str().as_bytes())?;
+            let options = CString::new(format!("none,name={}", named.name))?;
+            let kind = c"cgroup".as_ptr();
+            // SAFETY: all are NUL-terminated strings that outlive the call.
+            let outcome = unsafe { libc::mount(kind, target.as_ptr(), kind, 0, options.as_ptr().cast()) };
+            if outcome != 0 {
+                return Err(skip(format!(
+                    "this kernel mounts no v1 hierarchy: {}",
+                    io::Error::last_os_error()
+                )));
+            }
+            fs::create_dir(named.folder.path().join(child))?;
+        }
+        Ok(all)
+    }
+
+    /// Mounts it in the mount namespace of another process alone, and unmounts it again.
+    pub fn pass_through(pid: u32) -> Result<Self> {
+        let named = Self { name: unique("hierarchy"), folder: tempfile::tempdir()? };
+        let pid = pid.to_string();
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new("nsenter");
+            command.args(["-t", &pid, "-m"]).args(arguments).arg(named.folder.path());
+            command.stderr(Stdio::null()).status()
+        };
+        let options = format!("none,name={}", named.name);
+        ensure!(run(&["mount", "-t", "cgroup", "-o", &options, "cgroup"])?.success(), "mount failed");
+        let start = Instant::now();
+        // Who looks at it makes the unmount fail for now.
+        while !run(&["umount"])?.success() {
+            ensure!(start.elapsed() < PATIENCE, "it cannot be unmounted");
+        }
         Ok(named)
     }
 
@@ -56,7 +98,7 @@ impl Named {
     }
 
     /// Whether the kernel still has it, mounted or not.
-    fn is_alive(&self) -> bool {
+    pub fn is_alive(&self) -> bool {
         let name = format!(":{}:", self.hierarchy());
         fs::read_to_string("/proc/self/cgroup").is_ok_and(|lines| lines.contains(&name))
     }

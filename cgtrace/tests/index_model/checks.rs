@@ -4,26 +4,36 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace::daemon::index::{Birth, CgroupId, HierarchyState, Index, Key, Limits, PastLife, ROOT, UNIFIED};
 
-use crate::daemon::{Account, Daemon};
-use crate::kernel::{Cgroup, Kernel, Tree};
+use crate::kernel::{Cgroup, Tree};
+use crate::machine::World;
+use crate::observer::Account;
+use crate::stage::Stage;
 use crate::subscriber::Subscriber;
 
-pub fn check(kernel: &Kernel, daemon: &mut Daemon) -> Result<(), String> {
-    let ids: Vec<_> = daemon.index.hierarchies().map(|state| state.id).collect();
+pub fn check(stage: &Stage) -> Result<(), String> {
+    let mut world = stage.world();
+    let World { kernel, observer, .. } = &mut *world;
+    let ids: Vec<_> = stage.index().hierarchies().map(|state| state.id).collect();
     if !ids.iter().eq(kernel.trees.keys()) {
         return Err(format!("hierarchies {ids:?}"));
     }
     for tree in kernel.trees.values() {
-        let mut account = std::mem::take(daemon.account(tree.id));
-        let checked = check_tree(kernel.now, tree, daemon, &mut account);
-        *daemon.account(tree.id) = account;
+        let mut account = std::mem::take(observer.account(tree.id));
+        let checked = check_tree(kernel.now, tree, stage, &observer.subscriber, &mut account);
+        *observer.account(tree.id) = account;
         checked.map_err(|wrong| format!("{}: {wrong}", tree.name))?;
     }
     Ok(())
 }
 
-fn check_tree(now: u64, tree: &Tree, daemon: &Daemon, account: &mut Account) -> Result<(), String> {
-    let index = &daemon.index;
+fn check_tree(
+    now: u64,
+    tree: &Tree,
+    stage: &Stage,
+    subscriber: &Subscriber,
+    account: &mut Account,
+) -> Result<(), String> {
+    let index = stage.index();
     let state = index.hierarchy(tree.id).ok_or("not known")?;
     check_names(tree, index, &state)?;
     let certain = !account.lossy && !account.hasty && index.last_gap(tree.id).is_none();
@@ -40,8 +50,8 @@ fn check_tree(now: u64, tree: &Tree, daemon: &Daemon, account: &mut Account) -> 
             return Err(format!("{id:?} was born earlier than told: {:?}", life.birth));
         }
     }
-    told.past(daemon, account)?;
-    check_subscriber(tree, index, &daemon.subscriber, account)
+    told.past(stage, account)?;
+    check_subscriber(tree, index, subscriber, account)
 }
 
 /// The live set by id and by path, and every name that ever was.
@@ -129,12 +139,12 @@ impl Told<'_> {
         }
     }
 
-    fn past(&self, daemon: &Daemon, account: &Account) -> Result<(), String> {
+    fn past(&self, stage: &Stage, account: &Account) -> Result<(), String> {
         let hierarchy = self.tree.id;
-        let limit = daemon.limits.past_lives_per_name;
+        let limit = stage.limits.past_lives_per_name;
         let mut kept = 0;
         for path in &self.tree.paths {
-            let lives: Vec<_> = daemon.index.past_lives(hierarchy, path).collect();
+            let lives: Vec<_> = stage.index().past_lives(hierarchy, path).collect();
             kept += lives.len();
             if lives.len() > limit || !lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns)
             {
@@ -144,12 +154,12 @@ impl Told<'_> {
                 self.past_life(life, account)?;
             }
             if self.certain && !account.nameless {
-                self.past_of_name(path, &lives, daemon, account)?;
+                self.past_of_name(path, &lives, stage, account)?;
             }
         }
         // A forgotten parent's path is missing in its child's.
-        let named = self.certain && !account.nameless && daemon.limits == Limits::default();
-        if named && daemon.index.hierarchy(hierarchy).map(|s| s.past_lives) != Some(kept) {
+        let named = self.certain && !account.nameless && stage.limits == Limits::default();
+        if named && stage.index().hierarchy(hierarchy).map(|s| s.past_lives) != Some(kept) {
             return Err(format!("{kept} past lives have names"));
         }
         Ok(())
@@ -160,7 +170,7 @@ impl Told<'_> {
         &self,
         path: &[u8],
         lives: &[&PastLife],
-        daemon: &Daemon,
+        stage: &Stage,
         account: &Account,
     ) -> Result<(), String> {
         let hierarchy = self.tree.id;
@@ -171,13 +181,13 @@ impl Told<'_> {
         });
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by(|one, other| other.cmp(one));
-        ended.truncate(daemon.limits.past_lives_per_name);
+        ended.truncate(stage.limits.past_lives_per_name);
         let told: Vec<_> = lives.iter().map(|life| (life.died_boot_ns, life.key.id)).collect();
-        if daemon.limits.names_with_past < 100 {
+        if stage.limits.names_with_past < 100 {
             ended.truncate(told.len());
         }
         let by_id = |(_, id): &(u64, CgroupId)| {
-            daemon.index.past_life_by_id(Key { hierarchy, id: *id }).is_some_and(|life| life.key.id == *id)
+            stage.index().past_life_by_id(Key { hierarchy, id: *id }).is_some_and(|life| life.key.id == *id)
         };
         if told != ended || !ended.iter().all(by_id) {
             return Err(format!("the past of {path:?}: {told:?} instead of {ended:?}"));

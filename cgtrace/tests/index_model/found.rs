@@ -11,7 +11,7 @@ fn mkdir(hierarchy: u8, parent: u8, name: u8) -> Step {
 }
 
 fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
-    run(steps, Limits::default())
+    run(steps, Limits::default(), false)
 }
 
 /// The walk read the parent's old name, and could not open it any more.
@@ -20,9 +20,9 @@ fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestC
     holds(&[
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
-        Step::Deliver { count: 2 },
-        Step::BeginWalk { hierarchy: 1 },
-        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::Deliver { count: 2, told_is_busy: false },
+        Step::BeginScan { hierarchy: 1 },
+        Step::ReadScan { hierarchy: 1, whiches: vec![0] },
         Step::Rename { hierarchy: 0, which: 0, name: 1 },
     ])
 }
@@ -34,8 +34,8 @@ fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseErro
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
         Step::Restart,
-        Step::BeginWalk { hierarchy: 1 },
-        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::BeginScan { hierarchy: 1 },
+        Step::ReadScan { hierarchy: 1, whiches: vec![0] },
         Step::Rename { hierarchy: 0, which: 0, name: 1 },
     ])
 }
@@ -47,11 +47,11 @@ fn what_was_concluded_wrongly_lives_on() -> Result<(), TestCaseError> {
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
         Step::Settle,
-        Step::BeginWalk { hierarchy: 1 },
-        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
-        Step::Rename { hierarchy: 0, which: 0, name: 1 },
+        Step::BeginScan { hierarchy: 1 },
+        Step::ReadScan { hierarchy: 1, whiches: vec![0] },
         Step::Lose { places: 1 },
-        Step::MergeWalk { hierarchy: 1, hasty: false },
+        Step::Rename { hierarchy: 0, which: 0, name: 1 },
+        Step::MergeScans { hasty: None },
         Step::Notice,
     ])
 }
@@ -60,31 +60,31 @@ fn what_was_concluded_wrongly_lives_on() -> Result<(), TestCaseError> {
 #[test]
 fn an_event_older_than_the_loss_vouches_for_nothing() -> Result<(), TestCaseError> {
     holds(&[
+        Step::Lose { places: 0b10 },
         mkdir(0, 0, 0),
         Step::Rmdir { hierarchy: 0, which: 0 },
-        Step::Lose { places: 0b10 },
         Step::Notice,
-        Step::BeginWalk { hierarchy: 0 },
+        Step::BeginScan { hierarchy: 0 },
     ])
 }
 
 /// Its `setup_root` was still in the ring when it was noticed that a mkdir in it was lost.
 #[test]
 fn a_hierarchy_older_than_the_loss_is_walked() -> Result<(), TestCaseError> {
-    holds(&[Step::AddHierarchy { again: false }, mkdir(2, 0, 0), Step::Lose { places: 0b10 }, Step::Notice])
+    holds(&[Step::Lose { places: 0b10 }, Step::AddHierarchy { again: false }, mkdir(2, 0, 0), Step::Notice])
 }
 
 /// It was found by a walk that was merged before its rmdir was applied.
 #[test]
 fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
     holds(&[
-        mkdir(0, 0, 0),
         Step::Lose { places: 1 },
+        mkdir(0, 0, 0),
         Step::Notice,
-        Step::BeginWalk { hierarchy: 0 },
-        Step::ReadWalk { hierarchy: 0, whiches: vec![0] },
+        Step::BeginScan { hierarchy: 0 },
+        Step::ReadScan { hierarchy: 0, whiches: vec![0] },
         Step::Rmdir { hierarchy: 0, which: 0 },
-        Step::MergeWalk { hierarchy: 0, hasty: true },
+        Step::MergeScans { hasty: Some(0) },
     ])
 }
 
@@ -113,10 +113,10 @@ fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
         mkdir(1, 101, 0),
         Step::Rmdir { hierarchy: 2, which: 0 },
         mkdir(2, 0, 0),
-        Step::Deliver { count: 1 },
-        Step::BeginWalk { hierarchy: 1 },
+        Step::Deliver { count: 1, told_is_busy: false },
+        Step::BeginScan { hierarchy: 1 },
         mkdir(1, 0, 1),
-        Step::ReadWalk { hierarchy: 1, whiches: vec![0] },
+        Step::ReadScan { hierarchy: 1, whiches: vec![0] },
         Step::RemoveHierarchy { which: 0 },
         Step::Rmdir { hierarchy: 1, which: 103 },
         mkdir(1, 0, 2),

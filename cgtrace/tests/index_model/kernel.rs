@@ -116,7 +116,7 @@ pub struct Kernel {
 
 impl Kernel {
     pub fn new() -> Self {
-        let mut kernel = Self { now: 1_000, trees: BTreeMap::new(), next_hierarchy: 1 };
+        let mut kernel = Self { now: 10_000_000_000, trees: BTreeMap::new(), next_hierarchy: 1 };
         for (id, name) in [(UNIFIED, "v2"), (HierarchyId(1), "name=1")] {
             kernel.trees.insert(id, Tree::new(id, name.into(), 500));
         }
@@ -137,7 +137,7 @@ impl Kernel {
     /// The task that does the next thing; each is another one. Its own cgroup is one of v2's, which are never
     /// renamed.
     fn task(&self, which: u8) -> Task {
-        let pid = u32::try_from(self.now).unwrap_or_default();
+        let pid = u32::try_from(self.now % 1_000_000_000).unwrap_or_default();
         let cgroup = self.trees[&UNIFIED].pick_live(which, true).unwrap_or(ROOT);
         Task { pid, tid: pid, ppid: 1, uid: 0, start_boot_ns: self.now, cgroup, comm: [b'x'; 16] }
     }
@@ -226,6 +226,13 @@ impl Kernel {
         };
         let path = self.trees.get(&hierarchy)?.path(id);
         Some(self.sent(hierarchy, path, what))
+    }
+
+    /// An event that is only told.
+    pub fn fire(&mut self, key: Key, what: What) -> Sent {
+        self.tick();
+        let path = self.trees.get(&key.hierarchy).map(|tree| tree.path(key.id)).unwrap_or_default();
+        self.sent(key.hierarchy, path, what)
     }
 
     /// A mkdir(2) that failed late: its id is used up and released, but was never told to be made.

@@ -4,29 +4,76 @@ use cgtrace::daemon::index::Limits;
 use proptest::prelude::*;
 
 use crate::checks::check;
-use crate::daemon::Daemon;
 use crate::kernel::{Kernel, SHORT_NAMES};
+use crate::machine::Fate;
+use crate::stage::Stage;
 
 /// Its numbers choose among what there is at that time.
 #[derive(Clone, Debug)]
 pub enum Step {
-    Mkdir { hierarchy: u8, parent: u8, name: u8, jump: bool },
-    Rmdir { hierarchy: u8, which: u8 },
-    Rename { hierarchy: u8, which: u8, name: u8 },
-    Tell { hierarchy: u8, which: u8, what: u8 },
-    FailMkdir { hierarchy: u8 },
-    AddHierarchy { again: bool },
-    RemoveHierarchy { which: u8 },
-    Deliver { count: u8 },
-    DeliverTold { which: u8 },
-    Repeat { back: u8 },
-    Lose { places: u16 },
+    Mkdir {
+        hierarchy: u8,
+        parent: u8,
+        name: u8,
+        jump: bool,
+    },
+    Rmdir {
+        hierarchy: u8,
+        which: u8,
+    },
+    Rename {
+        hierarchy: u8,
+        which: u8,
+        name: u8,
+    },
+    Tell {
+        hierarchy: u8,
+        which: u8,
+        what: u8,
+    },
+    FailMkdir {
+        hierarchy: u8,
+    },
+    AddHierarchy {
+        again: bool,
+    },
+    RemoveHierarchy {
+        which: u8,
+    },
+    Deliver {
+        count: u8,
+        told_is_busy: bool,
+    },
+    Repeat {
+        back: u8,
+    },
+    /// Of the next records, those at the places whose bit is set do not fit or, hidden, are never fired.
+    Lose {
+        places: u16,
+    },
     Notice,
-    BeginWalk { hierarchy: u8 },
-    ReadWalk { hierarchy: u8, whiches: Vec<u8> },
-    SkipInWalk { hierarchy: u8, which: u8 },
-    MergeWalk { hierarchy: u8, hasty: bool },
-    AbandonWalk { hierarchy: u8 },
+    /// The list of hierarchies is read; the numbers choose what happens before it is used.
+    Discover {
+        meanwhile: Vec<u8>,
+    },
+    LetGo,
+    BeginScan {
+        hierarchy: u8,
+    },
+    ReadScan {
+        hierarchy: u8,
+        whiches: Vec<u8>,
+    },
+    SkipInScan {
+        hierarchy: u8,
+        which: u8,
+    },
+    FailScan {
+        hierarchy: u8,
+    },
+    MergeScans {
+        hasty: Option<u8>,
+    },
     Restart,
     Settle,
 }
@@ -35,6 +82,8 @@ pub enum Step {
 #[derive(Clone, Copy)]
 pub struct Troubles {
     pub losses: bool,
+    /// What would be lost is hidden: nothing counts it.
+    pub hidden: bool,
     pub hasty_merges: bool,
     pub long_names: bool,
 }
@@ -45,8 +94,8 @@ pub fn steps(troubles: Troubles, most: usize) -> impl Strategy<Value = Vec<Step>
 
 fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
     use Step::{
-        AbandonWalk, AddHierarchy, BeginWalk, Deliver, DeliverTold, FailMkdir, Lose, MergeWalk, Mkdir,
-        Notice, ReadWalk, RemoveHierarchy, Rename, Repeat, Restart, Rmdir, Settle, SkipInWalk, Tell,
+        AddHierarchy, BeginScan, Deliver, Discover, FailMkdir, FailScan, LetGo, Lose, MergeScans, Mkdir,
+        Notice, ReadScan, RemoveHierarchy, Rename, Repeat, Restart, Rmdir, Settle, SkipInScan, Tell,
     };
     let hierarchy = || 0..4_u8;
     let name = || 0..SHORT_NAMES + u8::from(troubles.long_names);
@@ -61,70 +110,107 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
         1 => hierarchy().prop_map(|hierarchy| FailMkdir { hierarchy }),
         2 => any::<bool>().prop_map(|again| AddHierarchy { again }),
         2 => any::<u8>().prop_map(|which| RemoveHierarchy { which }),
-        10 => (1..5_u8).prop_map(|count| Deliver { count }),
-        4 => any::<u8>().prop_map(|which| DeliverTold { which }),
+        14 => (1..5_u8, prop::bool::weighted(0.2))
+            .prop_map(|(count, told_is_busy)| Deliver { count, told_is_busy }),
         4 => prop_oneof![Just(0), 0..12_u8].prop_map(|back| Repeat { back }),
         6 => prop_oneof![any::<u16>(), Just(u16::MAX), Just(1)].prop_map(move |places| Lose {
-            places: if troubles.losses { places } else { 0 }
+            places: if troubles.losses || troubles.hidden { places } else { 0 }
         }),
         3 => Just(Notice),
-        6 => hierarchy().prop_map(|hierarchy| BeginWalk { hierarchy }),
+        2 => prop::collection::vec(any::<u8>(), 0..4).prop_map(|meanwhile| Discover { meanwhile }),
+        1 => Just(LetGo),
+        6 => hierarchy().prop_map(|hierarchy| BeginScan { hierarchy }),
         14 => (hierarchy(), prop::collection::vec(any::<u8>(), 1..5))
-            .prop_map(|(hierarchy, whiches)| ReadWalk { hierarchy, whiches }),
-        1 => (hierarchy(), any::<u8>()).prop_map(|(hierarchy, which)| SkipInWalk { hierarchy, which }),
-        6 => (hierarchy(), any::<bool>()).prop_map(move |(hierarchy, hasty)| {
-            MergeWalk { hierarchy, hasty: hasty && troubles.hasty_merges }
-        }),
-        1 => hierarchy().prop_map(|hierarchy| AbandonWalk { hierarchy }),
+            .prop_map(|(hierarchy, whiches)| ReadScan { hierarchy, whiches }),
+        1 => (hierarchy(), any::<u8>()).prop_map(|(hierarchy, which)| SkipInScan { hierarchy, which }),
+        6 => prop::option::of(0..4_u8)
+            .prop_map(move |hasty| MergeScans { hasty: hasty.filter(|_| troubles.hasty_merges) }),
+        1 => hierarchy().prop_map(|hierarchy| FailScan { hierarchy }),
         1 => Just(Restart),
         4 => Just(Settle),
     ]
 }
 
-/// Lets it all happen, and settles at the end.
-pub fn run(steps: &[Step], limits: Limits) -> Result<(), TestCaseError> {
-    let mut kernel = Kernel::new();
-    let mut daemon = Daemon::start(&mut kernel, limits);
+/// Lets it all happen, and settles at the end. `hidden`: as in [`Troubles`].
+pub fn run(steps: &[Step], limits: Limits, hidden: bool) -> Result<(), TestCaseError> {
+    let mut stage = Stage::start(Kernel::new(), limits);
     for (place, step) in steps.iter().chain([&Step::Settle]).enumerate() {
-        take(&mut kernel, &mut daemon, step)
+        take(&mut stage, step, hidden)
+            .and_then(|()| stage.outcome())
             .map_err(|wrong| TestCaseError::fail(format!("step {place}, {step:?}: {wrong}")))?;
     }
     Ok(())
 }
 
-fn take(kernel: &mut Kernel, daemon: &mut Daemon, step: &Step) -> Result<(), String> {
+fn take(stage: &mut Stage, step: &Step, hidden: bool) -> Result<(), String> {
+    let hierarchy = |which: u8| stage.world().kernel.pick(which).id;
     match *step {
         Step::Mkdir { hierarchy, parent, name, jump } => {
-            daemon.send(kernel.mkdir(hierarchy, parent, name, jump));
+            let mut world = stage.world();
+            let sent = world.kernel.mkdir(hierarchy, parent, name, jump);
+            world.send(sent);
         }
-        Step::Rmdir { hierarchy, which } => daemon.send(kernel.rmdir(hierarchy, which)),
-        Step::Rename { hierarchy, which, name } => daemon.send(kernel.rename(hierarchy, which, name)),
-        Step::Tell { hierarchy, which, what } => daemon.send(kernel.tell(hierarchy, which, what)),
-        Step::FailMkdir { hierarchy } => daemon.send(kernel.fail_mkdir(hierarchy)),
-        Step::AddHierarchy { again } => {
-            let again = if again { daemon.gone() } else { None };
-            daemon.send(kernel.add_hierarchy(again));
+        Step::Rmdir { hierarchy, which } => {
+            let mut world = stage.world();
+            let sent = world.kernel.rmdir(hierarchy, which);
+            world.send(sent);
         }
-        Step::RemoveHierarchy { which } => daemon.send(kernel.remove_hierarchy(which)),
-        Step::Deliver { count } => daemon.deliver(kernel, count)?,
-        Step::DeliverTold { which } => daemon.deliver_told(kernel, which)?,
-        Step::Repeat { back } => daemon.repeat(kernel, back)?,
-        Step::Lose { places } => daemon.lose(places),
-        Step::Notice => daemon.notice(kernel)?,
-        Step::BeginWalk { hierarchy } => daemon.begin_walk(kernel, kernel.pick(hierarchy).id),
-        Step::ReadWalk { hierarchy, ref whiches } => {
-            daemon.read_walk(kernel, kernel.pick(hierarchy).id, whiches);
+        Step::Rename { hierarchy, which, name } => {
+            let mut world = stage.world();
+            let sent = world.kernel.rename(hierarchy, which, name);
+            world.send(sent);
         }
-        Step::SkipInWalk { hierarchy, which } => daemon.skip_in_walk(kernel.pick(hierarchy).id, which),
-        Step::MergeWalk { hierarchy, hasty } => {
-            let hierarchy = kernel.pick(hierarchy).id;
-            daemon.merge_walk(kernel, hierarchy, hasty)?;
+        Step::Tell { hierarchy, which, what } => {
+            let mut world = stage.world();
+            let sent = world.kernel.tell(hierarchy, which, what);
+            world.send(sent);
         }
-        Step::AbandonWalk { hierarchy } => daemon.abandon_walk(kernel.pick(hierarchy).id),
-        Step::Restart => daemon.restart(kernel),
+        Step::FailMkdir { hierarchy } => {
+            let mut world = stage.world();
+            let sent = world.kernel.fail_mkdir(hierarchy);
+            world.send(sent);
+        }
+        Step::AddHierarchy { again } => stage.world().add_hierarchy(again),
+        Step::RemoveHierarchy { which } => stage.world().remove_hierarchy(which),
+        Step::Deliver { count, told_is_busy } => stage.deliver(count, told_is_busy),
+        Step::Repeat { back } => stage.repeat(back),
+        Step::Lose { places } => {
+            let worst = if hidden { Fate::Hidden } else { Fate::Lost };
+            let fate = |bit: u32| if places >> bit & 1 == 1 { worst } else { Fate::Sent };
+            stage.world().decide((0..u16::BITS).rev().map(fate).collect());
+        }
+        Step::Notice => stage.notice(),
+        Step::Discover { ref meanwhile } => {
+            stage.world().meanwhile.clone_from(meanwhile);
+            stage.discover()?;
+        }
+        Step::LetGo => stage.world().let_go(),
+        Step::BeginScan { hierarchy: which } => {
+            let id = hierarchy(which);
+            stage.begin_scan(id);
+        }
+        Step::ReadScan { hierarchy: which, ref whiches } => {
+            let id = hierarchy(which);
+            stage.read_scan(id, whiches);
+        }
+        Step::SkipInScan { hierarchy: of, which } => {
+            let id = hierarchy(of);
+            stage.skip_in_scan(id, which);
+        }
+        Step::FailScan { hierarchy: which } => {
+            let id = hierarchy(which);
+            stage.fail_scan(id);
+        }
+        Step::MergeScans { hasty } => stage.merge_scans(hasty),
+        Step::Restart => stage.restart(),
         Step::Settle => {
-            daemon.settle(kernel)?;
-            check(kernel, daemon)?;
+            stage.settle()?;
+            if hidden {
+                stage.prove();
+                stage.settle()?;
+            }
+            stage.outcome()?;
+            check(stage)?;
         }
     }
     Ok(())

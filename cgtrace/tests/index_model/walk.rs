@@ -1,4 +1,4 @@
-//! A walk of a hierarchy's directories, each read at its own moment while the tree goes on changing.
+//! A scan of a hierarchy's directories, each read at its own moment while the tree goes on changing.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -29,17 +29,12 @@ pub struct Walk {
     unread: Vec<Directory>,
     pub found: Vec<Walked>,
     pub complete: bool,
-    /// Records may have been lost since it began.
-    pub spoilt: bool,
-    /// A cgroup was renamed since it began: it cannot be opened by its old name, so that what is below it may
-    /// have been missed.
-    pub renamed: bool,
 }
 
 impl Walk {
     pub fn begin() -> Self {
         let root = Directory { id: ROOT, parent: CgroupId(0), leaf: Vec::new(), reading: Reading::Begun };
-        Self { unread: vec![root], found: Vec::new(), complete: true, spoilt: false, renamed: false }
+        Self { unread: vec![root], found: Vec::new(), complete: true }
     }
 
     /// Opens one directory, or reads one entry. False when nothing is left to be read.

@@ -59,10 +59,6 @@ impl Roots {
 }
 
 impl<R: Records, M: Machine> Tracker<R, M> {
-    pub(super) fn readable(&self) -> Vec<HierarchyId> {
-        self.views.iter().filter(|(_, view)| view.mount.is_some()).map(|(id, _)| *id).collect()
-    }
-
     /// Looks which hierarchies there are and where they are mounted, at the start.
     pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
         let found = self.machine.hierarchies()?;
@@ -115,8 +111,11 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             if mount.is_none() && !scanned {
                 view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
             }
-            if mount.is_some() && !scanned {
-                self.resyncs.want(id);
+            if mount.is_some() {
+                self.resyncs.heal_if_hurt(id);
+                if !scanned {
+                    self.resyncs.want(id);
+                }
             }
         }
         // Gone without an event that we saw: destroy_root may have been lost.
@@ -144,11 +143,13 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         })
     }
 
-    /// Asks for a resync of a hierarchy, of which something was missed.
+    /// Asks for a resync of a hierarchy, of which something was missed: as soon as it is mounted here.
     pub fn resync(&mut self, hierarchy: HierarchyId) {
         if self.views.get(&hierarchy).is_some_and(|view| view.mount.is_some()) {
             self.resyncs.heal(hierarchy);
             self.nudge.notify_one();
+        } else {
+            self.resyncs.heal_later(hierarchy);
         }
     }
 
@@ -177,8 +178,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Takes what a scan found.
     pub fn merge(&mut self, results: Vec<ScanResult>) {
-        // Whatever was created or removed before the scan's end is to be known to the merge.
-        self.catch_up_quietly();
+        // Whatever was created or removed before the scan's end is to be known to the merge; else it is merged as it is,
+        // and another scan follows.
+        let is_known = self.catch_up_quietly();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {
             let mut whole = false;
@@ -200,6 +202,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                         view.note = Some(error.to_string());
                     }
                 }
+            }
+            if !is_known {
+                self.resyncs.want(hierarchy);
             }
             if self.resyncs.finish(hierarchy, whole) {
                 self.heals += 1;

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::daemon::index::{Change, Event, HierarchyId, Index, Walked};
+use crate::daemon::index::{Change, Event, HierarchyId, Index, Key, Walked};
 
 use super::{HierarchyView, resyncs::Resyncs, sources::Machine};
 
@@ -76,6 +76,29 @@ impl Resolutions {
             self.resync(hierarchy, resyncs);
         }
         changes
+    }
+
+    /// The leaf of a cgroup whose record could not carry it, just after its mkdir or rename.
+    pub fn leaf(
+        &mut self,
+        key: Key,
+        machine: &impl Machine,
+        views: &BTreeMap<HierarchyId, HierarchyView>,
+        resyncs: &mut Resyncs,
+    ) -> Option<Box<[u8]>> {
+        let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref()) else {
+            // Where it is mounted is known a moment later.
+            resyncs.heal_later(key.hierarchy);
+            return None;
+        };
+        match machine.locate(mount, key.id, &|_| true, true) {
+            Ok(found) => found?.pop().map(|found| found.leaf),
+            Err(error) => {
+                tracing::debug!(%error, "failed to learn the name of a cgroup by its id");
+                self.resync(key.hierarchy, resyncs);
+                None
+            }
+        }
     }
 
     fn resync(&mut self, hierarchy: HierarchyId, resyncs: &mut Resyncs) {

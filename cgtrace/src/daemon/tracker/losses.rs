@@ -88,10 +88,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.announce([change]);
         if missed_index > 0 {
             self.verifications.spoil();
-            for hierarchy in self.readable() {
-                self.resyncs.heal(hierarchy);
+            let all: Vec<_> = self.index.hierarchies().map(|state| state.id).collect();
+            for hierarchy in all {
+                self.resync(hierarchy);
             }
-            self.nudge.notify_one();
         }
     }
 

@@ -33,6 +33,18 @@ impl Resyncs {
         self.wanted.insert(hierarchy);
     }
 
+    /// Something is missing of a hierarchy that cannot be read yet: it is scanned once it can.
+    pub fn heal_later(&mut self, hierarchy: HierarchyId) {
+        self.hurt.insert(hierarchy);
+    }
+
+    /// A hierarchy can be read: asks for the scan that it lacks, unless one runs.
+    pub fn heal_if_hurt(&mut self, hierarchy: HierarchyId) {
+        if self.hurt.contains(&hierarchy) && !self.running.contains(&hierarchy) {
+            self.wanted.insert(hierarchy);
+        }
+    }
+
     /// A cgroup was renamed: a scan that runs there may miss it and all below (the order in which a directory of
     /// kernfs is read is that of its names' hashes), so that it is to be made again.
     pub fn renamed(&mut self, hierarchy: HierarchyId) {

@@ -14,8 +14,10 @@ pub struct ScanJob {
 /// What the scan of one hierarchy found.
 #[derive(Debug)]
 pub struct ScanResult {
-    pub(super) hierarchy: HierarchyId,
-    pub(super) found: Result<(Vec<Walked>, ScanReport), ScanError>,
+    /// The hierarchy.
+    pub hierarchy: HierarchyId,
+    /// Its cgroups and how the scan went, or why there was none.
+    pub found: Result<(Vec<Walked>, ScanReport), ScanError>,
 }
 
 /// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is healed.
@@ -25,6 +27,11 @@ const TRIES: u32 = 4;
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl ScanJob {
+    /// What is to be scanned.
+    pub fn hierarchies(&self) -> impl Iterator<Item = HierarchyId> {
+        self.hierarchies.iter().map(|(id, _)| *id)
+    }
+
     /// Scans every hierarchy of the job.
     #[must_use]
     pub fn run(self, budget: &mut Budget) -> Vec<ScanResult> {

@@ -198,11 +198,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             let truncated = truncated(&event);
             let change = index.apply(&event);
             if let Some(key) = truncated
-                && let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref())
-                && let Ok(Some(found)) = machine.locate(mount, key.id, &|_| true, true)
-                && let Some(found) = found.last()
+                && let Some(leaf) = resolutions.leaf(key, machine, views, resyncs)
             {
-                index.set_leaf(key, &found.leaf);
+                index.set_leaf(key, &leaf);
             }
             let change = change.map(Rc::new);
             sightings.take(&event, change.as_ref(), index);

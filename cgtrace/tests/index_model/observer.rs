@@ -1,0 +1,236 @@
+//! What the tracker cannot be held to know, what it can, and whether it tells that rightly.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use cgtrace::daemon::index::{Change, HierarchyId, Index, Key, Kind, ROOT, UNIFIED, What};
+use cgtrace::daemon::tracker::{Anchor, Listener};
+
+use crate::kernel::{Kernel, Sent};
+use crate::machine::World;
+use crate::subscriber::Subscriber;
+
+/// What the tracker cannot be held to know of a hierarchy, and what it can.
+#[derive(Default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is told apart by what it excuses")]
+pub struct Account {
+    /// Records were lost: changes may be inferred.
+    pub lossy: bool,
+    /// A scan was merged before all that had happened was applied.
+    pub hasty: bool,
+    /// Events were applied between a loss and its being noticed, or a merge was hasty, before or at the first scan:
+    /// since when a cgroup is there may be told wrongly.
+    pub doubtful: bool,
+    /// Names were cut short, or renamed or removed before they were known: some past paths are not known.
+    pub nameless: bool,
+    pub mkdirs: BTreeSet<Key>,
+    pub rmdirs: BTreeSet<Key>,
+    /// The birth that was told last, of each.
+    pub births: BTreeMap<Key, u64>,
+}
+
+/// The event that is handed over.
+struct Current {
+    sent: Sent,
+    doubled: bool,
+    is_told: bool,
+    exact: bool,
+    known: bool,
+}
+
+#[derive(Default)]
+pub struct Observer {
+    pub subscriber: Subscriber,
+    accounts: BTreeMap<HierarchyId, Account>,
+    pub scanned: BTreeSet<HierarchyId>,
+    /// A scan of it goes on.
+    pub scanning: BTreeSet<HierarchyId>,
+    /// The times of the records that were lost unnoticed.
+    lost: Vec<u64>,
+    current: Option<Current>,
+    /// Hierarchies that the index knows to be gone: the kernel may give their ids again.
+    pub gone: Vec<HierarchyId>,
+    pub wrong: Option<String>,
+}
+
+impl Observer {
+    pub fn account(&mut self, hierarchy: HierarchyId) -> &mut Account {
+        self.accounts.entry(hierarchy).or_default()
+    }
+
+    pub fn has_unnoticed(&self) -> bool {
+        !self.lost.is_empty()
+    }
+
+    pub fn lost(&mut self, sent: &Sent) {
+        self.lost.push(sent.event.boot_ns);
+        self.missed(sent);
+    }
+
+    pub fn hidden(&mut self, sent: &Sent) {
+        self.missed(sent);
+        // The first scan takes what it finds for older than its hierarchy's knowledge.
+        let scanned = self.scanned.contains(&sent.hierarchy);
+        self.account(sent.hierarchy).doubtful |= !scanned;
+    }
+
+    fn missed(&mut self, sent: &Sent) {
+        let account = self.account(sent.hierarchy);
+        account.lossy = true;
+        account.doubtful |= account.hasty;
+    }
+
+    pub fn begin_event(&mut self, sent: Sent, doubled: bool) {
+        let hierarchy = sent.hierarchy;
+        let scanned = self.scanned.contains(&hierarchy);
+        let unwatched = !scanned && !self.scanning.contains(&hierarchy);
+        let unnoticed = self.has_unnoticed();
+        let account = self.account(hierarchy);
+        account.doubtful |= !scanned && unnoticed;
+        let mut gone = false;
+        match &sent.event.what {
+            What::Mkdir { key, leaf, .. } => {
+                account.mkdirs.insert(*key);
+                account.nameless |= leaf.truncated;
+            }
+            What::Rmdir { key, leaf, .. } => {
+                account.rmdirs.insert(*key);
+                account.nameless |= leaf.truncated || unwatched;
+            }
+            What::Rename { leaf, .. } => account.nameless |= leaf.truncated || !scanned,
+            What::RootRemoved { .. } => gone = true,
+            _ => {}
+        }
+        if gone {
+            self.forget(hierarchy);
+            if !doubled {
+                self.gone.push(hierarchy);
+            }
+        }
+        let account = self.account(hierarchy);
+        let exact = !account.lossy && !account.hasty;
+        let known = scanned && exact && !account.nameless;
+        self.current = Some(Current { sent, doubled, is_told: false, exact, known });
+    }
+
+    pub fn end_of_event(&mut self) {
+        if let Some(current) = self.current.take()
+            && !current.is_told
+            && !current.doubled
+            && current.exact
+        {
+            self.wrong(format!("nothing is told of {:?}", current.sent.event));
+        }
+    }
+
+    pub fn forget(&mut self, hierarchy: HierarchyId) {
+        self.accounts.remove(&hierarchy);
+        self.scanned.remove(&hierarchy);
+        self.scanning.remove(&hierarchy);
+    }
+
+    pub fn wrong(&mut self, what: String) {
+        self.wrong.get_or_insert(what);
+    }
+
+    fn take(&mut self, kernel: &Kernel, change: &Change, index: &Index) -> Result<(), String> {
+        self.subscriber.take(change)?;
+        let hierarchy = change.place.as_ref().map(|place| place.hierarchy);
+        match (change.kind, hierarchy) {
+            (Kind::Lost, _) => self.take_loss(change, index)?,
+            (Kind::Healed, _) => {}
+            (Kind::RootRemoved, Some(id)) if change.inferred => {
+                if !self.account(id).lossy {
+                    return Err("concluded without a loss".to_owned());
+                }
+                self.forget(id);
+                self.gone.push(id);
+            }
+            (_, Some(id)) if change.inferred => {
+                let account = self.account(id);
+                if !account.lossy && !account.hasty || change.by.is_some() {
+                    return Err("inferred though nothing was lost".to_owned());
+                }
+            }
+            _ => {
+                let Some(current) = &mut self.current else { return Err("told of nothing".to_owned()) };
+                current.is_told = true;
+                told_rightly(kernel, &current.sent, change, current.known)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn take_loss(&mut self, change: &Change, index: &Index) -> Result<(), String> {
+        let missed = self.lost.len() as u64;
+        let first = self.lost.iter().min().copied().unwrap_or_default();
+        self.lost.clear();
+        if change.missed != Some(missed) || change.inferred {
+            return Err(format!("{missed} were lost"));
+        }
+        for state in index.hierarchies() {
+            let gap = index.last_gap(state.id).ok_or("a loss without a gap")?;
+            let since = state.known_since_boot_ns;
+            let now = change.boot_ns;
+            if gap.from_boot_ns > first.max(since) || gap.from_boot_ns < since || gap.to_boot_ns != now {
+                return Err(format!("{gap:?} of {:?} known since {since}, lost since {first}", state.id));
+            }
+        }
+        Ok(())
+    }
+
+    pub fn look_at(&mut self, index: &Index) {
+        self.scanned = index.hierarchies().filter(|state| state.walked).map(|state| state.id).collect();
+    }
+}
+
+/// Hears of every change.
+pub struct Ear(pub Rc<RefCell<World>>);
+
+impl Listener for Ear {
+    fn changed(&mut self, change: &Rc<Change>, index: &Index, _: Anchor) {
+        let mut world = self.0.borrow_mut();
+        let World { kernel, observer, .. } = &mut *world;
+        if let Err(wrong) = observer.take(kernel, change, index) {
+            observer.wrong(format!("{wrong}: {change:?}"));
+        }
+        observer.look_at(index);
+    }
+}
+
+/// `known`: the hierarchy's paths are all known, as they were when the event was fired.
+fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
+    let what = &sent.event.what;
+    let (id, by) = match what {
+        What::Mkdir { key, by, .. }
+        | What::Rmdir { key, by, .. }
+        | What::Rename { key, by, .. }
+        | What::Attach { key, by, .. }
+        | What::Fork { key, by, .. }
+        | What::Transfer { key, by, .. } => (key.id, Some(by)),
+        What::Release { key } | What::Populated { key, .. } => (key.id, None),
+        What::RootAdded { by, .. } => (ROOT, Some(by)),
+        _ => (ROOT, None),
+    };
+    let Some(place) = &change.place else { return Err("nowhere") };
+    if place.id != id || place.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {
+        return Err("of another cgroup or time");
+    }
+    if change.by.as_deref() != by {
+        return Err("by another one");
+    }
+    if let (Some(by), Some(path)) = (by, &change.by_cgroup)
+        && kernel.trees[&UNIFIED].path(by.cgroup) != **path
+    {
+        return Err("by one in another cgroup");
+    }
+    let in_order = matches!(what, What::Mkdir { .. } | What::Rmdir { .. } | What::Rename { .. });
+    // What is told late is told by today's path, unless there are no renames.
+    let checked = sent.hierarchy == UNIFIED && !matches!(what, What::Release { .. }) || known && in_order;
+    match place.path.as_deref() {
+        Some(path) if checked && path != sent.path => Err("by another path"),
+        None if known && in_order => Err("without a path"),
+        _ => Ok(()),
+    }
+}

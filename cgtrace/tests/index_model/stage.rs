@@ -1,0 +1,257 @@
+//! The tracker, driven as its driver and its callers do, over the model of a kernel.
+
+use std::cell::{RefCell, RefMut};
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use cgtrace::daemon::index::{CgroupId, HierarchyId, Index, Key, Limits, Task, What};
+use cgtrace::daemon::tracker::{ScanResult, Tracker};
+use cgtrace_host::hierarchy::{ScanError, ScanReport};
+
+use crate::kernel::Kernel;
+use crate::machine::{Shared, World};
+use crate::observer::{Ear, Observer};
+use crate::walk::Walk;
+
+pub struct Stage {
+    pub tracker: Tracker<Shared, Shared>,
+    pub limits: Limits,
+    world: Rc<RefCell<World>>,
+    /// The scans of the job that runs; `None`: there is nothing to read any more.
+    walks: BTreeMap<HierarchyId, Option<Walk>>,
+    /// The last scan of these did not find all there is, and the tracker says so.
+    unfinished: BTreeSet<HierarchyId>,
+}
+
+impl Stage {
+    pub fn start(kernel: Kernel, limits: Limits) -> Self {
+        let world = Rc::new(RefCell::new(World::new(kernel)));
+        let tracker = tracker(&world, limits);
+        Self { tracker, limits, world, walks: BTreeMap::new(), unfinished: BTreeSet::new() }
+    }
+
+    pub fn restart(&mut self) {
+        {
+            let mut world = self.world.borrow_mut();
+            world.forget_records();
+            world.let_go();
+            world.observer = Observer::default();
+        }
+        self.tracker = tracker(&self.world, self.limits);
+        self.walks.clear();
+        self.unfinished.clear();
+    }
+
+    pub fn world(&self) -> RefMut<'_, World> {
+        self.world.borrow_mut()
+    }
+
+    pub fn index(&self) -> &Index {
+        self.tracker.index()
+    }
+
+    /// Whatever was told wrongly so far.
+    pub fn outcome(&self) -> Result<(), String> {
+        self.index().check_invariants()?;
+        let mut world = self.world.borrow_mut();
+        world.observer.end_of_event();
+        world.observer.look_at(self.tracker.index());
+        world.observer.wrong.take().map_or(Ok(()), Err)
+    }
+
+    pub fn deliver(&mut self, count: u8, told_is_busy: bool) {
+        self.world().let_only(count.into(), told_is_busy);
+        let _ = self.tracker.catch_up();
+        self.world().let_all();
+    }
+
+    pub fn repeat(&mut self, back: u8) {
+        // What ended and is forgotten would begin anew.
+        if self.limits != Limits::default() {
+            return;
+        }
+        self.world().double(back);
+        self.deliver(0, true);
+    }
+
+    pub fn notice(&mut self) {
+        self.world().notice();
+        let _ = self.tracker.catch_up();
+    }
+
+    pub fn discover(&mut self) -> Result<(), String> {
+        self.tracker.discover_again().map_err(|error| error.to_string())
+    }
+
+    /// Begins the scans that are wanted, that of this hierarchy among them.
+    pub fn begin_scan(&mut self, hierarchy: HierarchyId) {
+        self.tracker.resync(hierarchy);
+        // What is no resync after a loss needs to be excused by none.
+        self.begin_scans();
+    }
+
+    fn begin_scans(&mut self) {
+        if !self.walks.is_empty() {
+            return;
+        }
+        let Some(job) = self.tracker.next_scan() else { return };
+        for id in job.hierarchies() {
+            let known = self.index().hierarchy(id);
+            let world = self.world.borrow();
+            let same = |name: &Rc<str>| known.as_ref().is_some_and(|known| known.name.as_ref() == Some(name));
+            let there = world.kernel.trees.get(&id).is_some_and(|tree| same(&tree.name));
+            drop(world);
+            self.walks.insert(id, there.then(Walk::begin));
+            self.world().observer.scanning.insert(id);
+        }
+    }
+
+    pub fn read_scan(&mut self, hierarchy: HierarchyId, whiches: &[u8]) {
+        let world = self.world.borrow();
+        if let Some(Some(walk)) = self.walks.get_mut(&hierarchy)
+            && let Some(tree) = world.kernel.trees.get(&hierarchy)
+        {
+            for which in whiches {
+                walk.step(tree, *which);
+            }
+        }
+    }
+
+    pub fn skip_in_scan(&mut self, hierarchy: HierarchyId, which: u8) {
+        if let Some(Some(walk)) = self.walks.get_mut(&hierarchy) {
+            walk.skip(which);
+        }
+    }
+
+    pub fn fail_scan(&mut self, hierarchy: HierarchyId) {
+        if let Some(walk) = self.walks.get_mut(&hierarchy) {
+            *walk = None;
+        }
+    }
+
+    /// Merges what was found. `hasty`: so many records alone are taken before.
+    pub fn merge_scans(&mut self, hasty: Option<u8>) {
+        if self.walks.is_empty() {
+            return;
+        }
+        if let Some(count) = hasty {
+            self.world().let_only(count.into(), false);
+        }
+        let _ = self.tracker.catch_up();
+        let (mut results, mut first) = (Vec::new(), Vec::new());
+        for (hierarchy, walk) in std::mem::take(&mut self.walks) {
+            let mut world = self.world.borrow_mut();
+            let hasty = !world.is_drained();
+            let unnoticed = world.observer.has_unnoticed();
+            let World { kernel, observer, .. } = &mut *world;
+            let scanned = observer.scanned.contains(&hierarchy);
+            observer.scanning.remove(&hierarchy);
+            let account = observer.account(hierarchy);
+            account.hasty |= hasty;
+            // A first scan takes what it finds for older than its hierarchy's knowledge, until the mkdir says better:
+            // which it cannot if a second hasty merge ended that life before.
+            account.doubtful |= !scanned && (unnoticed || hasty);
+            let found = match walk.zip(kernel.trees.get(&hierarchy)) {
+                Some((mut walk, tree)) => {
+                    walk.finish(tree);
+                    account.nameless |= !scanned && !walk.complete;
+                    let first_unreadable = (!walk.complete).then(String::new);
+                    let unreadable = u64::from(!walk.complete);
+                    Ok((walk.found, ScanReport { cgroups: 0, unreadable, first_unreadable }))
+                }
+                None => {
+                    account.nameless = true;
+                    Err(ScanError::Covered { path: "/".into() })
+                }
+            };
+            if found.as_ref().map_or(true, |(_, report)| report.unreadable > 0) {
+                self.unfinished.insert(hierarchy);
+            } else {
+                self.unfinished.remove(&hierarchy);
+            }
+            if !scanned {
+                first.push(hierarchy);
+            }
+            drop(world);
+            results.push(ScanResult { hierarchy, found });
+        }
+        self.world().let_only(0, false);
+        self.tracker.merge(results);
+        let mut world = self.world.borrow_mut();
+        world.let_all();
+        world.observer.look_at(self.tracker.index());
+        for hierarchy in first {
+            world.observer.subscriber.snapshot(self.tracker.index(), hierarchy);
+        }
+    }
+
+    /// Each cgroup that lives is used, and each that ended is released: what no record told of is proved.
+    pub fn prove(&mut self) {
+        let mut world = self.world();
+        let of_tree = |tree: &crate::kernel::Tree| {
+            let ids = tree.cgroups.iter().map(|(id, cgroup)| (*id, cgroup.end.is_none()));
+            ids.map(|(id, lives)| (Key { hierarchy: tree.id, id }, lives)).collect::<Vec<_>>()
+        };
+        let all: Vec<_> = world.kernel.trees.values().flat_map(of_tree).collect();
+        for (key, lives) in all {
+            let by = Task {
+                pid: 1,
+                tid: 1,
+                ppid: 0,
+                uid: 0,
+                start_boot_ns: 0,
+                cgroup: CgroupId(1),
+                comm: [0; 16],
+            };
+            let what = if lives {
+                What::Attach { key, task: by, threadgroup: true, by }
+            } else {
+                What::Release { key }
+            };
+            let sent = world.kernel.fire(key, what);
+            world.send(Some(sent));
+        }
+    }
+
+    /// Until nothing is left to be known: every record taken, every loss made up for, every hierarchy scanned.
+    pub fn settle(&mut self) -> Result<(), String> {
+        // The kernel's counts are read once a second.
+        self.world().kernel.now += 1_000_000_000;
+        let _ = self.tracker.catch_up();
+        self.world().let_go();
+        self.discover()?;
+        for hierarchy in std::mem::take(&mut self.unfinished) {
+            self.tracker.resync(hierarchy);
+        }
+        for _ in 0..100 {
+            self.begin_scans();
+            if self.walks.is_empty() {
+                break;
+            }
+            self.merge_scans(None);
+            if self.tracker.unsettled().is_some() {
+                continue;
+            }
+            for hierarchy in std::mem::take(&mut self.unfinished) {
+                self.tracker.resync(hierarchy);
+            }
+        }
+        if self.tracker.unsettled().is_some() {
+            return Err("it never settles".to_owned());
+        }
+        self.world().kernel.now += 1_000_000_000;
+        self.tracker.catch_up().map_err(|error| error.to_string())
+    }
+}
+
+fn tracker(world: &Rc<RefCell<World>>, limits: Limits) -> Tracker<Shared, Shared> {
+    let shared = || Shared(Rc::clone(world));
+    let mut tracker = Tracker::new(shared(), shared(), &[]);
+    tracker.keep_past(limits);
+    tracker.listen(Box::new(Ear(Rc::clone(world))));
+    let since = tracker.started_boot_ns();
+    if let Err(error) = tracker.discover(since) {
+        world.borrow_mut().observer.wrong(error.to_string());
+    }
+    tracker
+}

@@ -1,0 +1,242 @@
+//! Events prove what no record told of: the records of chosen cgroups are withheld from the tracker, on their way from
+//! the real kernel, and everything else is as it is.
+
+use std::{
+    cell::RefCell,
+    fs,
+    path::{Path, PathBuf},
+    rc::Rc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use cgtrace::daemon::{
+    index::{CgroupId, Change, Event, HierarchyId, Index, Key, Kind, Leaf, What},
+    probe::{CountError, Drained, Options, Probe, Wake},
+    tracker::{Anchor, Listener, Lost, Records, ThisMachine, Tracker},
+};
+use cgtrace_host::hierarchy::{Budget, discover};
+use libtest_mimic::Trial;
+
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any, both, id},
+    process::{Sleeper, put},
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("evidence::a_process_proves_that_its_cgroup_was_created", attach),
+        trial("evidence::a_child_proves_that_its_parent_was_created", child),
+        trial("evidence::a_release_proves_that_a_cgroup_was_removed", release),
+        trial("evidence::a_flood_is_left_to_a_resync", flood),
+    ]
+}
+
+/// The real program's records, without those of the mkdir and rmdir of cgroups whose names begin with `hidden`.
+struct Withholding(Probe);
+
+fn is_withheld(event: &Event) -> bool {
+    let (What::Mkdir { leaf, .. } | What::Rmdir { leaf, .. }) = &event.what else { return false };
+    let Leaf { bytes, .. } = leaf;
+    bytes.starts_with(b"hidden")
+}
+
+impl Records for Withholding {
+    fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
+        self.0.drain(&mut |event| {
+            if !is_withheld(&event) {
+                each(event);
+            }
+        })
+    }
+
+    fn arm(&self, wake: Wake) -> bool {
+        self.0.arm(wake)
+    }
+
+    fn is_armed(&self) -> bool {
+        self.0.is_armed()
+    }
+
+    fn lost_any(&self) -> bool {
+        self.0.lost_any()
+    }
+
+    fn lost(&self) -> Result<Lost, CountError> {
+        Records::lost(&self.0)
+    }
+
+    fn keep_dealt_with(&self, index: u64, told: u64) {
+        self.0.keep_dealt_with(index, told);
+    }
+
+    fn keep_seq(&self, seq: u64) {
+        self.0.keep_seq(seq);
+    }
+}
+
+/// Keeps the changes below one path.
+struct Recorder {
+    below: String,
+    changes: Rc<RefCell<Vec<String>>>,
+}
+
+impl Listener for Recorder {
+    fn changed(&mut self, change: &Rc<Change>, _: &Index, _: Anchor) {
+        let path = change.place.as_ref().and_then(|place| place.path.as_deref());
+        let path = path.map(String::from_utf8_lossy).unwrap_or_default();
+        if let Some(path) = path.strip_prefix(&self.below) {
+            let inferred = if change.inferred { "?" } else { "" };
+            self.changes.borrow_mut().push(format!("{}{inferred} {path}", change.kind));
+        }
+    }
+}
+
+struct Stage {
+    tracker: Tracker<Withholding>,
+    scope: Cgroup,
+    hierarchy: HierarchyId,
+    changes: Rc<RefCell<Vec<String>>>,
+}
+
+impl Stage {
+    fn new(hierarchy: &str) -> Result<Self> {
+        let scope = Cgroup::new(hierarchy, "evidence")?;
+        let found = discover()?.into_iter().find(|found| found.name.split(',').any(|part| part == hierarchy));
+        let probe = Probe::start(&Options::default())?;
+        let mut tracker = Tracker::new(Withholding(probe), ThisMachine, &[]);
+        let changes = Rc::default();
+        tracker.listen(Box::new(Recorder { below: scope.name(), changes: Rc::clone(&changes) }));
+        tracker.discover(tracker.started_boot_ns())?;
+        let mut stage = Self { tracker, scope, hierarchy: found.context("not found")?.id, changes };
+        stage.scan()?;
+        Ok(stage)
+    }
+
+    /// Runs the scans that are asked for.
+    fn scan(&mut self) -> Outcome {
+        let start = Instant::now();
+        while self.tracker.unsettled().is_some() {
+            ensure!(start.elapsed() < Duration::from_secs(30), "it never settles");
+            let job = self.tracker.next_scan().context("unsettled, and nothing to scan")?;
+            self.tracker.merge(job.run(&mut Budget::unlimited()));
+        }
+        Ok(())
+    }
+
+    fn catch_up(&mut self) {
+        while self.tracker.catch_up().is_err() {}
+    }
+
+    fn key(&self, path: &Path) -> Result<Key> {
+        Ok(Key { hierarchy: self.hierarchy, id: CgroupId(id(path)?) })
+    }
+
+    fn path(&self, key: Key) -> String {
+        String::from_utf8_lossy(&self.tracker.index().path(key).unwrap_or_default()).into_owned()
+    }
+
+    /// The changes since the last call, without states, which the kernel tells when it comes to it.
+    fn changes(&self) -> Vec<String> {
+        let mut changes = std::mem::take(&mut *self.changes.borrow_mut());
+        let states = [Kind::Populated, Kind::Empty].map(Kind::as_str);
+        changes.retain(|change| !states.iter().any(|state| change.starts_with(state)));
+        changes
+    }
+
+    /// Two cgroups of which no record tells, one within the other.
+    fn hidden(&self) -> Result<[PathBuf; 2]> {
+        let outer = self.scope.join("hidden");
+        let inner = outer.join("hidden-inner");
+        fs::create_dir(&outer)?;
+        fs::create_dir(&inner)?;
+        Ok([outer, inner])
+    }
+}
+
+fn attach() -> Outcome {
+    for hierarchy in both() {
+        let mut stage = Stage::new(hierarchy)?;
+        let [_, inner] = stage.hidden()?;
+        let key = stage.key(&inner)?;
+        stage.catch_up();
+        ensure!(stage.changes().is_empty() && stage.path(key).is_empty(), "it is known without its record");
+        let sleeper = Sleeper::start()?;
+        put(&inner, "cgroup.procs", sleeper.pid())?;
+        stage.catch_up();
+        let changes = stage.changes();
+        let expected = ["mkdir? /hidden", "mkdir? /hidden/hidden-inner", "attach /hidden/hidden-inner"];
+        ensure!(changes == expected, "{hierarchy}: {changes:?}");
+        ensure!(stage.path(key) == stage.scope.name_of(&inner), "{}", stage.path(key));
+    }
+    Ok(())
+}
+
+fn child() -> Outcome {
+    for hierarchy in both() {
+        let mut stage = Stage::new(hierarchy)?;
+        let [_, inner] = stage.hidden()?;
+        fs::create_dir(inner.join("seen"))?;
+        stage.catch_up();
+        let changes = stage.changes();
+        let expected = ["mkdir? /hidden", "mkdir? /hidden/hidden-inner", "mkdir /hidden/hidden-inner/seen"];
+        ensure!(changes == expected, "{hierarchy}: {changes:?}");
+    }
+    Ok(())
+}
+
+fn release() -> Outcome {
+    for hierarchy in both() {
+        let mut stage = Stage::new(hierarchy)?;
+        let [outer, inner] = stage.hidden()?;
+        fs::create_dir(inner.join("seen"))?;
+        fs::remove_dir(inner.join("seen"))?;
+        stage.catch_up();
+        let key = stage.key(&inner)?;
+        ensure!(stage.path(key) == stage.scope.name_of(&inner), "not known: {:?}", stage.changes());
+        fs::remove_dir(&inner)?;
+        fs::remove_dir(&outer)?;
+        // The kernel releases a cgroup when it comes to it.
+        let start = Instant::now();
+        let released = |stage: &Stage, name: &str| {
+            let changes = stage.changes.borrow();
+            let at = |change: String| changes.iter().position(|seen| *seen == change);
+            at(format!("rmdir? {name}"))
+                .zip(at(format!("release {name}")))
+                .is_some_and(|(one, two)| one < two)
+        };
+        while !released(&stage, "/hidden") || !released(&stage, "/hidden/hidden-inner") {
+            ensure!(start.elapsed() < Duration::from_secs(120), "{hierarchy}: {:?}", stage.changes());
+            thread::sleep(Duration::from_millis(10));
+            stage.catch_up();
+        }
+        ensure!(stage.tracker.index().life(key).is_none(), "it is there still");
+    }
+    Ok(())
+}
+
+/// More than are looked up in place: a scan finds the rest.
+fn flood() -> Outcome {
+    const HIDDEN: usize = 300;
+    let mut stage = Stage::new(any())?;
+    let paths: Vec<PathBuf> =
+        (0..HIDDEN).map(|number| stage.scope.join(format!("hidden-{number}"))).collect();
+    let sleeper = Sleeper::start()?;
+    for path in &paths {
+        fs::create_dir(path)?;
+        put(path, "cgroup.procs", sleeper.pid())?;
+    }
+    let keys = paths.iter().map(|path| stage.key(path)).collect::<Result<Vec<_>>>()?;
+    stage.catch_up();
+    let known = keys.iter().filter(|key| stage.tracker.index().life(**key).is_some()).count();
+    ensure!((1..HIDDEN).contains(&known), "{known} of {HIDDEN} were looked up in place");
+    ensure!(stage.tracker.unsettled().is_some(), "no resync is asked for");
+    stage.scan()?;
+    for (key, path) in keys.iter().zip(&paths) {
+        ensure!(stage.path(*key) == stage.scope.name_of(path), "{} is not known", path.display());
+    }
+    Ok(())
+}
