@@ -11,7 +11,7 @@ mod record;
 mod shared;
 
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
-pub use kind::{Kind, UnknownKind};
+pub use kind::Kind;
 pub use record::{Header, Membership, Root, Task, flag};
 pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, SPARES, Wake};
 

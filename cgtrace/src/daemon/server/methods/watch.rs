@@ -144,7 +144,8 @@ fn filter(connection: &Connection, watch: &wire::Watch) -> Result<Filter, Failur
     let patterns = patterns(connection, texts)?;
     let mut wanted = Wanted { patterns: texts.iter().cloned().collect(), ..Wanted::default() };
     for word in watch.kinds.iter().flatten() {
-        let kind = word.parse().map_err(|_| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
+        let kind = Kind::from_name(word)
+            .ok_or_else(|| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
         wanted.kinds.insert(kind);
     }
     let named: BTreeSet<&String> = watch.hierarchies.iter().flatten().chain(&watch.hierarchy).collect();
