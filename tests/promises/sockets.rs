@@ -128,7 +128,9 @@ fn identities() -> Outcome {
     let since = replies[1][1]["parameters"]["seq"].as_u64().context("no number")?;
     let [mut public, mut private] = replies.map(|replies| {
         let mut found = BTreeSet::new();
-        replies.iter().for_each(|reply| identities_of(reply, &mut found));
+        for reply in &replies {
+            identities_of(reply, &mut found);
+        }
         found
     });
     fs::create_dir(&inner)?;
@@ -202,13 +204,13 @@ fn public_directory() -> Outcome {
 }
 
 fn modes() -> Outcome {
+    const GROUP: u32 = 64_321;
     let daemon = Daemon::start()?;
     let refused = connect_as(daemon.socket(), NOBODY, NOBODY, &[]);
     let refused = refused.err().context("anyone may open it")?;
     let kind = refused.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     ensure!(kind == Some(ErrorKind::PermissionDenied), "{refused}");
     // Its directory's group may: the installed one is cgtrace's.
-    const GROUP: u32 = 64_321;
     for path in [daemon.socket(), daemon.socket().parent().context("no directory")?] {
         std::os::unix::fs::chown(path, None, Some(GROUP))?;
     }

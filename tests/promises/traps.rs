@@ -336,7 +336,9 @@ fn called_deleted() -> Outcome {
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let shown = daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?;
     let text = String::from_utf8_lossy(&shown.stdout);
-    ensure!(text.contains(&cgroup.name()) && text.contains("it exists on v2"), "{shown:?}");
+    let after = text.split_once(&cgroup.name()).map(|(_, after)| after);
+    let member = format!("sleep[{}]", sleeper.pid());
+    ensure!(after.is_some_and(|after| after.contains("present") && after.contains(&member)), "{shown:?}");
     ensure!(!daemon.client()?.exists(cgroup.name().trim_end_matches(" (deleted)"))?);
     Ok(())
 }

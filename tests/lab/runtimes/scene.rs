@@ -79,7 +79,7 @@ impl Scene {
         ensure!(answer.present, "{answer:?}");
         let named = cgtrace_paths::parse_exact(container.cgroup.as_bytes());
         ensure!(named.container_id.as_deref() == Some(&*container.id), "{named:?}");
-        ensure!(named.runtime.map(|runtime| runtime.word()) == container.runtime, "{named:?}");
+        ensure!(named.runtime.map(cgtrace_paths::Runtime::word) == container.runtime, "{named:?}");
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
             let name = found.name;

@@ -168,7 +168,8 @@ mod tests {
         run(async {
             let take = |socket: &Socket| {
                 let turns = Rc::clone(&socket.turns);
-                drop(Turn { began: Instant::now() - Duration::from_millis(2), turns, _one: None });
+                let began = Instant::now().checked_sub(Duration::from_millis(2)).unwrap();
+                drop(Turn { began, turns, _one: None });
                 socket.turns.paused_until.get()
             };
             assert_eq!((take(&public), take(&private)), (None, None));

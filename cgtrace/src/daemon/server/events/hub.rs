@@ -151,7 +151,9 @@ impl Hub {
                         }
                     }
                     Pending::Dropped(count) => {
-                        groups.iter().for_each(|group| group.each(|queue| self.miss(queue, count)));
+                        for group in &groups {
+                            group.each(|queue| self.miss(queue, count));
+                        }
                     }
                 }
             }

@@ -25,10 +25,10 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         return Err(Failure::limit_exceeded("max_paths_per_lookup", max).into());
     }
     let shared = Rc::clone(&connection.shared);
-    let mut _large = None;
+    let mut large = None;
     if names.len() + ids.len() > PIECE {
         connection.end_turn();
-        _large = shared.socket(connection.class).large.acquire().await.ok();
+        large = shared.socket(connection.class).large.acquire().await.ok();
     }
     connection.settled().await?;
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
@@ -57,7 +57,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         connection.yield_turn().await;
     }
     // A client that does not read keeps no others waiting.
-    drop(_large);
+    drop(large);
     if request.oneway { Ok(()) } else { reply.send(connection, false).await }
 }
 
@@ -77,7 +77,6 @@ pub fn by_path(index: &Index, encoder: Encoder, path: &[u8], wanted: Option<Hier
                 gap: encoder.gap(index, state.id),
                 life: key.and_then(|key| encoder.life(index, key)),
                 past: index.past_lives(state.id, path).map(|past| encoder.past_life(past)).collect(),
-                ..wire::Row::default()
             }
         })
         .collect();
@@ -112,7 +111,6 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) 
             gap: encoder.gap(index, state.id),
             life,
             past,
-            ..wire::Row::default()
         };
         answers.push(wire::Answer { name, name_hex, present, rows: vec![row], ..wire::Answer::default() });
     }

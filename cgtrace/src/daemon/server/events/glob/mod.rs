@@ -4,6 +4,10 @@
 //! The syntax is that of globset with `literal_separator` and without `backslash_escape`: systemd's names are full of
 //! backslashes (`dev-disk\x2d1.slice`).
 
+mod parse;
+
+use parse::{Class, Parser, Token};
+
 /// The operations of a compiled glob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Op {
@@ -22,9 +26,6 @@ enum Op {
     Match,
 }
 
-/// Bytes that a `[…]` matches.
-type Class = [u64; 4];
-
 /// A compiled glob.
 #[derive(Clone, Debug)]
 pub struct Glob {
@@ -33,158 +34,6 @@ pub struct Glob {
     /// Every match begins and ends with these.
     prefix: Box<[u8]>,
     suffix: Box<[u8]>,
-}
-
-/// A part of a glob.
-#[derive(Clone, Debug)]
-enum Token {
-    Byte(u8),
-    Any,
-    Star,
-    Class(Class),
-    /// `**/` at the beginning.
-    LeadingGlobstar,
-    /// `/**/`.
-    MiddleGlobstar,
-    /// `/**` at the end.
-    TrailingGlobstar,
-    OneOf(Vec<Vec<Token>>),
-}
-
-struct Parser<'a> {
-    left: &'a [u8],
-    before: Option<u8>,
-    depth: usize,
-}
-
-/// `{…}` within `{…}`.
-const MAX_DEPTH: usize = 8;
-
-impl Parser<'_> {
-    fn next(&mut self) -> Option<u8> {
-        let (&first, rest) = self.left.split_first()?;
-        self.left = rest;
-        Some(first)
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.left.first().copied()
-    }
-
-    fn tokens(&mut self) -> Result<Vec<Token>, &'static str> {
-        let mut tokens = Vec::new();
-        while let Some(byte) = self.peek() {
-            if self.depth > 0 && matches!(byte, b',' | b'}') {
-                break;
-            }
-            self.next();
-            let before = self.before.replace(byte);
-            match byte {
-                b'?' => tokens.push(Token::Any),
-                b'*' => self.star(&mut tokens, before),
-                b'[' => tokens.push(Token::Class(self.class()?)),
-                b'{' => tokens.push(self.alternates()?),
-                b'}' => return Err("unopened alternate group; missing '{'"),
-                other => tokens.push(Token::Byte(other)),
-            }
-        }
-        Ok(tokens)
-    }
-
-    fn star(&mut self, tokens: &mut Vec<Token>, before: Option<u8>) {
-        let ends = |next: Option<u8>, depth| match next {
-            None | Some(b'/') => true,
-            Some(next) => depth > 0 && matches!(next, b',' | b'}'),
-        };
-        if self.peek() != Some(b'*') {
-            tokens.push(Token::Star);
-            return;
-        }
-        self.next();
-        let begins = match before {
-            None | Some(b'/') => true,
-            Some(before) => self.depth > 0 && matches!(before, b',' | b'{'),
-        };
-        // Elsewhere than as a whole component it is two stars, which match what one does.
-        if !begins || !ends(self.peek(), self.depth) {
-            tokens.push(Token::Star);
-            return;
-        }
-        let last = self.peek() != Some(b'/');
-        match tokens.last() {
-            None => {
-                tokens.push(Token::LeadingGlobstar);
-                self.before = self.next_if_slash();
-            }
-            Some(Token::LeadingGlobstar) => self.before = self.next_if_slash(),
-            Some(_) => {
-                tokens.pop();
-                tokens.push(if last { Token::TrailingGlobstar } else { Token::MiddleGlobstar });
-                self.before = self.next_if_slash();
-            }
-        }
-    }
-
-    fn next_if_slash(&mut self) -> Option<u8> {
-        if self.peek() == Some(b'/') { self.next() } else { Some(b'*') }
-    }
-
-    fn alternates(&mut self) -> Result<Token, &'static str> {
-        if self.depth == MAX_DEPTH {
-            return Err("alternate groups are nested too deeply");
-        }
-        self.depth += 1;
-        let mut branches = Vec::new();
-        loop {
-            branches.push(self.tokens()?);
-            match self.next() {
-                Some(b',') => self.before = Some(b','),
-                Some(_) => break,
-                None => return Err("unclosed alternate group; missing '}'"),
-            }
-        }
-        self.depth -= 1;
-        self.before = Some(b'}');
-        Ok(Token::OneOf(branches))
-    }
-
-    fn class(&mut self) -> Result<Class, &'static str> {
-        const UNCLOSED: &str = "unclosed character class; missing ']'";
-        let mut class: Class = [0; 4];
-        let negated = matches!(self.peek(), Some(b'!' | b'^'));
-        if negated {
-            self.next();
-        }
-        let mut first = true;
-        loop {
-            let start = self.next().ok_or(UNCLOSED)?;
-            if start == b']' && !first {
-                break;
-            }
-            first = false;
-            let mut end = start;
-            if let [b'-', last, ..] = *self.left
-                && last != b']'
-            {
-                self.left = self.left.get(2..).unwrap_or_default();
-                end = last;
-            }
-            if start > end {
-                return Err("invalid range in a character class");
-            }
-            if !end.is_ascii() {
-                return Err("a character class has ASCII characters only");
-            }
-            (start..=end).for_each(|byte| class[usize::from(byte >> 6)] |= 1 << (byte & 63));
-        }
-        if negated {
-            class = class.map(|bits| !bits);
-        }
-        // It stands within a component.
-        class[usize::from(b'/' >> 6)] &= !(1 << (b'/' & 63));
-        self.before = Some(b']');
-        Ok(class)
-    }
 }
 
 #[derive(Default)]
@@ -262,15 +111,16 @@ impl Compiler {
             }
         }
         let end = self.here();
-        ends.into_iter().for_each(|at| self.set(at, Op::Jump(end)));
+        for at in ends {
+            self.set(at, Op::Jump(end));
+        }
     }
 }
 
 impl Glob {
     /// Compiles a glob; what is wrong with it else.
     pub fn new(glob: &str) -> Result<Self, &'static str> {
-        let mut parser = Parser { left: glob.as_bytes(), before: None, depth: 0 };
-        let tokens = parser.tokens()?;
+        let tokens = Parser::new(glob).tokens()?;
         let literal = |token: &Token| match token {
             Token::Byte(byte) => Some(*byte),
             _ => None,
@@ -402,8 +252,8 @@ mod tests {
             ("/a/**/**/b", &["/a/b", "/a/x/y/b"], &["/ab"]),
             ("/?", &["/a"], &["/", "/ab", "//"]),
         ] {
-            yes.iter().for_each(|path| assert!(matches(glob, path), "{glob} {path}"));
-            no.iter().for_each(|path| assert!(!matches(glob, path), "{glob} {path}"));
+            assert!(yes.iter().all(|path| matches(glob, path)), "{glob}");
+            assert!(!no.iter().any(|path| matches(glob, path)), "{glob}");
         }
     }
 
@@ -419,8 +269,8 @@ mod tests {
             ("/{**/a,b}", &["/x/a", "/b"], &["/x/b"]),
             ("/dev\\x2d*.slice", &["/dev\\x2ddisk.slice"], &["/dev-disk.slice"]),
         ] {
-            yes.iter().for_each(|path| assert!(matches(glob, path), "{glob} {path}"));
-            no.iter().for_each(|path| assert!(!matches(glob, path), "{glob} {path}"));
+            assert!(yes.iter().all(|path| matches(glob, path)), "{glob}");
+            assert!(!no.iter().any(|path| matches(glob, path)), "{glob}");
         }
         for wrong in ["/[", "/[a", "/{a", "/a}", "/[z-a]", "/[é]", "/{{{{{{{{{a}}}}}}}}}"] {
             assert!(Glob::new(wrong).is_err(), "{wrong}");
