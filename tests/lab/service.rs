@@ -292,9 +292,9 @@ fn reloaded() -> Outcome {
     let systemd = installed("reloaded")?;
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     let before = main_pid(&systemd)?;
-    fs::write(systemd.path("/etc/cgtrace/cgtrace.toml"), "waiters = 77\n")?;
+    fs::write(systemd.path("/etc/cgtrace/cgtrace.toml"), "max-paths-per-lookup = 77\n")?;
     systemd.run(&["systemctl", "reload", "cgtrace.service"])?;
-    until(&systemd, "the new bound", || Ok(client(&systemd)?.status()?.limits.max_paths_per_lookup == 77))?;
+    until(&systemd, "the new limit", || Ok(client(&systemd)?.status()?.limits.max_paths_per_lookup == 77))?;
     ensure!(main_pid(&systemd)? == before, "it was restarted");
     Ok(())
 }
