@@ -7,7 +7,7 @@ use std::rc::Rc;
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
 use super::event::{HierarchyId, Key};
-use super::life::PastLife;
+use super::life::{Birth, PastLife};
 use super::node::NONE;
 
 /// How much of the past is kept.
@@ -25,6 +25,12 @@ impl Default for Limits {
         Self { past_lives_per_name: 8, names_with_past: 65_536 }
     }
 }
+
+/// Bytes that each name may take on average. An unprivileged user with a subtree of its own can choose names of 4 KB.
+const BYTES_PER_NAME: usize = 256;
+
+/// The least that all names together may take, in bytes.
+const MIN_BYTES: usize = 1 << 20;
 
 /// A name on one hierarchy that had a life, in a list from the newest to the oldest death.
 #[derive(Debug)]
@@ -48,6 +54,10 @@ pub(super) struct Past {
     newest: u32,
     oldest: u32,
     counts: BTreeMap<HierarchyId, usize>,
+    /// Of the paths that are kept.
+    bytes: usize,
+    /// When the last life ended of those names, on each hierarchy, of which nothing is kept: ns since boot.
+    forgotten_until: BTreeMap<HierarchyId, u64>,
     hasher: DefaultHashBuilder,
 }
 
@@ -62,6 +72,8 @@ impl Past {
             newest: NONE,
             oldest: NONE,
             counts: BTreeMap::new(),
+            bytes: 0,
+            forgotten_until: BTreeMap::new(),
             hasher: DefaultHashBuilder::default(),
         }
     }
@@ -77,9 +89,9 @@ impl Past {
         while slot != NONE {
             let lives = &mut self.name_mut(slot).lives;
             let beyond = lives.len().saturating_sub(limits.past_lives_per_name);
-            let forgotten: Vec<Key> = lives.drain(..beyond).map(|life| life.key).collect();
-            for key in forgotten {
-                self.forgotten(key);
+            let beyond: Vec<PastLife> = lives.drain(..beyond).collect();
+            for life in &beyond {
+                self.uncount(life);
             }
             slot = self.name(slot).older;
         }
@@ -88,6 +100,7 @@ impl Past {
     /// Keeps a life that has ended.
     pub fn insert(&mut self, life: PastLife) {
         if self.limits.past_lives_per_name == 0 || self.limits.names_with_past == 0 {
+            self.forget(&life);
             return;
         }
         self.remove(life.key);
@@ -105,15 +118,25 @@ impl Past {
         };
         self.link_newest(slot);
         self.by_key.insert(life.key, slot);
+        self.bytes += bytes(&life);
         *self.counts.entry(hierarchy).or_default() += 1;
         let limit = self.limits.past_lives_per_name;
         let lives = &mut self.name_mut(slot).lives;
         let after = lives.iter().rposition(|other| other.died_boot_ns <= life.died_boot_ns);
         lives.insert(after.map_or(0, |before| before + 1), life);
         if lives.len() > limit {
-            let forgotten = lives.remove(0).key;
-            self.forgotten(forgotten);
+            let oldest = lives.remove(0);
+            self.uncount(&oldest);
         }
+        let most = (self.limits.names_with_past * BYTES_PER_NAME).max(MIN_BYTES);
+        while self.bytes > most && self.oldest != NONE {
+            self.forget_name(self.oldest);
+        }
+    }
+
+    /// Of a name that lost its last life after this time (ns since boot), that life is kept.
+    pub fn forgotten_until(&self, hierarchy: HierarchyId) -> Option<u64> {
+        self.forgotten_until.get(&hierarchy).copied()
     }
 
     /// The past lives of a name, the newest first.
@@ -158,6 +181,7 @@ impl Past {
             }
             slot = older;
         }
+        self.forgotten_until.remove(&hierarchy);
     }
 
     /// Says what does not hold that should.
@@ -178,6 +202,10 @@ impl Past {
             slot = name.older;
         }
         let counted: usize = self.counts.values().sum();
+        let kept = self.by_key.keys().filter_map(|key| self.of(*key)).map(bytes).sum::<usize>();
+        if kept != self.bytes {
+            return Err(format!("past names of {kept} bytes, {} counted", self.bytes));
+        }
         if names > self.limits.names_with_past || lives != self.by_key.len() || lives != counted {
             return Err(format!("{names} past names with {lives} lives, {counted} counted"));
         }
@@ -189,7 +217,9 @@ impl Past {
         let slot = *self.by_key.get(&key)?;
         let lives = &mut self.name_mut(slot).lives;
         let life = lives.iter().position(|life| life.key == key).map(|place| lives.remove(place));
-        self.forgotten(key);
+        if let Some(life) = &life {
+            self.uncount(life);
+        }
         if self.name(slot).lives.is_empty() {
             self.forget_name(slot);
         }
@@ -246,7 +276,8 @@ impl Past {
     fn forget_name(&mut self, slot: u32) {
         self.unlink(slot);
         for life in std::mem::take(&mut self.name_mut(slot).lives) {
-            self.forgotten(life.key);
+            self.uncount(&life);
+            self.forget(&life);
         }
         let hierarchy = self.name(slot).hierarchy;
         if let Some(path) = self.name_mut(slot).path.take() {
@@ -258,7 +289,15 @@ impl Past {
         self.free.push(slot);
     }
 
-    fn forgotten(&mut self, key: Key) {
+    /// Notes that nothing is kept of a name any more.
+    fn forget(&mut self, life: &PastLife) {
+        let until = self.forgotten_until.entry(life.key.hierarchy).or_default();
+        *until = (*until).max(life.died_boot_ns);
+    }
+
+    fn uncount(&mut self, life: &PastLife) {
+        let key = life.key;
+        self.bytes -= bytes(life);
         if self.by_key.remove(&key).is_some()
             && let Some(count) = self.counts.get_mut(&key.hierarchy)
         {
@@ -294,4 +333,11 @@ impl Past {
             self.name_mut(older).newer = newer;
         }
     }
+}
+
+/// What the paths of a life take. One that several lives share counts with each.
+fn bytes(life: &PastLife) -> usize {
+    let creator = if let Birth::At { by_cgroup, .. } = &life.birth { by_cgroup.as_deref() } else { None };
+    let paths = [life.path.as_deref(), life.removed_by_cgroup.as_deref(), creator];
+    paths.into_iter().flatten().map(<[u8]>::len).sum()
 }
