@@ -25,6 +25,7 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("faults::out_of_descriptors", out_of_descriptors),
+        trial("faults::more_siblings_than_descriptors", many_siblings),
         trial("faults::out_of_memory_in_its_own_cgroup", out_of_memory),
         trial("faults::no_thread_is_to_be_had", no_thread),
         trial("faults::a_pid_that_is_given_again", pid_reuse),
@@ -73,6 +74,33 @@ fn out_of_descriptors() -> Outcome {
         ensure!(start.elapsed() < Duration::from_secs(20), "no new connection is served");
         thread::sleep(Duration::from_millis(10));
     }
+    daemon.verify()
+}
+
+/// On v1 every cgroup below is read: with a bounded number of them open.
+fn many_siblings() -> Outcome {
+    const LIMIT: usize = 512;
+    let cgroup = Cgroup::new("pids", "siblings")?;
+    let mut last = cgroup.path().to_owned();
+    for number in 0..700 {
+        last = cgroup.join(format!("{number}/inner"));
+        fs::create_dir_all(&last)?;
+    }
+    let sleeper = Sleeper::start()?;
+    put(&last, "cgroup.procs", sleeper.pid())?;
+    let folder = open_folder()?;
+    let mut within = Command::new("prlimit");
+    within.arg(format!("--nofile={LIMIT}:{LIMIT}")).arg(env!("CARGO_BIN_EXE_cgtrace"));
+    within.arg("--runtime-dir").arg(folder.path()).arg("daemon").env("CGTRACE_LOG", "error");
+    let mut daemon = Daemon::spawn_by(&mut within, folder)?;
+    daemon.wait_ready()?;
+    let wait = wire::Await {
+        name: cgroup.name(),
+        until: "populated".to_owned(),
+        hierarchy: Some("pids".to_owned()),
+        timeout_ms: Some(10_000),
+    };
+    ensure!(daemon.client()?.wait_for(&wait)?.held, "not populated, it says");
     daemon.verify()
 }
 
