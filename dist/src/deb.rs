@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use crate::{
-    archive::{Entry, gzip, tar},
+    archive::{gzip, tar},
+    contents::Entry,
     library::SONAME,
     release::{DESCRIPTION, Release, SUMMARY},
 };

@@ -7,8 +7,9 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
-    archive::{Entry, gzip, tar},
+    archive::{gzip, tar},
     checksums::sha256,
+    contents::Entry,
     release::{Release, SUMMARY},
 };
 

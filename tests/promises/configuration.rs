@@ -106,7 +106,7 @@ fn check() -> Outcome {
 }
 
 /// Each limit with a value that is none of the defaults.
-const LIMITS: [(&str, u64); 13] = [
+const LIMITS: [(&str, u64); 12] = [
     ("max-connections", 104),
     ("max-public-connections", 105),
     ("max-call-bytes", 65_537),
@@ -118,8 +118,7 @@ const LIMITS: [(&str, u64); 13] = [
     ("max-queued-bytes", 10_003),
     ("max-unread-reply-bytes", 1_100_000),
     ("max-recent-bytes", 10_004),
-    ("max-previous-paths", 110),
-    ("max-previous-instances-per-path", 4),
+    ("max-previous-bytes", 10_005),
 ];
 
 fn reported(daemon: &Daemon) -> Result<serde_json::Map<String, serde_json::Value>> {
@@ -150,13 +149,13 @@ fn limits() -> Outcome {
 }
 
 fn past() -> Outcome {
-    let file = File::new("max-previous-instances-per-path = 3\n")?;
+    let file = File::new("max-previous-bytes = 8000000\n")?;
     let daemon = Daemon::start_with(&["--config", file.path()?])?;
     let hierarchy = any();
     let cgroup = Cgroup::new(hierarchy, "past")?;
     let path = cgroup.join("c");
     let name = cgroup.name_of(&path);
-    for _ in 0..5 {
+    for _ in 0..10 {
         fs::create_dir(&path)?;
         fs::remove_dir(&path)?;
     }
@@ -165,17 +164,17 @@ fn past() -> Outcome {
         ensure!(!row.present, "{row:?}");
         Ok(row.past.iter().map(|life| life.id).collect())
     };
-    let three = kept()?;
-    ensure!(three.len() == 3, "the last three of five: {three:?}");
-    for (text, left) in [("max-previous-instances-per-path = 1\n", 1), ("max-previous-paths = 0\n", 0)] {
-        fs::write(&file.path, text)?;
-        daemon.signal(Signal::HUP)?;
-        let start = Instant::now();
-        while kept()?.len() != left {
-            ensure!(start.elapsed() < Duration::from_secs(30), "{text:?}: {:?}", kept()?);
-            thread::sleep(Duration::from_millis(5));
-        }
-        ensure!(kept()? == three[..left], "the newest is kept: {:?} of {three:?}", kept()?);
+    let eight = kept()?;
+    ensure!(
+        eight.len() == 8 && eight.is_sorted_by(|newer, older| newer > older),
+        "the last eight: {eight:?}"
+    );
+    fs::write(&file.path, "max-previous-bytes = 0\n")?;
+    daemon.signal(Signal::HUP)?;
+    let start = Instant::now();
+    while !kept()?.is_empty() {
+        ensure!(start.elapsed() < Duration::from_secs(30), "{:?}", kept()?);
+        thread::sleep(Duration::from_millis(5));
     }
     daemon.verify()
 }

@@ -33,8 +33,8 @@ impl Service {
             "1000000",
             "--max-recent-bytes",
             "1000000",
-            "--max-previous-paths",
-            "256",
+            "--max-previous-bytes",
+            "100000",
         ]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);

@@ -117,8 +117,7 @@ pub struct Limits {
     pub max_queued_bytes: u64,
     pub max_unread_reply_bytes: u64,
     pub max_recent_bytes: u64,
-    pub max_previous_paths: u64,
-    pub max_previous_instances_per_path: u64,
+    pub max_previous_bytes: u64,
 }
 
 /// What `Status` answers.

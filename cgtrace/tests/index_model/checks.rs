@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cgtrace::daemon::index::{Birth, CgroupId, HierarchyState, Index, Key, Limits, PastLife, ROOT, UNIFIED};
+use cgtrace::daemon::index::{
+    Birth, CgroupId, HierarchyState, Index, Key, Limits, PREVIOUS_PER_PATH, PastLife, ROOT, UNIFIED,
+};
 
 use crate::kernel::{Cgroup, Tree};
 use crate::machine::World;
@@ -141,7 +143,7 @@ impl Told<'_> {
 
     fn past(&self, stage: &Stage, account: &Account) -> Result<(), String> {
         let hierarchy = self.tree.id;
-        let limit = stage.limits.past_lives_per_name;
+        let limit = PREVIOUS_PER_PATH;
         let mut kept = 0;
         for path in &self.tree.paths {
             let lives: Vec<_> = stage.index().past_lives(hierarchy, path).collect();
@@ -181,9 +183,9 @@ impl Told<'_> {
         });
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by(|one, other| other.cmp(one));
-        ended.truncate(stage.limits.past_lives_per_name);
+        ended.truncate(PREVIOUS_PER_PATH);
         let told: Vec<_> = lives.iter().map(|life| (life.died_boot_ns, life.key.id)).collect();
-        if stage.limits.names_with_past < 100 {
+        if stage.limits != Limits::default() {
             ended.truncate(told.len());
         }
         let by_id = |(_, id): &(u64, CgroupId)| {

@@ -63,10 +63,9 @@ proptest! {
     #[test]
     fn the_past_is_bounded(
         steps in steps(CALM, 100),
-        past_lives_per_name in 1..3_usize,
-        names_with_past in 1..6_usize,
+        max_previous_bytes in 0..4_000_usize,
     ) {
-        run(&steps, Limits { past_lives_per_name, names_with_past }, false)?;
+        run(&steps, Limits { max_previous_bytes }, false)?;
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, Task, Walked, What,
+    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, PREVIOUS_PER_PATH, PastLife,
+    Task, Walked, What,
 };
 use proptest::prelude::*;
 
@@ -25,8 +26,7 @@ pub fn calls() -> impl Strategy<Value = (Limits, Vec<Call>)> {
 }
 
 fn limits() -> impl Strategy<Value = Limits> {
-    (0..3_usize, 0..5_usize)
-        .prop_map(|(past_lives_per_name, names_with_past)| Limits { past_lives_per_name, names_with_past })
+    (0..3_000_usize).prop_map(|max_previous_bytes| Limits { max_previous_bytes })
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -176,12 +176,13 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
 }
 
 fn check_past(index: &Index, limits: Limits) -> Result<(), TestCaseError> {
-    let most = limits.past_lives_per_name * limits.names_with_past;
+    // The paths and whatever else belongs to one are not counted here.
+    let most = limits.max_previous_bytes / size_of::<PastLife>();
     prop_assert!(index.hierarchies().map(|state| state.past_lives).sum::<usize>() <= most);
     for hierarchy in (0..3).map(HierarchyId) {
         for path in [&b"/a"[..], b"/b", b"/a/b", b"/a/b/c"] {
             let lives: Vec<_> = index.past_lives(hierarchy, path).collect();
-            prop_assert!(lives.len() <= limits.past_lives_per_name);
+            prop_assert!(lives.len() <= PREVIOUS_PER_PATH);
             prop_assert!(lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns));
         }
     }

@@ -46,8 +46,7 @@ impl From<Settings> for Config {
             max_queued_bytes,
             max_unread_reply_bytes,
             max_recent_bytes,
-            max_previous_paths,
-            max_previous_instances_per_path,
+            max_previous_bytes,
         } = settings;
         let probe = probe::Options::default();
         let limits = Limits::default();
@@ -78,9 +77,7 @@ impl From<Settings> for Config {
                 max_queued_bytes: max_queued_bytes.unwrap_or(limits.max_queued_bytes),
                 max_unread_reply_bytes: max_unread_reply_bytes.unwrap_or(limits.max_unread_reply_bytes),
                 max_recent_bytes: max_recent_bytes.unwrap_or(limits.max_recent_bytes),
-                max_previous_paths: max_previous_paths.unwrap_or(limits.max_previous_paths),
-                max_previous_instances_per_path: max_previous_instances_per_path
-                    .unwrap_or(limits.max_previous_instances_per_path),
+                max_previous_bytes: max_previous_bytes.unwrap_or(limits.max_previous_bytes),
             },
         }
     }

@@ -82,8 +82,7 @@ mod tests {
             max-queued-bytes = 2000000
             max-unread-reply-bytes = 2000000
             max-recent-bytes = 2000000
-            max-previous-paths = 2
-            max-previous-instances-per-path = 2
+            max-previous-bytes = 2000000
         ";
         let settings: Settings = toml::from_str(text).unwrap();
         let reload = compare(&now, settings.into());

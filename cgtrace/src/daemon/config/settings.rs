@@ -95,12 +95,9 @@ pub struct Settings {
     /// Bytes of the changes kept for clients that come back with a sequence number [default: 8388608]
     #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
     pub max_recent_bytes: Option<usize>,
-    /// Paths whose previous instances are kept, over all hierarchies; 0: none [default: 65536]
-    #[arg(long, value_name = "N", help_heading = LIMITS)]
-    pub max_previous_paths: Option<usize>,
-    /// Previous instances kept of one path; 0: none [default: 8]
-    #[arg(long, value_name = "N", help_heading = LIMITS)]
-    pub max_previous_instances_per_path: Option<usize>,
+    /// Bytes of the previous instances of all hierarchies; 0: none are kept [default: 16777216]
+    #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
+    pub max_previous_bytes: Option<usize>,
 }
 
 const LIMITS: &str = "Limits";
@@ -143,10 +140,7 @@ impl Settings {
             max_queued_bytes: self.max_queued_bytes.or(other.max_queued_bytes),
             max_unread_reply_bytes: self.max_unread_reply_bytes.or(other.max_unread_reply_bytes),
             max_recent_bytes: self.max_recent_bytes.or(other.max_recent_bytes),
-            max_previous_paths: self.max_previous_paths.or(other.max_previous_paths),
-            max_previous_instances_per_path: self
-                .max_previous_instances_per_path
-                .or(other.max_previous_instances_per_path),
+            max_previous_bytes: self.max_previous_bytes.or(other.max_previous_bytes),
         }
     }
 
@@ -165,8 +159,7 @@ impl Settings {
         within("max-queued-bytes", self.max_queued_bytes, 1..=1 << 40)?;
         within("max-unread-reply-bytes", self.max_unread_reply_bytes, 1 << 20..=1 << 40)?;
         within("max-recent-bytes", self.max_recent_bytes, 0..=1 << 40)?;
-        within("max-previous-paths", self.max_previous_paths, 0..=16_777_216)?;
-        within("max-previous-instances-per-path", self.max_previous_instances_per_path, 0..=65_536)?;
+        within("max-previous-bytes", self.max_previous_bytes, 0..=1 << 40)?;
         for (key, path, like) in [
             ("runtime-dir", &self.runtime_dir, RuntimeDir::DEFAULT),
             ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),

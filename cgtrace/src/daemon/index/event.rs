@@ -221,3 +221,11 @@ pub struct Hierarchy {
     /// `cpu,name=x`.
     pub name: Rc<str>,
 }
+
+/// Whether the kernel would give a cgroup that leaf name (`cgroup_mkdir` and the VFS before it).
+pub(super) fn possible_name(leaf: &[u8]) -> bool {
+    !leaf.is_empty()
+        && leaf != b"."
+        && leaf != b".."
+        && !leaf.iter().any(|byte| matches!(byte, b'/' | b'\n' | b'\0'))
+}

@@ -5,10 +5,9 @@
 
 use super::Index;
 use super::change::{Change, Kind};
-use super::event::{CgroupId, Event, HierarchyId, Key, ROOT, UNIFIED, What};
+use super::event::{CgroupId, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
 use super::node::{Made, Node};
 use super::oddity::Oddity;
-use super::query::possible_name;
 use super::walked::Walked;
 
 impl Index {

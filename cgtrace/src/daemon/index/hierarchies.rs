@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use super::event::{CgroupId, Hierarchy, HierarchyId, ROOT, UNIFIED};
 use super::life::Birth;
-use super::merge::Walk;
 use super::node::{Made, Node};
 use super::tree::Tree;
+use super::walk::Walk;
 
 /// What is known of a hierarchy, in figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub struct HierarchyState {
     pub name: Option<Rc<str>>,
     /// When knowledge of it began: ns since boot. Nothing is said about the time before.
     pub known_since_boot_ns: u64,
-    /// Every name that lost a life after this time is remembered: ns since boot. Not before `known_since_boot_ns`.
-    pub complete_since_boot_ns: u64,
     /// Whether all that was there at that time is known: it was walked, or it was seen from its birth.
     pub walked: bool,
     /// How many cgroups there are, the root among them.

@@ -8,61 +8,15 @@ use hashbrown::HashSet;
 
 use super::Index;
 use super::change::{Change, Kind};
-use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED};
+use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED, possible_name};
 use super::hierarchies::Knowledge;
 use super::node::{Made, Node};
 use super::oddity::Oddity;
-use super::query::possible_name;
+use super::walk::{Pathless, Walk};
 use super::walked::Walked;
 
 /// The level of a cgroup that was found but not yet linked to the root.
 const UNSET: u32 = u32::MAX;
-
-/// What events told since a walk began.
-#[derive(Debug, Default)]
-pub(super) struct Walk {
-    /// When the last loss was noticed before it began. An event that is older says nothing of what the walk finds:
-    /// what undid it may have been lost.
-    begun_after_ns: u64,
-    /// Made or renamed: alive then, and named by an event.
-    named: HashSet<CgroupId>,
-    /// One was renamed: the walk may have missed what is below it, and nothing else may know of that.
-    renamed: bool,
-    removed: HashSet<CgroupId>,
-    /// Those of the removed that no path could be built for yet.
-    pathless: Vec<Pathless>,
-}
-
-#[derive(Debug)]
-struct Pathless {
-    id: CgroupId,
-    parent: CgroupId,
-    leaf: Box<[u8]>,
-}
-
-impl Walk {
-    pub fn named(&mut self, id: CgroupId, at: u64) {
-        if at > self.begun_after_ns {
-            self.named.insert(id);
-        }
-    }
-
-    pub fn renamed(&mut self, id: CgroupId, at: u64) {
-        self.named(id, at);
-        self.renamed |= at > self.begun_after_ns;
-    }
-
-    pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
-        self.removed.insert(id);
-        if pathless && !node.truncated {
-            self.pathless.push(Pathless { id, parent: node.parent, leaf: node.leaf.clone() });
-        }
-    }
-
-    pub fn has_removed(&self, id: CgroupId) -> bool {
-        self.removed.contains(&id)
-    }
-}
 
 /// What a walk found, sorted by what was known.
 struct Found {
@@ -81,8 +35,7 @@ impl Index {
     /// A walk that was begun before is abandoned.
     pub fn begin_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            let begun_after_ns = known.gap.map_or(0, |gap| gap.to_boot_ns);
-            known.walk = Some(Walk { begun_after_ns, ..Walk::default() });
+            known.walk = Some(Walk::begin(known.gap.map_or(0, |gap| gap.to_boot_ns)));
         }
     }
 

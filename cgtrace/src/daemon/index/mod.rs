@@ -26,6 +26,7 @@ mod script;
 mod subtree;
 mod tell;
 mod tree;
+mod walk;
 mod walked;
 
 use std::collections::BTreeMap;
@@ -36,7 +37,7 @@ pub use event::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, 
 pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};
 pub use oddity::{Oddity, OddityCounts};
-pub use past::Limits;
+pub use past::{Limits, PREVIOUS_PER_PATH};
 pub use subtree::{Paused, Subtree};
 pub use walked::Walked;
 

@@ -1,4 +1,4 @@
-//! The lives that have ended: the last few of each name, for the names that lost one last.
+//! The lives that have ended: the last few of each name, for the names that lost one last, within a number of bytes.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -6,31 +6,26 @@ use std::rc::Rc;
 
 use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 
-use super::event::{HierarchyId, Key};
+use super::event::{HierarchyId, Key, Task};
 use super::life::{Birth, PastLife};
 use super::node::NONE;
+
+/// How many previous instances of one path are kept at most.
+pub const PREVIOUS_PER_PATH: usize = 8;
 
 /// How much of the past is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// The most past lives of one name; the oldest is forgotten first.
-    pub past_lives_per_name: usize,
-    /// The most names, over all hierarchies, that have past lives; the one that lost its last life the longest
-    /// ago is forgotten first. A life whose name is not known counts as a name.
-    pub names_with_past: usize,
+    /// Bytes of the previous instances of all hierarchies. The path whose last removal is the longest ago loses its
+    /// oldest one first.
+    pub max_previous_bytes: usize,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { past_lives_per_name: 8, names_with_past: 65_536 }
+        Self { max_previous_bytes: 16 << 20 }
     }
 }
-
-/// Bytes that each name may take on average. An unprivileged user with a subtree of its own can choose names of 4 KB.
-const BYTES_PER_NAME: usize = 256;
-
-/// The least that all names together may take, in bytes.
-const MIN_BYTES: usize = 1 << 20;
 
 /// A name on one hierarchy that had a life, in a list from the newest to the oldest death.
 #[derive(Debug)]
@@ -47,6 +42,7 @@ struct Name {
 #[derive(Debug)]
 pub(super) struct Past {
     limits: Limits,
+    bytes: usize,
     names: Vec<Name>,
     free: Vec<u32>,
     by_path: HashTable<u32>,
@@ -54,10 +50,6 @@ pub(super) struct Past {
     newest: u32,
     oldest: u32,
     counts: BTreeMap<HierarchyId, usize>,
-    /// Of the paths that are kept.
-    bytes: usize,
-    /// When the last life ended of those names, on each hierarchy, of which nothing is kept: ns since boot.
-    forgotten_until: BTreeMap<HierarchyId, u64>,
     hasher: DefaultHashBuilder,
 }
 
@@ -65,6 +57,7 @@ impl Past {
     pub fn new(limits: Limits) -> Self {
         Self {
             limits,
+            bytes: 0,
             names: Vec::new(),
             free: Vec::new(),
             by_path: HashTable::new(),
@@ -72,37 +65,18 @@ impl Past {
             newest: NONE,
             oldest: NONE,
             counts: BTreeMap::new(),
-            bytes: 0,
-            forgotten_until: BTreeMap::new(),
             hasher: DefaultHashBuilder::default(),
         }
     }
 
-    /// Forgets what is beyond new limits: the oldest lives of each name, and the names that lost one the longest ago.
+    /// Forgets what is beyond new limits.
     pub fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-        let names = if limits.past_lives_per_name == 0 { 0 } else { limits.names_with_past };
-        while self.names.len() - self.free.len() > names {
-            self.forget_name(self.oldest);
-        }
-        let mut slot = self.newest;
-        while slot != NONE {
-            let lives = &mut self.name_mut(slot).lives;
-            let beyond = lives.len().saturating_sub(limits.past_lives_per_name);
-            let beyond: Vec<PastLife> = lives.drain(..beyond).collect();
-            for life in &beyond {
-                self.uncount(life);
-            }
-            slot = self.name(slot).older;
-        }
+        self.forget_beyond_limits();
     }
 
     /// Keeps a life that has ended.
-    pub fn insert(&mut self, life: PastLife) {
-        if self.limits.past_lives_per_name == 0 || self.limits.names_with_past == 0 {
-            self.forget(&life);
-            return;
-        }
+    pub fn insert(&mut self, mut life: PastLife) {
         self.remove(life.key);
         let hierarchy = life.key.hierarchy;
         let found = life.path.as_deref().and_then(|path| self.find(hierarchy, path));
@@ -118,25 +92,34 @@ impl Past {
         };
         self.link_newest(slot);
         self.by_key.insert(life.key, slot);
-        self.bytes += bytes(&life);
         *self.counts.entry(hierarchy).or_default() += 1;
-        let limit = self.limits.past_lives_per_name;
+        life.path.clone_from(&self.name(slot).path);
+        self.bytes += bytes_of_life(&life);
         let lives = &mut self.name_mut(slot).lives;
         let after = lives.iter().rposition(|other| other.died_boot_ns <= life.died_boot_ns);
         lives.insert(after.map_or(0, |before| before + 1), life);
-        if lives.len() > limit {
-            let oldest = lives.remove(0);
-            self.uncount(&oldest);
+        if lives.len() > PREVIOUS_PER_PATH {
+            self.forget_oldest_of(slot);
         }
-        let most = (self.limits.names_with_past * BYTES_PER_NAME).max(MIN_BYTES);
-        while self.bytes > most && self.oldest != NONE {
-            self.forget_name(self.oldest);
+        self.forget_beyond_limits();
+    }
+
+    fn forget_beyond_limits(&mut self) {
+        while self.bytes > self.limits.max_previous_bytes && self.oldest != NONE {
+            self.forget_oldest_of(self.oldest);
         }
     }
 
-    /// Of a name that lost its last life after this time (ns since boot), that life is kept.
-    pub fn forgotten_until(&self, hierarchy: HierarchyId) -> Option<u64> {
-        self.forgotten_until.get(&hierarchy).copied()
+    /// Forgets the oldest life of a name, and the name with its last one.
+    fn forget_oldest_of(&mut self, slot: u32) {
+        let lives = &mut self.name_mut(slot).lives;
+        if lives.len() <= 1 {
+            self.forget_name(slot);
+        } else {
+            let life = lives.remove(0);
+            self.bytes -= bytes_of_life(&life);
+            self.forgotten(life.key);
+        }
     }
 
     /// The past lives of a name, the newest first.
@@ -181,33 +164,32 @@ impl Past {
             }
             slot = older;
         }
-        self.forgotten_until.remove(&hierarchy);
     }
 
     /// Says what does not hold that should.
     pub fn check(&self) -> Result<(), String> {
-        let (mut slot, mut newer, mut names, mut lives) = (self.newest, NONE, 0, 0);
+        let (mut slot, mut newer, mut bytes, mut lives) = (self.newest, NONE, 0, 0);
         while slot != NONE {
             let name = self.name(slot);
             let in_order = name.lives.is_sorted_by_key(|life| life.died_boot_ns);
             let found = name.lives.iter().all(|life| self.by_key.get(&life.key) == Some(&slot));
             let by_path = name.path.as_ref().is_none_or(|path| self.find(name.hierarchy, path) == Some(slot));
-            let bounded = (1..=self.limits.past_lives_per_name).contains(&name.lives.len());
+            let bounded = (1..=PREVIOUS_PER_PATH).contains(&name.lives.len());
+            bytes +=
+                bytes_of_name(name.path.as_deref()) + name.lives.iter().map(bytes_of_life).sum::<usize>();
             if name.newer != newer || !in_order || !found || !by_path || !bounded {
                 return Err(format!("the past name {name:?} is kept wrongly"));
             }
-            names += 1;
             lives += name.lives.len();
             newer = slot;
             slot = name.older;
         }
         let counted: usize = self.counts.values().sum();
-        let kept = self.by_key.keys().filter_map(|key| self.of(*key)).map(bytes).sum::<usize>();
-        if kept != self.bytes {
-            return Err(format!("past names of {kept} bytes, {} counted", self.bytes));
+        if bytes > self.limits.max_previous_bytes || bytes != self.bytes {
+            return Err(format!("{bytes} bytes of past lives, {} counted", self.bytes));
         }
-        if names > self.limits.names_with_past || lives != self.by_key.len() || lives != counted {
-            return Err(format!("{names} past names with {lives} lives, {counted} counted"));
+        if lives != self.by_key.len() || lives != counted {
+            return Err(format!("{lives} past lives, {counted} counted"));
         }
         Ok(())
     }
@@ -217,9 +199,8 @@ impl Past {
         let slot = *self.by_key.get(&key)?;
         let lives = &mut self.name_mut(slot).lives;
         let life = lives.iter().position(|life| life.key == key).map(|place| lives.remove(place));
-        if let Some(life) = &life {
-            self.uncount(life);
-        }
+        self.bytes -= life.as_ref().map_or(0, bytes_of_life);
+        self.forgotten(key);
         if self.name(slot).lives.is_empty() {
             self.forget_name(slot);
         }
@@ -248,9 +229,6 @@ impl Past {
 
     /// A slot for a name that has none; not in the list yet.
     fn new_name(&mut self, hierarchy: HierarchyId, path: Option<Rc<[u8]>>) -> Option<u32> {
-        while self.names.len() - self.free.len() >= self.limits.names_with_past {
-            self.forget_name(self.oldest);
-        }
         // Most names have one life: a vector's own first growth would be for four.
         let lives = Vec::with_capacity(1);
         let name = Name { hierarchy, path, lives, newer: NONE, older: NONE };
@@ -262,6 +240,7 @@ impl Past {
             self.names.push(name);
             slot
         };
+        self.bytes += bytes_of_name(self.name(slot).path.as_deref());
         if let Some(path) = &self.name(slot).path {
             let hash = self.hash(hierarchy, path);
             let (names, hasher) = (&self.names, &self.hasher);
@@ -276,9 +255,10 @@ impl Past {
     fn forget_name(&mut self, slot: u32) {
         self.unlink(slot);
         for life in std::mem::take(&mut self.name_mut(slot).lives) {
-            self.uncount(&life);
-            self.forget(&life);
+            self.bytes -= bytes_of_life(&life);
+            self.forgotten(life.key);
         }
+        self.bytes -= bytes_of_name(self.name(slot).path.as_deref());
         let hierarchy = self.name(slot).hierarchy;
         if let Some(path) = self.name_mut(slot).path.take() {
             let hash = self.hash(hierarchy, &path);
@@ -289,15 +269,7 @@ impl Past {
         self.free.push(slot);
     }
 
-    /// Notes that nothing is kept of a name any more.
-    fn forget(&mut self, life: &PastLife) {
-        let until = self.forgotten_until.entry(life.key.hierarchy).or_default();
-        *until = (*until).max(life.died_boot_ns);
-    }
-
-    fn uncount(&mut self, life: &PastLife) {
-        let key = life.key;
-        self.bytes -= bytes(life);
+    fn forgotten(&mut self, key: Key) {
         if self.by_key.remove(&key).is_some()
             && let Some(count) = self.counts.get_mut(&key.hierarchy)
         {
@@ -335,9 +307,19 @@ impl Past {
     }
 }
 
-/// What the paths of a life take. One that several lives share counts with each.
-fn bytes(life: &PastLife) -> usize {
-    let creator = if let Birth::At { by_cgroup, .. } = &life.birth { by_cgroup.as_deref() } else { None };
-    let paths = [life.path.as_deref(), life.removed_by_cgroup.as_deref(), creator];
-    paths.into_iter().flatten().map(<[u8]>::len).sum()
+/// What a life takes besides its path: itself, its entry by key, and who created and removed it. Those are shared mostly,
+/// but they need not be.
+fn bytes_of_life(life: &PastLife) -> usize {
+    let created_in = match &life.birth {
+        Birth::At { by_cgroup, .. } => by_cgroup.as_deref(),
+        Birth::Before(_) => None,
+    };
+    let cgroups = [created_in, life.removed_by_cgroup.as_deref()];
+    let tasks = 2 * size_of::<Task>();
+    size_of::<(PastLife, Key, u32)>() + tasks + cgroups.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
+}
+
+/// What a name takes: itself, its entry by path, and the path.
+fn bytes_of_name(path: Option<&[u8]>) -> usize {
+    size_of::<(Name, u64)>() + path.map_or(0, <[u8]>::len)
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::Index;
-use super::event::{HierarchyId, Key};
+use super::event::{HierarchyId, Key, possible_name};
 use super::hierarchies::{Gap, HierarchyState, Knowledge};
 use super::life::{Life, PastLife};
 use super::subtree::{Paused, Subtree};
@@ -25,10 +25,6 @@ impl Index {
             id: known.id,
             name: known.name.clone(),
             known_since_boot_ns: known.known_since_boot_ns,
-            complete_since_boot_ns: self
-                .past
-                .forgotten_until(known.id)
-                .map_or(known.known_since_boot_ns, |until| until.max(known.known_since_boot_ns)),
             walked: known.walked,
             cgroups: known.tree.len(),
             made: known.made,
@@ -140,12 +136,4 @@ impl Index {
             }
         }
     }
-}
-
-/// Whether the kernel would give a cgroup that leaf name (`cgroup_mkdir` and the VFS before it).
-pub(super) fn possible_name(leaf: &[u8]) -> bool {
-    !leaf.is_empty()
-        && leaf != b"."
-        && leaf != b".."
-        && !leaf.iter().any(|byte| matches!(byte, b'/' | b'\n' | b'\0'))
 }

@@ -184,9 +184,7 @@ impl Tree {
                 missing = Some(Missing::Leaf);
                 continue;
             }
-            let start = path.len();
-            path.extend_from_slice(&node.leaf);
-            path[start..].reverse();
+            path.extend(node.leaf.iter().rev());
             path.push(b'/');
             if let Some(parent) = self.get(node.parent) {
                 node = parent;

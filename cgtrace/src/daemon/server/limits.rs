@@ -61,20 +61,15 @@ limits! {
     max_unread_reply_bytes = 64 << 20;
     /// Bytes of the changes that are kept for clients that come back with a `since_seq`.
     max_recent_bytes = 8 << 20;
-    /// Paths, over all hierarchies, whose previous instances are kept.
-    max_previous_paths = 65_536;
-    /// Previous instances that are kept of one path.
-    max_previous_instances_per_path = 8;
+    /// Bytes of the previous instances of all hierarchies.
+    max_previous_bytes = 16 << 20;
 }
 
 impl Limits {
     /// How many previous instances the index keeps.
     #[must_use]
     pub const fn previous(&self) -> index::Limits {
-        index::Limits {
-            past_lives_per_name: self.max_previous_instances_per_path,
-            names_with_past: self.max_previous_paths,
-        }
+        index::Limits { max_previous_bytes: self.max_previous_bytes }
     }
 }
 
@@ -205,6 +200,11 @@ impl Share {
         self.amount = amount;
         Ok(())
     }
+
+    /// Takes more.
+    pub fn grow(&mut self, by: usize, limits: &Limits) -> Result<(), Failure> {
+        self.resize(self.amount.saturating_add(by), limits)
+    }
 }
 
 impl Drop for Share {
@@ -228,8 +228,8 @@ mod tests {
         assert_eq!(take(&uids[4], 1).unwrap_err(), Failure::limit_exceeded("max_pattern_bytes", 100));
         drop(shares);
         let mut share = take(&uids[4], 1).unwrap();
-        share.resize(25, &limits).unwrap();
-        share.resize(26, &limits).unwrap_err();
+        share.grow(24, &limits).unwrap();
+        share.grow(1, &limits).unwrap_err();
         share.resize(3, &limits).unwrap();
         assert_eq!(socket.used(Resource::PatternBytes), 3);
         drop(share);

@@ -2,11 +2,10 @@
 
 use crate::daemon::index::Index;
 use crate::daemon::index::change::{Change, Kind};
-use crate::daemon::index::event::{CgroupId, Key, Leaf, ROOT, Task, UNIFIED};
+use crate::daemon::index::event::{CgroupId, Key, Leaf, ROOT, Task, UNIFIED, possible_name};
 use crate::daemon::index::life::PastLife;
 use crate::daemon::index::node::{Made, Node};
 use crate::daemon::index::oddity::Oddity;
-use crate::daemon::index::query::possible_name;
 use crate::daemon::index::tree::Name;
 
 use std::rc::Rc;

@@ -4,7 +4,8 @@ use crate::daemon::index::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use crate::daemon::index::{
-    Birth, CgroupId, Gap, HierarchyId, Index, Kind, Leaf, Oddity, ROOT, Task, UNIFIED, What,
+    Birth, CgroupId, Gap, HierarchyId, Index, Kind, Leaf, Limits, Oddity, PREVIOUS_PER_PATH, ROOT, Task,
+    UNIFIED, What,
 };
 
 mod hierarchies;
@@ -52,29 +53,6 @@ fn a_removed_cgroup_leaves_a_past_life() {
     assert_eq!(index.past_life_by_id(key(5)), Some(past[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
     assert_eq!((state.cgroups, state.made, state.removed, state.past_lives), (1, 1, 1, 1));
-}
-
-#[test]
-fn long_names_push_out_the_past_and_the_answer_says_since_when_it_is_complete() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
-    assert_eq!(index.hierarchy(UNIFIED).unwrap().complete_since_boot_ns, 1_000);
-    // 24 MB of paths; 16 MiB are kept.
-    let name = |id: u64| format!("{id:0>4000}");
-    for id in 10..6_010 {
-        for what in [mkdir(key(id), 1, &name(id)), rmdir(key(id), 1, &name(id))] {
-            index.apply(&crate::daemon::index::Event { boot_ns: 2_000 + id, what });
-        }
-    }
-    assert_eq!(index.check_invariants(), Ok(()));
-    assert_eq!(index.past_lives(UNIFIED, b"/a").count(), 0);
-    let state = index.hierarchy(UNIFIED).unwrap();
-    assert!((3_000..5_000).contains(&state.past_lives), "{state:?}");
-    assert!((3_000..8_010).contains(&state.complete_since_boot_ns), "{state:?}");
-    let kept = |id| index.past_lives(UNIFIED, format!("/{}", name(id)).as_bytes()).count();
-    let first_kept = state.complete_since_boot_ns - 2_000 + 1;
-    assert_eq!((kept(first_kept - 1), kept(first_kept)), (0, 1));
 }
 
 #[test]
@@ -350,4 +328,25 @@ fn a_tree_of_1500_levels_is_no_deeper_than_another() {
     let ends = walk(&mut index, UNIFIED, 3_000, &[]);
     assert_eq!(ends.len(), 1_500);
     assert_eq!(ends[0].place.as_ref().unwrap().path.as_deref(), Some(&*deepest));
+}
+
+#[test]
+fn the_past_is_bounded_by_its_bytes_and_by_path() {
+    let mut index = empty();
+    index.keep_past(Limits { max_previous_bytes: 100_000 });
+    let long = |id: u64| format!("{id}{}", "x".repeat(4_000));
+    for id in 10..110 {
+        plain(&mut index, id * 10, mkdir(key(id), 1, &long(id)));
+        plain(&mut index, id * 10 + 1, rmdir(key(id), 1, &long(id)));
+    }
+    let kept = || (10..110).filter(|id| index.past_life_by_id(key(*id)).is_some()).collect::<Vec<_>>();
+    assert!((15..25).contains(&kept().len()) && kept().ends_with(&[108, 109]), "the newest: {:?}", kept());
+    for id in 200..210 {
+        plain(&mut index, id * 10, mkdir(key(id), 1, "a"));
+        plain(&mut index, id * 10 + 1, rmdir(key(id), 1, "a"));
+    }
+    assert_eq!(index.past_lives(UNIFIED, b"/a").count(), PREVIOUS_PER_PATH);
+    index.keep_past(Limits { max_previous_bytes: 0 });
+    assert_eq!(index.hierarchy(UNIFIED).map(|state| state.past_lives), Some(0));
+    assert_eq!(index.check_invariants(), Ok(()));
 }
