@@ -62,7 +62,7 @@ impl Client {
     /// # }
     /// ```
     pub fn connect() -> Result<Self, Error> {
-        Self::connect_to(&Endpoint::from_env())
+        Self::connect_to(Endpoint::from_env())
     }
 
     /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).

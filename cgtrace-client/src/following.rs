@@ -67,7 +67,7 @@ impl Following {
     /// # }
     /// ```
     pub fn start(watch: Watch) -> Result<Self, Error> {
-        Self::start_at(&Endpoint::from_env(), watch, None)
+        Self::start_at(Endpoint::from_env(), watch, None)
     }
 
     /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored position if there is one.

@@ -52,7 +52,7 @@ impl Client {
     /// # }
     /// ```
     pub async fn connect() -> Result<Self, Error> {
-        Self::connect_to(&Endpoint::from_env()).await
+        Self::connect_to(Endpoint::from_env()).await
     }
 
     /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).

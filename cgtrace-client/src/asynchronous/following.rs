@@ -56,7 +56,7 @@ impl Following {
     /// # }
     /// ```
     pub async fn start(watch: Watch) -> Result<Self, Error> {
-        Self::start_at(&Endpoint::from_env(), watch, None).await
+        Self::start_at(Endpoint::from_env(), watch, None).await
     }
 
     /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored position if there is one.
