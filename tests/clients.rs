@@ -4,6 +4,7 @@ mod support;
 
 mod clients {
     pub mod asynchronous;
+    pub mod endpoint;
     pub mod following;
     pub mod foreign;
     pub mod native;
@@ -16,6 +17,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let trials = [
         clients::asynchronous::trials(),
+        clients::endpoint::trials(),
         clients::following::trials(),
         clients::foreign::trials(),
         clients::native::trials(),

@@ -10,6 +10,7 @@ mod lab {
     pub mod service;
     pub mod times;
     pub mod units;
+    pub mod waiting;
     pub mod why;
 }
 
@@ -26,6 +27,7 @@ fn main() {
         lab::service::trials(),
         lab::times::trials(),
         lab::units::trials(),
+        lab::waiting::trials(),
         lab::why::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();

@@ -21,7 +21,7 @@ pub const RUNTIME_DIR_ENV: &str = "CGTRACE_RUNTIME_DIR";
 /// ```
 pub const SOCKET_ENV: &str = "CGTRACE_SOCKET";
 
-/// The directory that holds the daemon's two sockets, each in a directory of its own, so that a container can be
+/// The directory that holds the daemon's two sockets, each in its own directory, so that a container can be
 /// given the public one alone.
 ///
 /// ```

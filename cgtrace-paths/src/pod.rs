@@ -45,13 +45,10 @@ pub(super) fn of(texts: &[&str]) -> Option<Pod> {
     let slices = texts.iter().take_while(|text| expand_slice(text).is_some()).count();
     if let Some(slice) = slices.checked_sub(1).and_then(|last| texts.get(last)) {
         // Each slice stands in the one that its name says.
-        let path: String = texts.iter().take(slices).map(|text| format!("/{text}")).collect();
+        let path = format!("/{}", texts.get(..slices)?.join("/"));
         return of_slice(slice).filter(|_| expand_slice(slice).as_deref() == Some(&path));
     }
-    let below = match texts {
-        ["kubepods", below @ ..] | ["kubelet", "kubepods", below @ ..] => below,
-        _ => return None,
-    };
+    let (["kubepods", below @ ..] | ["kubelet", "kubepods", below @ ..]) = texts else { return None };
     match below.first().map(|first| (Qos::of(first), pod_uid(first)))? {
         (Some(qos), _) => Some(Pod { qos: Some(qos), uid: below.get(1).and_then(|second| pod_uid(second)) }),
         (None, uid) => uid.map(|uid| Pod { qos: Some(Qos::Guaranteed), uid: Some(uid) }),

@@ -11,7 +11,21 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-use crate::contents::Entry;
+/// A file of an archive.
+pub struct Entry {
+    /// Without a slash at its beginning.
+    pub path: String,
+    pub mode: u32,
+    pub bytes: Vec<u8>,
+    /// The administrator's to change.
+    pub configuration: bool,
+}
+
+impl Entry {
+    pub fn new(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
+        Self { path: path.into(), mode, bytes, configuration: false }
+    }
+}
 
 /// A tar of files owned by root, with the folders above them, below `prefix`.
 pub fn tar(entries: &[Entry], prefix: &str, epoch: u32) -> Result<Vec<u8>> {

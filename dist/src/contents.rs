@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result};
 use clap_complete::Shell;
 
 use crate::{
-    archive::{files, gzip},
+    archive::{Entry, files, gzip},
     documents::{Document, Kind},
 };
 
@@ -15,21 +15,6 @@ use crate::{
 pub enum Layout {
     Debian,
     Fedora,
-}
-
-pub struct Entry {
-    /// Without a slash at its beginning.
-    pub path: String,
-    pub mode: u32,
-    pub bytes: Vec<u8>,
-    /// The administrator's to change.
-    pub configuration: bool,
-}
-
-impl Entry {
-    pub fn new(path: impl Into<String>, mode: u32, bytes: Vec<u8>) -> Self {
-        Self { path: path.into(), mode, bytes, configuration: false }
-    }
 }
 
 pub fn of(

@@ -5,8 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use crate::{
-    archive::{gzip, tar},
-    contents::Entry,
+    archive::{Entry, gzip, tar},
     library::SONAME,
     release::{DESCRIPTION, Release, SUMMARY},
 };

@@ -7,9 +7,8 @@ use anyhow::Result;
 use serde_json::{Value, json};
 
 use crate::{
-    archive::{gzip, tar},
+    archive::{Entry, gzip, tar},
     checksums::sha256,
-    contents::Entry,
     release::{Release, SUMMARY},
 };
 

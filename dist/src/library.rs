@@ -4,10 +4,7 @@ use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use crate::{
-    contents::{Entry, Layout},
-    release::Release,
-};
+use crate::{archive::Entry, contents::Layout, release::Release};
 
 /// The name that a program asks the loader for; its number changes with the interface.
 pub const SONAME: &str = "libcgtrace.so.0";

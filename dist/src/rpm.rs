@@ -4,7 +4,7 @@ use anyhow::Result;
 use rpm::{BuildConfig, CompressionType, Dependency, FileOptions, PackageBuilder};
 
 use crate::{
-    contents::Entry,
+    archive::Entry,
     library::SONAME,
     release::{DESCRIPTION, Release, SUMMARY},
 };

@@ -34,8 +34,6 @@ pub fn trials() -> Vec<Trial> {
         trial("service::the_watchdog_kills_a_stopped_daemon", watchdog),
         trial("service::a_wrong_command_line_is_not_tried_again", wrong_usage),
         trial("service::the_journal_knows_how_bad_a_line_is", journal),
-        trial("service::a_unit_waits_for_the_cgroup_of_another_before_it_starts", start_pre),
-        trial("service::the_template_waits_for_a_cgroup", template),
     ]
 }
 
@@ -48,7 +46,7 @@ const STOP: [&str; 5] =
     ["systemctl", "stop", "cgtrace-public.socket", "cgtrace-private.socket", "cgtrace.service"];
 
 /// A booted systemd with cgtrace installed as a package does it, and not started.
-fn installed(what: &'static str) -> Result<Systemd> {
+pub fn installed(what: &'static str) -> Result<Systemd> {
     installed_in(Boot::new(what))
 }
 
@@ -90,7 +88,7 @@ fn runtime_dir(systemd: &Systemd) -> RuntimeDir {
 }
 
 /// A connection from outside to the private socket inside.
-fn client(systemd: &Systemd) -> Result<Client> {
+pub fn client(systemd: &Systemd) -> Result<Client> {
     let stream = UnixStream::connect(runtime_dir(systemd).private()).context("no private socket")?;
     stream.set_read_timeout(Some(PATIENCE))?;
     Ok(Client::from_stream(stream))
@@ -101,7 +99,7 @@ fn main_pid(systemd: &Systemd) -> Result<u32> {
 }
 
 /// Returns once it holds; fails after a long time, with how the unit is.
-fn until(systemd: &Systemd, what: &str, holds: impl Fn() -> Result<bool>) -> Outcome {
+pub fn until(systemd: &Systemd, what: &str, holds: impl Fn() -> Result<bool>) -> Outcome {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
         if holds()? {
@@ -294,9 +292,9 @@ fn reloaded() -> Outcome {
     let systemd = installed("reloaded")?;
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     let before = main_pid(&systemd)?;
-    fs::write(systemd.path("/etc/cgtrace/cgtrace.toml"), "waiters = 77\n")?;
+    fs::write(systemd.path("/etc/cgtrace/cgtrace.toml"), "max-paths-per-lookup = 77\n")?;
     systemd.run(&["systemctl", "reload", "cgtrace.service"])?;
-    until(&systemd, "the new bound", || Ok(client(&systemd)?.status()?.limits.max_paths_per_lookup == 77))?;
+    until(&systemd, "the new limit", || Ok(client(&systemd)?.status()?.limits.max_paths_per_lookup == 77))?;
     ensure!(main_pid(&systemd)? == before, "it was restarted");
     Ok(())
 }
@@ -390,66 +388,5 @@ fn journal() -> Outcome {
     systemd.run(&["journalctl", "--sync"])?;
     let errors = systemd.run(&["journalctl", "--no-pager", "-t", "cgtrace", "-p", "err", "-o", "cat"])?;
     ensure!(errors.contains("/nowhere") && !errors.contains("<3>"), "{errors}");
-    Ok(())
-}
-
-/// A unit that must start only once the cgroup of another exists.
-fn start_pre() -> Outcome {
-    let systemd = installed("startpre")?;
-    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
-    let name = systemd.name("/system.slice/later.service");
-    systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
-    let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 100s --on v2 {name}");
-    let unit = format!("[Service]\nType=exec\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n");
-    systemd.unit("monitor.service", &unit)?;
-    starts_only_after(&systemd, "monitor.service", &name)?;
-    // Where it does not come in time, the unit fails and does not start.
-    let never = format!(
-        "[Service]\nType=exec\nExecStartPre=/usr/bin/cgtrace wait -q --timeout 10ms {name}.never\n\
-         ExecStart=/bin/sleep 1000\n"
-    );
-    systemd.unit("never.service", &never)?;
-    ensure!(!systemd.output(&["systemctl", "start", "never.service"])?.status.success());
-    ensure!(systemd.show("never.service", "ExecMainStartTimestampMonotonic")? == "0");
-    Ok(())
-}
-
-fn template() -> Outcome {
-    let systemd = installed("template")?;
-    systemd.run(&["systemctl", "start", "cgtrace.service"])?;
-    let name = systemd.name("/system.slice/later.service");
-    let instance = systemd.run(&["systemd-escape", "--path", "--template=cgtrace-wait@.service", &name])?;
-    systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
-    let unit = format!(
-        "[Unit]\nRequires={instance}\nAfter={instance}\n[Service]\nType=exec\nExecStart=/bin/sleep 1000\n"
-    );
-    systemd.unit("monitor.service", &unit)?;
-    starts_only_after(&systemd, "monitor.service", &name)?;
-    ensure!(systemd.show(&instance, "Result")? == "success");
-    // It looks again with each start: the cgroup is gone now.
-    systemd.run(&["systemctl", "stop", "monitor.service", "later.service"])?;
-    starts_only_after(&systemd, "monitor.service", &name)
-}
-
-/// Starts a unit that waits for the cgroup of `later.service`, and then that one.
-fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
-    systemd.run(&["systemctl", "start", "--no-block", unit])?;
-    // It waits: the daemon has its question.
-    let mut asking = client(systemd)?;
-    until(systemd, "somebody waits", || Ok(client(systemd)?.status()?.waiters == 1))?;
-    ensure!(matches!(&*systemd.show(unit, "ActiveState")?, "activating" | "inactive"), "it did not wait");
-    systemd.run(&["systemctl", "start", "later.service"])?;
-    until(systemd, "it starts", || Ok(systemd.show(unit, "ActiveState")? == "active"))?;
-    let lookup = wire::Lookup {
-        names: vec![name.to_owned()],
-        hierarchy: Some("v2".to_owned()),
-        ..wire::Lookup::default()
-    };
-    let answer = asking.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-    let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
-    let born = life.born.context("its birth was not seen")?;
-    let started: u64 = systemd.show(unit, "ExecMainStartTimestampMonotonic")?.parse()?;
-    // Both count from the boot; a machine that sleeps in between makes the second one less.
-    ensure!(born.boot_ns / 1_000 <= started, "born at {}, started at {started} µs", born.boot_ns);
     Ok(())
 }

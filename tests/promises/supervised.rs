@@ -170,7 +170,7 @@ fn passed_wrongly() -> Outcome {
     refused(Stdio::null(), "2", "public:private", &["`public` is not a socket"])?;
     let datagram = Stdio::from(OwnedFd::from(UnixDatagram::unbound()?));
     refused(datagram, "2", "public:private", &["another type"])?;
-    // A unit of the time when there was one socket, or of anybody who forgot to name them.
+    // Units that do not name their sockets, or pass other ones.
     let expected = ["`public` and `private`", "FileDescriptorName=", "Sockets="];
     refused(Stdio::null(), "1", "cgtrace.socket", &expected)?;
     refused(Stdio::null(), "1", "", &expected)?;

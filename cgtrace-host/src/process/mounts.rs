@@ -154,7 +154,7 @@ mod tests {
         let stacked = (1..50_000).map(|id| line(id, id - 1, "/a/b")).collect::<Vec<_>>();
         let deep = (50_000..60_000).map(|id| line(id, 49_999, &format!("/a/b/{id}{}", "/c".repeat(500))));
         let all: Vec<String> = [line(0, 0, "/")].into_iter().chain(stacked).chain(deep).collect();
-        let all: Vec<&[u8]> = all.iter().map(|line| line.as_bytes()).collect();
+        let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
         // The root, the uppermost of the stack, and what is on that.
         let visible = visible(&all);
         assert!(visible.starts_with(b"0 0 ") && visible.split(|byte| *byte == b'\n').count() == 10_002);
@@ -170,7 +170,7 @@ mod tests {
         fn any_table_is_read(rows in prop::collection::vec((0..8_usize, "/|(/[ab]){1,3}"), 0..8)) {
             let line = |(id, (parent, point)): (usize, &(usize, String))| format!("{id} {parent} 0:1 / {point} rw - x x rw");
             let lines: Vec<String> = rows.iter().enumerate().map(line).collect();
-            let all: Vec<&[u8]> = lines.iter().map(|line| line.as_bytes()).collect();
+            let all: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
             prop_assert_eq!(visible(&all), plainly(&all));
         }
     }

@@ -136,7 +136,7 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
         report.verdicts.push(Verdict { setting, ..verdict });
     }
     if let Some(asker) = &frame.asker {
-        let recorded = frame.recorded(client, &[], &[asker.found.process.comm.clone()])?;
+        let recorded = frame.recorded(client, &[], std::slice::from_ref(&asker.found.process.comm))?;
         report.seq = report.seq.max(recorded.seq);
         report.notes.extend(asker.notes.iter().cloned());
         report.asker = Some(Asker {

@@ -35,7 +35,6 @@ fn writable(facts: &Facts, text: &str, bytes: &[u8], hierarchies: &[Hierarchy]) 
         let there = known().any(|row| row.present && row.hierarchy_id == hierarchy.id);
         let name = &hierarchy.name;
         match hierarchy.mount.as_ref().map(|mount| other_writer(mount, &path)) {
-            Some(Ok(None)) => None,
             Some(Ok(Some(Writer::User(uid)))) => Some(format!("uid {uid} may write to it on {name}")),
             Some(Ok(Some(Writer::Group(gid)))) => Some(format!("gid {gid} may write to it on {name}")),
             Some(Ok(Some(Writer::Everyone))) => Some(format!("everybody may write to it on {name}")),
@@ -43,7 +42,7 @@ fn writable(facts: &Facts, text: &str, bytes: &[u8], hierarchies: &[Hierarchy]) 
             None if there => {
                 Some(format!("{name} is not mounted here, so that who may write to it is not known"))
             }
-            None => None,
+            Some(Ok(None)) | None => None,
         }
     })?;
     Some(Writable { path: text.to_owned(), by })

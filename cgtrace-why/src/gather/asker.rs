@@ -107,8 +107,11 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Can
         return Ok(None);
     }
     let service = format!("{comm}.service");
-    let unit =
-        cgtrace_paths::is_unit(&service).then(|| unit::look_up(&service, deadline)).unwrap_or_default();
+    let unit = if cgtrace_paths::is_unit(&service) {
+        unit::look_up(&service, deadline)
+    } else {
+        unit::Unit::default()
+    };
     let of_unit: Vec<_> = named.iter().filter(|found| unit.proves(found)).collect();
     let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
     let main = of_unit.iter().find(|found| Some(found.process.pid) == unit.main_pid);

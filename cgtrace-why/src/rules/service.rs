@@ -251,9 +251,10 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
     let process = case.parsed.process_name();
     let what = process.map_or_else(|| tell::quoted(&case.name), |process| tell::quoted(&process));
     let strangers = strangers(case);
-    let (nothing, mut evidence) = match strangers.is_empty() {
-        true => (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")]),
-        false => (format!("Only processes of other users are called {what} now"), strangers),
+    let (nothing, mut evidence) = if strangers.is_empty() {
+        (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")])
+    } else {
+        (format!("Only processes of other users are called {what} now"), strangers)
     };
     evidence.push(match (&case.facts.unit, &case.parsed.unit) {
         (Some(unit), _) => format!("{}: not-found", tell::plain(&unit.id)),

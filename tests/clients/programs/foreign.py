@@ -11,7 +11,7 @@ assert "io.cgtrace" in client.get_interfaces(), client.get_interfaces()
 
 with client.open("io.cgtrace") as cgtrace:
     status = cgtrace.Status()
-    assert status["bounds"]["message_bytes"] > 0, status
+    assert status["limits"]["max_call_bytes"] > 0, status
     (answer,) = cgtrace.Lookup([name])["answers"]
     assert answer["present"], answer
     cgroups = [

@@ -17,6 +17,8 @@ pub struct HierarchyState {
     pub name: Option<Rc<str>>,
     /// When knowledge of it began: ns since boot. Nothing is said about the time before.
     pub known_since_boot_ns: u64,
+    /// Every name that lost a life after this time is remembered: ns since boot. Not before `known_since_boot_ns`.
+    pub complete_since_boot_ns: u64,
     /// Whether all that was there at that time is known: it was walked, or it was seen from its birth.
     pub walked: bool,
     /// How many cgroups there are, the root among them.

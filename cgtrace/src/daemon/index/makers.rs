@@ -10,11 +10,15 @@ use super::event::{CgroupId, Task};
 /// Tasks and cgroups remembered for sharing. A forgotten one is only stored once more.
 const SLOTS: u64 = 256;
 
+/// The longest path of a maker's cgroup that is stored, in bytes. An unprivileged user can have paths of 160 KB, and many
+/// of them.
+const MAX_PATH: usize = 4096;
+
 /// A task that made, removed or renamed something.
 #[derive(Debug)]
 pub(super) struct Maker {
     pub task: Rc<Task>,
-    /// The path of its cgroup on the default hierarchy.
+    /// The path of its cgroup on the default hierarchy; `None` if it is not known or too long.
     pub cgroup: Option<Rc<[u8]>>,
 }
 
@@ -59,7 +63,7 @@ impl Makers {
         match self.cgroups.get(slot) {
             Some(Some((held, path))) if *held == id => Some(Rc::clone(path)),
             _ => {
-                let path = path(id)?;
+                let path = path(id).filter(|path| path.len() <= MAX_PATH)?;
                 if let Some(place) = self.cgroups.get_mut(slot) {
                     *place = Some((id, Rc::clone(&path)));
                 }

@@ -50,6 +50,8 @@ pub(super) struct Past {
     newest: u32,
     oldest: u32,
     counts: BTreeMap<HierarchyId, usize>,
+    /// When the last life ended of those names, on each hierarchy, of which nothing is kept: ns since boot.
+    forgotten_until: BTreeMap<HierarchyId, u64>,
     hasher: DefaultHashBuilder,
 }
 
@@ -65,6 +67,7 @@ impl Past {
             newest: NONE,
             oldest: NONE,
             counts: BTreeMap::new(),
+            forgotten_until: BTreeMap::new(),
             hasher: DefaultHashBuilder::default(),
         }
     }
@@ -114,12 +117,22 @@ impl Past {
     fn forget_oldest_of(&mut self, slot: u32) {
         let lives = &mut self.name_mut(slot).lives;
         if lives.len() <= 1 {
+            if let Some(life) = lives.first() {
+                let (hierarchy, died_boot_ns) = (life.key.hierarchy, life.died_boot_ns);
+                let until = self.forgotten_until.entry(hierarchy).or_default();
+                *until = (*until).max(died_boot_ns);
+            }
             self.forget_name(slot);
         } else {
             let life = lives.remove(0);
             self.bytes -= bytes_of_life(&life);
             self.forgotten(life.key);
         }
+    }
+
+    /// Of a name that lost its last life after this time (ns since boot), that life is kept.
+    pub fn forgotten_until(&self, hierarchy: HierarchyId) -> Option<u64> {
+        self.forgotten_until.get(&hierarchy).copied()
     }
 
     /// The past lives of a name, the newest first.
@@ -164,6 +177,7 @@ impl Past {
             }
             slot = older;
         }
+        self.forgotten_until.remove(&hierarchy);
     }
 
     /// Says what does not hold that should.

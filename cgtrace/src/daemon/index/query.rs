@@ -25,6 +25,10 @@ impl Index {
             id: known.id,
             name: known.name.clone(),
             known_since_boot_ns: known.known_since_boot_ns,
+            complete_since_boot_ns: self
+                .past
+                .forgotten_until(known.id)
+                .map_or(known.known_since_boot_ns, |until| until.max(known.known_since_boot_ns)),
             walked: known.walked,
             cgroups: known.tree.len(),
             made: known.made,

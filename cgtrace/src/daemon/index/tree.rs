@@ -184,7 +184,9 @@ impl Tree {
                 missing = Some(Missing::Leaf);
                 continue;
             }
-            path.extend(node.leaf.iter().rev());
+            let start = path.len();
+            path.extend_from_slice(&node.leaf);
+            path[start..].reverse();
             path.push(b'/');
             if let Some(parent) = self.get(node.parent) {
                 node = parent;

@@ -200,11 +200,6 @@ impl Share {
         self.amount = amount;
         Ok(())
     }
-
-    /// Takes more.
-    pub fn grow(&mut self, by: usize, limits: &Limits) -> Result<(), Failure> {
-        self.resize(self.amount.saturating_add(by), limits)
-    }
 }
 
 impl Drop for Share {
@@ -228,8 +223,8 @@ mod tests {
         assert_eq!(take(&uids[4], 1).unwrap_err(), Failure::limit_exceeded("max_pattern_bytes", 100));
         drop(shares);
         let mut share = take(&uids[4], 1).unwrap();
-        share.grow(24, &limits).unwrap();
-        share.grow(1, &limits).unwrap_err();
+        share.resize(25, &limits).unwrap();
+        share.resize(26, &limits).unwrap_err();
         share.resize(3, &limits).unwrap();
         assert_eq!(socket.used(Resource::PatternBytes), 3);
         drop(share);

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
@@ -55,6 +56,8 @@ struct Turns {
 /// Time on the thread; it ends when dropped.
 pub struct Turn {
     began: Instant,
+    /// How long the thread had worked then: one that waits for a CPU does not work. Only the public socket's is counted.
+    worked: Duration,
     turns: Rc<Turns>,
     _one: Option<OwnedSemaphorePermit>,
 }
@@ -114,14 +117,15 @@ impl Socket {
 
     /// Begins a turn: on the public socket when the one before has ended and its pause is over.
     pub async fn turn(&self) -> Turn {
-        let mut one = None;
+        let (mut one, mut before) = (None, Duration::ZERO);
         if self.turns.private.is_some() {
             one = Arc::clone(&self.turns.one).acquire_owned().await.ok();
             if let Some(until) = self.turns.paused_until.take() {
                 tokio::time::sleep_until(until.into()).await;
             }
+            before = worked();
         }
-        Turn { began: Instant::now(), turns: Rc::clone(&self.turns), _one: one }
+        Turn { began: Instant::now(), worked: before, turns: Rc::clone(&self.turns), _one: one }
     }
 }
 
@@ -138,15 +142,20 @@ impl Drop for Turn {
         if private.used(Resource::Connections) == 0 {
             return;
         }
-        let now = Instant::now();
-        let owed = self.turns.owed.get() + pause_after(now - self.began);
+        let owed = self.turns.owed.get() + pause_after(worked().saturating_sub(self.worked));
         if owed < LEAST_PAUSE {
             self.turns.owed.set(owed);
         } else {
             self.turns.owed.set(Duration::ZERO);
-            self.turns.paused_until.set(Some(now + owed.min(LONGEST_PAUSE)));
+            self.turns.paused_until.set(Some(Instant::now() + owed.min(LONGEST_PAUSE)));
         }
     }
+}
+
+/// How long this thread has worked.
+fn worked() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn pause_after(turn: Duration) -> Duration {
@@ -168,8 +177,11 @@ mod tests {
         run(async {
             let take = |socket: &Socket| {
                 let turns = Rc::clone(&socket.turns);
-                let began = Instant::now().checked_sub(Duration::from_millis(2)).unwrap();
-                drop(Turn { began, turns, _one: None });
+                let began = worked();
+                while worked() - began < Duration::from_millis(2) {
+                    std::hint::spin_loop();
+                }
+                drop(Turn { began: Instant::now(), worked: began, turns, _one: None });
                 socket.turns.paused_until.get()
             };
             assert_eq!((take(&public), take(&private)), (None, None));

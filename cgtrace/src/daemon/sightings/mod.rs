@@ -25,6 +25,9 @@ const NAMES_OF_WATCHED: usize = 1_024;
 /// processes would have to be between the two at once.
 const PENDING: usize = 64;
 
+/// The longest path that is stored with an exec, in bytes.
+const MAX_PATH: usize = 4096;
+
 /// What was seen.
 #[derive(Debug)]
 pub struct Sightings {
@@ -184,10 +187,11 @@ fn sighting(
     }
 }
 
-/// The path that a cgroup has, or had last.
+/// The path that a cgroup has, or had last; `None` if it is not known or too long to be stored.
 fn path_of(index: &Index, key: Key) -> Option<Rc<[u8]>> {
     let live = index.path(key).map(Rc::from);
-    live.or_else(|| index.past_life_by_id(key)?.path.clone())
+    let path = live.or_else(|| index.past_life_by_id(key)?.path.clone());
+    path.filter(|path| path.len() <= MAX_PATH)
 }
 
 #[cfg(test)]

@@ -10,6 +10,9 @@ use crate::daemon::index::{Change, HierarchyId};
 /// So many moves into a cgroup, and so many out of it, are remembered: the newest.
 const OF_ONE_NAME: usize = 4;
 
+/// Bytes of the paths of one generation. An unprivileged user can have paths of 160 KB, and many of them.
+const GENERATION_BYTES: usize = 4 << 20;
+
 type Name = (HierarchyId, Rc<[u8]>);
 
 #[derive(Debug, Default)]
@@ -25,29 +28,37 @@ pub(super) struct Moves {
     younger: HashMap<Name, Passed>,
     elder: HashMap<Name, Passed>,
     half: usize,
+    /// Of the paths that the younger generation was given.
+    bytes: usize,
 }
 
 impl Moves {
     /// Remembers at least half of `limit` names and at most all of it.
     pub fn new(limit: usize) -> Self {
-        Self { younger: HashMap::new(), elder: HashMap::new(), half: (limit / 2).max(1) }
+        Self { younger: HashMap::new(), elder: HashMap::new(), half: (limit / 2).max(1), bytes: 0 }
     }
 
     pub fn insert(&mut self, change: &Rc<Change>) {
         let name = |place: &crate::daemon::index::Place| Some((place.hierarchy, place.path.clone()?));
+        let paths =
+            [&change.place, &change.from].into_iter().flatten().filter_map(|place| place.path.as_deref());
+        let bytes: usize = paths.map(<[u8]>::len).sum();
         if let Some(to) = change.place.as_ref().and_then(name) {
-            push(&mut self.passed(to).into, change);
+            push(&mut self.passed(to, bytes).into, change);
         }
         if let Some(from) = change.from.as_ref().and_then(name) {
-            push(&mut self.passed(from).out, change);
+            push(&mut self.passed(from, bytes).out, change);
         }
     }
 
-    fn passed(&mut self, name: Name) -> &mut Passed {
-        if !self.younger.contains_key(&name) && self.younger.len() >= self.half {
+    fn passed(&mut self, name: Name, bytes: usize) -> &mut Passed {
+        let full = !self.younger.contains_key(&name) && self.younger.len() >= self.half;
+        if full || self.bytes + bytes > GENERATION_BYTES {
             std::mem::swap(&mut self.younger, &mut self.elder);
             self.younger.clear();
+            self.bytes = 0;
         }
+        self.bytes += bytes;
         let Self { younger, elder, .. } = self;
         younger.entry(name).or_insert_with_key(|name| elder.remove(name).unwrap_or_default())
     }

@@ -191,3 +191,20 @@ fn hierarchies_are_kept_apart() {
     assert_eq!(change.place.as_ref().map(|place| place.hierarchy), Some(UNIFIED));
     assert_eq!(scene.moved("/a"), [42]);
 }
+
+#[test]
+fn moves_between_long_paths_are_bounded_by_bytes() {
+    let mut scene = Scene::new();
+    let count = 4_000_u32;
+    for number in 0..count {
+        let leaf = Leaf { bytes: format!("{number:0>4000}").into_bytes().into(), truncated: false };
+        let id = 100 + u64::from(number);
+        let mkdir = What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") };
+        scene.take(mkdir);
+        scene.attach(task(10_000 + number, "x"), id, task(1, "init"));
+    }
+    let kept = scene.moved("/");
+    // Two generations of 4 MiB.
+    assert!((1_000..=2_200).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(kept.last(), Some(&(10_000 + count - 1)));
+}

@@ -56,6 +56,29 @@ fn a_removed_cgroup_leaves_a_past_life() {
 }
 
 #[test]
+fn long_names_push_out_the_past_and_the_answer_says_since_when_it_is_complete() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
+    plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
+    assert_eq!(index.hierarchy(UNIFIED).unwrap().complete_since_boot_ns, 1_000);
+    // 24 MB of paths; 16 MiB are kept.
+    let name = |id: u64| format!("{id:0>4000}");
+    for id in 10..6_010 {
+        for what in [mkdir(key(id), 1, &name(id)), rmdir(key(id), 1, &name(id))] {
+            index.apply(&crate::daemon::index::Event { boot_ns: 2_000 + id, what });
+        }
+    }
+    assert_eq!(index.check_invariants(), Ok(()));
+    assert_eq!(index.past_lives(UNIFIED, b"/a").count(), 0);
+    let state = index.hierarchy(UNIFIED).unwrap();
+    assert!((3_000..5_000).contains(&state.past_lives), "{state:?}");
+    assert!((3_000..8_010).contains(&state.complete_since_boot_ns), "{state:?}");
+    let kept = |id| index.past_lives(UNIFIED, format!("/{}", name(id)).as_bytes()).count();
+    let first_kept = state.complete_since_boot_ns - 2_000 + 1;
+    assert_eq!((kept(first_kept - 1), kept(first_kept)), (0, 1));
+}
+
+#[test]
 fn equal_ids_in_two_hierarchies_are_two_cgroups() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));

@@ -68,15 +68,22 @@ pub fn by_path(index: &Index, encoder: Encoder, path: &[u8], wanted: Option<Hier
         .filter(|state| wanted.is_none_or(|wanted| wanted == state.id))
         .map(|state| {
             let key = index.resolve(state.id, path);
+            let past: Vec<_> = index.past_lives(state.id, path).map(|past| encoder.past_life(past)).collect();
+            // A path of which nothing is stored may have been one of those that were forgotten.
+            let known_since = if key.is_none() && past.is_empty() {
+                state.complete_since_boot_ns
+            } else {
+                state.known_since_boot_ns
+            };
             wire::Row {
                 hierarchy: hierarchy_name(&state),
                 hierarchy_id: state.id.0,
                 present: key.is_some(),
-                known_since: encoder.moment(state.known_since_boot_ns),
+                known_since: encoder.moment(known_since),
                 walked: state.walked,
                 gap: encoder.gap(index, state.id),
                 life: key.and_then(|key| encoder.life(index, key)),
-                past: index.past_lives(state.id, path).map(|past| encoder.past_life(past)).collect(),
+                past,
             }
         })
         .collect();

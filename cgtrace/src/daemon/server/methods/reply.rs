@@ -13,14 +13,16 @@ pub struct LongReply {
     elements: usize,
 }
 
-/// It is counted in steps of this many bytes.
+/// Its memory grows in steps of this many bytes, and is counted.
 const STEP: usize = 64 << 10;
 
 impl LongReply {
     /// Begins one with what comes before the list's elements.
     pub fn begin(connection: &Connection, before: &str) -> Result<Self, Failure> {
         let counted = connection.account.take(Resource::UnreadReplyBytes, STEP, &connection.limits())?;
-        Ok(Self { bytes: format!("{{\"parameters\":{{{before}:[").into_bytes(), counted, elements: 0 })
+        let mut bytes = Vec::with_capacity(STEP);
+        bytes.extend_from_slice(format!("{{\"parameters\":{{{before}:[").as_bytes());
+        Ok(Self { bytes, counted, elements: 0 })
     }
 
     /// How many bytes it has.
@@ -38,12 +40,14 @@ impl LongReply {
             self.bytes.push(b',');
         }
         self.elements += 1;
+        if self.bytes.capacity() - self.bytes.len() < STEP / 4 {
+            self.bytes.reserve_exact(STEP);
+        }
         serde_json::to_writer(&mut self.bytes, element).map_err(std::io::Error::other)?;
         if self.bytes.len() > MAX_REPLY_BYTES - 64 {
             return Err(Failure::limit_exceeded("max_reply_bytes", MAX_REPLY_BYTES).into());
         }
-        let counted = self.bytes.len().next_multiple_of(STEP);
-        Ok(self.counted.resize(counted, &connection.limits())?)
+        Ok(self.counted.resize(self.bytes.capacity(), &connection.limits())?)
     }
 
     /// Ends the list and sends the reply.

@@ -130,6 +130,7 @@ struct Taking {
     left: Vec<(usize, Paused)>,
     found: Vec<Item>,
     path: Vec<u8>,
+    path_bytes: usize,
     counted: Share,
 }
 
@@ -143,7 +144,7 @@ impl Taking {
             hierarchies.push(hierarchy_name(&state));
         }
         left.reverse();
-        Self { hierarchies, left, found: Vec::new(), path: Vec::new(), counted }
+        Self { hierarchies, left, found: Vec::new(), path: Vec::new(), path_bytes: 0, counted }
     }
 
     /// Looks at a piece's cgroups; whether these were the last.
@@ -154,7 +155,6 @@ impl Taking {
         connection: &Connection,
     ) -> Result<bool, Failure> {
         let mut most = PIECE;
-        let mut bytes = 0;
         while let Some((hierarchy, paused)) = self.left.pop() {
             let mut subtree = index.resume(paused);
             while most > 0
@@ -176,7 +176,7 @@ impl Taking {
                     self.path.extend_from_slice(&rest);
                     (same, rest)
                 });
-                bytes += size_of::<Item>() + path.as_ref().map_or(0, |(_, rest)| rest.len());
+                self.path_bytes += path.as_ref().map_or(0, |(_, rest)| rest.len());
                 let listed = Listed { key, parent: life.parent.0, level: life.level, birth: life.birth };
                 self.found.push(Item { hierarchy, listed, path });
             }
@@ -187,7 +187,8 @@ impl Taking {
                 break;
             }
         }
-        self.counted.grow(bytes, &connection.limits())?;
+        let bytes = self.found.capacity() * size_of::<Item>() + self.path_bytes;
+        self.counted.resize(bytes, &connection.limits())?;
         Ok(self.left.is_empty())
     }
 

@@ -17,7 +17,7 @@ use tokio::{
 };
 
 use super::text;
-use crate::daemon::server::shared::Shared;
+use crate::daemon::server::{class::SocketClass, shared::Shared};
 
 /// Connections at a time; a further one is closed.
 const CONNECTIONS: usize = 16;
@@ -91,7 +91,11 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await.map_err(io::Error::from)??;
     let answer = match head.as_deref().map(request) {
         Some(Request::Metrics { body }) => match shared.settled().await {
-            Ok(()) => response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body),
+            Ok(()) => {
+                // Any user may connect to a loopback address.
+                let _turn = shared.socket(SocketClass::Public).turn().await;
+                response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body)
+            }
             Err(_) => {
                 response("503 Service Unavailable", PLAIN, "the index is not complete; ask again\n", body)
             }

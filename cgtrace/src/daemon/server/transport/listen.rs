@@ -27,7 +27,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
     let mut failing = false;
     loop {
         let accepted = listener.accept().await;
-        let _turn = shared.socket(class).turn().await;
+        let turn = shared.socket(class).turn().await;
         match accepted {
             Ok((stream, _)) if spare.is_some() => {
                 if std::mem::take(&mut failing) {
@@ -47,6 +47,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
                     let next_step = next_step(&error, "further connections are refused");
                     tracing::warn!(%error, "failed to accept a connection; {next_step}");
                 }
+                drop(turn);
                 if spare.take().is_none() {
                     tokio::time::sleep(PAUSE).await;
                     spare = File::open("/dev/null").ok();
