@@ -141,7 +141,10 @@ pub fn remove_tree(top: &Path) {
 
 fn folders(fd: &rustix::fd::OwnedFd) -> io::Result<Vec<std::ffi::OsString>> {
     let mut names = Vec::new();
-    for entry in rustix::fs::Dir::read_from(fd)? {
+    // A name may have 4 KB.
+    let mut buffer = Vec::with_capacity(64 << 10);
+    let mut entries = rustix::fs::RawDir::new(fd, buffer.spare_capacity_mut());
+    while let Some(entry) = entries.next() {
         let entry = entry?;
         let name = entry.file_name().to_bytes();
         if entry.file_type() == rustix::fs::FileType::Directory && name != b"." && name != b".." {

@@ -37,7 +37,11 @@ impl Raw {
                 return serde_json::from_slice(&message[..end]).context("a reply that is no JSON");
             }
             let mut piece = [0; 16 << 10];
-            let read = self.stream.read(&mut piece).context("no reply")?;
+            let read = match self.stream.read(&mut piece) {
+                // A read with a time-out is not restarted after a signal.
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                read => read.context("no reply")?,
+            };
             ensure!(read > 0, "the service closed the connection");
             self.read.extend_from_slice(&piece[..read]);
         }

@@ -22,6 +22,7 @@ const PACKAGES: &[Package] = &[
         sign: "systemd-nspawn",
         why: "boots a real systemd in a container: tests/lab",
     },
+    Package { name: "strace", sign: "strace", why: "records what the daemon opens: tests/hostile" },
     Package { name: "golang-go", sign: "go", why: "builds the Go example: tests/clients" },
     Package { name: "rpm", sign: "rpm", why: "reads the .rpm that dist makes" },
     Package { name: "pkgconf", sign: "pkg-config", why: "finds the library that dist packs" },

@@ -1,0 +1,44 @@
+//! An attacker without privileges against the daemon of the packaged unit. `docs/security.md` says which test holds which
+//! promise.
+
+mod support;
+
+mod hostile {
+    pub mod attacker;
+    pub mod calls;
+    pub mod capabilities;
+    pub mod disguise;
+    pub mod evidence;
+    pub mod files;
+    pub mod flood;
+    pub mod identities;
+    pub mod memory;
+    pub mod namespaces;
+    pub mod pins;
+    pub mod protocol;
+    pub mod recording;
+    pub mod stage;
+    pub mod time;
+    pub mod unit;
+    pub mod why;
+}
+
+use libtest_mimic::Arguments;
+
+fn main() {
+    hostile::attacker::be_if_asked();
+    let arguments = Arguments::from_args();
+    let trials = [
+        hostile::capabilities::trials(),
+        hostile::evidence::trials(),
+        hostile::files::trials(),
+        hostile::identities::trials(),
+        hostile::memory::trials(),
+        hostile::namespaces::trials(),
+        hostile::pins::trials(),
+        hostile::protocol::trials(),
+        hostile::time::trials(),
+        hostile::why::trials(),
+    ];
+    libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
+}

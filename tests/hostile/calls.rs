@@ -1,0 +1,68 @@
+//! Every method of the protocol, called with an argument of the attacker's choice wherever it takes one.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::support::raw::Raw;
+
+/// The calls, and what was once a call or an argument.
+pub fn with(text: &str) -> Vec<Value> {
+    let one = [text];
+    vec![
+        json!({"method": "io.cgtrace.Status"}),
+        json!({"method": "io.cgtrace.Metrics"}),
+        json!({"method": "io.cgtrace.Verify"}),
+        json!({"method": "io.cgtrace.Lookup", "parameters": {"names": one}}),
+        json!({"method": "io.cgtrace.Lookup", "parameters": {"names": one, "hierarchy": text}}),
+        json!({"method": "io.cgtrace.Lookup", "parameters": {"names": [], "ids": [1, 2, i64::MAX]}}),
+        json!({"method": "io.cgtrace.Await", "parameters": {"name": text, "until": "present", "timeout_ms": 1}}),
+        json!({"method": "io.cgtrace.Await", "parameters": {"name": text, "until": text, "timeout_ms": 1}}),
+        json!({"method": "io.cgtrace.List", "parameters": {"patterns": one}}),
+        json!({"method": "io.cgtrace.List", "parameters": {"patterns": one, "hierarchy": text}}),
+        json!({"method": "io.cgtrace.Watch", "parameters": {"patterns": one, "snapshot": true}, "more": true}),
+        json!({"method": "io.cgtrace.Watch", "parameters": {"kinds": one, "hierarchies": one}, "more": true}),
+        json!({"method": "io.cgtrace.History",
+            "parameters": {"paths": one, "comms": one, "removed_paths": true}}),
+        json!({"method": "org.varlink.service.GetInfo"}),
+        json!({"method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": text}}),
+        json!({"method": "io.cgtrace.Why", "parameters": {"name": text, "asker": {"process": "kubelet"}}}),
+        json!({"method": "io.cgtrace.Lookup", "parameters": {"names": one, "detail": true, "pid": 1}}),
+        json!({"method": text, "parameters": {"path": text}}),
+    ]
+}
+
+/// Fails if the interface has a method that is not among the calls.
+pub fn are_complete(raw: &mut Raw) -> Result<()> {
+    let reply = raw.call(&json!({
+        "method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": "io.cgtrace"},
+    }))?;
+    let description = reply["parameters"]["description"].as_str().context("no description")?;
+    let has: BTreeSet<String> = description
+        .lines()
+        .filter_map(|line| Some(line.strip_prefix("method ")?.split_once('(')?.0.to_owned()))
+        .collect();
+    let called: BTreeSet<String> = with("/")
+        .iter()
+        .filter_map(|call| call["method"].as_str()?.strip_prefix("io.cgtrace.").map(str::to_owned))
+        .collect();
+    ensure!(!has.is_empty() && has.is_subset(&called), "methods {has:?}, called {called:?}");
+    for gone in ["Why"] {
+        ensure!(!has.contains(gone), "{gone} is still a method");
+    }
+    Ok(())
+}
+
+/// The first reply to each call, each on a connection of its own: some calls end it, a Watch keeps it.
+pub fn replies(text: &str, connect: impl Fn() -> Result<Raw>) -> Result<Vec<(Value, Value)>> {
+    with(text)
+        .into_iter()
+        .map(|call| {
+            let mut raw = connect()?;
+            raw.send(&call)?;
+            let reply = raw.receive().with_context(|| format!("no reply to {call}"))?;
+            Ok((call, reply))
+        })
+        .collect()
+}

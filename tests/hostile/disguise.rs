@@ -1,0 +1,115 @@
+//! What the attacker makes of itself for the admin who asks why about its process.
+
+use std::{ffi::CString, fs, io, os::fd::OwnedFd, path::Path};
+
+use anyhow::{Context as _, Result};
+use rustix::{
+    fs::inotify,
+    mm::{MapFlags, ProtFlags, mmap_anonymous},
+};
+use serde_json::{Value, json};
+
+/// What must stay open for as long as the attacker runs.
+#[derive(Default)]
+pub struct Kept(Vec<OwnedFd>);
+
+pub fn put_on(what: &str, order: &Value, kept: &mut Kept) -> Result<Value> {
+    let number = || order["count"].as_u64().context("the order has no count");
+    match what {
+        "command line" => command_line(usize::try_from(number()?)?)?,
+        "mounts" => mounts(Path::new(order["on"].as_str().context("the order has no on")?), number()?)?,
+        "watches" => {
+            return watches(
+                Path::new(order["below"].as_str().context("the order has no below")?),
+                number()?,
+                kept,
+            );
+        }
+        other => anyhow::bail!("unknown order {other}"),
+    }
+    Ok(json!({}))
+}
+
+/// Moves its command line to an area of that many bytes.
+fn command_line(bytes: usize) -> Result<()> {
+    /// `struct prctl_mm_map` of the kernel.
+    #[repr(C)]
+    struct Map {
+        code: [u64; 2],
+        data: [u64; 2],
+        brk: [u64; 2],
+        start_stack: u64,
+        arguments: [u64; 2],
+        environment: [u64; 2],
+        auxv: u64,
+        auxv_size: u32,
+        exe_fd: u32,
+    }
+    // SAFETY: a new anonymous mapping, which overlaps nothing.
+    let area = unsafe {
+        mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
+    }?;
+    // SAFETY: the area is ours and that large.
+    unsafe { std::ptr::write_bytes(area.cast::<u8>(), b'x', bytes - 1) };
+    let stat = fs::read_to_string("/proc/self/stat")?;
+    let after_comm = stat.rsplit_once(") ").context("no comm")?.1;
+    // The third field of proc(5) is the first one here.
+    let field = |number: usize| -> Result<u64> {
+        Ok(after_comm.split(' ').nth(number - 3).context("a short stat")?.parse()?)
+    };
+    // SAFETY: asks for the end of the heap, and changes nothing.
+    let end_of_heap = unsafe { libc::sbrk(0) } as u64;
+    let start = area as u64;
+    let map = Map {
+        code: [field(26)?, field(27)?],
+        data: [field(45)?, field(46)?],
+        brk: [field(47)?, end_of_heap],
+        start_stack: field(28)?,
+        arguments: [start, start + bytes as u64],
+        environment: [field(50)?, field(51)?],
+        auxv: 0,
+        auxv_size: 0,
+        exe_fd: u32::MAX,
+    };
+    // SAFETY: the structure is the kernel's, and every address in it is mapped.
+    let outcome =
+        unsafe { libc::prctl(libc::PR_SET_MM, libc::PR_SET_MM_MAP, &raw const map, size_of::<Map>(), 0) };
+    if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()).context("PR_SET_MM_MAP") }
+}
+
+/// Mounts a folder over itself, again and again.
+fn mounts(on: &Path, count: u64) -> Result<()> {
+    let folder = CString::new(on.as_os_str().as_encoded_bytes())?;
+    for number in 0..count {
+        // SAFETY: both paths are NUL-terminated; the other pointers may be null for a bind mount.
+        let outcome = unsafe {
+            libc::mount(folder.as_ptr(), folder.as_ptr(), std::ptr::null(), libc::MS_BIND, std::ptr::null())
+        };
+        if outcome != 0 {
+            return Err(io::Error::last_os_error()).with_context(|| format!("bind mount {number}"));
+        }
+    }
+    Ok(())
+}
+
+/// Holds one inotify instance by many descriptors, with a hundred watches, as many as may be had.
+fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
+    let instance = inotify::init(inotify::CreateFlags::CLOEXEC)?;
+    for number in 0..100 {
+        let below = folder.join(number.to_string());
+        fs::create_dir(&below)?;
+        inotify::add_watch(&instance, &below, inotify::WatchFlags::CREATE)?;
+    }
+    let mut held = 0;
+    while held < count
+        && let Ok(copy) = instance.try_clone()
+    {
+        kept.0.push(copy);
+        held += 1;
+    }
+    kept.0.push(instance);
+    Ok(json!({"held": held}))
+}

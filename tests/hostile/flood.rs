@@ -1,0 +1,193 @@
+//! Connections of many users at once, and what they send without reading a reply.
+
+#![expect(dead_code, reason = "the tests and the figures each use a part of it")]
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use serde_json::json;
+
+use crate::support::peer::connect_as;
+
+/// Sixteen users, none of them anybody's.
+pub const UIDS: std::ops::Range<u32> = 64_100..64_116;
+
+/// One byte less than the longest call, and never its end.
+const HALF_CALL: usize = (1 << 20) - 1;
+
+/// What a connection sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A call of 1 MiB without its end.
+    HalfCall,
+    /// A Watch with a thousand globs.
+    Globs,
+    /// A Watch from the oldest event on.
+    Oldest,
+    /// Lists, one after the other, none of which is read.
+    Lists,
+    /// Lookups of many paths, one after the other, none of which is read.
+    Lookups,
+    /// A Wait for what never comes.
+    Waits,
+    /// Lists without end, each of which is read.
+    ReadLists,
+}
+
+impl Kind {
+    pub const ALL: [Self; 7] =
+        [Self::HalfCall, Self::Globs, Self::Oldest, Self::Lists, Self::Lookups, Self::Waits, Self::ReadLists];
+
+    fn bytes(self, number: usize) -> Vec<u8> {
+        let call = match self {
+            Self::HalfCall => {
+                let mut call = br#"{"method":"io.cgtrace.Lookup","parameters":{"names":[""#.to_vec();
+                call.resize(HALF_CALL, b'x');
+                return call;
+            }
+            Self::Globs => {
+                json!({"method": "io.cgtrace.Watch", "parameters": {"patterns": globs(number)}, "more": true})
+            }
+            Self::Oldest => {
+                json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": 0}, "more": true})
+            }
+            Self::Lists | Self::ReadLists => json!({"method": "io.cgtrace.List", "more": true}),
+            Self::Lookups => {
+                let names: Vec<String> = (0..1_000).map(|at| format!("/{number}/{at}")).collect();
+                json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names}})
+            }
+            Self::Waits => json!({"method": "io.cgtrace.Await",
+                "parameters": {"name": format!("/cgtrace-test-never-{number}"), "until": "present"}}),
+        };
+        let message = [call.to_string().as_bytes(), b"\0"].concat();
+        message.repeat(if matches!(self, Self::Lists | Self::Lookups) { 100 } else { 1 })
+    }
+}
+
+/// A thousand globs, none like another.
+pub fn globs(number: usize) -> Vec<String> {
+    (0..1_000).map(|at| format!("/*a{number}-{at}*/[a-z]*{{b,c{at}}}*/**")).collect()
+}
+
+/// A connection and what it has sent so far.
+struct Sender {
+    kind: Kind,
+    uid: u32,
+    stream: UnixStream,
+    bytes: Vec<u8>,
+    sent: usize,
+    closed: bool,
+}
+
+impl Sender {
+    fn wants(&self) -> PollFlags {
+        let writes = if self.sent < self.bytes.len() { PollFlags::OUT } else { PollFlags::empty() };
+        let reads = if self.kind == Kind::ReadLists { PollFlags::IN } else { PollFlags::empty() };
+        writes | reads
+    }
+
+    /// Writes and reads what can be without waiting.
+    fn proceed(&mut self, ready: PollFlags, scratch: &mut [u8]) {
+        if ready.contains(PollFlags::OUT) {
+            match self.stream.write(&self.bytes[self.sent..]) {
+                Ok(written) => self.sent += written,
+                Err(error) => self.closed = error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        if ready.contains(PollFlags::IN) {
+            match self.stream.read(scratch) {
+                Ok(0) => self.closed = true,
+                // The last reply of a call is the last one before the next call.
+                Ok(read) if scratch[..read].ends_with(b"\0") => self.sent = 0,
+                Ok(_) => {}
+                Err(error) => self.closed = error.kind() != io::ErrorKind::WouldBlock,
+            }
+        }
+        self.closed |= ready.intersects(PollFlags::HUP | PollFlags::ERR);
+    }
+}
+
+/// Connections that have sent what they had to send, as far as it was taken.
+pub struct Flood {
+    socket: PathBuf,
+    senders: Vec<Sender>,
+    scratch: Vec<u8>,
+}
+
+impl Flood {
+    /// Opens the connections, by all sixteen users in turn, and sends until nothing more is taken.
+    pub fn of(socket: &Path, kinds: &[Kind], count: usize) -> Result<Self> {
+        let mut senders = Vec::with_capacity(count);
+        for (number, uid) in UIDS.cycle().take(count).enumerate() {
+            // So that each user has connections of all kinds.
+            let kind = kinds[(number / UIDS.len()) % kinds.len()];
+            let stream = connect_as(socket, uid, uid, &[])?;
+            stream.set_nonblocking(true)?;
+            senders.push(Sender { kind, uid, stream, bytes: kind.bytes(number), sent: 0, closed: false });
+        }
+        let mut flood = Self { socket: socket.to_owned(), senders, scratch: vec![0; 256 << 10] };
+        let start = Instant::now();
+        while flood.proceed(Duration::from_secs(1))? && start.elapsed() < Duration::from_secs(5) {}
+        Ok(flood)
+    }
+
+    /// Sends and reads what can be; false if nothing could be for that long.
+    pub fn proceed(&mut self, patience: Duration) -> Result<bool> {
+        let mut open: Vec<&mut Sender> =
+            self.senders.iter_mut().filter(|sender| !sender.closed && !sender.wants().is_empty()).collect();
+        let mut polled: Vec<PollFd<'_>> =
+            open.iter().map(|sender| PollFd::new(&sender.stream, sender.wants())).collect();
+        let timeout = Timespec::try_from(patience)?;
+        if polled.is_empty() || poll(&mut polled, Some(&timeout))? == 0 {
+            return Ok(false);
+        }
+        let ready: Vec<PollFlags> = polled.iter().map(PollFd::revents).collect();
+        drop(polled);
+        for (sender, ready) in open.iter_mut().zip(ready) {
+            sender.proceed(ready, &mut self.scratch);
+        }
+        Ok(true)
+    }
+
+    /// Opens again what the daemon has closed; returns how many there were.
+    pub fn renew(&mut self) -> Result<usize> {
+        let mut renewed = 0;
+        for sender in self.senders.iter_mut() {
+            let mut polled = [PollFd::new(&sender.stream, PollFlags::RDHUP)];
+            poll(&mut polled, Some(&Timespec::default()))?;
+            if sender.closed || !polled[0].revents().is_empty() {
+                sender.stream = connect_as(&self.socket, sender.uid, sender.uid, &[])?;
+                sender.stream.set_nonblocking(true)?;
+                (sender.sent, sender.closed) = (0, false);
+                renewed += 1;
+            }
+        }
+        Ok(renewed)
+    }
+
+    /// Waits until the daemon has closed every connection; fails when that takes longer.
+    pub fn is_dropped_within(self, patience: Duration) -> Result<()> {
+        let start = Instant::now();
+        let mut scratch = self.scratch;
+        for (number, mut sender) in self.senders.into_iter().enumerate() {
+            sender.stream.set_nonblocking(false)?;
+            loop {
+                let left = patience.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+                sender.stream.set_read_timeout(Some(left))?;
+                match sender.stream.read(&mut scratch) {
+                    Ok(0) => break,
+                    Ok(_) => {}
+                    Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
+                    Err(error) => bail!("connection {number} is open after {:?}: {error}", start.elapsed()),
+                }
+            }
+        }
+        Ok(())
+    }
+}

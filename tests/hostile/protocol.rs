@@ -1,0 +1,215 @@
+//! Whatever bytes come on the public socket, however many and however slowly, its sender alone has the damage.
+
+use std::{
+    io::{self, Read as _, Write as _},
+    os::unix::net::UnixStream,
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+use serde_json::json;
+
+use super::{
+    flood::{Flood, Kind, UIDS},
+    stage::{ATTACKER, Stage},
+};
+use crate::support::{Outcome, descriptors::many_descriptors, peer::connect_as, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("protocol::garbage_ends_its_own_connection", garbage),
+        trial("protocol::numbers_and_names_out_of_range_are_errors", out_of_range),
+        trial("protocol::slow_senders_are_dropped_at_the_deadline", slow),
+        trial("protocol::a_storm_of_connections_is_answered", storm),
+        trial("protocol::one_user_leaves_room_for_others", one_user),
+        trial("protocol::few_descriptors_end_nothing", few_descriptors),
+        trial("protocol::sigterm_ends_it_within_a_second_whatever_runs", sigterm),
+    ]
+}
+
+/// All that comes until the connection is closed; fails if it stays open.
+fn until_closed(mut stream: &UnixStream) -> Result<Vec<u8>> {
+    let mut replies = Vec::new();
+    match stream.read_to_end(&mut replies) {
+        Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
+            Err(error).context("it was not closed")
+        }
+        _ => Ok(replies),
+    }
+}
+
+fn garbage() -> Outcome {
+    let stage = Stage::start()?;
+    let nested = |open: &str| open.repeat(200_000).into_bytes();
+    let deep = format!(
+        "{{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{{\"names\":{}{}}}}}",
+        "[".repeat(100_000),
+        "]".repeat(100_000)
+    );
+    stage.serves_during(|| -> Outcome {
+        for bytes in [
+            b"\0".to_vec(),
+            vec![0; 1 << 20],
+            b"\xff\xfe\xfd".to_vec(),
+            b"null".to_vec(),
+            b"{\"method\":{}}".to_vec(),
+            b"{\"method\":\"\"}".to_vec(),
+            b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n".to_vec(),
+            nested("["),
+            nested("{\"a\":"),
+            deep.clone().into_bytes(),
+            vec![b'1'; 1 << 20],
+            b"{\"method\":\"io.cgtrace.Status\"".repeat(1_000),
+        ] {
+            let mut stream = connect_as(&stage.public_socket(), ATTACKER, ATTACKER, &[])?;
+            // It may be closed before all is written.
+            let written = stream.write_all(&bytes).and_then(|()| stream.write_all(b"\0"));
+            let _ = written.and_then(|()| stream.shutdown(std::net::Shutdown::Write));
+            until_closed(&stream)?;
+        }
+        Ok(())
+    })?;
+    stage.finish()
+}
+
+/// A call that is one, with values that are none.
+fn out_of_range() -> Outcome {
+    let stage = Stage::start()?;
+    for parameters in [
+        json!({"names": [], "ids": [u64::MAX, -1, 1e300]}),
+        json!({"names": [7]}),
+        json!({"names": ["x".repeat(200_000)]}),
+        json!({"names": "/"}),
+        json!({"names": {"/": 1}}),
+        json!({"names": ["hex:0g"]}),
+        json!({"names": [format!("hex:{}", "00".repeat(1_000))]}),
+        json!(7),
+    ] {
+        let call = json!({"method": "io.cgtrace.Lookup", "parameters": parameters});
+        let mut raw = stage.public(ATTACKER)?;
+        raw.send(&call)?;
+        // An error by name, or the end of this connection.
+        if let Ok(reply) = raw.receive() {
+            ensure!(reply.get("error").is_some(), "{call}: {reply}");
+        }
+    }
+    for call in [
+        json!({"method": "io.cgtrace.Await", "parameters": {"name": "/x", "until": "present", "timeout_ms": -1}}),
+        json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": -1}, "more": true}),
+        json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": 0, "snapshot": true}, "more": true}),
+    ] {
+        let mut raw = stage.public(ATTACKER)?;
+        raw.send(&call)?;
+        if let Ok(reply) = raw.receive() {
+            ensure!(reply.get("error").is_some(), "{call}: {reply}");
+        }
+    }
+    // The largest times are waited for, not added to now with an overflow.
+    let mut raw = stage.public(ATTACKER)?;
+    raw.send(&json!({"method": "io.cgtrace.Await",
+        "parameters": {"name": "/cgtrace-test-never", "until": "present", "timeout_ms": i64::MAX}}))?;
+    let mut raw = stage.public(ATTACKER)?;
+    raw.send(&json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": i64::MAX}, "more": true}))?;
+    stage.serves()?;
+    stage.finish()
+}
+
+/// One byte after the other never makes a call: the deadline is the call's, not the byte's.
+fn slow() -> Outcome {
+    let stage = Stage::start()?;
+    let stream = connect_as(&stage.public_socket(), ATTACKER, ATTACKER, &[])?;
+    let start = Instant::now();
+    stage.serves_during(|| -> Outcome {
+        let mut sent = 0;
+        // A pipe that was closed is seen by the next write.
+        while (&stream).write_all(b"{").is_ok() {
+            sent += 1;
+            ensure!(
+                start.elapsed() < Duration::from_secs(25),
+                "{sent} bytes, one after the other, were waited for"
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+        Ok(())
+    })?;
+    stage.finish()
+}
+
+/// Each connection is accepted, and answered or told that there are too many.
+fn storm() -> Outcome {
+    let _many = many_descriptors()?;
+    let stage = Stage::start()?;
+    stage.serves_during(|| -> Outcome {
+        let mut kept = Vec::new();
+        let mut refused = 0;
+        for uid in UIDS.cycle().take(3_000) {
+            let mut raw = stage.public(uid)?;
+            // One that is refused may be closed before the call is written.
+            let _ = raw.send(&json!({"method": "org.varlink.service.GetInfo"}));
+            let reply = raw.receive().context("a connection was neither answered nor refused")?;
+            match reply["error"].as_str() {
+                None => kept.push(raw),
+                Some("io.cgtrace.LimitExceeded") => {
+                    ensure!(reply["parameters"]["limit"].is_u64(), "{reply}");
+                    refused += 1;
+                }
+                Some(_) => ensure!(false, "{reply}"),
+            }
+        }
+        ensure!(refused > 0 && !kept.is_empty(), "{refused} of 3000 were refused");
+        Ok(())
+    })?;
+    stage.finish()
+}
+
+/// One user is refused long before the socket is full.
+fn one_user() -> Outcome {
+    let _many = many_descriptors()?;
+    let stage = Stage::start()?;
+    let whole = stage.limit("max_public_connections")?;
+    let call = json!({"method": "org.varlink.service.GetInfo"});
+    let mut kept = Vec::new();
+    for _ in 0..whole {
+        let mut raw = stage.public(ATTACKER)?;
+        let _ = raw.send(&call);
+        if raw.receive()?["error"] == "io.cgtrace.LimitExceeded" {
+            break;
+        }
+        kept.push(raw);
+    }
+    ensure!((1..=whole / 4).contains(&kept.len()), "{} of {whole} connections", kept.len());
+    let other = stage.public(UIDS.start)?.call(&call)?;
+    ensure!(other.get("error").is_none(), "{other}");
+    stage.finish()
+}
+
+/// With fewer descriptors than connections, the private socket still has some.
+fn few_descriptors() -> Outcome {
+    let stage = Stage::start_with(&[], Some(128))?;
+    stage.serves_during(|| -> Outcome {
+        let mut kept = Vec::new();
+        for uid in UIDS.cycle().take(400) {
+            let stream = connect_as(&stage.public_socket(), uid, uid, &[])?;
+            stream.set_nonblocking(true)?;
+            let _ = (&stream).write(b"{\"method\":\"io.cgtrace.Status\"}\0");
+            kept.push(stream);
+        }
+        stage.serves()
+    })?;
+    stage.finish()
+}
+
+fn sigterm() -> Outcome {
+    let _many = many_descriptors()?;
+    let mut stage = Stage::start()?;
+    let _flood = Flood::of(&stage.public_socket(), &Kind::ALL, 1_024)?;
+    let start = Instant::now();
+    stage.signal(Signal::TERM)?;
+    let status = stage.wait_exit()?;
+    ensure!(status.success(), "the daemon ended with {status}");
+    ensure!(start.elapsed() < Duration::from_secs(1), "it ended {:?} after SIGTERM", start.elapsed());
+    stage.opened_nothing_else()
+}

@@ -1,0 +1,223 @@
+//! Root asks `cgtrace why` about the attacker's process: the answer comes soon, reads nothing else, and is not the attacker's.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::{Command, Output, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use serde_json::json;
+
+use super::{
+    attacker::{Attacker, delegated},
+    recording::Recording,
+    stage::{ATTACKER, Stage, selection},
+};
+use crate::support::{Outcome, daemon::open_folder, daemon::program, skip, trial};
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("why::a_command_line_of_64_mb", command_line),
+        trial("why::a_thousand_stacked_mounts", mounts),
+        trial("why::fifteen_thousand_descriptors_of_one_inotify_instance", descriptors),
+        trial("why::a_configuration_that_is_no_file_of_its_own", configuration),
+        trial("why::a_kubelet_of_another_user_is_not_the_units", poisoned),
+        trial("why::a_name_with_shell_syntax_is_quoted", quoted),
+    ]
+}
+
+/// Long enough for a machine under load; each attack took minutes, or forever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Asks as root, by the command line.
+fn why(stage: &Stage, arguments: &[&str]) -> Result<Output> {
+    let mut command = program();
+    command.args(selection(stage.folder())).arg("why").args(arguments);
+    let start = Instant::now();
+    let output = output_within(&mut command, PATIENCE)?;
+    ensure!(start.elapsed() < PATIENCE, "{arguments:?}: after {:?}", start.elapsed());
+    Ok(output)
+}
+
+fn output_within(command: &mut Command, patience: Duration) -> Result<Output> {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    let start = Instant::now();
+    while child.try_wait()?.is_none() {
+        if start.elapsed() > patience {
+            child.kill()?;
+            child.wait()?;
+            anyhow::bail!("{command:?}: no answer within {patience:?}");
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(child.wait_with_output()?)
+}
+
+/// All that was printed.
+fn text(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+/// A verdict: the cgroup is seen, or not.
+fn is_answered(output: &Output) -> Outcome {
+    ensure!(matches!(output.status.code(), Some(0 | 1)), "{}: {}", output.status, text(output));
+    ensure!(output.stdout.len() + output.stderr.len() < 1 << 20, "{} bytes", output.stdout.len());
+    Ok(())
+}
+
+fn about(stage: &Stage, attacker: &Attacker) -> Outcome {
+    let pid = attacker.pid().to_string();
+    let home = attacker.home().name();
+    is_answered(&why(stage, &["/cgtrace-test-nowhere", "--pid", &pid])?)?;
+    is_answered(&why(stage, &[&home, "--pid", &pid])?)
+}
+
+fn command_line() -> Outcome {
+    let stage = Stage::start()?;
+    let mut attacker = Attacker::start()?;
+    if let Err(error) = attacker.order(&json!({"do": "command line", "count": 64 << 20})) {
+        return Err(skip(format!("{error:#}")));
+    }
+    about(&stage, &attacker)?;
+    stage.finish()
+}
+
+fn mounts() -> Outcome {
+    let stage = Stage::start()?;
+    let mut attacker = Attacker::start()?;
+    let on = attacker.home().path().to_owned();
+    attacker.order(&json!({"do": "mounts", "on": on, "count": 1_000}))?;
+    about(&stage, &attacker)?;
+    stage.finish()
+}
+
+fn descriptors() -> Outcome {
+    let stage = Stage::start()?;
+    let mut attacker = Attacker::start()?;
+    let folder = open_folder()?;
+    std::os::unix::fs::chown(folder.path(), Some(ATTACKER), Some(ATTACKER))?;
+    let report = attacker.order(&json!({"do": "watches", "below": folder.path(), "count": 15_000}))?;
+    ensure!(report["held"].as_u64() > Some(100), "{report}");
+    about(&stage, &attacker)?;
+    stage.finish()
+}
+
+/// `--config` of the attacker's process leads to what is no configuration, or is somebody else's.
+fn configuration() -> Outcome {
+    let stage = Stage::start()?;
+    let folder = open_folder()?;
+    let at = |name: &str| folder.path().join(name);
+    let secret = at("secret");
+    fs::write(&secret, "systemCgroups: /cgtrace-test-secret\nkind: KubeletConfiguration\n")?;
+    fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    ensure!(Command::new("mkfifo").arg(at("fifo")).status().context("mkfifo")?.success());
+    symlink("/etc/shadow", at("link"))?;
+    fs::File::create(at("huge"))?.set_len(1 << 33)?;
+    let own = format!("/proc/{}/root{}", std::process::id(), secret.display());
+    let fifo = at("fifo").display().to_string();
+    let huge = at("huge").display().to_string();
+    let link = at("link").display().to_string();
+    for path in [
+        &*fifo,
+        "/dev/zero",
+        "/dev/tty",
+        &*huge,
+        "/proc/self/mem",
+        "/proc/kmsg",
+        &*link,
+        &*own,
+        "/etc/shadow",
+    ] {
+        let attacker = Attacker::start_as("kubelet", &[&format!("--config={path}"), "--kubelet-cgroups=/x"])?;
+        let pid = attacker.pid().to_string();
+        let output = why(&stage, &["--kubelet", "--pid", &pid])?;
+        let text = text(&output);
+        ensure!(matches!(output.status.code(), Some(0..=3)), "{path}: {}", output.status);
+        ensure!(!text.contains("cgtrace-test-secret") && !text.contains("root:"), "{path} was read: {text}");
+        drop(attacker);
+    }
+    // And what it opened, on the way, is none of these devices.
+    let attacker = Attacker::start_as("kubelet", &["--config=/dev/zero", "--kubelet-cgroups=/x"])?;
+    let Some((recording, mut command)) = Recording::of()? else { return stage.finish() };
+    command.arg(program().get_program()).args(selection(stage.folder()));
+    command.args(["why", "--kubelet", "--pid", &attacker.pid().to_string()]);
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+    child.wait()?;
+    let opened = recording.reads(child.id(), std::path::Path::new("/dev/zero"))?;
+    ensure!(opened.is_empty(), "{opened:?}");
+    stage.finish()
+}
+
+/// A process that calls itself kubelet, of another user, with flags that would make an admin do harm.
+fn poisoned() -> Outcome {
+    let stage = Stage::start()?;
+    let trap = delegated("hostile-trap")?;
+    let flag = format!("--kubelet-cgroups={}", trap.name());
+    let attacker = Attacker::start_as("kubelet", &[&flag, "--runtime-cgroups=/cgtrace-test-poison"])?;
+    let pid = attacker.pid();
+    for arguments in [&["--kubelet"][..], &["/system.slice/kubelet.service", "--process", "kubelet"]] {
+        let output = why(&stage, arguments)?;
+        let text = text(&output);
+        // It is refused, with the candidates, or a kubelet of root's is asked about: never this one unasked.
+        ensure!(!text.contains("cgtrace-test-poison"), "{arguments:?}: {text}");
+        ensure!(!advises(&text, &trap.name()), "{arguments:?}: {text}");
+        ensure!(!text.contains(&format!("mkdir {}", trap.path().display())), "{arguments:?}: {text}");
+    }
+    // Asked about by its pid, it is described, and nothing of its own is advised.
+    let output = why(&stage, &["/system.slice/kubelet.service", "--pid", &pid.to_string()])?;
+    ensure!(!advises(&text(&output), &trap.name()), "{}", text(&output));
+    stage.finish()
+}
+
+/// Whether something that the text says to do names the cgroup.
+fn advises(text: &str, name: &str) -> bool {
+    let mut is_advice = false;
+    text.lines().map(str::trim_start).any(|line| {
+        is_advice = line == "what to do:" || (is_advice && line.starts_with("- "));
+        is_advice && line.contains(name)
+    })
+}
+
+/// A cgroup's name that is a command to a shell which takes it without quotes.
+fn quoted() -> Outcome {
+    let stage = Stage::start()?;
+    let subtree = delegated("hostile-shell")?;
+    for name in ["$(touch pwned).service", "a; reboot #.service", "`id`.service", "it's.service"] {
+        let path = subtree.join(name);
+        fs::create_dir(&path)?;
+        let cgroup = subtree.name_of(&path);
+        for asked in [cgroup.clone(), format!("{cgroup}x"), format!("/{name}")] {
+            let output = why(&stage, &[&asked])?;
+            is_answered(&output)?;
+            for line in text(&output).lines().filter(|line| is_command(line)) {
+                ensure!(is_inert(line), "a shell would run it: {line}");
+            }
+        }
+    }
+    stage.finish()
+}
+
+/// Whether a line shows something to be typed.
+fn is_command(line: &str) -> bool {
+    ["cgtrace ", "systemctl ", "ls ", "cat ", "mkdir ", "sudo "].iter().any(|word| line.contains(word))
+}
+
+/// Whether a shell finds no expansion and no further command in a line.
+fn is_inert(line: &str) -> bool {
+    let mut quoted = false;
+    let mut characters = line.chars();
+    while let Some(character) = characters.next() {
+        match character {
+            '\'' => quoted = !quoted,
+            '\\' if !quoted => {
+                characters.next();
+            }
+            '$' | '`' | ';' if !quoted => return false,
+            _ => {}
+        }
+    }
+    true
+}
