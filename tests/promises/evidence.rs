@@ -209,7 +209,7 @@ fn release() -> Outcome {
                 .is_some_and(|(one, two)| one < two)
         };
         while !released(&stage, "/hidden") || !released(&stage, "/hidden/hidden-inner") {
-            ensure!(start.elapsed() < Duration::from_secs(120), "{hierarchy}: {:?}", stage.changes());
+            ensure!(start.elapsed() < Duration::from_mins(2), "{hierarchy}: {:?}", stage.changes());
             thread::sleep(Duration::from_millis(10));
             stage.catch_up();
         }

@@ -196,7 +196,7 @@ fn beside_many_mounts() -> Outcome {
 fn nothing_of_them_is_left(daemon: &Daemon, follower: &mut Follower, named: &[Named]) -> Outcome {
     let start = Instant::now();
     while named.iter().any(Named::is_alive) {
-        ensure!(start.elapsed() < Duration::from_secs(60), "the kernel does not let go of them");
+        ensure!(start.elapsed() < Duration::from_mins(1), "the kernel does not let go of them");
         thread::sleep(Duration::from_millis(10));
     }
     // What the daemon makes of the mount table's last change comes before a hierarchy that is mounted now.

@@ -45,11 +45,11 @@ pub fn read_populated(mount: &Mount, path: &[u8], budget: &mut Budget) -> Result
         populated = CStr::from_bytes_with_nul(&procs).map_or(Ok(false), |procs| has_process(parent, procs));
         if populated == Ok(false) { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
-    match populated.map_err(|errno| read_error(errno.into()))? {
-        true => Ok(Some(true)),
-        // There may be one in what could not be read.
-        false => report.note().map_or(Ok(Some(false)), |note| Err(ScanError::Unreadable { note })),
+    if populated.map_err(|errno| read_error(errno.into()))? {
+        return Ok(Some(true));
     }
+    // There may be one in what could not be read.
+    report.note().map_or(Ok(Some(false)), |note| Err(ScanError::Unreadable { note }))
 }
 
 /// Whether a `cgroup.procs` names a process; one that has gone meanwhile does not.

@@ -31,6 +31,7 @@ pub struct Account {
 }
 
 /// The event that is handed over.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 struct Current {
     sent: Sent,
     doubled: bool,

@@ -80,6 +80,7 @@ pub enum Step {
 
 /// What of all that may go wrong does.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is chosen by itself")]
 pub struct Troubles {
     pub losses: bool,
     /// What would be lost is hidden: nothing counts it.

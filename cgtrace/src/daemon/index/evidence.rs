@@ -19,6 +19,7 @@ impl Index {
 
     /// The cgroups that an event proves to exist, or to have existed at its time, and that are not known: their mkdir was
     /// missed.
+    #[must_use]
     pub fn unknown_but_alive(&self, event: &Event) -> Vec<Key> {
         let missed = |key: &Key| {
             let known = self.hierarchies.get(&key.hierarchy);
@@ -124,6 +125,7 @@ impl Index {
 
     /// The v1 hierarchy where a name was given anew whose former holder was renamed or removed without a record: only a
     /// scan can tell which.
+    #[must_use]
     pub fn name_is_in_doubt(&self, event: &Event) -> Option<HierarchyId> {
         let What::Mkdir { key, .. } = &event.what else { return None };
         self.former_holder(event).filter(|_| key.hierarchy != UNIFIED).map(|former| former.hierarchy)

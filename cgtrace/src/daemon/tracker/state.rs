@@ -190,7 +190,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 if let Some(place) = &change.place {
                     verifications.touch(Key { hierarchy: place.hierarchy, id: place.id });
                 }
-                output.announce(Rc::new(change), index);
+                output.announce(&Rc::new(change), index);
             }
             if resyncs.waiting() {
                 nudge.notify_one();
@@ -205,7 +205,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             let change = change.map(Rc::new);
             sightings.take(&event, change.as_ref(), index);
             if let Some(change) = change {
-                output.announce(change, index);
+                output.announce(&change, index);
             }
         };
         let unread = backlog.len();
@@ -223,7 +223,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub(super) fn announce(&mut self, changes: impl IntoIterator<Item = Change>) {
         let mut output = Output { listeners: &mut self.listeners, anchor: self.anchor, seq: None };
         for change in changes {
-            output.announce(Rc::new(change), &self.index);
+            output.announce(&Rc::new(change), &self.index);
         }
         if let Some(seq) = output.seq {
             self.records.keep_seq(seq);
@@ -329,10 +329,10 @@ struct Output<'a> {
 }
 
 impl Output<'_> {
-    fn announce(&mut self, change: Rc<Change>, index: &Index) {
+    fn announce(&mut self, change: &Rc<Change>, index: &Index) {
         self.seq = Some(change.seq);
         for listener in self.listeners.iter_mut() {
-            listener.changed(&change, index, self.anchor);
+            listener.changed(change, index, self.anchor);
         }
     }
 }
