@@ -40,6 +40,8 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         (vec!["--doc"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema", "--test", "deploy"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
+        // Each takes the daemon to its limits: one after the other.
+        (vec!["-p", "cgtrace", "--test", "hostile"], &["--test-threads=1"][..]),
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
         (vec!["--test", "documented", "--test", "header"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "clients"], &[][..]),
