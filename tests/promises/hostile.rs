@@ -387,6 +387,6 @@ fn patterns() -> Outcome {
         subscribers.push(raw);
     }
     let grown = daemon.memory()?.saturating_sub(before);
-    ensure!(refused > 0 && grown < 16 << 20, "{refused} were refused, {grown} bytes are taken");
+    ensure!(refused > 0 && grown < 48 << 20, "{refused} were refused, {grown} bytes are taken");
     served(&daemon)
 }
