@@ -2,6 +2,7 @@
 //!
 //! The daemon and the command line use it, each with its own authority.
 
+pub mod clock;
 pub mod descriptors;
 pub mod hierarchy;
 pub mod process;

@@ -272,7 +272,7 @@ fn one(
         report.notes.push(PUBLIC.to_owned());
     }
     report.seq = report.seq.max(recorded.seq);
-    facts.now = recorded.anchor.moment(clock::boot_ns());
+    facts.now = recorded.anchor.moment(cgtrace_host::clock::boot_ns());
     facts.asker = frame.asker.as_ref().map(|asker| asker.facts(recorded.process(&asker.found)));
     facts.processes = processes.filter(|_| !frame.namespaced).map(|found| {
         let of_unit =

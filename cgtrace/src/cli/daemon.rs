@@ -5,11 +5,10 @@ use std::path::PathBuf;
 use anyhow::{Context as _, anyhow};
 use tracing_subscriber::{EnvFilter, reload};
 
-use super::{Verdict, arguments, failure::Failure, output::is_coloured};
+use super::{Verdict, arguments, failure::Failure, journal::LogFormat, output::is_coloured};
 use crate::daemon::{
     config::{self, Config, Reload, Settings},
     server::{DaemonOptions, Reloaded, run_daemon},
-    service::LogFormat,
 };
 
 /// Where the configuration comes from: a file, and the command line, which wins.

@@ -4,8 +4,8 @@ use std::{io, process::ExitCode};
 
 use cgtrace_client::{Error, names::ImpossibleName};
 
+use super::journal::said_to_journal;
 use super::say::say;
-use crate::daemon::service;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ impl Failure {
             Self::CannotKnow(error) => (error, 3),
             Self::Unread => return ExitCode::SUCCESS,
         };
-        let priority = if service::said_to_journal() { "<3>" } else { "" };
+        let priority = if said_to_journal() { "<3>" } else { "" };
         say(format!("{priority}cgtrace: {}", sentence(&error)));
         ExitCode::from(code)
     }

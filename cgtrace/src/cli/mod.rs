@@ -12,6 +12,7 @@ mod duration;
 mod events;
 mod exists;
 mod failure;
+mod journal;
 mod list;
 mod metrics;
 mod name;

@@ -6,7 +6,7 @@ use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
 use cgtrace_why::{CgroupMembers, Member};
 
 use super::{GONE, GOOD, QUIET, duration, hierarchy, moment, path, styled, task};
-use crate::daemon::tracker::boot_ns;
+use cgtrace_host::clock::boot_ns;
 
 /// So many processes of a cgroup are named.
 const MEMBERS_SHOWN: usize = 8;

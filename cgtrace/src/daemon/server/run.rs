@@ -23,9 +23,9 @@ use super::{
 use crate::daemon::{
     probe,
     service::{self, Sockets, Supervisor},
-    tracker::{Priority, ScanThread, StartError, Tracker, boot_ns, drive},
+    tracker::{Priority, ScanThread, StartError, Tracker, drive},
 };
-use cgtrace_host::{descriptors, process};
+use cgtrace_host::{clock, descriptors, process};
 
 /// How the daemon is to run.
 pub struct DaemonOptions {
@@ -242,7 +242,7 @@ async fn look_at_processes(shared: Rc<Shared>) {
     }
     let found = shared.scans.run(Priority::Client, u64::MAX, move |_| {
         let comms: Vec<&[u8]> = watched.iter().map(process::comm_of).collect();
-        (boot_ns(), process::named(&comms))
+        (clock::boot_ns(), process::named(&comms))
     });
     // Their cgroups are found by name, so the index is to be complete.
     if let (Ok((at, found)), Ok(())) = (found.await, shared.settled().await) {

@@ -1,32 +1,12 @@
 //! Boot clock to wall clock.
 
-use rustix::time::{ClockId, clock_gettime};
-
 use super::sources::Clock;
-use cgtrace_host::process::kernel_boot_ns;
 
 /// How far the wall clock may drift from the anchor before a new one is taken, in ns.
 ///
 /// One anchor keeps a moment's text the same in every answer; a clock that is set (or slewed for days) must
 /// show all the same.
 const DRIFT_NS: i128 = 10_000_000;
-
-/// Ns since boot, suspended time counted: the clock of every record.
-#[must_use]
-pub fn boot_ns() -> u64 {
-    let now = clock_gettime(ClockId::Boottime);
-    kernel_boot_ns(u64::try_from(nanoseconds(now.tv_sec, now.tv_nsec)).unwrap_or(0))
-}
-
-/// Ns since 1970.
-pub(super) fn wall_ns() -> i128 {
-    let now = clock_gettime(ClockId::Realtime);
-    nanoseconds(now.tv_sec, now.tv_nsec)
-}
-
-fn nanoseconds(seconds: i64, nanoseconds: i64) -> i128 {
-    i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds)
-}
 
 /// Where the boot clock's zero stands on the wall clock.
 #[derive(Clone, Copy, Debug)]

@@ -19,7 +19,7 @@ mod state;
 mod verify;
 mod wakeups;
 
-pub use clock::{Anchor, boot_ns};
+pub use clock::Anchor;
 pub use drive::{DriveError, drive};
 pub use scan::{ScanJob, ScanResult};
 pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use cgtrace_common::{CgroupId, Wake};
-use cgtrace_host::hierarchy::{self, Budget, Found, HierarchyError, Mount, ScanError, Scanned};
+use cgtrace_host::{
+    clock,
+    hierarchy::{self, Budget, Found, HierarchyError, Mount, ScanError, Scanned},
+};
 
-use super::clock;
 use crate::daemon::{
     index::Event,
     probe::{CountError, Drained, Losses, Probe},

@@ -1,0 +1,22 @@
+//! The clocks of this machine.
+
+use rustix::time::{ClockId, clock_gettime};
+
+use crate::process::kernel_boot_ns;
+
+/// Ns since boot by the kernel's own clock, suspended time counted: the clock of every record.
+#[must_use]
+pub fn boot_ns() -> u64 {
+    kernel_boot_ns(u64::try_from(read(ClockId::Boottime)).unwrap_or(0))
+}
+
+/// Ns since 1970.
+#[must_use]
+pub fn wall_ns() -> i128 {
+    read(ClockId::Realtime)
+}
+
+fn read(clock: ClockId) -> i128 {
+    let now = clock_gettime(clock);
+    i128::from(now.tv_sec) * 1_000_000_000 + i128::from(now.tv_nsec)
+}
