@@ -1,5 +1,5 @@
 //! Why a cgroup is not there: [`rules`] over facts, and [`gather`], which collects these facts with the authority of the
-//! process that calls it. [`ask`] joins them with what a daemon recorded.
+//! process that calls it. [`mod@ask`] joins them with what a daemon recorded.
 
 mod ask;
 mod clock;
