@@ -144,18 +144,19 @@ fn carry_out(order: &Value, kept: &mut disguise::Kept) -> Result<Value> {
         }
         "nest" => {
             let number = |key: &str| order[key].as_u64().with_context(|| format!("the order has no {key}"));
-            nest(Path::new(text("below")?), number("count")?, number("leaves")?)
+            nest(Path::new(text("below")?), number("count")?, number("leaves")?, kept)
         }
         disguise => disguise::put_on(disguise, order, kept),
     }
 }
 
-/// Makes a nest of cgroups with long names, each level with leaves that have long names, too.
-fn nest(below: &Path, depth: u64, leaves: u64) -> Result<Value> {
+/// Makes a nest of cgroups with long names, each level with leaves that have long names, too; or a former one deeper.
+fn nest(below: &Path, depth: u64, leaves: u64, kept: &mut disguise::Kept) -> Result<Value> {
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
     let mode = Mode::from_raw_mode(0o755);
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    let mut folder = openat(CWD, below, flags, Mode::empty())?;
+    // By its descriptor: the path is too long for a call.
+    let mut folder = kept.bottom.take().map_or_else(|| openat(CWD, below, flags, Mode::empty()), Ok)?;
     for _ in 0..depth {
         for leaf in 0..leaves {
             mkdirat(&folder, format!("{leaf:0>4000}"), mode).context("mkdirat")?;
@@ -164,6 +165,7 @@ fn nest(below: &Path, depth: u64, leaves: u64) -> Result<Value> {
         mkdirat(&folder, &name, mode).context("mkdirat")?;
         folder = openat(&folder, &name, flags, Mode::empty())?;
     }
+    kept.bottom = Some(folder);
     Ok(json!({}))
 }
 

@@ -11,7 +11,11 @@ use serde_json::{Value, json};
 
 /// What must stay open for as long as the attacker runs.
 #[derive(Default)]
-pub struct Kept(Vec<OwnedFd>);
+pub struct Kept {
+    copies: Vec<OwnedFd>,
+    /// The deepest cgroup of a nest.
+    pub bottom: Option<OwnedFd>,
+}
 
 pub fn put_on(what: &str, order: &Value, kept: &mut Kept) -> Result<Value> {
     let number = || order["count"].as_u64().context("the order has no count");
@@ -107,9 +111,9 @@ fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
     while held < count
         && let Ok(copy) = instance.try_clone()
     {
-        kept.0.push(copy);
+        kept.copies.push(copy);
         held += 1;
     }
-    kept.0.push(instance);
+    kept.copies.push(instance);
     Ok(json!({"held": held}))
 }

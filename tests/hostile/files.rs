@@ -67,7 +67,7 @@ fn arguments() -> Outcome {
     let folder = stage.folder().join("secret");
     fs::write(&folder, "secret")?;
     let secret = folder.display().to_string();
-    let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = secret.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     stage.serves_during(|| -> Outcome {
         for text in [
             secret.clone(),

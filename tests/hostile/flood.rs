@@ -158,7 +158,7 @@ impl Flood {
     /// Opens again what the daemon has closed; returns how many there were.
     pub fn renew(&mut self) -> Result<usize> {
         let mut renewed = 0;
-        for sender in self.senders.iter_mut() {
+        for sender in &mut self.senders {
             let mut polled = [PollFd::new(&sender.stream, PollFlags::RDHUP)];
             poll(&mut polled, Some(&Timespec::default()))?;
             if sender.closed || !polled[0].revents().is_empty() {
@@ -172,7 +172,7 @@ impl Flood {
     }
 
     /// Waits until the daemon has closed every connection; fails when that takes longer.
-    pub fn is_dropped_within(self, patience: Duration) -> Result<()> {
+    pub fn wait_dropped(self, patience: Duration) -> Result<()> {
         let start = Instant::now();
         let mut scratch = self.scratch;
         for (number, mut sender) in self.senders.into_iter().enumerate() {

@@ -4,8 +4,10 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
 use libtest_mimic::Trial;
+use serde_json::json;
 
 use super::{
+    attacker::Attacker,
     flood::{Flood, Kind},
     stage::Stage,
 };
@@ -19,6 +21,7 @@ pub fn trials() -> Vec<Trial> {
         trial("memory::replies_that_are_never_read_are_bounded", || {
             bounded(&[Kind::Lists, Kind::Lookups], 256)
         }),
+        trial("memory::lists_and_events_of_long_paths_are_bounded", long_paths),
         trial("memory::sixteen_users_at_every_limit_are_bounded", || bounded(&Kind::ALL, 1_536)),
     ]
 }
@@ -31,7 +34,22 @@ fn half_sent_calls() -> Outcome {
     let stage = Stage::start()?;
     stage.serves_during(|| {
         let flood = Flood::of(&stage.public_socket(), &[Kind::HalfCall], 1_020)?;
-        flood.is_dropped_within(DROPPED_WITHIN).context("half-sent calls")
+        flood.wait_dropped(DROPPED_WITHIN).context("half-sent calls")
+    })?;
+    stage.finish()
+}
+
+/// Paths of up to 80 KB, listed and followed by clients that do not read.
+fn long_paths() -> Outcome {
+    let _many = many_descriptors()?;
+    let stage = Stage::start()?;
+    let mut attacker = Attacker::start()?;
+    let below = attacker.home().path().to_owned();
+    attacker.order(&json!({"do": "nest", "below": below, "count": 20, "leaves": 50}))?;
+    stage.serves_during(|| -> Result<()> {
+        let _flood = Flood::of(&stage.public_socket(), &[Kind::Lists, Kind::Oldest], 128)?;
+        attacker.order(&json!({"do": "flood", "below": below, "count": 1_000}))?;
+        Ok(())
     })?;
     stage.finish()
 }

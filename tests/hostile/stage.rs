@@ -33,6 +33,9 @@ pub const ATTACKER: u32 = 65_534;
 /// The most that the daemon may ever have had in memory.
 pub const MEMORY: u64 = 200 << 20;
 
+/// For one answer on the private socket, on a machine under load; how long it really takes is measured by the bench.
+const PATIENCE: Duration = Duration::from_secs(15);
+
 /// Enters a cgroup of the memory hierarchy, if there is one, and lowers the limit of descriptors; then runs the rest.
 const PREPARE: &str = "[ -z \"$1\" ] || echo $$ >\"$1/cgroup.procs\" || exit 9
 ulimit -n \"$2\" || exit 9
@@ -112,7 +115,7 @@ impl Stage {
             {
                 break;
             }
-            ensure!(start.elapsed() < Duration::from_secs(60), "the daemon does not answer");
+            ensure!(start.elapsed() < Duration::from_mins(1), "the daemon does not answer");
             thread::sleep(Duration::from_millis(5));
         }
         let mounts = fs::read_to_string(format!("/proc/{}/mountinfo", self.pid()))?;
@@ -157,7 +160,7 @@ impl Stage {
         Ok(Raw::new(connect_as(&self.public_socket(), uid, uid, &[])?))
     }
 
-    /// Fails unless the private socket answers a Lookup, a List and a Status soon.
+    /// Fails unless the private socket answers a Lookup and a Status.
     pub fn serves(&self) -> Outcome {
         let mut raw = self.private()?;
         for call in [
@@ -167,7 +170,7 @@ impl Stage {
             let start = Instant::now();
             let reply = raw.call(&call).with_context(|| format!("no reply to {call}"))?;
             ensure!(reply.get("error").is_none(), "{call}: {reply}");
-            ensure!(start.elapsed() < Duration::from_secs(5), "{call}: answered after {:?}", start.elapsed());
+            ensure!(start.elapsed() < PATIENCE, "{call}: answered after {:?}", start.elapsed());
         }
         Ok(())
     }

@@ -71,6 +71,14 @@ pub fn pairs(scope: &Path, pairs: u32) -> io::Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(pairs))
 }
 
+/// Makes and removes one cgroup with a name of 4,000 bytes in a folder.
+pub fn long_pair(folder: &fs::File, number: u64) -> io::Result<()> {
+    use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
+    let name = format!("{number:0>4000}");
+    mkdirat(folder, &name, Mode::from_raw_mode(0o755))?;
+    Ok(unlinkat(folder, &name, AtFlags::REMOVEDIR)?)
+}
+
 /// Forks children that end at once, and waits for each.
 pub fn forks(forks: u32) -> io::Result<()> {
     for _ in 0..forks {

@@ -1,7 +1,7 @@
 //! The figures that cgtrace is measured by, as ratios within one run.
 //!
 //! Prints a table; `--json FILE` writes the same as JSON; words pick groups of rows (`cost deep kernel seen
-//! wake lookup index idle fan hostile waiters why`).
+//! wake lookup index idle fan hostile attackers waiters why`).
 
 #![expect(
     clippy::cast_precision_loss,
@@ -11,6 +11,9 @@
 )]
 
 mod answers;
+mod attackers;
+#[path = "../../../tests/hostile/flood.rs"]
+mod flood;
 mod floor;
 mod helper;
 mod hostile;
@@ -24,6 +27,7 @@ mod report;
 mod seen;
 mod service;
 mod statistics;
+mod support;
 mod tracing_cost;
 mod waiters;
 mod why;
@@ -36,7 +40,7 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
-const GROUPS: [Group; 12] = [
+const GROUPS: [Group; 13] = [
     ("cost", |report| tracing_cost::measure(report, 0)),
     ("deep", |report| tracing_cost::measure(report, 300)),
     ("kernel", kernel_time::measure),
@@ -47,6 +51,7 @@ const GROUPS: [Group; 12] = [
     ("idle", index::idle),
     ("fan", answers::fan_out),
     ("hostile", hostile::measure),
+    ("attackers", attackers::measure),
     ("waiters", waiters::measure),
     ("why", why::measure),
 ];

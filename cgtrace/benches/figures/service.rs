@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
+    os::unix::{fs::PermissionsExt as _, net::UnixStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     thread,
@@ -19,7 +19,7 @@ pub struct Daemon {
     socket: PathBuf,
     /// From exec to the first answer.
     pub ready_after: Duration,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 impl Daemon {
@@ -30,6 +30,8 @@ impl Daemon {
     /// Starts it with further flags of `daemon`.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
+        // Clients of other users connect, too.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let socket = folder.path().join("private/io.cgtrace");
         let start = Instant::now();
         let child = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
@@ -43,7 +45,7 @@ impl Daemon {
             .stdout(Stdio::null())
             .spawn()
             .context("failed to start the daemon")?;
-        let mut daemon = Self { child, socket, ready_after: Duration::ZERO, _folder: folder };
+        let mut daemon = Self { child, socket, ready_after: Duration::ZERO, folder };
         while start.elapsed() < Duration::from_secs(30) {
             if let Ok(mut connection) = Connection::open(&daemon.socket) {
                 connection.call("Status", &json!({}))?;
@@ -68,6 +70,10 @@ impl Daemon {
 
     pub fn socket(&self) -> &Path {
         &self.socket
+    }
+
+    pub fn public_socket(&self) -> PathBuf {
+        self.folder.path().join("public/io.cgtrace")
     }
 
     /// Resident memory of its own (not shared with files), in bytes, counted page by page: `RssAnon` of `status` may

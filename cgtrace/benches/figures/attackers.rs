@@ -1,0 +1,188 @@
+//! Sixteen users at every limit of the public socket at once: what they cost root on the private one, how much memory the
+//! daemon takes, and whether a record is lost in a flood of long names beside them.
+
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
+
+use crate::{
+    flood::{Flood, Kind},
+    load::{self, Scope},
+    placement::{Placed, Placement},
+    report::{Ratio, Report, Row},
+    service::{Connection, Daemon},
+    statistics::Series,
+};
+
+/// Short and interleaved: what drifts falls on both sides alike.
+const ROUNDS: usize = 20;
+
+const CALLS: usize = 500;
+
+/// Lookups a second.
+const RATE: u32 = 1_000;
+
+/// More than the public socket admits.
+const CONNECTIONS: usize = 1_536;
+
+const CGROUPS: usize = 2_000;
+
+/// The most memory that the daemon may ever have had.
+const MEMORY_LIMIT: f64 = 200.0;
+
+pub fn measure(report: &mut Report) -> Result<()> {
+    let Some(mount) = load::unified() else {
+        report.not_measured("attackers on 16 uids", "no cgroup v2 is mounted");
+        return Ok(());
+    };
+    let scope = Scope::new(&mount, "attackers")?;
+    load::populate(scope.path(), CGROUPS)?;
+    raise_descriptors()?;
+    let daemon = Daemon::start()?;
+    let mut client = daemon.connect()?;
+    let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
+    let place = if placed.is_some() { "the daemon on a CPU of its own" } else { "all on one CPU" };
+    lookups(&mut client)?;
+    let (mut without, mut with) = (Series::new(), Series::new());
+    for round in 0..ROUNDS {
+        for beside in [round % 2 == 1, round % 2 == 0] {
+            let times =
+                if beside { under_attack(&daemon, || lookups(&mut client))? } else { lookups(&mut client)? };
+            if beside { &mut with } else { &mut without }.extend(&times);
+        }
+    }
+    for (share, name, goal) in [(0.5, "p50", 1.05), (0.99, "p99", 2.0)] {
+        report.row(Row {
+            what: format!(
+                "private Lookup, {name}, beside attackers on 16 uids at every limit of the public socket"
+            ),
+            figure: format!("{:.1} µs; alone {:.1} µs", with.quantile(share), without.quantile(share)),
+            ratio: Some(Ratio::of_quantile(&with, &without, share, Some(goal))),
+            note: format!("{place}; {RATE} calls a second, {ROUNDS} rounds of {CALLS}"),
+        });
+    }
+    flood(report, &daemon, &scope)?;
+    let peak = peak(daemon.pid())?;
+    let ratio = peak / MEMORY_LIMIT;
+    report.row(Row {
+        what: "the daemon's memory at its worst, beside them".to_owned(),
+        figure: format!("{peak:.0} MiB"),
+        ratio: Some(Ratio { median: ratio, low: ratio, high: ratio, goal: Some(1.0) }),
+        note: format!("VmHWM; limit {MEMORY_LIMIT} MiB"),
+    });
+    Ok(())
+}
+
+/// Runs `work` while the attackers are at every limit. What they do, they do when this CPU has nothing else to do: what
+/// they take from the client there is none of the daemon's cost.
+fn under_attack<T>(daemon: &Daemon, work: impl FnOnce() -> Result<T>) -> Result<T> {
+    let socket = daemon.public_socket();
+    let ended = AtomicBool::new(false);
+    let ready = AtomicBool::new(false);
+    thread::scope(|threads| {
+        let attackers = threads.spawn(|| -> Result<()> {
+            let attack = || -> Result<()> {
+                let mut flood = Flood::of(&socket, &Kind::ALL, CONNECTIONS)?;
+                idle_only()?;
+                ready.store(true, Ordering::Release);
+                let mut renewed = Instant::now();
+                while !ended.load(Ordering::Relaxed) {
+                    flood.proceed(Duration::from_millis(10))?;
+                    if renewed.elapsed() > Duration::from_millis(500) {
+                        flood.renew()?;
+                        renewed = Instant::now();
+                    }
+                }
+                Ok(())
+            };
+            let outcome = attack();
+            ready.store(true, Ordering::Release);
+            outcome
+        });
+        while !ready.load(Ordering::Acquire) {
+            thread::sleep(Duration::from_millis(10));
+        }
+        let outcome = work();
+        ended.store(true, Ordering::Relaxed);
+        attackers.join().map_err(|_| anyhow::anyhow!("the attackers panicked"))??;
+        outcome
+    })
+}
+
+/// As many descriptors as may be had.
+fn raise_descriptors() -> Result<()> {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
+}
+
+/// `SCHED_IDLE` for this thread.
+fn idle_only() -> Result<()> {
+    // SAFETY: the structure is valid for the whole call, and all zero is what this policy wants.
+    let outcome = unsafe {
+        let parameters: libc::sched_param = std::mem::zeroed();
+        libc::sched_setscheduler(0, libc::SCHED_IDLE, &raw const parameters)
+    };
+    ensure!(outcome == 0, "sched_setscheduler: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
+/// Lookups at the rate: what each takes, in µs.
+fn lookups(client: &mut Connection) -> Result<Series> {
+    let pause = Duration::from_secs(1) / RATE;
+    let mut series = Series::new();
+    let mut next = Instant::now();
+    for _ in 0..CALLS {
+        next += pause;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
+        let start = Instant::now();
+        client.send("Lookup", &json!({"names": ["/"], "hierarchy": "v2"}), false)?;
+        client.receive_bytes()?;
+        series.push(start.elapsed().as_secs_f64() * 1e6);
+    }
+    Ok(series)
+}
+
+/// Cgroups with names of 4 KB, made and removed as fast as one thread can, beside the attackers.
+fn flood(report: &mut Report, daemon: &Daemon, scope: &Scope) -> Result<()> {
+    let before = lost(daemon)?;
+    let pairs = AtomicU64::new(0);
+    let folder = fs::File::open(scope.path())?;
+    under_attack(daemon, || {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            load::long_pair(&folder, pairs.fetch_add(1, Ordering::Relaxed))?;
+        }
+        Ok(())
+    })?;
+    let lost = lost(daemon)? - before;
+    report.figure(
+        "index records lost in a flood of mkdirs with 4 KB names beside them",
+        format!("{lost} of {}", 2 * pairs.load(Ordering::Relaxed)),
+        "goal: 0; 10 s, one thread",
+    );
+    Ok(())
+}
+
+/// Records of hierarchies and rings that were lost.
+fn lost(daemon: &Daemon) -> Result<u64> {
+    let status = daemon.connect()?.call("Status", &json!({}))?;
+    let sum = |list: &str| -> Result<u64> {
+        let items = status[list].as_array().with_context(|| format!("no {list}: {status}"))?;
+        Ok(items.iter().filter_map(|item| item["lost"].as_u64()).sum())
+    };
+    Ok(sum("hierarchies")? + sum("rings")?)
+}
+
+/// The most memory it ever had, in MiB.
+fn peak(pid: u32) -> Result<f64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;
+    Ok(line.trim_end_matches("kB").trim().parse::<f64>()? / 1024.0)
+}
