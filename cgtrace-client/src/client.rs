@@ -150,15 +150,15 @@ impl Client {
         Ok(self.lookup(&Lookup { names, ..Lookup::default() })?.answers)
     }
 
-    /// What is known of names, ids, or a process's cgroups.
+    /// What is known of names and of ids.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, Error, Until, wire};
     /// # use std::time::Duration;
     /// # fn main() -> Result<(), Error> {
-    /// let mine = wire::Lookup { pid: Some(std::process::id()), ..Default::default() };
-    /// for answer in Client::connect()?.lookup(&mine)?.answers {
-    ///     println!("this process is in {}", answer.name);
+    /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
+    /// for answer in Client::connect()?.lookup(&root)?.answers {
+    ///     println!("{} has the id 1", answer.name);
     /// }
     /// # Ok(())
     /// # }

@@ -135,15 +135,15 @@ impl Client {
         Ok(self.lookup(&Lookup { names, ..Lookup::default() }).await?.answers)
     }
 
-    /// What is known of names, ids, or a process's cgroups.
+    /// What is known of names and of ids.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
     /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
-    /// let mine = wire::Lookup { pid: Some(std::process::id()), ..Default::default() };
-    /// for answer in Client::connect().await?.lookup(&mine).await?.answers {
-    ///     println!("this process is in {}", answer.name);
+    /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
+    /// for answer in Client::connect().await?.lookup(&root).await?.answers {
+    ///     println!("{} has the id 1", answer.name);
     /// }
     /// # Ok(())
     /// # }
@@ -218,8 +218,8 @@ impl Client {
     /// Moves and execs that are over, and the paths of removed cgroups.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, wire};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
+    /// # use cgtrace_client::{Error, asynchronous::Client, wire};
+    /// # async fn example() -> Result<(), Error> {
     /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
     /// println!("{} moves", Client::connect().await?.history(&history).await?.moves.len());
     /// # Ok(())

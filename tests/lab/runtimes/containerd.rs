@@ -12,7 +12,8 @@ pub fn containers() -> Outcome {
     let (one, other) = (id()?, id()?);
     let parent = unique("cri");
     container(&namespace, &[], &Container { cgroup: format!("/{namespace}/{one}"), id: one, runtime: None })?;
-    let cgroup = format!("/{parent}/cri-containerd-{other}.scope");
+    // A scope proves a container only in a slice.
+    let cgroup = format!("/{parent}.slice/cri-containerd-{other}.scope");
     container(
         &namespace,
         &["--cgroup", &cgroup],

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use super::scene::{Cleanup, Container, Scene};
+use super::scene::{Cleanup, Container, Scene, proves};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, mount, unique},
@@ -49,7 +49,10 @@ pub fn container() -> Outcome {
         id: machine,
         runtime: Some("systemd-nspawn"),
     };
-    scene.started(&container)?;
+    // Where machined puts the scope, its name proves the machine; below a test's parent it is no more than a claim.
+    proves(&container.cgroup, None, None)?;
+    proves(&format!("/machine.slice/{scope}/payload"), Some(&container.id), container.runtime)?;
+    scene.is_known(&container)?;
     let payloads: Vec<_> = scopes.iter().map(|scope| scope.join("payload")).collect();
     let mut exec = Command::new("sh");
     exec.args(["-c", enter, "sh"]).args(&payloads).args(["--", "true"]);

@@ -37,6 +37,14 @@ pub struct Container {
     pub runtime: Option<&'static str>,
 }
 
+/// A path proves exactly that container and that runtime.
+pub fn proves(path: &str, id: Option<&str>, runtime: Option<&str>) -> Outcome {
+    let named = cgtrace_paths::parse_exact(path.as_bytes());
+    ensure!(named.container_id.as_deref() == id, "{path}: {named:?}");
+    ensure!(named.runtime.map(cgtrace_paths::Runtime::word) == runtime, "{path}: {named:?}");
+    Ok(())
+}
+
 /// A daemon that watches, and a root file system for a container.
 pub struct Scene {
     daemon: Daemon,
@@ -71,15 +79,18 @@ impl Scene {
         self.folder.path().join("root")
     }
 
-    /// It was started: each of its cgroups is known, with its maker, exactly where the file systems have it.
+    /// It was started: its path proves whose it is, and it is known.
     pub fn started(&self, container: &Container) -> Outcome {
+        proves(&container.cgroup, Some(&container.id), container.runtime)?;
+        self.is_known(container)
+    }
+
+    /// Each of its cgroups is known, with its creator, exactly where the file systems have it.
+    pub fn is_known(&self, container: &Container) -> Outcome {
         let lookup = wire::Lookup { names: vec![container.cgroup.clone()], ..wire::Lookup::default() };
         let answer =
             self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
         ensure!(answer.present, "{answer:?}");
-        let named = cgtrace_paths::parse_exact(container.cgroup.as_bytes());
-        ensure!(named.container_id.as_deref() == Some(&*container.id), "{named:?}");
-        ensure!(named.runtime.map(cgtrace_paths::Runtime::word) == container.runtime, "{named:?}");
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
             let name = found.name;

@@ -64,8 +64,58 @@ fn program_of(path: &Path, maps: &mut BTreeSet<u32>) -> io::Result<Loaded> {
     if !matches!(kind as u32, 17 | 26) {
         return Err(io::Error::other(format!("its program is a {kind:?}")));
     }
-    maps.extend(info.map_ids().map_err(io::Error::other)?.into_iter().flatten());
-    Ok(Loaded { fd: object_at(path)?, jited_bytes: info.size_jitted(), id: info.id(), tag: info.tag() })
+    let fd = object_at(path)?;
+    maps.extend(map_ids(&fd)?);
+    Ok(Loaded { fd, jited_bytes: info.size_jitted(), id: info.id(), tag: info.tag() })
+}
+
+/// The ids of the maps that a program uses. aya would open the program by its id, for which the service would need
+/// `CAP_SYS_ADMIN`.
+fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
+    /// The beginning of `struct bpf_prog_info`; the kernel fills in no more than it is given room for.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        kind: u32,
+        id: u32,
+        tag: [u8; 8],
+        jited_length: u32,
+        translated_length: u32,
+        jited: u64,
+        translated: u64,
+        load_time: u64,
+        created_by_uid: u32,
+        map_count: u32,
+        map_ids: u64,
+    }
+    /// What `BPF_OBJ_GET_INFO_BY_FD` reads of `union bpf_attr`.
+    #[repr(C)]
+    struct Attributes {
+        bpf_fd: u32,
+        info_length: u32,
+        info: u64,
+    }
+    /// More than the kernel lets a program use (`MAX_USED_MAPS`).
+    const MOST: u32 = 64;
+    const INFO_LENGTH: u32 = 64;
+    const _: () = assert!(size_of::<Info>() == INFO_LENGTH as usize);
+    const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
+    let mut ids = vec![0_u32; MOST as usize];
+    let mut info = Info { map_count: MOST, map_ids: ids.as_mut_ptr() as u64, ..Info::default() };
+    let attributes = Attributes {
+        bpf_fd: program.as_raw_fd().cast_unsigned(),
+        info_length: INFO_LENGTH,
+        info: (&raw mut info) as u64,
+    };
+    // SAFETY: the kernel writes no more than the info's length, and no more ids than `map_count`; both outlive the call.
+    let outcome = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Attributes>())
+    };
+    if outcome < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    ids.truncate(info.map_count as usize);
+    Ok(ids)
 }
 
 /// Whether the link that is pinned there attaches that program to the hook's tracepoint.
