@@ -11,13 +11,17 @@ pub fn containers() -> Outcome {
     let namespace = unique("containerd");
     let (one, other) = (id()?, id()?);
     let parent = unique("cri");
-    container(&namespace, &[], &Container { cgroup: format!("/{namespace}/{one}"), id: one, runtime: None })?;
+    container(
+        &namespace,
+        &[],
+        &Container { cgroup: format!("/{namespace}/{one}"), id: one, runtime: None, proven: true },
+    )?;
     // A scope proves a container only in a slice.
     let cgroup = format!("/{parent}.slice/cri-containerd-{other}.scope");
     container(
         &namespace,
         &["--cgroup", &cgroup],
-        &Container { cgroup: cgroup.clone(), id: other, runtime: Some("containerd") },
+        &Container { cgroup: cgroup.clone(), id: other, runtime: Some("containerd"), proven: true },
     )
 }
 

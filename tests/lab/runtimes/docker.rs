@@ -46,7 +46,7 @@ pub fn container() -> Outcome {
     let id =
         run(docker(&["run", "--detach", "--name", &name, "--network=none", "--ulimit=nofile=1024:1024"])
             .args([&*image, "/bin/sleep", "1000"]))?;
-    let container = Container { cgroup: format!("/docker/{id}"), id, runtime: Some("docker") };
+    let container = Container { cgroup: format!("/docker/{id}"), id, runtime: Some("docker"), proven: true };
     scene.started(&container)?;
     scene.executes(&container, &mut docker(&["exec", &name, "/bin/true"]))?;
     let said = |words: &[&str]| run(&mut docker(words)).map(drop);

@@ -28,8 +28,12 @@ pub fn container() -> Outcome {
     let _cleanup = Cleanup(vec![lxc("lxc-stop", &["--kill"])]);
     let config = config.to_string_lossy().into_owned();
     run(&mut lxc("lxc-start", &["--daemon", "--rcfile", &config]))?;
-    let container =
-        Container { cgroup: format!("/lxc.payload.{name}"), id: name.clone(), runtime: Some("lxc") };
+    let container = Container {
+        cgroup: format!("/lxc.payload.{name}"),
+        id: name.clone(),
+        runtime: Some("lxc"),
+        proven: true,
+    };
     scene.started(&container)?;
     scene.executes(&container, &mut lxc("lxc-attach", &["--", "/bin/true"]))?;
     let said = |program: &str, words: &[&str]| run(&mut lxc(program, words)).map(drop);

@@ -26,7 +26,12 @@ pub fn container() -> Outcome {
         .args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--pids-limit=0", "--rootfs"])
         .arg(root)
         .args(["/bin/sleep", "1000"]))?;
-    let container = Container { cgroup: format!("/libpod_parent/libpod-{id}"), id, runtime: Some("podman") };
+    let container = Container {
+        cgroup: format!("/libpod_parent/libpod-{id}"),
+        id,
+        runtime: Some("podman"),
+        proven: true,
+    };
     scene.started(&container)?;
     scene.executes(&container, &mut podman(&["exec", &name, "/bin/true"]))?;
     let said = |words: &[&str]| run(&mut podman(words)).map(drop);

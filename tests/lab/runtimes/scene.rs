@@ -35,6 +35,15 @@ pub struct Container {
     pub id: String,
     /// What runs it, where the name proves it.
     pub runtime: Option<&'static str>,
+    /// Whether its path proves any of this.
+    pub proven: bool,
+}
+
+impl Container {
+    /// The id and the runtime that its path proves.
+    fn proof(&self) -> (Option<&str>, Option<&str>) {
+        if self.proven { (Some(&self.id), self.runtime) } else { (None, None) }
+    }
 }
 
 /// A path proves exactly that container and that runtime.
@@ -79,14 +88,11 @@ impl Scene {
         self.folder.path().join("root")
     }
 
-    /// It was started: its path proves whose it is, and it is known.
+    /// It was started: its path proves whose it is, and each of its cgroups is known, with its creator, exactly where the
+    /// file systems have it.
     pub fn started(&self, container: &Container) -> Outcome {
-        proves(&container.cgroup, Some(&container.id), container.runtime)?;
-        self.is_known(container)
-    }
-
-    /// Each of its cgroups is known, with its creator, exactly where the file systems have it.
-    pub fn is_known(&self, container: &Container) -> Outcome {
+        let (id, runtime) = container.proof();
+        proves(&container.cgroup, id, runtime)?;
         let lookup = wire::Lookup { names: vec![container.cgroup.clone()], ..wire::Lookup::default() };
         let answer =
             self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
@@ -169,9 +175,9 @@ impl Scene {
                 continue;
             }
             let watches = monitor.is_some_and(|monitor| path.contains(monitor));
-            let id = (!watches).then_some(&*container.id);
-            ensure!(event.container_id.as_deref() == id, "{event:?}");
-            ensure!(event.runtime.as_deref() == container.runtime, "{event:?}");
+            let (id, runtime) = container.proof();
+            ensure!(event.container_id.as_deref() == id.filter(|_| !watches), "{event:?}");
+            ensure!(event.runtime.as_deref() == runtime, "{event:?}");
             if !watches && matches!(&*event.kind, "mkdir" | "rmdir") {
                 lives.entry((event.hierarchy_id, event.id)).or_default().push(&event.kind);
             }
