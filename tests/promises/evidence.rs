@@ -195,6 +195,8 @@ fn release() -> Outcome {
         fs::create_dir(inner.join("seen"))?;
         fs::remove_dir(inner.join("seen"))?;
         stage.catch_up();
+        // What is not looked up in place is left to a resync.
+        stage.scan()?;
         let key = stage.key(&inner)?;
         ensure!(stage.path(key) == stage.scope.name_of(&inner), "not known: {:?}", stage.changes());
         fs::remove_dir(&inner)?;
