@@ -90,7 +90,7 @@ pub fn executed() {
 
 /// Wakes the daemon if it has asked for that and an exec was recorded since.
 ///
-/// Whoever is preempted here by the daemon that it woke keeps others on this CPU from running it, so it looks again.
+/// A task that is preempted here by the daemon it woke keeps other tasks on this CPU from running it, so it looks again.
 #[inline(always)]
 pub fn bell() {
     let Some(word) = EXECUTED.get_ptr_mut(0) else { return };

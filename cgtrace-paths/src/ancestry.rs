@@ -1,5 +1,5 @@
-//! Which pod and container a path proves: only where the ancestry of what made them stands. Whoever owns a part of the
-//! tree names the cgroups in it as they please, so that a container's name there is no more than a claim.
+//! Which pod and container a path proves: only where the runtime's ancestry stands. The owner of a part of the
+//! tree can give cgroups in it any name, so that a container's name there is no more than a claim.
 //!
 //! - Nothing is proven below `user.slice`, nor below the cgroup of a service or scope that is no container.
 //! - A scope or a service is a container's if it stands in slices: machined's, libvirt's and nspawn's in `machine.slice`.

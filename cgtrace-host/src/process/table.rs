@@ -76,7 +76,7 @@ pub struct Inotify {
     /// Instances.
     pub instances: u64,
     /// A descriptor that several processes have, or that was duplicated, is one instance: it has the same watches. One
-    /// without any cannot be told from another.
+    /// without any cannot be distinguished from another.
     seen: HashSet<Vec<u8>>,
 }
 

@@ -26,7 +26,7 @@ pub(crate) use processes::task_of;
 /// The most paths of an asker's settings that are explained.
 const MAX_ASKER_PATHS: usize = 16;
 
-/// What a client that is not told identities reads in the notes.
+/// The note for a client of the public socket, which carries no identities.
 const PUBLIC: &str =
     "the public socket does not tell who did it; run as root or as a member of group cgtrace";
 
