@@ -79,37 +79,3 @@ fn pod_uid(text: &str) -> Option<String> {
     // A static pod has the hash of its manifest.
     (uuid || hex(&uid, 32)).then_some(uid)
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::parse;
-
-    const UID: &str = "1d7d7a3c-4a2e-4d5a-a2c3-6f2d4a0a7a55";
-
-    #[test]
-    fn both_drivers_spell_the_same_pod() {
-        let escaped = UID.replace('-', "_");
-        for (name, qos) in [
-            (format!("/kubepods/pod{UID}"), Qos::Guaranteed),
-            (format!("/kubepods/burstable/pod{UID}"), Qos::Burstable),
-            (format!("/kubepods.slice/kubepods-pod{escaped}.slice"), Qos::Guaranteed),
-            (
-                format!("/kubepods.slice/kubepods-besteffort.slice/kubepods-besteffort-pod{escaped}.slice"),
-                Qos::BestEffort,
-            ),
-        ] {
-            let parsed = parse(name.as_bytes());
-            assert_eq!((parsed.pod_uid.as_deref(), parsed.qos), (Some(UID), Some(qos)), "{name}");
-        }
-    }
-
-    #[test]
-    fn what_only_looks_like_a_pod_is_none() {
-        for name in
-            ["/kubepods/burstable/podx", "/burstable/pod12", "/xkubepods-podx.slice", "/kubepods", "/podman"]
-        {
-            assert_eq!(parse(name.as_bytes()).pod_uid, None, "{name}");
-        }
-    }
-}

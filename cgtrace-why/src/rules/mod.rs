@@ -11,10 +11,6 @@ mod kubelet;
 mod nearest;
 mod past;
 mod presence;
-#[cfg(test)]
-mod properties;
-#[cfg(test)]
-mod scenes;
 mod service;
 mod shell;
 mod tell;

@@ -1,8 +1,10 @@
 //! Facts for the rules' tests.
 
 use cgtrace_client::wire::{Answer, Event, Life, Membership, Moment, Place, Row, Task};
+use cgtrace_why::rules::{Asker, Facts, Process, Unit};
 
-use super::{Asker, Facts, Process, Unit};
+/// The cgroup that most cases are about.
+pub const KUBELET: &str = "/system.slice/kubelet.service";
 
 /// When knowledge begins, in seconds since boot.
 const KNOWN_SINCE: u64 = 100;

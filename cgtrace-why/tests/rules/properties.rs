@@ -1,13 +1,12 @@
 //! What every verdict holds to, whatever the facts.
 
 use cgtrace_client::wire::{Answer, Event, Life, Row, Task};
+use cgtrace_why::rules::{
+    Asker, Cause, Controllers, Facts, Inotify, Mounted, Populated, Unit, explain, wanted,
+};
 use proptest::{prelude::*, strategy::ValueTree as _};
 
-use super::{
-    Asker, Controllers, Facts, Inotify, Mounted, Populated, Unit, explain,
-    scenes::{absent, answer, asker, at, moved, present, process, removed, task, unit},
-    wanted,
-};
+use crate::scenes::{absent, answer, asker, at, moved, present, process, removed, task, unit};
 
 const NAMES: [&str; 15] = [
     "/",
@@ -163,7 +162,6 @@ proptest! {
 
     #[test]
     fn a_name_that_exists_is_never_said_to_be_gone(facts in facts()) {
-        use super::Cause;
         let verdict = explain(&facts);
         let gone = [
             Cause::Misspelt, Cause::MountPathInName, Cause::NotUnderSystemd, Cause::UnitNotStarted,
@@ -185,7 +183,7 @@ proptest! {
 fn every_cause_can_come_first() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = facts();
-    let mut first: Vec<super::Cause> = Vec::new();
+    let mut first: Vec<Cause> = Vec::new();
     for _ in 0..20_000 {
         let tree = strategy.new_tree(&mut runner).unwrap();
         let cause = explain(&tree.current()).cause();
@@ -194,5 +192,5 @@ fn every_cause_can_come_first() {
         }
     }
     first.sort_unstable();
-    assert_eq!(first, super::Cause::ALL);
+    assert_eq!(first, Cause::ALL);
 }

@@ -1,6 +1,6 @@
-//! Names from the field: real ones, of reports and of machines, and what they prove.
+//! Real paths, of reports and of machines, and what they prove.
 
-use super::{Qos, Runtime, parse};
+use cgtrace_paths::{Qos, Runtime, parse};
 
 const A: &str = "8d5e4a1c0b7f4f3a9c2d6e8b1a0f7c5d3e2b4a6c8d0e1f2a3b4c5d6e7f8a9b0c";
 
@@ -121,8 +121,12 @@ fn pods_of_the_cgroupfs_driver() {
         "/docker/{A}/kubelet/kubepods/burstable/pod{U}/{A}",
         &Proof { container: Some(A), ..pod(UID, Qos::Burstable) },
     );
-    // Of a pod's name in no kubepods nothing is proven.
+    // Of a pod's name in no kubepods nothing is proven, nor of one that is not a pod's.
     check("/burstable/pod{U}", &NONE);
+    check("/burstable/pod12", &NONE);
+    check("/podman", &NONE);
+    check("/kubepods/burstable/podx", &Proof { qos: Some(Qos::Burstable), ..NONE });
+    check("/xkubepods-podx.slice", &Proof { slice: Some("xkubepods-podx.slice"), ..NONE });
 }
 
 #[test]
@@ -145,6 +149,9 @@ fn pods_of_the_systemd_driver() {
     let slice = format!("kubepods-pod{}.slice", UID.replace('-', "_"));
     let pod = Proof { slice: Some(&slice), pod: Some(UID), qos: Some(Qos::Guaranteed), ..NONE };
     check(&format!("/kubepods.slice/{slice}"), &pod);
+    let slice = format!("kubepods-besteffort-pod{}.slice", UID.replace('-', "_"));
+    let pod = Proof { slice: Some(&slice), pod: Some(UID), qos: Some(Qos::BestEffort), ..NONE };
+    check(&format!("/kubepods.slice/kubepods-besteffort.slice/{slice}"), &pod);
     let slice = format!("kubelet-kubepods-besteffort-pod{}.slice", UID.replace('-', "_"));
     let pod = Proof { slice: Some(&slice), pod: Some(UID), qos: Some(Qos::BestEffort), ..NONE };
     let parents = "/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-besteffort.slice";
@@ -169,6 +176,27 @@ fn containers_without_pods() {
         },
     );
     check("/libpod_parent/libpod-{A}", &container(A, Runtime::Podman));
+    check("/x/crio-{A}", &container(A, Runtime::Crio));
+    check("/kubepods/{A}", &Proof { container: Some(A), ..NONE });
+    // The innermost container counts.
+    check(
+        &format!("/docker/{}/docker/{{A}}/init.scope", A.replace('0', "f")),
+        &container(A, Runtime::Docker),
+    );
+    for (slice, leaf, runtime) in [
+        ("system.slice", "docker-{A}.scope", Runtime::Docker),
+        ("x.slice", "cri-containerd-{A}.scope", Runtime::Containerd),
+        ("x.slice", "libpod-{A}.scope", Runtime::Podman),
+    ] {
+        let leaf = leaf.replace("{A}", A);
+        let expected = Proof { container: Some(A), runtime: Some(runtime), ..unit(slice, &leaf) };
+        check(&format!("/{slice}/{leaf}"), &expected);
+        check(&format!("/{slice}/{leaf}/container"), &expected);
+    }
+    check(
+        "/x.slice/crio-conmon-{A}.scope",
+        &Proof { runtime: Some(Runtime::Crio), ..unit("x.slice", &format!("crio-conmon-{A}.scope")) },
+    );
     check("/lxc/web1", &container("web1", Runtime::Lxc));
     check("/lxc.payload/web1", &container("web1", Runtime::Lxc));
     check("/lxc.payload.web1/system.slice/x.service", &container("web1", Runtime::Lxc));
@@ -179,6 +207,23 @@ fn containers_without_pods() {
             unit: Some("machine-fedora.scope"),
             slice: Some("machine.slice"),
             ..container("fedora", Runtime::Nspawn)
+        },
+    );
+    check(
+        "/machine.slice/machine-debian.scope/payload",
+        &Proof {
+            container: Some("debian"),
+            runtime: Some(Runtime::Nspawn),
+            ..unit("machine.slice", "machine-debian.scope")
+        },
+    );
+    let machine = "machine-qemu\\x2d1\\x2dmy\\x2dvm.scope";
+    check(
+        &format!("/machine.slice/{machine}"),
+        &Proof {
+            container: Some("qemu-1-my-vm"),
+            runtime: Some(Runtime::Libvirt),
+            ..unit("machine.slice", machine)
         },
     );
     check(

@@ -1,0 +1,9 @@
+//! What cgroup paths say.
+
+mod claims;
+mod corpus;
+mod mounts;
+mod properties;
+mod relation;
+mod spellings;
+mod units;

@@ -1,0 +1,12 @@
+//! What the rules conclude from facts, one file a family of causes.
+
+mod asker;
+mod filter;
+mod kubelet;
+mod past;
+mod presence;
+mod properties;
+mod scenes;
+mod service;
+mod view;
+mod wrong_name;

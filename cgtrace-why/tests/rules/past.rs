@@ -1,0 +1,73 @@
+//! What was before: removals and moves.
+
+use cgtrace_client::wire::{Gap, Row};
+use cgtrace_why::rules::{Cause, Facts, Populated, explain};
+
+use crate::scenes::{KUBELET, absent, answer, at, moved, on_v2, present, process, removed, task, unit};
+
+fn with(row: Row) -> Facts {
+    Facts { answer: answer(KUBELET, vec![row]), ..on_v2(KUBELET, false) }
+}
+
+#[test]
+fn the_story_of_a_life() {
+    let mut facts = with(removed("v2"));
+    facts.unit = Some(unit("kubelet.service", "inactive", "dead"));
+    facts.moves = vec![moved(task(42, "kubelet"), "/init.scope", KUBELET, task(1, "systemd"), 200)];
+    facts.processes = Some(Vec::new());
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause(), Cause::Removed);
+    assert!(verdict.also.is_empty(), "{:?}", verdict.also);
+    let explanation = &verdict.finding.explanation;
+    assert!(explanation.contains("removed at T+290s by systemd (pid 1, uid 0) after a life of 1 min 30 s"));
+    let evidence = verdict.finding.evidence.join("\n");
+    assert!(evidence.contains("removed 10 s before") && evidence.contains("kubelet (pid 42, uid 0)"));
+    assert_eq!(verdict.finding.fix[0], "systemctl start kubelet.service");
+}
+
+#[test]
+fn the_mover_is_named() {
+    let agent = task(77, "agentd");
+    let mut facts = with(removed("v2"));
+    facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/agent", agent, 250)];
+    facts.processes = Some(vec![process(42, "kubelet", "/agent", 200)]);
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause(), Cause::MovedAway);
+    assert!(verdict.holds(Cause::Removed) && !verdict.holds(Cause::NotUnderSystemd));
+    assert!(verdict.finding.explanation.contains("agentd (pid 77, uid 0) moved it to '/agent'"));
+    // Another process of that name runs elsewhere, and the moved one has ended.
+    let other = process(43, "kubelet", "/user.slice/user-0.slice/session-4.scope", 280);
+    let restarted = Facts { processes: Some(vec![other]), ..facts.clone() };
+    let verdict = explain(&restarted);
+    assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
+    assert!(verdict.holds(Cause::MovedAway) && verdict.holds(Cause::Removed));
+    // It came back.
+    facts.moves.push(moved(task(42, "kubelet"), "/agent", KUBELET, task(77, "agentd"), 260));
+    assert_eq!(explain(&facts).cause(), Cause::NotUnderSystemd);
+    assert!(!explain(&facts).holds(Cause::MovedAway));
+}
+
+#[test]
+fn an_emptied_cgroup_is_not_seen() {
+    let mut facts = with(present("v2"));
+    let populated =
+        |populated| vec![Populated { path: KUBELET.to_owned(), hierarchy: "v2".to_owned(), populated }];
+    facts.populated = populated(false);
+    facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/k", task(42, "kubelet"), 250)];
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause(), Cause::MovedAway);
+    assert!(verdict.present && !verdict.seen);
+    assert!(verdict.finding.explanation.contains("It moved itself"));
+    facts.populated = populated(true);
+    assert_eq!(explain(&facts).cause(), Cause::Present);
+}
+
+#[test]
+fn never_is_bounded() {
+    let row = Row { gap: Some(Gap { from: at(120), until: at(130), missed: 9 }), ..absent("v2") };
+    let verdict = explain(&with(row));
+    assert_eq!(verdict.cause(), Cause::UnknownBefore);
+    assert!(verdict.finding.explanation.contains("not seen since T+100s"));
+    assert!(verdict.finding.evidence[0].contains("9 records were lost from T+120s to T+130s"));
+    assert!(!verdict.finding.explanation.contains("never"));
+}
