@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::event::Event;
+use super::Event;
 
 /// A line of `cgtrace events --json`.
 ///
