@@ -14,6 +14,28 @@ fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
     run(steps, Limits::default(), false)
 }
 
+/// A scan finds `4` under the name that `3` was created with while it ran; no record tells that `3` was removed. The
+/// release of `3` must not leave the name without a cgroup.
+#[test]
+fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(), TestCaseError> {
+    for hierarchy in [0, 1] {
+        run(
+            &[
+                mkdir(hierarchy, 0, 4),
+                Step::Lose { places: u16::MAX },
+                Step::Rmdir { hierarchy, which: 0 },
+                mkdir(hierarchy, 0, 4),
+                mkdir(hierarchy, 0, 0),
+                Step::BeginScan { hierarchy },
+                Step::MergeScans { hasty: None },
+            ],
+            Limits::default(),
+            true,
+        )?;
+    }
+    Ok(())
+}
+
 /// The walk read the parent's old name, and could not open it any more.
 #[test]
 fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestCaseError> {

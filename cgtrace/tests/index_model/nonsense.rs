@@ -156,7 +156,7 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
             Vec::new()
         }
         Call::Merge { hierarchy, found, complete, at } => {
-            index.merge_walk(*hierarchy, found.clone(), *complete, *at)
+            index.merge_walk(*hierarchy, found.clone(), *complete, *at).changes
         }
         Call::Lost(at, missed, hierarchy) => vec![index.lost(*at, *missed, *hierarchy)],
         Call::Healed(at, hierarchy) => vec![index.healed(*at, *hierarchy)],

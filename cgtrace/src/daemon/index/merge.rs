@@ -27,6 +27,18 @@ struct Found {
     fresh: Vec<Walked>,
 }
 
+/// What the merge of a walk led to.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Merged {
+    /// The changes that had been missed, all of them `inferred`: removals (children first), then renames, then
+    /// makings (parents first). The makings that a hierarchy's first walk finds are no changes: those cgroups were
+    /// there before.
+    pub changes: Vec<Change>,
+    /// Something was renamed during the walk, or an event gave a name to one cgroup under which the walk found
+    /// another: another walk is needed, and until then a first one leaves the hierarchy unwalked.
+    pub crossed: bool,
+}
+
 impl Index {
     /// A walk of that hierarchy begins: until [`merge_walk`](Self::merge_walk) or
     /// [`abandon_walk`](Self::abandon_walk), what events tell is remembered for the merge. Every event that
@@ -47,38 +59,33 @@ impl Index {
     }
 
     /// Merges all that a walk of the hierarchy found, in any order; `at_boot_ns` is the time of it. `complete` is
-    /// false if a part could not be read: nothing is concluded then from what was not found. If something was
-    /// renamed since the walk began, another one is needed: a first walk leaves the hierarchy unwalked. To be
+    /// false if a part could not be read: nothing is concluded then from what was not found. To be
     /// called when every event that happened before the walk's end has been applied: a later one would still be
     /// understood, but some things would be told as inferred that are about to be told exactly.
-    ///
-    /// Answers with the changes that had been missed, all of them `inferred`: removals (children first), then
-    /// renames, then makings (parents first). The makings that a hierarchy's first walk finds are no changes:
-    /// those cgroups were there before.
     pub fn merge_walk(
         &mut self,
         hierarchy: HierarchyId,
         walked: impl IntoIterator<Item = Walked>,
         complete: bool,
         at_boot_ns: u64,
-    ) -> Vec<Change> {
+    ) -> Merged {
         let begun = self.hierarchies.get_mut(&hierarchy).and_then(|known| known.walk.take());
         let Some(walk) = begun else {
             self.oddities.count(Oddity::WalkNotBegun);
-            return Vec::new();
+            return Merged::default();
         };
-        let Some(known) = self.hierarchies.get(&hierarchy) else { return Vec::new() };
+        let Some(known) = self.hierarchies.get(&hierarchy) else { return Merged::default() };
         self.shape += 1;
         let first = !known.walked;
         let Found { seen, renamed, fresh } = sort(known, &walk, walked);
-        let mut changes = Vec::new();
+        let mut merged = Merged { changes: Vec::new(), crossed: walk.renamed };
         if complete {
-            self.merge_removals(hierarchy, &walk, &seen, at_boot_ns, &mut changes);
+            self.merge_removals(hierarchy, &walk, &seen, at_boot_ns, &mut merged.changes);
         }
-        self.merge_renames(hierarchy, &walk, renamed, at_boot_ns, &mut changes);
-        let made = self.merge_fresh(hierarchy, &walk, fresh, at_boot_ns);
+        self.merge_renames(hierarchy, &walk, renamed, at_boot_ns, &mut merged);
+        let made = self.merge_fresh(hierarchy, &walk, fresh, at_boot_ns, &mut merged.crossed);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walked |= complete && !walk.renamed;
+            known.walked |= complete && !merged.crossed;
             if !first {
                 known.heals += 1;
                 known.made += made.len() as u64;
@@ -87,11 +94,11 @@ impl Index {
         if !first {
             for id in made {
                 let place = self.place(Key { hierarchy, id });
-                changes.push(self.inferred(Kind::Mkdir, at_boot_ns, place));
+                merged.changes.push(self.inferred(Kind::Mkdir, at_boot_ns, place));
             }
         }
         self.complete_past(hierarchy, walk);
-        changes
+        merged
     }
 
     /// Ends the lives of what the walk did not find.
@@ -150,7 +157,7 @@ impl Index {
         walk: &Walk,
         renamed: Vec<Walked>,
         at: u64,
-        changes: &mut Vec<Change>,
+        merged: &mut Merged,
     ) {
         for Walked { id, leaf, .. } in renamed {
             let key = Key { hierarchy, id };
@@ -163,11 +170,12 @@ impl Index {
             known.tree.rename(slot, leaf, false);
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);
+                merged.crossed = true;
             }
             if new_name {
                 let place = self.place(key);
                 let change = self.inferred(Kind::Rename, at, place);
-                changes.push(Change { from: Some(from), ..change });
+                merged.changes.push(Change { from: Some(from), ..change });
                 if hierarchy == UNIFIED {
                     self.makers.forget_paths();
                 }
@@ -182,6 +190,7 @@ impl Index {
         walk: &Walk,
         fresh: Vec<Walked>,
         at: u64,
+        crossed: &mut bool,
     ) -> Vec<CgroupId> {
         let Self { hierarchies, past, oddities, .. } = self;
         let Some(known) = hierarchies.get_mut(&hierarchy) else { return Vec::new() };
@@ -212,6 +221,7 @@ impl Index {
             }
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);
+                *crossed = true;
             }
         }
         let detached = remove_detached(known, &kept);

@@ -36,6 +36,7 @@ pub use change::{Change, Kind, Place};
 pub use event::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};
+pub use merge::Merged;
 pub use oddity::{Oddity, OddityCounts};
 pub use past::{Limits, PREVIOUS_PER_PATH};
 pub use subtree::{Paused, Subtree};

@@ -67,7 +67,7 @@ pub(super) fn empty() -> Index {
 /// A walk during which nothing happens.
 pub(super) fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Walked]) -> Vec<Change> {
     index.begin_walk(hierarchy);
-    let changes = index.merge_walk(hierarchy, found.to_vec(), true, at);
+    let changes = index.merge_walk(hierarchy, found.to_vec(), true, at).changes;
     assert_eq!(index.check_invariants(), Ok(()));
     changes
 }

@@ -165,7 +165,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             .filter_map(|id| {
                 let mount = self.views.get(&id).and_then(|view| view.mount.clone());
                 if mount.is_none() {
-                    self.resyncs.finish(id, false);
+                    self.resyncs.finish(id, false, false);
                 }
                 mount.map(|mount| (id, mount))
             })
@@ -183,7 +183,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let is_known = self.catch_up_quietly();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {
-            let mut whole = false;
+            let (mut whole, mut crossed) = (false, false);
             match found {
                 Ok((scanned, report)) => {
                     whole = report.unreadable == 0;
@@ -192,8 +192,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     {
                         view.note = Some(note);
                     }
-                    let changes = self.index.merge_walk(hierarchy, scanned, whole, now);
-                    self.announce(changes);
+                    let merged = self.index.merge_walk(hierarchy, scanned, whole, now);
+                    crossed = merged.crossed;
+                    self.announce(merged.changes);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to scan a hierarchy");
@@ -206,7 +207,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             if !is_known {
                 self.resyncs.want(hierarchy);
             }
-            if self.resyncs.finish(hierarchy, whole) {
+            if self.resyncs.finish(hierarchy, whole, crossed) {
                 self.heals += 1;
                 let change = self.index.healed(now, Some(hierarchy));
                 self.announce([change]);

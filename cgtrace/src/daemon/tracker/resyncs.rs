@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::daemon::index::HierarchyId;
 
-/// How often is a scan that a rename crossed repeated at once.
+/// How often a scan that events crossed is repeated at once.
 const CROSSED_MAX: u32 = 5;
 
 /// The scans that are asked for and the scan that runs.
@@ -14,10 +14,8 @@ pub struct Resyncs {
     running: BTreeSet<HierarchyId>,
     /// Hierarchies whose records were lost, so that their next merge ends with `healed`.
     hurt: BTreeSet<HierarchyId>,
-    /// How many scans in a row a rename crossed, the one that runs among them.
+    /// How many scans in a row events crossed.
     crossed: BTreeMap<HierarchyId, u32>,
-    /// Whether one has crossed the scan that runs.
-    crossing: BTreeSet<HierarchyId>,
 }
 
 impl Resyncs {
@@ -45,14 +43,6 @@ impl Resyncs {
         }
     }
 
-    /// A cgroup was renamed: a scan that runs there may miss it and all below (the order in which a directory of
-    /// kernfs is read is that of its names' hashes), so that it is to be made again.
-    pub fn renamed(&mut self, hierarchy: HierarchyId) {
-        if self.running.contains(&hierarchy) {
-            self.crossing.insert(hierarchy);
-        }
-    }
-
     /// Whether a scan of the hierarchy is to begin that has not begun yet.
     pub fn is_wanted(&self, hierarchy: HierarchyId) -> bool {
         self.wanted.contains(&hierarchy)
@@ -67,11 +57,11 @@ impl Resyncs {
         self.running.iter().copied().collect()
     }
 
-    /// A hierarchy's scan has ended, and `whole` says whether it found all there is. Says whether that healed a
-    /// loss.
-    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool) -> bool {
+    /// A hierarchy's scan has ended. `whole` says whether it could read all there is, `crossed` whether events
+    /// contradict it, so that it is made again. Says whether that healed a loss.
+    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool, crossed: bool) -> bool {
         self.running.remove(&hierarchy);
-        if self.crossing.remove(&hierarchy) {
+        if crossed {
             let times = self.crossed.entry(hierarchy).or_default();
             *times += 1;
             if *times < CROSSED_MAX {
@@ -117,26 +107,23 @@ mod tests {
         assert_eq!(resyncs.start(), [V2]);
         resyncs.heal(V2);
         assert_eq!(resyncs.start(), []);
-        assert!(!resyncs.finish(V2, true), "what was lost meanwhile is not healed yet");
+        assert!(!resyncs.finish(V2, true, false), "what was lost meanwhile is not healed yet");
         assert!(!resyncs.settled());
         assert_eq!(resyncs.start(), [V2]);
-        assert!(resyncs.finish(V2, true));
+        assert!(resyncs.finish(V2, true, false));
         assert!(resyncs.settled());
     }
 
     #[test]
-    fn a_scan_that_a_rename_crossed_is_made_again_but_not_for_ever() {
+    fn a_scan_that_events_crossed_is_made_again_but_not_for_ever() {
         let mut resyncs = Resyncs::default();
-        resyncs.renamed(MEMORY);
         resyncs.heal(MEMORY);
         for _ in 1..CROSSED_MAX {
             assert_eq!(resyncs.start(), [MEMORY]);
-            resyncs.renamed(MEMORY);
-            assert!(!resyncs.finish(MEMORY, true));
+            assert!(!resyncs.finish(MEMORY, true, true));
         }
         assert_eq!(resyncs.start(), [MEMORY]);
-        resyncs.renamed(MEMORY);
-        assert!(resyncs.finish(MEMORY, true));
+        assert!(resyncs.finish(MEMORY, true, true));
         assert!(resyncs.settled());
     }
 
@@ -145,10 +132,10 @@ mod tests {
         let mut resyncs = Resyncs::default();
         resyncs.heal(V2);
         resyncs.start();
-        assert!(!resyncs.finish(V2, false));
+        assert!(!resyncs.finish(V2, false, false));
         resyncs.want(V2);
         resyncs.start();
-        assert!(resyncs.finish(V2, true), "the loss is healed by the next one");
+        assert!(resyncs.finish(V2, true, false), "the loss is healed by the next one");
     }
 
     #[test]
@@ -157,9 +144,9 @@ mod tests {
         resyncs.want(V2);
         resyncs.want(MEMORY);
         assert_eq!(resyncs.start(), [V2, MEMORY]);
-        assert!(!resyncs.finish(V2, true));
+        assert!(!resyncs.finish(V2, true, false));
         assert!(!resyncs.settled());
-        assert!(!resyncs.finish(MEMORY, true));
+        assert!(!resyncs.finish(MEMORY, true, false));
         assert!(resyncs.settled());
     }
 }

@@ -179,10 +179,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                         nudge.notify_one();
                     }
                 }
-                What::Mkdir { key, .. } | What::Rmdir { key, .. } => verifications.touch(*key),
-                What::Rename { key, .. } => {
+                What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
                     verifications.touch(*key);
-                    resyncs.renamed(key.hierarchy);
                 }
                 _ => {}
             }

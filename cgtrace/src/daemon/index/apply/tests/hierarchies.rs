@@ -4,7 +4,7 @@ use super::ids;
 use crate::daemon::index::script::{
     PIDS, apply, empty, hierarchy, key, mkdir, odd, pids, plain, refused, rmdir, task, told, unwalked, walked,
 };
-use crate::daemon::index::{HierarchyId, Index, Limits, Oddity, ROOT, UNIFIED, What};
+use crate::daemon::index::{HierarchyId, Index, Limits, Merged, Oddity, ROOT, UNIFIED, What};
 
 #[test]
 fn an_event_of_an_unknown_hierarchy_introduces_it() {
@@ -73,7 +73,7 @@ fn a_new_hierarchy_of_an_old_id_inherits_nothing() {
     assert_eq!((index.past_lives(PIDS, b"/a").count(), index.hierarchies().count()), (0, 1));
     plain(&mut index, 2_004, What::RootAdded { hierarchy: hierarchy(PIDS, "memory"), by: task(4) });
     // The walk was of the old one.
-    assert_eq!(index.merge_walk(PIDS, [walked(6, 1, "b")], true, 2_005), []);
+    assert_eq!(index.merge_walk(PIDS, [walked(6, 1, "b")], true, 2_005), Merged::default());
     assert_eq!(index.oddities().of(Oddity::WalkNotBegun), 1);
     assert_eq!(ids(&index, PIDS), [1]);
     plain(&mut index, 2_006, mkdir(pids(5), 1, "a"));
