@@ -21,12 +21,14 @@ use steps::{Troubles, run, steps};
 const CALM: Troubles = Troubles { losses: false, hidden: false, hasty_merges: false, long_names: false };
 
 fn config(cases: u32) -> ProptestConfig {
+    let default = ProptestConfig::default();
     // A failure that is worth keeping becomes a test with a name.
     ProptestConfig {
-        cases,
+        // `PROPTEST_CASES` raises it.
+        cases: default.cases.max(cases),
         failure_persistence: Some(Box::new(FileFailurePersistence::Off)),
         max_shrink_iters: 20_000,
-        ..ProptestConfig::default()
+        ..default
     }
 }
 
