@@ -18,28 +18,14 @@ use crate::{
     },
 };
 
-/// How a wait ended: [`held`](Awaited::held) is false after the time-out.
-///
-/// ```no_run
-/// # use cgtrace_client::{Client, Until, Waited};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
-/// let waited: Waited = Client::connect()?.wait("/kubepods.slice", Until::Present, None)?;
-/// println!("after {} ms", waited.waited_ms);
-/// # Ok(())
-/// # }
-/// ```
-pub type Waited = Awaited;
-
 /// A connection to the service. One call at a time; open another for another.
 ///
 /// ```no_run
 /// use cgtrace_client::Client;
 ///
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let mut cgtrace = Client::connect()?;
 /// println!("{}", cgtrace.exists("/kubepods.slice")?);
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Client {
@@ -54,12 +40,9 @@ impl Client {
     /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// let mut cgtrace = Client::connect()?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn connect() -> Result<Self, Error> {
         Self::connect_to(Endpoint::from_env())
@@ -71,12 +54,9 @@ impl Client {
     /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// let mut cgtrace = Client::connect_to(cgtrace_client::RuntimeDir::new("/run/other"))?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn connect_to(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
         Ok(Self { connection: Connection::open(&endpoint.into())? })
@@ -86,14 +66,12 @@ impl Client {
     /// time fails with [`Error::Io`], and its answer is left out when it comes.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use cgtrace_client::Client;
     /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
     /// let stream = std::os::unix::net::UnixStream::connect("/run/cgtrace/public/io.cgtrace")?;
     /// stream.set_read_timeout(Some(Duration::from_secs(5)))?;
     /// let mut cgtrace = Client::from_stream(stream);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     #[must_use]
     pub fn from_stream(stream: UnixStream) -> Self {
@@ -103,13 +81,10 @@ impl Client {
     /// What the service knows, since when, and how well it keeps up.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// let status = Client::connect()?.status()?;
     /// println!("event {} was the last, {} times records were lost", status.seq, status.heals);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn status(&mut self) -> Result<Status, Error> {
         self.call("Status", &Empty {})
@@ -118,14 +93,11 @@ impl Client {
     /// Whether the name exists now, on any hierarchy. For one hierarchy, see [`lookup`](Self::lookup).
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// if Client::connect()?.exists("/system.slice/kubelet.service")? {
     ///     println!("kubelet has its cgroup");
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn exists(&mut self, name: &str) -> Result<bool, Error> {
         Ok(self.look_up(&[name])?.iter().any(|answer| answer.present))
@@ -134,16 +106,13 @@ impl Client {
     /// What is known of these names, one answer each.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// for answer in Client::connect()?.look_up(&["/kubepods.slice", "/system.slice"])? {
     ///     for row in answer.rows {
     ///         println!("{} on {}: {}", answer.name, row.hierarchy, row.present);
     ///     }
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn look_up(&mut self, names: &[&str]) -> Result<Vec<Answer>, Error> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -153,15 +122,12 @@ impl Client {
     /// What is known of names and of ids.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::{Client, wire};
     /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
     /// for answer in Client::connect()?.lookup(&root)?.answers {
     ///     println!("{} has the id 1", answer.name);
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn lookup(&mut self, lookup: &Lookup) -> Result<LookedUp, Error> {
         self.call("Lookup", lookup)
@@ -171,49 +137,41 @@ impl Client {
     /// it is; [`held`](Awaited::held) is false after the time-out. Without a time-out, waits for ever.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
+    /// # use cgtrace_client::{Client, Until};
     /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
     /// let patience = Some(Duration::from_secs(30));
     /// let waited = Client::connect()?.wait("/system.slice/kubelet.service", Until::Present, patience)?;
     /// assert!(waited.held, "no kubelet after 30 s");
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn wait(&mut self, name: &str, until: Until, timeout: Option<Duration>) -> Result<Waited, Error> {
+    pub fn wait(&mut self, name: &str, until: Until, timeout: Option<Duration>) -> Result<Awaited, Error> {
         self.wait_for(&Await::until(name, until, timeout))
     }
 
     /// As [`wait`](Self::wait), with all that the method takes.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::{Client, Until, wire};
     /// let wait = wire::Await {
     ///     hierarchy: Some("memory".to_owned()),
     ///     ..wire::Await::until("/kubepods.slice", Until::Populated, None)
     /// };
     /// Client::connect()?.wait_for(&wait)?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn wait_for(&mut self, wait: &Await) -> Result<Waited, Error> {
+    pub fn wait_for(&mut self, wait: &Await) -> Result<Awaited, Error> {
         self.call("Await", wait)
     }
 
     /// The cgroups that exist now and match, parents first.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::{Client, wire};
     /// let list = wire::List { patterns: Some(vec!["/kubepods.slice/**".to_owned()]), ..Default::default() };
     /// for cgroup in Client::connect()?.list(&list)? {
     ///     println!("{:?}", cgroup?.path);
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn list(&mut self, list: &List) -> Result<Listed<'_>, Error> {
         self.connection.send("List", list, true)?;
@@ -224,14 +182,11 @@ impl Client {
     /// broke or the daemon restarted, see [`Following`](crate::Following).
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::{Client, wire};
     /// for told in Client::connect()?.watch(&wire::Watch::default())? {
     ///     println!("{:?}", told?);
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
         self.connection.send("Watch", watch, true)?;
@@ -242,11 +197,9 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
     /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
     /// println!("{} moves", Client::connect()?.history(&history)?.moves.len());
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn history(&mut self, history: &History) -> Result<HistoryReply, Error> {
         self.call("History", history)
@@ -255,12 +208,9 @@ impl Client {
     /// Compares the service's index with every cgroupfs, now.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Error, Until, wire};
-    /// # use std::time::Duration;
-    /// # fn main() -> Result<(), Error> {
+    /// # use cgtrace_client::Client;
     /// assert!(Client::connect()?.verify()?.equal);
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn verify(&mut self) -> Result<VerifyReply, Error> {
         self.call("Verify", &Empty {})

@@ -1,33 +1,31 @@
 //! A connection that blocks: one call after the other, each with its replies.
 
 use std::{
-    io::{self, BufReader, Write as _},
+    io::{self, BufRead as _, BufReader, Write as _},
     os::unix::net::UnixStream,
     time::Duration,
 };
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 
 use crate::{
     endpoint::{Endpoint, Refused},
     error::Error,
-    exchange::{Framed, call},
-    framing::{MESSAGE_BYTES, read_rest},
+    exchange::{Exchange, call},
 };
 
 #[derive(Debug)]
 pub struct Connection {
     stream: BufReader<UnixStream>,
-    message: Vec<u8>,
-    /// Whether `message` was read to its end.
-    whole: bool,
-    /// How many calls have not been answered to their end.
-    owed: u32,
+    exchange: Exchange,
 }
 
 impl Connection {
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream: BufReader::new(stream), message: Vec::new(), whole: true, owed: 0 }
+        Self { stream: BufReader::new(stream), exchange: Exchange::default() }
     }
 
     pub fn open(endpoint: &Endpoint) -> Result<Self, Error> {
@@ -45,20 +43,19 @@ impl Connection {
     pub fn send<P: Serialize>(&mut self, method: &str, parameters: &P, more: bool) -> Result<(), Error> {
         let call = call(method, parameters, more)?;
         // The replies to a call that was given up come before those to this one.
-        while self.owed > 0 {
-            self.framed()?;
+        while self.exchange.owed > 0 {
+            let _ = self.reply::<IgnoredAny>()?;
         }
         self.stream.get_mut().write_all(&call)?;
-        self.owed += 1;
+        self.exchange.owed += 1;
         Ok(())
     }
 
     /// The next reply, and whether another follows. If it is not whole when the stream's read time-out is over,
     /// the next call reads on.
     pub fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
-        let framed = self.framed()?;
-        let continues = framed.continues;
-        Ok((framed.parameters()?, continues))
+        let (answer, continues) = self.reply()?;
+        Ok((answer?, continues))
     }
 
     /// The next reply, or nothing within that time; `None`: waits for ever.
@@ -81,20 +78,24 @@ impl Connection {
 
     /// Whether the next reply is here already.
     pub fn has_reply(&self) -> bool {
-        self.stream.buffer().contains(&0)
+        self.exchange.has_reply()
     }
 
-    fn framed(&mut self) -> Result<Framed<'_>, Error> {
-        if self.whole {
-            self.message.clear();
-            self.whole = false;
+    fn reply<R: DeserializeOwned>(&mut self) -> Result<(Result<R, Error>, bool), Error> {
+        loop {
+            if let Some(reply) = self.exchange.reply()? {
+                return Ok(reply);
+            }
+            let length = match self.stream.fill_buf() {
+                Ok([]) => return Err(self.exchange.end()),
+                Ok(read) => {
+                    self.exchange.input.extend_from_slice(read);
+                    read.len()
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+                Err(error) => return Err(error.into()),
+            };
+            self.stream.consume(length);
         }
-        if !read_rest(&mut self.stream, &mut self.message, MESSAGE_BYTES)? {
-            return Err(Error::Closed);
-        }
-        self.whole = true;
-        let framed = Framed::read(&self.message)?;
-        self.owed = self.owed.saturating_sub(u32::from(!framed.continues));
-        Ok(framed)
     }
 }

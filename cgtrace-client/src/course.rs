@@ -24,7 +24,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///
 /// ```no_run
 /// # use cgtrace_client::{Followed, Following, wire::Watch};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// for told in Following::start(Watch::default())? {
 ///     match told? {
 ///         Followed::Event(event) => println!("{} {:?}", event.kind, event.path),
@@ -35,8 +34,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///         Followed::Started { .. } | Followed::Resumed { .. } => {}
 ///     }
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -103,11 +103,9 @@ impl Default for RuntimeDir {
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, RuntimeDir};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let one_socket = Client::connect_to("/run/cgtrace/public/io.cgtrace")?;
 /// let either_socket = Client::connect_to(RuntimeDir::new("/run/other"))?;
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Endpoint {
@@ -145,21 +143,9 @@ impl fmt::Display for Endpoint {
     }
 }
 
-impl From<&Path> for Endpoint {
-    fn from(socket: &Path) -> Self {
-        Self::Socket(socket.to_owned())
-    }
-}
-
-impl From<&PathBuf> for Endpoint {
-    fn from(socket: &PathBuf) -> Self {
-        Self::Socket(socket.clone())
-    }
-}
-
-impl From<&str> for Endpoint {
-    fn from(socket: &str) -> Self {
-        Self::Socket(socket.into())
+impl<P: AsRef<Path> + ?Sized> From<&P> for Endpoint {
+    fn from(socket: &P) -> Self {
+        Self::Socket(socket.as_ref().to_owned())
     }
 }
 

@@ -8,29 +8,31 @@ use serde::Deserialize;
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, Error};
-/// # fn main() -> Result<(), Error> {
 /// match Client::connect()?.exists("kubepods.slice") {
 ///     Err(Error::ImpossibleName(wrong)) => println!("it would be {}", wrong.expected),
 ///     other => println!("{}", other?),
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Deserialize, thiserror::Error)]
 pub enum Error {
     /// No daemon accepts a connection.
+    #[serde(skip)]
     #[error("{}", refused(attempts))]
     Connect {
         /// The sockets that were tried, in this order.
         attempts: Vec<Attempt>,
     },
     /// The connection broke.
+    #[serde(skip)]
     #[error("the connection to cgtrace broke: {0}")]
     Io(#[from] io::Error),
     /// The service closed the connection before it answered.
+    #[serde(skip)]
     #[error("cgtrace closed the connection before it answered; see the daemon's log")]
     Closed,
     /// The service said something that is no answer.
+    #[serde(skip)]
     #[error(
         "cgtrace answered with what this client does not understand ({0}); are both of the same version?"
     )]
@@ -91,6 +93,7 @@ pub enum Error {
         reason: String,
     },
     /// An error that this client does not know.
+    #[serde(skip)]
     #[error("cgtrace answered with the error {name}: {parameters}")]
     Other {
         /// The error's name.
@@ -114,21 +117,6 @@ pub struct Attempt {
     pub socket: PathBuf,
     /// The cause.
     pub source: io::Error,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Said {
-    name: String,
-    reason: String,
-    expected: String,
-    hierarchy: String,
-    known: Vec<String>,
-    pattern: String,
-    kind: String,
-    until: String,
-    resource: String,
-    limit: u64,
 }
 
 /// Which sockets refused and why, and what to do.
@@ -169,24 +157,12 @@ impl Error {
         }
     }
 
-    /// The error that a reply names.
-    pub(crate) fn of_reply(error: &str, parameters: Option<serde_json::Value>) -> Self {
-        let text = parameters.as_ref().map(ToString::to_string).unwrap_or_default();
-        let said: Said =
-            parameters.and_then(|parameters| serde_json::from_value(parameters).ok()).unwrap_or_default();
-        let Said { name, reason, expected, hierarchy, known, pattern, kind, until, resource, limit } = said;
-        match error.strip_prefix("io.cgtrace.") {
-            Some("ImpossibleName") => {
-                Self::ImpossibleName(crate::names::ImpossibleName { name, reason, expected })
-            }
-            Some("UnknownHierarchy") => Self::UnknownHierarchy { hierarchy, known },
-            Some("BadPattern") => Self::BadPattern { pattern, reason },
-            Some("UnknownKind") => Self::UnknownKind { kind, known },
-            Some("UnknownState") => Self::UnknownState { until, known },
-            Some("LimitExceeded") => Self::LimitExceeded { resource, limit },
-            Some("NotPermitted") => Self::NotPermitted { reason },
-            Some("Unavailable") => Self::Unavailable { reason },
-            _ => Self::Other { name: error.to_owned(), parameters: text },
-        }
+    /// The error that a reply names, with its parameters as JSON.
+    pub(crate) fn of_reply(name: String, parameters: &str) -> Self {
+        let declared = name.strip_prefix("io.cgtrace.").and_then(|name| {
+            let parameters: serde_json::Value = serde_json::from_str(parameters).ok()?;
+            serde_json::from_value(serde_json::json!({ name: parameters })).ok()
+        });
+        declared.unwrap_or_else(|| Self::Other { name, parameters: parameters.to_owned() })
     }
 }

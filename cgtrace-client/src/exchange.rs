@@ -1,13 +1,37 @@
-//! One call and its replies as messages: what the blocking and the asynchronous client have in common.
+//! The calls and replies of one connection as bytes, without I/O: what the blocking and the asynchronous client share.
+
+use std::io;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
 use crate::{
     error::Error,
-    framing::encode,
     wire::{Call, Reply},
 };
+
+/// The most bytes of one message that this client accepts.
+///
+/// ```
+/// assert_eq!(cgtrace_client::MESSAGE_BYTES, 16 << 20);
+/// ```
+pub const MESSAGE_BYTES: usize = 16 << 20;
+
+/// This many bytes that were taken are kept before the rest is moved to the front.
+const SLACK: usize = 64 << 10;
+
+/// A message with its NUL.
+///
+/// ```
+/// assert_eq!(cgtrace_client::encode(&[1, 2])?, b"[1,2]\0");
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
+    // A NUL cannot stand in JSON text: strings escape it.
+    let mut bytes = serde_json::to_vec(message)?;
+    bytes.push(0);
+    Ok(bytes)
+}
 
 /// Parameters of a method that takes none.
 #[derive(Serialize)]
@@ -19,25 +43,96 @@ pub fn call<P: Serialize>(method: &str, parameters: &P, more: bool) -> Result<Ve
     Ok(encode(&Call { method, parameters, more, oneway: false, upgrade: false })?)
 }
 
-/// A reply, of which only the frame was read.
-pub struct Framed<'a> {
-    parameters: &'a str,
-    error: Option<String>,
-    /// Whether another reply to the same call follows.
-    pub continues: bool,
+#[derive(Debug, Default)]
+pub struct Exchange {
+    /// What was read.
+    pub input: Vec<u8>,
+    /// How much of `input` was taken.
+    taken: usize,
+    /// Up to where `input` was searched for the end of a message.
+    searched: usize,
+    /// How many calls have not been answered to their end.
+    pub owed: u32,
 }
 
-impl<'a> Framed<'a> {
-    pub fn read(message: &'a [u8]) -> Result<Self, Error> {
-        let Reply { parameters, continues, error } = serde_json::from_slice::<Reply<&RawValue>>(message)?;
-        Ok(Self { parameters: parameters.map_or("{}", RawValue::get), error, continues })
+impl Exchange {
+    /// Whether the next reply is here already.
+    pub fn has_reply(&self) -> bool {
+        self.input[self.searched..].contains(&0)
     }
 
-    /// What is answered, or the error that it names.
-    pub fn parameters<R: DeserializeOwned>(self) -> Result<R, Error> {
-        match self.error {
-            Some(error) => Err(Error::of_reply(&error, serde_json::from_str(self.parameters).ok())),
-            None => Ok(serde_json::from_str(self.parameters)?),
+    /// The next reply with whether another follows, or `None` if more has to be read first.
+    pub fn reply<R: DeserializeOwned>(&mut self) -> Result<Option<(Result<R, Error>, bool)>, Error> {
+        let Some(length) = self.input[self.searched..].iter().position(|byte| *byte == 0) else {
+            self.searched = self.input.len();
+            if self.searched - self.taken > MESSAGE_BYTES {
+                let what = format!("a message has more than {MESSAGE_BYTES} bytes");
+                return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
+            }
+            if self.taken == self.input.len() || self.taken > SLACK {
+                self.input.drain(..self.taken);
+                (self.searched, self.taken) = (self.searched - self.taken, 0);
+            }
+            return Ok(None);
+        };
+        let message = self.taken..self.searched + length;
+        self.taken = message.end + 1;
+        self.searched = self.taken;
+        let Reply { parameters, continues, error } =
+            serde_json::from_slice::<Reply<&RawValue>>(&self.input[message])?;
+        self.owed = self.owed.saturating_sub(u32::from(!continues));
+        let parameters = parameters.map_or("{}", RawValue::get);
+        let answer = match error {
+            Some(error) => Err(Error::of_reply(error, parameters)),
+            None => serde_json::from_str(parameters).map_err(Error::from),
+        };
+        Ok(Some((answer, continues)))
+    }
+
+    /// Why no reply comes any more when the stream has ended.
+    pub fn end(&self) -> Error {
+        if self.taken == self.input.len() {
+            Error::Closed
+        } else {
+            io::Error::from(io::ErrorKind::UnexpectedEof).into()
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::ListReply;
+
+    fn exchange(input: &[u8]) -> Exchange {
+        Exchange { input: input.to_vec(), owed: 2, ..Exchange::default() }
+    }
+
+    #[test]
+    fn messages_end_with_a_nul() {
+        let mut exchange = exchange(
+            b"{\"parameters\":{\"seq\":7},\"continues\":true}\0{\"error\":\"io.cgtrace.X\"}\0{\"par",
+        );
+        let (answer, continues) = exchange.reply::<ListReply>().unwrap().unwrap();
+        assert_eq!((answer.unwrap().seq, continues, exchange.owed), (7, true, 2));
+        assert!(exchange.has_reply());
+        let (answer, continues) = exchange.reply::<ListReply>().unwrap().unwrap();
+        assert!(matches!(answer, Err(Error::Other { name, .. }) if name == "io.cgtrace.X"));
+        assert_eq!((continues, exchange.owed, exchange.has_reply()), (false, 1, false));
+        assert!(exchange.reply::<ListReply>().unwrap().is_none());
+    }
+
+    #[test]
+    fn half_a_message_is_an_error() {
+        assert!(
+            matches!(exchange(b"{}").end(), Error::Io(error) if error.kind() == io::ErrorKind::UnexpectedEof)
+        );
+        assert!(matches!(exchange(b"").end(), Error::Closed));
+    }
+
+    #[test]
+    fn a_message_over_the_limit_is_an_error() {
+        let error = exchange(&vec![b'x'; MESSAGE_BYTES + 1]).reply::<ListReply>().unwrap_err();
+        assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData));
     }
 }

@@ -27,15 +27,13 @@ use crate::{
 ///
 /// ```no_run
 /// # use cgtrace_client::{Followed, Following, wire::Watch};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let watch = Watch { patterns: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
 /// for told in Following::start(watch)? {
 ///     if let Followed::Event(event) = told? {
 ///         println!("{} {:?}", event.kind, event.path);
 ///     }
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Following {
@@ -61,10 +59,8 @@ impl Following {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Following, wire::Watch};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
     /// let following = Following::start(Watch::default())?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn start(watch: Watch) -> Result<Self, Error> {
         Self::start_at(Endpoint::from_env(), watch, None)
@@ -77,11 +73,9 @@ impl Following {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Following, Position, wire::Watch};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let stored: Option<Position> = serde_json::from_slice(&std::fs::read("position.json")?)?;
     /// let following = Following::start_at("/run/cgtrace/public/io.cgtrace", Watch::default(), stored)?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_at(
         endpoint: impl Into<Endpoint>,
@@ -101,10 +95,8 @@ impl Following {
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{Following, wire::Watch};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
     /// let following = Following::start(Watch::default())?.with_patience(Duration::from_secs(60));
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     #[must_use]
     pub fn with_patience(mut self, patience: Duration) -> Self {
@@ -116,11 +108,9 @@ impl Following {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Following, wire::Watch};
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let following = Following::start(Watch::default())?;
     /// std::fs::write("position.json", serde_json::to_vec(&following.position())?)?;
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn position(&self) -> Option<&Position> {
@@ -132,14 +122,12 @@ impl Following {
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{Following, wire::Watch};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
     /// let mut following = Following::start(Watch::default())?;
     /// match following.next_within(Duration::from_secs(1))? {
     ///     Some(told) => println!("{told:?}"),
     ///     None => println!("nothing for a second"),
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn next_within(&mut self, timeout: Duration) -> Result<Option<Followed>, Error> {
         // A time that cannot be reckoned with is for ever.

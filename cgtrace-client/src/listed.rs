@@ -10,12 +10,10 @@ use crate::{
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, wire::List};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let mut cgtrace = Client::connect()?;
 /// let names: Result<Vec<_>, _> = cgtrace.list(&List::default())?.collect();
 /// println!("{} cgroups", names?.len());
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Listed<'a> {
@@ -35,13 +33,11 @@ impl<'a> Listed<'a> {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// # fn main() -> Result<(), cgtrace_client::Error> {
     /// let mut cgtrace = Client::connect()?;
     /// let mut listed = cgtrace.list(&wire::List::default())?;
     /// let cgroups: Result<Vec<_>, _> = listed.by_ref().collect();
     /// let then = wire::Watch { since_seq: Some(listed.seq()), ..Default::default() };
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     #[must_use]
     pub fn seq(&self) -> u64 {
@@ -71,15 +67,6 @@ impl Iterator for Listed<'_> {
                     return Some(Err(error));
                 }
             }
-        }
-    }
-}
-
-impl Drop for Listed<'_> {
-    fn drop(&mut self) {
-        // What was not taken must not be read as the next call's answer.
-        while !self.last {
-            self.last = !matches!(self.connection.receive::<ListReply>(), Ok((_, true)));
         }
     }
 }

@@ -19,7 +19,7 @@ const HEX: &str = "hex:";
 /// let wrong = cgtrace_client::names::from_wire("system.slice").unwrap_err();
 /// assert_eq!(wrong.expected, "/system.slice");
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, thiserror::Error)]
 #[error("`{name}` cannot be a cgroup's name: {reason}; it would be: {expected}")]
 pub struct ImpossibleName {
     /// What was given, as text.
@@ -66,44 +66,27 @@ pub fn to_wire(name: &[u8]) -> String {
 /// assert!(cgtrace_client::names::normal(b"a/b").is_err());
 /// ```
 pub fn normal(name: &[u8]) -> Result<Vec<u8>, ImpossibleName> {
-    let wrong = |reason: &str, expected: Vec<u8>| {
-        let name = printable(name);
-        Err(ImpossibleName { name, reason: reason.to_owned(), expected: printable(&expected) })
-    };
+    let components: Vec<&[u8]> = name.split(|byte| *byte == b'/').filter(|part| !part.is_empty()).collect();
+    let rooted = |components: &[&[u8]]| [b"/", &*components.join(&b'/')].concat();
+    let is_dots = |component: &&[u8]| matches!(*component, b"." | b"..");
     let example = || b"/system.slice/kubelet.service".to_vec();
-    if name.is_empty() {
-        return wrong("it is empty", example());
-    }
-    if name.contains(&0) || name.contains(&b'\n') {
-        return wrong("it has a NUL or a newline", example());
-    }
-    let components = || name.split(|byte| *byte == b'/').filter(|component| !component.is_empty());
-    let joined = |components: &mut dyn Iterator<Item = &[u8]>| {
-        let mut path = Vec::with_capacity(name.len() + 1);
-        for component in components {
-            path.push(b'/');
-            path.extend_from_slice(component);
-        }
-        if path.is_empty() {
-            path.push(b'/');
-        }
-        path
+    let (reason, expected) = if name.is_empty() {
+        ("it is empty", example())
+    } else if name.contains(&0) || name.contains(&b'\n') {
+        ("it has a NUL or a newline", example())
+    } else if components.iter().any(is_dots) {
+        let others: Vec<&[u8]> = components.into_iter().filter(|component| !is_dots(component)).collect();
+        ("it has `.` or `..`, which no cgroup is called", rooted(&others))
+    } else if name[0] != b'/' {
+        ("it does not begin with `/`, the root of its hierarchy", rooted(&components))
+    } else if components.iter().any(|component| component.len() > COMPONENT_MAX) {
+        ("one of its components has more than 4095 bytes", example())
+    } else if name.windows(2).any(|pair| pair == b"//") {
+        ("it has an empty component", rooted(&components))
+    } else {
+        return Ok(rooted(&components));
     };
-    if components().any(|component| component == b".." || component == b".") {
-        let kept = &mut components().filter(|component| *component != b".." && *component != b".");
-        return wrong("it has `.` or `..`, which no cgroup is called", joined(kept));
-    }
-    if name.first() != Some(&b'/') {
-        return wrong("it does not begin with `/`, the root of its hierarchy", joined(&mut components()));
-    }
-    if components().any(|component| component.len() > COMPONENT_MAX) {
-        return wrong("one of its components has more than 4095 bytes", example());
-    }
-    let doubled = name.windows(2).any(|pair| pair == b"//");
-    if doubled {
-        return wrong("it has an empty component", joined(&mut components()));
-    }
-    Ok(joined(&mut components()))
+    Err(ImpossibleName { name: printable(name), reason: reason.to_owned(), expected: printable(&expected) })
 }
 
 /// Bytes as the wire's text, and their digits if that text is not exact.

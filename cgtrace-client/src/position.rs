@@ -8,13 +8,11 @@ use crate::wire::{Moment, Status};
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, Run};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let mut cgtrace = Client::connect()?;
 /// let before = Run::of(&cgtrace.status()?);
 /// // …
 /// assert_eq!(before, Run::of(&cgtrace.status()?), "the daemon was started again");
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Run {

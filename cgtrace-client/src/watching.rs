@@ -10,7 +10,6 @@ use crate::{
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, Watched, wire::Watch};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// for told in Client::connect()?.watch(&Watch::default())? {
 ///     match told? {
 ///         Watched::Existing(cgroups) => println!("{} exist, if a snapshot was asked for", cgroups.len()),
@@ -19,8 +18,7 @@ use crate::{
 ///         Watched::Missed(missed) => println!("{missed} events were left out"),
 ///     }
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Watched {
@@ -42,13 +40,11 @@ pub enum Watched {
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, Watching, wire::Watch};
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let watching: Watching = Client::connect()?.watch(&Watch::default())?;
 /// for told in watching.take(10) {
 ///     println!("{:?}", told?);
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug)]
 pub struct Watching {
@@ -66,7 +62,6 @@ impl Watching {
     /// ```no_run
     /// # use cgtrace_client::{Client, wire::Watch};
     /// # use std::io::Write as _;
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// let mut watching = Client::connect()?.watch(&Watch::default())?;
     /// let mut output = std::io::BufWriter::new(std::io::stdout());
     /// while let Some(told) = watching.next() {
@@ -75,8 +70,7 @@ impl Watching {
     ///         output.flush()?;
     ///     }
     /// }
-    /// # Ok(())
-    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn has_more(&self) -> bool {

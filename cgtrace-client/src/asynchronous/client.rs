@@ -7,13 +7,13 @@ use tokio::net::UnixStream;
 
 use super::connection::Connection;
 use crate::{
-    client::Waited,
     endpoint::Endpoint,
     error::Error,
     exchange::Empty,
     until::Until,
     wire::{
-        Answer, Await, Cgroup, History, HistoryReply, List, ListReply, LookedUp, Lookup, Status, VerifyReply,
+        Answer, Await, Awaited, Cgroup, History, HistoryReply, List, ListReply, LookedUp, Lookup, Status,
+        VerifyReply,
     },
 };
 
@@ -44,8 +44,7 @@ impl Client {
     /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// let mut cgtrace = Client::connect().await?;
     /// # Ok(())
@@ -61,8 +60,7 @@ impl Client {
     /// [`Error::Connect`] if no daemon accepts the connection.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// let mut cgtrace = Client::connect_to(cgtrace_client::RuntimeDir::new("/run/other")).await?;
     /// # Ok(())
@@ -75,8 +73,7 @@ impl Client {
     /// Asks over a stream that is connected already.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// let stream = tokio::net::UnixStream::connect("/run/cgtrace/public/io.cgtrace").await?;
     /// let mut cgtrace = Client::from_stream(stream);
@@ -91,8 +88,7 @@ impl Client {
     /// What the service knows, since when, and how well it keeps up.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// println!("event {} was the last", Client::connect().await?.status().await?.seq);
     /// # Ok(())
@@ -105,8 +101,7 @@ impl Client {
     /// Whether the name exists now, on any hierarchy.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// if Client::connect().await?.exists("/system.slice/kubelet.service").await? {
     ///     println!("kubelet has its cgroup");
@@ -121,8 +116,7 @@ impl Client {
     /// What is known of these names, one answer each.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// for answer in Client::connect().await?.look_up(&["/kubepods.slice", "/system.slice"]).await? {
     ///     println!("{}: {}", answer.name, answer.present);
@@ -138,8 +132,7 @@ impl Client {
     /// What is known of names and of ids.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client, wire};
     /// # async fn example() -> Result<(), Error> {
     /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
     /// for answer in Client::connect().await?.lookup(&root).await?.answers {
@@ -153,10 +146,10 @@ impl Client {
     }
 
     /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Done the moment it
-    /// is; [`held`](crate::wire::Awaited::held) is false after the time-out. Without a time-out, waits for ever.
+    /// is; [`held`](Awaited::held) is false after the time-out. Without a time-out, waits for ever.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
+    /// # use cgtrace_client::{Error, Until, asynchronous::Client};
     /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
     /// let patience = Some(Duration::from_secs(30));
@@ -170,7 +163,7 @@ impl Client {
         name: &str,
         until: Until,
         timeout: Option<Duration>,
-    ) -> Result<Waited, Error> {
+    ) -> Result<Awaited, Error> {
         self.wait_for(&Await::until(name, until, timeout)).await
     }
 
@@ -178,7 +171,6 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
     /// let wait = wire::Await {
     ///     hierarchy: Some("memory".to_owned()),
@@ -188,15 +180,14 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn wait_for(&mut self, wait: &Await) -> Result<Waited, Error> {
+    pub async fn wait_for(&mut self, wait: &Await) -> Result<Awaited, Error> {
         self.call("Await", wait).await
     }
 
     /// The cgroups that exist now and match, parents first. The number is that of the last event before.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client, wire};
     /// # async fn example() -> Result<(), Error> {
     /// let (seq, cgroups) = Client::connect().await?.list(&wire::List::default()).await?;
     /// println!("{} cgroups after event {seq}", cgroups.len());
@@ -232,8 +223,7 @@ impl Client {
     /// Compares the service's index with every cgroupfs, now.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Error, Until, asynchronous::Client, wire};
-    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Error, asynchronous::Client};
     /// # async fn example() -> Result<(), Error> {
     /// assert!(Client::connect().await?.verify().await?.equal);
     /// # Ok(())

@@ -1,8 +1,11 @@
 //! A connection whose reads and writes can be given up at any point and gone on with later.
 
-use std::io;
+use std::collections::VecDeque;
 
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{
+    Serialize,
+    de::{DeserializeOwned, IgnoredAny},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -11,31 +14,20 @@ use tokio::{
 use crate::{
     endpoint::{Endpoint, Refused},
     error::Error,
-    exchange::{Framed, call},
-    framing::MESSAGE_BYTES,
+    exchange::{Exchange, call},
 };
-
-/// So many bytes that were taken are kept before the rest is moved to the front.
-const SLACK: usize = 64 << 10;
 
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    input: Vec<u8>,
-    /// How much of `input` was taken.
-    taken: usize,
-    /// Up to where `input` was searched for the end of a message.
-    searched: usize,
-    output: Vec<u8>,
-    /// How much of `output` was written.
-    written: usize,
-    /// How many calls have not been answered to their end.
-    owed: u32,
+    /// What is still to be written.
+    output: VecDeque<u8>,
+    exchange: Exchange,
 }
 
 impl Connection {
     pub fn new(stream: UnixStream) -> Self {
-        Self { stream, input: Vec::new(), taken: 0, searched: 0, output: Vec::new(), written: 0, owed: 0 }
+        Self { stream, output: VecDeque::new(), exchange: Exchange::default() }
     }
 
     pub async fn open(endpoint: &Endpoint) -> Result<Self, Error> {
@@ -58,62 +50,29 @@ impl Connection {
     ) -> Result<(), Error> {
         let call = call(method, parameters, more)?;
         // What was given up half written goes out whole, and its replies come before ours.
-        self.flush().await?;
-        while self.owed > 0 {
-            self.framed().await?;
+        self.stream.write_all_buf(&mut self.output).await?;
+        while self.exchange.owed > 0 {
+            let _ = self.reply::<IgnoredAny>().await?;
         }
-        self.output.extend_from_slice(&call);
-        self.owed += 1;
-        Ok(self.flush().await?)
+        self.output.extend(call);
+        self.exchange.owed += 1;
+        Ok(self.stream.write_all_buf(&mut self.output).await?)
     }
 
     /// The next reply, and whether another follows.
     pub async fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
-        let framed = self.framed().await?;
-        let continues = framed.continues;
-        Ok((framed.parameters()?, continues))
+        let (answer, continues) = self.reply().await?;
+        Ok((answer?, continues))
     }
 
-    async fn flush(&mut self) -> io::Result<()> {
-        while self.written < self.output.len() {
-            let written = self.stream.write(&self.output[self.written..]).await?;
-            if written == 0 {
-                return Err(io::ErrorKind::WriteZero.into());
+    async fn reply<R: DeserializeOwned>(&mut self) -> Result<(Result<R, Error>, bool), Error> {
+        loop {
+            if let Some(reply) = self.exchange.reply()? {
+                return Ok(reply);
             }
-            self.written += written;
+            if self.stream.read_buf(&mut self.exchange.input).await? == 0 {
+                return Err(self.exchange.end());
+            }
         }
-        self.output.clear();
-        self.written = 0;
-        Ok(())
-    }
-
-    async fn framed(&mut self) -> Result<Framed<'_>, Error> {
-        let length = loop {
-            if let Some(length) = self.input[self.searched..].iter().position(|byte| *byte == 0) {
-                break self.searched + length - self.taken;
-            }
-            self.searched = self.input.len();
-            if self.searched - self.taken > MESSAGE_BYTES {
-                let what = format!("a message has more than {MESSAGE_BYTES} bytes");
-                return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
-            }
-            if self.taken == self.input.len() || self.taken > SLACK {
-                self.input.drain(..self.taken);
-                (self.searched, self.taken) = (self.searched - self.taken, 0);
-            }
-            if self.stream.read_buf(&mut self.input).await? == 0 {
-                return Err(if self.taken == self.input.len() {
-                    Error::Closed
-                } else {
-                    io::Error::from(io::ErrorKind::UnexpectedEof).into()
-                });
-            }
-        };
-        let message = self.taken..self.taken + length;
-        self.taken = message.end + 1;
-        self.searched = self.taken;
-        let framed = Framed::read(&self.input[message])?;
-        self.owed = self.owed.saturating_sub(u32::from(!framed.continues));
-        Ok(framed)
     }
 }

@@ -1,7 +1,7 @@
 //! Events over broken connections and restarted daemons, without blocking.
 
 use std::{
-    future::Future,
+    fmt,
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
@@ -160,7 +160,14 @@ impl Following {
     /// ```
     #[must_use]
     pub fn into_stream(self) -> FollowingStream {
-        FollowingStream { state: State::Idle(Some(Box::new(self))) }
+        FollowingStream { next: Some(self.into_next()) }
+    }
+
+    fn into_next(mut self) -> Next {
+        Box::pin(async move {
+            let item = self.next().await;
+            (self, item)
+        })
     }
 
     async fn step(&mut self) -> Result<(), Error> {
@@ -181,12 +188,7 @@ impl Following {
     }
 }
 
-type Busy = Pin<Box<dyn Future<Output = (Box<Following>, Option<Result<Followed, Error>>)> + Send>>;
-
-enum State {
-    Idle(Option<Box<Following>>),
-    Busy(Busy),
-}
+type Next = Pin<Box<dyn Future<Output = (Following, Option<Result<Followed, Error>>)> + Send>>;
 
 /// A [`Following`] as a [`Stream`].
 ///
@@ -199,11 +201,12 @@ enum State {
 /// # }
 /// ```
 pub struct FollowingStream {
-    state: State,
+    /// Nothing comes after the end.
+    next: Option<Next>,
 }
 
-impl std::fmt::Debug for FollowingStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for FollowingStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FollowingStream").finish_non_exhaustive()
     }
 }
@@ -212,21 +215,9 @@ impl Stream for FollowingStream {
     type Item = Result<Followed, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        loop {
-            match &mut self.state {
-                State::Idle(following) => {
-                    let Some(mut following) = following.take() else { return Poll::Ready(None) };
-                    self.state = State::Busy(Box::pin(async move {
-                        let next = following.next().await;
-                        (following, next)
-                    }));
-                }
-                State::Busy(busy) => {
-                    let (following, next) = ready!(busy.as_mut().poll(context));
-                    self.state = State::Idle(next.is_some().then_some(following));
-                    return Poll::Ready(next);
-                }
-            }
-        }
+        let Some(next) = &mut self.next else { return Poll::Ready(None) };
+        let (following, item) = ready!(next.as_mut().poll(context));
+        self.next = item.is_some().then(|| following.into_next());
+        Poll::Ready(item)
     }
 }

@@ -11,15 +11,13 @@ use crate::until::Until;
 ///
 /// ```
 /// # use cgtrace_client::wire;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let call = wire::Call {
 ///     method: "io.cgtrace.Lookup".to_owned(),
 ///     parameters: wire::Lookup { names: vec!["/".to_owned()], ..Default::default() },
 ///     ..Default::default()
 /// };
 /// let message = cgtrace_client::encode(&call)?;
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call<P> {
@@ -43,11 +41,9 @@ pub struct Call<P> {
 ///
 /// ```
 /// # use cgtrace_client::wire;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let reply: wire::Reply<wire::Awaited> = serde_json::from_str(r#"{"parameters":{"held":true}}"#)?;
 /// assert!(reply.parameters.is_some_and(|awaited| awaited.held));
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply<P> {

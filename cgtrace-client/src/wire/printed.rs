@@ -8,13 +8,11 @@ use super::Event;
 ///
 /// ```
 /// # use cgtrace_client::wire::EventLine;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// match serde_json::from_str(r#"{"kind":"lagged","missed":3}"#)? {
 ///     EventLine::Lagged(lagged) => println!("{} events are missing here", lagged.missed),
 ///     EventLine::Event(event) => println!("{}", event.kind),
 /// }
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -30,11 +28,9 @@ pub enum EventLine {
 ///
 /// ```
 /// # use cgtrace_client::wire::{Lagged, LaggedKind};
-/// # fn main() -> Result<(), serde_json::Error> {
 /// let line = serde_json::to_string(&Lagged { kind: LaggedKind::Lagged, missed: 3 })?;
 /// assert_eq!(line, r#"{"kind":"lagged","missed":3}"#);
-/// # Ok(())
-/// # }
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -49,10 +45,8 @@ pub struct Lagged {
 ///
 /// ```
 /// # use cgtrace_client::wire::LaggedKind;
-/// # fn main() -> Result<(), serde_json::Error> {
 /// assert_eq!(serde_json::to_string(&LaggedKind::Lagged)?, r#""lagged""#);
-/// # Ok(())
-/// # }
+/// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -66,12 +60,10 @@ pub enum LaggedKind {
 ///
 /// ```
 /// # use cgtrace_client::wire::ConfigChecked;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let line = r#"{"file":"/etc/cgtrace/cgtrace.toml","valid":true,"needs_restart":["socket"]}"#;
 /// let checked: ConfigChecked = serde_json::from_str(line)?;
 /// assert_eq!(checked.needs_restart, ["socket"]);
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -88,11 +80,9 @@ pub struct ConfigChecked {
 ///
 /// ```
 /// # use cgtrace_client::wire::Unpinned;
-/// # fn main() -> Result<(), cgtrace_client::Error> {
 /// let unpinned: Unpinned = serde_json::from_str(r#"{"folder":"/sys/fs/bpf/cgtrace","removed":0}"#)?;
 /// assert_eq!(unpinned.removed, 0);
-/// # Ok(())
-/// # }
+/// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
