@@ -23,8 +23,8 @@ const LARGE: usize = 4;
 /// A turn as short as this is lost in the duration of a call.
 const SHORT: Duration = Duration::from_micros(50);
 
-/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time, and of what takes
-/// longer than a short turn 1/200: it meets fewer than one in a hundred private calls.
+/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time for calls, and as much
+/// for accepting; of what takes longer than a short turn 1/200: it meets fewer than one in a hundred private calls.
 const PAUSE_AFTER_SHORT: u32 = 19;
 const PAUSE_AFTER_LONG: u32 = 199;
 
@@ -43,6 +43,8 @@ pub struct Socket {
     /// Held by the one comparison, or the one read of a cgroupfs, that is made for this socket.
     pub scan: Semaphore,
     turns: Rc<Turns>,
+    /// Accepting does not queue behind the calls of all connections: each of their turns would let in one more.
+    accepts: Rc<Turns>,
 }
 
 /// The public socket's turns: one at a time. The private socket does not wait for any.
@@ -66,18 +68,14 @@ impl Socket {
     /// The public and the private socket.
     pub fn both() -> [Self; 2] {
         let private = Rc::<Account>::default();
-        let socket = |class, account, private| Self {
+        let socket = |class, account, private: Option<Rc<Account>>| Self {
             class,
             account,
             users: RefCell::default(),
             large: Semaphore::new(LARGE),
             scan: Semaphore::new(1),
-            turns: Rc::new(Turns {
-                one: Arc::new(Semaphore::new(1)),
-                private,
-                owed: Cell::default(),
-                paused_until: Cell::default(),
-            }),
+            turns: Turns::new(private.clone()),
+            accepts: Turns::new(private),
         };
         [
             socket(SocketClass::Public, Rc::default(), Some(Rc::clone(&private))),
@@ -117,15 +115,35 @@ impl Socket {
 
     /// Begins a turn: on the public socket when the one before has ended and its pause is over.
     pub async fn turn(&self) -> Turn {
+        self.turns.next().await
+    }
+
+    /// The same for accepting a connection.
+    pub async fn turn_to_accept(&self) -> Turn {
+        self.accepts.next().await
+    }
+}
+
+impl Turns {
+    fn new(private: Option<Rc<Account>>) -> Rc<Self> {
+        Rc::new(Self {
+            one: Arc::new(Semaphore::new(1)),
+            private,
+            owed: Cell::default(),
+            paused_until: Cell::default(),
+        })
+    }
+
+    async fn next(self: &Rc<Self>) -> Turn {
         let (mut one, mut before) = (None, Duration::ZERO);
-        if self.turns.private.is_some() {
-            one = Arc::clone(&self.turns.one).acquire_owned().await.ok();
-            if let Some(until) = self.turns.paused_until.take() {
+        if self.private.is_some() {
+            one = Arc::clone(&self.one).acquire_owned().await.ok();
+            if let Some(until) = self.paused_until.take() {
                 tokio::time::sleep_until(until.into()).await;
             }
             before = worked();
         }
-        Turn { began: Instant::now(), worked: before, turns: Rc::clone(&self.turns), _one: one }
+        Turn { began: Instant::now(), worked: before, turns: Rc::clone(self), _one: one }
     }
 }
 

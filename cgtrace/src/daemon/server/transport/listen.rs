@@ -27,7 +27,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
     let mut failing = false;
     loop {
         let accepted = listener.accept().await;
-        let turn = shared.socket(class).turn().await;
+        let turn = shared.socket(class).turn_to_accept().await;
         match accepted {
             Ok((stream, _)) if spare.is_some() => {
                 if std::mem::take(&mut failing) {
