@@ -80,7 +80,7 @@ pub struct Settings {
     /// Patterns of one List or Watch [default: 1000]
     #[arg(long, value_name = "N", help_heading = LIMITS)]
     pub max_patterns_per_call: Option<usize>,
-    /// Bytes of a socket's compiled patterns [default: 2097152]
+    /// Bytes of a socket's compiled patterns [default: 8388608]
     #[arg(long, value_name = "BYTES", help_heading = LIMITS)]
     pub max_pattern_bytes: Option<usize>,
     /// Bytes of the events that wait for one subscriber before it misses some [default: 16777216]

@@ -52,7 +52,7 @@ limits! {
     /// Patterns of one `List` or `Watch`.
     max_patterns_per_call = 1_000;
     /// Bytes of a socket's compiled patterns.
-    max_pattern_bytes = 2 << 20;
+    max_pattern_bytes = 8 << 20;
     /// Bytes of the events that wait for one subscriber; further ones are dropped and counted.
     max_queued_bytes_per_subscriber = 16 << 20;
     /// Bytes of the events that wait for a socket's subscribers.

@@ -327,7 +327,9 @@ mod tests {
 
     fn filter(pattern: &str) -> Rc<Filter> {
         let wanted = Wanted { patterns: BTreeSet::from([pattern.to_owned()]), ..Wanted::default() };
-        Rc::new(Filter { wanted, patterns: Patterns::new(&[pattern.to_owned()]).unwrap() })
+        let mut patterns = Patterns::none();
+        patterns.add(pattern).unwrap();
+        Rc::new(Filter { wanted, patterns })
     }
 
     #[test]

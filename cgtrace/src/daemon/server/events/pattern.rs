@@ -3,10 +3,7 @@
 use cgtrace_client::names::{self, ImpossibleName};
 use cgtrace_paths::is_within;
 
-use super::glob::Glob;
-
-/// A match that takes more steps, of some nanoseconds each, is given up.
-const MAX_STEPS: usize = 1 << 18;
+use super::glob::{Glob, MAX_STEPS};
 
 /// An invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -43,26 +40,24 @@ impl Patterns {
         Self { plain: Vec::new(), globs: Vec::new(), all: true }
     }
 
-    /// Reads patterns as the wire carries them; without any, all paths match.
-    pub fn new(patterns: &[String]) -> Result<Self, PatternError> {
-        if patterns.is_empty() {
-            return Ok(Self::all());
+    /// None yet, so that nothing matches.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { plain: Vec::new(), globs: Vec::new(), all: false }
+    }
+
+    /// Adds a pattern as the wire carries it.
+    pub fn add(&mut self, pattern: &str) -> Result<(), PatternError> {
+        if !pattern.contains(['*', '?', '[', '{']) {
+            self.plain.push(names::from_wire(pattern)?);
+            return Ok(());
         }
-        let mut plain = Vec::new();
-        let mut globs = Vec::new();
-        for pattern in patterns {
-            if !pattern.contains(['*', '?', '[', '{']) {
-                plain.push(names::from_wire(pattern)?);
-                continue;
-            }
-            let wrong =
-                |reason: String| PatternError::Glob { pattern: names::printable(pattern.as_bytes()), reason };
-            if !pattern.starts_with(['/', '*']) {
-                return Err(wrong(format!("it does not begin with `/`; it would be: /{pattern}")));
-            }
-            globs.push(Glob::new(pattern).map_err(|reason| wrong(reason.to_owned()))?);
+        let wrong = |reason| PatternError::Glob { pattern: names::printable(pattern.as_bytes()), reason };
+        if !pattern.starts_with(['/', '*']) {
+            return Err(wrong(format!("it does not begin with `/`; it would be: /{pattern}")));
         }
-        Ok(Self { plain, globs, all: false })
+        self.globs.push(Glob::new(pattern).map_err(wrong)?);
+        Ok(())
     }
 
     /// How many bytes they take.
@@ -95,19 +90,24 @@ impl Patterns {
 mod tests {
     use super::*;
 
+    fn patterns(pattern: &str) -> Result<Patterns, PatternError> {
+        let mut patterns = Patterns::none();
+        patterns.add(pattern)?;
+        Ok(patterns)
+    }
+
     #[test]
     fn a_plain_path_means_everything_below_it() {
-        let matches = |pattern: &str, path: &str| {
-            Patterns::new(&[pattern.to_owned()]).unwrap().matches(Some(path.as_bytes())).unwrap()
-        };
+        let matches =
+            |pattern, path: &str| patterns(pattern).unwrap().matches(Some(path.as_bytes())).unwrap();
         assert!(matches("/a", "/a") && matches("/a", "/a/b/c") && matches("/", "/anything"));
         assert!(!matches("/a", "/ab") && matches("/a*", "/ab"));
     }
 
     #[test]
     fn an_invalid_pattern_is_an_error_with_the_reason() {
-        assert!(Patterns::new(&["/a[".to_owned()]).is_err());
-        assert!(Patterns::new(&["a*".to_owned()]).unwrap_err().to_string().contains("/a*"));
-        assert!(Patterns::new(&["a".to_owned()]).is_err());
+        assert!(patterns("/a[").is_err());
+        assert!(patterns("a*").unwrap_err().to_string().contains("/a*"));
+        assert!(patterns("a").is_err());
     }
 }

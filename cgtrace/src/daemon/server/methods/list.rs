@@ -11,7 +11,7 @@ use crate::daemon::server::{
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let wire::List { patterns, hierarchy } = request.parameters()?;
     connection.settled().await?;
-    let patterns = watch::patterns(connection, &patterns.unwrap_or_default())?;
+    let patterns = watch::patterns(connection, &patterns.unwrap_or_default()).await?;
     let _counted = watch::count_patterns(connection, patterns.size())?;
     let wanted = connection.shared.hierarchy(hierarchy.as_deref())?;
     let wants = |id| wanted.is_none_or(|wanted| wanted == id);

@@ -33,7 +33,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let watch: wire::Watch = request.parameters()?;
     // What was mounted before this call is known by its name.
     connection.settled().await?;
-    let filter = Rc::new(filter(connection, &watch)?);
+    let filter = Rc::new(filter(connection, &watch).await?);
     let _counted = count_patterns(connection, filter.size())?;
     let mut snapshot = None;
     if watch.snapshot == Some(true) {
@@ -134,14 +134,14 @@ fn encode_missed(missed: u64) -> Vec<u8> {
     encode_reply(&wire::WatchReply { missed: Some(missed), ..Default::default() }, true)
 }
 
-fn filter(connection: &Connection, watch: &wire::Watch) -> Result<Filter, Failure> {
+async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filter, Failure> {
     if watch.snapshot == Some(true) && watch.since_seq.is_some() {
         return Err(Failure::invalid_parameter(
             "since_seq: with a snapshot the stream begins with its number; leave one of the two out",
         ));
     }
     let texts = watch.patterns.as_deref().unwrap_or_default();
-    let patterns = patterns(connection, texts)?;
+    let patterns = patterns(connection, texts).await?;
     let mut wanted = Wanted { patterns: texts.iter().cloned().collect(), ..Wanted::default() };
     for word in watch.kinds.iter().flatten() {
         let kind = Kind::from_name(word)
@@ -158,16 +158,24 @@ fn filter(connection: &Connection, watch: &wire::Watch) -> Result<Filter, Failur
     Ok(Filter { wanted, patterns })
 }
 
-/// A call's patterns.
-pub fn patterns(connection: &Connection, patterns: &[String]) -> Result<Patterns, Failure> {
+/// A call's patterns; without any, all paths match. Others run while they are compiled.
+pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<Patterns, Failure> {
     let max = connection.limits().max_patterns_per_call;
-    if patterns.len() > max {
+    if texts.len() > max {
         return Err(Failure::limit_exceeded("max_patterns_per_call", max));
     }
-    Patterns::new(patterns).map_err(|error| match error {
-        PatternError::Name(impossible) => impossible.into(),
-        PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
-    })
+    if texts.is_empty() {
+        return Ok(Patterns::all());
+    }
+    let mut patterns = Patterns::none();
+    for text in texts {
+        patterns.add(text).map_err(|error| match error {
+            PatternError::Name(impossible) => impossible.into(),
+            PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
+        })?;
+        connection.yield_turn().await;
+    }
+    Ok(patterns)
 }
 
 /// Counts compiled patterns until the share is dropped.
