@@ -14,11 +14,11 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// As kubelet writes it in a name; empty for pods that stand in `kubepods` itself.
+    /// Its name. kubelet leaves out `guaranteed` in paths.
     #[must_use]
     pub const fn word(self) -> &'static str {
         match self {
-            Self::Guaranteed => "",
+            Self::Guaranteed => "guaranteed",
             Self::Burstable => "burstable",
             Self::BestEffort => "besteffort",
         }

@@ -224,7 +224,7 @@ fn drivers(name: &Name, components: &[&[u8]], found: &mut Found) {
 
 /// A pod, or a class of pods, under the cgroupfs driver and under systemd's.
 fn pods(qos: Option<Qos>, uid: Option<&str>) -> [String; 2] {
-    let word = qos.map_or("", Qos::word);
+    let word = qos.filter(|qos| *qos != Qos::Guaranteed).map_or("", Qos::word);
     let (class, dash) = if word.is_empty() { (String::new(), "") } else { (format!("/{word}"), "-") };
     let slice = format!("kubepods{dash}{word}");
     match uid {

@@ -1,14 +1,15 @@
-//! Why a cgroup is not there: [`rules`] over facts, and [`gather`], which collects these facts with the authority of the
-//! process that calls it. [`mod@ask`] joins them with what a daemon recorded.
+//! Why a cgroup is not there: [`rules`] over [`facts`]. The facts are gathered with the authority of the process that
+//! calls [`ask()`], and joined with what a daemon recorded.
 
 mod ask;
 mod clock;
-pub mod gather;
+pub mod facts;
+mod gather;
 pub mod report;
 pub mod rules;
 mod show;
 
 pub use ask::{AskError, Question, ask};
-pub use gather::Who;
+pub use gather::{Candidate, Who};
 pub use rules::shell_word;
 pub use show::{CgroupMembers, Member, Selector, Shown, show};

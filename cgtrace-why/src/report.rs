@@ -1,32 +1,9 @@
 //! What `why` answers: the document that `cgtrace why --json` prints.
 
-use cgtrace_client::wire::{Answer, Membership, Moment, Task};
+use cgtrace_client::wire::Answer;
 use serde::{Deserialize, Serialize};
 
-/// A process that a path would belong to, or that looks for it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Process {
-    /// The process.
-    pub task: Task,
-    /// When it began.
-    pub started: Moment,
-    /// When its exec was seen; absent if it was only found in /proc.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub executed: Option<Moment>,
-    /// It was there when the daemon began.
-    pub before: bool,
-    /// It runs no more.
-    pub ended: bool,
-    /// Its cgroups now or, if it has ended, when it was seen.
-    pub cgroups: Vec<Membership>,
-    /// Its cgroups when it was executed, if that was seen.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub executed_in: Vec<Membership>,
-    /// Its parent, that one's parent, and so on; as of its exec, if that was seen.
-    pub ancestors: Vec<Task>,
-}
+pub use crate::facts::{Asker, Process};
 
 /// A cause with its evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,20 +49,6 @@ pub struct Verdict {
     /// The processes that it would belong to; absent if they could not be looked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Process>>,
-}
-
-/// The process that looks for the cgroups.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Asker {
-    /// The process.
-    pub process: Process,
-    /// Its command line.
-    pub arguments: Vec<String>,
-    /// Its cgroup namespace's root, if that is not the caller's.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub namespace_root: Option<String>,
 }
 
 /// What `why` answers.

@@ -34,6 +34,12 @@ pub struct Process {
     pub state: State,
 }
 
+/// A comm as the kernel cuts it.
+#[must_use]
+pub fn cut_comm(comm: &[u8]) -> &[u8] {
+    comm.get(..15).unwrap_or(comm)
+}
+
 /// A comm as the kernel keeps it: at most 15 bytes, and NULs behind them (`TASK_COMM_LEN`).
 #[must_use]
 pub fn padded_comm(comm: &[u8]) -> [u8; 16] {

@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use cgtrace_client::{Client, names, wire};
 use cgtrace_host::hierarchy::{Budget, read_populated};
+use cgtrace_paths::{Name, Qos, Runtime, parse_exact};
 
 use super::AskError;
 use crate::{
+    facts::{Facts, Populated},
     gather::Hierarchy,
-    rules::{self, Populated},
+    rules,
 };
 
 /// The most paths that are compared with one that does not exist.
@@ -18,13 +20,6 @@ const MAX_NEAR: usize = 6;
 
 /// The most directory entries that are read to know whether a v1 cgroup is populated.
 const MAX_ENTRIES: u64 = 200_000;
-
-/// Results about the path that was asked, and about others.
-pub(super) struct Known {
-    pub answer: wire::Answer,
-    /// Those that the rules want, then the near ones.
-    pub others: Vec<wire::Answer>,
-}
 
 /// What one reading of `populated` may cost.
 pub(crate) fn budget() -> Budget {
@@ -37,13 +32,18 @@ pub(crate) fn path(answer: &wire::Answer) -> Vec<u8> {
     bytes.unwrap_or_else(|| answer.name.clone().into_bytes())
 }
 
+/// Adds what the path of a result proves: unit, slice, pod, container.
+pub(crate) fn add_named(answer: &mut wire::Answer) {
+    let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = parse_exact(&path(answer));
+    let qos = qos.map(Qos::word).map(str::to_owned);
+    let runtime = runtime.map(Runtime::word).map(str::to_owned);
+    *answer = wire::Answer { unit, slice, pod_uid, qos, container_id, runtime, ..std::mem::take(answer) };
+}
+
 /// The paths of the results that a cgroup other than a root can have, as a call carries them.
-pub(super) fn paths(known: &Known) -> Vec<String> {
-    let all = std::iter::once(&known.answer).chain(&known.others);
-    all.map(path)
-        .filter(|path| path != b"/")
-        .filter_map(|path| names::normal(&path).ok().map(|path| names::to_wire(&path)))
-        .collect()
+pub(super) fn paths(facts: &Facts) -> Vec<String> {
+    let paths = facts.results().map(path).filter(|path| path != b"/");
+    paths.filter_map(|path| names::normal(&path).ok().map(|path| names::to_wire(&path))).collect()
 }
 
 /// Looks a path up on every hierarchy, whichever was asked for, with the `wanted` ones and, if it does not exist on the
@@ -53,7 +53,7 @@ pub(super) fn look_up(
     on: Option<&str>,
     path: &[u8],
     wanted: &[String],
-) -> Result<Known, AskError> {
+) -> Result<(wire::Answer, Vec<wire::Answer>), AskError> {
     let (name, name_hex) = names::as_text(path);
     let asked = names::normal(path).ok();
     let wanted: Vec<Vec<u8>> = wanted.iter().filter_map(|path| names::normal(path.as_bytes()).ok()).collect();
@@ -72,7 +72,7 @@ pub(super) fn look_up(
             }
         }
     }
-    Ok(Known { answer, others })
+    Ok((answer, others))
 }
 
 fn all<'a>(
@@ -106,15 +106,14 @@ fn nearest(client: &mut Client, on: Option<&str>, path: &[u8]) -> Result<Vec<Vec
 }
 
 /// Whether a process is in the path, or in the first `count` of the others, or below.
-pub(super) fn populated(known: &Known, count: usize, hierarchies: &[Hierarchy]) -> Vec<Populated> {
-    let answers = std::iter::once(&known.answer).chain(known.others.iter().take(count));
-    let rows = answers.filter(|answer| answer.name != "/").flat_map(|answer| {
-        let path = path(answer);
-        answer.rows.iter().filter(|row| row.present).map(move |row| (answer, path.clone(), row))
-    });
-    rows.filter_map(|(answer, path, row)| {
+pub(super) fn populated(facts: &Facts, count: usize, hierarchies: &[Hierarchy]) -> Vec<Populated> {
+    let answers = facts.results().take(count + 1).filter(|answer| answer.name != "/");
+    let rows =
+        answers.flat_map(|answer| answer.rows.iter().filter(|row| row.present).map(move |row| (answer, row)));
+    rows.filter_map(|(answer, row)| {
         let hierarchy = hierarchies.iter().find(|known| known.id == row.hierarchy_id)?;
-        let populated = read_populated(hierarchy.mount.as_ref()?, &path, &mut budget()).ok().flatten()?;
+        let populated = read_populated(hierarchy.mount.as_ref()?, &path(answer), &mut budget());
+        let populated = populated.ok().flatten()?;
         Some(Populated { path: answer.name.clone(), hierarchy: row.hierarchy.clone(), populated })
     })
     .collect()

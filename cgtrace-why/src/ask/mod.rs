@@ -1,26 +1,25 @@
 //! Asks a daemon for what it recorded, gathers the rest with the caller's authority, and lets the rules explain it.
 
 mod answers;
-mod named;
 mod processes;
 mod writable;
 
-use std::{fmt, os::unix::ffi::OsStrExt as _};
+use std::{collections::BTreeSet, fmt::Write as _, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, names, names::ImpossibleName, wire};
-use cgtrace_host::hierarchy;
+use cgtrace_host::{hierarchy, process::cut_comm};
 use cgtrace_paths::names_hierarchy;
 
 use crate::{
     clock,
+    facts::{Asker, Facts, Mounted},
     gather::{self, AskerFound, Candidate, Deadline, Hierarchy, Outside, Who},
-    report::{Asker, Finding, Report, Verdict},
-    rules::{self, Facts, Mounted},
+    report::{Report, Verdict},
+    rules::{self, Settings},
 };
 use processes::Recorded;
 
-pub(crate) use answers::{budget, path};
-pub(crate) use named::add_named;
+pub(crate) use answers::{add_named, budget, path};
 pub(crate) use processes::task_of;
 
 /// The most paths of an asker's settings that are explained.
@@ -65,11 +64,12 @@ pub enum AskError {
     },
     /// Several processes may be meant, and which is not clear.
     #[error(
-        "it is not clear which process is meant: none, or more than one, is the unit's or root's; name one with --pid:{candidates}"
+        "it is not clear which process is meant: none, or more than one, is the unit's or root's; name one with --pid:{}",
+        listed(candidates)
     )]
     Ambiguous {
         /// All of that name.
-        candidates: Candidates,
+        candidates: Vec<Candidate>,
     },
     /// The process could not be read.
     #[error(transparent)]
@@ -87,19 +87,14 @@ pub enum AskError {
     Namespaced,
 }
 
-/// Processes of one name.
-#[derive(Debug)]
-pub struct Candidates(pub Vec<Candidate>);
-
-impl fmt::Display for Candidates {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for Candidate { pid, uid, executable, cgroup } in &self.0 {
-            let path = executable.as_deref().map(|path| path.as_os_str().as_bytes());
-            let path = path.map_or_else(|| "an unknown program".to_owned(), rules::shell_bytes);
-            write!(formatter, "\n  pid {pid}, uid {uid}, {path}, in {}", rules::shell_bytes(cgroup))?;
-        }
-        Ok(())
+fn listed(candidates: &[Candidate]) -> String {
+    let mut lines = String::new();
+    for Candidate { pid, uid, executable, cgroup } in candidates {
+        let path = executable.as_deref().map(|path| path.as_os_str().as_bytes());
+        let path = path.map_or_else(|| "an unknown program".to_owned(), rules::shell_bytes);
+        let _ = write!(lines, "\n  pid {pid}, uid {uid}, {path}, in {}", rules::shell_bytes(cgroup));
     }
+    lines
 }
 
 /// Answers a question.
@@ -108,46 +103,39 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
     if path.is_none() && who.is_none() {
         return Err(AskError::Nothing);
     }
-    let deadline = Deadline::new();
     let mut report = Report::default();
-    let mut frame = Frame::new(client, hierarchy.as_deref(), &mut report.notes)?;
+    let frame = Frame::new(client, hierarchy.as_deref(), &mut report.notes)?;
     if let Some(who) = who {
-        frame.asker = gather::find_asker(who, &frame.hierarchies, deadline)
-            .map_err(|candidates| AskError::Ambiguous { candidates: Candidates(candidates) })?;
-        match (who, &frame.asker) {
-            (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess { pid: *pid }),
-            (Who::Comm(comm), None) => {
-                let recorded = frame.recorded(client, &[], &[comm.as_bytes().to_vec()])?;
-                report.notes.extend(processes::missing(&recorded, comm));
-            }
-            (_, Some(_)) => {}
-        }
+        report.asker = frame.find_asker(client, who, &mut report)?;
     }
-    let paths: Vec<(Vec<u8>, Option<String>)> = match (path, &frame.asker) {
+    let paths: Vec<(Vec<u8>, Option<String>)> = match (path, &report.asker) {
         (Some(path), _) => vec![(checked(path)?, None)],
         (None, Some(asker)) => {
-            report.notes.extend(asker.without_paths());
-            asker.paths().into_iter().map(|(path, setting)| (path.into_bytes(), setting)).collect()
+            let paths = paths_of(asker);
+            if paths.is_empty() {
+                let wire::Task { comm, pid, .. } = &asker.process.task;
+                report.notes.push(format!(
+                    "neither the flags nor the configuration of {} (pid {pid}) name a cgroup; name one: cgtrace why PATH --pid {pid}",
+                    names::printable(comm.as_bytes()),
+                ));
+            }
+            paths.into_iter().map(|(path, setting)| (path.into_bytes(), setting)).collect()
         }
         (None, None) => Vec::new(),
     };
     for (path, setting) in paths.into_iter().take(MAX_ASKER_PATHS) {
-        let verdict = one(client, &frame, &path, deadline, &mut report)?;
+        let verdict = one(client, &frame, &path, &mut report)?;
         report.verdicts.push(Verdict { setting, ..verdict });
     }
-    if let Some(asker) = &frame.asker {
-        let recorded = frame.recorded(client, &[], std::slice::from_ref(&asker.found.process.comm))?;
-        report.seq = report.seq.max(recorded.seq);
-        report.notes.extend(asker.notes.iter().cloned());
-        report.asker = Some(Asker {
-            process: processes::report(recorded.process(&asker.found), false),
-            arguments: asker.arguments.clone(),
-            namespace_root: asker.namespace_root.clone(),
-        });
-    }
-    let mut known = std::collections::BTreeSet::new();
+    let mut known = BTreeSet::new();
     report.notes.retain(|note| known.insert(note.clone()));
     Ok(report)
+}
+
+/// The paths that an asker looks up, each with the setting that says so.
+fn paths_of(asker: &Asker) -> Vec<(String, Option<String>)> {
+    let own = asker.process.task.cgroup.as_deref().filter(|path| *path != "/");
+    Settings::of(asker).questions(rules::is_kubelet(asker), own)
 }
 
 /// What is the same for every path of one question.
@@ -158,13 +146,14 @@ struct Frame {
     /// When the daemon began: ns since boot.
     started_boot_ns: u64,
     mounts: Vec<Mounted>,
-    asker: Option<AskerFound>,
+    deadline: Deadline,
     /// The paths in `/proc` are not the hierarchies'.
     namespaced: bool,
 }
 
 impl Frame {
     fn new(client: &mut Client, hierarchy: Option<&str>, notes: &mut Vec<String>) -> Result<Self, AskError> {
+        let deadline = Deadline::new();
         let status = client.status()?;
         let on = match hierarchy {
             Some(word) => {
@@ -182,25 +171,46 @@ impl Frame {
             notes.push(format!("cgroup mounts were not read: {error}"));
             Vec::new()
         });
-        let hierarchies: Vec<Hierarchy> = status
-            .hierarchies
-            .iter()
-            .map(|known| Hierarchy {
-                id: known.hierarchy_id,
-                name: known.hierarchy.clone(),
-                mount: found
-                    .iter()
-                    .find(|found| found.id.0 == known.hierarchy_id)
-                    .and_then(|found| found.mount.clone()),
-            })
-            .collect();
+        let mount = |id| found.iter().find(|found| found.id.0 == id).and_then(|found| found.mount.clone());
+        let known = status.hierarchies.into_iter().map(|known| {
+            let (id, name) = (known.hierarchy_id, known.hierarchy);
+            Hierarchy { id, name, mount: mount(id) }
+        });
+        let hierarchies: Vec<Hierarchy> = known.collect();
         let namespaced = hierarchy::in_cgroup_namespace();
         if namespaced {
             notes.push(NAMESPACED.to_owned());
         }
         let mounts = gather::mounts(&hierarchies);
         let started_boot_ns = status.started.boot_ns;
-        Ok(Self { on, hierarchies, started_boot_ns, mounts, asker: None, namespaced })
+        Ok(Self { on, hierarchies, started_boot_ns, mounts, deadline, namespaced })
+    }
+
+    /// The asker; `None`, with a note, if no process is called so.
+    fn find_asker(
+        &self,
+        client: &mut Client,
+        who: &Who,
+        report: &mut Report,
+    ) -> Result<Option<Asker>, AskError> {
+        let found = gather::find_asker(who, &self.hierarchies, self.deadline)
+            .map_err(|candidates| AskError::Ambiguous { candidates })?;
+        let comm = match (who, &found) {
+            (_, Some(AskerFound { found, .. })) => found.process.comm.clone(),
+            (Who::Comm(comm), None) => comm.clone().into_bytes(),
+            (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess { pid: *pid }),
+        };
+        let recorded = self.recorded(client, &[], &[comm])?;
+        report.seq = recorded.seq;
+        let Some(AskerFound { found, asker, notes }) = found else {
+            if let Who::Comm(comm) = who {
+                report.notes.extend(recorded.missing(comm));
+            }
+            return Ok(None);
+        };
+        report.notes.extend(notes);
+        let process = recorded.process(&found, asker.process.of_unit);
+        Ok(Some(Asker { process, ..asker }))
     }
 
     /// What the daemon recorded of these paths and of processes with these comms.
@@ -210,7 +220,7 @@ impl Frame {
         paths: &[String],
         comms: &[Vec<u8>],
     ) -> Result<Recorded<'a>, AskError> {
-        let comms = comms.iter().map(|comm| names::as_text(comm.get(..15).unwrap_or(comm)).0).collect();
+        let comms = comms.iter().map(|comm| names::as_text(cut_comm(comm)).0).collect();
         let history =
             wire::History { paths: Some(paths.to_vec()), comms: Some(comms), ..wire::History::default() };
         let wire::HistoryReply { seq, moves, execs, .. } = client.history(&history)?;
@@ -242,76 +252,40 @@ fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
 }
 
 /// One path.
-fn one(
-    client: &mut Client,
-    frame: &Frame,
-    path: &[u8],
-    deadline: Deadline,
-    report: &mut Report,
-) -> Result<Verdict, AskError> {
+fn one(client: &mut Client, frame: &Frame, path: &[u8], report: &mut Report) -> Result<Verdict, AskError> {
     let text = names::as_text(path).0;
-    let Outside { processes, mut comms, unit, controllers, notes } =
-        gather::about(&text, &frame.mounts, &frame.hierarchies, deadline);
-    report.notes.extend(notes);
-    let of_path = comms.len();
-    let root = frame.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
+    let Outside { processes, comms, unit, controllers } =
+        gather::about(&text, &frame.mounts, &frame.hierarchies, frame.deadline, &mut report.notes);
+    let root = report.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
     let wanted = rules::wanted(&text, &frame.mounts, root);
-    let known = answers::look_up(client, frame.on.as_deref(), path, &wanted)?;
+    let (answer, others) = answers::look_up(client, frame.on.as_deref(), path, &wanted)?;
     let mut facts = Facts {
         name: text,
         on: frame.on.clone(),
         mounts: frame.mounts.clone(),
         v2_controllers: controllers,
         unit,
-        populated: answers::populated(&known, wanted.len(), &frame.hierarchies),
+        asker: report.asker.clone(),
+        answer,
+        others,
         ..Facts::default()
     };
-    comms.extend(frame.asker.iter().map(|asker| asker.found.process.comm.clone()));
-    let recorded = frame.recorded(client, &answers::paths(&known), &comms)?;
+    facts.populated = answers::populated(&facts, wanted.len(), &frame.hierarchies);
+    let recorded = frame.recorded(client, &answers::paths(&facts), &comms)?;
     if recorded.execs.is_none() {
         report.notes.push(PUBLIC.to_owned());
     }
     report.seq = report.seq.max(recorded.seq);
     facts.now = recorded.anchor.moment(cgtrace_host::clock::boot_ns());
-    facts.asker = frame.asker.as_ref().map(|asker| asker.facts(recorded.process(&asker.found)));
-    facts.processes = processes.filter(|_| !frame.namespaced).map(|found| {
-        let of_unit =
-            |(of_unit, found): &(bool, _)| rules::Process { of_unit: *of_unit, ..recorded.process(found) };
-        found.iter().map(of_unit).collect()
-    });
-    let live = facts.processes.as_deref().unwrap_or_default();
-    facts.ended = recorded.ended(comms.get(..of_path).unwrap_or_default(), live);
+    facts.processes = processes
+        .filter(|_| !frame.namespaced)
+        .map(|found| found.iter().map(|(of_unit, found)| recorded.process(found, *of_unit)).collect());
+    facts.ended = recorded.ended(&comms, facts.processes.as_deref().unwrap_or_default());
     facts.moves = recorded.moves;
-    (facts.answer, facts.others) = (known.answer, known.others);
     facts.writable = writable::find(&facts, &frame.hierarchies);
     let verdict = rules::explain(&facts);
-    Ok(written(verdict, facts))
-}
-
-fn written(verdict: rules::Verdict, facts: Facts) -> Verdict {
-    let rules::Verdict { name, present, seen, finding, also } = verdict;
-    let Finding { cause, explanation, evidence, fix } = finding_of(finding);
-    let mut answer = facts.answer;
+    let Facts { mut answer, processes, ended, .. } = facts;
     add_named(&mut answer);
-    Verdict {
-        name,
-        setting: None,
-        present,
-        seen,
-        cause,
-        explanation,
-        evidence,
-        fix,
-        also: also.into_iter().map(finding_of).collect(),
-        answer,
-        processes: facts.processes.map(|live| {
-            let live = live.into_iter().map(|process| processes::report(process, false));
-            live.chain(facts.ended.into_iter().map(|process| processes::report(process, true))).collect()
-        }),
-    }
-}
-
-fn finding_of(finding: rules::Finding) -> Finding {
-    let rules::Finding { cause, explanation, evidence, fix } = finding;
-    Finding { cause: cause.word().to_owned(), explanation, evidence, fix }
+    let processes = processes.map(|live| live.into_iter().chain(ended).collect());
+    Ok(Verdict { answer, processes, ..verdict })
 }

@@ -3,12 +3,7 @@
 use cgtrace_client::{names, names::printable, wire, wire::Membership};
 use cgtrace_host::{hierarchy::HierarchyLine, process};
 
-use crate::{
-    clock::Anchor,
-    gather::Hierarchy,
-    report,
-    rules::{self, Seen},
-};
+use crate::{clock::Anchor, facts::Process, gather::Hierarchy, rules::same_process};
 
 /// The most processes that have ended of which something is said.
 const MAX_ENDED: usize = 4;
@@ -27,34 +22,31 @@ pub(super) struct Recorded<'a> {
 
 impl Recorded<'_> {
     /// A live process.
-    pub fn process(&self, found: &process::Found) -> rules::Process {
+    pub fn process(&self, found: &process::Found, of_unit: bool) -> Process {
         let task = task_of(&found.process);
-        let exec = self.execs.iter().flatten().find(|exec| rules::same_process(&exec.task, &task));
-        let cgroups = self.places(&found.cgroups);
-        // The chain at the exec, if that was seen: a shell that has gone since is in it.
-        let ancestors = match exec.filter(|exec| !exec.ancestors.is_empty()) {
-            Some(exec) => exec.ancestors.clone(),
-            None => found.ancestors.iter().map(task_of).collect(),
-        };
-        let exec = exec.filter(|exec| exec.observed);
+        let exec = self.execs.iter().flatten().find(|exec| same_process(&exec.task, &task));
+        let seen = exec.filter(|exec| exec.observed);
+        let cgroups = sorted(found.cgroups.iter().map(|line| self.place(line)).collect());
         let start = found.process.start_boot_ns;
-        rules::Process {
+        Process {
             task: wire::Task { cgroup: home(&cgroups), ..task },
-            of_unit: false,
             started: self.anchor.moment(start),
-            seen: match exec {
-                Some(exec) => Seen::Executed(exec.at.clone()),
-                None if self.started_boot_ns > start => Seen::Before,
-                None => Seen::Found,
-            },
+            executed: seen.map(|exec| exec.at.clone()),
+            before: seen.is_none() && self.started_boot_ns > start,
+            ended: false,
             cgroups,
-            executed_in: exec.map(memberships).unwrap_or_default(),
-            ancestors,
+            executed_in: seen.map(|exec| sorted(exec.cgroups.clone())).unwrap_or_default(),
+            // The chain at the exec, if that was seen: a shell that has gone since is in it.
+            ancestors: match exec.filter(|exec| !exec.ancestors.is_empty()) {
+                Some(exec) => exec.ancestors.clone(),
+                None => found.ancestors.iter().map(task_of).collect(),
+            },
+            of_unit,
         }
     }
 
     /// The processes of those comms that were seen and are not among the live ones, the last one first.
-    pub fn ended(&self, comms: &[Vec<u8>], live: &[rules::Process]) -> Vec<rules::Process> {
+    pub fn ended(&self, comms: &[Vec<u8>], live: &[Process]) -> Vec<Process> {
         let execs = self.execs.iter().flatten();
         execs
             .filter(|exec| comms.iter().any(|comm| exec.task.comm == names::as_text(comm).0))
@@ -65,39 +57,47 @@ impl Recorded<'_> {
             .collect()
     }
 
-    fn past(&self, exec: &wire::Exec) -> rules::Process {
-        let cgroups = memberships(exec);
-        rules::Process {
+    fn past(&self, exec: &wire::Exec) -> Process {
+        let cgroups = sorted(exec.cgroups.clone());
+        Process {
             task: wire::Task { cgroup: home(&cgroups), ..exec.task.clone() },
-            of_unit: false,
             started: self.anchor.moment(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
-            seen: if exec.observed { Seen::Executed(exec.at.clone()) } else { Seen::Before },
+            executed: exec.observed.then(|| exec.at.clone()),
+            before: !exec.observed,
+            ended: true,
             executed_in: if exec.observed { cgroups.clone() } else { Vec::new() },
             cgroups,
             ancestors: exec.ancestors.clone(),
+            of_unit: false,
         }
     }
 
-    fn places(&self, lines: &[HierarchyLine]) -> Vec<Membership> {
-        let places = lines.iter().map(|line| {
-            let known = self.hierarchies.iter().find(|known| known.id == line.id);
-            let hierarchy =
-                known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.clone());
-            Membership { hierarchy, path: names::as_text(&line.path).0 }
+    /// That no process of that comm runs, and which was the last one.
+    pub fn missing(&self, comm: &str) -> Vec<String> {
+        let name = printable(comm.as_bytes());
+        let none = format!("no process called {name} runs, so that its own view is not part of this answer");
+        let last = self.execs.iter().flatten().next().map(|exec| self.past(exec)).map(|last| {
+            let place =
+                last.cgroups.first().map(|place| printable(place.path.as_bytes())).unwrap_or_default();
+            let began = &last.started.time;
+            format!("the last {name} seen was pid {}, begun at {began}, in {place}", last.task.pid)
         });
-        let mut places: Vec<Membership> = places.collect();
-        places.sort_by(|one, other| one.hierarchy.cmp(&other.hierarchy));
-        places
+        std::iter::once(none).chain(last).collect()
+    }
+
+    fn place(&self, line: &HierarchyLine) -> Membership {
+        let known = self.hierarchies.iter().find(|known| known.id == line.id);
+        let hierarchy = known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.clone());
+        Membership { hierarchy, path: names::as_text(&line.path).0 }
     }
 }
 
 /// Whether a recorded process still runs: another one may have its pid.
 fn is_alive(task: &wire::Task) -> bool {
-    process::find(task.pid).is_some_and(|found| rules::same_process(&task_of(&found.process), task))
+    process::find(task.pid).is_some_and(|found| same_process(&task_of(&found.process), task))
 }
 
-fn memberships(exec: &wire::Exec) -> Vec<Membership> {
-    let mut places = exec.cgroups.clone();
+fn sorted(mut places: Vec<Membership>) -> Vec<Membership> {
     places.sort_by(|one, other| one.hierarchy.cmp(&other.hierarchy));
     places
 }
@@ -111,8 +111,7 @@ pub(crate) fn task_of(process: &process::Process) -> wire::Task {
         comm: names::as_text(&process.comm).0,
         uid: Some(process.uid),
         start_boot_ns: Some(process.start_boot_ns),
-        cgroup: None,
-        threadgroup: None,
+        ..wire::Task::default()
     }
 }
 
@@ -120,32 +119,4 @@ pub(crate) fn task_of(process: &process::Process) -> wire::Task {
 fn home(cgroups: &[Membership]) -> Option<String> {
     let on = |name: &str| cgroups.iter().find(|place| place.hierarchy == name);
     on("name=systemd").filter(|place| place.path != "/").or_else(|| on("v2")).map(|place| place.path.clone())
-}
-
-/// That no process of that comm runs, and which was the last one.
-pub(super) fn missing(recorded: &Recorded, comm: &str) -> Vec<String> {
-    let name = printable(comm.as_bytes());
-    let mut notes =
-        vec![format!("no process called {name} runs, so that its own view is not part of this answer")];
-    if let Some(last) = recorded.execs.iter().flatten().next().map(|exec| recorded.past(exec)) {
-        let place = last.cgroups.first().map(|place| printable(place.path.as_bytes())).unwrap_or_default();
-        let began = &last.started.time;
-        notes.push(format!("the last {name} seen was pid {}, begun at {began}, in {place}", last.task.pid));
-    }
-    notes
-}
-
-/// A process as the report has it.
-pub(super) fn report(process: rules::Process, ended: bool) -> report::Process {
-    let rules::Process { task, of_unit: _, started, seen, cgroups, executed_in, ancestors } = process;
-    report::Process {
-        task,
-        started,
-        before: seen == Seen::Before,
-        executed: if let Seen::Executed(at) = seen { Some(at) } else { None },
-        ended,
-        cgroups,
-        executed_in,
-        ancestors,
-    }
 }

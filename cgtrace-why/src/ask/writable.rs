@@ -6,15 +6,12 @@ use cgtrace_client::names;
 use cgtrace_host::hierarchy::{Writer, other_writer};
 
 use super::answers::path;
-use crate::{
-    gather::Hierarchy,
-    rules::{Facts, Writable},
-};
+use crate::{facts::Facts, gather::Hierarchy};
 
-/// Those of the facts' paths that others may write to on some hierarchy, and those where that could not be seen.
-pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> Vec<Writable> {
+/// Those of the facts' paths that others may write to on some hierarchy, or where that could not be seen: who, in words.
+pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> BTreeMap<String, String> {
     let mut paths: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
-    for answer in std::iter::once(&facts.answer).chain(&facts.others) {
+    for answer in facts.results() {
         paths.insert(&answer.name, path(answer));
     }
     let processes = facts.processes.iter().flatten().chain(facts.asker.iter().map(|asker| &asker.process));
@@ -24,26 +21,28 @@ pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> Vec<Writable> {
     for text in places.chain(moves).chain(unit) {
         paths.entry(text).or_insert_with(|| text.clone().into_bytes());
     }
-    paths.into_iter().filter_map(|(text, bytes)| writable(facts, text, &bytes, hierarchies)).collect()
+    let writable = |(text, bytes): (&str, Vec<u8>)| {
+        let path = names::normal(&bytes).ok()?;
+        let by = hierarchies.iter().find_map(|hierarchy| writer(facts, text, &path, hierarchy))?;
+        Some((text.to_owned(), by))
+    };
+    paths.into_iter().filter_map(writable).collect()
 }
 
-fn writable(facts: &Facts, text: &str, bytes: &[u8], hierarchies: &[Hierarchy]) -> Option<Writable> {
-    let path = names::normal(bytes).ok()?;
-    let answers = || std::iter::once(&facts.answer).chain(&facts.others).filter(|answer| answer.name == text);
-    let by = hierarchies.iter().find_map(|hierarchy| {
-        let known = || answers().flat_map(|answer| &answer.rows);
-        let there = known().any(|row| row.present && row.hierarchy_id == hierarchy.id);
-        let name = &hierarchy.name;
-        match hierarchy.mount.as_ref().map(|mount| other_writer(mount, &path)) {
-            Some(Ok(Some(Writer::User(uid)))) => Some(format!("uid {uid} may write to it on {name}")),
-            Some(Ok(Some(Writer::Group(gid)))) => Some(format!("gid {gid} may write to it on {name}")),
-            Some(Ok(Some(Writer::Everyone))) => Some(format!("everybody may write to it on {name}")),
-            Some(Err(error)) => Some(format!("who may write to it on {name} is not known ({error})")),
-            None if there => {
-                Some(format!("{name} is not mounted here, so that who may write to it is not known"))
-            }
-            Some(Ok(None)) | None => None,
-        }
-    })?;
-    Some(Writable { path: text.to_owned(), by })
+fn writer(facts: &Facts, text: &str, path: &[u8], hierarchy: &Hierarchy) -> Option<String> {
+    let name = &hierarchy.name;
+    let Some(mount) = &hierarchy.mount else {
+        let mut rows = facts.results().filter(|answer| answer.name == text).flat_map(|answer| &answer.rows);
+        return rows
+            .any(|row| row.present && row.hierarchy_id == hierarchy.id)
+            .then(|| format!("{name} is not mounted here, so that who may write to it is not known"));
+    };
+    let who = match other_writer(mount, path) {
+        Ok(None) => return None,
+        Ok(Some(Writer::User(uid))) => format!("uid {uid}"),
+        Ok(Some(Writer::Group(gid))) => format!("gid {gid}"),
+        Ok(Some(Writer::Everyone)) => "everybody".to_owned(),
+        Err(error) => return Some(format!("who may write to it on {name} is not known ({error})")),
+    };
+    Some(format!("{who} may write to it on {name}"))
 }

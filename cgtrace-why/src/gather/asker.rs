@@ -1,4 +1,4 @@
-//! Who does not see the cgroup: its command line, configuration, namespaces, mounts and watches.
+//! The process that does not see the cgroup: its command line, configuration, namespaces, mounts and watches.
 
 use std::{
     fs,
@@ -7,11 +7,16 @@ use std::{
     time::Duration,
 };
 
-use cgtrace_client::names::printable;
-use cgtrace_host::process::{self, Bounded, ProcessHandle};
+use cgtrace_host::{
+    hierarchy::HierarchyLine,
+    process::{self, Bounded, ProcessHandle},
+};
 
 use super::{Hierarchy, deadline::Deadline, mounts_of, namespace::namespace_root, unit};
-use crate::rules::{self, Inotify, Mounted, Settings};
+use crate::{
+    facts::{Asker, Limit, Process},
+    rules::{self, Settings},
+};
 
 /// How long inotify watches are counted: on a machine with very many descriptors their number stays unknown.
 const INOTIFY_TIME: Duration = Duration::from_millis(150);
@@ -39,23 +44,12 @@ pub struct Candidate {
     pub cgroup: Vec<u8>,
 }
 
-/// An asker.
+/// An asker, as it was found.
 #[derive(Clone, Debug)]
-pub struct AskerFound {
-    /// The process.
+pub(crate) struct AskerFound {
     pub found: process::Found,
-    /// It is its unit's, or root's.
-    pub trusted: bool,
-    /// Its command line.
-    pub arguments: Vec<String>,
-    /// The text of the file that its `--config` names.
-    pub config: Option<String>,
-    /// Its cgroup namespace's root, if that is not ours.
-    pub namespace_root: Option<String>,
-    /// The cgroup file systems that it can reach.
-    pub mounts: Option<Vec<Mounted>>,
-    /// inotify's limits and use.
-    pub inotify: Option<Inotify>,
+    /// What the rules need of it; of its process only whether it is its unit's, or root's.
+    pub asker: Asker,
     /// What could not be found out, and why.
     pub notes: Vec<String>,
 }
@@ -74,47 +68,38 @@ pub(crate) fn find(
         },
     };
     // A process that executes something else meanwhile is looked at once more.
-    let mut found = None;
+    let mut described = None;
     for _ in 0..2 {
         let Some(handle) = ProcessHandle::open(pid).ok().flatten() else { return Ok(None) };
         let handle = Arc::new(handle);
-        let trusted = trusted.unwrap_or(handle.process().uid == 0);
-        found = describe(&handle, trusted, hierarchies, deadline);
+        described = describe(&handle, hierarchies, deadline);
         if handle.is_same() {
-            return Ok(found);
+            let trusted = trusted.unwrap_or(handle.process().uid == 0);
+            return Ok(described.map(|described| described.of_unit(trusted)));
         }
     }
     // What was read may be of two users' processes.
-    Ok(found.map(|found| AskerFound {
-        arguments: Vec::new(),
-        config: None,
-        namespace_root: None,
-        mounts: None,
-        inotify: None,
-        trusted: false,
-        notes: vec![format!(
-            "process {pid} became another one while it was read; what was read of it is left out"
-        )],
-        ..found
+    Ok(described.map(|AskerFound { found, .. }| {
+        let note =
+            format!("process {pid} became another one while it was read; what was read of it is left out");
+        AskerFound { found, asker: Asker::default(), notes: vec![note] }
     }))
 }
 
 /// Which process of a comm is meant, and whether it is its unit's or root's.
 fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Candidate>> {
-    let bytes = comm.as_bytes();
-    let named = process::named(&[bytes.get(..15).unwrap_or(bytes)]);
+    let named = process::named(&[process::cut_comm(comm.as_bytes())]);
     if named.is_empty() {
         return Ok(None);
     }
     let service = format!("{comm}.service");
-    let unit = if cgtrace_paths::is_unit(&service) {
-        unit::look_up(&service, deadline)
-    } else {
-        unit::Unit::default()
-    };
-    let of_unit: Vec<_> = named.iter().filter(|found| unit.proves(found)).collect();
+    let unit = cgtrace_paths::is_unit(&service)
+        .then(|| unit::look_up(&service, deadline, &mut Vec::new()))
+        .flatten();
+    let of_unit: Vec<_> = named.iter().filter(|found| unit::proves(unit.as_ref(), found)).collect();
     let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
-    let main = of_unit.iter().find(|found| Some(found.process.pid) == unit.main_pid);
+    let main_pid = unit.and_then(|unit| unit.main_pid);
+    let main = of_unit.iter().find(|found| Some(found.process.pid) == main_pid);
     match (main, of_unit.as_slice(), of_root.as_slice(), named.as_slice()) {
         (Some(one), ..) | (None, [one], ..) | (None, [], [one], _) => Ok(Some((one.process.pid, true))),
         (None, [], [], [one]) if one.process.uid == rustix::process::getuid().as_raw() => {
@@ -125,64 +110,24 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Can
 }
 
 fn candidate(found: &process::Found) -> Candidate {
-    let handle = ProcessHandle::open(found.process.pid).ok().flatten();
-    let home =
-        |line: &&cgtrace_host::hierarchy::HierarchyLine| line.name == "name=systemd" && line.path != b"/";
+    let process::Process { pid, uid, .. } = found.process;
+    let handle = ProcessHandle::open(pid).ok().flatten();
+    let executable = handle.and_then(|handle| handle.executable().ok()).map(|(path, _)| path);
+    let home = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
     let lines = &found.cgroups;
     let home = lines.iter().find(home).or_else(|| lines.iter().find(|line| line.id == 0));
-    Candidate {
-        pid: found.process.pid,
-        uid: found.process.uid,
-        executable: handle.and_then(|handle| handle.executable().ok()).map(|(path, _)| path),
-        cgroup: home.map(|line| line.path.clone()).unwrap_or_default(),
-    }
+    Candidate { pid, uid, executable, cgroup: home.map(|line| line.path.clone()).unwrap_or_default() }
 }
 
 impl AskerFound {
-    /// What the rules need of it, besides what is known of the process.
-    pub(crate) fn facts(&self, process: rules::Process) -> rules::Asker {
-        rules::Asker {
-            process: rules::Process { of_unit: self.trusted, ..process },
-            arguments: self.arguments.clone(),
-            config: self.config.clone(),
-            namespace_root: self.namespace_root.clone(),
-            mounts: self.mounts.clone(),
-            inotify: self.inotify,
-        }
-    }
-
-    /// The paths that it looks up, each with the setting that says so.
-    pub(crate) fn paths(&self) -> Vec<(String, Option<String>)> {
-        let settings = Settings::read(&self.arguments, self.config.as_deref());
-        let lines = &self.found.cgroups;
-        let own = lines
-            .iter()
-            .filter(|line| line.path != b"/")
-            .find(|line| line.name == "name=systemd" || line.id == 0);
-        let own = own.map(|line| String::from_utf8_lossy(&line.path).into_owned());
-        settings.questions(self.is_kubelet(), own.as_deref())
-    }
-
-    fn is_kubelet(&self) -> bool {
-        let program = self.arguments.first().and_then(|program| program.rsplit('/').next());
-        self.found.process.comm == b"kubelet" || program == Some("kubelet")
-    }
-
-    /// That it is told of no cgroup, if so.
-    pub(crate) fn without_paths(&self) -> Option<String> {
-        self.paths().is_empty().then(|| {
-            format!(
-                "neither the flags nor the configuration of {} (pid {}) name a cgroup; name one: cgtrace why PATH --pid {1}",
-                printable(&self.found.process.comm),
-                self.found.process.pid
-            )
-        })
+    fn of_unit(mut self, trusted: bool) -> Self {
+        self.asker.process.of_unit = trusted;
+        self
     }
 }
 
 fn describe(
     handle: &Arc<ProcessHandle>,
-    trusted: bool,
     hierarchies: &[Hierarchy],
     deadline: Deadline,
 ) -> Option<AskerFound> {
@@ -193,70 +138,60 @@ fn describe(
         process,
     };
     let mut notes = Vec::new();
-    let arguments = arguments(handle, deadline, &mut notes);
-    let config = Settings::read(&arguments, None)
-        .config
-        .and_then(|setting| config(handle, &setting.value, deadline, &mut notes));
-    let mounts = mounts_of(handle, hierarchies).map(|Bounded { value, cut }| {
-        if cut {
-            notes.push(
-                "the asker's mount table is too long to be read: the rest of it is left out".to_owned(),
-            );
-        }
-        value
-    });
-    Some(AskerFound {
-        trusted,
-        arguments,
-        config,
-        namespace_root: namespace_root(handle, &found),
-        mounts,
-        inotify: inotify(found.process.uid, deadline),
-        notes,
-        found,
-    })
-}
-
-fn arguments(handle: &Arc<ProcessHandle>, deadline: Deadline, notes: &mut Vec<String>) -> Vec<String> {
-    let shared = Arc::clone(handle);
-    match deadline.run(move || shared.arguments()) {
-        Some(Ok(Bounded { value, cut })) => {
-            if cut {
-                notes.push("only 128 KiB and 4,096 words of the asker's command line were read".to_owned());
-            }
-            return value;
-        }
-        Some(Err(error)) => notes.push(format!("the asker's command line is not known: {error}")),
-        None => notes.push("the asker's command line was not read in time".to_owned()),
+    let command_line =
+        read(handle, deadline, "the asker's command line", &mut notes, ProcessHandle::arguments);
+    let Bounded { value: arguments, cut } = command_line.unwrap_or_default();
+    if cut {
+        notes.push("only 128 KiB and 4,096 words of the asker's command line were read".to_owned());
     }
-    Vec::new()
+    let config = Settings::read(&arguments, None).get("config").and_then(|setting| {
+        let path = PathBuf::from(&setting.value);
+        read(handle, deadline, &rules::shell_word(&setting.value), &mut notes, move |handle| {
+            handle.file(&path)
+        })
+    });
+    let mounts = mounts_of(handle, hierarchies);
+    if mounts.as_ref().is_some_and(|mounts| mounts.cut) {
+        notes.push("the asker's mount table is too long to be read: the rest of it is left out".to_owned());
+    }
+    let asker = Asker {
+        process: Process::default(),
+        arguments,
+        config: config.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        namespace_root: namespace_root(handle, &found),
+        mounts: mounts.map(|mounts| mounts.value),
+        inotify: inotify(found.process.uid, deadline),
+    };
+    Some(AskerFound { found, asker, notes })
 }
 
-fn config(
+/// Reads something of a process that may block.
+fn read<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
     handle: &Arc<ProcessHandle>,
-    path: &str,
     deadline: Deadline,
+    what: &str,
     notes: &mut Vec<String>,
-) -> Option<String> {
-    let (shared, file) = (Arc::clone(handle), PathBuf::from(path));
-    let shown = rules::shell_word(path);
-    match deadline.run(move || shared.file(Path::new(&file))) {
-        Some(Ok(text)) => return Some(String::from_utf8_lossy(&text).into_owned()),
-        Some(Err(error)) => notes.push(format!("{shown} was not read: {error}")),
-        None => notes.push(format!("{shown} was not read in time")),
+    read: impl FnOnce(&ProcessHandle) -> Result<T, E> + Send + 'static,
+) -> Option<T> {
+    let shared = Arc::clone(handle);
+    match deadline.run(move || read(&shared)) {
+        Some(Ok(read)) => return Some(read),
+        Some(Err(error)) => notes.push(format!("{what} was not read: {error}")),
+        None => notes.push(format!("{what} was not read in time")),
     }
     None
 }
 
-fn inotify(uid: u32, deadline: Deadline) -> Option<Inotify> {
-    let limit = |name: &str| -> Option<u64> {
-        fs::read_to_string(format!("/proc/sys/fs/inotify/{name}")).ok()?.trim().parse().ok()
-    };
+fn inotify(uid: u32, deadline: Deadline) -> Vec<Limit> {
     let used = process::inotify_of(uid, deadline.within(INOTIFY_TIME).instant());
-    Some(Inotify {
-        max_watches: limit("max_user_watches")?,
-        watches: used.as_ref().map(|used| used.watches),
-        max_instances: limit("max_user_instances")?,
-        instances: used.as_ref().map(|used| used.instances),
-    })
+    let limits = [
+        ("fs.inotify.max_user_watches", used.as_ref().map(|used| used.watches)),
+        ("fs.inotify.max_user_instances", used.as_ref().map(|used| used.instances)),
+    ];
+    let limit = |(name, used): (&'static str, _)| {
+        let path = Path::new("/proc/sys").join(name.replace('.', "/"));
+        let max = fs::read_to_string(path).ok()?.trim().parse().ok()?;
+        Some(Limit { name, used, max })
+    };
+    limits.into_iter().filter_map(limit).collect()
 }

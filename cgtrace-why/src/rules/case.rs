@@ -1,27 +1,27 @@
 //! A question with what every rule asks of it.
 
 use cgtrace_client::wire::{Answer, Event, Row};
-
-use super::{
-    facts::{Facts, Mounted, Process, Unit, Writable},
-    tell,
-};
 use cgtrace_paths::{MountPoint, Name, Spelling, Variant};
 
-/// The facts, and the name that they are about.
+use super::tell;
+use crate::facts::{Asker, Facts, Mounted, Process, Unit};
+
+/// The facts, and the path that they are about.
 pub(super) struct Case<'a> {
     pub facts: &'a Facts,
-    /// The name as asked.
+    /// The path as asked.
     pub asked: Name,
     /// How else it may have been meant.
     pub variants: Vec<Variant>,
-    /// The name that the rules look at: the asked one or, if nothing is known of that, what is left of it
-    /// without a mount path.
+    /// The path that the rules look at: the asked one or, if nothing is known of that, what is left of it without a
+    /// mount path.
     pub subject: &'a Answer,
-    /// The subject's name.
+    /// The subject's path.
     pub name: String,
-    /// What the subject's name says.
+    /// What the subject's path says.
     pub parsed: Name,
+    /// Whether the subject is another path than the asked one.
+    pub is_corrected: bool,
 }
 
 impl<'a> Case<'a> {
@@ -29,32 +29,21 @@ impl<'a> Case<'a> {
         let given = facts.name.as_bytes();
         let asked = cgtrace_paths::parse_at(given, &mount_points(&facts.mounts));
         let variants = cgtrace_paths::spellings(&asked, given);
-        let corrected = (!is_known(&facts.answer))
-            .then(|| {
-                let plain = variants.iter().filter(|variant| {
-                    matches!(
-                        variant.spelling,
-                        Spelling::MountPath | Spelling::Directory | Spelling::Upwards | Spelling::Deleted
-                    )
-                });
-                // The one of which something is known, else the most thorough.
-                let mut found = plain.filter_map(|variant| answer_of(facts, &variant.path)).peekable();
-                let first = found.peek().copied();
-                found.find(|answer| is_known(answer)).or(first)
-            })
-            .flatten();
-        let subject = corrected.unwrap_or(&facts.answer);
-        let name = corrected.map_or_else(|| facts.name.clone(), |answer| answer.name.clone());
+        let is_plain = |variant: &&Variant| {
+            use Spelling::{Deleted, Directory, MountPath, Upwards};
+            matches!(variant.spelling, MountPath | Directory | Upwards | Deleted)
+        };
+        let left = || variants.iter().filter(is_plain).filter_map(|variant| answer_of(facts, &variant.path));
+        // The one of which something is known, else the most thorough.
+        let corrected = left().find(|answer| is_known(answer)).or_else(|| left().next());
+        let corrected = corrected.filter(|_| !is_known(&facts.answer));
+        let name = corrected.map_or(&facts.name, |answer| &answer.name).clone();
         let parsed = cgtrace_paths::parse(name.as_bytes());
-        Self { facts, asked, variants, subject, name, parsed }
+        let (subject, is_corrected) = (corrected.unwrap_or(&facts.answer), corrected.is_some());
+        Self { facts, asked, variants, subject, name, parsed, is_corrected }
     }
 
-    /// Whether the subject is another name than the asked one.
-    pub fn is_corrected(&self) -> bool {
-        !std::ptr::eq(self.subject, &raw const self.facts.answer)
-    }
-
-    /// Whether the asked name exists where it was asked for.
+    /// Whether the asked path exists where it was asked for.
     pub fn asked_present(&self) -> bool {
         self.rows_asked(&self.facts.answer).any(|row| row.present)
     }
@@ -76,25 +65,28 @@ impl<'a> Case<'a> {
 
     fn rows_asked(&self, answer: &'a Answer) -> impl Iterator<Item = &'a Row> {
         let on = self.facts.on.as_deref();
-        answer
-            .rows
-            .iter()
-            .filter(move |row| on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy)))
+        let asked = move |row: &&Row| on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy));
+        answer.rows.iter().filter(asked)
+    }
+
+    /// The asker of a subject that exists.
+    pub fn asker_of_present(&self) -> Option<&'a Asker> {
+        self.facts.asker.as_ref().filter(|_| self.is_present())
     }
 
     /// Whether there is a process in the subject or below it, on the hierarchy of that row; `None` if not known.
     pub fn is_populated(&self, row: &Row) -> Option<bool> {
-        let known = self.facts.populated.iter();
-        let mut known =
-            known.filter(|known| known.path == self.subject.name && known.hierarchy == row.hierarchy);
-        known.next().map(|known| known.populated)
+        let mut known = self.facts.populated.iter();
+        known
+            .find(|known| known.path == self.subject.name && known.hierarchy == row.hierarchy)
+            .map(|known| known.populated)
     }
 
     /// A path that may be used, in quotes; if it may not, why.
     pub fn usable(&self, path: &str) -> Result<String, String> {
         let quoted = tell::quoted(path);
-        match self.facts.writable.iter().find(|writable| writable.path == path) {
-            Some(Writable { by, .. }) => Err(format!("{quoted} is not advised: {by}")),
+        match self.facts.writable.get(path) {
+            Some(by) => Err(format!("{quoted} is not advised: {by}")),
             None => Ok(quoted),
         }
     }
@@ -104,7 +96,7 @@ impl<'a> Case<'a> {
         self.rows().any(|row| !row.past.is_empty())
     }
 
-    /// What is known of another name.
+    /// What is known of another path.
     pub fn other(&self, path: &[u8]) -> Option<&'a Answer> {
         answer_of(self.facts, path)
     }
@@ -114,53 +106,55 @@ impl<'a> Case<'a> {
         self.facts.unit.as_ref().filter(|unit| unit.load_state != "not-found")
     }
 
-    /// The unit's name: as the service manager has it, or as the name says.
+    /// The unit's name: as the service manager has it, or as the path says.
     pub fn unit_name(&self) -> Option<&str> {
         self.unit().map(|unit| unit.id.as_str()).filter(|id| !id.is_empty()).or(self.parsed.unit.as_deref())
     }
 
-    /// Processes that are called as the path's would be, and are none of its unit's.
-    pub fn strangers(&self) -> impl Iterator<Item = &'a Process> {
-        self.facts.processes.iter().flatten().filter(|process| !process.of_unit)
+    /// Whether a process is in the subject or below it.
+    pub fn holds(&self, process: &Process) -> bool {
+        process.cgroups.iter().any(|place| is_below(&place.path, &self.name))
     }
 
     /// The processes that the path would be of, and that are not in it.
     pub fn outside(&self) -> impl Iterator<Item = &'a Process> {
-        let processes = self.facts.processes.as_deref().unwrap_or_default();
-        processes.iter().filter(|process| {
-            process.of_unit
-                && !process.cgroups.is_empty()
-                && !process.cgroups.iter().any(|place| is_below(&place.path, &self.name))
-        })
+        let processes = self.facts.processes.iter().flatten();
+        processes.filter(|process| process.of_unit && !process.cgroups.is_empty() && !self.holds(process))
+    }
+
+    /// Whether a process was put into the subject or below it.
+    pub fn enters(&self, event: &Event) -> bool {
+        event.path.as_deref().is_some_and(|path| is_below(path, &self.name))
+    }
+
+    /// Whether a process was taken out of the subject, or moved within it.
+    pub fn left_by(&self, event: &Event) -> bool {
+        let from = event.from.as_ref().and_then(|place| place.path.as_deref());
+        from.is_some_and(|from| is_below(from, &self.name))
     }
 
     /// The last move out of the subject of a process that did not come back.
     pub fn moved_away(&self) -> Option<&'a Event> {
-        let path = |event: &Event| event.path.as_deref().is_some_and(|path| is_below(path, &self.name));
-        let out = |event: &Event| {
-            let from = event.from.as_ref().and_then(|place| place.path.as_deref());
-            from.is_some_and(|from| is_below(from, &self.name)) && !path(event) && event.kind != "fork"
-        };
         let moves = &self.facts.moves;
         moves.iter().enumerate().rev().find_map(|(at, event)| {
             let pid = event.task.as_ref()?.pid;
-            let later = moves.get(at + 1..).unwrap_or_default();
-            let back = later.iter().any(|later| {
+            let back = moves.iter().skip(at + 1).any(|later| {
                 later.hierarchy == event.hierarchy
-                    && path(later)
+                    && self.enters(later)
                     && later.task.as_ref().is_some_and(|task| task.pid == pid)
             });
-            (out(event) && !back).then_some(event)
+            let out = self.left_by(event) && !self.enters(event) && event.kind != "fork";
+            (out && !back).then_some(event)
         })
     }
 }
 
-/// Whether a name exists, or did.
+/// Whether a path exists, or did.
 pub(super) fn is_known(answer: &Answer) -> bool {
-    answer.present || answer.rows.iter().any(|row| row.present || !row.past.is_empty())
+    exists(answer) || answer.rows.iter().any(|row| !row.past.is_empty())
 }
 
-/// Whether a name exists.
+/// Whether a path exists.
 pub(super) fn exists(answer: &Answer) -> bool {
     answer.present || answer.rows.iter().any(|row| row.present)
 }
@@ -170,7 +164,7 @@ pub(super) fn is_below(path: &str, cgroup: &str) -> bool {
     cgtrace_paths::is_within(path.as_bytes(), cgroup.as_bytes())
 }
 
-/// Mount points as the parser of names takes them.
+/// Mount points as the parser of paths takes them.
 pub(crate) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
     let point = |mount: &Mounted| MountPoint {
         point: mount.point.clone().into_bytes(),

@@ -3,25 +3,25 @@
 use super::{
     asker::{is_kubelet, of_pod},
     case::{Case, is_below},
-    facts::Asker,
-    kubelet::{Setting, Settings},
+    kubelet::Settings,
     tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
+use crate::facts::Asker;
 use cgtrace_paths::Runtime;
 
 /// The asker's own filter hides it.
 pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
-    let asker = case.facts.asker.as_ref().filter(|_| case.is_present() && case.name != "/")?;
+    let asker = case.asker_of_present().filter(|_| case.name != "/")?;
+    let docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
     let settings = Settings::of(asker);
     let who = tell::task(&asker.process.task);
     let name = tell::quoted(&case.name);
-    let prefixes = settings.raw_prefixes.as_ref().map(|setting| setting.value.split(',').collect::<Vec<_>>());
-    let listed =
-        prefixes.as_ref().map(|prefixes| prefixes.iter().any(|prefix| case.name.starts_with(prefix)));
-    let docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
+    let docker_only = settings.switched("docker-only", true);
+    let prefixes = settings.get("raw-cgroup-prefix-whitelist");
+    let listed = prefixes.map(|list| list.value.split(',').any(|prefix| case.name.starts_with(prefix)));
     // cAdvisor's container/raw/factory.go: a prefix list overrules --docker_only, and else that hides all but Docker's.
-    let (setting, explanation, fix) = match (&settings.docker_only, &settings.raw_prefixes, listed) {
+    let (setting, explanation, fix) = match (docker_only, prefixes, listed) {
         _ if docker => return None,
         (_, Some(list), Some(false)) => {
             let written = tell::plain(&list.written);
@@ -33,16 +33,16 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
             };
             (list, explanation, fix)
         }
-        (Some(flag), _, listed) if listed != Some(true) => {
+        (Some(flag), _, None) => {
             let written = tell::plain(&flag.written);
             let explanation = format!(
                 "{name} exists, but {who} runs with {written}, which hides every cgroup that is no Docker container's."
             );
             let mut fix = format!("take {written} away, and restart the asker");
             if !is_kubelet(asker) && case.usable(&case.name).is_ok() {
+                let exceptions = tell::word(&case.name);
                 fix.push_str(&format!(
-                    "; or name the exceptions: --raw_cgroup_prefix_whitelist={}",
-                    tell::word(&case.name)
+                    "; or name the exceptions: --raw_cgroup_prefix_whitelist={exceptions}"
                 ));
             }
             (flag, explanation, fix)
@@ -50,7 +50,7 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
         _ => return unlisted(case, asker, &settings),
     };
     Some(
-        Found::new(Weight::Explains, Cause::HiddenFromAsker, explanation)
+        Found::new(Weight::Explains, explanation)
             .because([format!("{who} is started with {}", tell::plain(&setting.written))])
             .because(tell::rows(case.rows().filter(|row| row.present)))
             .mend([fix])
@@ -61,9 +61,8 @@ pub(super) fn hidden_from_asker(case: &Case) -> Option<Found> {
 /// Recent kubelets look only below the cgroups that they are told of, their own, and kubepods.
 fn unlisted(case: &Case, asker: &Asker, settings: &Settings) -> Option<Found> {
     let own = asker.process.cgroups.iter().map(|place| place.path.as_str());
-    let told = settings.names().into_iter().map(|setting: &Setting| setting.value.as_str());
-    let covered = of_pod(case) || own.chain(told).any(|root| root != "/" && is_below(&case.name, root));
-    if !is_kubelet(asker) || covered {
+    let mut known = own.chain(settings.paths().map(|setting| setting.value.as_str()));
+    if !is_kubelet(asker) || of_pod(case) || known.any(|root| root != "/" && is_below(&case.name, root)) {
         return None;
     }
     let name = tell::quoted(&case.name);
@@ -71,9 +70,9 @@ fn unlisted(case: &Case, asker: &Asker, settings: &Settings) -> Option<Found> {
         "{name} exists, but recent kubelets look only at kubepods, at their own cgroup, and at those given with \
          --runtime-cgroups, --system-cgroups and --kubelet-cgroups; {name} is none of these."
     );
-    let flags = settings.names().into_iter().map(|setting| setting.written.as_str());
+    let flags = settings.paths().map(|setting| setting.written.as_str());
     Some(
-        Found::new(Weight::Contributes, Cause::HiddenFromAsker, explanation)
+        Found::new(Weight::Contributes, explanation)
             .because([format!("kubelet is told of: {}", tell::list(flags))])
             .advise(case.usable(&case.name), |_| {
                 format!("if it is the container runtime's: --runtime-cgroups={}", tell::word(&case.name))

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::facts::Asker;
+use crate::facts::Asker;
 
 /// Where a setting was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -13,28 +13,26 @@ pub struct Setting {
     pub value: String,
 }
 
-/// The settings about cgroups of kubelet or cAdvisor. Flags overrule the configuration's file.
+/// The flags of kubelet and cAdvisor that matter here, each with its key in kubelet's configuration.
+const FLAGS: [(&str, Option<&str>); 9] = [
+    ("kubelet-cgroups", Some("kubeletCgroups")),
+    ("runtime-cgroups", None),
+    ("system-cgroups", Some("systemCgroups")),
+    ("cgroup-root", Some("cgroupRoot")),
+    ("cgroup-driver", Some("cgroupDriver")),
+    ("cgroups-per-qos", Some("cgroupsPerQOS")),
+    ("config", None),
+    ("docker-only", None),
+    ("raw-cgroup-prefix-whitelist", None),
+];
+
+/// Those that name a cgroup which is expected to exist.
+const PATHS: [&str; 4] = ["kubelet-cgroups", "runtime-cgroups", "system-cgroups", "cgroup-root"];
+
+/// The settings about cgroups of kubelet or cAdvisor, by their flags' names with `-`. Flags overrule the
+/// configuration's file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Settings {
-    /// `--kubelet-cgroups`, `kubeletCgroups`.
-    pub kubelet_cgroups: Option<Setting>,
-    /// `--runtime-cgroups`.
-    pub runtime_cgroups: Option<Setting>,
-    /// `--system-cgroups`, `systemCgroups`.
-    pub system_cgroups: Option<Setting>,
-    /// `--cgroup-root`, `cgroupRoot`.
-    pub cgroup_root: Option<Setting>,
-    /// `--cgroup-driver`, `cgroupDriver`.
-    pub cgroup_driver: Option<Setting>,
-    /// `--docker-only`, `--docker_only`, where it is on.
-    pub docker_only: Option<Setting>,
-    /// cAdvisor's `--raw_cgroup_prefix_whitelist`.
-    pub raw_prefixes: Option<Setting>,
-    /// `--cgroups-per-qos`, `cgroupsPerQOS`, where it is off.
-    pub no_pod_cgroups: Option<Setting>,
-    /// `--config`: the path of kubelet's configuration.
-    pub config: Option<Setting>,
-}
+pub struct Settings(BTreeMap<&'static str, Setting>);
 
 impl Settings {
     /// An asker's.
@@ -46,35 +44,40 @@ impl Settings {
     /// What stands in a command line, and in a configuration (YAML or JSON).
     #[must_use]
     pub fn read(arguments: &[String], config: Option<&str>) -> Self {
-        let flags = flags(arguments);
-        let keys = config.map(keys).unwrap_or_default();
-        let setting = |flag: &str, key: Option<&str>| {
-            let from_key = || keys.get(key?).cloned();
-            flags.get(flag).cloned().or_else(from_key).filter(|setting| !setting.value.is_empty())
-        };
-        Self {
-            kubelet_cgroups: setting("kubelet-cgroups", Some("kubeletCgroups")),
-            runtime_cgroups: setting("runtime-cgroups", None),
-            system_cgroups: setting("system-cgroups", Some("systemCgroups")),
-            cgroup_root: setting("cgroup-root", Some("cgroupRoot")),
-            cgroup_driver: setting("cgroup-driver", Some("cgroupDriver")),
-            docker_only: setting("docker-only", None).filter(|setting| is_true(&setting.value)),
-            raw_prefixes: setting("raw-cgroup-prefix-whitelist", None),
-            no_pod_cgroups: setting("cgroups-per-qos", Some("cgroupsPerQOS"))
-                .filter(|setting| is_false(&setting.value)),
-            config: setting("config", None),
-        }
+        let mut flags = flags(arguments);
+        let mut keys = config.map(keys).unwrap_or_default();
+        let settings = FLAGS.into_iter().filter_map(|(flag, key)| {
+            let setting = flags.remove(flag).or_else(|| keys.remove(key?))?;
+            (!setting.value.is_empty()).then_some((flag, setting))
+        });
+        Self(settings.collect())
     }
 
-    /// The names that it looks up, each with the setting that says so: what it is told, and what kubelet looks for
+    /// What is set by a flag, or its key.
+    #[must_use]
+    pub fn get(&self, flag: &str) -> Option<&Setting> {
+        self.0.get(flag)
+    }
+
+    /// The same of a switch, if it is set to that.
+    #[must_use]
+    pub fn switched(&self, flag: &str, on: bool) -> Option<&Setting> {
+        self.get(flag).filter(|setting| boolean(&setting.value) == Some(on))
+    }
+
+    /// The paths that it expects to exist.
+    pub fn paths(&self) -> impl Iterator<Item = &Setting> {
+        PATHS.into_iter().filter_map(|flag| self.get(flag))
+    }
+
+    /// The paths that it looks up, each with the setting that says so: what it is told, and what kubelet looks for
     /// untold, its own cgroup and its pods'. `own` is where it is.
     #[must_use]
     pub fn questions(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
         let mut questions: Vec<(String, Option<String>)> = Vec::new();
-        let told =
-            self.names().into_iter().map(|setting| (setting.value.clone(), Some(setting.written.clone())));
-        let own = own.filter(|_| is_kubelet && self.kubelet_cgroups.is_none());
-        let pods = (is_kubelet && self.no_pod_cgroups.is_none()).then(|| self.pods());
+        let told = self.paths().map(|setting| (setting.value.clone(), Some(setting.written.clone())));
+        let own = own.filter(|_| is_kubelet && self.get("kubelet-cgroups").is_none());
+        let pods = (is_kubelet && self.switched("cgroups-per-qos", false).is_none()).then(|| self.pods());
         let untold = own.map(str::to_owned).into_iter().chain(pods).map(|name| (name, None));
         for (name, setting) in told.chain(untold) {
             // The root is always there.
@@ -87,18 +90,9 @@ impl Settings {
 
     /// The cgroup of all pods, as kubelet's driver spells it.
     fn pods(&self) -> String {
-        let systemd = self.cgroup_driver.as_ref().is_some_and(|driver| driver.value == "systemd");
-        let root = self.cgroup_root.as_ref().map_or("", |root| root.value.trim_end_matches('/'));
+        let systemd = self.get("cgroup-driver").is_some_and(|driver| driver.value == "systemd");
+        let root = self.get("cgroup-root").map_or("", |root| root.value.trim_end_matches('/'));
         format!("{root}/kubepods{}", if systemd { ".slice" } else { "" })
-    }
-
-    /// The names that it expects to exist: each is a question for `why`.
-    #[must_use]
-    pub fn names(&self) -> Vec<&Setting> {
-        [&self.kubelet_cgroups, &self.runtime_cgroups, &self.system_cgroups, &self.cgroup_root]
-            .into_iter()
-            .flatten()
-            .collect()
     }
 }
 
@@ -108,51 +102,46 @@ fn flags(arguments: &[String]) -> BTreeMap<String, Setting> {
     let mut arguments = arguments.iter().skip(1).peekable();
     while let Some(argument) = arguments.next() {
         let Some(flag) = argument.strip_prefix("--").or_else(|| argument.strip_prefix('-')) else { continue };
-        let (name, value, written) = match flag.split_once('=') {
-            Some((name, value)) => (name, value.to_owned(), argument.clone()),
-            // A switch takes no word after it.
-            None if is_switch(flag) => (flag, "true".to_owned(), argument.clone()),
-            None => match arguments.next_if(|next| !next.starts_with('-')) {
-                Some(value) => (flag, value.clone(), format!("{argument} {value}")),
-                None => (flag, "true".to_owned(), argument.clone()),
+        let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
+        let name = name.replace('_', "-");
+        let setting = match value {
+            Some(value) => Setting { written: argument.clone(), value: value.to_owned() },
+            // No word that follows a switch is its value.
+            None => match arguments.next_if(|next| name != "docker-only" && !next.starts_with('-')) {
+                Some(value) => Setting { written: format!("{argument} {value}"), value: value.clone() },
+                None => Setting { written: argument.clone(), value: "true".to_owned() },
             },
         };
-        flags.insert(name.replace('_', "-"), Setting { written, value });
+        flags.insert(name, setting);
     }
     flags
 }
 
-fn is_switch(flag: &str) -> bool {
-    matches!(flag, "docker-only" | "docker_only")
-}
-
 /// As Go's `strconv.ParseBool` reads it.
-fn is_true(value: &str) -> bool {
-    matches!(value, "1" | "t" | "T" | "true" | "TRUE" | "True")
-}
-
-fn is_false(value: &str) -> bool {
-    matches!(value, "0" | "f" | "F" | "false" | "FALSE" | "False")
+fn boolean(value: &str) -> Option<bool> {
+    match value {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
+        _ => None,
+    }
 }
 
 /// The keys at the top of a YAML or JSON document whose values are plain.
 fn keys(text: &str) -> BTreeMap<String, Setting> {
+    let setting =
+        |key: &str, value: String| (key.to_owned(), Setting { written: format!("{key}: {value}"), value });
     if let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) {
-        let plain = |(key, value): (String, serde_json::Value)| {
-            let value = match value {
-                serde_json::Value::String(text) => text,
-                serde_json::Value::Bool(value) => value.to_string(),
-                _ => return None,
-            };
-            Some((key.clone(), Setting { written: format!("{key}: {value}"), value }))
+        let plain = |(key, value): (String, serde_json::Value)| match value {
+            serde_json::Value::String(text) => Some(setting(&key, text)),
+            serde_json::Value::Bool(value) => Some(setting(&key, value.to_string())),
+            _ => None,
         };
         return object.into_iter().filter_map(plain).collect();
     }
     let plain = |line: &str| {
         let (key, value) = line.split_once(':')?;
         let top = key.bytes().all(|byte| byte.is_ascii_alphanumeric()) && !key.is_empty();
-        let value = unquoted(value.trim());
-        top.then(|| (key.to_owned(), Setting { written: format!("{key}: {value}"), value: value.to_owned() }))
+        top.then(|| setting(key, unquoted(value.trim()).to_owned()))
     };
     text.lines().filter_map(plain).collect()
 }

@@ -1,11 +1,10 @@
 //! Why a cgroup is not there, or not seen: rules over facts that others gathered. Pure: no I/O, no clock.
 //!
-//! Each cause of the catalogue is one rule, and each family of causes one file. A rule answers only what the
-//! facts prove; where a fact was not gathered, it is silent. [`explain`] puts first what explains most.
+//! Each cause of the catalogue (`docs/why.md`) is one rule, and each family of causes one file. A rule answers only
+//! what the facts prove; where a fact was not gathered, it is silent. [`explain`] puts first what explains most.
 
 mod asker;
 mod case;
-mod facts;
 mod filter;
 mod kubelet;
 mod nearest;
@@ -18,55 +17,72 @@ mod verdict;
 mod view;
 mod wrong_name;
 
-pub(crate) use asker::same_process;
+pub(crate) use asker::{is_kubelet, same_process};
 pub(crate) use case::mount_points;
-pub use facts::{Asker, Controllers, Facts, Inotify, Mounted, Populated, Process, Seen, Unit, Writable};
 pub use kubelet::{Setting, Settings};
 pub use nearest::{Near, nearest};
 pub(crate) use shell::shell_bytes;
 pub use shell::shell_word;
-pub use verdict::{Cause, Finding, Verdict};
 
+use crate::{
+    facts::{Facts, Mounted},
+    report::{Finding, Verdict},
+};
 use case::Case;
 use verdict::Found;
 
 /// A rule: what it found, if its cause holds.
 type Rule = fn(&Case) -> Option<Found>;
 
-/// One for each cause, in the catalogue's order.
-const RULES: [Rule; 16] = [
-    presence::present,
-    presence::present_elsewhere,
-    wrong_name::mount_path_in_name,
-    wrong_name::namespace_relative,
-    wrong_name::misspelt,
-    service::not_under_systemd,
-    service::unit_not_started,
-    service::no_such_process,
-    past::removed,
-    past::moved_away,
-    asker::made_by_asker,
-    asker::after_asker_started,
-    filter::hidden_from_asker,
-    view::watch_exhausted,
-    view::other_host_view,
-    past::unknown_before,
+/// One for each cause, by its stable word, in the catalogue's order: of two causes of one weight, the first is told
+/// first.
+const RULES: [(&str, Rule); 16] = [
+    ("present", presence::present),
+    ("present-elsewhere", presence::present_elsewhere),
+    ("mount-path-in-name", wrong_name::mount_path_in_name),
+    ("namespace-relative", wrong_name::namespace_relative),
+    ("misspelt", wrong_name::misspelt),
+    ("not-under-systemd", service::not_under_systemd),
+    ("unit-not-started", service::unit_not_started),
+    ("no-such-process", service::no_such_process),
+    ("removed", past::removed),
+    ("moved-away", past::moved_away),
+    ("made-by-asker", asker::made_by_asker),
+    ("after-asker-started", asker::after_asker_started),
+    ("hidden-from-asker", filter::hidden_from_asker),
+    ("watch-exhausted", view::watch_exhausted),
+    ("other-host-view", view::other_host_view),
+    (UNKNOWN, past::unknown_before),
 ];
+
+/// The cause where no other is known.
+const UNKNOWN: &str = "unknown-before";
+
+/// The stable words of all causes.
+pub fn causes() -> impl Iterator<Item = &'static str> {
+    RULES.into_iter().map(|(cause, _)| cause)
+}
 
 /// Why the cgroup is not there, or not seen; or that it is.
 #[must_use]
 pub fn explain(facts: &Facts) -> Verdict {
     let case = Case::new(facts);
-    let mut found: Vec<Found> = RULES.iter().filter_map(|rule| rule(&case)).collect();
-    found.sort_by_key(|found| (found.weight, found.finding.cause));
+    let mut found: Vec<(&str, Found)> =
+        RULES.into_iter().filter_map(|(cause, rule)| Some((cause, rule(&case)?))).collect();
+    if found.is_empty() {
+        found.push((UNKNOWN, past::unknown(&case)));
+    }
+    found.sort_by_key(|(_, found)| found.weight);
     let present = case.asked_present();
-    let seen = present && !found.iter().any(|found| found.hides);
-    let mut findings = found.into_iter().map(|found| found.finding);
-    let finding = findings.next().unwrap_or_else(|| past::unknown(&case).finding);
-    Verdict { name: facts.name.clone(), present, seen, finding, also: findings.collect() }
+    let seen = present && !found.iter().any(|(_, found)| found.hides);
+    let mut findings =
+        found.into_iter().map(|(cause, found)| Finding { cause: cause.to_owned(), ..found.finding });
+    let Finding { cause, explanation, evidence, fix } = findings.next().unwrap_or_default();
+    let (name, also) = (facts.name.clone(), findings.collect());
+    Verdict { name, present, seen, cause, explanation, evidence, fix, also, ..Verdict::default() }
 }
 
-/// The names to look up besides the one that is asked for, for [`Facts::others`]: what it may have been meant to
+/// The paths to look up besides the one that is asked for, for [`Facts::others`]: what it may have been meant to
 /// be. `namespace_root` is the asker's.
 #[must_use]
 pub fn wanted(name: &str, mounts: &[Mounted], namespace_root: Option<&str>) -> Vec<String> {

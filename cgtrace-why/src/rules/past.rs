@@ -3,60 +3,41 @@
 use cgtrace_client::wire::Event;
 
 use super::{
-    case::{Case, is_below},
-    facts::Process,
+    case::Case,
     service, tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
 
 /// It existed and was removed.
 pub(super) fn removed(case: &Case) -> Option<Found> {
-    if case.is_present() || !case.has_past() {
+    if case.is_present() {
         return None;
     }
-    let last = case
-        .rows()
-        .filter_map(|row| row.past.first())
-        .max_by_key(|life| life.died.as_ref().map(|died| died.boot_ns))?;
-    let name = tell::quoted(&case.name);
+    let last = tell::last_end(case.rows())?;
     // That it is empty is why it was removed.
-    let weight = if moved_away(case).is_some_and(|moved| moved.weight == Weight::Explains) {
-        Weight::Contributes
-    } else {
-        Weight::Explains
+    let weight = match moved_away(case) {
+        Some(moved) if moved.weight == Weight::Explains => Weight::Contributes,
+        _ => Weight::Explains,
     };
-    let lives = case.rows().map(|row| row.past.len()).max().filter(|lives| *lives > 1);
-    let mut explanation = format!("{name} existed, and was {}.", tell::end(last));
-    if let Some(lives) = lives {
+    let mut explanation = format!("{} existed, and was {}.", tell::quoted(&case.name), tell::end(last));
+    if let Some(lives) = case.rows().map(|row| row.past.len()).max().filter(|lives| *lives > 1) {
         explanation.push_str(&format!(" That was the last of {lives} lives that are known."));
     }
-    let ago = last
-        .died
-        .as_ref()
-        .map(|died| format!("removed {} before this question", tell::duration(died, &case.facts.now)));
+    let died = last.died.as_ref().filter(|_| case.facts.now.boot_ns > 0);
+    let ago =
+        died.map(|died| format!("removed {} before this question", tell::duration(died, &case.facts.now)));
+    let mut moves = case.facts.moves.iter().rev();
+    let entered = moves.find(|event| case.enters(event) && event.task.is_some());
+    let executed = case.facts.ended.iter().find(|process| case.holds(process));
     Some(
-        Found::new(weight, Cause::Removed, explanation)
+        Found::new(weight, explanation)
             .because(tell::rows(case.rows()))
-            .because(ago.filter(|_| case.facts.now.boot_ns > 0))
-            .because(last_seen_in(case).map(|event| told(event, "the last process seen to enter it:")))
-            .because(last_executed_in(case).into_iter().flat_map(service::ended))
+            .because(ago)
+            .because(entered.map(|event| told(event, "the last process seen to enter it:")))
+            .because(executed.into_iter().flat_map(service::ended))
             .because(case.unit().map(service::state))
             .mend(come_back(case)),
     )
-}
-
-/// The last process that was put into the subject.
-fn last_seen_in<'a>(case: &Case<'a>) -> Option<&'a Event> {
-    let into = |event: &&Event| event.path.as_deref().is_some_and(|path| is_below(path, &case.name));
-    case.facts.moves.iter().rev().filter(into).find(|event| event.task.is_some())
-}
-
-/// The last process that was executed in the subject, and has ended.
-fn last_executed_in<'a>(case: &Case<'a>) -> Option<&'a Process> {
-    case.facts
-        .ended
-        .iter()
-        .find(|process| process.cgroups.iter().any(|place| is_below(&place.path, &case.name)))
 }
 
 fn come_back(case: &Case) -> Vec<String> {
@@ -80,50 +61,35 @@ fn come_back(case: &Case) -> Vec<String> {
 pub(super) fn moved_away(case: &Case) -> Option<Found> {
     let event = case.moved_away()?;
     let task = event.task.as_ref()?;
-    let to =
-        event.path.as_deref().map_or_else(|| "a cgroup whose name is not known".to_owned(), tell::quoted);
     let itself = event.by.as_ref().is_some_and(|by| by.pid == task.pid);
     let mover = match &event.by {
         _ if itself => "It moved itself".to_owned(),
         Some(by) => format!("{} moved it", tell::task(by)),
         None => "Who moved it is not told".to_owned(),
     };
-    let at = tell::moment(&cgtrace_client::wire::Moment { time: event.time.clone(), boot_ns: event.boot_ns });
-    let ended = case.facts.processes.as_ref().is_some_and(|processes| {
-        !processes.is_empty() && !processes.iter().any(|process| process.task.pid == task.pid)
-    });
+    let processes = case.facts.processes.as_deref().unwrap_or_default();
+    let ended = !processes.is_empty() && processes.iter().all(|process| process.task.pid != task.pid);
     let empty = case.rows().filter(|row| row.present).all(|row| case.is_populated(row) == Some(false));
-    let weight = match () {
-        () if !empty => Weight::Remarks,
-        () if ended => Weight::Contributes,
-        () => Weight::Explains,
+    let weight = match (empty, ended) {
+        (false, _) => Weight::Remarks,
+        (true, true) => Weight::Contributes,
+        (true, false) => Weight::Explains,
     };
-    let left = if case.is_present() { " It is empty now." } else { "" };
     let explanation = format!(
-        "{} was in {}, until {at}. {mover} to {to}.{}",
+        "{} was in {}, until {}. {mover} to {}.{}",
         tell::task(task),
         tell::quoted(&case.name),
-        if empty { left } else { "" }
+        tell::time(&event.time, event.boot_ns),
+        event.path.as_deref().map_or_else(|| "a cgroup whose name is not known".to_owned(), tell::quoted),
+        if empty && case.is_present() { " It is empty now." } else { "" }
     );
-    let away = case.facts.moves.iter().filter(|event| {
-        event
-            .from
-            .as_ref()
-            .and_then(|place| place.path.as_deref())
-            .is_some_and(|from| is_below(from, &case.name))
-    });
-    let mut found = Found::new(weight, Cause::MovedAway, explanation)
+    let away = case.facts.moves.iter().filter(|event| case.left_by(event)).count();
+    let found = Found::new(weight, explanation)
+        .hiding_if(weight == Weight::Explains && case.is_present())
         .because([told(event, "moved:")])
-        .because(
-            Some(away.count())
-                .filter(|count| *count > 1)
-                .map(|count| format!("{count} moves out of it are known")),
-        )
-        .because(tell::rows(case.rows()));
-    if weight == Weight::Explains && case.is_present() {
-        found = found.hiding();
-    }
-    found = found.mend(keep_it(case, event, itself));
+        .because((away > 1).then(|| format!("{away} moves out of it are known")))
+        .because(tell::rows(case.rows()))
+        .mend(keep_it(case, event, itself));
     Some(match &event.path {
         Some(path) => {
             found.advise(case.usable(path), |path| format!("or use the name that is true now: {path}"))
@@ -139,25 +105,22 @@ fn keep_it(case: &Case, event: &Event, itself: bool) -> Vec<String> {
         _ if itself => format!("configure {} to stay in the cgroup it was started in", tell::plain(mover)),
         _ => format!("configure {} not to move it, or to move it below {}", tell::plain(mover), tell::quoted(&case.name)),
     }];
-    if let Some(unit) = case.unit_name() {
-        fix.push(format!("then systemctl restart {}", tell::word(unit)));
-    }
+    fix.extend(case.unit_name().map(|unit| format!("then systemctl restart {}", tell::word(unit))));
     fix
 }
 
 /// A move: when, who, from where, to where, by whom, on which hierarchy.
 fn told(event: &Event, what: &str) -> String {
-    let moment = cgtrace_client::wire::Moment { time: event.time.clone(), boot_ns: event.boot_ns };
-    let name = |path: Option<&str>| path.map_or_else(|| "an unknown cgroup".to_owned(), tell::plain);
-    let from =
-        event.from.as_ref().map(|place| format!(" from {}", name(place.path.as_deref()))).unwrap_or_default();
+    let or = |text: Option<&str>, unknown: &str| text.map_or_else(|| unknown.to_owned(), tell::plain);
+    let from = event.from.as_ref().map(|place| or(place.path.as_deref(), "an unknown cgroup"));
     format!(
-        "{what} {}{from} to {} at {}{} on {}",
+        "{what} {}{} to {} at {}{} on {}",
         event.task.as_ref().map(tell::task).unwrap_or_default(),
-        name(event.path.as_deref()),
-        tell::moment(&moment),
+        from.map(|from| format!(" from {from}")).unwrap_or_default(),
+        or(event.path.as_deref(), "an unknown cgroup"),
+        tell::time(&event.time, event.boot_ns),
         tell::by(event.by.as_ref()),
-        event.hierarchy.as_deref().map_or_else(|| "an unknown hierarchy".to_owned(), tell::plain)
+        or(event.hierarchy.as_deref(), "an unknown hierarchy")
     )
 }
 
@@ -171,14 +134,13 @@ pub(super) fn unknown(case: &Case) -> Found {
     let name = tell::quoted(&case.name);
     // The latest beginning bounds what can be said of all.
     let since = case.rows().map(|row| &row.known_since).max_by_key(|since| since.boot_ns);
-    let explanation = match since {
+    let explanation = match since.map(tell::moment) {
         Some(since) => {
-            let since = tell::moment(since);
             format!("{name} was not seen since {since}. Whether it existed before {since} is not known.")
         }
         None => format!("Nothing is known of {name}."),
     };
-    Found::new(Weight::Remarks, Cause::UnknownBefore, explanation)
+    Found::new(Weight::Remarks, explanation)
         .because(tell::rows(case.rows()))
         .mend(["start cgtrace at boot, before what is to be watched: systemctl enable cgtrace.service"
             .to_owned()])

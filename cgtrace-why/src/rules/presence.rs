@@ -7,7 +7,7 @@ use cgtrace_paths::names_hierarchy;
 use super::{
     case::Case,
     tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
 
 /// The controllers without which nobody accounts for a cgroup: cAdvisor looks at them, `systemctl` sets them.
@@ -17,7 +17,7 @@ const OF_PODS: [&str; 3] = ["cpuset", "hugetlb", "pids"];
 /// The same on v2, where there is no `cpuacct`.
 const OF_PODS_V2: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];
 
-/// It exists, under the name as asked, where it was asked for.
+/// It exists, under the path as asked, where it was asked for.
 pub(super) fn present(case: &Case) -> Option<Found> {
     if !case.asked_present() || present_elsewhere(case).is_some_and(|found| found.weight == Weight::Explains)
     {
@@ -25,10 +25,8 @@ pub(super) fn present(case: &Case) -> Option<Found> {
     }
     let name = tell::quoted(&case.facts.name);
     let on = tell::list(case.rows().filter(|row| row.present).map(|row| row.hierarchy.as_str()));
-    Some(
-        Found::new(Weight::Contributes, Cause::Present, format!("{name} exists on {on}."))
-            .because(tell::rows(case.rows())),
-    )
+    let explanation = format!("{name} exists on {on}.");
+    Some(Found::new(Weight::Contributes, explanation).because(tell::rows(case.rows())))
 }
 
 /// It exists, but not where it counts.
@@ -39,13 +37,13 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<Found> {
     if !case.is_present() {
         return case.facts.on.as_deref().map(|on| elsewhere(case, Weight::Explains, &[on], &[]).hiding());
     }
-    // Who asked for a hierarchy has found it there.
+    // A hierarchy that was asked for has it.
     if case.facts.on.is_some() || case.name == "/" {
         return None;
     }
-    let of_pod = case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods");
-    // Whoever gave a wrong name must mend that first.
-    let explains = if case.is_corrected() { Weight::Contributes } else { Weight::Explains };
+    let of_pod = of_pods(case);
+    // A wrong path must be mended first.
+    let explains = if case.is_corrected { Weight::Contributes } else { Weight::Explains };
     let accounted = missing(case, &ACCOUNTED);
     let others = missing(case, &OF_PODS);
     if !accounted.is_empty() || (of_pod && !others.is_empty()) {
@@ -58,10 +56,14 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<Found> {
     let disabled = disabled_on_v2(case, of_pod);
     if !disabled.is_empty() {
         let weight = if of_pod { explains } else { Weight::Contributes };
-        let found = elsewhere(case, weight, &[], &disabled);
-        return Some(if of_pod { found.hiding() } else { found });
+        return Some(elsewhere(case, weight, &[], &disabled).hiding_if(of_pod));
     }
     (!others.is_empty()).then(|| elsewhere(case, Weight::Remarks, &others, &[]))
+}
+
+/// Whether it is a pod's, a class of pods', or kubepods itself.
+fn of_pods(case: &Case) -> bool {
+    case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods")
 }
 
 /// Those of the controllers that stand on a hierarchy which is known to lack the cgroup.
@@ -69,8 +71,7 @@ fn missing<'a>(case: &Case, controllers: &[&'a str]) -> Vec<&'a str> {
     let lacks = |row: &Row, controller: &str| {
         row.walked && !row.present && names_hierarchy(controller, &row.hierarchy)
     };
-    let rows = || case.rows();
-    controllers.iter().filter(|controller| rows().any(|row| lacks(row, controller))).copied().collect()
+    controllers.iter().filter(|controller| case.rows().any(|row| lacks(row, controller))).copied().collect()
 }
 
 /// All controllers are on v2, which lacks it, and a named v1 hierarchy has it.
@@ -108,8 +109,7 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
             " cAdvisor looks at cpu, cpuacct and memory; a cgroup of name=systemd alone is none to it.",
         );
     }
-    let mut found =
-        Found::new(weight, Cause::PresentElsewhere, explanation).because(tell::rows(&case.subject.rows));
+    let mut found = Found::new(weight, explanation).because(tell::rows(&case.subject.rows));
     if let Some(unit) = case.unit() {
         let said = [("CPUAccounting", unit.cpu_accounting), ("MemoryAccounting", unit.memory_accounting)];
         let off = said.iter().filter(|(_, value)| *value == Some(false));
@@ -138,7 +138,7 @@ fn fix(case: &Case, lacking: &[&str], accounting: bool) -> Vec<String> {
                 .to_owned(),
             "do not put '/systemd' before the name: the asker would make a tree of that name of its own".to_owned(),
         ],
-        _ if case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods") => vec![format!(
+        _ if of_pods(case) => vec![format!(
             "systemctl restart kubelet: it makes what is missing under {}; if it does not, that controller is \
              not enabled in a parent",
             tell::list(lacking)

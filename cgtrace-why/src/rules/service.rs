@@ -2,24 +2,24 @@
 
 use super::{
     case::{Case, is_below},
-    facts::{Process, Seen, Unit},
     tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
+use crate::facts::{Process, Unit};
 
 /// So many processes are told of.
 const TOLD: usize = 5;
 
 /// The process runs, but the service manager did not start it.
 pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
-    if case.is_anywhere() {
+    let named = case.parsed.unit.is_some() || case.parsed.process_name().is_some();
+    if case.is_anywhere() || !named {
         return None;
     }
-    let named = case.parsed.unit.is_some() || case.parsed.process_name().is_some();
     // Who was moved out of it was in it.
     let moved = case.moved_away().and_then(|event| event.task.as_ref()).map(|task| task.pid);
     let outside: Vec<&Process> = case.outside().filter(|process| Some(process.task.pid) != moved).collect();
-    let first = outside.first().filter(|_| named)?;
+    let first = outside.first()?;
     let place = place(first)?;
     let active = case.unit().is_some_and(|unit| unit.active_state == "active");
     let weight = if active { Weight::Contributes } else { Weight::Explains };
@@ -31,14 +31,14 @@ pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
         tell::quoted(place),
         kind_of(place)
     );
-    let processes = outside.iter().take(TOLD).flat_map(|process| told(process));
-    let more = outside.len().checked_sub(TOLD).filter(|more| *more > 0);
-    let found = Found::new(weight, Cause::NotUnderSystemd, explanation)
-        .because(processes)
-        .because(more.map(|more| format!("{more} more of that name run elsewhere")))
+    let more = outside.len().saturating_sub(TOLD);
+    let found = Found::new(weight, explanation)
+        .because(outside.iter().take(TOLD).flat_map(|process| told(process)))
+        .because((more > 0).then(|| format!("{more} more of that name run elsewhere")))
         .because(case.unit().map(state))
-        .because(tell::rows(case.rows()));
-    let found = found.because(strangers(case)).mend(start_it(case, first, place));
+        .because(tell::rows(case.rows()))
+        .because(strangers(case))
+        .mend(start_it(case, first, place));
     Some(if place == "/" {
         found
     } else {
@@ -55,7 +55,8 @@ fn strangers(case: &Case) -> Vec<String> {
             tell::places(&process.cgroups)
         )
     };
-    case.strangers().take(TOLD).map(strange).collect()
+    let strangers = case.facts.processes.iter().flatten().filter(|process| !process.of_unit);
+    strangers.take(TOLD).map(strange).collect()
 }
 
 /// Where a process is: on the service manager's hierarchy, else on the first.
@@ -88,29 +89,24 @@ fn kind_of(path: &str) -> String {
 }
 
 fn told(process: &Process) -> Vec<String> {
-    let mut told = vec![format!(
-        "{} began at {}, and is in {}",
-        tell::task(&process.task),
-        tell::moment(&process.started),
-        tell::places(&process.cgroups)
-    )];
-    let pid = process.task.pid;
-    match &process.seen {
-        Seen::Executed(at) if process.executed_in != process.cgroups && !process.executed_in.is_empty() => {
-            let then = tell::places(&process.executed_in);
-            told.push(format!("pid {pid} was executed at {}, in {then}", tell::moment(at)));
+    let Process { task, started, executed, executed_in, cgroups, .. } = process;
+    let (began, places) = (tell::moment(started), tell::places(cgroups));
+    let pid = task.pid;
+    let how = match executed.as_ref().map(tell::moment) {
+        Some(at) if executed_in != cgroups && !executed_in.is_empty() => {
+            format!("pid {pid} was executed at {at}, in {}", tell::places(executed_in))
         }
-        Seen::Executed(at) => told.push(format!("pid {pid} was executed at {}, there", tell::moment(at))),
-        Seen::Before => {
-            told.push(format!("pid {pid} was there before cgtrace began: it is known from /proc"));
+        Some(at) => format!("pid {pid} was executed at {at}, there"),
+        None if process.before => {
+            format!("pid {pid} was there before cgtrace began: it is known from /proc")
         }
-        Seen::Found => told.push(format!("pid {pid} was found in /proc: its exec was not seen")),
-    }
-    told.extend(descent(process));
-    told
+        None => format!("pid {pid} was found in /proc: its exec was not seen"),
+    };
+    let began = format!("{} began at {began}, and is in {places}", tell::task(task));
+    [began, how].into_iter().chain(descent(process)).collect()
 }
 
-/// Who started a process.
+/// The processes that started a process.
 fn descent(process: &Process) -> Option<String> {
     (!process.ancestors.is_empty())
         .then(|| format!("pid {} was started by {}", process.task.pid, tell::ancestry(process)))
@@ -118,51 +114,46 @@ fn descent(process: &Process) -> Option<String> {
 
 /// A process that runs no more.
 pub(super) fn ended(process: &Process) -> Vec<String> {
-    let at = match &process.seen {
-        Seen::Executed(at) => format!("was executed at {}", tell::moment(at)),
-        Seen::Before | Seen::Found => format!("began at {}", tell::moment(&process.started)),
+    let at = match &process.executed {
+        Some(at) => format!("was executed at {}", tell::moment(at)),
+        None => format!("began at {}", tell::moment(&process.started)),
     };
-    let mut told = vec![format!(
-        "{} {at} in {}, and has ended",
-        tell::task(&process.task),
-        tell::places(&process.cgroups)
-    )];
-    told.extend(descent(process));
-    told
+    let places = tell::places(&process.cgroups);
+    let ended = format!("{} {at} in {places}, and has ended", tell::task(&process.task));
+    std::iter::once(ended).chain(descent(process)).collect()
 }
 
-fn start_it(case: &Case, process: &Process, place: &str) -> Vec<String> {
-    let mut fix = Vec::new();
+fn start_it(case: &Case, process: &Process, place: &str) -> Option<String> {
     let in_container = cgtrace_paths::parse(place.as_bytes()).container_id.is_some();
-    match case.unit() {
-        Some(unit) if unit.load_state == "loaded" => {
-            fix.push(format!("stop pid {}, then systemctl start {}", process.task.pid, tell::word(&unit.id)));
+    match (case.unit(), case.unit_name()) {
+        (Some(unit), _) if unit.load_state == "loaded" => {
+            Some(format!("stop pid {}, then systemctl start {}", process.task.pid, tell::word(&unit.id)))
         }
-        _ if !in_container => fix.push(match case.unit_name() {
-            Some(unit) => format!("make a unit {} that starts it, and start that", tell::plain(unit)),
-            None => "start it from a unit".to_owned(),
-        }),
-        _ => {}
+        _ if in_container => None,
+        (_, Some(unit)) => Some(format!("make a unit {} that starts it, and start that", tell::plain(unit))),
+        (_, None) => Some("start it from a unit".to_owned()),
     }
-    fix
 }
 
 /// The service manager knows the unit, and it does not run.
 pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
     let unit = case.unit().filter(|_| !case.is_anywhere() && !case.has_past())?;
-    let id = tell::plain(&unit.id);
+    let (id, word) = (tell::plain(&unit.id), tell::word(&unit.id));
     let (explanation, fix) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
         ("masked", _) => (
             format!("{id} is masked: it cannot be started."),
-            vec![format!("systemctl unmask {0} && systemctl start {0}", tell::word(&unit.id))],
+            vec![format!("systemctl unmask {word} && systemctl start {word}")],
         ),
-        ("loaded", "failed") => (
-            format!("{id} has failed{}, and its cgroup is gone with its processes.", result(unit)),
-            vec![
-                format!("journalctl -u {}", tell::word(&unit.id)),
-                format!("systemctl restart {}", tell::word(&unit.id)),
-            ],
-        ),
+        ("loaded", "failed") => {
+            let result = unit.result.iter().map(|result| format!(" ({})", tell::plain(result)));
+            (
+                format!(
+                    "{id} has failed{}, and its cgroup is gone with its processes.",
+                    result.collect::<String>()
+                ),
+                vec![format!("journalctl -u {word}"), format!("systemctl restart {word}")],
+            )
+        }
         ("loaded", "activating") => (
             format!("{id} is being started ({}); it has no process yet.", tell::plain(&unit.sub_state)),
             vec![format!("cgtrace wait {}", tell::word(&case.name))],
@@ -174,68 +165,48 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             vec!["expect no cgroup of a unit that only runs to its end".to_owned()],
         ),
         ("loaded", "inactive" | "deactivating") => {
-            (format!("{id} is {}: it does not run.", tell::plain(&unit.active_state)), start(unit))
+            let start = if unit.file_state == "disabled" { "enable --now" } else { "start" };
+            (
+                format!("{id} is {}: it does not run.", tell::plain(&unit.active_state)),
+                vec![format!("systemctl {start} {word}")],
+            )
         }
         ("loaded", _) => return None,
         (load, _) => (
             format!("{id} could not be loaded ({}).", tell::plain(load)),
-            vec![format!("systemctl status {}", tell::word(&unit.id))],
+            vec![format!("systemctl status {word}")],
         ),
     };
     // A process that runs elsewhere is the better reason, and has a rule of its own.
     let weight = if case.outside().next().is_some() { Weight::Contributes } else { Weight::Explains };
-    let slice = Some(&unit.slice)
-        .filter(|slice| !slice.is_empty())
-        .and_then(|slice| cgtrace_paths::expand_slice(slice));
+    let slice = cgtrace_paths::expand_slice(&unit.slice);
     let stands = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
-    let other = stands.filter(|stands| !is_below(&case.name, stands));
-    let processes = case.facts.processes.as_ref().filter(|processes| processes.is_empty());
-    let strangers = strangers(case);
+    let other = stands.filter(|stands| !is_below(&case.name, stands)).map(|other| {
+        let (other, slice) = (tell::quoted(&other), tell::plain(&unit.slice));
+        format!("started, it would be in {other}, as Slice={slice} says")
+    });
+    let none = case.facts.processes.as_ref().is_some_and(Vec::is_empty);
     Some(
-        Found::new(weight, Cause::UnitNotStarted, explanation)
+        Found::new(weight, explanation)
             .because([state(unit)])
-            .because(other.map(|other| {
-                format!(
-                    "started, it would be in {}, as Slice={} says",
-                    tell::quoted(&other),
-                    tell::plain(&unit.slice)
-                )
-            }))
-            .because(processes.map(|_| "no process of that name runs".to_owned()))
-            .because(strangers)
+            .because(other)
+            .because(none.then(|| "no process of that name runs".to_owned()))
+            .because(strangers(case))
             .because(case.facts.ended.iter().take(1).flat_map(ended))
             .because(tell::rows(case.rows()))
             .mend(fix),
     )
 }
 
-fn start(unit: &Unit) -> Vec<String> {
-    let id = tell::word(&unit.id);
-    if unit.file_state == "disabled" {
-        vec![format!("systemctl enable --now {id}")]
-    } else {
-        vec![format!("systemctl start {id}")]
-    }
-}
-
-fn result(unit: &Unit) -> String {
-    unit.result.as_deref().map(|result| format!(" ({})", tell::plain(result))).unwrap_or_default()
-}
-
 /// A unit's state, as `systemctl status` words it.
 pub(super) fn state(unit: &Unit) -> String {
-    let mut text = format!(
-        "{}: {}, {} ({})",
-        tell::plain(&unit.id),
-        tell::plain(&unit.load_state),
-        tell::plain(&unit.active_state),
-        tell::plain(&unit.sub_state)
-    );
-    if !unit.file_state.is_empty() {
-        text.push_str(&format!(", {}", tell::plain(&unit.file_state)));
-    }
-    if !unit.fragment_path.is_empty() {
-        text.push_str(&format!(", from {}", tell::plain(&unit.fragment_path)));
+    let Unit { id, load_state, active_state, sub_state, file_state, fragment_path, .. } = unit;
+    let [id, load, active, sub] = [id, load_state, active_state, sub_state].map(|text| tell::plain(text));
+    let mut text = format!("{id}: {load}, {active} ({sub})");
+    for (before, of) in [(", ", file_state), (", from ", fragment_path)] {
+        if !of.is_empty() {
+            text.push_str(&format!("{before}{}", tell::plain(of)));
+        }
     }
     text
 }
@@ -248,28 +219,24 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
     if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_past() {
         return None;
     }
-    let process = case.parsed.process_name();
-    let what = process.map_or_else(|| tell::quoted(&case.name), |process| tell::quoted(&process));
+    let what = tell::quoted(case.parsed.process_name().as_ref().unwrap_or(&case.name));
     let strangers = strangers(case);
-    let (nothing, mut evidence) = if strangers.is_empty() {
+    let (nothing, evidence) = if strangers.is_empty() {
         (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")])
     } else {
         (format!("Only processes of other users are called {what} now"), strangers)
     };
-    evidence.push(match (&case.facts.unit, &case.parsed.unit) {
+    let unit = match (&case.facts.unit, &case.parsed.unit) {
         (Some(unit), _) => format!("{}: not-found", tell::plain(&unit.id)),
         (None, Some(unit)) => format!("the service manager could not be asked for {}", tell::plain(unit)),
         (None, None) => "the name is no unit's".to_owned(),
-    });
+    };
     Some(
-        Found::new(
-            Weight::Contributes,
-            Cause::NoSuchProcess,
-            format!("{nothing}, and no unit of that name is known."),
-        )
-        .because(evidence)
-        .because(case.facts.ended.iter().take(1).flat_map(ended))
-        .because(tell::rows(case.rows()))
-        .mend([format!("cgtrace wait {}  # returns the moment it is made", tell::word(&case.name))]),
+        Found::new(Weight::Contributes, format!("{nothing}, and no unit of that name is known."))
+            .because(evidence)
+            .because([unit])
+            .because(case.facts.ended.iter().take(1).flat_map(ended))
+            .because(tell::rows(case.rows()))
+            .mend([format!("cgtrace wait {}  # returns the moment it is made", tell::word(&case.name))]),
     )
 }

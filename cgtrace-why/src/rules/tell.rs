@@ -2,7 +2,8 @@
 
 use cgtrace_client::wire::{Answer, Life, Membership, Moment, Row, Task};
 
-use super::{facts::Process, shell};
+use super::shell;
+use crate::facts::Process;
 
 /// A path in quotes, as a shell reads them.
 pub(super) fn quoted(text: &str) -> String {
@@ -31,16 +32,18 @@ pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String 
 
 /// When: the wall clock's time, or what the boot clock says if there is none.
 pub(super) fn moment(moment: &Moment) -> String {
-    if moment.time.is_empty() {
-        return format!("{} s after boot", moment.boot_ns / 1_000_000_000);
-    }
-    let time = plain(&moment.time);
+    time(&moment.time, moment.boot_ns)
+}
+
+/// The same of an event's time.
+pub(super) fn time(time: &str, boot_ns: u64) -> String {
     // Milliseconds are as exact as a reader can use; the rows beside this text have all digits.
     match time.split_once('.') {
+        _ if time.is_empty() => format!("{} s after boot", boot_ns / 1_000_000_000),
         Some((seconds, digits)) if digits.len() > 3 && digits.ends_with('Z') => {
-            format!("{seconds}.{}Z", digits.get(..3).unwrap_or(digits))
+            plain(&format!("{seconds}.{}Z", digits.get(..3).unwrap_or(digits)))
         }
-        _ => time,
+        _ => plain(time),
     }
 }
 
@@ -79,29 +82,16 @@ pub(super) fn by(task_: Option<&Task>) -> String {
     task_.map(|task_| format!(" by {}", task(task_))).unwrap_or_default()
 }
 
-/// A process's cgroups: each name once, with the hierarchies on which it is there.
+/// A process's cgroups: each path once, with the hierarchies on which it is there.
 pub(super) fn places(places: &[Membership]) -> String {
-    let mut names: Vec<(&str, Vec<&str>)> = Vec::new();
-    for place in places {
-        match names.iter_mut().find(|(path, _)| *path == place.path) {
-            Some((_, hierarchies)) => hierarchies.push(&place.hierarchy),
-            None => names.push((&place.path, vec![&place.hierarchy])),
-        }
-    }
-    match names.as_slice() {
+    let grouped = grouped(places.iter().map(|place| (place.path.as_str(), place.hierarchy.as_str())));
+    match grouped.as_slice() {
         [] => "unknown cgroups".to_owned(),
         // The same everywhere.
         [(path, hierarchies)] if hierarchies.len() > 1 => quoted(path),
-        names => {
-            let texts = names.iter().map(|(path, hierarchies)| {
-                format!(
-                    "{} on {}",
-                    plain(path),
-                    hierarchies.iter().map(|name| plain(name)).collect::<Vec<_>>().join(" ")
-                )
-            });
-            list(texts)
-        }
+        paths => list(
+            paths.iter().map(|(path, hierarchies)| format!("{} on {}", plain(path), hierarchies.join(" "))),
+        ),
     }
 }
 
@@ -112,20 +102,22 @@ pub(super) fn ancestry(process: &Process) -> String {
     names.join(" <- ")
 }
 
-/// A name's state on each hierarchy; those of which the same is to be said in one line.
-pub(super) fn rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
-    let mut lines: Vec<(String, String)> = Vec::new();
-    for row in rows {
-        let (hierarchy, state) = (plain(&row.hierarchy), row_state(row));
-        match lines.iter_mut().find(|(_, other)| *other == state) {
-            Some((hierarchies, _)) => {
-                hierarchies.push(' ');
-                hierarchies.push_str(&hierarchy);
-            }
-            None => lines.push((hierarchy, state)),
+/// What is said of hierarchies, each with those of which it is said.
+fn grouped<'a, T: PartialEq>(said: impl Iterator<Item = (T, &'a str)>) -> Vec<(T, Vec<String>)> {
+    let mut grouped: Vec<(T, Vec<String>)> = Vec::new();
+    for (said, hierarchy) in said {
+        match grouped.iter_mut().find(|(other, _)| *other == said) {
+            Some((_, hierarchies)) => hierarchies.push(plain(hierarchy)),
+            None => grouped.push((said, vec![plain(hierarchy)])),
         }
     }
-    lines.into_iter().map(|(hierarchies, state)| format!("{hierarchies}: {state}")).collect()
+    grouped
+}
+
+/// A path's state on each hierarchy; those of which the same is to be said in one line.
+pub(super) fn rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
+    let states = grouped(rows.into_iter().map(|row| (row_state(row), row.hierarchy.as_str())));
+    states.into_iter().map(|(state, hierarchies)| format!("{}: {state}", hierarchies.join(" "))).collect()
 }
 
 fn row_state(row: &Row) -> String {
@@ -137,22 +129,19 @@ fn row_state(row: &Row) -> String {
     }
 }
 
-/// A name's state in a few words.
+/// A path's state in a few words.
 pub(super) fn state(answer: &Answer) -> String {
-    let present: Vec<&str> =
-        answer.rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str()).collect();
-    if !present.is_empty() {
+    let present = answer.rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str());
+    let mut present = present.peekable();
+    if present.peek().is_some() {
         return format!("present on {}", list(present));
     }
-    match last_end(answer) {
-        Some(life) => end(life),
-        None => "not seen".to_owned(),
-    }
+    last_end(&answer.rows).map_or_else(|| "not seen".to_owned(), end)
 }
 
-/// The past life that ended last, on any hierarchy.
-pub(super) fn last_end(answer: &Answer) -> Option<&Life> {
-    let ended = answer.rows.iter().filter_map(|row| row.past.first());
+/// The past life that ended last, on any of the hierarchies.
+pub(super) fn last_end<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Option<&'a Life> {
+    let ended = rows.into_iter().filter_map(|row| row.past.first());
     ended.max_by_key(|life| life.died.as_ref().map(|died| died.boot_ns))
 }
 
@@ -161,14 +150,13 @@ fn birth(life: &Life) -> String {
         (Some(born), _) if life.inferred => {
             format!("made at the latest at {}, while records were lost", moment(born))
         }
-        (Some(born), _) => format!("since {}{}", moment(born), made_by(life)),
+        (Some(born), _) => {
+            let by = life.made_by.as_ref().map(|by| format!(", made by {}", task(by)));
+            format!("since {}{}", moment(born), by.unwrap_or_default())
+        }
         (None, Some(before)) => format!("since before {}", moment(before)),
         (None, None) => "since an unknown time".to_owned(),
     }
-}
-
-fn made_by(life: &Life) -> String {
-    life.made_by.as_ref().map(|by| format!(", made by {}", task(by))).unwrap_or_default()
 }
 
 /// How a life ended: when, by whom, after how long.
@@ -192,8 +180,7 @@ pub(super) fn never(row: &Row) -> String {
         format!("no event of it since {since}; the hierarchy could not be read, so it may exist unseen")
     };
     if let Some(gap) = &row.gap {
-        let (from, until) = (moment(&gap.from), moment(&gap.until));
-        let missed = gap.missed;
+        let (from, until, missed) = (moment(&gap.from), moment(&gap.until), gap.missed);
         text.push_str(&format!(
             "; {missed} records were lost from {from} to {until}, and a life within is not known"
         ));

@@ -2,64 +2,50 @@
 
 use super::{
     case::{Case, is_below},
-    facts::{Asker, Mounted},
     tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
+use crate::facts::{Asker, Mounted};
 
 /// Watchers of files ran out.
 pub(super) fn watch_exhausted(case: &Case) -> Option<Found> {
-    let asker = case.facts.asker.as_ref().filter(|_| case.is_present())?;
-    let inotify = asker.inotify?;
-    let limits = [
-        ("fs.inotify.max_user_watches", inotify.watches, inotify.max_watches),
-        ("fs.inotify.max_user_instances", inotify.instances, inotify.max_instances),
-    ];
-    let near: Vec<(&str, u64, u64)> = limits
-        .into_iter()
-        .filter_map(|(name, used, max)| Some((name, used?, max)))
-        // At 19 of 20 the next tree of cgroups is likely to fail.
-        .filter(|(_, used, max)| *max > 0 && used.saturating_mul(20) >= max.saturating_mul(19))
-        .collect();
+    let asker = case.asker_of_present()?;
+    let limits = asker.inotify.iter().filter_map(|limit| Some((limit.name, limit.used?, limit.max)));
+    // At 19 of 20 the next tree of cgroups is likely to fail.
+    let is_near =
+        |(_, used, max): &(_, u64, u64)| *max > 0 && used.saturating_mul(20) >= max.saturating_mul(19);
+    let near: Vec<(&str, u64, u64)> = limits.filter(is_near).collect();
     if near.is_empty() {
         return None;
     }
     let who = tell::task(&asker.process.task);
     let full = near.iter().any(|(_, used, max)| used >= max);
-    let explanation = if full {
-        format!(
+    let (weight, explanation) = if full {
+        let explanation = format!(
             "The user of {who} has no inotify watch or instance left: whoever watches directories does not hear of new cgroups."
-        )
+        );
+        (Weight::Explains, explanation)
     } else {
-        format!("The user of {who} has nearly no inotify watch or instance left.")
+        (Weight::Contributes, format!("The user of {who} has nearly no inotify watch or instance left."))
     };
-    let found = Found::new(
-        if full { Weight::Explains } else { Weight::Contributes },
-        Cause::WatchExhausted,
-        explanation,
-    )
-    .because(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} are in use")))
-    .mend(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
-    .mend(["write it to /etc/sysctl.d/ too, and restart the asker".to_owned()]);
-    Some(if full { found.hiding() } else { found })
+    let found = Found::new(weight, explanation)
+        .because(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} are in use")))
+        .mend(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
+        .mend(["write it to /etc/sysctl.d/ too, and restart the asker".to_owned()]);
+    Some(found.hiding_if(full))
 }
 
 /// The asker's cgroup namespace or mounts do not show it, or not under that name.
 pub(super) fn other_host_view(case: &Case) -> Option<Found> {
-    let asker = case.facts.asker.as_ref().filter(|_| case.is_present())?;
+    let asker = case.asker_of_present()?;
     let there = |mount: &&Mounted| case.rows().any(|row| row.present && row.hierarchy == mount.hierarchy);
-    let mounts: Option<Vec<&Mounted>> =
-        asker.mounts.as_ref().map(|mounts| mounts.iter().filter(there).collect());
     let root = asker.namespace_root.as_deref().filter(|root| *root != "/");
-    // With the whole hierarchy mounted its namespace alters only what /proc says.
-    if mounts.as_ref().is_some_and(|mounts| mounts.iter().any(|mount| mount.root == "/")) {
-        return None;
-    }
-    let roots: Vec<&str> = match &mounts {
-        Some(mounts) => mounts.iter().map(|mount| mount.root.as_str()).collect(),
-        None => root.into_iter().collect(),
+    let roots: Vec<&str> = match &asker.mounts {
+        Some(mounts) => mounts.iter().filter(there).map(|mount| mount.root.as_str()).collect(),
+        None => vec![root?],
     };
-    if mounts.is_none() && roots.is_empty() {
+    // With the whole hierarchy mounted its namespace alters only what /proc says.
+    if roots.contains(&"/") {
         return None;
     }
     let who = tell::task(&asker.process.task);
@@ -77,7 +63,7 @@ pub(super) fn other_host_view(case: &Case) -> Option<Found> {
         None => format!("{name} exists, but {who} sees only what is below {}.", tell::list(&roots)),
     };
     Some(
-        Found::new(Weight::Explains, Cause::OtherHostView, explanation)
+        Found::new(Weight::Explains, explanation)
             .because(root.map(|root| format!("its cgroup namespace has its root at {}", tell::quoted(root))))
             .because(seen(asker))
             .mend([
@@ -92,9 +78,9 @@ pub(super) fn other_host_view(case: &Case) -> Option<Found> {
 /// What the asker's mounts show.
 fn seen(asker: &Asker) -> Vec<String> {
     match asker.mounts.as_deref() {
-        None => Vec::new(),
         Some([]) => vec!["it has no cgroup file system mounted".to_owned()],
-        Some(mounts) => mounts
+        mounts => mounts
+            .unwrap_or_default()
             .iter()
             .map(|mount| {
                 let (hierarchy, root) = (tell::plain(&mount.hierarchy), tell::quoted(&mount.root));

@@ -2,17 +2,18 @@
 
 use cgtrace_client::wire::Answer;
 
+use cgtrace_paths::{Name, Spelling, Variant};
+
 use super::{
     case::{Case, exists, is_known},
     nearest, tell,
-    verdict::{Cause, Found, Weight},
+    verdict::{Found, Weight},
 };
-use cgtrace_paths::{Name, Spelling, Variant};
 
-/// So many names are told.
+/// So many paths are told.
 const TOLD: usize = 5;
 
-/// The name carries a directory on which a hierarchy is mounted.
+/// The path carries a directory on which a hierarchy is mounted.
 pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
     // A cgroup may really be called so: kubelet makes it if it is told to.
     if exists(&case.facts.answer) {
@@ -25,50 +26,44 @@ pub(super) fn mount_path_in_name(case: &Case) -> Option<Found> {
         Some(answer) => answer.name.clone(),
         None => String::from_utf8_lossy(&variants().next_back()?.path).into_owned(),
     };
-    let asked = tell::quoted(&case.facts.name);
     let right_quoted = tell::quoted(&right);
-    let exists = known.is_some_and(exists);
     let (carried, hierarchy) = carried_of(&case.asked);
     let of_systemd = hierarchy.as_deref() == Some("name=systemd");
-    let state = known.map_or_else(|| "not seen either".to_owned(), tell::state);
-    let found = Found::new(
-        if exists { Weight::Explains } else { Weight::Contributes },
-        Cause::MountPathInName,
-        format!(
-            "{asked} carries {}, where {} is mounted; a cgroup's name begins at its hierarchy's root. The name \
-             would be {right_quoted}, which is {state}.",
-            tell::quoted(&carried),
-            hierarchy.map_or_else(
-                || "a hierarchy".to_owned(),
-                |hierarchy| format!("the hierarchy {}", tell::plain(&hierarchy))
-            )
+    let explanation = format!(
+        "{} carries {}, where {} is mounted; a cgroup's name begins at its hierarchy's root. The name would be \
+         {right_quoted}, which is {}.",
+        tell::quoted(&case.facts.name),
+        tell::quoted(&carried),
+        hierarchy.map_or_else(
+            || "a hierarchy".to_owned(),
+            |hierarchy| format!("the hierarchy {}", tell::plain(&hierarchy))
         ),
+        known.map_or_else(|| "not seen either".to_owned(), tell::state)
     );
-    let found = match known {
-        Some(answer) => {
-            found.because(tell::rows(&answer.rows).into_iter().map(|row| format!("{right_quoted} on {row}")))
-        }
-        None => found,
-    };
+    let weight = if known.is_some_and(exists) { Weight::Explains } else { Weight::Contributes };
+    let rows = tell::rows(known.iter().flat_map(|answer| &answer.rows));
     let tree =
         "for kubelet: no name with '/systemd' before it; kubelet would make that tree and leave its own unit";
-    Some(found.advise(case.usable(&right), |right| format!("use {right}")).mend(of_systemd.then_some(tree)))
+    Some(
+        Found::new(weight, explanation)
+            .because(rows.iter().map(|row| format!("{right_quoted} on {row}")))
+            .advise(case.usable(&right), |right| format!("use {right}"))
+            .mend(of_systemd.then(|| tree.to_owned())),
+    )
 }
 
-/// What the name carries, and what is mounted there.
+/// What the path carries, and what is mounted there.
 fn carried_of(name: &Name) -> (String, Option<String>) {
-    let mount = name
-        .mount
-        .as_ref()
-        .map(|mount| (String::from_utf8_lossy(&mount.point).into_owned(), mount.hierarchy.clone()));
-    let directory = || {
-        let directory = name.directory.as_ref()?;
-        Some((format!("/{}", directory.text), Some(directory.hierarchy.clone())))
-    };
-    mount.or_else(directory).unwrap_or_default()
+    if let Some(mount) = &name.mount {
+        return (String::from_utf8_lossy(&mount.point).into_owned(), mount.hierarchy.clone());
+    }
+    let directory = name.directory.as_ref();
+    directory
+        .map(|directory| (format!("/{}", directory.text), Some(directory.hierarchy.clone())))
+        .unwrap_or_default()
 }
 
-/// The name is relative to a cgroup namespace.
+/// The path is relative to a cgroup namespace.
 pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
     let root = case.facts.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
     let asked = tell::quoted(&case.facts.name);
@@ -81,26 +76,21 @@ pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
     let explanation = if case.asked.upwards > 0 {
         format!("{asked} begins with '..': it is relative to the root of a cgroup namespace.")
     } else {
-        // Without '..' only the existence of the other name shows what was meant.
+        // Without '..' only the existence of the other path shows what was meant.
         root.filter(|root| *root != "/" && right_exists && !exists(&case.facts.answer))?;
         format!("{asked} is a name within the asker's cgroup namespace, not this host's.")
     };
     let state = answer.map_or_else(|| "not looked up".to_owned(), tell::state);
     let weight = if right_exists { Weight::Explains } else { Weight::Contributes };
-    let usable = case.usable(&right);
-    let right = tell::quoted(&right);
     let known = match root {
         Some(root) => format!("the asker's namespace has its root at {}", tell::quoted(root)),
         None => "the asker's namespace is not known; the name is taken from the hierarchy's root".to_owned(),
     };
+    let explanation = format!("{explanation} The absolute name is {}: {state}.", tell::quoted(&right));
     Some(
-        Found::new(
-            weight,
-            Cause::NamespaceRelative,
-            format!("{explanation} The absolute name is {right}: {state}."),
-        )
-        .because([known])
-        .advise(usable, |right| format!("use {right}")),
+        Found::new(weight, explanation)
+            .because([known])
+            .advise(case.usable(&right), |right| format!("use {right}")),
     )
 }
 
@@ -140,13 +130,12 @@ pub(super) fn misspelt(case: &Case) -> Option<Found> {
     });
     let explains = unit.is_some() || best.is_some_and(|like| like.strong && exists(like.answer));
     let weight = if explains && !case.has_past() { Weight::Explains } else { Weight::Contributes };
-    let asked = tell::quoted(&case.facts.name);
     let right = match (&unit, best, formal) {
         (Some(path), _, _) => format!("the service manager runs the unit in {}", tell::quoted(path)),
         (None, Some(like), _) if like.strong => format!("{}: {}", like.how, tell::quoted(&like.answer.name)),
         (None, Some(like), None) => format!("the nearest name is {}", tell::quoted(&like.answer.name)),
         (None, _, Some(variant)) => {
-            let path = String::from_utf8_lossy(&variant.path).into_owned();
+            let path = String::from_utf8_lossy(&variant.path);
             format!("{}: it would be {}", variant.spelling.fault(), tell::quoted(&path))
         }
         (None, None, None) => return None,
@@ -158,16 +147,19 @@ pub(super) fn misspelt(case: &Case) -> Option<Found> {
     let evidence = likes.iter().map(|like| {
         format!("{}: {} ({})", tell::quoted(&like.answer.name), tell::state(like.answer), like.how)
     });
-    let from_unit =
-        unit.iter().map(|path| format!("ControlGroup={} of {}", tell::plain(path), unit_id(case)));
+    let from_unit = unit.iter().map(|path| {
+        let id = case.unit_name().map(tell::plain).unwrap_or_default();
+        format!("ControlGroup={} of {id}", tell::plain(path))
+    });
     let present = likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.name.as_str());
-    let found = Found::new(weight, Cause::Misspelt, format!("{asked} may be misspelt; {right}."))
-        .because(from_unit.chain(evidence));
+    let explanation = format!("{} may be misspelt; {right}.", tell::quoted(&case.facts.name));
     let found = unit
         .iter()
         .map(String::as_str)
         .chain(present)
-        .fold(found, |found, path| found.advise(case.usable(path), |path| format!("use {path}")));
+        .fold(Found::new(weight, explanation).because(from_unit.chain(evidence)), |found, path| {
+            found.advise(case.usable(path), |path| format!("use {path}"))
+        });
     let further = best.filter(|_| found.finding.fix.is_empty());
     Some(found.mend(further.map(|like| format!("cgtrace why {}", tell::word(&like.answer.name)))))
 }
@@ -181,22 +173,24 @@ fn likes<'a>(case: &Case<'a>) -> Vec<Like<'a>> {
         .filter(|answer| is_known(answer) && answer.name != case.facts.name && answer.name != case.name)
         .collect();
     let near = nearest(case.name.as_bytes(), others.iter().map(|answer| &answer.name), others.len());
-    let carried =
-        |spelling| matches!(spelling, Spelling::MountPath | Spelling::Directory | Spelling::Upwards);
     let like = |(place, answer): (usize, &&'a Answer)| {
         let name = answer.name.as_bytes();
         let strong = |how: &str| Some(Like { answer, how: how.to_owned(), strong: true });
         if let Some(variant) = case.variants.iter().find(|variant| variant.path == name) {
-            // The rules above tell of these.
-            return if carried(variant.spelling) { None } else { strong(variant.spelling.fault()) };
+            return match variant.spelling {
+                // The rules above tell of these.
+                Spelling::MountPath | Spelling::Directory | Spelling::Upwards => None,
+                other => strong(other.fault()),
+            };
         }
         if let Some(how) = nearest::akin(&case.parsed, &cgtrace_paths::parse(name)) {
             return strong(how);
         }
-        let near = near.iter().find(|near| near.place == place)?;
-        let letters =
-            if near.distance == 1 { "one letter".to_owned() } else { format!("{} letters", near.distance) };
-        Some(Like { answer, how: format!("differs by {letters}"), strong: false })
+        let how = match near.iter().find(|near| near.place == place)?.distance {
+            1 => "differs by one letter".to_owned(),
+            letters => format!("differs by {letters} letters"),
+        };
+        Some(Like { answer, how, strong: false })
     };
     others.iter().enumerate().filter_map(like).collect()
 }
@@ -208,8 +202,4 @@ fn running_elsewhere(case: &Case) -> Option<String> {
     // A cgroup below the unit's own is the unit's business.
     let own = case.parsed.unit.as_deref().is_none_or(|name| case.parsed.leaf() == name.as_bytes());
     (elsewhere && own && unit.active_state == "active").then(|| unit.control_group.clone())
-}
-
-fn unit_id(case: &Case) -> String {
-    case.unit_name().map(tell::plain).unwrap_or_default()
 }

@@ -1,8 +1,11 @@
 //! The asker's own filter hides the cgroup.
 
-use cgtrace_why::rules::{Asker, Cause, Facts, explain};
+use cgtrace_why::{
+    facts::{Asker, Facts},
+    rules::explain,
+};
 
-use crate::scenes::{KUBELET, asker, on_v2, process};
+use crate::scenes::{Holds as _, KUBELET, asker, on_v2, process};
 
 fn kubelet(flags: &[&str]) -> Asker {
     let arguments: Vec<&str> = std::iter::once("/usr/bin/kubelet").chain(flags.iter().copied()).collect();
@@ -14,7 +17,7 @@ fn docker_only_hides_what_is_not_dockers() {
     let hidden = |name: &str, arguments: &[&str]| {
         let who = asker(process(9, "cadvisor", "/c", 250), arguments);
         let verdict = explain(&Facts { asker: Some(who), ..on_v2(name, true) });
-        (verdict.cause() == Cause::HiddenFromAsker && !verdict.seen).then_some(verdict.finding)
+        (verdict.cause == "hidden-from-asker" && !verdict.seen).then_some(verdict)
     };
     let finding = hidden(KUBELET, &["cadvisor", "--docker_only"]).unwrap();
     assert!(finding.evidence[0].contains("--docker_only") && finding.fix[0].contains("--docker_only"));
@@ -31,11 +34,11 @@ fn docker_only_hides_what_is_not_dockers() {
 fn kubelet_with_docker_only_and_without() {
     let name = "/system.slice/docker.service";
     let facts = Facts { asker: Some(kubelet(&["--docker-only"])), ..on_v2(name, true) };
-    assert_eq!(explain(&facts).cause(), Cause::HiddenFromAsker);
+    assert_eq!(explain(&facts).cause, "hidden-from-asker");
     let facts = Facts { asker: Some(kubelet(&[])), ..facts };
     let verdict = explain(&facts);
-    assert!(verdict.cause() == Cause::Present && verdict.holds(Cause::HiddenFromAsker));
+    assert!(verdict.cause == "present" && verdict.holds("hidden-from-asker"));
     let flag = format!("--runtime-cgroups={name}");
     let facts = Facts { asker: Some(kubelet(&[&flag])), ..facts };
-    assert!(!explain(&facts).holds(Cause::HiddenFromAsker));
+    assert!(!explain(&facts).holds("hidden-from-asker"));
 }

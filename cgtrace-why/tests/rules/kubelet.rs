@@ -18,26 +18,29 @@ fn flags_are_read_in_either_form() {
         "kubelet --v=2 --kubelet-cgroups=/a --runtime-cgroups /b --docker-only --cgroup_driver systemd",
         None,
     );
-    assert_eq!(value(settings.kubelet_cgroups.as_ref()), Some("/a"));
-    assert_eq!(value(settings.runtime_cgroups.as_ref()), Some("/b"));
-    assert_eq!(settings.docker_only.unwrap().written, "--docker-only");
-    assert_eq!(value(settings.cgroup_driver.as_ref()), Some("systemd"));
-    assert_eq!(read("cadvisor -docker_only=false", None).docker_only, None);
-    assert_eq!(read("cadvisor -docker_only=true", None).docker_only.unwrap().written, "-docker_only=true");
+    assert_eq!(value(settings.get("kubelet-cgroups")), Some("/a"));
+    assert_eq!(value(settings.get("runtime-cgroups")), Some("/b"));
+    assert_eq!(settings.get("docker-only").unwrap().written, "--docker-only");
+    assert_eq!(value(settings.get("cgroup-driver")), Some("systemd"));
+    assert_eq!(read("cadvisor -docker_only=false", None).switched("docker-only", true), None);
+    assert_eq!(
+        read("cadvisor -docker_only=true", None).get("docker-only").unwrap().written,
+        "-docker_only=true"
+    );
 }
 
 #[test]
 fn flags_overrule_the_file() {
     let yaml = "kind: KubeletConfiguration\nkubeletCgroups: \"/y\" # x\nsystemCgroups: /s # x\nnested:\n  cgroupRoot: /no\n";
     let settings = read("kubelet --kubelet-cgroups=/a", Some(yaml));
-    assert_eq!(value(settings.kubelet_cgroups.as_ref()), Some("/a"));
-    assert_eq!(value(settings.system_cgroups.as_ref()), Some("/s"));
-    assert_eq!(settings.cgroup_root, None);
-    assert_eq!(settings.names().len(), 2);
+    assert_eq!(value(settings.get("kubelet-cgroups")), Some("/a"));
+    assert_eq!(value(settings.get("system-cgroups")), Some("/s"));
+    assert_eq!(settings.get("cgroup-root"), None);
+    assert_eq!(settings.paths().count(), 2);
     let settings = read("kubelet", Some(yaml));
-    assert_eq!(settings.kubelet_cgroups.unwrap().written, "kubeletCgroups: /y");
+    assert_eq!(settings.get("kubelet-cgroups").unwrap().written, "kubeletCgroups: /y");
     let settings = read("kubelet", Some(r#"{"cgroupDriver": "systemd", "port": 1}"#));
-    assert_eq!(value(settings.cgroup_driver.as_ref()), Some("systemd"));
+    assert_eq!(value(settings.get("cgroup-driver")), Some("systemd"));
 }
 
 #[test]
@@ -55,6 +58,6 @@ fn kubelet_asks_for_more_than_it_is_told() {
 proptest! {
     #[test]
     fn any_text_is_read(arguments in prop::collection::vec("\\PC{0,12}", 0..6), config in "(\\PC|\n|:){0,60}") {
-        let _ = Settings::read(&arguments, Some(&config)).names();
+        let _ = Settings::read(&arguments, Some(&config)).paths().count();
     }
 }

@@ -1,9 +1,14 @@
 //! What was before: removals and moves.
 
 use cgtrace_client::wire::{Gap, Row};
-use cgtrace_why::rules::{Cause, Facts, Populated, explain};
+use cgtrace_why::{
+    facts::{Facts, Populated},
+    rules::explain,
+};
 
-use crate::scenes::{KUBELET, absent, answer, at, moved, on_v2, present, process, removed, task, unit};
+use crate::scenes::{
+    Holds as _, KUBELET, absent, answer, at, moved, on_v2, present, process, removed, task, unit,
+};
 
 fn with(row: Row) -> Facts {
     Facts { answer: answer(KUBELET, vec![row]), ..on_v2(KUBELET, false) }
@@ -16,13 +21,13 @@ fn the_story_of_a_life() {
     facts.moves = vec![moved(task(42, "kubelet"), "/init.scope", KUBELET, task(1, "systemd"), 200)];
     facts.processes = Some(Vec::new());
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::Removed);
+    assert_eq!(verdict.cause, "removed");
     assert!(verdict.also.is_empty(), "{:?}", verdict.also);
-    let explanation = &verdict.finding.explanation;
+    let explanation = &verdict.explanation;
     assert!(explanation.contains("removed at T+290s by systemd (pid 1, uid 0) after a life of 1 min 30 s"));
-    let evidence = verdict.finding.evidence.join("\n");
+    let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("removed 10 s before") && evidence.contains("kubelet (pid 42, uid 0)"));
-    assert_eq!(verdict.finding.fix[0], "systemctl start kubelet.service");
+    assert_eq!(verdict.fix[0], "systemctl start kubelet.service");
 }
 
 #[test]
@@ -32,19 +37,19 @@ fn the_mover_is_named() {
     facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/agent", agent, 250)];
     facts.processes = Some(vec![process(42, "kubelet", "/agent", 200)]);
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::MovedAway);
-    assert!(verdict.holds(Cause::Removed) && !verdict.holds(Cause::NotUnderSystemd));
-    assert!(verdict.finding.explanation.contains("agentd (pid 77, uid 0) moved it to '/agent'"));
+    assert_eq!(verdict.cause, "moved-away");
+    assert!(verdict.holds("removed") && !verdict.holds("not-under-systemd"));
+    assert!(verdict.explanation.contains("agentd (pid 77, uid 0) moved it to '/agent'"));
     // Another process of that name runs elsewhere, and the moved one has ended.
     let other = process(43, "kubelet", "/user.slice/user-0.slice/session-4.scope", 280);
     let restarted = Facts { processes: Some(vec![other]), ..facts.clone() };
     let verdict = explain(&restarted);
-    assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
-    assert!(verdict.holds(Cause::MovedAway) && verdict.holds(Cause::Removed));
+    assert_eq!(verdict.cause, "not-under-systemd");
+    assert!(verdict.holds("moved-away") && verdict.holds("removed"));
     // It came back.
     facts.moves.push(moved(task(42, "kubelet"), "/agent", KUBELET, task(77, "agentd"), 260));
-    assert_eq!(explain(&facts).cause(), Cause::NotUnderSystemd);
-    assert!(!explain(&facts).holds(Cause::MovedAway));
+    assert_eq!(explain(&facts).cause, "not-under-systemd");
+    assert!(!explain(&facts).holds("moved-away"));
 }
 
 #[test]
@@ -55,19 +60,19 @@ fn an_emptied_cgroup_is_not_seen() {
     facts.populated = populated(false);
     facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/k", task(42, "kubelet"), 250)];
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::MovedAway);
+    assert_eq!(verdict.cause, "moved-away");
     assert!(verdict.present && !verdict.seen);
-    assert!(verdict.finding.explanation.contains("It moved itself"));
+    assert!(verdict.explanation.contains("It moved itself"));
     facts.populated = populated(true);
-    assert_eq!(explain(&facts).cause(), Cause::Present);
+    assert_eq!(explain(&facts).cause, "present");
 }
 
 #[test]
 fn never_is_bounded() {
     let row = Row { gap: Some(Gap { from: at(120), until: at(130), missed: 9 }), ..absent("v2") };
     let verdict = explain(&with(row));
-    assert_eq!(verdict.cause(), Cause::UnknownBefore);
-    assert!(verdict.finding.explanation.contains("not seen since T+100s"));
-    assert!(verdict.finding.evidence[0].contains("9 records were lost from T+120s to T+130s"));
-    assert!(!verdict.finding.explanation.contains("never"));
+    assert_eq!(verdict.cause, "unknown-before");
+    assert!(verdict.explanation.contains("not seen since T+100s"));
+    assert!(verdict.evidence[0].contains("9 records were lost from T+120s to T+130s"));
+    assert!(!verdict.explanation.contains("never"));
 }

@@ -1,10 +1,25 @@
 //! Facts for the rules' tests.
 
 use cgtrace_client::wire::{Answer, Event, Life, Membership, Moment, Place, Row, Task};
-use cgtrace_why::rules::{Asker, Facts, Process, Unit};
+use cgtrace_why::{
+    facts::{Asker, Facts, Process, Unit},
+    report::Verdict,
+};
 
 /// The cgroup that most cases are about.
 pub const KUBELET: &str = "/system.slice/kubelet.service";
+
+/// What a verdict has beside its first cause.
+pub trait Holds {
+    /// Whether a cause holds, first or not.
+    fn holds(&self, cause: &str) -> bool;
+}
+
+impl Holds for Verdict {
+    fn holds(&self, cause: &str) -> bool {
+        self.cause == cause || self.also.iter().any(|finding| finding.cause == cause)
+    }
+}
 
 /// When knowledge begins, in seconds since boot.
 const KNOWN_SINCE: u64 = 100;

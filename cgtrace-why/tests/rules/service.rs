@@ -1,8 +1,8 @@
 //! Units and processes that do not run, or run elsewhere.
 
-use cgtrace_why::rules::{Cause, Facts, Writable, explain};
+use cgtrace_why::{facts::Facts, rules::explain};
 
-use crate::scenes::{KUBELET, on_v2, process, task, unit};
+use crate::scenes::{Holds as _, KUBELET, on_v2, process, task, unit};
 
 fn by_hand() -> Facts {
     let mut running = process(42, "kubelet", "/user.slice/user-0.slice/session-4.scope", 150);
@@ -14,14 +14,14 @@ fn by_hand() -> Facts {
 fn started_from_a_shell() {
     let facts = Facts { unit: Some(unit("kubelet.service", "inactive", "dead")), ..by_hand() };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
-    assert!(verdict.holds(Cause::UnitNotStarted));
-    assert!(verdict.finding.explanation.contains("a login session"));
-    let evidence = verdict.finding.evidence.join("\n");
+    assert_eq!(verdict.cause, "not-under-systemd");
+    assert!(verdict.holds("unit-not-started"));
+    assert!(verdict.explanation.contains("a login session"));
+    let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("bash(40) <- sshd(39)") && evidence.contains("began at T+150s"));
     assert!(evidence.contains("never since T+100s"));
-    assert_eq!(verdict.finding.fix[0], "stop pid 42, then systemctl start kubelet.service");
-    assert!(verdict.finding.fix[1].contains("session-4.scope"));
+    assert_eq!(verdict.fix[0], "stop pid 42, then systemctl start kubelet.service");
+    assert!(verdict.fix[1].contains("session-4.scope"));
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn started_in_a_container() {
     let running = process(42, "kubelet", &format!("/docker/{id}"), 150);
     let facts = Facts { processes: Some(vec![running]), ..on_v2(KUBELET, false) };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
-    assert!(verdict.finding.explanation.contains("docker container 0123"));
-    assert_eq!(verdict.finding.fix, [format!("or use the name that is true now: '/docker/{id}'")]);
+    assert_eq!(verdict.cause, "not-under-systemd");
+    assert!(verdict.explanation.contains("docker container 0123"));
+    assert_eq!(verdict.fix, [format!("or use the name that is true now: '/docker/{id}'")]);
 }
 
 #[test]
@@ -44,8 +44,8 @@ fn a_unit_that_does_not_run() {
             ..on_v2(KUBELET, false)
         };
         let verdict = explain(&facts);
-        assert_eq!(verdict.cause(), Cause::UnitNotStarted);
-        verdict.finding
+        assert_eq!(verdict.cause, "unit-not-started");
+        verdict
     };
     assert_eq!(of("inactive", "dead").fix, ["systemctl start kubelet.service"]);
     assert_eq!(of("failed", "failed").fix[0], "journalctl -u kubelet.service");
@@ -58,7 +58,7 @@ fn a_disabled_unit_in_another_slice() {
     let mut unit = unit("kubelet.service", "inactive", "dead");
     unit.file_state = "disabled".to_owned();
     unit.slice = "kube-node.slice".to_owned();
-    let finding = explain(&Facts { unit: Some(unit), ..on_v2(KUBELET, false) }).finding;
+    let finding = explain(&Facts { unit: Some(unit), ..on_v2(KUBELET, false) });
     assert_eq!(finding.fix, ["systemctl enable --now kubelet.service"]);
     assert!(finding.evidence[1].contains("/kube.slice/kube-node.slice/kubelet.service"));
 }
@@ -69,10 +69,10 @@ fn nothing_of_that_name() {
     none.load_state = "not-found".to_owned();
     let facts = Facts { unit: Some(none), processes: Some(Vec::new()), ..on_v2(KUBELET, false) };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::NoSuchProcess);
-    assert!(verdict.holds(Cause::UnknownBefore) && !verdict.present && !verdict.seen);
+    assert_eq!(verdict.cause, "no-such-process");
+    assert!(verdict.holds("unknown-before") && !verdict.present && !verdict.seen);
     // Where nobody looked, nothing is said.
-    assert!(!explain(&Facts { processes: None, ..facts }).holds(Cause::NoSuchProcess));
+    assert!(!explain(&Facts { processes: None, ..facts }).holds("no-such-process"));
 }
 
 #[test]
@@ -85,25 +85,25 @@ fn a_name_alone_makes_no_process_the_unit_s() {
         ..on_v2(KUBELET, false)
     };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::UnitNotStarted);
-    assert!(!verdict.holds(Cause::NotUnderSystemd));
-    assert_eq!(verdict.finding.fix, ["systemctl start kubelet.service"]);
-    let evidence = verdict.finding.evidence.join("\n");
+    assert_eq!(verdict.cause, "unit-not-started");
+    assert!(!verdict.holds("not-under-systemd"));
+    assert_eq!(verdict.fix, ["systemctl start kubelet.service"]);
+    let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("kubelet (pid 66, uid 65534") && evidence.contains("'/mine/$(reboot) x'"));
     let facts = Facts { unit: None, ..facts };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::NoSuchProcess);
-    assert!(verdict.finding.explanation.contains("Only processes of other users"), "{verdict:?}");
-    assert!(verdict.finding.fix.iter().all(|fix| !fix.contains("mine")));
+    assert_eq!(verdict.cause, "no-such-process");
+    assert!(verdict.explanation.contains("Only processes of other users"), "{verdict:?}");
+    assert!(verdict.fix.iter().all(|fix| !fix.contains("mine")));
 }
 
 #[test]
 fn what_others_may_write_to_is_not_advised() {
     let place = "/user.slice/user-0.slice/session-4.scope";
-    let writable = vec![Writable { path: place.to_owned(), by: "uid 7 may write to it on v2".to_owned() }];
+    let writable = [(place.to_owned(), "uid 7 may write to it on v2".to_owned())].into();
     let verdict = explain(&Facts { writable, ..by_hand() });
-    assert_eq!(verdict.cause(), Cause::NotUnderSystemd);
-    assert!(verdict.finding.fix.iter().all(|fix| !fix.contains(place)), "{verdict:?}");
+    assert_eq!(verdict.cause, "not-under-systemd");
+    assert!(verdict.fix.iter().all(|fix| !fix.contains(place)), "{verdict:?}");
     let reason = format!("'{place}' is not advised: uid 7 may write to it on v2");
-    assert!(verdict.finding.evidence.contains(&reason), "{verdict:?}");
+    assert!(verdict.evidence.contains(&reason), "{verdict:?}");
 }

@@ -1,9 +1,12 @@
 //! Paths that carry a mount, are relative to a namespace, or are spelt otherwise.
 
 use cgtrace_client::wire::Answer;
-use cgtrace_why::rules::{Cause, Facts, Mounted, explain, wanted};
+use cgtrace_why::{
+    facts::{Facts, Mounted},
+    rules::{explain, wanted},
+};
 
-use crate::scenes::{KUBELET, absent, answer, asker, on_v2, present, process, removed, unit};
+use crate::scenes::{Holds as _, KUBELET, absent, answer, asker, on_v2, present, process, removed, unit};
 
 fn asked(name: &str, others: Vec<Answer>) -> Facts {
     Facts { others, ..on_v2(name, false) }
@@ -20,10 +23,10 @@ fn mount_paths_are_named_with_the_right_name() {
     {
         assert!(wanted(name, &[], None).contains(&KUBELET.to_owned()));
         let verdict = explain(&asked(name, vec![there(KUBELET)]));
-        assert_eq!(verdict.cause(), Cause::MountPathInName, "{name}");
+        assert_eq!(verdict.cause, "mount-path-in-name", "{name}");
         assert!(!verdict.present && !verdict.seen);
-        assert!(verdict.finding.explanation.contains("name=systemd"));
-        assert_eq!(verdict.finding.fix[0], format!("use '{KUBELET}'"));
+        assert!(verdict.explanation.contains("name=systemd"));
+        assert_eq!(verdict.fix[0], format!("use '{KUBELET}'"));
     }
 }
 
@@ -31,8 +34,8 @@ fn mount_paths_are_named_with_the_right_name() {
 fn a_wrong_name_is_told_before_what_the_right_one_lacks() {
     let right = answer(KUBELET, vec![present("name=systemd"), absent("memory")]);
     let verdict = explain(&asked("/sys/fs/cgroup/systemd/system.slice/kubelet.service", vec![right]));
-    assert_eq!(verdict.cause(), Cause::MountPathInName);
-    assert!(verdict.holds(Cause::PresentElsewhere));
+    assert_eq!(verdict.cause, "mount-path-in-name");
+    assert!(verdict.holds("present-elsewhere"));
 }
 
 #[test]
@@ -42,15 +45,15 @@ fn a_mount_point_of_this_machine_counts() {
     let name = "/cg/m/x.slice";
     assert_eq!(wanted(name, &mounts, None), ["/x.slice"]);
     let facts = Facts { mounts: mounts.to_vec(), ..asked(name, vec![there("/x.slice")]) };
-    assert_eq!(explain(&facts).cause(), Cause::MountPathInName);
+    assert_eq!(explain(&facts).cause, "mount-path-in-name");
 }
 
 #[test]
 fn what_is_left_is_judged_as_well() {
     let rest = answer("/system.slice/x.service", vec![removed("v2")]);
     let verdict = explain(&asked("/memory/system.slice/x.service", vec![rest]));
-    assert_eq!(verdict.cause(), Cause::Removed);
-    assert!(verdict.holds(Cause::MountPathInName));
+    assert_eq!(verdict.cause, "removed");
+    assert!(verdict.holds("mount-path-in-name"));
 }
 
 #[test]
@@ -62,12 +65,12 @@ fn a_namespaces_names_are_made_absolute() {
     assert!(wanted(name, &[], Some("/a/b/c")).contains(&right.to_owned()));
     let facts = Facts { asker: Some(who), ..asked(name, vec![there(right)]) };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause(), Cause::NamespaceRelative);
-    assert_eq!(verdict.finding.fix, [format!("use '{right}'")]);
+    assert_eq!(verdict.cause, "namespace-relative");
+    assert_eq!(verdict.fix, [format!("use '{right}'")]);
     let facts = Facts { name: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
     let facts = Facts { answer: answer("/x", vec![absent("v2")]), ..facts };
-    assert_eq!(explain(&facts).cause(), Cause::NamespaceRelative);
-    assert_eq!(explain(&asked("/../x", vec![there("/x")])).cause(), Cause::NamespaceRelative);
+    assert_eq!(explain(&facts).cause, "namespace-relative");
+    assert_eq!(explain(&asked("/../x", vec![there("/x")])).cause, "namespace-relative");
 }
 
 #[test]
@@ -75,15 +78,12 @@ fn structure_is_surer_than_letters() {
     let nested = "/kubepods.slice/kubepods-burstable.slice";
     let verdict =
         explain(&asked("/kubepods-burstable.slice", vec![there(nested), there("/kubepods-burstabl.slice")]));
-    assert_eq!(verdict.cause(), Cause::Misspelt);
-    assert!(verdict.finding.evidence[0].contains(nested));
-    assert_eq!(verdict.finding.evidence.len(), 2);
+    assert_eq!(verdict.cause, "misspelt");
+    assert!(verdict.evidence[0].contains(nested));
+    assert_eq!(verdict.evidence.len(), 2);
     for name in ["kubelet.service", "/system.slice/kubelet", "/kube.slice/kubelet.service"] {
         let verdict = explain(&asked(name, vec![there(KUBELET)]));
-        assert_eq!(
-            (verdict.cause(), verdict.finding.fix),
-            (Cause::Misspelt, vec![format!("use '{KUBELET}'")])
-        );
+        assert_eq!((verdict.cause.as_str(), verdict.fix), ("misspelt", vec![format!("use '{KUBELET}'")]));
     }
 }
 
@@ -91,12 +91,12 @@ fn structure_is_surer_than_letters() {
 fn near_names_come_with_their_states() {
     let past = answer("/system.slice/kubelets.service", vec![removed("v2")]);
     let verdict = explain(&asked("/system.slice/kublet.service", vec![past, there(KUBELET)]));
-    assert_eq!(verdict.cause(), Cause::Misspelt);
+    assert_eq!(verdict.cause, "misspelt");
     assert!(
-        verdict.finding.evidence[0]
+        verdict.evidence[0]
             .starts_with("'/system.slice/kubelet.service': present on v2 (differs by one letter)")
     );
-    assert!(verdict.finding.evidence[1].contains("removed at"));
+    assert!(verdict.evidence[1].contains("removed at"));
 }
 
 #[test]
@@ -104,6 +104,6 @@ fn the_service_manager_knows_where_a_unit_runs() {
     let mut running = unit("kubelet.service", "active", "running");
     running.control_group = "/kube.slice/kubelet.service".to_owned();
     let verdict = explain(&Facts { unit: Some(running), ..asked(KUBELET, Vec::new()) });
-    assert_eq!(verdict.cause(), Cause::Misspelt);
-    assert_eq!(verdict.finding.fix, ["use '/kube.slice/kubelet.service'"]);
+    assert_eq!(verdict.cause, "misspelt");
+    assert_eq!(verdict.fix, ["use '/kube.slice/kubelet.service'"]);
 }

@@ -1,14 +1,14 @@
 //! Asking the service manager, over the system's bus or its own socket (org.freedesktop.systemd1(5)).
 
-use std::{collections::HashMap, env, fmt::Write as _, path::Path, time::Duration};
+use std::{collections::HashMap, env, fmt::Write as _, time::Duration};
 
 use zbus::{
     blocking::connection::Builder,
     zvariant::{Array, OwnedValue, Structure, Value},
 };
 
-use super::Described;
-use crate::{gather::deadline::Deadline, rules};
+use super::Unit;
+use crate::{facts, gather::deadline::Deadline};
 
 /// How long the service manager has for its answer.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,35 +30,17 @@ pub(super) fn chosen() -> Option<String> {
     env::var(VARIABLE).ok().filter(|address| !address.is_empty())
 }
 
-/// What the service manager says of a unit.
-pub(super) fn ask(unit: &str, root: &Path, deadline: Deadline) -> Result<Described, BusError> {
-    let sockets = addresses(root);
+/// What the service manager says of a unit: over the system's bus, or its own socket, which is for root.
+pub(super) fn ask(unit: &str, deadline: Deadline) -> Result<Unit, BusError> {
+    let bus = chosen().unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
     let unit = unit.to_owned();
+    let ask =
+        move || ask_at(&unit, &bus, true).or_else(|_| ask_at(&unit, "unix:path=/run/systemd/private", false));
     // Connecting has no time-out of its own.
-    let answer = deadline.within(TIMEOUT).run(move || ask_any(&unit, &sockets));
-    Ok(answer.ok_or(BusError::Late)??)
+    Ok(deadline.within(TIMEOUT).run(ask).ok_or(BusError::Late)??)
 }
 
-/// Where to ask, and whether a bus is between: the system's bus, then the service manager's own socket, which is
-/// for root.
-fn addresses(root: &Path) -> Vec<(String, bool)> {
-    let at = |path: &str| format!("unix:path={}", root.join(path).display());
-    let bus = chosen().filter(|_| root == Path::new("/")).unwrap_or_else(|| at("run/dbus/system_bus_socket"));
-    vec![(bus, true), (at("run/systemd/private"), false)]
-}
-
-fn ask_any(unit: &str, addresses: &[(String, bool)]) -> zbus::Result<Described> {
-    let mut outcome = Err(zbus::Error::Unsupported);
-    for (address, is_bus) in addresses {
-        outcome = ask_at(unit, address, *is_bus);
-        if outcome.is_ok() {
-            break;
-        }
-    }
-    outcome
-}
-
-fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Described> {
+fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Unit> {
     let builder = Builder::address(address)?.method_timeout(TIMEOUT);
     let connection = if is_bus { builder.build()? } else { builder.p2p().build()? };
     // Asking for the properties of a unit loads it, as `systemctl show` does.
@@ -87,14 +69,14 @@ fn label(unit: &str) -> String {
     label
 }
 
-fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Described {
+fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Unit {
     let text = |name: &str| {
         let value = properties.get(name).and_then(|value| value.downcast_ref::<&str>().ok());
         value.unwrap_or_default().to_owned()
     };
     let switch = |name: &str| properties.get(name).and_then(|value| value.downcast_ref::<bool>().ok());
     let id = Some(text("Id")).filter(|id| !id.is_empty()).unwrap_or_else(|| unit.to_owned());
-    let facts = rules::Unit {
+    let facts = facts::Unit {
         id,
         load_state: text("LoadState"),
         active_state: text("ActiveState"),
@@ -108,12 +90,13 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Described {
         memory_accounting: switch("MemoryAccounting"),
     };
     let main_pid = properties.get("MainPID").and_then(|value| value.downcast_ref::<u32>().ok());
-    Described {
+    Unit {
         facts,
         programs: properties.get("ExecStart").map(|value| programs(value)).unwrap_or_default(),
         user: text("User"),
         dynamic_user: switch("DynamicUser") == Some(true),
         main_pid: main_pid.filter(|pid| *pid != 0),
+        uid: None,
     }
 }
 

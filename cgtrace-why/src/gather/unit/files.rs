@@ -1,11 +1,11 @@
 //! A unit as its files have it (systemd.unit(5)): where it is found, what it says, whether it is enabled.
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path};
 
 use cgtrace_host::root::Root;
 
-use super::Described;
-use crate::rules;
+use super::Unit;
+use crate::facts;
 
 /// Where units are looked for, the first found winning.
 const FOLDERS: [&str; 13] = [
@@ -25,44 +25,40 @@ const FOLDERS: [&str; 13] = [
 ];
 
 /// The unit, described as one that does not run.
-pub(super) fn look_up(name: &str, root: &Root) -> Described {
-    let mut described = Described {
-        facts: rules::Unit {
-            id: name.to_owned(),
-            load_state: "not-found".to_owned(),
-            active_state: "inactive".to_owned(),
-            sub_state: "dead".to_owned(),
-            ..rules::Unit::default()
-        },
-        ..Described::default()
+pub(super) fn look_up(name: &str, root: &Root) -> Unit {
+    let facts = facts::Unit {
+        id: name.to_owned(),
+        load_state: "not-found".to_owned(),
+        active_state: "inactive".to_owned(),
+        sub_state: "dead".to_owned(),
+        ..facts::Unit::default()
     };
-    let template = template(name);
-    let names = [Some(name.to_owned()), template];
+    let mut unit = Unit { facts, ..Unit::default() };
+    let names = [Some(name.to_owned()), template(name)];
     let found = names.iter().flatten().find_map(|name| {
         FOLDERS.iter().find_map(|folder| Some((folder, name, present(root, folder, name)?)))
     });
-    let Some((folder, file, text)) = found else { return described };
-    let unit = &mut described.facts;
-    unit.fragment_path = format!("/{folder}/{file}");
+    let Some((folder, file, text)) = found else { return unit };
+    unit.facts.fragment_path = format!("/{folder}/{file}");
     if let Some(alias) = alias(root, folder, file) {
-        unit.id = alias;
+        unit.facts.id = alias;
     }
     // An empty file, or /dev/null.
     if text.is_empty() {
-        "masked".clone_into(&mut unit.load_state);
-        "masked".clone_into(&mut unit.file_state);
-        return described;
+        "masked".clone_into(&mut unit.facts.load_state);
+        "masked".clone_into(&mut unit.facts.file_state);
+        return unit;
     }
-    "loaded".clone_into(&mut unit.load_state);
-    file_state(root, &unit.id, &text).clone_into(&mut unit.file_state);
-    let drop_ins = drop_ins(root, &unit.id);
+    "loaded".clone_into(&mut unit.facts.load_state);
+    file_state(root, &unit.facts.id, &text).clone_into(&mut unit.facts.file_state);
+    let drop_ins = drop_ins(root, &unit.facts.id);
     for text in std::iter::once(&text).chain(&drop_ins) {
-        read(text, &mut described);
+        read(text, &mut unit);
     }
-    if described.facts.slice.is_empty() && name.ends_with(".service") {
-        "system.slice".clone_into(&mut described.facts.slice);
+    if unit.facts.slice.is_empty() && name.ends_with(".service") {
+        "system.slice".clone_into(&mut unit.facts.slice);
     }
-    described
+    unit
 }
 
 /// `a@b.service` is an instance of `a@.service`.
@@ -80,7 +76,8 @@ fn present(root: &Root, folder: &str, name: &str) -> Option<String> {
     text(root, &format!("{folder}/{name}"))
 }
 
-fn text(root: &Root, path: &str) -> Option<String> {
+/// The text of a file.
+pub(super) fn text(root: &Root, path: &str) -> Option<String> {
     let text = root.read(Path::new(path)).ok()?;
     Some(String::from_utf8_lossy(&text).into_owned())
 }
@@ -93,18 +90,15 @@ fn alias(root: &Root, folder: &str, name: &str) -> Option<String> {
 }
 
 fn drop_ins(root: &Root, unit: &str) -> Vec<String> {
-    // Of two files of one name, that in the first folder counts.
-    let mut files: Vec<(String, String)> = Vec::new();
-    for folder in FOLDERS {
-        let folder = format!("{folder}/{unit}.d");
+    let mut files = BTreeMap::new();
+    for folder in FOLDERS.map(|folder| format!("{folder}/{unit}.d")) {
         for name in root.names(&folder).into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
-            if !files.iter().any(|(known, _)| *known == name) {
-                files.push((name.clone(), format!("{folder}/{name}")));
-            }
+            let path = format!("{folder}/{name}");
+            // Of two files of one name, that in the first folder counts.
+            files.entry(name).or_insert(path);
         }
     }
-    files.sort();
-    files.iter().filter_map(|(_, path)| text(root, path)).collect()
+    files.values().filter_map(|path| text(root, path)).collect()
 }
 
 /// Whether something wants it at boot, and whether anything could.
@@ -124,21 +118,19 @@ fn file_state(root: &Root, unit: &str, text: &str) -> &'static str {
 }
 
 /// Takes what a unit file says of what we want to know.
-fn read(text: &str, described: &mut Described) {
-    let Described { facts: unit, programs, user, dynamic_user, .. } = described;
-    for line in text.lines() {
-        let Some((key, value)) = line.split_once('=') else { continue };
+fn read(text: &str, unit: &mut Unit) {
+    for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         let value = value.trim();
         match key.trim() {
-            "Slice" => value.clone_into(&mut unit.slice),
-            "CPUAccounting" => unit.cpu_accounting = boolean(value),
-            "MemoryAccounting" => unit.memory_accounting = boolean(value),
-            "User" => value.clone_into(user),
-            "DynamicUser" => *dynamic_user = boolean(value) == Some(true),
-            "ExecStart" if value.is_empty() => programs.clear(),
+            "Slice" => value.clone_into(&mut unit.facts.slice),
+            "CPUAccounting" => unit.facts.cpu_accounting = boolean(value),
+            "MemoryAccounting" => unit.facts.memory_accounting = boolean(value),
+            "User" => value.clone_into(&mut unit.user),
+            "DynamicUser" => unit.dynamic_user = boolean(value) == Some(true),
+            "ExecStart" if value.is_empty() => unit.programs.clear(),
             "ExecStart" => {
                 let program = value.split_whitespace().next().unwrap_or_default();
-                programs.push(program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned());
+                unit.programs.push(program.trim_start_matches(['@', '-', ':', '+', '!', '|']).to_owned());
             }
             _ => {}
         }
@@ -166,8 +158,8 @@ mod tests {
         fs::write(path, text).unwrap();
     }
 
-    fn look(root: &Path, name: &str) -> (rules::Unit, Vec<String>) {
-        let Described { facts, programs, .. } = look_up(name, &Root::open(root).unwrap());
+    fn look(root: &Path, name: &str) -> (facts::Unit, Vec<String>) {
+        let Unit { facts, programs, .. } = look_up(name, &Root::open(root).unwrap());
         (facts, programs)
     }
 
