@@ -1,14 +1,12 @@
-//! The lives that have ended: the last few of each name, for the names that lost one last, within a number of bytes.
+//! The lives that have ended: the last few of each path, for the paths that lost one last, within a number of bytes.
 
 use std::collections::BTreeMap;
-use std::hash::BuildHasher;
 use std::rc::Rc;
 
-use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
+use hashbrown::HashMap;
 
 use super::event::{HierarchyId, Key, Task};
 use super::life::{Birth, PastLife};
-use super::node::NONE;
 
 /// How many previous instances of one path are kept at most.
 pub const PREVIOUS_PER_PATH: usize = 8;
@@ -27,15 +25,22 @@ impl Default for Limits {
     }
 }
 
-/// A name on one hierarchy that had a life, in a list from the newest to the oldest death.
+/// A path on one hierarchy that had a life; one without a path is alone.
 #[derive(Debug)]
 struct Name {
     hierarchy: HierarchyId,
     path: Option<Rc<[u8]>>,
     /// In the order of their deaths.
     lives: Vec<PastLife>,
-    newer: u32,
-    older: u32,
+}
+
+/// What is kept of one hierarchy.
+#[derive(Debug, Default)]
+struct OfHierarchy {
+    by_path: HashMap<Rc<[u8]>, u64>,
+    lives: usize,
+    /// When the last life ended of those paths of which nothing is kept: ns since boot.
+    forgotten_until: Option<u64>,
 }
 
 /// The past lives of every hierarchy.
@@ -43,16 +48,11 @@ struct Name {
 pub(super) struct Past {
     limits: Limits,
     bytes: usize,
-    names: Vec<Name>,
-    free: Vec<u32>,
-    by_path: HashTable<u32>,
-    by_key: HashMap<Key, u32>,
-    newest: u32,
-    oldest: u32,
-    counts: BTreeMap<HierarchyId, usize>,
-    /// When the last life ended of those names, on each hierarchy, of which nothing is kept: ns since boot.
-    forgotten_until: BTreeMap<HierarchyId, u64>,
-    hasher: DefaultHashBuilder,
+    /// By a number that grows with each removal.
+    names: BTreeMap<u64, Name>,
+    next: u64,
+    by_key: HashMap<Key, u64>,
+    hierarchies: BTreeMap<HierarchyId, OfHierarchy>,
 }
 
 impl Past {
@@ -60,15 +60,10 @@ impl Past {
         Self {
             limits,
             bytes: 0,
-            names: Vec::new(),
-            free: Vec::new(),
-            by_path: HashTable::new(),
+            names: BTreeMap::new(),
+            next: 0,
             by_key: HashMap::new(),
-            newest: NONE,
-            oldest: NONE,
-            counts: BTreeMap::new(),
-            forgotten_until: BTreeMap::new(),
-            hasher: DefaultHashBuilder::default(),
+            hierarchies: BTreeMap::new(),
         }
     }
 
@@ -82,80 +77,60 @@ impl Past {
     pub fn insert(&mut self, mut life: PastLife) {
         self.remove(life.key);
         let hierarchy = life.key.hierarchy;
-        let found = life.path.as_deref().and_then(|path| self.find(hierarchy, path));
-        let slot = match found {
-            Some(slot) => {
-                self.unlink(slot);
-                slot
-            }
-            None => match self.new_name(hierarchy, life.path.clone()) {
-                Some(slot) => slot,
-                None => return,
-            },
-        };
-        self.link_newest(slot);
-        self.by_key.insert(life.key, slot);
-        *self.counts.entry(hierarchy).or_default() += 1;
-        life.path.clone_from(&self.name(slot).path);
-        self.bytes += bytes_of_life(&life);
-        let lives = &mut self.name_mut(slot).lives;
-        let after = lives.iter().rposition(|other| other.died_boot_ns <= life.died_boot_ns);
-        lives.insert(after.map_or(0, |before| before + 1), life);
-        if lives.len() > PREVIOUS_PER_PATH {
-            self.forget_oldest_of(slot);
+        let number = life.path.as_deref().and_then(|path| self.find(hierarchy, path));
+        let mut name = number.and_then(|number| self.take(number)).unwrap_or_else(|| {
+            // Most paths have one life: a vector's own first growth would be for four.
+            Name { hierarchy, path: life.path.clone(), lives: Vec::with_capacity(1) }
+        });
+        life.path.clone_from(&name.path);
+        let after = name.lives.iter().rposition(|other| other.died_boot_ns <= life.died_boot_ns);
+        name.lives.insert(after.map_or(0, |before| before + 1), life);
+        if name.lives.len() > PREVIOUS_PER_PATH {
+            name.lives.remove(0);
         }
+        self.next += 1;
+        self.put(self.next, name);
         self.forget_beyond_limits();
     }
 
     fn forget_beyond_limits(&mut self) {
-        while self.bytes > self.limits.max_previous_bytes && self.oldest != NONE {
-            self.forget_oldest_of(self.oldest);
-        }
-    }
-
-    /// Forgets the oldest life of a name, and the name with its last one.
-    fn forget_oldest_of(&mut self, slot: u32) {
-        let lives = &mut self.name_mut(slot).lives;
-        if lives.len() <= 1 {
-            if let Some(life) = lives.first() {
-                let (hierarchy, died_boot_ns) = (life.key.hierarchy, life.died_boot_ns);
-                let until = self.forgotten_until.entry(hierarchy).or_default();
-                *until = (*until).max(died_boot_ns);
+        while self.bytes > self.limits.max_previous_bytes
+            && let Some(number) = self.names.keys().next().copied()
+            && let Some(mut name) = self.take(number)
+        {
+            let oldest = name.lives.remove(0);
+            if name.lives.is_empty() {
+                let until = &mut self.hierarchies.entry(name.hierarchy).or_default().forgotten_until;
+                *until = (*until).max(Some(oldest.died_boot_ns));
             }
-            self.forget_name(slot);
-        } else {
-            let life = lives.remove(0);
-            self.bytes -= bytes_of_life(&life);
-            self.forgotten(life.key);
+            self.put(number, name);
         }
     }
 
-    /// Of a name that lost its last life after this time (ns since boot), that life is kept.
+    /// Of a path that lost its last life after this time (ns since boot), that life is kept.
     pub fn forgotten_until(&self, hierarchy: HierarchyId) -> Option<u64> {
-        self.forgotten_until.get(&hierarchy).copied()
+        self.hierarchies.get(&hierarchy)?.forgotten_until
     }
 
-    /// The past lives of a name, the newest first.
+    /// The past lives of a path, the newest first.
     pub fn of_name(&self, hierarchy: HierarchyId, path: &[u8]) -> impl Iterator<Item = &PastLife> {
-        self.find(hierarchy, path).into_iter().flat_map(|slot| self.name(slot).lives.iter().rev())
+        let name = self.find(hierarchy, path).and_then(|number| self.names.get(&number));
+        name.into_iter().flat_map(|name| name.lives.iter().rev())
     }
 
-    /// The names that have past lives, with their hierarchies, from the newest to the oldest death.
+    /// The paths that have past lives, with their hierarchies, from the newest to the oldest death.
     pub fn names(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
-        let used = |slot: u32| (slot != NONE).then_some(slot);
-        let slots = std::iter::successors(used(self.newest), move |slot| used(self.name(*slot).older));
-        slots.map(|slot| self.name(slot)).filter_map(|name| Some((name.hierarchy, name.path.as_ref()?)))
+        self.names.values().rev().filter_map(|name| Some((name.hierarchy, name.path.as_ref()?)))
     }
 
     /// The past life of a cgroup.
     pub fn of(&self, key: Key) -> Option<&PastLife> {
-        let slot = *self.by_key.get(&key)?;
-        self.name(slot).lives.iter().find(|life| life.key == key)
+        self.names.get(self.by_key.get(&key)?)?.lives.iter().find(|life| life.key == key)
     }
 
     /// How many lives of a hierarchy are kept.
     pub fn count(&self, hierarchy: HierarchyId) -> usize {
-        self.counts.get(&hierarchy).copied().unwrap_or_default()
+        self.hierarchies.get(&hierarchy).map_or(0, |kept| kept.lives)
     }
 
     /// The path of a life that was kept without one is known now.
@@ -169,171 +144,97 @@ impl Past {
 
     /// Forgets all of a hierarchy.
     pub fn forget_hierarchy(&mut self, hierarchy: HierarchyId) {
-        let mut slot = self.newest;
-        while slot != NONE {
-            let older = self.name(slot).older;
-            if self.name(slot).hierarchy == hierarchy {
-                self.forget_name(slot);
-            }
-            slot = older;
+        let of_it = self.names.iter().filter(|(_, name)| name.hierarchy == hierarchy);
+        for number in of_it.map(|(number, _)| *number).collect::<Vec<_>>() {
+            self.take(number);
         }
-        self.forgotten_until.remove(&hierarchy);
+        self.hierarchies.remove(&hierarchy);
+    }
+
+    /// Takes the past life of a cgroup out.
+    pub fn remove(&mut self, key: Key) -> Option<PastLife> {
+        let number = *self.by_key.get(&key)?;
+        let mut name = self.take(number)?;
+        let life = name.lives.iter().position(|life| life.key == key).map(|place| name.lives.remove(place));
+        self.put(number, name);
+        life
     }
 
     /// Says what does not hold that should.
     pub fn check(&self) -> Result<(), String> {
-        let (mut slot, mut newer, mut bytes, mut lives) = (self.newest, NONE, 0, 0);
-        while slot != NONE {
-            let name = self.name(slot);
+        let (mut bytes, mut lives) = (0, 0);
+        for (number, name) in &self.names {
             let in_order = name.lives.is_sorted_by_key(|life| life.died_boot_ns);
-            let found = name.lives.iter().all(|life| self.by_key.get(&life.key) == Some(&slot));
-            let by_path = name.path.as_ref().is_none_or(|path| self.find(name.hierarchy, path) == Some(slot));
+            let found = name.lives.iter().all(|life| self.by_key.get(&life.key) == Some(number));
+            let by_path =
+                name.path.as_ref().is_none_or(|path| self.find(name.hierarchy, path) == Some(*number));
             let bounded = (1..=PREVIOUS_PER_PATH).contains(&name.lives.len());
-            bytes +=
-                bytes_of_name(name.path.as_deref()) + name.lives.iter().map(bytes_of_life).sum::<usize>();
-            if name.newer != newer || !in_order || !found || !by_path || !bounded {
+            if !in_order || !found || !by_path || !bounded {
                 return Err(format!("the past name {name:?} is kept wrongly"));
             }
+            bytes += bytes_of(name);
             lives += name.lives.len();
-            newer = slot;
-            slot = name.older;
         }
-        let counted: usize = self.counts.values().sum();
         if bytes > self.limits.max_previous_bytes || bytes != self.bytes {
             return Err(format!("{bytes} bytes of past lives, {} counted", self.bytes));
         }
+        let counted: usize = self.hierarchies.values().map(|kept| kept.lives).sum();
         if lives != self.by_key.len() || lives != counted {
             return Err(format!("{lives} past lives, {counted} counted"));
         }
         Ok(())
     }
 
-    /// Takes the past life of a cgroup out.
-    pub fn remove(&mut self, key: Key) -> Option<PastLife> {
-        let slot = *self.by_key.get(&key)?;
-        let lives = &mut self.name_mut(slot).lives;
-        let life = lives.iter().position(|life| life.key == key).map(|place| lives.remove(place));
-        self.bytes -= life.as_ref().map_or(0, bytes_of_life);
-        self.forgotten(key);
-        if self.name(slot).lives.is_empty() {
-            self.forget_name(slot);
+    fn find(&self, hierarchy: HierarchyId, path: &[u8]) -> Option<u64> {
+        self.hierarchies.get(&hierarchy)?.by_path.get(path).copied()
+    }
+
+    /// Takes a name out with all its lives; [`put`](Self::put) is its opposite.
+    fn take(&mut self, number: u64) -> Option<Name> {
+        let name = self.names.remove(&number)?;
+        self.bytes -= bytes_of(&name);
+        for life in &name.lives {
+            self.by_key.remove(&life.key);
         }
-        life
-    }
-
-    fn name(&self, slot: u32) -> &Name {
-        &self.names[slot as usize]
-    }
-
-    fn name_mut(&mut self, slot: u32) -> &mut Name {
-        &mut self.names[slot as usize]
-    }
-
-    fn hash(&self, hierarchy: HierarchyId, path: &[u8]) -> u64 {
-        self.hasher.hash_one((hierarchy, path))
-    }
-
-    fn find(&self, hierarchy: HierarchyId, path: &[u8]) -> Option<u32> {
-        let same = |slot: &u32| {
-            let name = self.name(*slot);
-            name.hierarchy == hierarchy && name.path.as_deref() == Some(path)
-        };
-        self.by_path.find(self.hash(hierarchy, path), same).copied()
-    }
-
-    /// A slot for a name that has none; not in the list yet.
-    fn new_name(&mut self, hierarchy: HierarchyId, path: Option<Rc<[u8]>>) -> Option<u32> {
-        // Most names have one life: a vector's own first growth would be for four.
-        let lives = Vec::with_capacity(1);
-        let name = Name { hierarchy, path, lives, newer: NONE, older: NONE };
-        let slot = if let Some(slot) = self.free.pop() {
-            *self.name_mut(slot) = name;
-            slot
-        } else {
-            let slot = u32::try_from(self.names.len()).ok().filter(|slot| *slot != NONE)?;
-            self.names.push(name);
-            slot
-        };
-        self.bytes += bytes_of_name(self.name(slot).path.as_deref());
-        if let Some(path) = &self.name(slot).path {
-            let hash = self.hash(hierarchy, path);
-            let (names, hasher) = (&self.names, &self.hasher);
-            self.by_path.insert_unique(hash, slot, |other| {
-                let name = &names[*other as usize];
-                hasher.hash_one((name.hierarchy, name.path.as_deref().unwrap_or_default()))
-            });
+        let kept = self.hierarchies.entry(name.hierarchy).or_default();
+        kept.lives -= name.lives.len();
+        if let Some(path) = &name.path {
+            kept.by_path.remove(path);
         }
-        Some(slot)
+        Some(name)
     }
 
-    fn forget_name(&mut self, slot: u32) {
-        self.unlink(slot);
-        for life in std::mem::take(&mut self.name_mut(slot).lives) {
-            self.bytes -= bytes_of_life(&life);
-            self.forgotten(life.key);
+    /// Keeps a name under its number, unless it has no life any more.
+    fn put(&mut self, number: u64, name: Name) {
+        if name.lives.is_empty() {
+            return;
         }
-        self.bytes -= bytes_of_name(self.name(slot).path.as_deref());
-        let hierarchy = self.name(slot).hierarchy;
-        if let Some(path) = self.name_mut(slot).path.take() {
-            let hash = self.hash(hierarchy, &path);
-            if let Ok(entry) = self.by_path.find_entry(hash, |other| *other == slot) {
-                entry.remove();
-            }
+        self.bytes += bytes_of(&name);
+        self.by_key.extend(name.lives.iter().map(|life| (life.key, number)));
+        let kept = self.hierarchies.entry(name.hierarchy).or_default();
+        kept.lives += name.lives.len();
+        if let Some(path) = &name.path {
+            kept.by_path.insert(Rc::clone(path), number);
         }
-        self.free.push(slot);
-    }
-
-    fn forgotten(&mut self, key: Key) {
-        if self.by_key.remove(&key).is_some()
-            && let Some(count) = self.counts.get_mut(&key.hierarchy)
-        {
-            *count -= 1;
-            if *count == 0 {
-                self.counts.remove(&key.hierarchy);
-            }
-        }
-    }
-
-    fn link_newest(&mut self, slot: u32) {
-        let older = std::mem::replace(&mut self.newest, slot);
-        let name = self.name_mut(slot);
-        name.newer = NONE;
-        name.older = older;
-        if older == NONE {
-            self.oldest = slot;
-        } else {
-            self.name_mut(older).newer = slot;
-        }
-    }
-
-    fn unlink(&mut self, slot: u32) {
-        let Name { newer, older, .. } = *self.name(slot);
-        if newer == NONE {
-            self.newest = older;
-        } else {
-            self.name_mut(newer).older = older;
-        }
-        if older == NONE {
-            self.oldest = newer;
-        } else {
-            self.name_mut(older).newer = newer;
-        }
+        self.names.insert(number, name);
     }
 }
 
-/// What a life takes besides its path: itself, its entry by key, and who created and removed it. Those are shared mostly,
-/// but they need not be.
-fn bytes_of_life(life: &PastLife) -> usize {
-    let created_in = match &life.birth {
-        Birth::At { by_cgroup, .. } => by_cgroup.as_deref(),
-        Birth::Before(_) => None,
+/// What a name takes: itself, its entry by path, and its path; and for each life that one, its entry by key, and who
+/// created and removed it. Those are shared mostly, but they need not be.
+fn bytes_of(name: &Name) -> usize {
+    let of_life = |life: &PastLife| {
+        let created_in = match &life.birth {
+            Birth::At { by_cgroup, .. } => by_cgroup.as_deref(),
+            Birth::Before(_) => None,
+        };
+        let cgroups = [created_in, life.removed_by_cgroup.as_deref()];
+        let tasks = 2 * size_of::<Task>();
+        size_of::<(PastLife, Key, u64)>()
+            + tasks
+            + cgroups.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
     };
-    let cgroups = [created_in, life.removed_by_cgroup.as_deref()];
-    let tasks = 2 * size_of::<Task>();
-    size_of::<(PastLife, Key, u32)>() + tasks + cgroups.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
-}
-
-/// What a name takes: itself, its entry by path, and the path.
-fn bytes_of_name(path: Option<&[u8]>) -> usize {
-    size_of::<(Name, u64)>() + path.map_or(0, <[u8]>::len)
+    // A tree's node is filled by half at least.
+    let own = 2 * size_of::<(u64, Name)>() + size_of::<(Rc<[u8]>, u64)>();
+    own + name.path.as_deref().map_or(0, <[u8]>::len) + name.lives.iter().map(of_life).sum::<usize>()
 }
