@@ -75,6 +75,3 @@ impl Index {
         self.past.of(key).is_some() || walk.is_some_and(|walk| walk.has_removed(key.id))
     }
 }
-
-#[cfg(test)]
-mod tests;

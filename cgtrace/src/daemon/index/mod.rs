@@ -21,8 +21,6 @@ mod node;
 mod oddity;
 mod past;
 mod query;
-#[cfg(test)]
-mod script;
 mod subtree;
 mod tell;
 mod tree;

@@ -1,5 +1,7 @@
 //! What does not fit: events that a kernel of which nothing was missed would not have given.
 
+use std::collections::BTreeMap;
+
 /// A way in which an event or a walk did not fit what was known. None is an error: each has its one answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Oddity {
@@ -44,102 +46,29 @@ pub enum Oddity {
     WalkMissedRenamed,
 }
 
-impl Oddity {
-    /// Every kind.
-    pub const ALL: [Self; 19] = [
-        Self::UnknownHierarchy,
-        Self::MkdirTwice,
-        Self::MkdirAfterRmdir,
-        Self::RmdirTwice,
-        Self::RmdirUnknown,
-        Self::RmdirWithChildren,
-        Self::RenameUnknown,
-        Self::RenameElsewhere,
-        Self::NameTaken,
-        Self::ImpossibleName,
-        Self::ImpossibleParent,
-        Self::RootAsChild,
-        Self::RootAddedTwice,
-        Self::RootUnknown,
-        Self::UnknownCgroup,
-        Self::ReleaseOfLive,
-        Self::WalkNotBegun,
-        Self::WalkedDetached,
-        Self::WalkMissedRenamed,
-    ];
-
-    /// The word for it.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::UnknownHierarchy => "unknown-hierarchy",
-            Self::MkdirTwice => "mkdir-twice",
-            Self::MkdirAfterRmdir => "mkdir-after-rmdir",
-            Self::RmdirTwice => "rmdir-twice",
-            Self::RmdirUnknown => "rmdir-unknown",
-            Self::RmdirWithChildren => "rmdir-with-children",
-            Self::RenameUnknown => "rename-unknown",
-            Self::RenameElsewhere => "rename-elsewhere",
-            Self::NameTaken => "name-taken",
-            Self::ImpossibleName => "impossible-name",
-            Self::ImpossibleParent => "impossible-parent",
-            Self::RootAsChild => "root-as-child",
-            Self::RootAddedTwice => "root-added-twice",
-            Self::RootUnknown => "root-unknown",
-            Self::UnknownCgroup => "unknown-cgroup",
-            Self::ReleaseOfLive => "release-of-live",
-            Self::WalkNotBegun => "walk-not-begun",
-            Self::WalkedDetached => "walked-detached",
-            Self::WalkMissedRenamed => "walk-missed-renamed",
-        }
-    }
-}
-
 /// How often each [`Oddity`] was met, since the index began.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct OddityCounts([u64; Oddity::ALL.len()]);
+pub struct OddityCounts(BTreeMap<Oddity, u64>);
 
 impl OddityCounts {
     /// How often that one was met.
     #[must_use]
-    pub const fn of(&self, oddity: Oddity) -> u64 {
-        self.0[oddity as usize]
+    pub fn of(&self, oddity: Oddity) -> u64 {
+        self.0.get(&oddity).copied().unwrap_or_default()
     }
 
     /// How often any was met.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.0.iter().sum()
+        self.0.values().sum()
     }
 
-    /// Each with its count.
-    pub fn iter(&self) -> impl Iterator<Item = (Oddity, u64)> + '_ {
-        Oddity::ALL.into_iter().map(|oddity| (oddity, self.of(oddity)))
+    /// Those that were met.
+    pub fn met(&self) -> impl DoubleEndedIterator<Item = Oddity> {
+        self.0.keys().copied()
     }
 
-    pub(super) const fn count(&mut self, oddity: Oddity) {
-        self.0[oddity as usize] += 1;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-
-    use super::*;
-
-    #[test]
-    fn each_has_its_own_count_and_word() {
-        let mut counts = OddityCounts::default();
-        for (place, oddity) in Oddity::ALL.into_iter().enumerate() {
-            assert_eq!(place, oddity as usize);
-            for _ in 0..=place {
-                counts.count(oddity);
-            }
-            assert_eq!(counts.of(oddity), place as u64 + 1);
-        }
-        assert_eq!(counts.total(), counts.iter().map(|(_, count)| count).sum::<u64>());
-        let words: BTreeSet<_> = Oddity::ALL.into_iter().map(Oddity::word).collect();
-        assert_eq!(words.len(), Oddity::ALL.len());
+    pub(super) fn count(&mut self, oddity: Oddity) {
+        *self.0.entry(oddity).or_default() += 1;
     }
 }

@@ -12,23 +12,14 @@ const OF_ONE_COMM: usize = 32;
 /// So many comms.
 const COMMS: usize = 256;
 
-/// How a process was seen.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum How {
-    /// The kernel told of its exec.
-    Executed,
-    /// It was there already, and /proc told of it.
-    Before,
-}
-
 /// A hierarchy, and the path of a process's cgroup on it, where the path is known.
 pub type Membership = (HierarchyId, Option<Rc<[u8]>>);
 
 /// A process, as it was when it was seen.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sighting {
-    /// How it was seen.
-    pub how: How,
+    /// Its exec was seen; else it was there already, and /proc told of it.
+    pub observed: bool,
     /// When: ns since boot.
     pub boot_ns: u64,
     /// Who it is.
@@ -68,9 +59,5 @@ impl Execs {
 
     pub fn of(&self, comm: &[u8; 16]) -> impl Iterator<Item = &Sighting> {
         self.0.get(comm).into_iter().flat_map(|of_comm| of_comm.iter().rev())
-    }
-
-    pub fn all(&self) -> impl Iterator<Item = &Sighting> {
-        self.0.values().flatten()
     }
 }

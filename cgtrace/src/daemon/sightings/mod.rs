@@ -11,7 +11,7 @@ use std::{
     rc::Rc,
 };
 
-pub use execs::{Ancestor, How, Sighting};
+pub use execs::{Ancestor, Sighting};
 
 use crate::daemon::index::{Change, Event, Index, Key, Kind, Task, What};
 use execs::Execs;
@@ -75,14 +75,7 @@ impl Sightings {
             }
             What::Exec { task, memberships } => {
                 let ancestors = self.take_pending(task).unwrap_or_default();
-                self.execs.insert(sighting(
-                    How::Executed,
-                    event.boot_ns,
-                    task,
-                    memberships,
-                    &ancestors,
-                    index,
-                ));
+                self.execs.insert(sighting(true, event.boot_ns, task, memberships, &ancestors, index));
             }
             What::Attach { .. } | What::Transfer { .. } | What::Fork { .. } => {
                 if let Some(change) = change {
@@ -111,7 +104,7 @@ impl Sightings {
         // What was seen at its exec is known better.
         let seen = self.execs.of(&task.comm).any(|known| same_process(&known.task, task));
         if !seen {
-            self.execs.insert(sighting(How::Before, boot_ns, task, memberships, ancestors, index));
+            self.execs.insert(sighting(false, boot_ns, task, memberships, ancestors, index));
         }
     }
 
@@ -138,14 +131,6 @@ impl Sightings {
         self.execs.of(comm)
     }
 
-    /// What was seen of a process; a pid may be given again, a start may not.
-    #[must_use]
-    pub fn of_process(&self, pid: u32, start_boot_ns: u64) -> Option<&Sighting> {
-        let wanted =
-            |seen: &&Sighting| seen.task.pid == pid && same_start(seen.task.start_boot_ns, start_boot_ns);
-        self.execs.all().find(wanted)
-    }
-
     /// The moves into and out of a cgroup and what is below it, on any hierarchy, the oldest first.
     #[must_use]
     pub fn moves(&self, name: &[u8]) -> Vec<Rc<Change>> {
@@ -159,15 +144,11 @@ impl Sightings {
 
 /// Whether two records are of one process. /proc counts a start in steps of 10 ms, the kernel's record in ns.
 fn same_process(one: &Task, other: &Task) -> bool {
-    one.pid == other.pid && same_start(one.start_boot_ns, other.start_boot_ns)
-}
-
-fn same_start(one: u64, other: u64) -> bool {
-    one.abs_diff(other) <= 10_000_000
+    one.pid == other.pid && one.start_boot_ns.abs_diff(other.start_boot_ns) <= 10_000_000
 }
 
 fn sighting(
-    how: How,
+    observed: bool,
     boot_ns: u64,
     task: &Task,
     memberships: &[Key],
@@ -176,7 +157,7 @@ fn sighting(
 ) -> Sighting {
     let unified = |task: &Task| Key { hierarchy: crate::daemon::index::UNIFIED, id: task.cgroup };
     Sighting {
-        how,
+        observed,
         boot_ns,
         task: *task,
         memberships: memberships.iter().map(|key| (key.hierarchy, path_of(index, *key))).collect(),
@@ -193,6 +174,3 @@ fn path_of(index: &Index, key: Key) -> Option<Rc<[u8]>> {
     let path = live.or_else(|| index.past_life_by_id(key)?.path.clone());
     path.filter(|path| path.len() <= MAX_PATH)
 }
-
-#[cfg(test)]
-mod tests;

@@ -69,11 +69,6 @@ impl Moves {
         let concerned = all.filter(|((_, name), _)| is_within(name, cgroup));
         concerned.flat_map(|(_, passed)| passed.into.iter().chain(&passed.out)).cloned().collect()
     }
-
-    #[cfg(test)]
-    pub fn len(&self) -> usize {
-        self.younger.len() + self.elder.len()
-    }
 }
 
 fn push(kept: &mut VecDeque<Rc<Change>>, change: &Rc<Change>) {

@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::daemon::{
     index::{Index, UNIFIED},
-    sightings::{Ancestor, How, Sighting},
+    sightings::{Ancestor, Sighting},
     tracker::Tracker,
 };
 use cgtrace_host::process::padded_comm;
@@ -65,7 +65,7 @@ fn execs(tracker: &Tracker, encoder: Encoder, comms: &[String]) -> Vec<wire::Exe
 }
 
 fn exec(index: &Index, encoder: Encoder, seen: &Sighting) -> Option<wire::Exec> {
-    let Sighting { how, boot_ns, task, memberships, ancestors } = seen;
+    let Sighting { observed, boot_ns, task, memberships, ancestors } = seen;
     let path = |path: &[u8]| names::as_text(path).0;
     let membership = |(id, at): &(_, Option<Rc<[u8]>>)| {
         let state = index.hierarchy(*id)?;
@@ -75,7 +75,7 @@ fn exec(index: &Index, encoder: Encoder, seen: &Sighting) -> Option<wire::Exec> 
     Some(wire::Exec {
         task: encoder.task(task, unified)?,
         at: encoder.moment(*boot_ns),
-        observed: *how == How::Executed,
+        observed: *observed,
         cgroups: memberships.iter().filter_map(membership).collect(),
         ancestors: ancestors
             .iter()

@@ -1,10 +1,10 @@
 //! Hierarchies that come, change and go.
 
-use super::ids;
-use crate::daemon::index::script::{
+use crate::apply::ids;
+use crate::script::{
     PIDS, apply, empty, hierarchy, key, mkdir, odd, pids, plain, refused, rmdir, task, told, unwalked, walked,
 };
-use crate::daemon::index::{HierarchyId, Index, Limits, Merged, Oddity, ROOT, UNIFIED, What};
+use cgtrace::daemon::index::{HierarchyId, Index, Limits, Merged, Oddity, ROOT, UNIFIED, What};
 
 #[test]
 fn an_event_of_an_unknown_hierarchy_introduces_it() {
@@ -22,7 +22,7 @@ fn an_event_of_an_unknown_hierarchy_introduces_it() {
     assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
     // Told events may be late, and so introduce nothing.
     let late = What::Populated {
-        key: crate::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT },
+        key: cgtrace::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT },
         populated: false,
     };
     assert_eq!(told([&plain(&mut index, 2_001, late)]), ["empty 1 /"]);
@@ -45,7 +45,7 @@ fn a_hierarchy_that_came_is_known_from_its_birth() {
     assert_eq!(told([&change]), ["root-added 1 /"]);
     let state = index.hierarchy(HierarchyId(9)).unwrap();
     assert_eq!((state.known_since_boot_ns, state.walked, state.cgroups), (2_000, true, 1));
-    let root = crate::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT };
+    let root = cgtrace::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT };
     assert!(index.life(root).unwrap().birth.is_exact());
     assert_eq!(refused(&mut index, 2_001, added), Oddity::RootAddedTwice);
     assert_eq!(index.find_hierarchy("name=x"), Some(HierarchyId(9)));

@@ -1,11 +1,11 @@
-//! What is kept, and what is not.
+//! What the sightings keep of execs and moves, and what they do not.
 
 use std::rc::Rc;
 
-use super::{How, Sightings};
-use crate::daemon::index::{
+use cgtrace::daemon::index::{
     CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, ROOT, Task, UNIFIED, What,
 };
+use cgtrace::daemon::sightings::{Sighting, Sightings};
 use cgtrace_host::process::padded_comm;
 
 fn task(pid: u32, comm: &str) -> Task {
@@ -65,6 +65,10 @@ impl Scene {
         self.sightings.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.task.pid).collect()
     }
 
+    fn of_process(&self, pid: u32) -> Option<&Sighting> {
+        self.sightings.of_comm(&padded_comm(b"kubelet")).find(|seen| seen.task.pid == pid)
+    }
+
     fn moved(&self, name: &str) -> Vec<u32> {
         let pid = |change: &Rc<Change>| change.task.as_ref().map(|task| task.pid);
         self.sightings.moves(name.as_bytes()).iter().filter_map(pid).collect()
@@ -76,13 +80,15 @@ fn an_exec_is_kept_with_where_and_by_whom() {
     let mut scene = Scene::new();
     let shell = Task { cgroup: CgroupId(11), ..task(40, "bash") };
     scene.exec(task(42, "kubelet"), 12, &[shell, task(1, "init")]);
-    let seen = scene.sightings.of_process(42, 42_000_000_000).unwrap();
-    assert_eq!(seen.how, How::Executed);
+    let seen = scene.of_process(42).unwrap();
+    assert!(seen.observed);
     assert_eq!(&*seen.memberships, [(UNIFIED, Some(Rc::from(&b"/a/c"[..])))]);
     assert_eq!(seen.ancestors[0].task.pid, 40);
     assert_eq!(seen.ancestors[0].cgroup.as_deref(), Some(&b"/b"[..]));
     // Another process of that pid.
-    assert_eq!(scene.sightings.of_process(42, 43_000_000_000), None);
+    let other = Task { start_boot_ns: 43_000_000_000, ..task(42, "kubelet") };
+    scene.exec(other, 12, &[]);
+    assert_eq!(scene.kubelets(), [42, 42]);
 }
 
 #[test]
@@ -90,7 +96,7 @@ fn an_ancestry_is_its_own_process_s() {
     let mut scene = Scene::new();
     scene.take(What::Ancestry { task: task(41, "kubelet"), ancestors: [task(7, "x")].into() });
     scene.take(What::Exec { task: task(42, "kubelet"), memberships: [].into() });
-    assert!(scene.sightings.of_process(42, 42_000_000_000).unwrap().ancestors.is_empty());
+    assert!(scene.of_process(42).unwrap().ancestors.is_empty());
 }
 
 #[test]
@@ -99,7 +105,7 @@ fn ancestries_of_parallel_execs_are_kept_apart() {
     let ancestry =
         |pid: u32| What::Ancestry { task: task(pid, "kubelet"), ancestors: [task(pid + 1_000, "sh")].into() };
     let parent = |scene: &Scene, pid: u32| {
-        let seen = scene.sightings.of_process(pid, u64::from(pid) * 1_000_000_000)?;
+        let seen = scene.of_process(pid)?;
         Some(seen.ancestors.first()?.task.pid)
     };
     // One of a lost exec, which the next one of the same process replaces.
@@ -113,11 +119,14 @@ fn ancestries_of_parallel_execs_are_kept_apart() {
     for pid in 40..46 {
         assert_eq!(parent(&scene, pid), Some(pid + 1_000));
     }
-    // Those whose exec never comes are bounded.
+    // Of those whose exec does not come, only the newest wait for it.
     for pid in 100..1_000 {
         scene.take(ancestry(pid));
     }
-    assert_eq!(scene.sightings.pending.len(), super::PENDING);
+    for pid in [935, 936, 999] {
+        scene.take(What::Exec { task: task(pid, "kubelet"), memberships: [].into() });
+    }
+    assert_eq!([935, 936, 999].map(|pid| parent(&scene, pid)), [None, Some(1_936), Some(1_999)]);
 }
 
 #[test]
@@ -129,8 +138,8 @@ fn a_second_exec_is_the_same_process_and_what_was_before_is_less() {
     let Scene { index, sightings, .. } = &mut scene;
     sightings.take_before(9, &task(42, "kubelet"), &[key(10)], &[], index);
     sightings.take_before(9, &task(30, "kubelet"), &[key(10)], &[], index);
-    let how: Vec<How> = sightings.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.how).collect();
-    assert_eq!(how, [How::Before, How::Executed]);
+    let observed: Vec<bool> = sightings.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.observed).collect();
+    assert_eq!(observed, [false, true]);
 }
 
 #[test]
@@ -144,7 +153,8 @@ fn execs_are_bounded_and_the_newest_stay() {
     for pid in 0..1_000_u32 {
         scene.exec(task(pid + 2_000, &format!("c{pid}")), 10, &[]);
     }
-    assert!(scene.sightings.execs.all().count() <= 256 + 31);
+    let of = |pid: u32| scene.sightings.of_comm(&padded_comm(format!("c{pid}").as_bytes())).count();
+    assert_eq!((scene.kubelets().len(), (0..1_000).map(of).sum::<usize>()), (32, 255));
 }
 
 #[test]
@@ -173,7 +183,7 @@ fn a_storm_of_moves_leaves_those_of_watched_processes() {
         scene.take(What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") });
         scene.attach(task(number + 5_000, "x"), id, task(1, "init"));
     }
-    assert!(scene.sightings.moves.len() <= super::NAMES);
+    assert!(scene.moved("/").len() <= 4_096 + 2);
     assert_eq!(scene.moved("/a"), [42, 42]);
     assert!(scene.moved("/s0").is_empty());
     assert_eq!(scene.moved("/s19999"), [24_999]);

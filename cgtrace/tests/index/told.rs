@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::daemon::index::script::{empty, hierarchy, key, mkdir, odd, pids, plain, rmdir, task, told};
-use crate::daemon::index::{CgroupId, Change, HierarchyId, Kind, Oddity, Task, What};
+use crate::script::{empty, hierarchy, key, mkdir, odd, pids, plain, rmdir, task, told};
+use cgtrace::daemon::index::{CgroupId, Change, HierarchyId, Kind, Oddity, Task, What};
 
 #[test]
 fn an_attach_says_where_from_only_if_it_is_known() {
@@ -85,7 +85,7 @@ fn a_told_event_after_the_removal_has_the_last_path() {
 fn an_exec_is_told_where_the_process_is() {
     let mut index = empty();
     index.know_hierarchy(&hierarchy(HierarchyId(1), "name=systemd"), 1_000);
-    let systemd = crate::daemon::index::Key { hierarchy: HierarchyId(1), id: CgroupId(8) };
+    let systemd = cgtrace::daemon::index::Key { hierarchy: HierarchyId(1), id: CgroupId(8) };
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(systemd, 1, "s"));
     let exec = |memberships: &[_]| What::Exec { task: task(40), memberships: memberships.into() };

@@ -1,18 +1,15 @@
 //! What each event does, alone and in an order that no kernel gives.
 
-use crate::daemon::index::script::{
+use crate::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
-use crate::daemon::index::{
+use cgtrace::daemon::index::{
     Birth, CgroupId, Gap, HierarchyId, Index, Kind, Leaf, Limits, Oddity, PREVIOUS_PER_PATH, ROOT, Task,
     UNIFIED, What,
 };
 
-mod hierarchies;
-mod told;
-
-fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
-    let root = crate::daemon::index::Key { hierarchy, id: ROOT };
+pub fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
+    let root = cgtrace::daemon::index::Key { hierarchy, id: ROOT };
     index.subtree(root).map(|(key, _)| key.id.0).collect()
 }
 
@@ -65,7 +62,7 @@ fn long_names_push_out_the_past_and_the_answer_says_since_when_it_is_complete() 
     let name = |id: u64| format!("{id:0>4000}");
     for id in 10..6_010 {
         for what in [mkdir(key(id), 1, &name(id)), rmdir(key(id), 1, &name(id))] {
-            index.apply(&crate::daemon::index::Event { boot_ns: 2_000 + id, what });
+            index.apply(&cgtrace::daemon::index::Event { boot_ns: 2_000 + id, what });
         }
     }
     assert_eq!(index.check_invariants(), Ok(()));
@@ -338,7 +335,7 @@ fn a_tree_of_1500_levels_is_no_deeper_than_another() {
     let mut index = empty();
     let levels = 1_500_u64;
     for level in 1..=levels {
-        index.apply(&crate::daemon::index::Event {
+        index.apply(&cgtrace::daemon::index::Event {
             boot_ns: 2_000,
             what: mkdir(key(level + 1), level, "abcde"),
         });

@@ -2,53 +2,53 @@
 
 use std::rc::Rc;
 
-use super::{
+use cgtrace::daemon::index::{
     CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Oddity, Task, UNIFIED,
     Walked, What,
 };
 
 /// A v1 hierarchy.
-pub(super) const PIDS: HierarchyId = HierarchyId(7);
+pub const PIDS: HierarchyId = HierarchyId(7);
 
-pub(super) fn key(id: u64) -> Key {
+pub fn key(id: u64) -> Key {
     Key { hierarchy: UNIFIED, id: CgroupId(id) }
 }
 
-pub(super) fn pids(id: u64) -> Key {
+pub fn pids(id: u64) -> Key {
     Key { hierarchy: PIDS, id: CgroupId(id) }
 }
 
-pub(super) fn task(pid: u32) -> Task {
+pub fn task(pid: u32) -> Task {
     let start_boot_ns = u64::from(pid) * 10;
     Task { pid, tid: pid, ppid: 1, uid: 0, start_boot_ns, cgroup: CgroupId(1), comm: [b'x'; 16] }
 }
 
-pub(super) fn leaf(name: &str) -> Leaf {
+pub fn leaf(name: &str) -> Leaf {
     Leaf { bytes: name.as_bytes().into(), truncated: false }
 }
 
-pub(super) fn mkdir(key: Key, parent: u64, name: &str) -> What {
+pub fn mkdir(key: Key, parent: u64, name: &str) -> What {
     What::Mkdir { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(100) }
 }
 
-pub(super) fn rmdir(key: Key, parent: u64, name: &str) -> What {
+pub fn rmdir(key: Key, parent: u64, name: &str) -> What {
     What::Rmdir { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(200) }
 }
 
-pub(super) fn rename(key: Key, parent: u64, name: &str) -> What {
+pub fn rename(key: Key, parent: u64, name: &str) -> What {
     What::Rename { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(300) }
 }
 
-pub(super) fn walked(id: u64, parent: u64, name: &str) -> Walked {
+pub fn walked(id: u64, parent: u64, name: &str) -> Walked {
     Walked { id: CgroupId(id), parent: CgroupId(parent), leaf: name.as_bytes().into() }
 }
 
-pub(super) fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
+pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
     Hierarchy { id, name: Rc::from(name) }
 }
 
 /// An index that knows v2 and pids since 1,000 ns, neither of them walked.
-pub(super) fn unwalked() -> Index {
+pub fn unwalked() -> Index {
     let mut index = Index::new(Limits::default());
     index.know_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
     index.know_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
@@ -56,7 +56,7 @@ pub(super) fn unwalked() -> Index {
 }
 
 /// The same, both walked at 1,500 ns and found empty.
-pub(super) fn empty() -> Index {
+pub fn empty() -> Index {
     let mut index = unwalked();
     for hierarchy in [UNIFIED, PIDS] {
         assert_eq!(walk(&mut index, hierarchy, 1_500, &[]), []);
@@ -65,7 +65,7 @@ pub(super) fn empty() -> Index {
 }
 
 /// A walk during which nothing happens.
-pub(super) fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Walked]) -> Vec<Change> {
+pub fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Walked]) -> Vec<Change> {
     index.begin_walk(hierarchy);
     let changes = index.merge_walk(hierarchy, found.to_vec(), true, at).changes;
     assert_eq!(index.check_invariants(), Ok(()));
@@ -74,38 +74,38 @@ pub(super) fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[
 
 /// Applies one event, and checks all that must hold. Answers with its change, and the last of the oddities that
 /// it met.
-pub(super) fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Option<Oddity>) {
+pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Option<Oddity>) {
     let (seq, odd) = (index.seq(), index.oddities().clone());
     let change = index.apply(&Event { boot_ns, what });
     assert_eq!(index.seq(), seq + u64::from(change.is_some()));
     assert!(change.iter().all(|change| change.seq == index.seq()));
     assert_eq!(index.check_invariants(), Ok(()));
-    let odd = Oddity::ALL.into_iter().rfind(|oddity| index.oddities().of(*oddity) > odd.of(*oddity));
+    let odd = index.oddities().met().rfind(|oddity| index.oddities().of(*oddity) > odd.of(*oddity));
     (change, odd)
 }
 
 /// Applies one event that makes a change and is not odd.
-pub(super) fn plain(index: &mut Index, boot_ns: u64, what: What) -> Change {
+pub fn plain(index: &mut Index, boot_ns: u64, what: What) -> Change {
     let (change, odd) = apply(index, boot_ns, what);
     assert_eq!(odd, None, "{change:?}");
     change.unwrap()
 }
 
 /// The oddity of an event that is odd and makes no change.
-pub(super) fn refused(index: &mut Index, boot_ns: u64, what: What) -> Oddity {
+pub fn refused(index: &mut Index, boot_ns: u64, what: What) -> Oddity {
     let (change, odd) = apply(index, boot_ns, what);
     assert_eq!(change, None);
     odd.unwrap()
 }
 
 /// The change, as text, and the oddity of an event that is odd but makes a change.
-pub(super) fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Oddity) {
+pub fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Oddity) {
     let (change, odd) = apply(index, boot_ns, what);
     (told(change.as_ref()).concat(), odd.unwrap())
 }
 
 /// Changes as text: kind, `?` if inferred, id, path.
-pub(super) fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
+pub fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
     let text = |change: &Change| {
         let place = change.place.as_ref().unwrap();
         let path =
@@ -121,6 +121,6 @@ pub(super) fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<Str
     changes.into_iter().map(text).collect()
 }
 
-pub(super) fn path(index: &Index, key: Key) -> Option<String> {
+pub fn path(index: &Index, key: Key) -> Option<String> {
     index.path(key).map(|path| String::from_utf8(path).unwrap())
 }

@@ -1,0 +1,122 @@
+//! What an event proves to have been missed.
+
+use cgtrace::daemon::index::{CgroupId, Event, Index, Key, UNIFIED, What};
+
+use crate::script::{
+    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, task, told, unwalked, walked,
+};
+
+fn event(what: What) -> Event {
+    Event { boot_ns: 3_000, what }
+}
+
+/// What an event proves, and then the event itself.
+fn concluded(index: &mut Index, what: What) -> Vec<String> {
+    let mut changes = index.conclude(&event(what.clone()));
+    assert_eq!(index.check_invariants(), Ok(()));
+    assert!(changes.iter().all(|change| change.inferred && change.boot_ns == 3_000));
+    changes.extend(apply(index, 3_000, what).0);
+    told(&changes)
+}
+
+fn named(key: Key) -> [What; 6] {
+    let (by, task) = (task(1), task(40));
+    [
+        What::Attach { key, task, threadgroup: true, by },
+        What::Transfer { key, task, by },
+        What::Fork { key, task, by },
+        What::Populated { key, populated: true },
+        What::Freeze { key, freeze: true, by },
+        What::Exec { task, memberships: [key].into() },
+    ]
+}
+
+#[test]
+fn what_is_in_use_is_alive() {
+    let mut index = empty();
+    for what in named(key(5)) {
+        assert_eq!(index.unknown_but_alive(&event(what.clone())), [key(5)], "{what:?}");
+    }
+    let found = [walked(4, 1, "a"), walked(5, 4, "b")];
+    assert_eq!(told(&index.found_alive(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
+    assert_eq!(index.check_invariants(), Ok(()));
+    assert_eq!((path(&index, key(5)), index.life(key(5)).unwrap().level), (Some("/a/b".into()), 2));
+    for what in named(key(5)) {
+        assert_eq!(index.unknown_but_alive(&event(what)), []);
+    }
+    assert_eq!(told([&plain(&mut index, 3_001, named(key(5))[0].clone())]), ["attach 5 /a/b"]);
+}
+
+#[test]
+fn a_parent_of_what_is_created_removed_or_renamed_is_alive() {
+    let index = empty();
+    for what in [mkdir(key(6), 5, "x"), rmdir(key(6), 5, "x"), rename(key(6), 5, "x")] {
+        assert_eq!(index.unknown_but_alive(&event(what)), [key(5)]);
+    }
+    let what = What::Mkdir { key: key(6), parent: CgroupId(5), level: 1, leaf: leaf("x"), by: task(1) };
+    assert_eq!(index.unknown_but_alive(&event(what)), []);
+}
+
+#[test]
+fn some_events_prove_nothing() {
+    let mut index = empty();
+    let (of, key) = (key, key(5));
+    for what in [
+        What::Populated { key, populated: false },
+        What::Frozen { key, frozen: true },
+        What::Frozen { key, frozen: false },
+        What::Release { key },
+    ] {
+        assert_eq!(index.unknown_but_alive(&event(what.clone())), []);
+        assert_eq!(index.conclude(&event(what)), []);
+    }
+    // Nor does what comes late, nor any event of a hierarchy that was not scanned.
+    plain(&mut index, 2_000, mkdir(key, 1, "a"));
+    plain(&mut index, 2_001, rmdir(key, 1, "a"));
+    for what in named(key) {
+        assert_eq!(index.unknown_but_alive(&event(what.clone())), []);
+        assert_eq!(unwalked().unknown_but_alive(&event(what)), []);
+    }
+    assert_eq!(index.found_alive(UNIFIED, [walked(5, 1, "a")], 3_000), []);
+    assert!(index.life(of(5)).is_none());
+}
+
+#[test]
+fn what_was_released_or_had_its_name_given_anew_is_gone() {
+    let mut index = empty();
+    for (id, parent, name) in [(5, 1, "a"), (6, 5, "b"), (7, 6, "c")] {
+        plain(&mut index, 2_000, mkdir(key(id), parent, name));
+    }
+    let released = concluded(&mut index, What::Release { key: key(6) });
+    assert_eq!(released, ["rmdir? 7 /a/b/c", "rmdir? 6 /a/b", "release 6 /a/b"]);
+    assert_eq!(concluded(&mut index, mkdir(key(9), 1, "a")), ["rmdir? 5 /a", "mkdir 9 /a"]);
+    assert!(index.past_life_by_id(key(5)).unwrap().inferred);
+    // A mkdir that comes late takes no name from a younger one.
+    assert_eq!(concluded(&mut index, mkdir(key(8), 1, "a"))[..], ["mkdir 8 /a"]);
+}
+
+#[test]
+fn what_is_below_a_removed_cgroup_is_gone() {
+    let mut index = empty();
+    for (id, parent, name) in [(5, 1, "a"), (6, 5, "b"), (7, 6, "c")] {
+        plain(&mut index, 2_000, mkdir(key(id), parent, name));
+    }
+    let removed = concluded(&mut index, rmdir(key(5), 1, "a"));
+    assert_eq!(removed, ["rmdir? 7 /a/b/c", "rmdir? 6 /a/b", "rmdir 5 /a"]);
+}
+
+#[test]
+fn a_renamed_cgroup_was_created() {
+    let mut index = empty();
+    let renamed = concluded(&mut index, rename(pids(5), 1, "z"));
+    assert_eq!(renamed, ["mkdir? 5 /z", "rename 5 /z"]);
+}
+
+#[test]
+fn a_name_given_twice_on_v1_is_in_doubt() {
+    let mut index = empty();
+    plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
+    let again = event(mkdir(pids(6), 1, "a"));
+    assert_eq!((index.conclude(&again), index.name_is_in_doubt(&again)), (vec![], Some(pids(5).hierarchy)));
+    assert_eq!(index.name_is_in_doubt(&event(mkdir(pids(6), 1, "b"))), None);
+}

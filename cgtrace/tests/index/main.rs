@@ -1,0 +1,7 @@
+//! The index by itself: what each event, each proof and each merge of a scan does to it, and what it answers.
+
+mod apply;
+mod evidence;
+mod hierarchies;
+mod script;
+mod told;
