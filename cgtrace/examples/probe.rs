@@ -7,7 +7,7 @@ use std::{path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 use aya::sys::{Stats, enable_stats};
-use cgtrace::daemon::probe::{Options, Probe};
+use cgtrace::daemon::probe::{Options, Probe, Records as _};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);

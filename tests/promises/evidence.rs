@@ -13,8 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use cgtrace::daemon::{
     index::{CgroupId, Change, Event, HierarchyId, Index, Key, Kind, Leaf, What},
-    probe::{CountError, Drained, Options, Probe, Wake},
-    tracker::{Anchor, Listener, Lost, Records, ThisMachine, Tracker},
+    probe::{CountError, Drained, Losses, Options, Probe, Records, Wake},
+    tracker::{Anchor, Listener, ThisMachine, Tracker},
 };
 use cgtrace_host::hierarchy::{Budget, discover};
 use libtest_mimic::Trial;
@@ -65,12 +65,12 @@ impl Records for Withholding {
         self.0.lost_any()
     }
 
-    fn lost(&self) -> Result<Lost, CountError> {
-        Records::lost(&self.0)
+    fn losses(&self) -> Result<Losses, CountError> {
+        self.0.losses()
     }
 
-    fn keep_dealt_with(&self, index: u64, told: u64) {
-        self.0.keep_dealt_with(index, told);
+    fn keep_dealt_with(&self, losses: &Losses) {
+        self.0.keep_dealt_with(losses);
     }
 
     fn keep_seq(&self, seq: u64) {

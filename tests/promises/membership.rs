@@ -17,7 +17,7 @@ use std::{
 use anyhow::{Context as _, ensure};
 use cgtrace::daemon::{
     index::{Index, Limits},
-    probe::{Options, Probe},
+    probe::{Options, Probe, Records as _},
     sightings::Sightings,
 };
 use cgtrace_host::process::padded_comm;

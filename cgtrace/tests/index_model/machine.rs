@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{CgroupId, Event, HierarchyId, UNIFIED, What};
-use cgtrace::daemon::probe::{CountError, Drained, Wake};
-use cgtrace::daemon::tracker::{Clock, Lost, Machine, Records};
+use cgtrace::daemon::probe::{CountError, Drained, Losses, Records, Wake};
+use cgtrace::daemon::tracker::{Clock, Machine};
 use cgtrace_host::hierarchy::{Found, HierarchyError, Mount, ScanError, Scanned};
 
 use crate::kernel::{Kernel, Sent};
@@ -223,11 +223,11 @@ impl Records for Shared {
         std::mem::take(&mut self.0.borrow_mut().lost_any)
     }
 
-    fn lost(&self) -> Result<Lost, CountError> {
-        Ok(Lost { index: self.0.borrow().lost, ..Lost::default() })
+    fn losses(&self) -> Result<Losses, CountError> {
+        Ok(Losses { index: self.0.borrow().lost, ..Losses::default() })
     }
 
-    fn keep_dealt_with(&self, _: u64, _: u64) {}
+    fn keep_dealt_with(&self, _: &Losses) {}
 
     fn keep_seq(&self, _: u64) {}
 }

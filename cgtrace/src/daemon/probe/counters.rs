@@ -33,43 +33,18 @@ pub enum CountError {
     },
 }
 
-/// What was lost since the start. Any increase means that something was not seen.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// How many records were lost since the hooks were attached. Any increase means that something was not seen.
+///
+/// Among them are the runs of a program that did not take place because its CPU was running it already; kernels before
+/// 5.12 do not count those.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    records: [u64; Loss::ALL.len()],
-    /// How often a program that feeds the index did not run because its CPU was running it already. 0 on kernels
-    /// that do not count it (before 5.12).
-    missed_index: u64,
-    /// Likewise of the other programs.
-    missed_told: u64,
-    /// Execs that every program for them was skipped for.
-    missed_execs: u64,
-}
-
-impl Losses {
-    /// How many records were lost for that reason.
-    #[must_use]
-    pub fn of(&self, loss: Loss) -> u64 {
-        self.records[loss as usize]
-    }
-
-    /// How many records that feed the index were lost.
-    #[must_use]
-    pub fn index(&self) -> u64 {
-        self.of(Loss::IndexRingFull) + self.of(Loss::IndexReadFailed) + self.missed_index
-    }
-
-    /// How many other records were lost.
-    #[must_use]
-    pub fn told(&self) -> u64 {
-        self.of(Loss::ToldRingFull) + self.of(Loss::ToldReadFailed) + self.missed_told + self.missed_execs
-    }
-
-    /// How many of [`told`](Self::told) are execs for certain: no task was moved by them.
-    #[must_use]
-    pub fn execs(&self) -> u64 {
-        self.missed_execs
-    }
+    /// Those that feed the index.
+    pub index: u64,
+    /// The others.
+    pub told: u64,
+    /// How many of the others are execs for certain, which move no task.
+    pub execs: u64,
 }
 
 /// A hook's program.
@@ -154,7 +129,11 @@ impl Counters {
     pub(super) fn losses(&self) -> Result<Losses, CountError> {
         let mut losses = Losses::default();
         for loss in Loss::ALL {
-            losses.records[loss as usize] = self.losses.get(&(loss as u32), 0)?.iter().sum();
+            let lost: u64 = self.losses.get(&(loss as u32), 0)?.iter().sum();
+            match loss {
+                Loss::IndexRingFull | Loss::IndexReadFailed => losses.index += lost,
+                Loss::ToldRingFull | Loss::ToldReadFailed => losses.told += lost,
+            }
         }
         for Counted { program, page } in &self.programs {
             if let Some(page) = page {
@@ -162,13 +141,14 @@ impl Counters {
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
                 let missed = number(&page, "recursion_misses");
                 match kind {
-                    Some(Kind::Exec) => losses.missed_execs = self.missed_execs(missed)?,
-                    Some(kind) if kind.feeds_index() => losses.missed_index += missed,
-                    Some(_) => losses.missed_told += missed,
+                    Some(Kind::Exec) => losses.execs = self.missed_execs(missed)?,
+                    Some(kind) if kind.feeds_index() => losses.index += missed,
+                    Some(_) => losses.told += missed,
                     None => {}
                 }
             }
         }
+        losses.told += losses.execs;
         Ok(losses)
     }
 

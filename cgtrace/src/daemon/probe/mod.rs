@@ -3,7 +3,7 @@
 //!
 //! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
 //! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on
-//! [`Probe::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`mod@decode`]), and [`Probe::arm`]
+//! [`Records::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`mod@decode`]), and [`Records::arm`]
 //! asks the program to wake whoever polls the rings ([`words`]).
 
 mod attach;
@@ -17,6 +17,7 @@ mod load;
 mod offsets;
 mod options;
 mod pin;
+mod records;
 mod ring;
 mod watched;
 mod words;
@@ -35,10 +36,11 @@ pub use load::OBJECT;
 pub use offsets::MemberError;
 pub use options::{Options, WATCHED};
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
+pub use records::Records;
 pub use ring::{Drained, RingUse};
 pub use watched::WatchError;
 
-use crate::daemon::{index::Event, memory};
+use crate::daemon::memory;
 
 /// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
 pub struct Probe {
@@ -134,55 +136,16 @@ impl Probe {
         self.taken_over
     }
 
-    /// How many lost records that feed the index, and how many others, a daemon has dealt with.
+    /// The losses that a daemon before this one has dealt with; its execs are not known.
     #[must_use]
-    pub fn dealt_with(&self) -> (u64, u64) {
-        (self.kept.get(Kept::IndexLost), self.kept.get(Kept::ToldLost))
-    }
-
-    /// Keeps for the next daemon that these were dealt with.
-    pub fn keep_dealt_with(&self, index: u64, told: u64) {
-        self.kept.set(Kept::IndexLost, index);
-        self.kept.set(Kept::ToldLost, told);
+    pub fn dealt_with(&self) -> Losses {
+        Losses { index: self.kept.get(Kept::IndexLost), told: self.kept.get(Kept::ToldLost), execs: 0 }
     }
 
     /// The number of the last change that a daemon before this one told.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
         self.kept.get(Kept::Seq)
-    }
-
-    /// Keeps the number of the last change for the next daemon.
-    pub fn keep_seq(&self, seq: u64) {
-        self.kept.set(Kept::Seq, seq);
-    }
-
-    /// Hands over every event whose record was in a ring when this was called, oldest first, and then what came
-    /// meanwhile, for a bounded number of rounds.
-    ///
-    /// Each ring's events come in the order of the ring, which for the index ring is the kernel's own; the two
-    /// are merged by time. An event of a system call that returned before this was called is among them, unless
-    /// [`Drained::busy`] says otherwise.
-    pub fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
-        if let Some(log) = &mut self.log {
-            log.flush();
-        }
-        self.rings.drain(&self.controllers, each)
-    }
-
-    /// Asks the program for a wakeup of whoever polls the rings: one, then it is no longer armed.
-    ///
-    /// False, and nothing is armed, if that moment has come already: a ring has unread records (for
-    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
-    #[must_use]
-    pub fn arm(&self, wake: Wake) -> bool {
-        self.words.arm(wake, || self.rings.is_due(wake))
-    }
-
-    /// Whether the program is still to wake us: it was armed, and has not rung since.
-    #[must_use]
-    pub fn is_armed(&self) -> bool {
-        self.words.is_armed()
     }
 
     /// The rings' descriptors, for epoll. A wakeup makes them readable; poll them edge-triggered, because
@@ -200,18 +163,6 @@ impl Probe {
     /// There is no room for so many, or the kernel lets this process change no map.
     pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), WatchError> {
         Ok(watched::set(&mut self.watched, comms)?)
-    }
-
-    /// Whether a record was lost since this was asked last. Cheap: it makes no system call. What it does not
-    /// tell are runs that the kernel skipped; [`Self::losses`] does.
-    #[must_use]
-    pub fn lost_any(&self) -> bool {
-        self.words.take_lost()
-    }
-
-    /// What was lost since the start.
-    pub fn losses(&self) -> Result<Losses, CountError> {
-        self.counters.losses()
     }
 
     /// How many records of each hierarchy found no room in their ring, by its id. Those of hierarchies that are not

@@ -5,13 +5,14 @@ use std::{collections::BTreeMap, rc::Rc, time::Duration};
 use crate::daemon::{
     index::{Event, Hierarchy, HierarchyId, Index, UNIFIED, What},
     memory,
+    probe::Records,
 };
 use cgtrace_host::hierarchy::{Found, HierarchyError, Mount};
 
 use super::{
     HierarchyView, Tracker,
     scan::{ScanJob, ScanResult},
-    sources::{Machine, Records},
+    sources::Machine,
     verify::{Verification, Verified, VerifyJob, VerifyScan},
 };
 

@@ -1,6 +1,7 @@
 //! Losses: found out, told, and handed to the resyncs that make up for them.
 
-use super::{Lost, Machine, Records, Tracker};
+use super::{Machine, Tracker};
+use crate::daemon::probe::{Losses, Records};
 
 /// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
 const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
@@ -11,12 +12,9 @@ pub(super) const PUT_OFF_NS: u64 = 2_000_000;
 /// The losses that have been dealt with.
 #[derive(Debug, Default)]
 pub(super) struct LossCounts {
-    index: u64,
-    told: u64,
-    /// How many of `told` moved no task.
-    execs: u64,
-    /// Those that a daemon before us has dealt with: index, told.
-    earlier: (u64, u64),
+    dealt_with: Losses,
+    /// Those that a daemon before us has dealt with.
+    earlier: Losses,
     read_at_ns: u64,
     /// When the account was put off until those who were woken have their answers.
     pub(super) put_off_at_ns: Option<u64>,
@@ -33,8 +31,8 @@ pub(super) enum Account {
 
 impl LossCounts {
     /// A daemon before us has dealt with so many.
-    pub(super) fn begin_with(&mut self, index: u64, told: u64) {
-        *self = Self { index, told, earlier: (index, told), ..Self::default() };
+    pub(super) fn begin_with(&mut self, earlier: Losses) {
+        *self = Self { dealt_with: earlier, earlier, ..Self::default() };
     }
 }
 
@@ -59,20 +57,18 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
         self.losses.put_off_at_ns = None;
         self.losses.read_at_ns = now;
-        let Lost { index, told, execs } = match self.records.lost() {
-            Ok(lost) => lost,
+        let losses = match self.records.losses() {
+            Ok(losses) => losses,
             Err(error) => {
                 tracing::error!(%error, "failed to read the loss counters");
                 return;
             }
         };
-        let missed_told = told.saturating_sub(self.losses.told);
-        let missed_index = index.saturating_sub(self.losses.index);
-        let missed_execs = execs.saturating_sub(self.losses.execs);
-        self.losses.told = told;
-        self.losses.index = index;
-        self.losses.execs = execs;
-        self.records.keep_dealt_with(index, told);
+        let before = std::mem::replace(&mut self.losses.dealt_with, losses);
+        let missed_told = losses.told.saturating_sub(before.told);
+        let missed_index = losses.index.saturating_sub(before.index);
+        let missed_execs = losses.execs.saturating_sub(before.execs);
+        self.records.keep_dealt_with(&losses);
         if missed_index == 0 && !busy {
             self.index.complete_until(drained_from);
         }
@@ -98,7 +94,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Losses dealt with, as (index ring, told ring).
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
-        let LossCounts { index, told, earlier, .. } = self.losses;
-        (index.saturating_sub(earlier.0), told.saturating_sub(earlier.1))
+        let LossCounts { dealt_with, earlier, .. } = &self.losses;
+        (dealt_with.index.saturating_sub(earlier.index), dealt_with.told.saturating_sub(earlier.told))
     }
 }

@@ -23,7 +23,7 @@ pub use clock::Anchor;
 pub use drive::{DriveError, drive};
 pub use scan::{ScanJob, ScanResult};
 pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};
-pub use sources::{Clock, Lost, Machine, Records, ThisMachine};
+pub use sources::{Clock, Machine, ThisMachine};
 pub use start::StartError;
 pub use state::{HierarchyView, Tracker, Unavailable};
 pub use verify::{Belief, Difference, Verification, Verified, VerifyJob, VerifyScan};

@@ -13,6 +13,7 @@ use super::{
     scan::{ScanJob, ScanResult},
 };
 use crate::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Walked, What};
+use crate::daemon::probe::Records as _;
 use cgtrace_host::hierarchy::{Budget, HierarchyError};
 
 /// How often a record that is being written is waited for, a millisecond each.
@@ -83,8 +84,8 @@ impl Tracker {
     /// Makes the index as it was when the last daemon had read its last event. The events since then are told at
     /// the first drain, when somebody listens.
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
-        let (index_lost, told_lost) = self.records.dealt_with();
-        self.losses.begin_with(index_lost, told_lost);
+        let dealt_with = self.records.dealt_with();
+        self.losses.begin_with(dealt_with);
         self.index.continue_from(self.records.last_seq());
         // First the walk, then the rings: whatever it finds that was made since has its event in them.
         let found = self.machine.hierarchies()?;
@@ -93,7 +94,7 @@ impl Tracker {
         self.backlog = self.unread();
         let first =
             self.backlog.iter().find(|event| event.what.kind().feeds_index()).map(|event| event.boot_ns);
-        let since = match (self.lost_since(index_lost), first) {
+        let since = match (self.lost_since(dealt_with.index), first) {
             // Something between is missing: nothing is known of the time before now.
             (true, _) | (false, None) => self.started_boot_ns,
             (false, Some(first)) => first.min(self.started_boot_ns),
@@ -145,7 +146,7 @@ impl Tracker {
     /// Whether records that feed the index were lost since a daemon dealt with so many. If it cannot be read, they
     /// may have been.
     fn lost_since(&self, dealt_with: u64) -> bool {
-        self.records.losses().map_or(true, |losses| losses.index() > dealt_with)
+        self.records.losses().map_or(true, |losses| losses.index > dealt_with)
     }
 }
 

@@ -1,78 +1,12 @@
-//! Where the tracker gets what it knows. The tests put a model of the kernel in the place of both.
+//! What the tracker knows beside the records. Its tests put a model of the machine in the place of this one.
 
 use std::sync::Arc;
 
-use cgtrace_common::{CgroupId, Wake};
+use cgtrace_common::CgroupId;
 use cgtrace_host::{
     clock,
     hierarchy::{self, Budget, Found, HierarchyError, Mount, ScanError, Scanned},
 };
-
-use crate::daemon::{
-    index::Event,
-    probe::{CountError, Drained, Losses, Probe},
-};
-
-/// How many records were lost.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Lost {
-    /// Those that feed the index.
-    pub index: u64,
-    /// The others.
-    pub told: u64,
-    /// How many of the others moved no task for certain.
-    pub execs: u64,
-}
-
-/// The records of the kernel program.
-pub trait Records {
-    /// As [`Probe::drain`].
-    fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained;
-    /// As [`Probe::arm`].
-    fn arm(&self, wake: Wake) -> bool;
-    /// As [`Probe::is_armed`].
-    fn is_armed(&self) -> bool;
-    /// As [`Probe::lost_any`].
-    fn lost_any(&self) -> bool;
-    /// What was lost since the hooks were attached.
-    fn lost(&self) -> Result<Lost, CountError>;
-    /// As [`Probe::keep_dealt_with`].
-    fn keep_dealt_with(&self, index: u64, told: u64);
-    /// As [`Probe::keep_seq`].
-    fn keep_seq(&self, seq: u64);
-}
-
-impl Records for Probe {
-    fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
-        Self::drain(self, each)
-    }
-
-    fn arm(&self, wake: Wake) -> bool {
-        Self::arm(self, wake)
-    }
-
-    fn is_armed(&self) -> bool {
-        Self::is_armed(self)
-    }
-
-    fn lost_any(&self) -> bool {
-        Self::lost_any(self)
-    }
-
-    fn lost(&self) -> Result<Lost, CountError> {
-        let lost =
-            |losses: Losses| Lost { index: losses.index(), told: losses.told(), execs: losses.execs() };
-        self.losses().map(lost)
-    }
-
-    fn keep_dealt_with(&self, index: u64, told: u64) {
-        Self::keep_dealt_with(self, index, told);
-    }
-
-    fn keep_seq(&self, seq: u64) {
-        Self::keep_seq(self, seq);
-    }
-}
 
 /// The clocks.
 pub trait Clock {

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, os::fd::OwnedFd};
 use super::{ThisMachine, Tracker, task_of};
 use crate::daemon::{
     index::{HierarchyId, Key},
-    probe::{self, Probe, ProgramState, RingUse},
+    probe::{self, Probe, ProgramState, Records as _, RingUse},
 };
 use cgtrace_host::{hierarchy::HierarchyError, process};
 

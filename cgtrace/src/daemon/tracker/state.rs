@@ -7,7 +7,7 @@ use tokio::sync::Notify;
 
 use crate::daemon::{
     index::{Change, Event, HierarchyId, Index, Key, Limits, What},
-    probe::{Drained, Probe},
+    probe::{Drained, Probe, Records},
     sightings::Sightings,
 };
 use cgtrace_host::hierarchy::Mount;
@@ -19,7 +19,7 @@ use super::{
     evidence::Resolutions,
     losses::{Account, LossCounts, PUT_OFF_NS},
     resyncs::Resyncs,
-    sources::{Machine, Records, ThisMachine},
+    sources::{Machine, ThisMachine},
     verify::Verifications,
     wakeups::{Sleep, Wakeups},
 };
