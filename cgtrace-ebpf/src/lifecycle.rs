@@ -10,12 +10,8 @@ use cgtrace_common::{Header, Kind, NAME_MAX, Task, VERSION, flag};
 
 use crate::{
     emit::emit,
-    maps::{Named, SCRATCH, Scratch},
-    near::{self, Near},
-    offsets::{
-        CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, KERNFS_NODE_ID, KERNFS_NODE_NAME,
-        ROOT_HIERARCHY_ID,
-    },
+    maps::{Named, SCRATCH},
+    offsets::{CGROUP_KN, CGROUP_LEVEL, CGROUP_SELF_PARENT, KERNFS_NODE_ID, KERNFS_NODE_NAME},
     read::{self, Address, Unreadable},
     typed,
 };
@@ -81,9 +77,9 @@ pub fn bare(kind: Kind, cgroup: Address) {
 /// Emits a record with a leaf name.
 #[inline(always)]
 fn named(kind: Kind, slot: u32, cgroup: Address) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
+    let Some(record) = SCRATCH.get_ptr_mut(slot) else { return };
     // SAFETY: the slot is this program's on this CPU, see `SCRATCH`.
-    unsafe { emit(kind, &raw const (*scratch).record, fill(scratch, kind, cgroup)) }
+    unsafe { emit(kind, record, fill(record, kind, cgroup)) }
 }
 
 /// As [`named`].
@@ -92,10 +88,9 @@ fn named(kind: Kind, slot: u32, cgroup: Address) {
 /// The verifier knows `cgroup` as a `struct cgroup *`.
 #[inline(always)]
 unsafe fn named_typed(kind: Kind, slot: u32, cgroup: Address) {
-    let Some(scratch) = SCRATCH.get_ptr_mut(slot) else { return };
+    let Some(record) = SCRATCH.get_ptr_mut(slot) else { return };
     // SAFETY: the slot is this program's on this CPU, see `SCRATCH`, and `cgroup` is the caller's promise.
     unsafe {
-        let record = &raw mut (*scratch).record;
         let length = fill_typed(record, kind, cgroup);
         emit(kind, record, Ok(length));
     }
@@ -128,6 +123,23 @@ unsafe fn fill_typed(record: *mut Named, kind: Kind, cgroup: Address) -> usize {
     }
 }
 
+/// As [`fill_typed`], for any `cgroup`.
+///
+/// # Safety
+/// `record` is valid for writes and nobody else's.
+#[inline(always)]
+unsafe fn fill(record: *mut Named, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
+    let node: Address = read::member(cgroup, &CGROUP_KN)?;
+    // SAFETY: the caller's promise; the places lie within `record`.
+    unsafe {
+        let (name_length, flags) = leaf(record, read::member(node, &KERNFS_NODE_NAME));
+        let length = size_of::<Header>() + size_of::<Task>() + name_length;
+        read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
+        read::current(&raw mut (*record).by)?;
+        Ok(length)
+    }
+}
+
 /// Fills in the leaf name; says how many bytes it has, and the record's flags.
 ///
 /// # Safety
@@ -145,61 +157,4 @@ unsafe fn leaf(record: *mut Named, source: Result<Address, Unreadable>) -> (usiz
         Ok(_) => (NAME_MAX, flag::NAME_TRUNCATED),
         Err(_) => (0, flag::NAME_TRUNCATED),
     }
-}
-
-/// Fills a record with a leaf name and says how long it became.
-///
-/// # Safety
-/// `scratch` is valid for writes and nobody else's.
-#[inline(always)]
-unsafe fn fill(scratch: *mut Scratch, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
-    // SAFETY: the rooms lie within `scratch`, and each is used for one structure.
-    let (near_cgroup, node) = unsafe {
-        let cgroup = Near::copy(&raw mut (*scratch).cgroup, cgroup, &near::CGROUP)?;
-        let node = Near::copy(&raw mut (*scratch).node, cgroup.member(&CGROUP_KN)?, &near::KERNFS_NODE)?;
-        (cgroup, node)
-    };
-    // SAFETY: it lies within `scratch`.
-    let record = unsafe { &raw mut (*scratch).record };
-    // SAFETY: it lies within `scratch`.
-    let (name_length, flags) = unsafe { leaf(record, node.member(&KERNFS_NODE_NAME)) };
-    let length = size_of::<Header>() + size_of::<Task>() + name_length;
-    let parent: Address = near_cgroup.member(&CGROUP_SELF_PARENT)?;
-    let header = Header {
-        length: length as u32,
-        version: VERSION,
-        kind: kind as u8,
-        flags,
-        boot_ns: read::now(),
-        // SAFETY: it lies within `scratch`.
-        hierarchy_id: unsafe { hierarchy_id(&raw mut (*scratch).default_root, cgroup)? },
-        level: near_cgroup.member(&CGROUP_LEVEL)?,
-        cgroup_id: node.member(&KERNFS_NODE_ID)?,
-        parent_id: if parent.is_null() { 0 } else { read::cgroup_id(read::cgroup_of(parent))? },
-    };
-    // SAFETY: the places lie within `record` and `scratch`.
-    unsafe {
-        (&raw mut (*record).header).write(header);
-        near::current(&raw mut (*record).by, &raw mut (*scratch).task)?;
-    }
-    Ok(length)
-}
-
-/// The id of the cgroup's hierarchy, with the default hierarchy's root kept.
-///
-/// # Safety
-/// `default_root` is valid for reads and writes, and nobody else's.
-#[inline(always)]
-unsafe fn hierarchy_id(default_root: *mut u64, cgroup: Address) -> Result<u32, Unreadable> {
-    let root: Address = read::member(cgroup, &CGROUP_ROOT)?;
-    // SAFETY: the caller's promise.
-    if unsafe { *default_root } == root as u64 {
-        return Ok(0);
-    }
-    let id = read::member(root, &ROOT_HIERARCHY_ID)?;
-    if id == 0 {
-        // SAFETY: the caller's promise.
-        unsafe { *default_root = root as u64 };
-    }
-    Ok(id)
 }

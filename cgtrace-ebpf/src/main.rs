@@ -13,7 +13,6 @@ mod emit;
 mod lifecycle;
 mod maps;
 mod membership;
-mod near;
 mod offsets;
 mod process;
 mod read;

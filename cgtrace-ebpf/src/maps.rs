@@ -7,8 +7,6 @@ use aya_ebpf::{
 };
 use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, SPARES, Task};
 
-use crate::near::Room;
-
 /// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon writes such a map without a system call.
 const MMAPABLE: u32 = 1 << 10;
 
@@ -87,23 +85,11 @@ pub struct Named {
     pub name: [u8; NAME_MAX + 2],
 }
 
-/// What a program that makes a [`Named`] works with.
-#[repr(C)]
-pub struct Scratch {
-    pub record: Named,
-    /// The `cgroup_root` whose hierarchy id was read as 0, once one was. That is `cgrp_dfl_root`, which is static: no
-    /// other hierarchy is ever given its id or its address.
-    pub default_root: u64,
-    pub cgroup: Room,
-    pub node: Room,
-    pub task: Room,
-}
-
-/// One [`Scratch`] a program that makes such records: mkdir, rmdir, rename.
+/// One [`Named`] a program that makes such records: mkdir, rmdir, rename.
 ///
 /// Each has a slot of its own and a CPU of its own. The kernel fires these tracepoints under its spin lock
 /// `trace_cgroup_path_lock` with interrupts off (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so
 /// none of them is interrupted by another. The tracepoints of kernel/sched are preemptible since 7.x, and their
 /// records are made on the stack.
 #[map]
-pub static SCRATCH: PerCpuArray<Scratch> = PerCpuArray::with_max_entries(3, 0);
+pub static SCRATCH: PerCpuArray<Named> = PerCpuArray::with_max_entries(3, 0);

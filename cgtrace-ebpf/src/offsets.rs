@@ -17,8 +17,6 @@ offsets! {
     /// `cgroup.self.parent`: the `cgroup_subsys_state` inside the parent. kernfs's own link is
     /// `kernfs_node.parent` up to 6.14 and `__parent` (RCU) since.
     CGROUP_SELF_PARENT
-    /// `cgroup.self`: how far within a cgroup the `cgroup_subsys_state` lies that its children name as parent.
-    CGROUP_SELF
     /// `cgroup_subsys_state.cgroup`
     CSS_CGROUP
     /// `cgroup.kn`
@@ -65,16 +63,4 @@ offsets! {
     LINK_CGRP
     /// `cgrp_cset_link.cgrp_link`
     LINK_CGRP_LINK
-    /// Where the members of a cgroup begin that [`near`](crate::near) copies at once.
-    CGROUP_NEAR_START
-    /// How many bytes they span; 0: they lie too far apart, and are read one by one.
-    CGROUP_NEAR_SPAN
-    /// Likewise of a kernfs_node.
-    KERNFS_NEAR_START
-    /// Likewise.
-    KERNFS_NEAR_SPAN
-    /// Likewise of a task_struct.
-    TASK_NEAR_START
-    /// Likewise.
-    TASK_NEAR_SPAN
 }

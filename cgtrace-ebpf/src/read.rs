@@ -15,9 +15,9 @@ use aya_ebpf::{
 use cgtrace_common::{Header, Kind, Membership, Task, VERSION};
 
 use crate::offsets::{
-    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP,
-    CSS_SET_DFL_CGRP, KERNFS_NODE_ID, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER,
-    TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
+    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_DFL_CGRP,
+    KERNFS_NODE_ID, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER, TASK_PID, TASK_REAL_CRED,
+    TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
 };
 
 /// An address in the kernel. It is only ever handed to the probe-read helpers, which survive any value.
@@ -67,12 +67,6 @@ pub unsafe fn name(to: *mut u8, room: u32, source: Address) -> Result<usize, Unr
 #[inline(always)]
 pub fn cgroup_id(cgroup: Address) -> Result<u64, Unreadable> {
     member(member(cgroup, &CGROUP_KN)?, &KERNFS_NODE_ID)
-}
-
-/// The cgroup in which that `cgroup_subsys_state`, which a child names as its parent, lies.
-#[inline(always)]
-pub fn cgroup_of(parent: Address) -> Address {
-    parent.wrapping_byte_sub(CGROUP_SELF.load() as usize)
 }
 
 /// The id of the cgroup's hierarchy.

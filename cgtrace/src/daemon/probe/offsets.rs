@@ -11,7 +11,7 @@ struct Wanted {
     structure: &'static str,
     /// The names it has had, the newest first.
     names: &'static [&'static str],
-    /// How many bytes the program reads of it; 0 if none.
+    /// How many bytes the program reads of it.
     size: u64,
 }
 
@@ -43,10 +43,8 @@ pub enum MemberError {
 const POINTER: u64 = 8;
 
 #[rustfmt::skip]
-const WANTED: [Wanted; 25] = [
+const WANTED: [Wanted; 24] = [
     Wanted { global: "CGROUP_SELF_PARENT", structure: "cgroup", names: &["self.parent"], size: POINTER },
-    // Of whatever size: only where it lies is asked.
-    Wanted { global: "CGROUP_SELF", structure: "cgroup", names: &["self"], size: 0 },
     Wanted { global: "CSS_CGROUP", structure: "cgroup_subsys_state", names: &["cgroup"], size: POINTER },
     Wanted { global: "CGROUP_KN", structure: "cgroup", names: &["kn"], size: POINTER },
     Wanted { global: "CGROUP_LEVEL", structure: "cgroup", names: &["level"], size: 4 },
@@ -74,45 +72,9 @@ const WANTED: [Wanted; 25] = [
     Wanted { global: "LINK_CGRP_LINK", structure: "cgrp_cset_link", names: &["cgrp_link"], size: 16 },
 ];
 
-/// Members of one structure that the program copies at once: its constants for where they begin and how many bytes
-/// they span, and the constants of the members.
-struct Near {
-    start: &'static str,
-    span: &'static str,
-    members: &'static [&'static str],
-}
-
-#[rustfmt::skip]
-const NEAR: [Near; 3] = [
-    Near { start: "CGROUP_NEAR_START", span: "CGROUP_NEAR_SPAN", members: &["CGROUP_SELF_PARENT", "CGROUP_LEVEL", "CGROUP_KN"] },
-    Near { start: "KERNFS_NEAR_START", span: "KERNFS_NEAR_SPAN", members: &["KERNFS_NODE_ID", "KERNFS_NODE_NAME"] },
-    Near { start: "TASK_NEAR_START", span: "TASK_NEAR_SPAN", members: &[
-        "TASK_TGID", "TASK_PID", "TASK_REAL_PARENT", "TASK_GROUP_LEADER", "TASK_START_BOOTTIME", "TASK_REAL_CRED", "TASK_COMM",
-    ] },
-];
-
-/// How far apart they may lie: `ROOM` of `cgtrace-ebpf/src/near.rs`, whose mask makes it one less.
-const NEAR_ROOM: u64 = 1023;
-
-/// The offset of every member that the program reads, by the name of the program's constant, and what it copies at
-/// once.
+/// The offset of every member that the program reads, by the name of the program's constant.
 pub fn find(btf: &Btf<'_>) -> Result<Vec<(&'static str, u64)>, MemberError> {
-    let members: Vec<_> =
-        WANTED.iter().map(|wanted| Ok((wanted, wanted.find(btf)?.offset))).collect::<Result<_, _>>()?;
-    let near = NEAR.iter().flat_map(|near| near.constants(&members));
-    Ok(members.iter().map(|(wanted, offset)| (wanted.global, *offset)).chain(near).collect())
-}
-
-impl Near {
-    fn constants(&self, members: &[(&Wanted, u64)]) -> [(&'static str, u64); 2] {
-        let of = members.iter().filter(|(wanted, _)| self.members.contains(&wanted.global));
-        // Rounded down, so that what is aligned in the kernel is so in the copy.
-        let start = of.clone().map(|(_, offset)| *offset).min().unwrap_or_default() & !7;
-        let end = of.map(|(wanted, offset)| offset + wanted.size).max().unwrap_or_default();
-        let span = end - start;
-        // With 0 the program reads each by itself.
-        [(self.start, start), (self.span, if span <= NEAR_ROOM { span } else { 0 })]
-    }
+    WANTED.iter().map(|wanted| Ok((wanted.global, wanted.find(btf)?.offset))).collect()
 }
 
 impl Wanted {
@@ -122,7 +84,7 @@ impl Wanted {
         let Some((name, member)) = found else {
             return Err(MemberError::Missing { structure, names: names.join("` or `") });
         };
-        if expected != 0 && member.size != expected {
+        if member.size != expected {
             return Err(MemberError::Size { structure, name, size: member.size, expected });
         }
         Ok(member)
@@ -138,23 +100,7 @@ mod tests {
         let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
         let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
         let found = find(&btf).expect("every member");
-        assert_eq!(found.len(), WANTED.len() + 2 * NEAR.len());
-    }
-
-    #[test]
-    fn what_lies_too_far_apart_is_read_one_by_one() {
-        let [_, near, _] = NEAR;
-        let at = |name, offset| {
-            WANTED
-                .iter()
-                .find(|wanted| wanted.global == name)
-                .map(|wanted| (wanted, offset))
-                .expect("it is wanted")
-        };
-        let members = [at("KERNFS_NODE_ID", 96), at("KERNFS_NODE_NAME", 16), at("CGROUP_KN", 5_000)];
-        assert_eq!(near.constants(&members), [("KERNFS_NEAR_START", 16), ("KERNFS_NEAR_SPAN", 88)]);
-        let members = [at("KERNFS_NODE_ID", 2_096), at("KERNFS_NODE_NAME", 16)];
-        assert_eq!(near.constants(&members), [("KERNFS_NEAR_START", 16), ("KERNFS_NEAR_SPAN", 0)]);
+        assert_eq!(found.len(), WANTED.len());
     }
 
     #[test]
