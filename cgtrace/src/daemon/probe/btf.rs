@@ -306,6 +306,3 @@ impl Type {
         matches!(self.kind, kind::STRUCT | kind::UNION)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -49,33 +49,13 @@ pub enum StartError {
         /// What is missing.
         source: MemberError,
     },
-    /// The kernel lacks what the program needs.
-    #[error("this kernel has no BPF ring buffer (map `{map}`); use Linux 5.8 or later")]
-    KernelTooOld {
-        /// The map that the kernel did not make.
-        map: String,
-        /// What it said.
-        source: io::Error,
-    },
-    /// The limit on locked memory, which counts maps before Linux 5.11.
-    #[error(
-        "the limit on locked memory is too low for the map `{map}`; raise it (LimitMEMLOCK=infinity in the unit, or \
-         `ulimit -l unlimited`), or choose smaller rings"
-    )]
-    Memlock {
-        /// The map that the kernel did not make.
-        map: String,
-        /// What it said.
-        source: io::Error,
-    },
-    /// A map could not be made: there is not enough memory, or no descriptor left.
-    #[error(
-        "the kernel did not make the map `{map}`; {}",
-        next_step(source, "allow more memory, or choose smaller rings")
-    )]
+    /// A map could not be made.
+    #[error("the kernel did not make the map `{map}`; {next_step}")]
     NoMap {
         /// The map.
         map: String,
+        /// What to do.
+        next_step: &'static str,
         /// What it said.
         source: io::Error,
     },
@@ -141,12 +121,17 @@ impl StartError {
     }
 
     fn of_map(map: String, source: io::Error) -> Self {
-        match source.raw_os_error() {
-            Some(libc::EPERM) if is_privileged() && is_before(5, 11) => Self::Memlock { map, source },
-            Some(libc::EPERM | libc::EACCES) => Self::NoPrivilege,
-            Some(libc::EINVAL) => Self::KernelTooOld { map, source },
-            _ => Self::NoMap { map, source },
-        }
+        let next_step = match source.raw_os_error() {
+            // The limit on locked memory counts maps before Linux 5.11.
+            Some(libc::EPERM) if is_privileged() && is_before(5, 11) => {
+                "raise the limit on locked memory (LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`), or \
+                 choose smaller rings"
+            }
+            Some(libc::EPERM | libc::EACCES) => return Self::NoPrivilege,
+            Some(libc::EINVAL) => "use Linux 5.8 or later, which has the BPF ring buffer",
+            _ => next_step(&source, "allow more memory, or choose smaller rings"),
+        };
+        Self::NoMap { map, next_step, source }
     }
 
     /// Of a program that the kernel refused.

@@ -1,6 +1,11 @@
+//! Reading BTF: the running kernel's, and bytes that are none.
+
+use cgtrace::daemon::probe::{Btf, BtfError, Member};
 use proptest::prelude::*;
 
-use super::*;
+/// `BTF_KIND_INT` and `BTF_KIND_STRUCT` of include/uapi/linux/btf.h.
+const INT: u32 = 1;
+const STRUCT: u32 = 4;
 
 /// The running kernel's BTF, if it has any.
 fn vmlinux() -> Option<Vec<u8>> {
@@ -56,7 +61,7 @@ fn the_running_kernels_controllers_are_found() {
 fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
     let type_len = u32::try_from(types.len() * 4).expect("short");
     let string_len = u32::try_from(strings.len()).expect("short");
-    let mut bytes = MAGIC.to_ne_bytes().to_vec();
+    let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
     bytes.extend([1, 0]);
     for word in [24, 0, type_len, type_len, string_len].iter().chain(types) {
         bytes.extend(word.to_ne_bytes());
@@ -68,22 +73,22 @@ fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
 #[test]
 fn a_structure_that_contains_itself_is_searched_to_an_end() {
     // struct a { struct a; struct a; }: two nameless members of its own type.
-    let bytes = built(&[1, kind::STRUCT << 24 | 2, 8, 0, 1, 0, 0, 1, 0], b"\0a\0");
+    let bytes = built(&[1, STRUCT << 24 | 2, 8, 0, 1, 0, 0, 1, 0], b"\0a\0");
     let btf = Btf::parse(&bytes).expect("well-formed");
     assert_eq!(btf.member("a", "b"), None);
 }
 
 #[test]
 fn a_bit_field_has_no_place() {
-    let int = [0, kind::INT << 24, 4, 32];
-    let structure = [1, kind::STRUCT << 24 | 1 << 31 | 1, 4, 3, 1, 3 << 24];
+    let int = [0, INT << 24, 4, 32];
+    let structure = [1, STRUCT << 24 | 1 << 31 | 1, 4, 3, 1, 3 << 24];
     let bytes = built(&[int.as_slice(), &structure].concat(), b"\0a\0b\0");
     assert_eq!(Btf::parse(&bytes).expect("well-formed").member("a", "b"), None);
 }
 
 #[test]
 fn what_is_cut_off_is_named() {
-    let bytes = built(&[1, kind::STRUCT << 24 | 2, 8], b"\0a\0");
+    let bytes = built(&[1, STRUCT << 24 | 2, 8], b"\0a\0");
     assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::CutOff { id: 1 }));
     assert_eq!(Btf::parse(&bytes[..10]).err(), Some(BtfError::NoHeader { len: 10 }));
     assert!(matches!(Btf::parse(&[0; 24]), Err(BtfError::Magic { magic: 0 })));
