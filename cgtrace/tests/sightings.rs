@@ -3,7 +3,8 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, ROOT, Task, UNIFIED, What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, ROOT, Task, UNIFIED,
+    What,
 };
 use cgtrace::daemon::sightings::{Sighting, Sightings};
 use cgtrace_host::process::padded_comm;
@@ -39,7 +40,7 @@ impl Scene {
         for (id, parent, leaf) in [(10, 1, "a"), (11, 1, "b"), (12, 10, "c")] {
             let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
             let (parent, level) = (CgroupId(parent), if parent == 1 { 1 } else { 2 });
-            scene.take(What::Mkdir { key: key(id), parent, level, leaf, by: task(1, "init") });
+            scene.take(What::Mkdir(Child { key: key(id), parent, level, leaf, by: task(1, "init") }));
         }
         scene
     }
@@ -180,7 +181,7 @@ fn a_storm_of_moves_leaves_those_of_watched_processes() {
     for number in 0..20_000_u32 {
         let id = u64::from(number) + 100;
         let leaf = Leaf { bytes: format!("s{number}").into_bytes().into(), truncated: false };
-        scene.take(What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") });
+        scene.take(What::Mkdir(Child { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") }));
         scene.attach(task(number + 5_000, "x"), id, task(1, "init"));
     }
     assert!(scene.moved("/").len() <= 4_096 + 2);
@@ -209,7 +210,7 @@ fn moves_between_long_paths_are_bounded_by_bytes() {
     for number in 0..count {
         let leaf = Leaf { bytes: format!("{number:0>4000}").into_bytes().into(), truncated: false };
         let id = 100 + u64::from(number);
-        let mkdir = What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") };
+        let mkdir = What::Mkdir(Child { key: key(id), parent: ROOT, level: 1, leaf, by: task(1, "init") });
         scene.take(mkdir);
         scene.attach(task(10_000 + number, "x"), id, task(1, "init"));
     }

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace::daemon::{
-    index::{CgroupId, Change, Event, HierarchyId, Index, Key, Kind, Leaf, What},
+    index::{CgroupId, Change, Child, Event, HierarchyId, Index, Key, Kind, Leaf, What},
     probe::{CountError, Drained, Losses, Options, Probe, Records, Wake},
     tracker::{Anchor, Listener, ThisMachine, Tracker},
 };
@@ -39,7 +39,9 @@ pub fn trials() -> Vec<Trial> {
 struct Withholding(Probe);
 
 fn is_withheld(event: &Event) -> bool {
-    let (What::Mkdir { leaf, .. } | What::Rmdir { leaf, .. }) = &event.what else { return false };
+    let (What::Mkdir(Child { leaf, .. }) | What::Rmdir(Child { leaf, .. })) = &event.what else {
+        return false;
+    };
     let Leaf { bytes, .. } = leaf;
     bytes.starts_with(b"hidden")
 }

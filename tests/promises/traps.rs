@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace::daemon::index::{CgroupId, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
+use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
 use cgtrace_client::{RuntimeDir, wire};
 use libtest_mimic::Trial;
 
@@ -62,13 +62,13 @@ fn wide_ids() -> Outcome {
     };
     for (id, leaf) in [(42, "narrow"), (wide, "wide")] {
         let key = Key { hierarchy: UNIFIED, id: CgroupId(id) };
-        let what = What::Mkdir {
+        let what = What::Mkdir(Child {
             key,
             parent: CgroupId(1),
             level: 1,
             leaf: Leaf { bytes: leaf.as_bytes().into(), truncated: false },
             by: maker,
-        };
+        });
         index.apply(&Event { boot_ns: id, what });
     }
     for (id, name) in [(42, b"/narrow".as_slice()), (wide, b"/wide")] {

@@ -4,8 +4,8 @@ use crate::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use cgtrace::daemon::index::{
-    Birth, CgroupId, Gap, HierarchyId, Index, Kind, Leaf, Limits, Oddity, PREVIOUS_PER_PATH, ROOT, Task,
-    UNIFIED, What,
+    Birth, CgroupId, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Oddity, PREVIOUS_PER_PATH, ROOT,
+    Task, UNIFIED, What,
 };
 
 pub fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
@@ -118,7 +118,7 @@ fn a_makers_cgroup_is_told_by_its_present_path() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let by = Task { cgroup: CgroupId(5), ..task(1) };
-    let make = |id, name| What::Mkdir { key: pids(id), parent: ROOT, level: 1, leaf: leaf(name), by };
+    let make = |id, name| What::Mkdir(Child { key: pids(id), parent: ROOT, level: 1, leaf: leaf(name), by });
     assert_eq!(plain(&mut index, 2_001, make(6, "x")).by_cgroup.as_deref(), Some(&b"/a"[..]));
     plain(&mut index, 2_002, rename(key(5), 1, "z"));
     assert_eq!(plain(&mut index, 2_003, make(7, "y")).by_cgroup.as_deref(), Some(&b"/z"[..]));
@@ -181,7 +181,8 @@ fn a_cgroup_may_come_before_its_parent() {
 #[test]
 fn level_1_is_below_the_root_whatever_the_parent_is_said_to_be() {
     let mut index = empty();
-    let what = What::Mkdir { key: key(5), parent: CgroupId(0), level: 1, leaf: leaf("a"), by: task(1) };
+    let what =
+        What::Mkdir(Child { key: key(5), parent: CgroupId(0), level: 1, leaf: leaf("a"), by: task(1) });
     assert_eq!(told([&plain(&mut index, 2_000, what)]), ["mkdir 5 /a"]);
 }
 
@@ -268,7 +269,8 @@ fn a_root_is_no_child() {
 fn a_truncated_leaf_gives_no_wrong_path() {
     let mut index = empty();
     let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
-    let make = |id| What::Mkdir { key: key(id), parent: ROOT, level: 1, leaf: short.clone(), by: task(1) };
+    let make =
+        |id| What::Mkdir(Child { key: key(id), parent: ROOT, level: 1, leaf: short.clone(), by: task(1) });
     assert_eq!(told([&plain(&mut index, 2_000, make(5))]), ["mkdir 5 -"]);
     assert_eq!(told([&plain(&mut index, 2_001, make(6))]), ["mkdir 6 -"]);
     assert_eq!(index.resolve(UNIFIED, b"/lo"), None);
@@ -288,7 +290,11 @@ fn a_truncated_leaf_gives_no_wrong_path() {
 fn a_late_leaf_takes_no_name_from_a_later_cgroup() {
     let mut index = empty();
     let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
-    plain(&mut index, 1, What::Mkdir { key: key(5), parent: ROOT, level: 1, leaf: short, by: task(1) });
+    plain(
+        &mut index,
+        1,
+        What::Mkdir(Child { key: key(5), parent: ROOT, level: 1, leaf: short, by: task(1) }),
+    );
     plain(&mut index, 2, mkdir(key(6), 1, "long"));
     index.set_leaf(key(5), b"long");
     assert_eq!(index.resolve(UNIFIED, b"/long"), Some(key(6)));

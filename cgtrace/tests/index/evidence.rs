@@ -1,6 +1,6 @@
 //! What an event proves to have been missed.
 
-use cgtrace::daemon::index::{CgroupId, Event, Index, Key, UNIFIED, What};
+use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, UNIFIED, What};
 
 use crate::script::{
     apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, task, told, unwalked, walked,
@@ -53,7 +53,8 @@ fn a_parent_of_what_is_created_removed_or_renamed_is_alive() {
     for what in [mkdir(key(6), 5, "x"), rmdir(key(6), 5, "x"), rename(key(6), 5, "x")] {
         assert_eq!(index.unknown_but_alive(&event(what)), [key(5)]);
     }
-    let what = What::Mkdir { key: key(6), parent: CgroupId(5), level: 1, leaf: leaf("x"), by: task(1) };
+    let what =
+        What::Mkdir(Child { key: key(6), parent: CgroupId(5), level: 1, leaf: leaf("x"), by: task(1) });
     assert_eq!(index.unknown_but_alive(&event(what)), []);
 }
 

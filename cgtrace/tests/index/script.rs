@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Oddity, Task, UNIFIED,
-    Walked, What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Oddity, Scanned,
+    Task, UNIFIED, What,
 };
 
 /// A v1 hierarchy.
@@ -28,19 +28,19 @@ pub fn leaf(name: &str) -> Leaf {
 }
 
 pub fn mkdir(key: Key, parent: u64, name: &str) -> What {
-    What::Mkdir { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(100) }
+    What::Mkdir(Child { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(100) })
 }
 
 pub fn rmdir(key: Key, parent: u64, name: &str) -> What {
-    What::Rmdir { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(200) }
+    What::Rmdir(Child { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(200) })
 }
 
 pub fn rename(key: Key, parent: u64, name: &str) -> What {
-    What::Rename { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(300) }
+    What::Rename(Child { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(300) })
 }
 
-pub fn walked(id: u64, parent: u64, name: &str) -> Walked {
-    Walked { id: CgroupId(id), parent: CgroupId(parent), leaf: name.as_bytes().into() }
+pub fn walked(id: u64, parent: u64, name: &str) -> Scanned {
+    Scanned { id: CgroupId(id), parent: CgroupId(parent), leaf: name.as_bytes().into() }
 }
 
 pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
@@ -65,7 +65,7 @@ pub fn empty() -> Index {
 }
 
 /// A walk during which nothing happens.
-pub fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Walked]) -> Vec<Change> {
+pub fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned]) -> Vec<Change> {
     index.begin_walk(hierarchy);
     let changes = index.merge_walk(hierarchy, found.to_vec(), true, at).changes;
     assert_eq!(index.check_invariants(), Ok(()));

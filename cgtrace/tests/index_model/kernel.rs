@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cgtrace::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
+use cgtrace::daemon::index::{
+    CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What,
+};
 
 /// What a record holds of a leaf name.
 pub const RECORD_LEAF: usize = 255;
@@ -164,7 +166,7 @@ impl Kernel {
         tree.cgroups.insert(id, Cgroup { parent, leaf, born: now, maker: by, end: None });
         tree.note_paths();
         let (path, level) = (tree.path(id), tree.level(id));
-        let what = What::Mkdir { key: Key { hierarchy, id }, parent, level, leaf: record, by };
+        let what = What::Mkdir(Child { key: Key { hierarchy, id }, parent, level, leaf: record, by });
         Some(self.sent(hierarchy, path, what))
     }
 
@@ -180,7 +182,11 @@ impl Kernel {
         let cgroup = tree.cgroups.get_mut(&id)?;
         cgroup.end = Some(End { at, by, path: path.clone() });
         let (parent, leaf) = (cgroup.parent, record(&cgroup.leaf));
-        Some(self.sent(hierarchy, path, What::Rmdir { key: Key { hierarchy, id }, parent, level, leaf, by }))
+        Some(self.sent(
+            hierarchy,
+            path,
+            What::Rmdir(Child { key: Key { hierarchy, id }, parent, level, leaf, by }),
+        ))
     }
 
     /// v1 only: v2 gives EPERM.
@@ -199,7 +205,11 @@ impl Kernel {
         tree.cgroups.get_mut(&id)?.leaf = leaf.to_vec();
         tree.note_paths();
         let (path, level, leaf) = (tree.path(id), tree.level(id), record(leaf));
-        Some(self.sent(hierarchy, path, What::Rename { key: Key { hierarchy, id }, parent, level, leaf, by }))
+        Some(self.sent(
+            hierarchy,
+            path,
+            What::Rename(Child { key: Key { hierarchy, id }, parent, level, leaf, by }),
+        ))
     }
 
     /// What is only told: of a live cgroup, or a late release of a dead one.

@@ -84,7 +84,7 @@ impl World {
         let fate = self.fates.pop().unwrap_or(Fate::Sent);
         // A hierarchy does not come and go unseen: only losses may concern it.
         let of_root = matches!(sent.event.what, What::RootAdded { .. } | What::RootRemoved { .. });
-        let rename = matches!(sent.event.what, What::Rename { .. });
+        let rename = matches!(sent.event.what, What::Rename(_));
         match fate {
             Fate::Lost => {
                 self.lost += 1;
@@ -187,7 +187,7 @@ impl World {
         let Some(place) = self.handed_over.len().checked_sub(usize::from(back) + 1) else { return };
         let sent = &self.handed_over[place];
         let alive = self.kernel.trees.get(&sent.hierarchy).is_some_and(|tree| tree.since == sent.tree_since);
-        let any_order = matches!(sent.event.what, What::Mkdir { .. } | What::Rmdir { .. });
+        let any_order = matches!(sent.event.what, What::Mkdir(_) | What::Rmdir(_));
         // A rename that was lost since would be undone.
         if alive && (any_order || back == 0 && self.lost == 0) {
             self.doubled = Some(sent.clone());

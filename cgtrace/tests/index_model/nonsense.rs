@@ -1,8 +1,8 @@
 //! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, PREVIOUS_PER_PATH, PastLife,
-    Task, Walked, What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, PREVIOUS_PER_PATH,
+    PastLife, Scanned, Task, What,
 };
 use proptest::prelude::*;
 
@@ -13,7 +13,7 @@ pub enum Call {
     Forget(HierarchyId, u64),
     Begin(HierarchyId),
     Abandon(HierarchyId),
-    Merge { hierarchy: HierarchyId, found: Vec<Walked>, complete: bool, at: u64 },
+    Merge { hierarchy: HierarchyId, found: Vec<Scanned>, complete: bool, at: u64 },
     Lost(u64, u64, Option<HierarchyId>),
     Healed(u64, Option<HierarchyId>),
     CompleteUntil(u64),
@@ -31,7 +31,7 @@ fn limits() -> impl Strategy<Value = Limits> {
 
 fn call() -> impl Strategy<Value = Call> {
     let found = prop::collection::vec((id(), id(), name()), 0..8).prop_map(|found| {
-        found.into_iter().map(|(id, parent, leaf)| Walked { id, parent, leaf: leaf.into() }).collect()
+        found.into_iter().map(|(id, parent, leaf)| Scanned { id, parent, leaf: leaf.into() }).collect()
     });
     prop_oneof![
         40 => (time(), what()).prop_map(|(boot_ns, what)| Call::Apply(Event { boot_ns, what })),
@@ -97,11 +97,19 @@ fn what() -> impl Strategy<Value = What> {
             .prop_map(|(bytes, truncated)| Leaf { bytes: bytes.into(), truncated })
     };
     let level = || prop_oneof![4 => 0..4_u32, 1 => Just(u32::MAX)];
-    let child = || (key(), id(), level(), leaf(), task());
+    let child = || {
+        (key(), id(), level(), leaf(), task()).prop_map(|(key, parent, level, leaf, by)| Child {
+            key,
+            parent,
+            level,
+            leaf,
+            by,
+        })
+    };
     prop_oneof![
-        12 => child().prop_map(|(key, parent, level, leaf, by)| What::Mkdir { key, parent, level, leaf, by }),
-        6 => child().prop_map(|(key, parent, level, leaf, by)| What::Rmdir { key, parent, level, leaf, by }),
-        6 => child().prop_map(|(key, parent, level, leaf, by)| What::Rename { key, parent, level, leaf, by }),
+        12 => child().prop_map(What::Mkdir),
+        6 => child().prop_map(What::Rmdir),
+        6 => child().prop_map(What::Rename),
         1 => key().prop_map(|key| What::Release { key }),
         1 => (key(), task(), any::<bool>(), task())
             .prop_map(|(key, task, threadgroup, by)| What::Attach { key, task, threadgroup, by }),

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cgtrace::daemon::index::{Change, HierarchyId, Index, Key, Kind, ROOT, UNIFIED, What};
+use cgtrace::daemon::index::{Change, Child, HierarchyId, Index, Key, Kind, ROOT, UNIFIED, What};
 use cgtrace::daemon::tracker::{Anchor, Listener};
 
 use crate::kernel::{Kernel, Sent};
@@ -91,15 +91,15 @@ impl Observer {
         account.doubtful |= !scanned && unnoticed;
         let mut gone = false;
         match &sent.event.what {
-            What::Mkdir { key, leaf, .. } => {
+            What::Mkdir(Child { key, leaf, .. }) => {
                 account.mkdirs.insert(*key);
                 account.nameless |= leaf.truncated;
             }
-            What::Rmdir { key, leaf, .. } => {
+            What::Rmdir(Child { key, leaf, .. }) => {
                 account.rmdirs.insert(*key);
                 account.nameless |= leaf.truncated || unwatched;
             }
-            What::Rename { leaf, .. } => account.nameless |= leaf.truncated || !scanned,
+            What::Rename(Child { leaf, .. }) => account.nameless |= leaf.truncated || !scanned,
             What::RootRemoved { .. } => gone = true,
             _ => {}
         }
@@ -204,9 +204,9 @@ impl Listener for Ear {
 fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
     let what = &sent.event.what;
     let (id, by) = match what {
-        What::Mkdir { key, by, .. }
-        | What::Rmdir { key, by, .. }
-        | What::Rename { key, by, .. }
+        What::Mkdir(Child { key, by, .. })
+        | What::Rmdir(Child { key, by, .. })
+        | What::Rename(Child { key, by, .. })
         | What::Attach { key, by, .. }
         | What::Fork { key, by, .. }
         | What::Transfer { key, by, .. } => (key.id, Some(by)),
@@ -226,7 +226,7 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
     {
         return Err("by one in another cgroup");
     }
-    let in_order = matches!(what, What::Mkdir { .. } | What::Rmdir { .. } | What::Rename { .. });
+    let in_order = matches!(what, What::Mkdir(_) | What::Rmdir(_) | What::Rename(_));
     // What is told late is told by today's path, unless there are no renames.
     let checked = sent.hierarchy == UNIFIED && !matches!(what, What::Release { .. }) || known && in_order;
     match place.path.as_deref() {

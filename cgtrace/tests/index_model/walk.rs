@@ -2,7 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use cgtrace::daemon::index::{CgroupId, ROOT, Walked};
+use cgtrace::daemon::index::{CgroupId, ROOT, Scanned};
 
 use crate::kernel::Tree;
 
@@ -27,7 +27,7 @@ struct Directory {
 
 pub struct Walk {
     unread: Vec<Directory>,
-    pub found: Vec<Walked>,
+    pub found: Vec<Scanned>,
     pub complete: bool,
 }
 
@@ -64,7 +64,7 @@ impl Walk {
         };
         let (parent, leaf) = (directory.id, position.1.clone());
         directory.reading = Reading::After(position);
-        self.found.push(Walked { id, parent, leaf: leaf.clone().into() });
+        self.found.push(Scanned { id, parent, leaf: leaf.clone().into() });
         self.unread.push(Directory { id, parent, leaf, reading: Reading::Pending });
         true
     }

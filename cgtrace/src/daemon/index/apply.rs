@@ -16,18 +16,9 @@ impl Index {
     pub fn apply(&mut self, event: &Event) -> Option<Change> {
         let at = event.boot_ns;
         match &event.what {
-            What::Mkdir { key, parent, level, leaf, by } => {
-                let child = self.child(at, *key, *parent, *level, leaf)?;
-                self.mkdir(at, &child, by)
-            }
-            What::Rmdir { key, parent, level, leaf, by } => {
-                let child = self.child(at, *key, *parent, *level, leaf)?;
-                self.rmdir(at, &child, by)
-            }
-            What::Rename { key, parent, level, leaf, by } => {
-                let child = self.child(at, *key, *parent, *level, leaf)?;
-                self.rename(at, &child, by)
-            }
+            What::Mkdir(child) => self.mkdir(at, child),
+            What::Rmdir(child) => self.rmdir(at, child),
+            What::Rename(child) => self.rename(at, child),
             What::Release { key } => Some(self.release(at, *key)),
             What::Attach { key, task, threadgroup, by } => {
                 Some(self.attach(at, *key, task, *threadgroup, by))

@@ -51,48 +51,38 @@ pub struct Event {
     pub what: What,
 }
 
+/// A cgroup that is not a root, as an event names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// The cgroup.
+    pub key: Key,
+    /// Its parent's id, as far as it could be read.
+    pub parent: CgroupId,
+    /// Its depth below the root, whose level is 0.
+    pub level: u32,
+    /// Its leaf name.
+    pub leaf: Leaf,
+    /// Who made, removed or renamed it.
+    pub by: Task,
+}
+
+impl Child {
+    /// Its parent: whatever could be read, only the root has children of level 1.
+    #[must_use]
+    pub const fn parent(&self) -> CgroupId {
+        if self.level == 1 { ROOT } else { self.parent }
+    }
+}
+
 /// What happened. `by` is the task that made the system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
     /// A cgroup was made.
-    Mkdir {
-        /// The new cgroup.
-        key: Key,
-        /// Its parent's id.
-        parent: CgroupId,
-        /// Its depth below the root, whose level is 0.
-        level: u32,
-        /// Its leaf name.
-        leaf: Leaf,
-        /// Who made it.
-        by: Task,
-    },
+    Mkdir(Child),
     /// A cgroup was removed.
-    Rmdir {
-        /// The cgroup.
-        key: Key,
-        /// Its parent's id.
-        parent: CgroupId,
-        /// Its depth below the root.
-        level: u32,
-        /// Its leaf name.
-        leaf: Leaf,
-        /// Who removed it.
-        by: Task,
-    },
-    /// A v1 cgroup was renamed, within the same parent.
-    Rename {
-        /// The cgroup.
-        key: Key,
-        /// Its parent's id.
-        parent: CgroupId,
-        /// Its depth below the root.
-        level: u32,
-        /// Its new leaf name.
-        leaf: Leaf,
-        /// Who renamed it.
-        by: Task,
-    },
+    Rmdir(Child),
+    /// A v1 cgroup was renamed, within the same parent: the leaf name is the new one.
+    Rename(Child),
     /// A removed cgroup's memory was released. May name a cgroup that was never made.
     Release {
         /// The cgroup.
@@ -190,9 +180,9 @@ impl What {
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
-            Self::Mkdir { .. } => Kind::Mkdir,
-            Self::Rmdir { .. } => Kind::Rmdir,
-            Self::Rename { .. } => Kind::Rename,
+            Self::Mkdir(_) => Kind::Mkdir,
+            Self::Rmdir(_) => Kind::Rmdir,
+            Self::Rename(_) => Kind::Rename,
             Self::Release { .. } => Kind::Release,
             Self::Attach { .. } => Kind::Attach,
             Self::Transfer { .. } => Kind::Transfer,

@@ -5,10 +5,10 @@
 
 use super::Index;
 use super::change::{Change, Kind};
-use super::event::{CgroupId, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
+use super::event::{CgroupId, Child, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
 use super::node::{Made, Node};
 use super::oddity::Oddity;
-use super::walked::Walked;
+use cgtrace_host::hierarchy::Scanned;
 
 impl Index {
     /// Whether a cgroup exists, as far as is known.
@@ -28,13 +28,8 @@ impl Index {
                 && !self.is_removed(*key)
         };
         let key = match &event.what {
-            What::Mkdir { key, parent, level, .. }
-            | What::Rmdir { key, parent, level, .. }
-            | What::Rename { key, parent, level, .. } => {
-                if *level == 1 {
-                    return Vec::new();
-                }
-                Key { id: *parent, ..*key }
+            What::Mkdir(child) | What::Rmdir(child) | What::Rename(child) => {
+                Key { id: child.parent(), ..child.key }
             }
             What::Attach { key, .. }
             | What::Transfer { key, .. }
@@ -54,11 +49,11 @@ impl Index {
     pub fn found_alive(
         &mut self,
         hierarchy: HierarchyId,
-        found: impl IntoIterator<Item = Walked>,
+        found: impl IntoIterator<Item = Scanned>,
         at_boot_ns: u64,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for Walked { id, parent, leaf } in found {
+        for Scanned { id, parent, leaf } in found {
             let key = Key { hierarchy, id };
             if self.is_removed(key) {
                 break;
@@ -87,7 +82,7 @@ impl Index {
         let at = event.boot_ns;
         match &event.what {
             // rmdir(2) refuses a cgroup that has children.
-            What::Rmdir { key, .. } => {
+            What::Rmdir(Child { key, .. }) => {
                 let changes = self.end_below(*key, at);
                 if !changes.is_empty() {
                     self.oddities.count(Oddity::RmdirWithChildren);
@@ -101,7 +96,7 @@ impl Index {
                 changes
             }
             // No name is given twice, and v2 knows no rename.
-            What::Mkdir { key, .. } if key.hierarchy == UNIFIED => match self.former_holder(event) {
+            What::Mkdir(Child { key, .. }) if key.hierarchy == UNIFIED => match self.former_holder(event) {
                 Some(former) => {
                     self.oddities.count(Oddity::NameTaken);
                     let mut changes = self.end_below(former, at);
@@ -110,13 +105,12 @@ impl Index {
                 }
                 None => Vec::new(),
             },
-            What::Rename { key, parent, level, leaf, .. }
+            What::Rename(child @ Child { key, leaf, .. })
                 if self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.walked)
                     && !leaf.truncated
                     && !self.is_known(key.hierarchy, key.id) =>
             {
-                let parent = if *level == 1 { ROOT } else { *parent };
-                let found = Walked { id: key.id, parent, leaf: leaf.bytes.clone() };
+                let found = Scanned { id: key.id, parent: child.parent(), leaf: leaf.bytes.clone() };
                 self.found_alive(key.hierarchy, [found], at)
             }
             _ => Vec::new(),
@@ -127,16 +121,15 @@ impl Index {
     /// scan can tell which.
     #[must_use]
     pub fn name_is_in_doubt(&self, event: &Event) -> Option<HierarchyId> {
-        let What::Mkdir { key, .. } = &event.what else { return None };
+        let What::Mkdir(Child { key, .. }) = &event.what else { return None };
         self.former_holder(event).filter(|_| key.hierarchy != UNIFIED).map(|former| former.hierarchy)
     }
 
     /// The older cgroup that has the name which a mkdir gives.
     fn former_holder(&self, event: &Event) -> Option<Key> {
-        let What::Mkdir { key, parent, level, leaf, .. } = &event.what else { return None };
+        let What::Mkdir(child @ Child { key, leaf, .. }) = &event.what else { return None };
         let known = self.hierarchies.get(&key.hierarchy).filter(|known| known.walked && !leaf.truncated)?;
-        let parent = if *level == 1 { ROOT } else { *parent };
-        let former = known.tree.node(known.tree.child(parent, &leaf.bytes)?).id;
+        let former = known.tree.node(known.tree.child(child.parent(), &leaf.bytes)?).id;
         // Ids grow with time: the name of a younger one was given after this one had lost it.
         (former < key.id && !self.is_removed(*key)).then_some(Key { id: former, ..*key })
     }

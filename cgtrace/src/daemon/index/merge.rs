@@ -13,7 +13,7 @@ use super::hierarchies::Knowledge;
 use super::node::{Made, Node};
 use super::oddity::Oddity;
 use super::walk::{Pathless, Walk};
-use super::walked::Walked;
+use cgtrace_host::hierarchy::Scanned;
 
 /// The level of a cgroup that was found but not yet linked to the root.
 const UNSET: u32 = u32::MAX;
@@ -23,8 +23,8 @@ struct Found {
     /// By slot: whether the walk found that cgroup.
     seen: Vec<bool>,
     /// Known under another name, or under one that does not lead to it.
-    renamed: Vec<Walked>,
-    fresh: Vec<Walked>,
+    renamed: Vec<Scanned>,
+    fresh: Vec<Scanned>,
 }
 
 /// What the merge of a walk led to.
@@ -65,7 +65,7 @@ impl Index {
     pub fn merge_walk(
         &mut self,
         hierarchy: HierarchyId,
-        walked: impl IntoIterator<Item = Walked>,
+        walked: impl IntoIterator<Item = Scanned>,
         complete: bool,
         at_boot_ns: u64,
     ) -> Merged {
@@ -155,11 +155,11 @@ impl Index {
         &mut self,
         hierarchy: HierarchyId,
         walk: &Walk,
-        renamed: Vec<Walked>,
+        renamed: Vec<Scanned>,
         at: u64,
         merged: &mut Merged,
     ) {
-        for Walked { id, leaf, .. } in renamed {
+        for Scanned { id, leaf, .. } in renamed {
             let key = Key { hierarchy, id };
             let from = self.place(key);
             let Some(known) = self.hierarchies.get_mut(&hierarchy) else { return };
@@ -188,7 +188,7 @@ impl Index {
         &mut self,
         hierarchy: HierarchyId,
         walk: &Walk,
-        fresh: Vec<Walked>,
+        fresh: Vec<Scanned>,
         at: u64,
         crossed: &mut bool,
     ) -> Vec<CgroupId> {
@@ -197,7 +197,7 @@ impl Index {
         let (made, since) =
             if known.walked { (Made::Inferred, at) } else { (Made::Before, known.unseen_since(at)) };
         let mut kept = Vec::with_capacity(fresh.len());
-        for Walked { id, parent, leaf } in fresh {
+        for Scanned { id, parent, leaf } in fresh {
             // Found twice, as a rename moved it ahead of the walk: the event has its name.
             if known.tree.find(id).is_some() {
                 continue;
@@ -250,7 +250,7 @@ impl Index {
     }
 }
 
-fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Walked>) -> Found {
+fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Scanned>) -> Found {
     let tree = &known.tree;
     let mut found = Found { seen: vec![false; tree.slots()], renamed: Vec::new(), fresh: Vec::new() };
     let mut see = |slot: u32| {

@@ -25,20 +25,19 @@ mod subtree;
 mod tell;
 mod tree;
 mod walk;
-mod walked;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+pub use cgtrace_host::hierarchy::Scanned;
 pub use change::{Change, Kind, Place};
-pub use event::{CgroupId, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
+pub use event::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
 pub use life::{Birth, Life, PastLife};
 pub use merge::Merged;
 pub use oddity::{Oddity, OddityCounts};
 pub use past::{Limits, PREVIOUS_PER_PATH};
 pub use subtree::{Paused, Subtree};
-pub use walked::Walked;
 
 use hierarchies::Knowledge;
 use makers::Makers;

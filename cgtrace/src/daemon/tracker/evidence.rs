@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::daemon::index::{Change, Event, HierarchyId, Index, Key, Walked};
+use crate::daemon::index::{Change, Event, HierarchyId, Index, Key};
 
 use super::{HierarchyView, resyncs::Resyncs, sources::Machine};
 
@@ -55,14 +55,7 @@ impl Resolutions {
             self.done += 1;
             let is_known = |id| index.is_known(key.hierarchy, id);
             match machine.locate(mount, key.id, &is_known, false) {
-                Ok(Some(found)) => {
-                    let found = found.into_iter().map(|one| Walked {
-                        id: one.id,
-                        parent: one.parent,
-                        leaf: one.leaf,
-                    });
-                    changes.extend(index.found_alive(key.hierarchy, found, event.boot_ns));
-                }
+                Ok(Some(found)) => changes.extend(index.found_alive(key.hierarchy, found, event.boot_ns)),
                 // It is gone again.
                 Ok(None) => {}
                 Err(error) => {

@@ -12,7 +12,7 @@ use super::{
     Machine as _, Tracker,
     scan::{ScanJob, ScanResult},
 };
-use crate::daemon::index::{CgroupId, Event, Hierarchy, HierarchyId, Key, Walked, What};
+use crate::daemon::index::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Scanned, What};
 use crate::daemon::probe::Records as _;
 use cgtrace_host::hierarchy::{Budget, HierarchyError};
 
@@ -25,7 +25,7 @@ struct Before {
     made: HashSet<Key>,
     renamed: HashSet<Key>,
     /// Removed, and not made since: they were there.
-    removed: HashMap<HierarchyId, Vec<Walked>>,
+    removed: HashMap<HierarchyId, Vec<Scanned>>,
     /// Hierarchies that came or went: the events tell all of these.
     roots: HashSet<HierarchyId>,
 }
@@ -35,15 +35,15 @@ impl Before {
         let mut before = Self::default();
         for event in backlog {
             match &event.what {
-                What::Mkdir { key, .. } => {
+                What::Mkdir(Child { key, .. }) => {
                     before.made.insert(*key);
                 }
-                What::Rename { key, .. } => {
+                What::Rename(Child { key, .. }) => {
                     before.renamed.insert(*key);
                 }
-                What::Rmdir { key, parent, leaf, .. } if !before.made.contains(key) => {
+                What::Rmdir(Child { key, parent, leaf, .. }) if !before.made.contains(key) => {
                     let known = !leaf.truncated && !before.renamed.contains(key);
-                    before.removed.entry(key.hierarchy).or_default().push(Walked {
+                    before.removed.entry(key.hierarchy).or_default().push(Scanned {
                         id: key.id,
                         parent: *parent,
                         leaf: if known { leaf.bytes.clone() } else { Box::default() },
@@ -62,7 +62,7 @@ impl Before {
     }
 
     /// What was there on a hierarchy, of which a walk afterwards found `walked`.
-    fn there(&mut self, hierarchy: HierarchyId, walked: Vec<Walked>) -> Vec<Walked> {
+    fn there(&mut self, hierarchy: HierarchyId, walked: Vec<Scanned>) -> Vec<Scanned> {
         let mut there = self.removed.remove(&hierarchy).unwrap_or_default();
         let gone: HashSet<CgroupId> = there.iter().map(|removed| removed.id).collect();
         for mut found in walked {
@@ -167,19 +167,19 @@ mod tests {
         Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] }
     }
 
-    fn walked(id: u64, name: &str) -> Walked {
-        Walked { id: CgroupId(id), parent: ROOT, leaf: name.as_bytes().into() }
+    fn walked(id: u64, name: &str) -> Scanned {
+        Scanned { id: CgroupId(id), parent: ROOT, leaf: name.as_bytes().into() }
     }
 
     #[test]
     fn what_was_there_is_what_is_there_or_was_removed_but_not_made_since() {
         let (parent, level, by) = (ROOT, 1, task());
         let whats = [
-            What::Mkdir { key: key(20), parent, level, leaf: leaf("new"), by },
-            What::Rmdir { key: key(10), parent, level, leaf: leaf("old"), by },
-            What::Mkdir { key: key(21), parent, level, leaf: leaf("brief"), by },
-            What::Rmdir { key: key(21), parent, level, leaf: leaf("brief"), by },
-            What::Rename { key: key(11), parent, level, leaf: leaf("renamed"), by },
+            What::Mkdir(Child { key: key(20), parent, level, leaf: leaf("new"), by }),
+            What::Rmdir(Child { key: key(10), parent, level, leaf: leaf("old"), by }),
+            What::Mkdir(Child { key: key(21), parent, level, leaf: leaf("brief"), by }),
+            What::Rmdir(Child { key: key(21), parent, level, leaf: leaf("brief"), by }),
+            What::Rename(Child { key: key(11), parent, level, leaf: leaf("renamed"), by }),
         ];
         let backlog: Vec<Event> = (1..).zip(whats).map(|(boot_ns, what)| Event { boot_ns, what }).collect();
         let mut before = Before::of(&backlog);

@@ -2,8 +2,8 @@
 
 use std::{thread, time::Duration};
 
-use crate::daemon::index::{HierarchyId, Walked};
-use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError, ScanReport, Stopped};
+use crate::daemon::index::HierarchyId;
+use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError, ScanReport, Scanned, Stopped};
 
 /// What is to be scanned. It blocks: run it on the [`ScanThread`](super::ScanThread).
 #[derive(Debug)]
@@ -17,7 +17,7 @@ pub struct ScanResult {
     /// The hierarchy.
     pub hierarchy: HierarchyId,
     /// Its cgroups and how the scan went, or why there was none.
-    pub found: Result<(Vec<Walked>, ScanReport), ScanError>,
+    pub found: Result<(Vec<Scanned>, ScanReport), ScanError>,
 }
 
 /// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is healed.
@@ -54,10 +54,8 @@ impl ScanJob {
     }
 }
 
-fn try_scan(mount: &Mount, budget: &mut Budget) -> Result<(Vec<Walked>, ScanReport), ScanError> {
+fn try_scan(mount: &Mount, budget: &mut Budget) -> Result<(Vec<Scanned>, ScanReport), ScanError> {
     let mut scanned = Vec::new();
-    let report = hierarchy::scan(mount, budget, &mut |hierarchy::Scanned { id, parent, leaf }| {
-        scanned.push(Walked { id, parent, leaf });
-    })?;
+    let report = hierarchy::scan(mount, budget, &mut |found| scanned.push(found))?;
     Ok((scanned, report))
 }

@@ -179,8 +179,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                         nudge.notify_one();
                     }
                 }
-                What::Mkdir { key, .. } | What::Rmdir { key, .. } | What::Rename { key, .. } => {
-                    verifications.touch(*key);
+                What::Mkdir(child) | What::Rmdir(child) | What::Rename(child) => {
+                    verifications.touch(child.key);
                 }
                 _ => {}
             }
@@ -337,7 +337,7 @@ impl Output<'_> {
 
 fn truncated(event: &Event) -> Option<Key> {
     match &event.what {
-        What::Mkdir { key, leaf, .. } | What::Rename { key, leaf, .. } if leaf.truncated => Some(*key),
+        What::Mkdir(child) | What::Rename(child) if child.leaf.truncated => Some(child.key),
         _ => None,
     }
 }

@@ -9,7 +9,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Paused, ROOT, Walked};
+use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Paused, ROOT, Scanned};
 use cgtrace_host::hierarchy::{Budget, Mount, ScanError, ScanReport};
 
 use super::scan::{ScanJob, ScanResult};
@@ -28,7 +28,7 @@ pub struct VerifyScan {
 
 #[derive(Debug)]
 struct Found {
-    directories: HashMap<CgroupId, Walked>,
+    directories: HashMap<CgroupId, Scanned>,
     report: ScanReport,
 }
 
@@ -44,7 +44,7 @@ impl VerifyJob {
     }
 }
 
-fn by_id(walked: Vec<Walked>) -> HashMap<CgroupId, Walked> {
+fn by_id(walked: Vec<Scanned>) -> HashMap<CgroupId, Scanned> {
     walked.into_iter().map(|directory| (directory.id, directory)).collect()
 }
 
@@ -141,7 +141,7 @@ struct Part {
     hierarchy: HierarchyId,
     /// Where the index is to be read on.
     known: Paused,
-    found: HashMap<CgroupId, Walked>,
+    found: HashMap<CgroupId, Scanned>,
     /// A directory that could not be read hides what is below it; the report says so.
     hides: bool,
 }
@@ -208,7 +208,7 @@ impl Verification {
 
 impl Verified {
     /// Compares what the index says of a cgroup with what the walk found of it.
-    fn compare(&mut self, index: &Index, key: Key, walked: Option<Walked>, hides: bool) {
+    fn compare(&mut self, index: &Index, key: Key, walked: Option<Scanned>, hides: bool) {
         let Some(life) = index.life(key) else { return };
         self.compared += 1;
         let ours = Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() };
@@ -221,7 +221,7 @@ impl Verified {
     }
 
     /// A directory that the index does not know below the root.
-    fn not_known(&mut self, index: &Index, key: Key, walked: Walked) {
+    fn not_known(&mut self, index: &Index, key: Key, walked: Scanned) {
         self.compared += 1;
         let path = index
             .path(Key { hierarchy: key.hierarchy, id: walked.parent })
@@ -235,7 +235,7 @@ impl Verified {
     }
 }
 
-fn belief(walked: Option<Walked>) -> Belief {
+fn belief(walked: Option<Scanned>) -> Belief {
     walked.map_or(Belief::Absent, |directory| Belief::Present {
         parent: directory.parent,
         leaf: directory.leaf.into_vec(),
@@ -245,7 +245,7 @@ fn belief(walked: Option<Walked>) -> Belief {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::index::{Event, Hierarchy, Leaf, Limits, Task, UNIFIED, What};
+    use crate::daemon::index::{Child, Event, Hierarchy, Leaf, Limits, Task, UNIFIED, What};
 
     fn key(id: u64) -> Key {
         Key { hierarchy: UNIFIED, id: CgroupId(id) }
@@ -255,8 +255,8 @@ mod tests {
         Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] }
     }
 
-    fn walked(id: u64, leaf: &str) -> Walked {
-        Walked { id: CgroupId(id), parent: ROOT, leaf: leaf.as_bytes().into() }
+    fn walked(id: u64, leaf: &str) -> Scanned {
+        Scanned { id: CgroupId(id), parent: ROOT, leaf: leaf.as_bytes().into() }
     }
 
     fn index(cgroups: &[(u64, &str)]) -> Index {
@@ -264,7 +264,7 @@ mod tests {
         index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
         for (id, leaf) in cgroups {
             let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
-            let what = What::Mkdir { key: key(*id), parent: ROOT, level: 1, leaf, by: by() };
+            let what = What::Mkdir(Child { key: key(*id), parent: ROOT, level: 1, leaf, by: by() });
             index.apply(&Event { boot_ns: *id, what });
         }
         index
@@ -274,7 +274,7 @@ mod tests {
     /// first cgroup was compared.
     fn differences(
         index: &mut Index,
-        found: Vec<Walked>,
+        found: Vec<Scanned>,
         meanwhile: impl FnOnce(&mut Index, &Verifications),
     ) -> Option<Vec<(u64, String, bool, bool)>> {
         let mut verifications = Verifications::default();
@@ -318,7 +318,7 @@ mod tests {
         let found = vec![walked(12, "b-goes"), walked(13, "made"), walked(14, "unknown")];
         let told = differences(&mut index, found, |index, verifications| {
             let leaf = Leaf { bytes: b"b-goes".as_slice().into(), truncated: false };
-            let what = What::Rmdir { key: key(12), parent: ROOT, level: 1, leaf, by: by() };
+            let what = What::Rmdir(Child { key: key(12), parent: ROOT, level: 1, leaf, by: by() });
             index.apply(&Event { boot_ns: 20, what });
             for id in [11, 12, 13] {
                 verifications.touch(key(id));

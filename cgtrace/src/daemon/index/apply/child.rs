@@ -2,7 +2,7 @@
 
 use crate::daemon::index::Index;
 use crate::daemon::index::change::{Change, Kind};
-use crate::daemon::index::event::{CgroupId, Key, Leaf, ROOT, Task, UNIFIED, possible_name};
+use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
 use crate::daemon::index::life::PastLife;
 use crate::daemon::index::node::{Made, Node};
 use crate::daemon::index::oddity::Oddity;
@@ -10,54 +10,35 @@ use crate::daemon::index::tree::Name;
 
 use std::rc::Rc;
 
-/// What an event says of a cgroup that is not a root.
-pub(super) struct Child<'a> {
-    key: Key,
-    parent: CgroupId,
-    level: u32,
-    leaf: &'a [u8],
-    truncated: bool,
+fn node(child: &Child) -> Node {
+    Node::new(child.key.id, child.parent(), child.level, child.leaf.bytes.clone(), has_no_name(child))
 }
 
-impl Child<'_> {
-    fn node(&self) -> Node {
-        Node::new(self.key.id, self.parent, self.level, self.leaf.into(), self.truncated)
-    }
+fn has_no_name(child: &Child) -> bool {
+    child.leaf.truncated || !possible_name(&child.leaf.bytes)
 }
 
 impl Index {
-    /// Reads the part that mkdir, rmdir and rename have in common; `None` if it is of a root.
-    pub(super) fn child<'a>(
-        &mut self,
-        at: u64,
-        key: Key,
-        parent: CgroupId,
-        level: u32,
-        leaf: &'a Leaf,
-    ) -> Option<Child<'a>> {
-        self.known(at, key.hierarchy);
-        if key.id == ROOT {
+    /// Whether an event is of a child as it says. Its hierarchy is known from here on.
+    fn accepts(&mut self, at: u64, child: &Child) -> bool {
+        self.known(at, child.key.hierarchy);
+        if child.key.id == ROOT {
             self.oddities.count(Oddity::RootAsChild);
-            return None;
+            return false;
         }
-        let possible = possible_name(&leaf.bytes);
-        if !possible && !leaf.truncated {
+        if has_no_name(child) && !child.leaf.truncated {
             self.oddities.count(Oddity::ImpossibleName);
         }
-        Some(Child {
-            key,
-            // Whatever could be read of the parent, only the root has children of level 1.
-            parent: if level == 1 { ROOT } else { parent },
-            level,
-            leaf: &leaf.bytes,
-            truncated: leaf.truncated || !possible,
-        })
+        true
     }
 
-    pub(super) fn mkdir(&mut self, at: u64, child: &Child<'_>, by: &Task) -> Option<Change> {
+    pub(super) fn mkdir(&mut self, at: u64, child: &Child) -> Option<Change> {
+        if !self.accepts(at, child) {
+            return None;
+        }
         let key = child.key;
         let removed = self.is_removed(key);
-        let by = self.maker(by);
+        let by = self.maker(&child.by);
         let known = self.known(at, key.hierarchy);
         if let Some(node) = known.tree.get_mut(key.id) {
             // The walk was quicker than the event. What was concluded stays, so that no life's beginning ever
@@ -75,7 +56,7 @@ impl Index {
             self.oddities.count(Oddity::MkdirAfterRmdir);
             return None;
         }
-        let node = child.node().born(Made::Seen, at, Some(Rc::clone(&by)));
+        let node = node(child).born(Made::Seen, at, Some(Rc::clone(&by)));
         let Ok(name) = known.tree.insert(node) else {
             self.oddities.count(Oddity::ImpossibleParent);
             return None;
@@ -89,7 +70,10 @@ impl Index {
         Some(self.change_by(Kind::Mkdir, at, place, Some(&by)))
     }
 
-    pub(super) fn rmdir(&mut self, at: u64, child: &Child<'_>, by: &Task) -> Option<Change> {
+    pub(super) fn rmdir(&mut self, at: u64, child: &Child) -> Option<Change> {
+        if !self.accepts(at, child) {
+            return None;
+        }
         let key = child.key;
         let removed = self.is_removed(key);
         let known = self.known(at, key.hierarchy);
@@ -103,11 +87,11 @@ impl Index {
         if !expected {
             self.oddities.count(Oddity::RmdirUnknown);
         }
-        let by = self.maker(by);
+        let by = self.maker(&child.by);
         let place = if live {
             self.place(key)
         } else {
-            self.place_below(key, child.parent, (!child.truncated).then_some(child.leaf))
+            self.place_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
         };
         if live {
             self.end_life(&place, at, Some(&by), false);
@@ -115,7 +99,7 @@ impl Index {
             let known = self.known(at, key.hierarchy);
             known.removed += 1;
             if let Some(walk) = &mut known.walk {
-                walk.removed(key.id, &child.node(), place.path.is_none());
+                walk.removed(key.id, &node(child), place.path.is_none());
             }
             self.past.insert(PastLife {
                 key,
@@ -130,7 +114,10 @@ impl Index {
         Some(self.change_by(Kind::Rmdir, at, place, Some(&by)))
     }
 
-    pub(super) fn rename(&mut self, at: u64, child: &Child<'_>, by: &Task) -> Option<Change> {
+    pub(super) fn rename(&mut self, at: u64, child: &Child) -> Option<Change> {
+        if !self.accepts(at, child) {
+            return None;
+        }
         let key = child.key;
         let removed = self.is_removed(key);
         let known = self.known(at, key.hierarchy);
@@ -142,15 +129,15 @@ impl Index {
                 return None;
             }
         }
-        let by = self.maker(by);
+        let by = self.maker(&child.by);
         let from = slot.map(|_| self.place(key));
         let known = self.known(at, key.hierarchy);
         let (name, elsewhere) = match slot {
             Some(slot) => {
-                let elsewhere = known.tree.node(slot).parent != child.parent;
-                (Ok(known.tree.rename(slot, child.leaf.into(), child.truncated)), elsewhere)
+                let elsewhere = known.tree.node(slot).parent != child.parent();
+                (Ok(known.tree.rename(slot, child.leaf.bytes.clone(), has_no_name(child))), elsewhere)
             }
-            None => (known.tree.insert(child.node().born(Made::Before, unseen_since, None)), false),
+            None => (known.tree.insert(node(child).born(Made::Before, unseen_since, None)), false),
         };
         let Ok(name) = name else {
             self.oddities.count(Oddity::ImpossibleParent);
