@@ -14,7 +14,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Dir, Mode, OFlags, fstat, openat, readlinkat, statat},
+    fs::{AtFlags, CWD, Dir, Mode, OFlags, openat, readlinkat, statat},
     io::Errno,
     process::{Pid, PidfdFlags, pidfd_open},
     thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
@@ -163,13 +163,16 @@ impl ProcessHandle {
         Root::open_at(&self.directory, Path::new("cwd"))?.read(path)
     }
 
-    /// What it executes: the path, and the file's device and inode number.
-    pub fn executable(&self) -> io::Result<(PathBuf, (u64, u64))> {
+    /// The path of what it executes.
+    pub fn executable_path(&self) -> io::Result<PathBuf> {
         let path = readlinkat(&self.directory, "exe", Vec::new())?;
-        let file = openat(&self.directory, "exe", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
-        let about = fstat(&file)?;
-        let path = PathBuf::from(OsString::from_vec(path.into_bytes()));
-        Ok((path, (about.st_dev, about.st_ino)))
+        Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
+    }
+
+    /// The device and inode number of what it executes. It may block where its file system does.
+    pub fn executable(&self) -> io::Result<(u64, u64)> {
+        let about = statat(&self.directory, "exe", AtFlags::empty())?;
+        Ok((about.st_dev, about.st_ino))
     }
 
     /// The inode number of one of its namespaces: `cgroup`, `mnt`, `pid`.
@@ -267,7 +270,7 @@ mod tests {
         assert_eq!(handle.process().uid, rustix::process::getuid().as_raw());
         assert!(!handle.cgroups().unwrap().lines.is_empty());
         assert!(!handle.arguments().unwrap().value.is_empty());
-        assert_eq!(handle.executable().unwrap().0, std::env::current_exe().unwrap());
+        assert_eq!(handle.executable_path().unwrap(), std::env::current_exe().unwrap());
         assert!(!handle.cgroup_mounts().unwrap().cut);
     }
 

@@ -3,14 +3,15 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
     time::Duration,
 };
 
 use cgtrace_host::{
     hierarchy::HierarchyLine,
     process::{self, Bounded, ProcessHandle},
+    root::FileError,
 };
+use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Hierarchy, deadline::Deadline, mounts_of, namespace::namespace_root, unit};
 use crate::{
@@ -71,7 +72,6 @@ pub(crate) fn find(
     let mut described = None;
     for _ in 0..2 {
         let Some(handle) = ProcessHandle::open(pid).ok().flatten() else { return Ok(None) };
-        let handle = Arc::new(handle);
         described = describe(&handle, hierarchies, deadline);
         if handle.is_same() {
             let trusted = trusted.unwrap_or(handle.process().uid == 0);
@@ -96,7 +96,7 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Can
     let unit = cgtrace_paths::is_unit(&service)
         .then(|| unit::look_up(&service, deadline, &mut Vec::new()))
         .flatten();
-    let of_unit: Vec<_> = named.iter().filter(|found| unit::proves(unit.as_ref(), found)).collect();
+    let of_unit: Vec<_> = named.iter().filter(|found| unit::proves(unit.as_ref(), found, deadline)).collect();
     let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
     let main_pid = unit.and_then(|unit| unit.main_pid);
     let main = of_unit.iter().find(|found| Some(found.process.pid) == main_pid);
@@ -112,7 +112,7 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Can
 fn candidate(found: &process::Found) -> Candidate {
     let process::Process { pid, uid, .. } = found.process;
     let handle = ProcessHandle::open(pid).ok().flatten();
-    let executable = handle.and_then(|handle| handle.executable().ok()).map(|(path, _)| path);
+    let executable = handle.and_then(|handle| handle.executable_path().ok());
     let home = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
     let lines = &found.cgroups;
     let home = lines.iter().find(home).or_else(|| lines.iter().find(|line| line.id == 0));
@@ -126,11 +126,7 @@ impl AskerFound {
     }
 }
 
-fn describe(
-    handle: &Arc<ProcessHandle>,
-    hierarchies: &[Hierarchy],
-    deadline: Deadline,
-) -> Option<AskerFound> {
+fn describe(handle: &ProcessHandle, hierarchies: &[Hierarchy], deadline: Deadline) -> Option<AskerFound> {
     let process = handle.process().clone();
     let found = process::Found {
         cgroups: handle.cgroups().ok()?.lines,
@@ -138,16 +134,17 @@ fn describe(
         process,
     };
     let mut notes = Vec::new();
-    let command_line =
-        read(handle, deadline, "the asker's command line", &mut notes, ProcessHandle::arguments);
-    let Bounded { value: arguments, cut } = command_line.unwrap_or_default();
+    let command_line = read(deadline, "the asker's command line", &mut notes, || {
+        handle.arguments().map(|Bounded { value, cut }| (value, cut))
+    });
+    let (arguments, cut) = command_line.unwrap_or_default();
     if cut {
         notes.push("only 128 KiB and 4,096 words of the asker's command line were read".to_owned());
     }
     let config = Settings::read(&arguments, None).get("config").and_then(|setting| {
-        let path = PathBuf::from(&setting.value);
-        read(handle, deadline, &rules::shell_word(&setting.value), &mut notes, move |handle| {
-            handle.file(&path)
+        read(deadline, &rules::shell_word(&setting.value), &mut notes, || {
+            let text = handle.file(Path::new(&setting.value))?;
+            Ok::<_, FileError>(String::from_utf8_lossy(&text).into_owned())
         })
     });
     let mounts = mounts_of(handle, hierarchies);
@@ -157,7 +154,7 @@ fn describe(
     let asker = Asker {
         process: Process::default(),
         arguments,
-        config: config.map(|text| String::from_utf8_lossy(&text).into_owned()),
+        config,
         namespace_root: namespace_root(handle, &found),
         mounts: mounts.map(|mounts| mounts.value),
         inotify: inotify(found.process.uid, deadline),
@@ -166,15 +163,13 @@ fn describe(
 }
 
 /// Reads something of a process that may block.
-fn read<T: Send + 'static, E: std::fmt::Display + Send + 'static>(
-    handle: &Arc<ProcessHandle>,
+fn read<T: Serialize + DeserializeOwned, E: std::fmt::Display>(
     deadline: Deadline,
     what: &str,
     notes: &mut Vec<String>,
-    read: impl FnOnce(&ProcessHandle) -> Result<T, E> + Send + 'static,
+    read: impl FnOnce() -> Result<T, E>,
 ) -> Option<T> {
-    let shared = Arc::clone(handle);
-    match deadline.run(move || read(&shared)) {
+    match deadline.run_apart(|| read().map_err(|error| error.to_string())) {
         Some(Ok(read)) => return Some(read),
         Some(Err(error)) => notes.push(format!("{what} was not read: {error}")),
         None => notes.push(format!("{what} was not read in time")),

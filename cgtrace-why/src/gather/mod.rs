@@ -82,7 +82,7 @@ pub(crate) fn about(
     let processes = (!comms.is_empty()).then(|| {
         let wanted: Vec<&[u8]> = comms.iter().map(Vec::as_slice).collect();
         let named = process::named(&wanted).into_iter();
-        named.map(|found| (unit::proves(unit.as_ref(), &found), found)).collect()
+        named.map(|found| (unit::proves(unit.as_ref(), &found, deadline), found)).collect()
     });
     let controllers = controllers(parsed.without_directory(), hierarchies);
     Outside { processes, comms, unit: unit.map(|unit| unit.facts), controllers }

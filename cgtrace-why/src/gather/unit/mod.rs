@@ -105,7 +105,7 @@ fn uid_of(user: &str, root: &Root) -> Option<u32> {
 
 /// Whether a process is the unit's: its name proves nothing, as everybody may call one so. Of a unit that is not known,
 /// root's processes and the caller's own count.
-pub(crate) fn proves(unit: Option<&Unit>, found: &process::Found) -> bool {
+pub(crate) fn proves(unit: Option<&Unit>, found: &process::Found, deadline: Deadline) -> bool {
     let process = &found.process;
     let Some(unit) = unit.filter(|unit| unit.facts.load_state != "not-found") else {
         return process.uid == 0 || process.uid == rustix::process::getuid().as_raw();
@@ -117,13 +117,14 @@ pub(crate) fn proves(unit: Option<&Unit>, found: &process::Found) -> bool {
                 && cgtrace_paths::is_within(&line.path, control_group)
         });
     let of_user = unit.uid == Some(process.uid);
-    in_cgroup || (of_user && (unit.main_pid == Some(process.pid) || executes(&unit.programs, process)))
+    let runs_it = || deadline.run_apart(|| executes(&unit.programs, process)) == Some(true);
+    in_cgroup || (of_user && (unit.main_pid == Some(process.pid) || runs_it()))
 }
 
 /// Whether a process runs one of the programs, as its own root directory has them.
 fn executes(programs: &[String], process: &process::Process) -> bool {
     let Some(handle) = ProcessHandle::open(process.pid).ok().flatten() else { return false };
-    let Ok((_, running)) = handle.executable() else { return false };
+    let Ok(running) = handle.executable() else { return false };
     let Ok(root) = handle.root() else { return false };
     let is_running = |path: &String| {
         let file = root.resolve(Path::new(path)).and_then(|file| Ok(fstat(file)?));
