@@ -11,6 +11,7 @@ mod hostile {
     pub mod evidence;
     pub mod files;
     pub mod flood;
+    pub mod hung;
     pub mod identities;
     pub mod memory;
     pub mod namespaces;
@@ -32,6 +33,7 @@ fn main() {
         hostile::capabilities::trials(),
         hostile::evidence::trials(),
         hostile::files::trials(),
+        hostile::hung::trials(),
         hostile::identities::trials(),
         hostile::memory::trials(),
         hostile::namespaces::trials(),

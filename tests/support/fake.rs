@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader},
     os::unix::process::CommandExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -47,22 +47,38 @@ impl Fake {
         uid: Option<u32>,
     ) -> Result<Self> {
         let (folder, program) = program(name)?;
+        Self::start_by(before, &program, script, flags, folder, |command| {
+            if let Some(uid) = uid {
+                command.uid(uid).gid(uid);
+            }
+            Ok(())
+        })
+    }
+
+    /// The same of a program, a copy of perl, that is in a folder already; `prepare` changes the command before it is
+    /// started.
+    pub fn start_by(
+        before: &[&str],
+        program: &Path,
+        script: &str,
+        flags: &[&str],
+        folder: tempfile::TempDir,
+        prepare: impl FnOnce(&mut Command) -> Result<()>,
+    ) -> Result<Self> {
         let text = format!("$| = 1; {script}; print \"ready\\n\"; <STDIN>; sleep 1000");
         let mut words = before.iter().map(std::ffi::OsString::from).collect::<Vec<_>>();
-        words.extend([program.into_os_string(), "-e".into(), text.into(), "--".into()]);
+        words.extend([program.into(), "-e".into(), text.into(), "--".into()]);
         words.extend(flags.iter().map(std::ffi::OsString::from));
         let mut command = Command::new(&words[0]);
         command.args(&words[1..]).stdin(Stdio::piped()).stdout(Stdio::piped());
-        if let Some(uid) = uid {
-            command.uid(uid).gid(uid);
-        }
+        prepare(&mut command)?;
         let mut child =
             command.spawn().map_err(|error| skip(format!("{} cannot run: {error}", words[0].display())))?;
         let mut line = String::new();
         let read = child.stdout.take().context("no output").map(BufReader::new)?.read_line(&mut line);
         let fake = Self { child, _folder: folder };
         read?;
-        ensure!(line == "ready\n", "{name} did not get ready: {line:?}");
+        ensure!(line == "ready\n", "{} did not get ready: {line:?}", program.display());
         Ok(fake)
     }
 

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod descriptors;
 pub mod events;
 pub mod fake;
+pub mod fuse;
 pub mod inotify;
 pub mod lab;
 pub mod named;
