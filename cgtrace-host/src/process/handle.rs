@@ -94,13 +94,13 @@ impl ProcessHandle {
         &self.process
     }
 
-    /// Whether it still is: it has not ended, and runs for the same user.
+    /// Whether it still is: it has not ended, runs for the same user, and has executed nothing else.
     #[must_use]
     pub fn is_same(&self) -> bool {
         let now = describe(&self.directory, self.process.pid).ok().flatten();
         now.is_some_and(|now| {
-            (now.start_boot_ns, now.uid) == (self.process.start_boot_ns, self.process.uid)
-                && now.state != State::Zombie
+            let identity = |of: &Process| (of.start_boot_ns, of.uid, of.comm.clone(), of.image);
+            identity(&now) == identity(&self.process) && now.state != State::Zombie
         })
     }
 

@@ -32,6 +32,8 @@ pub struct Process {
     pub start_boot_ns: u64,
     /// Whether it runs.
     pub state: State,
+    /// Differs from one exec to the next, if this process may see it.
+    pub image: (u64, u64),
 }
 
 /// A comm as the kernel cuts it.
@@ -84,6 +86,7 @@ fn of_texts(pid: u32, stat: &[u8], status: &[u8]) -> Option<Process> {
         uid: number(status, "Uid:").unwrap_or(u32::MAX),
         start_boot_ns: time_namespace::start_boot_ns(stat.start_boot_ns),
         state: stat.state,
+        image: stat.image,
     })
 }
 

@@ -30,6 +30,8 @@ pub struct Stat {
     pub ppid: u32,
     /// When the process began: ns since boot, in steps of 10 ms.
     pub start_boot_ns: u64,
+    /// Where its code and its stack begin: 0 to those who may not trace it. Chosen anew by each exec.
+    pub image: (u64, u64),
 }
 
 /// Reads the line; `None` if it is none.
@@ -42,19 +44,22 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let comm = line.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // After the name come state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22.
+    // After the name come state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22,
+    // startcode 26, startstack 28.
     let exited = matches!(fields.next()?, "Z" | "X" | "x");
     let ppid = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;
     let threads: u64 = fields.nth(20 - 10)?.parse().ok()?;
     let ticks: u64 = fields.nth(22 - 21)?.parse().ok()?;
+    let mut address = |skip| fields.nth(skip).and_then(|field| field.parse().ok()).unwrap_or_default();
+    let image = (address(26 - 23), address(28 - 27));
     let state = match exited {
         true if threads > 1 => State::LeaderExited,
         true => State::Zombie,
         false if flags & KERNEL_THREAD != 0 => State::KernelThread,
         false => State::Alive,
     };
-    Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)? })
+    Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)?, image })
 }
 
 #[cfg(test)]
@@ -65,11 +70,12 @@ mod tests {
 
     #[test]
     fn a_name_may_hold_what_the_line_is_made_of() {
-        let line = b"42 (a) b) (c) S 7 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1234 0 0\n";
+        let line = b"42 (a) b) (c) S 7 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1234 23 24 25 26 27 28 29\n";
         let stat = parse_stat(line).unwrap();
         assert_eq!(stat.comm, b"a) b) (c");
         assert_eq!(stat.ppid, 7);
         assert_eq!((stat.start_boot_ns, stat.state), (12_340_000_000, State::Alive));
+        assert_eq!(stat.image, (26, 28));
     }
 
     #[test]

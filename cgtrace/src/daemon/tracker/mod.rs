@@ -43,7 +43,7 @@ pub trait Listener {
 /// A process of `/proc` in the index's words; its cgroup is not among them.
 #[must_use]
 pub fn task_of(process: &Process) -> Task {
-    let Process { pid, tgid: _, ppid, comm, uid, start_boot_ns, state: _ } = process;
+    let Process { pid, tgid: _, ppid, comm, uid, start_boot_ns, state: _, image: _ } = process;
     Task {
         pid: *pid,
         tid: *pid,
