@@ -7,6 +7,7 @@ mod hostile {
     pub mod attacker;
     pub mod calls;
     pub mod capabilities;
+    pub mod changing;
     pub mod disguise;
     pub mod evidence;
     pub mod files;
@@ -31,6 +32,7 @@ fn main() {
     let arguments = Arguments::from_args();
     let trials = [
         hostile::capabilities::trials(),
+        hostile::changing::trials(),
         hostile::evidence::trials(),
         hostile::files::trials(),
         hostile::hung::trials(),

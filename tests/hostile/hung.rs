@@ -12,7 +12,7 @@ use super::{
 };
 use crate::support::{
     Outcome,
-    daemon::{open_folder, program},
+    daemon::program,
     fake::Fake,
     fuse::{Answers, Fuse},
     trial,

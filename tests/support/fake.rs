@@ -24,7 +24,7 @@ pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let program = folder.path().join(name);
-    if !std::path::Path::new(PERL).exists() {
+    if !Path::new(PERL).exists() {
         return Err(skip(format!("{PERL} is missing")));
     }
     copy_program(PERL, &program)?;
