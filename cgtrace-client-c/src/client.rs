@@ -3,7 +3,6 @@
 use std::{
     ffi::{OsStr, c_char, c_int},
     os::unix::ffi::OsStrExt as _,
-    ptr,
 };
 
 use cgtrace_client::{
@@ -33,14 +32,11 @@ pub unsafe fn endpoint(socket: *const c_char) -> Endpoint {
 /// `socket` is NULL or a string that ends with a NUL.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
-    guarded(
-        |_| ptr::null_mut(),
-        || {
-            // SAFETY: as the caller of this function promises.
-            let endpoint = unsafe { endpoint(socket) };
-            Ok(Box::into_raw(Box::new(Client::connect_to(endpoint)?)))
-        },
-    )
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        let endpoint = unsafe { endpoint(socket) };
+        Ok(Box::into_raw(Box::new(Client::connect_to(endpoint)?)))
+    })
 }
 
 /// See `cgtrace.h`.
@@ -49,16 +45,11 @@ pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
 /// `client` is NULL or was given by `cgtrace_connect`, was not closed, and is used by no other thread now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_close(client: *mut Client) {
-    guarded(
-        |_| (),
-        || {
-            if !client.is_null() {
-                // SAFETY: it came from `Box::into_raw`, as the caller of this function promises.
-                drop(unsafe { Box::from_raw(client) });
-            }
-            Ok(())
-        },
-    );
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        unsafe { close(client) };
+        Ok(())
+    });
 }
 
 /// See `cgtrace.h`.
@@ -71,11 +62,11 @@ pub unsafe extern "C" fn cgtrace_exists(
     name: *const c_char,
     hierarchy: *const c_char,
 ) -> c_int {
-    guarded(
-        |code| code,
+    guarded(|| {
         // SAFETY: as the caller of this function promises.
-        || Ok(c_int::from(unsafe { look_up(client, name, hierarchy) }?.present)),
-    )
+        let answer = unsafe { look_up(client, name, hierarchy) }?;
+        Ok(c_int::from(answer.present))
+    })
 }
 
 /// See `cgtrace.h`.
@@ -89,20 +80,17 @@ pub unsafe extern "C" fn cgtrace_lookup_json(
     hierarchy: *const c_char,
     json: *mut *mut c_char,
 ) -> c_int {
-    guarded(
-        |code| code,
-        || {
-            if json.is_null() {
-                return Err(Failure::argument("`json` is NULL"));
-            }
-            // SAFETY: as the caller of this function promises.
-            let answer = unsafe { look_up(client, name, hierarchy) }?;
-            let value = serde_json::to_value(answer).map_err(cgtrace_client::Error::from)?;
-            // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
-            unsafe { text::give(json, &value) }?;
-            Ok(0)
-        },
-    )
+    guarded(|| {
+        if json.is_null() {
+            return Err(Failure::argument("`json` is NULL"));
+        }
+        // SAFETY: as the caller of this function promises.
+        let answer = unsafe { look_up(client, name, hierarchy) }?;
+        let value = serde_json::to_value(answer).map_err(cgtrace_client::Error::from)?;
+        // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
+        unsafe { text::give(json, &value) }?;
+        Ok(0)
+    })
 }
 
 /// See `cgtrace.h`.
@@ -117,20 +105,26 @@ pub unsafe extern "C" fn cgtrace_wait(
     hierarchy: *const c_char,
     timeout_ms: i64,
 ) -> c_int {
-    guarded(
-        |code| code,
-        || {
-            // SAFETY: as the caller of this function promises.
-            let (client, name, hierarchy) =
-                unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
-            let until = usize::try_from(until)
-                .ok()
-                .and_then(|until| Until::ALL.get(until).copied())
-                .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
-            let wait = Await { hierarchy, ..Await::until(&name, until, text::time(timeout_ms)) };
-            Ok(c_int::from(client.wait_for(&wait)?.held))
-        },
-    )
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        let (client, name, hierarchy) =
+            unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
+        let until = usize::try_from(until)
+            .ok()
+            .and_then(|until| Until::ALL.get(until).copied())
+            .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
+        let wait = Await { hierarchy, ..Await::until(&name, until, text::time(timeout_ms)) };
+        Ok(c_int::from(client.wait_for(&wait)?.held))
+    })
+}
+
+/// # Safety
+/// `handle` is NULL or came from `Box::into_raw`, and is not used any more.
+pub unsafe fn close<T>(handle: *mut T) {
+    if !handle.is_null() {
+        // SAFETY: as the caller of this function promises.
+        drop(unsafe { Box::from_raw(handle) });
+    }
 }
 
 /// # Safety

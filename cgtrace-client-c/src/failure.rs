@@ -4,6 +4,7 @@ use std::{
     cell::RefCell,
     ffi::{CStr, CString, c_char, c_int},
     panic::{AssertUnwindSafe, catch_unwind},
+    ptr,
 };
 
 use cgtrace_client::Error;
@@ -63,14 +64,36 @@ thread_local! {
     static LAST: RefCell<Failure> = RefCell::default();
 }
 
+/// What a function of the header returns.
+pub trait Returned {
+    /// Instead of an answer.
+    fn failed(code: c_int) -> Self;
+}
+
+impl Returned for c_int {
+    fn failed(code: c_int) -> Self {
+        code
+    }
+}
+
+impl Returned for () {
+    fn failed(_: c_int) {}
+}
+
+impl<T> Returned for *mut T {
+    fn failed(_: c_int) -> Self {
+        ptr::null_mut()
+    }
+}
+
 /// Runs the body of a function; keeps its failure, or that it panicked, for `cgtrace_error_…`.
-pub fn guarded<R>(failed: impl FnOnce(c_int) -> R, body: impl FnOnce() -> Result<R, Failure>) -> R {
+pub fn guarded<R: Returned>(body: impl FnOnce() -> Result<R, Failure>) -> R {
     // What a panic left half done belongs to the caller's handle, which is of no use after INTERNAL.
     let outcome = catch_unwind(AssertUnwindSafe(body))
         .unwrap_or_else(|_| Err(Failure::new(INTERNAL, "a mistake in libcgtrace: close this handle")));
     let (answer, failure) = match outcome {
         Ok(answer) => (answer, Failure::default()),
-        Err(failure) => (failed(failure.code), failure),
+        Err(failure) => (R::failed(failure.code), failure),
     };
     LAST.with_borrow_mut(|last| *last = failure);
     answer

@@ -1,14 +1,11 @@
 //! Following events.
 
-use std::{
-    ffi::{c_char, c_int},
-    ptr,
-};
+use std::ffi::{c_char, c_int};
 
 use cgtrace_client::{Error, Following, wire::Watch};
 
 use crate::{
-    client::endpoint,
+    client::{close, endpoint},
     failure::{Failure, guarded},
     text,
 };
@@ -25,23 +22,20 @@ pub unsafe extern "C" fn cgtrace_watch_start(
     hierarchy: *const c_char,
     since_seq: i64,
 ) -> *mut Following {
-    guarded(
-        |_| ptr::null_mut(),
-        || {
-            // SAFETY: as the caller of this function promises.
-            let (endpoint, patterns, kinds, hierarchy) = unsafe {
-                (endpoint(socket), text::list(patterns), text::list(kinds), text::hierarchy(hierarchy))
-            };
-            let watch = Watch {
-                patterns,
-                kinds,
-                hierarchy,
-                since_seq: u64::try_from(since_seq).ok(),
-                ..Watch::default()
-            };
-            Ok(Box::into_raw(Box::new(Following::start_at(endpoint, watch, None)?)))
-        },
-    )
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        let (endpoint, patterns, kinds, hierarchy) = unsafe {
+            (endpoint(socket), text::list(patterns), text::list(kinds), text::hierarchy(hierarchy))
+        };
+        let watch = Watch {
+            patterns,
+            kinds,
+            hierarchy,
+            since_seq: u64::try_from(since_seq).ok(),
+            ..Watch::default()
+        };
+        Ok(Box::into_raw(Box::new(Following::start_at(endpoint, watch, None)?)))
+    })
 }
 
 /// See `cgtrace.h`.
@@ -54,25 +48,22 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
     timeout_ms: i64,
     json: *mut *mut c_char,
 ) -> c_int {
-    guarded(
-        |code| code,
-        || {
-            // SAFETY: as the caller of this function promises.
-            let following = unsafe { watch.as_mut() }.ok_or_else(|| Failure::argument("`watch` is NULL"))?;
-            if json.is_null() {
-                return Err(Failure::argument("`json` is NULL"));
-            }
-            let told = match text::time(timeout_ms) {
-                Some(timeout) => following.next_within(timeout)?,
-                None => Some(following.next().ok_or(Error::Closed)??),
-            };
-            let Some(told) = told else { return Ok(0) };
-            let value = serde_json::to_value(told).map_err(Error::from)?;
-            // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
-            unsafe { text::give(json, &value) }?;
-            Ok(1)
-        },
-    )
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        let following = unsafe { watch.as_mut() }.ok_or_else(|| Failure::argument("`watch` is NULL"))?;
+        if json.is_null() {
+            return Err(Failure::argument("`json` is NULL"));
+        }
+        let told = match text::time(timeout_ms) {
+            Some(timeout) => following.next_within(timeout)?,
+            None => Some(following.next().ok_or(Error::Closed)??),
+        };
+        let Some(told) = told else { return Ok(0) };
+        let value = serde_json::to_value(told).map_err(Error::from)?;
+        // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
+        unsafe { text::give(json, &value) }?;
+        Ok(1)
+    })
 }
 
 /// See `cgtrace.h`.
@@ -81,14 +72,9 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
 /// `watch` is NULL or was given by `cgtrace_watch_start`, was not stopped, and is used by no other thread now.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_watch_stop(watch: *mut Following) {
-    guarded(
-        |_| (),
-        || {
-            if !watch.is_null() {
-                // SAFETY: it came from `Box::into_raw`, as the caller of this function promises.
-                drop(unsafe { Box::from_raw(watch) });
-            }
-            Ok(())
-        },
-    );
+    guarded(|| {
+        // SAFETY: as the caller of this function promises.
+        unsafe { close(watch) };
+        Ok(())
+    });
 }

@@ -14,7 +14,7 @@ use serde::{
 use crate::{
     endpoint::{Endpoint, Refused},
     error::Error,
-    exchange::{Exchange, call},
+    exchange::{Answered, Exchange, call},
 };
 
 #[derive(Debug)]
@@ -81,7 +81,7 @@ impl Connection {
         self.exchange.has_reply()
     }
 
-    fn reply<R: DeserializeOwned>(&mut self) -> Result<(Result<R, Error>, bool), Error> {
+    fn reply<R: DeserializeOwned>(&mut self) -> Result<Answered<R>, Error> {
         loop {
             if let Some(reply) = self.exchange.reply()? {
                 return Ok(reply);

@@ -15,6 +15,7 @@ use serde::Deserialize;
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug, Deserialize, thiserror::Error)]
+#[expect(missing_docs, reason = "the interface and the messages say what each field is")]
 pub enum Error {
     /// No daemon accepts a connection.
     #[serde(skip)]
@@ -42,65 +43,29 @@ pub enum Error {
     ImpossibleName(#[from] crate::names::ImpossibleName),
     /// There is no such hierarchy.
     #[error("no hierarchy is called `{hierarchy}`; there are: {}", .known.join(" "))]
-    UnknownHierarchy {
-        /// What was asked for.
-        hierarchy: String,
-        /// What there is.
-        known: Vec<String>,
-    },
+    UnknownHierarchy { hierarchy: String, known: Vec<String> },
     /// The pattern is no glob.
     #[error("`{pattern}` is no pattern: {reason}")]
-    BadPattern {
-        /// What was given.
-        pattern: String,
-        /// What is wrong with it.
-        reason: String,
-    },
+    BadPattern { pattern: String, reason: String },
     /// There is no such kind of event.
     #[error("no kind of event is called `{kind}`; there are: {}", .known.join(" "))]
-    UnknownKind {
-        /// What was asked for.
-        kind: String,
-        /// What there is.
-        known: Vec<String>,
-    },
+    UnknownKind { kind: String, known: Vec<String> },
     /// There is no such state to wait for.
     #[error("nothing is ever `{until}`; wait until: {}", .known.join(" "))]
-    UnknownState {
-        /// What was asked for.
-        until: String,
-        /// What there is.
-        known: Vec<String>,
-    },
+    UnknownState { until: String, known: Vec<String> },
     /// A limit was reached.
     #[error("limit exceeded: {resource} is {limit}")]
-    LimitExceeded {
-        /// The limit's name in `Status` and the daemon's configuration.
-        resource: String,
-        /// Its value.
-        limit: u64,
-    },
+    LimitExceeded { resource: String, limit: u64 },
     /// This client may not ask that.
     #[error("not permitted: {reason}")]
-    NotPermitted {
-        /// Why.
-        reason: String,
-    },
+    NotPermitted { reason: String },
     /// The service cannot answer just now.
     #[error("cgtrace cannot answer now: {reason}")]
-    Unavailable {
-        /// Why.
-        reason: String,
-    },
+    Unavailable { reason: String },
     /// An error that this client does not know.
     #[serde(skip)]
     #[error("cgtrace answered with the error {name}: {parameters}")]
-    Other {
-        /// The error's name.
-        name: String,
-        /// What it says.
-        parameters: String,
-    },
+    Other { name: String, parameters: String },
 }
 
 /// An attempt to connect that failed.

@@ -43,6 +43,9 @@ pub fn call<P: Serialize>(method: &str, parameters: &P, more: bool) -> Result<Ve
     Ok(encode(&Call { method, parameters, more, oneway: false, upgrade: false })?)
 }
 
+/// An answer, and whether another follows.
+pub type Answered<R> = (Result<R, Error>, bool);
+
 #[derive(Debug, Default)]
 pub struct Exchange {
     /// What was read.
@@ -61,8 +64,8 @@ impl Exchange {
         self.input[self.searched..].contains(&0)
     }
 
-    /// The next reply with whether another follows, or `None` if more has to be read first.
-    pub fn reply<R: DeserializeOwned>(&mut self) -> Result<Option<(Result<R, Error>, bool)>, Error> {
+    /// The next reply, or `None` if more has to be read first.
+    pub fn reply<R: DeserializeOwned>(&mut self) -> Result<Option<Answered<R>>, Error> {
         let Some(length) = self.input[self.searched..].iter().position(|byte| *byte == 0) else {
             self.searched = self.input.len();
             if self.searched - self.taken > MESSAGE_BYTES {

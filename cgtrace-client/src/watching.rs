@@ -1,5 +1,7 @@
 //! Events, as they come over one connection.
 
+use std::collections::VecDeque;
+
 use crate::{
     connection::Connection,
     error::Error,
@@ -49,12 +51,12 @@ pub enum Watched {
 #[derive(Debug)]
 pub struct Watching {
     connection: Connection,
-    next: Option<Watched>,
+    items: VecDeque<Watched>,
 }
 
 impl Watching {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, next: None }
+        Self { connection, items: VecDeque::new() }
     }
 
     /// Whether the next item is here already, so that taking it does not wait.
@@ -74,7 +76,7 @@ impl Watching {
     /// ```
     #[must_use]
     pub fn has_more(&self) -> bool {
-        self.next.is_some() || self.connection.has_reply()
+        !self.items.is_empty() || self.connection.has_reply()
     }
 }
 
@@ -82,26 +84,18 @@ impl Iterator for Watching {
     type Item = Result<Watched, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if let Some(next) = self.next.take() {
-            return Some(Ok(next));
-        }
-        let WatchReply { seq, event, missed, cgroups } = match self.connection.receive::<WatchReply>() {
-            Ok((reply, _)) => reply,
-            Err(error) => return Some(Err(error)),
-        };
-        let then = match (seq, event, cgroups) {
-            (Some(seq), ..) => Some(Watched::Started { seq }),
-            (None, Some(event), _) => Some(Watched::Event(Box::new(event))),
-            (None, None, Some(cgroups)) => Some(Watched::Existing(cgroups)),
-            (None, None, None) => None,
-        };
-        match (missed, then) {
-            (Some(missed), then) => {
-                self.next = then;
-                Some(Ok(Watched::Missed(missed)))
+        loop {
+            if let Some(item) = self.items.pop_front() {
+                return Some(Ok(item));
             }
-            (None, Some(then)) => Some(Ok(then)),
-            (None, None) => self.next(),
+            let WatchReply { seq, event, missed, cgroups } = match self.connection.receive() {
+                Ok((reply, _)) => reply,
+                Err(error) => return Some(Err(error)),
+            };
+            self.items.extend(missed.map(Watched::Missed));
+            self.items.extend(seq.map(|seq| Watched::Started { seq }));
+            self.items.extend(event.map(|event| Watched::Event(Box::new(event))));
+            self.items.extend(cgroups.map(Watched::Existing));
         }
     }
 }

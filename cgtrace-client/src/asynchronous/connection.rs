@@ -14,7 +14,7 @@ use tokio::{
 use crate::{
     endpoint::{Endpoint, Refused},
     error::Error,
-    exchange::{Exchange, call},
+    exchange::{Answered, Exchange, call},
 };
 
 #[derive(Debug)]
@@ -65,7 +65,7 @@ impl Connection {
         Ok((answer?, continues))
     }
 
-    async fn reply<R: DeserializeOwned>(&mut self) -> Result<(Result<R, Error>, bool), Error> {
+    async fn reply<R: DeserializeOwned>(&mut self) -> Result<Answered<R>, Error> {
         loop {
             if let Some(reply) = self.exchange.reply()? {
                 return Ok(reply);

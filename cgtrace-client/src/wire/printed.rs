@@ -7,9 +7,9 @@ use super::Event;
 /// A line of `cgtrace events --json`.
 ///
 /// ```
-/// # use cgtrace_client::wire::EventLine;
+/// # use cgtrace_client::wire::{EventLine, Lagged};
 /// match serde_json::from_str(r#"{"kind":"lagged","missed":3}"#)? {
-///     EventLine::Lagged(lagged) => println!("{} events are missing here", lagged.missed),
+///     EventLine::Lagged(Lagged::Lagged { missed }) => println!("{missed} events are missing here"),
 ///     EventLine::Event(event) => println!("{}", event.kind),
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
@@ -24,36 +24,23 @@ pub enum EventLine {
     Event(Box<Event>),
 }
 
-/// That events are missing: the command read too slowly, or the daemon does not keep them any more.
+/// Instead of events: the command read too slowly, or the daemon does not keep them any more.
 ///
 /// ```
-/// # use cgtrace_client::wire::{Lagged, LaggedKind};
-/// let line = serde_json::to_string(&Lagged { kind: LaggedKind::Lagged, missed: 3 })?;
+/// # use cgtrace_client::wire::Lagged;
+/// let line = serde_json::to_string(&Lagged::Lagged { missed: 3 })?;
 /// assert_eq!(line, r#"{"kind":"lagged","missed":3}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct Lagged {
-    /// Tells it from an event.
-    pub kind: LaggedKind,
-    /// How many.
-    pub missed: u64,
-}
-
-/// The word of [`Lagged`].
-///
-/// ```
-/// # use cgtrace_client::wire::LaggedKind;
-/// assert_eq!(serde_json::to_string(&LaggedKind::Lagged)?, r#""lagged""#);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(rename_all = "lowercase")]
-pub enum LaggedKind {
-    /// `lagged`.
-    Lagged,
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Lagged {
+    /// The one kind.
+    Lagged {
+        /// How many events are missing.
+        missed: u64,
+    },
 }
 
 /// What `cgtrace config check --json` prints of a file that the daemon would take.

@@ -28,7 +28,7 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
                 }
             }
             Watched::Missed(missed) if output.json => {
-                output.document(&wire::Lagged { kind: wire::LaggedKind::Lagged, missed })?;
+                output.document(&wire::Lagged::Lagged { missed })?;
             }
             Watched::Missed(missed) => output.line(text::missed(missed))?,
             Watched::Event(event) => {
