@@ -1,18 +1,28 @@
-//! What is in `deploy/` is held to the code: flags, paths, capabilities, event kinds. No cluster and no root.
+//! What is in `deploy/` is held to the code: flags, paths, capabilities, event kinds, defaults. No cluster and no root.
 
 #![expect(clippy::panic, reason = "a test's own")]
 
-use std::{collections::BTreeSet, fs, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::PathBuf,
+};
 
 use cgtrace::daemon::{
+    config::{self, Config, Settings},
     index::Kind,
     service::{NEEDS, Until},
 };
 use cgtrace_client::RuntimeDir;
+use clap::Args as _;
 use saphyr::{LoadableYamlNode as _, YamlOwned};
 
+fn path(file: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file)
+}
+
 fn read(file: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..").join(file);
+    let path = path(file);
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
@@ -253,5 +263,62 @@ fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
     assert!(!kinds.is_empty());
     for kind in kinds {
         assert!(Kind::from_name(kind).is_some(), "{kind} is no kind of event");
+    }
+}
+
+// --- The annotated configuration ---
+
+const EXAMPLE: &str = "deploy/cgtrace.toml";
+
+/// Off unless set: the example shows what it could be.
+const OFF: [&str; 2] = ["metrics-listen", "pin"];
+
+/// The lines that set a key, by the key.
+fn lines(example: &str) -> BTreeMap<&str, &str> {
+    example
+        .lines()
+        .filter_map(|line| line.strip_prefix('#'))
+        .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
+        .filter_map(|line| line.split_once(" = "))
+        .collect()
+}
+
+#[test]
+fn the_example_is_valid_as_it_stands() {
+    assert_eq!(config::read(&path(EXAMPLE)).unwrap(), Settings::default());
+}
+
+#[test]
+fn the_example_has_every_key() {
+    assert_eq!(lines(&read(EXAMPLE)).into_keys().map(str::to_owned).collect::<Vec<_>>(), Settings::keys());
+}
+
+#[test]
+fn the_example_s_values_are_the_defaults() {
+    let (example, defaults) = (read(EXAMPLE), Config::default());
+    for (key, value) in lines(&example) {
+        let settings = Settings::of_toml(&format!("{key} = {value}")).unwrap();
+        settings.check().unwrap();
+        assert_ne!(settings, Settings::default(), "{key} sets nothing");
+        if !OFF.contains(&key) {
+            assert_eq!(Config::of([settings]), defaults, "{key} = {value} is not the default");
+        }
+    }
+}
+
+/// The help of a flag tells the same default.
+#[test]
+fn the_help_tells_the_defaults() {
+    let example = read(EXAMPLE);
+    let lines = lines(&example);
+    let flags = Settings::augment_args(clap::Command::new("daemon"));
+    for flag in flags.get_arguments() {
+        let (Some(key), Some(help)) = (flag.get_long(), flag.get_help()) else { continue };
+        let help = help.to_string();
+        if let Some((_, told)) = help.split_once("[default: ")
+            && !OFF.contains(&key)
+        {
+            assert_eq!(lines[key].trim_matches('"'), told.trim_end_matches(']'), "{key}");
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, Parser, Subcommand, ValueEnum};
+use clap::{Args, ColorChoice, Parser, Subcommand, builder::PossibleValue};
 use clap_complete::Shell;
 
 use super::duration::parse_duration;
@@ -117,14 +117,13 @@ pub struct On {
     pub hierarchy: Option<String>,
 }
 
-#[derive(Clone, Copy, Debug, ValueEnum)]
-pub enum State {
-    Present,
-    Absent,
-    /// A process is in it or below it
-    Populated,
-    /// No process is in it or below it
-    Empty,
+fn states() -> [PossibleValue; 4] {
+    [
+        "present".into(),
+        "absent".into(),
+        PossibleValue::new("populated").help("A process is in it or below it"),
+        PossibleValue::new("empty").help("No process is in it or below it"),
+    ]
 }
 
 #[derive(Debug, Args)]
@@ -132,8 +131,8 @@ pub struct Wait {
     /// The cgroup's name
     pub name: OsString,
     /// The state to wait for
-    #[arg(long, value_name = "STATE", default_value = "present")]
-    pub until: State,
+    #[arg(long, value_name = "STATE", default_value = "present", value_parser = states())]
+    pub until: String,
     #[command(flatten)]
     pub on: On,
     /// How long to wait at most, like 500ms, 30s, 5m [default: for ever]

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use cgtrace_client::{names, wire::ConfigChecked};
 
 use super::{Verdict, arguments, failure::Failure, output::Output};
-use crate::daemon::config::{self, Config, FileError, Settings};
+use crate::daemon::config::{self, Config, FileError};
 
 pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, Failure> {
     let arguments::Config::Check { file } = config;
@@ -15,7 +15,7 @@ pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, F
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;
     let path = names::printable(file.as_os_str().as_bytes());
     // Whoever has just changed it is about to reload.
-    let later = config::compare(&Config::from(Settings::default()), settings.into()).later;
+    let later = config::compare(&Config::default(), Config::of([settings])).later;
     if output.json {
         let needs_restart = later.into_iter().map(str::to_owned).collect();
         output.document(&ConfigChecked { file: path, valid: true, needs_restart })?;

@@ -24,7 +24,7 @@ impl Source {
         let file =
             if self.named || self.file.exists() { config::read(&self.file)? } else { Settings::default() };
         log_filter(file.log.as_deref()).with_context(|| format!("`{}`: `log`", self.file.display()))?;
-        Ok(self.flags.clone().or(file).into())
+        Ok(Config::of([file, self.flags.clone()]))
     }
 }
 

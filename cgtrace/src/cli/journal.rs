@@ -74,40 +74,28 @@ fn priority(level: Level) -> u8 {
 mod tests {
     use std::{
         fs::File,
-        io::Write,
+        io::{Read as _, Seek as _},
         os::unix::fs::MetadataExt as _,
-        sync::{Arc, Mutex},
+        sync::Arc,
     };
 
     use super::*;
 
-    #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Kept {
-        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().unwrap().extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> io::Result<()> {
-            Ok(())
-        }
-    }
-
     fn logged(journal: bool) -> String {
-        let kept = Kept::default();
-        let writer = kept.clone();
+        let mut file = tempfile::tempfile().unwrap();
         let subscriber = tracing_subscriber::fmt()
             .with_ansi(false)
-            .with_writer(move || writer.clone())
+            .with_writer(Arc::new(file.try_clone().unwrap()))
             .event_format(LogFormat { plain: Format::default(), journal })
             .finish();
         tracing::subscriber::with_default(subscriber, || {
             tracing::warn!(hook = "x", "left out");
             tracing::info!("complete");
         });
-        String::from_utf8(kept.0.lock().unwrap().clone()).unwrap()
+        let mut text = String::new();
+        file.rewind().unwrap();
+        file.read_to_string(&mut text).unwrap();
+        text
     }
 
     #[test]

@@ -42,12 +42,8 @@ impl Output {
     /// A line of text.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         let text = text.as_ref();
-        if self.plain {
-            self.write(strip_str(text).to_string().as_bytes())?;
-        } else {
-            self.write(text.as_bytes())?;
-        }
-        self.write(b"\n")
+        let text = if self.plain { strip_str(text).to_string() } else { text.to_owned() };
+        self.write(format!("{text}\n").as_bytes())
     }
 
     /// A line of JSON. It holds no control sequence: JSON escapes them.
@@ -57,6 +53,18 @@ impl Output {
         })?;
         line.push(b'\n');
         self.write(&line)
+    }
+
+    /// An answer: its document, or its lines of text.
+    pub fn answer(
+        &mut self,
+        document: &impl Serialize,
+        lines: impl FnOnce() -> Vec<String>,
+    ) -> Result<(), Failure> {
+        if self.json {
+            return self.document(document);
+        }
+        lines().into_iter().try_for_each(|line| self.line(line))
     }
 
     pub fn flush(&mut self) -> Result<(), Failure> {

@@ -8,13 +8,7 @@ pub fn run(connector: &Connector, output: &mut Output) -> Result<Verdict, Failur
     let connected = connector.connect()?;
     let mut client = connected.client;
     let status = client.status()?;
-    if output.json {
-        output.document(&status)?;
-        return Ok(Verdict::Yes);
-    }
-    for line in lines(&status, connected.in_process) {
-        output.line(line)?;
-    }
+    output.answer(&status, || lines(&status, connected.in_process))?;
     Ok(Verdict::Yes)
 }
 
@@ -37,13 +31,11 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
     let mut hierarchies =
         text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "lost", "heals", "mount"]);
     for hierarchy in &status.hierarchies {
-        let mount = hierarchy.mount.as_deref().unwrap_or("not mounted here");
-        let mut place = text::printable(mount);
-        if let Some(note) = &hierarchy.note
-            && hierarchy.mount.is_some()
-        {
-            place.push_str(&format!(" ({})", text::printable(note)));
-        }
+        let place = match (&hierarchy.mount, &hierarchy.note) {
+            (None, _) => "not mounted here".to_owned(),
+            (Some(mount), None) => text::printable(mount),
+            (Some(mount), Some(note)) => text::printable(&format!("{mount} ({note})")),
+        };
         hierarchies.row([
             text::printable(&hierarchy.hierarchy),
             hierarchy.hierarchy_id.to_string(),

@@ -14,21 +14,14 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ve
     let mut client = connector.connect()?.client;
     let mut listed = client.list(&call)?;
     let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
-    if output.json {
-        output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
-        return Ok(Verdict::Yes);
-    }
-    if cgroups.is_empty() {
+    let reply = wire::ListReply { seq: listed.seq(), cgroups };
+    output.answer(&reply, || {
+        let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
+        hierarchies.collect::<Vec<_>>().join(&String::new())
+    })?;
+    if !output.json && reply.cgroups.is_empty() {
         let name = names::printable(tree.name.as_bytes());
         say(format!("cgtrace: `{name}` does not exist; cgtrace why {name} says why"));
-    }
-    for (number, hierarchy) in cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).enumerate() {
-        if number > 0 {
-            output.line("")?;
-        }
-        for line in draw(hierarchy) {
-            output.line(line)?;
-        }
     }
     Ok(Verdict::Yes)
 }
@@ -78,33 +71,24 @@ fn last_siblings(cgroups: &[wire::Cgroup]) -> Vec<bool> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn branches_end_where_the_last_sibling_stands() {
-        let cgroup = |level, path: &str| wire::Cgroup {
-            hierarchy: "v2".to_owned(),
+    fn drawn(cgroups: &[(u32, &str)]) -> Vec<String> {
+        let cgroup = |&(level, path): &(u32, &str)| wire::Cgroup {
             level,
             path: Some(path.to_owned()),
             ..wire::Cgroup::default()
         };
-        let drawn = draw(&[
-            cgroup(0, "/"),
-            cgroup(1, "/a"),
-            cgroup(2, "/a/b"),
-            cgroup(3, "/a/b/c"),
-            cgroup(2, "/a/\u{1b}d"),
-            cgroup(1, "/e"),
-        ]);
+        draw(&cgroups.iter().map(cgroup).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn branches_end_where_the_last_sibling_stands() {
+        let drawn = drawn(&[(0, "/"), (1, "/a"), (2, "/a/b"), (3, "/a/b/c"), (2, "/a/\u{1b}d"), (1, "/e")]);
         assert_eq!(drawn[1..], ["├─ a", "│  ├─ b", "│  │  └─ c", "│  └─ \\x1bd", "└─ e"]);
     }
 
     #[test]
     fn a_subtree_begins_at_the_left() {
-        let cgroup = |level, path: &str| wire::Cgroup {
-            level,
-            path: Some(path.to_owned()),
-            ..wire::Cgroup::default()
-        };
-        let drawn = draw(&[cgroup(2, "/a/b"), cgroup(3, "/a/b/c")]);
+        let drawn = drawn(&[(2, "/a/b"), (3, "/a/b/c")]);
         assert!(drawn[0].ends_with("/a/b"));
         assert_eq!(drawn[1], "└─ c");
     }

@@ -10,13 +10,7 @@ pub fn run(verify: &Verify, connector: &Connector, output: &mut Output) -> Resul
     let mut client = connector.connect()?.client;
     loop {
         let reply = client.verify()?;
-        if output.json {
-            output.document(&reply)?;
-        } else {
-            for line in lines(&reply) {
-                output.line(line)?;
-            }
-        }
+        output.answer(&reply, || lines(&reply))?;
         if !reply.equal {
             return Ok(Verdict::No);
         }

@@ -2,29 +2,16 @@
 
 use std::time::Duration;
 
-use cgtrace_client::{Until, wire};
+use cgtrace_client::wire;
 
 use super::{
-    Verdict,
-    arguments::{State, Wait},
-    connect::Connector,
-    failure::Failure,
-    name,
-    output::Output,
-    say::say,
-    text,
+    Verdict, arguments::Wait, connect::Connector, failure::Failure, name, output::Output, say::say, text,
 };
 
 pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let until = match wait.until {
-        State::Present => Until::Present,
-        State::Absent => Until::Absent,
-        State::Populated => Until::Populated,
-        State::Empty => Until::Empty,
-    };
     let call = wire::Await {
         name: name::to_wire(&wait.name)?,
-        until: until.word().to_owned(),
+        until: wait.until.clone(),
         hierarchy: wait.on.hierarchy.clone(),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };
@@ -35,13 +22,13 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ve
         output.document(&awaited)?;
     } else if awaited.held {
         let waited = text::duration(Duration::from_millis(awaited.waited_ms));
-        output.line(format!("{} after {waited}", until.word()))?;
+        output.line(format!("{} after {waited}", wait.until))?;
         for line in text::rows(&awaited.answer).into_iter().filter(|_| awaited.answer.present) {
             output.line(line)?;
         }
     } else {
         let waited = text::duration(wait.timeout.unwrap_or_default());
-        say(format!("cgtrace: timed out: not {} after {waited}", until.word()));
+        say(format!("cgtrace: timed out: not {} after {waited}", wait.until));
     }
     Ok(if awaited.held { Verdict::Yes } else { Verdict::No })
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
 use cgtrace_why::{CgroupMembers, Member};
 
-use super::{GONE, GOOD, QUIET, duration, hierarchy, moment, path, styled, task};
+use super::{GONE, GOOD, QUIET, by, duration, hierarchy, moment, path, styled, task};
 use cgtrace_host::clock::boot_ns;
 
 /// So many processes of a cgroup are named.
@@ -48,7 +48,7 @@ fn never(row: &Row) -> String {
 }
 
 fn birth(life: &Life) -> String {
-    let by = life.made_by.as_ref().map(by).unwrap_or_default();
+    let by = actor(life.made_by.as_ref());
     match (&life.born, &life.before) {
         (Some(born), _) if life.inferred => format!("made before {}, while records were lost", moment(born)),
         (Some(born), _) => format!("since {} ({} ago){by}", moment(born), age(born)),
@@ -58,7 +58,7 @@ fn birth(life: &Life) -> String {
 }
 
 fn end(life: &Life) -> String {
-    let by = life.removed_by.as_ref().map(by).unwrap_or_default();
+    let by = actor(life.removed_by.as_ref());
     let Some(died) = &life.died else { return "gone".to_owned() };
     let lived = life
         .born
@@ -72,12 +72,9 @@ fn end(life: &Life) -> String {
     format!("removed {} ({} ago){lost}{by}{lived}", moment(died), age(died))
 }
 
-fn by(task_: &Task) -> String {
-    let mut text = format!(" by {}", task(task_));
-    if let Some(cgroup) = &task_.cgroup {
-        text.push_str(&format!(" in {}", super::printable(cgroup)));
-    }
-    text
+/// After a time: who did it, if that is known.
+fn actor(task: Option<&Task>) -> String {
+    task.map(|task| format!(" {}", by(task))).unwrap_or_default()
 }
 
 fn age(moment: &Moment) -> String {
@@ -152,7 +149,7 @@ fn member(member: &Member) -> String {
 pub fn cgroup(cgroup: &Cgroup) -> String {
     let since = match (&cgroup.born, &cgroup.before) {
         (Some(born), _) => {
-            format!("since {}{}", moment(born), cgroup.made_by.as_ref().map(by).unwrap_or_default())
+            format!("since {}{}", moment(born), actor(cgroup.made_by.as_ref()))
         }
         (None, Some(before)) => format!("since before {}", moment(before)),
         (None, None) => String::new(),

@@ -3,48 +3,30 @@
 use cgtrace_client::wire::{Event, Place};
 use clap::builder::styling::Style;
 
-use super::{CHANGED, GONE, GOOD, QUIET, hierarchy, path, printable, styled, task, time};
+use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, time};
 
 /// `2026-11-23 10:05:00.123456Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
 pub fn event(event: &Event) -> String {
-    let mut line = format!(
-        "{}  {}  ",
-        styled(QUIET, &time(&event.time)),
-        styled(style(&event.kind), &format!("{:9}", event.kind))
-    );
-    if let Some(name) = &event.hierarchy {
-        line.push_str(&hierarchy(name));
-        line.push_str("  ");
-    }
+    let mut parts =
+        vec![styled(QUIET, &time(&event.time)), styled(style(&event.kind), &format!("{:9}", event.kind))];
+    parts.extend(event.hierarchy.as_deref().map(hierarchy));
     if event.id.is_some() {
-        line.push_str(&place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
-        line.push_str("  ");
+        parts.push(place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
     }
     if let Some(Place { id, path, path_hex }) = &event.from {
-        line.push_str(&format!("from {}  ", place(path.as_deref(), path_hex.as_deref(), Some(*id))));
+        parts.push(format!("from {}", place(path.as_deref(), path_hex.as_deref(), Some(*id))));
     }
     if let Some(moved) = &event.task {
-        let thread = if moved.threadgroup == Some(false) && moved.tid != moved.pid {
-            format!(" thread {}", moved.tid)
-        } else {
-            String::new()
-        };
-        line.push_str(&format!("{}{thread}  ", task(moved)));
+        let is_thread = moved.threadgroup == Some(false) && moved.tid != moved.pid;
+        let thread = if is_thread { format!(" thread {}", moved.tid) } else { String::new() };
+        parts.push(task(moved) + &thread);
     }
-    if let Some(by) = &event.by {
-        line.push_str(&styled(QUIET, &format!("by {}", task(by))));
-        if let Some(cgroup) = &by.cgroup {
-            line.push_str(&styled(QUIET, &format!(" in {}", printable(cgroup))));
-        }
-        line.push_str("  ");
-    }
-    if let Some(missed) = event.missed {
-        line.push_str(&format!("{missed} records; the index is walked again  "));
-    }
+    parts.extend(event.by.as_ref().map(|task| styled(QUIET, &by(task))));
+    parts.extend(event.missed.map(|missed| format!("{missed} records; the index is walked again")));
     if event.inferred {
-        line.push_str("(inferred)");
+        parts.push("(inferred)".to_owned());
     }
-    line.trim_end().to_owned()
+    parts.join("  ").trim_end().to_owned()
 }
 
 fn place(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {

@@ -70,6 +70,12 @@ pub fn task(task: &wire::Task) -> String {
     text
 }
 
+/// `by systemd[1] in /init.scope`
+fn by(by: &wire::Task) -> String {
+    let cgroup = by.cgroup.as_deref().map(|cgroup| format!(" in {}", printable(cgroup)));
+    format!("by {}{}", task(by), cgroup.unwrap_or_default())
+}
+
 /// `1.234s`, `5.000ms`, `2m 3s`.
 pub fn duration(duration: Duration) -> String {
     let seconds = duration.as_secs();

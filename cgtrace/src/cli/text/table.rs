@@ -19,36 +19,22 @@ impl Table {
     }
 
     pub fn lines(&self) -> Vec<String> {
-        let widths: Vec<usize> = self
-            .headings
-            .iter()
-            .enumerate()
-            .map(|(column, heading)| {
-                let cells =
-                    self.rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-                cells.chain([heading.len()]).max().unwrap_or(0)
-            })
-            .collect();
-        let headings = self.headings.iter().map(|heading| (*heading).to_owned()).collect::<Vec<_>>();
-        let is_number: Vec<bool> = (0..widths.len())
-            .map(|column| {
-                !self.rows.is_empty()
-                    && self
-                        .rows
-                        .iter()
-                        .all(|row| row[column].starts_with(|first: char| first.is_ascii_digit()))
-            })
-            .collect();
-        let line = |cells: &[String]| {
-            let mut line = String::new();
-            for ((cell, width), number) in cells.iter().zip(&widths).zip(&is_number) {
-                let cell = if *number { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") };
-                line.push_str(&cell);
+        let mut lines = vec![String::new(); self.rows.len() + 1];
+        for (column, heading) in self.headings.iter().enumerate() {
+            let cells: Vec<&str> = self.rows.iter().map(|row| row[column].as_str()).collect();
+            let width = cells.iter().chain([heading]).map(|cell| cell.chars().count()).max().unwrap_or(0);
+            let is_number = |cell: &&str| cell.starts_with(|first: char| first.is_ascii_digit());
+            let are_numbers = !cells.is_empty() && cells.iter().all(is_number);
+            for (line, cell) in lines.iter_mut().zip([*heading].into_iter().chain(cells)) {
+                line.push_str(&if are_numbers {
+                    format!("{cell:>width$}  ")
+                } else {
+                    format!("{cell:<width$}  ")
+                });
             }
-            line.trim_end().to_owned()
-        };
-        let mut lines = vec![styled(QUIET, &line(&headings))];
-        lines.extend(self.rows.iter().map(|row| line(row)));
+        }
+        let mut lines: Vec<String> = lines.iter().map(|line| line.trim_end().to_owned()).collect();
+        lines[0] = styled(QUIET, &lines[0]);
         lines
     }
 }

@@ -1,12 +1,12 @@
-//! What is in force: the settings with their defaults.
+//! What is in force: the settings over their defaults.
 
 use std::net::SocketAddr;
 
 use cgtrace_client::RuntimeDir;
-
-use super::Settings;
-use crate::daemon::{probe, server::Limits};
 use cgtrace_host::process::padded_comm;
+
+use super::{Settings, limits::Limits};
+use crate::daemon::probe;
 
 /// The daemon's whole configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,8 +23,30 @@ pub struct Config {
     pub limits: Limits,
 }
 
-impl From<Settings> for Config {
-    fn from(settings: Settings) -> Self {
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            runtime_dir: RuntimeDir::default(),
+            probe: probe::Options::default(),
+            log: "info".to_owned(),
+            metrics_listen: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Config {
+    /// The defaults with these settings, of which a later one wins.
+    #[must_use]
+    pub fn of(layers: impl IntoIterator<Item = Settings>) -> Self {
+        let mut config = Self::default();
+        for settings in layers {
+            config.apply(settings);
+        }
+        config
+    }
+
+    fn apply(&mut self, settings: Settings) {
         let Settings {
             runtime_dir,
             watch,
@@ -35,63 +57,40 @@ impl From<Settings> for Config {
             pin,
             log,
             metrics_listen,
-            max_connections,
-            max_public_connections,
-            max_call_bytes,
-            max_pending_call_bytes,
-            max_paths_per_lookup,
-            max_patterns_per_call,
-            max_pattern_bytes,
-            max_queued_bytes_per_subscriber,
-            max_queued_bytes,
-            max_unread_reply_bytes,
-            max_recent_bytes,
-            max_previous_bytes,
+            limits,
         } = settings;
-        let probe = probe::Options::default();
-        let limits = Limits::default();
-        Self {
-            runtime_dir: runtime_dir.map_or_else(RuntimeDir::default, RuntimeDir::new),
-            probe: probe::Options {
-                index_ring_bytes: index_ring.map_or(probe.index_ring_bytes, |mib| mib << 20),
-                told_ring_bytes: told_ring.map_or(probe.told_ring_bytes, |mib| mib << 20),
-                watched: watch.map_or(probe.watched, |comms| {
-                    comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect()
-                }),
-                kernel_log: kernel_log.unwrap_or(probe.kernel_log),
-                btf: btf.unwrap_or(probe.btf),
-                pin,
-            },
-            log: log.unwrap_or_else(|| "info".to_owned()),
-            metrics_listen,
-            limits: Limits {
-                max_connections: max_connections.unwrap_or(limits.max_connections),
-                max_public_connections: max_public_connections.unwrap_or(limits.max_public_connections),
-                max_call_bytes: max_call_bytes.unwrap_or(limits.max_call_bytes),
-                max_pending_call_bytes: max_pending_call_bytes.unwrap_or(limits.max_pending_call_bytes),
-                max_paths_per_lookup: max_paths_per_lookup.unwrap_or(limits.max_paths_per_lookup),
-                max_patterns_per_call: max_patterns_per_call.unwrap_or(limits.max_patterns_per_call),
-                max_pattern_bytes: max_pattern_bytes.unwrap_or(limits.max_pattern_bytes),
-                max_queued_bytes_per_subscriber: max_queued_bytes_per_subscriber
-                    .unwrap_or(limits.max_queued_bytes_per_subscriber),
-                max_queued_bytes: max_queued_bytes.unwrap_or(limits.max_queued_bytes),
-                max_unread_reply_bytes: max_unread_reply_bytes.unwrap_or(limits.max_unread_reply_bytes),
-                max_recent_bytes: max_recent_bytes.unwrap_or(limits.max_recent_bytes),
-                max_previous_bytes: max_previous_bytes.unwrap_or(limits.max_previous_bytes),
-            },
-        }
+        let comms = |comms: Vec<String>| comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect();
+        set(&mut self.runtime_dir, runtime_dir.map(RuntimeDir::new));
+        set(&mut self.probe.watched, watch.map(comms));
+        set(&mut self.probe.index_ring_bytes, index_ring.map(|mib| mib << 20));
+        set(&mut self.probe.told_ring_bytes, told_ring.map(|mib| mib << 20));
+        set(&mut self.probe.btf, btf);
+        set(&mut self.probe.kernel_log, kernel_log);
+        set(&mut self.probe.pin, pin.map(Some));
+        set(&mut self.log, log);
+        set(&mut self.metrics_listen, metrics_listen.map(Some));
+        limits.apply(&mut self.limits);
+    }
+}
+
+fn set<T>(value: &mut T, setting: Option<T>) {
+    if let Some(setting) = setting {
+        *value = setting;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::daemon::config::LimitSettings;
 
     #[test]
     fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
-        let flags = Settings { max_connections: Some(7), ..Settings::default() };
-        let file = Settings { max_connections: Some(8), max_queued_bytes: Some(9), ..Settings::default() };
-        let limits = Config::from(flags.or(file)).limits;
+        let settings = |limits| Settings { limits, ..Settings::default() };
+        let flags = LimitSettings { max_connections: Some(7), ..LimitSettings::default() };
+        let file =
+            LimitSettings { max_connections: Some(8), max_queued_bytes: Some(9), ..LimitSettings::default() };
+        let limits = Config::of([file, flags].map(settings)).limits;
         assert_eq!(limits, Limits { max_connections: 7, max_queued_bytes: 9, ..Limits::default() });
     }
 }

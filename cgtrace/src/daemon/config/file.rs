@@ -7,7 +7,7 @@ use std::{
 
 use toml::de::DeTable;
 
-use super::{Settings, WrongValue};
+use super::Settings;
 
 /// Where the file is looked for.
 pub const DEFAULT_PATH: &str = "/etc/cgtrace/cgtrace.toml";
@@ -23,36 +23,15 @@ pub enum FileError {
         /// The cause.
         source: io::Error,
     },
-    /// It is no TOML, or a value has the wrong type.
-    #[error("`{path}`: {reason}", path = path.display())]
-    Syntax {
+    /// Something in it cannot be.
+    #[error("`{path}`{place}: {reason}", path = path.display())]
+    Content {
         /// The file.
         path: PathBuf,
-        /// What and where.
+        /// Where, if the reason does not say it.
+        place: String,
+        /// What, and what would be right.
         reason: String,
-    },
-    /// There is no such key.
-    #[error("`{path}`, line {line}: there is no key `{key}`{}", nearest.as_ref().map_or_else(
-        || format!("; the keys are: {}", Settings::keys().join(", ")),
-        |nearest| format!("; did you mean `{nearest}`?"),
-    ), path = path.display())]
-    UnknownKey {
-        /// The file.
-        path: PathBuf,
-        /// Counted from 1.
-        line: usize,
-        /// What stands there.
-        key: String,
-        /// The key that is most like it, if one is.
-        nearest: Option<String>,
-    },
-    /// A value cannot be.
-    #[error("`{path}`: {wrong}", path = path.display())]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// Which, and why.
-        wrong: WrongValue,
     },
 }
 
@@ -64,26 +43,24 @@ pub fn read(path: &Path) -> Result<Settings, FileError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, FileError> {
-    let syntax = |error: toml::de::Error| FileError::Syntax {
-        path: path.to_owned(),
-        reason: error.to_string().trim_end().to_owned(),
-    };
+    let wrong = |place, reason| FileError::Content { path: path.to_owned(), place, reason };
+    let syntax = |error: toml::de::Error| wrong(String::new(), error.to_string().trim_end().to_owned());
     let table = DeTable::parse(text).map_err(syntax)?;
     let known = Settings::keys();
     for key in table.get_ref().keys() {
         let name: &str = key.get_ref();
         if !known.iter().any(|known| known == name) {
             let before = text.get(..key.span().start).unwrap_or_default();
-            return Err(FileError::UnknownKey {
-                path: path.to_owned(),
-                line: before.matches('\n').count() + 1,
-                key: name.to_owned(),
-                nearest: nearest(name, &known),
-            });
+            let advice = match nearest(name, &known) {
+                Some(nearest) => format!("did you mean `{nearest}`?"),
+                None => format!("the keys are: {}", known.join(", ")),
+            };
+            let place = format!(", line {}", before.matches('\n').count() + 1);
+            return Err(wrong(place, format!("there is no key `{name}`; {advice}")));
         }
     }
-    let settings: Settings = toml::from_str(text).map_err(syntax)?;
-    settings.check().map_err(|wrong| FileError::Value { path: path.to_owned(), wrong })?;
+    let settings = Settings::of_toml(text).map_err(syntax)?;
+    settings.check().map_err(|error| wrong(String::new(), error.to_string()))?;
     Ok(settings)
 }
 

@@ -2,68 +2,9 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use cgtrace_client::wire;
-
 use super::failure::Failure;
+pub use crate::daemon::config::Limits;
 use crate::daemon::index;
-
-/// Defines each limit once: its documentation, its name and its default.
-macro_rules! limits {
-    ($($(#[$what:meta])* $name:ident = $default:expr;)*) => {
-        /// The limits. Each is a flag of the daemon and a key of its configuration, by the same name.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-        pub struct Limits {
-            $($(#[$what])* pub $name: usize,)*
-        }
-
-        impl Default for Limits {
-            fn default() -> Self {
-                Self { $($name: $default,)* }
-            }
-        }
-
-        impl Limits {
-            /// The names of those that differ.
-            pub fn different(&self, other: &Self) -> impl Iterator<Item = &'static str> {
-                let same = [$((stringify!($name), self.$name == other.$name),)*];
-                same.into_iter().filter_map(|(name, same)| (!same).then_some(name))
-            }
-        }
-
-        impl From<Limits> for wire::Limits {
-            fn from(limits: Limits) -> Self {
-                Self { $($name: limits.$name as u64,)* }
-            }
-        }
-    };
-}
-
-limits! {
-    /// Connections to the private socket at a time.
-    max_connections = 16_384;
-    /// Connections to the public socket at a time.
-    max_public_connections = 2_048;
-    /// Bytes of one call; a longer one ends its connection.
-    max_call_bytes = 1 << 20;
-    /// Bytes of a socket's calls that are being received or answered.
-    max_pending_call_bytes = 16 << 20;
-    /// Paths and ids of one `Lookup`.
-    max_paths_per_lookup = 10_000;
-    /// Patterns of one `List` or `Watch`.
-    max_patterns_per_call = 1_000;
-    /// Bytes of a socket's compiled patterns.
-    max_pattern_bytes = 8 << 20;
-    /// Bytes of the events that wait for one subscriber; further ones are dropped and counted.
-    max_queued_bytes_per_subscriber = 16 << 20;
-    /// Bytes of the events that wait for a socket's subscribers.
-    max_queued_bytes = 32 << 20;
-    /// Bytes of a socket's replies that clients have not read, and of lists that are being sent.
-    max_unread_reply_bytes = 64 << 20;
-    /// Bytes of the changes that are kept for clients that come back with a `since_seq`.
-    max_recent_bytes = 8 << 20;
-    /// Bytes of the previous instances of all hierarchies.
-    max_previous_bytes = 16 << 20;
-}
 
 impl Limits {
     /// How many previous instances the index keeps.

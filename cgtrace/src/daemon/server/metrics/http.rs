@@ -12,7 +12,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::Semaphore,
-    task::JoinHandle,
+    task::JoinSet,
     time::timeout,
 };
 
@@ -44,7 +44,8 @@ pub struct MetricsError {
 
 /// Serves metrics until it is dropped.
 pub struct Metered {
-    accepting: JoinHandle<()>,
+    /// It ends what it holds when it is dropped.
+    _accepting: JoinSet<()>,
 }
 
 impl Metered {
@@ -54,13 +55,9 @@ impl Metered {
         let listener = net::TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
         let listener = TcpListener::from_std(listener).map_err(failed)?;
-        Ok(Self { accepting: tokio::task::spawn_local(accept(listener, shared)) })
-    }
-}
-
-impl Drop for Metered {
-    fn drop(&mut self) {
-        self.accepting.abort();
+        let mut accepting = JoinSet::new();
+        accepting.spawn_local(accept(listener, shared));
+        Ok(Self { _accepting: accepting })
     }
 }
 
@@ -89,24 +86,14 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
 /// Answers one request and closes.
 async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await.map_err(io::Error::from)??;
-    let answer = match head.as_deref().map(request) {
-        Some(Request::Metrics { body }) => match shared.settled().await {
-            Ok(()) => {
-                // Any user may connect to a loopback address.
-                let _turn = shared.socket(SocketClass::Public).turn().await;
-                response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body)
-            }
-            Err(_) => {
-                response("503 Service Unavailable", PLAIN, "the index is not complete; ask again\n", body)
-            }
-        },
-        Some(Request::OtherHost) => response("421 Misdirected Request", PLAIN, OTHER_HOST, true),
-        Some(Request::Elsewhere) => response("404 Not Found", PLAIN, "metrics are at /metrics\n", true),
-        Some(Request::OtherMethod) => {
-            response("405 Method Not Allowed\r\nAllow: GET, HEAD", PLAIN, "only GET and HEAD\n", true)
+    let answer = match head.as_deref().map_or(Err(TOO_LONG), request) {
+        Ok(body) if shared.settled().await.is_ok() => {
+            // Any user may connect to a loopback address.
+            let _turn = shared.socket(SocketClass::Public).turn().await;
+            response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body)
         }
-        Some(Request::None) => response("400 Bad Request", PLAIN, "this is no HTTP request\n", true),
-        None => response("431 Request Header Fields Too Large", PLAIN, "the request is too long\n", true),
+        Ok(body) => response(NOT_READY.status, PLAIN, NOT_READY.text, body),
+        Err(Refusal { status, text }) => response(status, PLAIN, text, true),
     };
     stream.write_all(&answer).await?;
     stream.shutdown().await
@@ -114,7 +101,31 @@ async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-const OTHER_HOST: &str = "the Host header must be localhost or a loopback address, with or without a port\n";
+/// Why there are no metrics in a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Refusal {
+    status: &'static str,
+    text: &'static str,
+}
+
+const NO_REQUEST: Refusal = Refusal { status: "400 Bad Request", text: "this is no HTTP request\n" };
+
+const ELSEWHERE: Refusal = Refusal { status: "404 Not Found", text: "metrics are at /metrics\n" };
+
+const OTHER_METHOD: Refusal =
+    Refusal { status: "405 Method Not Allowed\r\nAllow: GET, HEAD", text: "only GET and HEAD\n" };
+
+/// A name that leads here is not proof that the page that uses it belongs here (DNS rebinding).
+const OTHER_HOST: Refusal = Refusal {
+    status: "421 Misdirected Request",
+    text: "the Host header must be localhost or a loopback address, with or without a port\n",
+};
+
+const TOO_LONG: Refusal =
+    Refusal { status: "431 Request Header Fields Too Large", text: "the request is too long\n" };
+
+const NOT_READY: Refusal =
+    Refusal { status: "503 Service Unavailable", text: "the index is not complete; ask again\n" };
 
 fn response(status: &str, content_type: &str, text: &str, body: bool) -> Vec<u8> {
     let length = text.len();
@@ -144,43 +155,25 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// What a request asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Request {
-    Metrics {
-        body: bool,
-    },
-    /// A name that leads here is not proof that the page that uses it belongs here (DNS rebinding).
-    OtherHost,
-    Elsewhere,
-    OtherMethod,
-    None,
-}
-
-fn request(head: &[u8]) -> Request {
-    let Ok(head) = str::from_utf8(head) else { return Request::None };
-    let mut lines = head.lines();
-    let mut words = lines.next().unwrap_or_default().split(' ');
-    let (Some(method), Some(target), Some(version), None) =
-        (words.next(), words.next(), words.next(), words.next())
-    else {
-        return Request::None;
-    };
+/// Whether the metrics that a request asks for are to be in the response.
+fn request(head: &[u8]) -> Result<bool, Refusal> {
+    let mut lines = str::from_utf8(head).map_err(|_| NO_REQUEST)?.lines();
+    let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
+    let [method, target, version] = words[..] else { return Err(NO_REQUEST) };
     if !version.starts_with("HTTP/1.") {
-        return Request::None;
+        return Err(NO_REQUEST);
     }
     let mut hosts = lines
         .filter_map(|line| line.split_once(':'))
         .filter_map(|(name, value)| name.eq_ignore_ascii_case("host").then_some(value.trim()));
     if !matches!((hosts.next(), hosts.next()), (Some(host), None) if is_loopback(host)) {
-        return Request::OtherHost;
+        return Err(OTHER_HOST);
     }
-    let path = target.split('?').next().unwrap_or_default();
-    match (method, path) {
-        ("GET", "/metrics") => Request::Metrics { body: true },
-        ("HEAD", "/metrics") => Request::Metrics { body: false },
-        ("GET" | "HEAD", _) => Request::Elsewhere,
-        _ => Request::OtherMethod,
+    match (method, target.split('?').next().unwrap_or_default()) {
+        ("GET", "/metrics") => Ok(true),
+        ("HEAD", "/metrics") => Ok(false),
+        ("GET" | "HEAD", _) => Err(ELSEWHERE),
+        _ => Err(OTHER_METHOD),
     }
 }
 
@@ -203,19 +196,19 @@ fn is_loopback(host: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn requested(line: &str) -> Request {
+    fn requested(line: &str) -> Result<bool, Refusal> {
         request(format!("{line}\r\nHost: localhost:9469\r\n\r\n").as_bytes())
     }
 
     #[test]
     fn only_get_and_head_of_metrics_are_answered() {
-        assert_eq!(requested("GET /metrics HTTP/1.1"), Request::Metrics { body: true });
-        assert_eq!(request(b"GET /metrics?x=1 HTTP/1.0\nhost: [::1]\n\n"), Request::Metrics { body: true });
-        assert_eq!(requested("HEAD /metrics HTTP/1.1"), Request::Metrics { body: false });
-        assert_eq!(requested("GET / HTTP/1.1"), Request::Elsewhere);
-        assert_eq!(requested("POST /metrics HTTP/1.1"), Request::OtherMethod);
-        assert_eq!(request(b"\xff\xfe\r\n\r\n"), Request::None);
-        assert_eq!(requested("GET /metrics"), Request::None);
+        assert_eq!(requested("GET /metrics HTTP/1.1"), Ok(true));
+        assert_eq!(request(b"GET /metrics?x=1 HTTP/1.0\nhost: [::1]\n\n"), Ok(true));
+        assert_eq!(requested("HEAD /metrics HTTP/1.1"), Ok(false));
+        assert_eq!(requested("GET / HTTP/1.1"), Err(ELSEWHERE));
+        assert_eq!(requested("POST /metrics HTTP/1.1"), Err(OTHER_METHOD));
+        assert_eq!(request(b"\xff\xfe\r\n\r\n"), Err(NO_REQUEST));
+        assert_eq!(requested("GET /metrics"), Err(NO_REQUEST));
     }
 
     #[test]
@@ -231,7 +224,7 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
         let twice = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
-        assert_eq!(request(twice), Request::OtherHost);
-        assert_eq!(request(b"GET /metrics HTTP/1.1\r\n\r\n"), Request::OtherHost);
+        assert_eq!(request(twice), Err(OTHER_HOST));
+        assert_eq!(request(b"GET /metrics HTTP/1.1\r\n\r\n"), Err(OTHER_HOST));
     }
 }
