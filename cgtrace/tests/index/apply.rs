@@ -1,12 +1,22 @@
 //! What each event does, alone and in an order that no kernel gives.
 
+use std::rc::Rc;
+
 use crate::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use cgtrace::daemon::index::{
-    Birth, CgroupId, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Oddity, PREVIOUS_PER_PATH, ROOT,
-    Task, UNIFIED, What,
+    Actor, Birth, CgroupId, Change, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Made, Oddity,
+    PREVIOUS_PER_PATH, ROOT, Task, UNIFIED, What,
 };
+
+fn actor(pid: u32, cgroup: &str) -> Option<Rc<Actor>> {
+    Some(Rc::new(Actor { task: Rc::new(task(pid)), cgroup: Some(cgroup.as_bytes().into()) }))
+}
+
+fn before(boot_ns: u64) -> Birth {
+    Birth { boot_ns, made: Made::Before, by: None }
+}
 
 pub fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
     let root = cgtrace::daemon::index::Key { hierarchy, id: ROOT };
@@ -20,15 +30,10 @@ fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
     assert_eq!(told([&change]), ["mkdir 5 /a"]);
     assert_eq!(change.boot_ns, 2_000);
     assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("v2"));
-    assert_eq!(change.by.as_deref(), Some(&task(100)));
-    assert_eq!(change.by_cgroup.as_deref(), Some(&b"/"[..]));
+    assert_eq!(change.by, actor(100, "/"));
     let life = index.life(key(5)).unwrap();
     assert_eq!((life.parent, life.level, life.leaf), (ROOT, 9, &b"a"[..]));
-    let Birth::At { boot_ns: 2_000, by: Some(by), by_cgroup: Some(cgroup), inferred: false } = life.birth
-    else {
-        panic!("{life:?}");
-    };
-    assert_eq!((*by, &*cgroup), (task(100), &b"/"[..]));
+    assert_eq!(life.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: actor(100, "/") });
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
 }
@@ -44,9 +49,8 @@ fn a_removed_cgroup_leaves_a_past_life() {
     let past: Vec<_> = index.past_lives(UNIFIED, b"/a").collect();
     assert_eq!(past.len(), 1);
     assert_eq!((past[0].key, past[0].died_boot_ns, past[0].inferred), (key(5), 3_000, false));
-    assert_eq!((past[0].birth.since_boot_ns(), past[0].birth.is_exact()), (2_000, true));
-    assert_eq!(past[0].removed_by.as_deref(), Some(&task(200)));
-    assert_eq!(past[0].removed_by_cgroup.as_deref(), Some(&b"/"[..]));
+    assert_eq!((past[0].birth.boot_ns, past[0].birth.made), (2_000, Made::Seen));
+    assert_eq!(past[0].removed_by, actor(200, "/"));
     assert_eq!(index.past_life_by_id(key(5)), Some(past[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
     assert_eq!((state.cgroups, state.made, state.removed, state.past_lives), (1, 1, 1, 1));
@@ -103,8 +107,8 @@ fn a_rename_keeps_the_life_and_leads_all_below_along() {
     plain(&mut index, 2_001, mkdir(pids(6), 5, "b"));
     let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
     assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
-    assert_eq!(change.by.as_deref(), Some(&task(300)));
-    assert_eq!(index.life(pids(5)).unwrap().birth.since_boot_ns(), 2_000);
+    assert_eq!(change.by, actor(300, "/"));
+    assert_eq!(index.life(pids(5)).unwrap().birth.boot_ns, 2_000);
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
     assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
@@ -119,9 +123,10 @@ fn a_makers_cgroup_is_told_by_its_present_path() {
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let by = Task { cgroup: CgroupId(5), ..task(1) };
     let make = |id, name| What::Mkdir(Child { key: pids(id), parent: ROOT, level: 1, leaf: leaf(name), by });
-    assert_eq!(plain(&mut index, 2_001, make(6, "x")).by_cgroup.as_deref(), Some(&b"/a"[..]));
+    let made_in = |change: Change| change.by.unwrap().cgroup.clone();
+    assert_eq!(made_in(plain(&mut index, 2_001, make(6, "x"))).as_deref(), Some(&b"/a"[..]));
     plain(&mut index, 2_002, rename(key(5), 1, "z"));
-    assert_eq!(plain(&mut index, 2_003, make(7, "y")).by_cgroup.as_deref(), Some(&b"/z"[..]));
+    assert_eq!(made_in(plain(&mut index, 2_003, make(7, "y"))).as_deref(), Some(&b"/z"[..]));
 }
 
 #[test]
@@ -158,7 +163,7 @@ fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Oddity::MkdirTwice);
-    assert_eq!(index.life(key(5)).unwrap().birth.since_boot_ns(), 2_000);
+    assert_eq!(index.life(key(5)).unwrap().birth.boot_ns, 2_000);
     plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
     assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Oddity::RmdirTwice);
     assert_eq!(refused(&mut index, 2_004, mkdir(key(5), 1, "a")), Oddity::MkdirAfterRmdir);
@@ -192,7 +197,7 @@ fn the_removal_of_what_was_made_before_is_told_and_remembered() {
     let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(told([&change]), ["rmdir 5 /a"]);
     let life = index.past_life_by_id(key(5)).unwrap();
-    assert_eq!((&life.birth, life.died_boot_ns), (&Birth::Before(1_000), 2_000));
+    assert_eq!((&life.birth, life.died_boot_ns), (&before(1_000), 2_000));
     // Its parent is known by its own end only.
     assert_eq!(told([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
     assert_eq!(told([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
@@ -203,7 +208,7 @@ fn the_removal_of_what_was_missed_claims_no_more_than_is_known() {
     let mut index = empty();
     let removed = odd(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(removed, ("rmdir 5 /a".into(), Oddity::RmdirUnknown));
-    assert_eq!(index.past_life_by_id(key(5)).unwrap().birth, Birth::Before(2_000));
+    assert_eq!(index.past_life_by_id(key(5)).unwrap().birth, before(2_000));
 }
 
 #[test]
@@ -226,11 +231,11 @@ fn a_rename_of_what_was_not_known_makes_it_known() {
     let mut index = unwalked();
     let change = plain(&mut index, 2_000, rename(pids(5), 1, "z"));
     assert_eq!((told([&change]), change.from), (vec!["rename 5 /z".into()], None));
-    assert_eq!(index.life(pids(5)).unwrap().birth, Birth::Before(1_000));
+    assert_eq!(index.life(pids(5)).unwrap().birth, before(1_000));
     let mut index = empty();
     let renamed = odd(&mut index, 2_000, rename(pids(5), 1, "z"));
     assert_eq!(renamed, ("rename 5 /z".into(), Oddity::RenameUnknown));
-    assert_eq!(index.life(pids(5)).unwrap().birth, Birth::Before(2_000));
+    assert_eq!(index.life(pids(5)).unwrap().birth, before(2_000));
     plain(&mut index, 2_001, rmdir(pids(5), 1, "z"));
     assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Oddity::RenameUnknown);
 }
@@ -262,7 +267,7 @@ fn a_root_is_no_child() {
         assert_eq!(refused(&mut index, 2_000, what), Oddity::RootAsChild);
     }
     assert_eq!(index.resolve(UNIFIED, b"/"), Some(key(1)));
-    assert_eq!(index.life(key(1)).unwrap().birth, Birth::Before(1_000));
+    assert_eq!(index.life(key(1)).unwrap().birth, before(1_000));
 }
 
 #[test]

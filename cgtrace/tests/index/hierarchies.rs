@@ -4,7 +4,7 @@ use crate::apply::ids;
 use crate::script::{
     PIDS, apply, empty, hierarchy, key, mkdir, odd, pids, plain, refused, rmdir, task, told, unwalked, walked,
 };
-use cgtrace::daemon::index::{HierarchyId, Index, Limits, Merged, Oddity, ROOT, UNIFIED, What};
+use cgtrace::daemon::index::{HierarchyId, Index, Limits, Made, Merged, Oddity, ROOT, UNIFIED, What};
 
 #[test]
 fn an_event_of_an_unknown_hierarchy_introduces_it() {
@@ -46,7 +46,7 @@ fn a_hierarchy_that_came_is_known_from_its_birth() {
     let state = index.hierarchy(HierarchyId(9)).unwrap();
     assert_eq!((state.known_since_boot_ns, state.walked, state.cgroups), (2_000, true, 1));
     let root = cgtrace::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT };
-    assert!(index.life(root).unwrap().birth.is_exact());
+    assert_eq!(index.life(root).unwrap().birth.made, Made::Seen);
     assert_eq!(refused(&mut index, 2_001, added), Oddity::RootAddedTwice);
     assert_eq!(index.find_hierarchy("name=x"), Some(HierarchyId(9)));
 }
@@ -58,7 +58,7 @@ fn a_root_that_proc_told_of_before_its_event_is_not_replaced() {
     let added = What::RootAdded { hierarchy: hierarchy(PIDS, "pids"), by: task(4) };
     plain(&mut index, 2_001, added);
     assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
-    assert!(index.life(pids(1)).unwrap().birth.is_exact());
+    assert_eq!(index.life(pids(1)).unwrap().birth.made, Made::Seen);
 }
 
 #[test]

@@ -33,7 +33,8 @@ fn a_child_is_forked_from_its_parents_cgroup() {
     let change = plain(&mut index, 2_002, What::Fork { key: key(6), task: task(40), by: parent });
     assert_eq!(told([&change]), ["fork 6 /b"]);
     assert_eq!(change.from.unwrap().path.as_deref(), Some(&b"/a"[..]));
-    assert_eq!((change.by.as_deref(), change.by_cgroup.as_deref()), (Some(&parent), Some(&b"/a"[..])));
+    let by = change.by.unwrap();
+    assert_eq!((*by.task, by.cgroup.as_deref()), (parent, Some(&b"/a"[..])));
     let attach = What::Attach { key: key(5), task: task(40), threadgroup: true, by: parent };
     assert_eq!(plain(&mut index, 2_003, attach).from.unwrap().id, CgroupId(6));
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace::daemon::index::{
-    Birth, CgroupId, HierarchyState, Index, Key, Limits, PREVIOUS_PER_PATH, PastLife, ROOT, UNIFIED,
+    Birth, CgroupId, HierarchyState, Index, Key, Limits, Made, PREVIOUS_PER_PATH, PastLife, ROOT, UNIFIED,
 };
 
 use crate::kernel::{Cgroup, Tree};
@@ -47,7 +47,7 @@ fn check_tree(
             return Err(format!("{id:?} lives as {life:?}"));
         }
         told.birth(key, cgroup, &life.birth, account)?;
-        let since = life.birth.since_boot_ns();
+        let since = life.birth.boot_ns;
         if account.births.insert(key, since).is_some_and(|before| before > since) {
             return Err(format!("{id:?} was born earlier than told: {:?}", life.birth));
         }
@@ -117,7 +117,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn birth(&self, key: Key, truth: &Cgroup, birth: &Birth, account: &Account) -> Result<(), String> {
         let wrong = |what| Err(format!("{key:?} born {} is told {what}: {birth:?}", truth.born));
-        let at = birth.since_boot_ns();
+        let at = birth.boot_ns;
         if at < self.since || at > self.now {
             return wrong("of a time before knowledge began, or to come");
         }
@@ -125,18 +125,15 @@ impl Told<'_> {
             return wrong("to be there before it was");
         }
         let seen = account.mkdirs.contains(&key);
-        match birth {
-            Birth::At { boot_ns, by, inferred: false, .. }
-                if *boot_ns != truth.born || by.as_deref() != Some(&truth.maker) || !seen =>
-            {
+        let by = birth.by.as_ref().map(|by| *by.task);
+        match birth.made {
+            Made::Seen if at != truth.born || by != Some(truth.maker) || !seen => {
                 wrong("exactly, but not so")
             }
-            Birth::At { inferred: true, .. } if !account.lossy && !account.hasty => {
-                wrong("inferred though nothing was lost")
-            }
-            Birth::At { inferred: true, by: Some(_), .. } => wrong("by a maker who was not seen"),
-            _ if seen && !account.hasty && !birth.is_exact() => wrong("inexactly though seen"),
-            Birth::Before(before) if self.certain && *before != self.since => wrong("before another time"),
+            Made::Inferred if !account.lossy && !account.hasty => wrong("inferred though nothing was lost"),
+            Made::Inferred | Made::Before if by.is_some() => wrong("by a maker who was not seen"),
+            _ if seen && !account.hasty && birth.made != Made::Seen => wrong("inexactly though seen"),
+            Made::Before if self.certain && at != self.since => wrong("before another time"),
             _ => Ok(()),
         }
     }
@@ -205,14 +202,15 @@ impl Told<'_> {
         if life.inferred && !account.lossy && !account.hasty {
             return wrong("inferred though nothing was lost");
         }
-        let exact = life.died_boot_ns == end.at && life.removed_by.as_deref() == Some(&end.by);
+        let exact =
+            life.died_boot_ns == end.at && life.removed_by.as_ref().map(|by| *by.task) == Some(end.by);
         if !life.inferred && !exact {
             return wrong("did not end so");
         }
         if life.died_boot_ns < end.at || life.inferred && life.removed_by.is_some() {
             return wrong("ended later, or by someone who was not seen");
         }
-        if life.died_boot_ns < life.birth.since_boot_ns() {
+        if life.died_boot_ns < life.birth.boot_ns {
             return wrong("ended before it began");
         }
         let path_is_sure = self.tree.id == UNIFIED || !account.lossy && !account.hasty && !account.nameless;

@@ -218,10 +218,10 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
     if place.id != id || place.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {
         return Err("of another cgroup or time");
     }
-    if change.by.as_deref() != by {
+    if change.by.as_ref().map(|by| &*by.task) != by {
         return Err("by another one");
     }
-    if let (Some(by), Some(path)) = (by, &change.by_cgroup)
+    if let (Some(by), Some(path)) = (by, change.by.as_ref().and_then(|by| by.cgroup.as_ref()))
         && kernel.trees[&UNIFIED].path(by.cgroup) != **path
     {
         return Err("by one in another cgroup");

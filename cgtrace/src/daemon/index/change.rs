@@ -5,6 +5,7 @@ use std::rc::Rc;
 pub use cgtrace_common::Kind;
 
 use super::event::{CgroupId, HierarchyId, Task};
+use super::life::Actor;
 
 /// One thing that subscribers are told, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,9 +25,7 @@ pub struct Change {
     /// Whether the whole process was moved; attach only.
     pub threadgroup: Option<bool>,
     /// Who did it, where that is known.
-    pub by: Option<Rc<Task>>,
-    /// The path of `by`'s own cgroup on the default hierarchy, where it is known.
-    pub by_cgroup: Option<Rc<[u8]>>,
+    pub by: Option<Rc<Actor>>,
     /// Not seen, but concluded from a walk after records were lost; its time is that of the walk.
     pub inferred: bool,
     /// Records that were lost; `Lost` only.

@@ -6,7 +6,8 @@
 use super::Index;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, Child, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
-use super::node::{Made, Node};
+use super::life::Made;
+use super::node::Node;
 use super::oddity::Oddity;
 use cgtrace_host::hierarchy::Scanned;
 

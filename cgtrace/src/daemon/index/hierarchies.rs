@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use super::event::{CgroupId, Hierarchy, HierarchyId, ROOT, UNIFIED};
-use super::life::Birth;
-use super::node::{Made, Node};
+use super::life::Made;
+use super::node::Node;
 use super::tree::Tree;
 use super::walk::Walk;
 
@@ -95,10 +95,6 @@ impl Knowledge {
     pub fn is_named(&self, word: &str) -> bool {
         let name = if self.id == UNIFIED { Some("v2") } else { self.name.as_deref() };
         name.is_some_and(|name| cgtrace_paths::names_hierarchy(word, name))
-    }
-
-    pub fn unseen_birth(&self, boot_ns: u64) -> Birth {
-        Birth::Before(self.unseen_since(boot_ns))
     }
 }
 

@@ -4,39 +4,36 @@ use std::rc::Rc;
 
 use super::event::{CgroupId, Key, Task};
 
-/// When a cgroup was made, as far as that is known.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Birth {
-    /// Its making was seen, or concluded.
-    At {
-        /// When: ns since boot. If `inferred`, when the walk found it.
-        boot_ns: u64,
-        /// Who made it.
-        by: Option<Rc<Task>>,
-        /// The path of the maker's own cgroup on the default hierarchy, at that time.
-        by_cgroup: Option<Rc<[u8]>>,
-        /// The record of its making was lost.
-        inferred: bool,
-    },
-    /// It was there at this time (ns since boot) already: when knowledge of its hierarchy began or, if it was
-    /// made while records were lost, when it was first heard of. Nothing is known about the time before.
-    Before(u64),
+/// How much is known about when a cgroup was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// Its making was seen: the time is the kernel's own.
+    Seen,
+    /// The record of its making was lost: the time is that of the walk or event which proved it.
+    Inferred,
+    /// It was there at that time already: when knowledge of its hierarchy began or, if it was made while records were
+    /// lost, when it was first heard of. Nothing is known about the time before.
+    Before,
 }
 
-impl Birth {
+/// When a cgroup was made, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Birth {
     /// The time from which on it is known to exist: ns since boot.
-    #[must_use]
-    pub const fn since_boot_ns(&self) -> u64 {
-        match self {
-            Self::At { boot_ns, .. } | Self::Before(boot_ns) => *boot_ns,
-        }
-    }
+    pub boot_ns: u64,
+    /// What that time is.
+    pub made: Made,
+    /// Who made it, if that was seen.
+    pub by: Option<Rc<Actor>>,
+}
 
-    /// Whether its making was seen, so that the time is the kernel's own.
-    #[must_use]
-    pub const fn is_exact(&self) -> bool {
-        matches!(self, Self::At { inferred: false, .. })
-    }
+/// A task that made, removed, renamed or moved something.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Actor {
+    /// Who it is.
+    pub task: Rc<Task>,
+    /// The path of its cgroup on the default hierarchy, at that time; `None` if it is not known or too long.
+    pub cgroup: Option<Rc<[u8]>>,
 }
 
 /// The life of a cgroup that exists.
@@ -66,9 +63,7 @@ pub struct PastLife {
     /// When it was removed: ns since boot. If `inferred`, when that was found out.
     pub died_boot_ns: u64,
     /// Who removed it.
-    pub removed_by: Option<Rc<Task>>,
-    /// The path of the remover's own cgroup on the default hierarchy, at that time.
-    pub removed_by_cgroup: Option<Rc<[u8]>>,
+    pub removed_by: Option<Rc<Actor>>,
     /// The record of its removal was lost.
     pub inferred: bool,
 }

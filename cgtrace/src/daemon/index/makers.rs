@@ -1,4 +1,4 @@
-//! Who made what: one shared [`Maker`] for all that a task does in a row, instead of a copy with each cgroup.
+//! Who made what: one shared [`Actor`] for all that a task does in a row, instead of a copy with each cgroup.
 
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -6,6 +6,7 @@ use std::rc::Rc;
 use hashbrown::DefaultHashBuilder;
 
 use super::event::{CgroupId, Task};
+use super::life::Actor;
 
 /// Tasks and cgroups remembered for sharing. A forgotten one is only stored once more.
 const SLOTS: u64 = 256;
@@ -14,19 +15,11 @@ const SLOTS: u64 = 256;
 /// of them.
 const MAX_PATH: usize = 4096;
 
-/// A task that made, removed or renamed something.
-#[derive(Debug)]
-pub(super) struct Maker {
-    pub task: Rc<Task>,
-    /// The path of its cgroup on the default hierarchy; `None` if it is not known or too long.
-    pub cgroup: Option<Rc<[u8]>>,
-}
-
 /// The makers seen last: each has one slot that it may be found in, and loses it to the next one that falls
 /// there.
 #[derive(Debug)]
 pub(super) struct Makers {
-    tasks: Vec<Option<Rc<Maker>>>,
+    tasks: Vec<Option<Rc<Actor>>>,
     cgroups: Vec<Option<(CgroupId, Rc<[u8]>)>>,
     hasher: DefaultHashBuilder,
 }
@@ -38,17 +31,17 @@ impl Makers {
     }
 
     /// The shared form of a task. `path` is asked only if the path of its cgroup is not remembered.
-    pub fn of(&mut self, task: &Task, path: impl FnOnce(CgroupId) -> Option<Rc<[u8]>>) -> Rc<Maker> {
+    pub fn of(&mut self, task: &Task, path: impl FnOnce(CgroupId) -> Option<Rc<[u8]>>) -> Rc<Actor> {
         let slot = self.slot(task);
         let cgroup = self.cgroup(task.cgroup, path);
         let Some(place) = self.tasks.get_mut(slot) else {
-            return Rc::new(Maker { task: Rc::new(*task), cgroup });
+            return Rc::new(Actor { task: Rc::new(*task), cgroup });
         };
         match place {
             Some(maker) if *maker.task == *task && maker.cgroup.is_some() == cgroup.is_some() => {
                 Rc::clone(maker)
             }
-            _ => Rc::clone(place.insert(Rc::new(Maker { task: Rc::new(*task), cgroup }))),
+            _ => Rc::clone(place.insert(Rc::new(Actor { task: Rc::new(*task), cgroup }))),
         }
     }
 

@@ -10,7 +10,8 @@ use super::Index;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED, possible_name};
 use super::hierarchies::Knowledge;
-use super::node::{Made, Node};
+use super::life::{Made, PastLife};
+use super::node::Node;
 use super::oddity::Oddity;
 use super::walk::{Pathless, Walk};
 use cgtrace_host::hierarchy::Scanned;
@@ -212,7 +213,7 @@ impl Index {
             let truncated = !possible_name(&leaf);
             let node = Node::new(id, parent, UNSET, leaf, truncated);
             let node = match ended.and_then(|_| past.remove(key)) {
-                Some(life) => node.born_as(&life.birth),
+                Some(PastLife { birth, .. }) => node.born(birth.made, birth.boot_ns, birth.by),
                 None => node.born(made, since, None),
             };
             match known.tree.insert(node) {

@@ -33,7 +33,7 @@ pub use cgtrace_host::hierarchy::Scanned;
 pub use change::{Change, Kind, Place};
 pub use event::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
-pub use life::{Birth, Life, PastLife};
+pub use life::{Actor, Birth, Life, Made, PastLife};
 pub use merge::Merged;
 pub use oddity::{Oddity, OddityCounts};
 pub use past::{Limits, PREVIOUS_PER_PATH};

@@ -3,22 +3,10 @@
 use std::rc::Rc;
 
 use super::event::CgroupId;
-use super::life::Birth;
-use super::makers::Maker;
+use super::life::{Actor, Birth, Made};
 
 /// The slot that does not exist: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
-
-/// How much is known about when a cgroup was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Made {
-    /// Its making was seen: the time is exact.
-    Seen,
-    /// Its making was lost: the time is that of the walk which found it.
-    Inferred,
-    /// It was there at that time already.
-    Before,
-}
 
 /// A live cgroup. Parents are named by id and not by slot, so that a cgroup may be known before its parent is
 /// and needs no repair when the parent comes.
@@ -29,7 +17,7 @@ pub(super) struct Node {
     /// The leaf name, or as much of it as is known.
     pub leaf: Box<[u8]>,
     pub born_boot_ns: u64,
-    pub maker: Option<Rc<Maker>>,
+    pub maker: Option<Rc<Actor>>,
     /// The next sibling; in a free slot, the next free one.
     pub next: u32,
     pub previous: u32,
@@ -60,37 +48,16 @@ impl Node {
     }
 
     /// The same, with its birth.
-    pub fn born(mut self, made: Made, boot_ns: u64, maker: Option<Rc<Maker>>) -> Self {
+    pub fn born(mut self, made: Made, boot_ns: u64, maker: Option<Rc<Actor>>) -> Self {
         self.made = made;
         self.born_boot_ns = boot_ns;
         self.maker = maker;
         self
     }
 
-    /// The same, with a birth that was told before.
-    pub fn born_as(self, birth: &Birth) -> Self {
-        match birth {
-            Birth::Before(boot_ns) => self.born(Made::Before, *boot_ns, None),
-            Birth::At { boot_ns, by, by_cgroup, inferred } => {
-                let maker =
-                    by.as_ref().map(|task| Maker { task: Rc::clone(task), cgroup: by_cgroup.clone() });
-                let made = if *inferred { Made::Inferred } else { Made::Seen };
-                self.born(made, *boot_ns, maker.map(Rc::new))
-            }
-        }
-    }
-
     /// Its birth, as answers give it.
     pub fn birth(&self) -> Birth {
-        match self.made {
-            Made::Before => Birth::Before(self.born_boot_ns),
-            Made::Seen | Made::Inferred => Birth::At {
-                boot_ns: self.born_boot_ns,
-                by: self.maker.as_ref().map(|maker| Rc::clone(&maker.task)),
-                by_cgroup: self.maker.as_ref().and_then(|maker| maker.cgroup.clone()),
-                inferred: self.made == Made::Inferred,
-            },
-        }
+        Birth { boot_ns: self.born_boot_ns, made: self.made, by: self.maker.clone() }
     }
 }
 

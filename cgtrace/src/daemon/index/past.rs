@@ -6,7 +6,7 @@ use std::rc::Rc;
 use hashbrown::HashMap;
 
 use super::event::{HierarchyId, Key, Task};
-use super::life::{Birth, PastLife};
+use super::life::{Actor, PastLife};
 
 /// How many previous instances of one path are kept at most.
 pub const PREVIOUS_PER_PATH: usize = 8;
@@ -224,15 +224,10 @@ impl Past {
 /// created and removed it. Those are shared mostly, but they need not be.
 fn bytes_of(name: &Name) -> usize {
     let of_life = |life: &PastLife| {
-        let created_in = match &life.birth {
-            Birth::At { by_cgroup, .. } => by_cgroup.as_deref(),
-            Birth::Before(_) => None,
-        };
-        let cgroups = [created_in, life.removed_by_cgroup.as_deref()];
-        let tasks = 2 * size_of::<Task>();
-        size_of::<(PastLife, Key, u64)>()
-            + tasks
-            + cgroups.into_iter().flatten().map(<[u8]>::len).sum::<usize>()
+        let actors = [&life.birth.by, &life.removed_by].into_iter().flatten();
+        let cgroups: usize = actors.filter_map(|by| by.cgroup.as_deref()).map(<[u8]>::len).sum();
+        let tasks = 2 * size_of::<(Task, Actor)>();
+        size_of::<(PastLife, Key, u64)>() + tasks + cgroups
     };
     // A tree's node is filled by half at least.
     let own = 2 * size_of::<(u64, Name)>() + size_of::<(Rc<[u8]>, u64)>();

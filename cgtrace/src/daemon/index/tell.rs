@@ -6,9 +6,7 @@ use super::Index;
 use super::change::{Change, Kind, Place};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
 use super::hierarchies::{Gap, Knowledge};
-use super::life::PastLife;
-use super::makers::Maker;
-use super::node::Made;
+use super::life::{Actor, Made, PastLife};
 use super::past::Past;
 use super::tree::Missing;
 
@@ -70,20 +68,14 @@ impl Index {
             task: None,
             threadgroup: None,
             by: None,
-            by_cgroup: None,
             inferred: false,
             missed: None,
         }
     }
 
     /// The same, with who did it.
-    pub(super) fn change_by(&mut self, kind: Kind, boot_ns: u64, place: Place, by: Option<&Maker>) -> Change {
-        let change = self.change(kind, boot_ns, Some(place));
-        Change {
-            by: by.map(|maker| Rc::clone(&maker.task)),
-            by_cgroup: by.and_then(|maker| maker.cgroup.clone()),
-            ..change
-        }
+    pub(super) fn change_by(&mut self, kind: Kind, boot_ns: u64, place: Place, by: Rc<Actor>) -> Change {
+        Change { by: Some(by), ..self.change(kind, boot_ns, Some(place)) }
     }
 
     /// The same, concluded and not seen.
@@ -92,7 +84,7 @@ impl Index {
     }
 
     /// Who did something, in its shared form.
-    pub(super) fn maker(&mut self, task: &Task) -> Rc<Maker> {
+    pub(super) fn maker(&mut self, task: &Task) -> Rc<Actor> {
         let Self { makers, hierarchies, past, scratch, .. } = self;
         makers
             .of(task, |id| path_of(hierarchies.get(&UNIFIED), past, Key { hierarchy: UNIFIED, id }, scratch))
@@ -121,7 +113,7 @@ impl Index {
 
     /// Ends a cgroup's life, which must be there, in the index and for the walk in progress. Its children are
     /// the caller's care.
-    pub(super) fn end_life(&mut self, place: &Place, boot_ns: u64, by: Option<&Maker>, inferred: bool) {
+    pub(super) fn end_life(&mut self, place: &Place, boot_ns: u64, by: Option<Rc<Actor>>, inferred: bool) {
         let key = Key { hierarchy: place.hierarchy, id: place.id };
         let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
         let Some(mut node) = known.tree.remove(key.id) else { return };
@@ -138,8 +130,7 @@ impl Index {
             path: place.path.clone(),
             birth: node.birth(),
             died_boot_ns: boot_ns,
-            removed_by: by.map(|maker| Rc::clone(&maker.task)),
-            removed_by_cgroup: by.and_then(|maker| maker.cgroup.clone()),
+            removed_by: by,
             inferred,
         });
     }

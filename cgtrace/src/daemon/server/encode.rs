@@ -5,7 +5,7 @@ use jiff::Timestamp;
 
 use super::class::SocketClass;
 use crate::daemon::{
-    index::{Birth, Change, HierarchyId, HierarchyState, Index, Key, PastLife, Place, Task},
+    index::{Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Made, PastLife, Place, Task},
     tracker::Anchor,
 };
 use cgtrace_paths::{Name, Qos};
@@ -115,7 +115,7 @@ impl Encoder {
                 let told = self.task(task, None)?;
                 Some(wire::Task { threadgroup: change.threadgroup, ..told })
             }),
-            by: change.by.as_ref().and_then(|by| self.task(by, change.by_cgroup.as_deref())),
+            by: self.actor(change.by.as_deref()),
             missed: change.missed,
             inferred: change.inferred,
         }
@@ -161,26 +161,20 @@ impl Encoder {
             before,
             made_by,
             died: Some(self.moment(past.died_boot_ns)),
-            removed_by: past
-                .removed_by
-                .as_ref()
-                .and_then(|task| self.task(task, past.removed_by_cgroup.as_deref())),
+            removed_by: self.actor(past.removed_by.as_deref()),
             inferred: inferred || past.inferred,
         }
     }
 
     fn birth(&self, birth: &Birth) -> Born {
-        match birth {
-            Birth::At { boot_ns, by, by_cgroup, inferred } => Born {
-                born: Some(self.moment(*boot_ns)),
-                before: None,
-                made_by: by.as_ref().and_then(|by| self.task(by, by_cgroup.as_deref())),
-                inferred: *inferred,
-            },
-            Birth::Before(boot_ns) => {
-                Born { born: None, before: Some(self.moment(*boot_ns)), made_by: None, inferred: false }
-            }
-        }
+        let (at, is_before) = (self.moment(birth.boot_ns), birth.made == Made::Before);
+        let (born, before) = if is_before { (None, Some(at)) } else { (Some(at), None) };
+        let made_by = self.actor(birth.by.as_deref());
+        Born { born, before, made_by, inferred: birth.made == Made::Inferred }
+    }
+
+    fn actor(&self, by: Option<&Actor>) -> Option<wire::Task> {
+        by.and_then(|by| self.task(&by.task, by.cgroup.as_deref()))
     }
 
     /// One cgroup of a list.

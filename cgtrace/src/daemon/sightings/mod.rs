@@ -116,9 +116,9 @@ impl Sightings {
         if thread || same {
             return;
         }
-        let watched =
-            |task: &Option<Rc<Task>>| task.as_ref().is_some_and(|task| self.watched.contains(&task.comm));
-        let kept = if watched(&change.task) || (watched(&change.by) && change.kind == Kind::Attach) {
+        let watched = |task: Option<&Rc<Task>>| task.is_some_and(|task| self.watched.contains(&task.comm));
+        let by = change.by.as_ref().map(|by| &by.task).filter(|_| change.kind == Kind::Attach);
+        let kept = if watched(change.task.as_ref()) || watched(by) {
             &mut self.moves_of_watched
         } else {
             &mut self.moves

@@ -3,8 +3,8 @@
 use crate::daemon::index::Index;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
-use crate::daemon::index::life::PastLife;
-use crate::daemon::index::node::{Made, Node};
+use crate::daemon::index::life::{Birth, Made, PastLife};
+use crate::daemon::index::node::Node;
 use crate::daemon::index::oddity::Oddity;
 use crate::daemon::index::tree::Name;
 
@@ -67,7 +67,7 @@ impl Index {
         }
         self.count_taken(name);
         let place = self.place(key);
-        Some(self.change_by(Kind::Mkdir, at, place, Some(&by)))
+        Some(self.change_by(Kind::Mkdir, at, place, by))
     }
 
     pub(super) fn rmdir(&mut self, at: u64, child: &Child) -> Option<Change> {
@@ -83,7 +83,7 @@ impl Index {
             return None;
         }
         let expected = live || !known.walked;
-        let birth = known.unseen_birth(at);
+        let birth = Birth { boot_ns: known.unseen_since(at), made: Made::Before, by: None };
         if !expected {
             self.oddities.count(Oddity::RmdirUnknown);
         }
@@ -94,7 +94,7 @@ impl Index {
             self.place_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
         };
         if live {
-            self.end_life(&place, at, Some(&by), false);
+            self.end_life(&place, at, Some(Rc::clone(&by)), false);
         } else {
             let known = self.known(at, key.hierarchy);
             known.removed += 1;
@@ -106,12 +106,11 @@ impl Index {
                 path: place.path.clone(),
                 birth,
                 died_boot_ns: at,
-                removed_by: Some(Rc::clone(&by.task)),
-                removed_by_cgroup: by.cgroup.clone(),
+                removed_by: Some(Rc::clone(&by)),
                 inferred: false,
             });
         }
-        Some(self.change_by(Kind::Rmdir, at, place, Some(&by)))
+        Some(self.change_by(Kind::Rmdir, at, place, by))
     }
 
     pub(super) fn rename(&mut self, at: u64, child: &Child) -> Option<Change> {
@@ -156,7 +155,7 @@ impl Index {
         let place = self.place(key);
         // One that its own rename made known was known by its new name only.
         let from = from.filter(|from| from.path != place.path);
-        let change = self.change_by(Kind::Rename, at, place, Some(&by));
+        let change = self.change_by(Kind::Rename, at, place, by);
         Some(Change { from, ..change })
     }
 

@@ -4,7 +4,7 @@ use crate::daemon::index::Index;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Hierarchy, HierarchyId, Key, ROOT, Task, UNIFIED};
 use crate::daemon::index::hierarchies::{Knowledge, root, same};
-use crate::daemon::index::node::Made;
+use crate::daemon::index::life::Made;
 use crate::daemon::index::oddity::Oddity;
 
 use std::rc::Rc;
@@ -37,7 +37,7 @@ impl Index {
             self.hierarchies.insert(*id, known);
         }
         let place = self.place(Key { hierarchy: *id, id: ROOT });
-        Some(self.change_by(Kind::RootAdded, at, place, Some(&by)))
+        Some(self.change_by(Kind::RootAdded, at, place, by))
     }
 
     pub(super) fn root_removed(&mut self, at: u64, id: HierarchyId) -> Change {
@@ -56,7 +56,7 @@ impl Index {
         self.known(at, hierarchy.id).name = Some(Rc::clone(&hierarchy.name));
         let by = self.maker(by);
         let place = self.place(Key { hierarchy: hierarchy.id, id: ROOT });
-        self.change_by(Kind::Remount, at, place, Some(&by))
+        self.change_by(Kind::Remount, at, place, by)
     }
 
     /// A hierarchy is gone without an event, as a look at `/proc/self/cgroup` shows. `None` if it is not known.

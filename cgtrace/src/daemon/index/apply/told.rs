@@ -22,7 +22,7 @@ impl Index {
     pub(super) fn freeze(&mut self, kind: Kind, at: u64, key: Key, by: &Task) -> Change {
         let place = self.told_place(key);
         let by = self.maker(by);
-        self.change_by(kind, at, place, Some(&by))
+        self.change_by(kind, at, place, by)
     }
 
     pub(super) fn attach(&mut self, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
@@ -39,7 +39,7 @@ impl Index {
         let place = self.told_place(key);
         let by = self.maker(by);
         let task = if *by.task == *task { Rc::clone(&by.task) } else { Rc::new(*task) };
-        let change = self.change_by(kind, at, place, Some(&by));
+        let change = self.change_by(kind, at, place, by);
         Change { from, task: Some(task), ..change }
     }
 
@@ -49,7 +49,7 @@ impl Index {
         // A task's own cgroup is known on the default hierarchy only.
         let from = (key.hierarchy == UNIFIED).then(|| self.place(Key { id: by.cgroup, ..key }));
         let by = self.maker(by);
-        let change = self.change_by(Kind::Fork, at, place, Some(&by));
+        let change = self.change_by(Kind::Fork, at, place, by);
         Change { from, task: Some(Rc::new(*task)), ..change }
     }
 

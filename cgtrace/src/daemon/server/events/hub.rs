@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::{
-        index::{CgroupId, HierarchyId, Limits as IndexLimits, Place, Task},
+        index::{Actor, CgroupId, HierarchyId, Limits as IndexLimits, Place, Task},
         server::events::{filter::Wanted, pattern::Patterns, queue::Item},
         tracker::ThisMachine,
     };
@@ -318,8 +318,7 @@ mod tests {
             from: None,
             task: Some(task(1_000)),
             threadgroup: Some(true),
-            by: Some(task(0)),
-            by_cgroup: None,
+            by: Some(Rc::new(Actor { task: task(0), cgroup: None })),
             inferred: false,
             missed: None,
         })

@@ -105,7 +105,6 @@ mod tests {
             task: None,
             threadgroup: None,
             by: None,
-            by_cgroup: None,
             inferred: false,
             missed: None,
         })

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use prometheus_client::metrics::{family::Family, histogram::Histogram};
 
 use crate::daemon::{
-    index::{Birth, Change, Index, Key, Kind},
+    index::{Change, Index, Key, Kind, Made},
     tracker::{Anchor, Listener},
 };
 
@@ -104,10 +104,10 @@ impl Meter {
         if change.kind == Kind::Rmdir
             && let Some(past) = index.past_life_by_id(Key { hierarchy: place.hierarchy, id: place.id })
             // Of any other life the length is not known.
-            && let Birth::At { boot_ns, inferred: false, .. } = past.birth
+            && past.birth.made == Made::Seen
             && !past.inferred
         {
-            let ns = past.died_boot_ns.saturating_sub(boot_ns);
+            let ns = past.died_boot_ns.saturating_sub(past.birth.boot_ns);
             counts.lives.observe(Duration::from_nanos(ns).as_secs_f64());
         }
     }
