@@ -1,4 +1,5 @@
 //! Reading BTF: the running kernel's, and bytes that are none.
+#![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
 
 use cgtrace::daemon::probe::{Btf, BtfError, Member};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! From a record's bytes to an event: each kind, and whatever else the bytes are.
+#![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
 
 use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, Task as Who, What};
 use cgtrace::daemon::probe::{Controllers, DecodeError, Kind, decode};

@@ -10,8 +10,8 @@ use cgtrace::daemon::index::{
     PREVIOUS_PER_PATH, ROOT, Task, UNIFIED, What,
 };
 
-fn actor(pid: u32, cgroup: &str) -> Option<Rc<Actor>> {
-    Some(Rc::new(Actor { task: Rc::new(task(pid)), cgroup: Some(cgroup.as_bytes().into()) }))
+fn actor(pid: u32, cgroup: &str) -> Rc<Actor> {
+    Rc::new(Actor { task: Rc::new(task(pid)), cgroup: Some(cgroup.as_bytes().into()) })
 }
 
 fn before(boot_ns: u64) -> Birth {
@@ -30,10 +30,10 @@ fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
     assert_eq!(told([&change]), ["mkdir 5 /a"]);
     assert_eq!(change.boot_ns, 2_000);
     assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("v2"));
-    assert_eq!(change.by, actor(100, "/"));
+    assert_eq!(change.by, Some(actor(100, "/")));
     let life = index.life(key(5)).unwrap();
     assert_eq!((life.parent, life.level, life.leaf), (ROOT, 9, &b"a"[..]));
-    assert_eq!(life.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: actor(100, "/") });
+    assert_eq!(life.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: Some(actor(100, "/")) });
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
 }
@@ -50,7 +50,7 @@ fn a_removed_cgroup_leaves_a_past_life() {
     assert_eq!(past.len(), 1);
     assert_eq!((past[0].key, past[0].died_boot_ns, past[0].inferred), (key(5), 3_000, false));
     assert_eq!((past[0].birth.boot_ns, past[0].birth.made), (2_000, Made::Seen));
-    assert_eq!(past[0].removed_by, actor(200, "/"));
+    assert_eq!(past[0].removed_by, Some(actor(200, "/")));
     assert_eq!(index.past_life_by_id(key(5)), Some(past[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
     assert_eq!((state.cgroups, state.made, state.removed, state.past_lives), (1, 1, 1, 1));
@@ -107,7 +107,7 @@ fn a_rename_keeps_the_life_and_leads_all_below_along() {
     plain(&mut index, 2_001, mkdir(pids(6), 5, "b"));
     let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
     assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
-    assert_eq!(change.by, actor(300, "/"));
+    assert_eq!(change.by, Some(actor(300, "/")));
     assert_eq!(index.life(pids(5)).unwrap().birth.boot_ns, 2_000);
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
     assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));

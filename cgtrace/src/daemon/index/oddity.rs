@@ -64,6 +64,7 @@ impl OddityCounts {
     }
 
     /// Those that were met.
+    #[must_use]
     pub fn met(&self) -> impl DoubleEndedIterator<Item = Oddity> {
         self.0.keys().copied()
     }
