@@ -21,7 +21,7 @@ use super::{
     transport::{accept, bind, serve},
 };
 use crate::daemon::{
-    probe,
+    probe::{self, Records as _},
     service::{self, Sockets, Supervisor},
     tracker::{Priority, ScanThread, StartError, Tracker, drive},
 };
@@ -85,7 +85,7 @@ fn serve_sockets(
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
     tracker.borrow_mut().keep_past(options.limits.previous());
     // There is one thread yet: those that come have no more than it.
-    let kept = service::drop_after_loading(|| tracker.borrow().counters_readable())
+    let kept = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
         .context("failed to drop the capabilities that loading took")?;
     tracing::info!(%kept, "capabilities dropped");
     let scans = ScanThread::start().context("failed to start the scan thread")?;

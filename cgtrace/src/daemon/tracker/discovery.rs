@@ -76,7 +76,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         for _ in 0..READS {
             let read_at_ns = self.machine.boot_ns();
             let found = self.machine.hierarchies()?;
-            if self.catch_up_quietly() && self.roots.changed_at_ns < read_at_ns {
+            if self.catch_up().is_ok() && self.roots.changed_at_ns < read_at_ns {
                 let found = self.roots.without_destroyed(found);
                 self.take_hierarchies(&found, read_at_ns);
                 return Ok(());
@@ -181,7 +181,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub fn merge(&mut self, results: Vec<ScanResult>) {
         // Whatever was created or removed before the scan's end is to be known to the merge; else it is merged as it is,
         // and another scan follows.
-        let is_known = self.catch_up_quietly();
+        let is_known = self.catch_up().is_ok();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {
             let (mut whole, mut crossed) = (false, false);
@@ -226,14 +226,14 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// on at a time; one that is dropped is given up.
     pub fn begin_verify(&mut self) -> (Verification, VerifyJob) {
         let verification = self.verifications.begin();
-        self.catch_up_quietly();
+        let _ = self.catch_up();
         let mounts = self.views.iter().filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)));
         (verification, VerifyJob { mounts: mounts.collect() })
     }
 
     /// Gives a comparison what the scan found. Then [go on](Verification::go_on) with it until all is compared.
     pub fn compare(&mut self, verification: &mut Verification, scan: VerifyScan) {
-        self.catch_up_quietly();
+        let _ = self.catch_up();
         verification.take(&self.index, scan);
     }
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, os::fd::OwnedFd};
 use super::{ThisMachine, Tracker, task_of};
 use crate::daemon::{
     index::{HierarchyId, Key},
-    probe::{self, Probe, ProgramState, Records as _, RingUse},
+    probe::{self, Probe},
 };
 use cgtrace_host::{hierarchy::HierarchyError, process};
 
@@ -48,7 +48,7 @@ impl Tracker {
     /// As [`Probe::watch`]'s: then it may be some of them only.
     pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::WatchError> {
         // What ran under the former names is in the rings yet.
-        self.catch_up_quietly();
+        let _ = self.catch_up();
         self.records.watch(comms)?;
         self.sightings.watch(comms.iter().copied());
         Ok(())
@@ -56,7 +56,7 @@ impl Tracker {
 
     /// Takes the processes of tracked names that /proc showed at `boot_ns`: those that were there before.
     pub fn take_before(&mut self, boot_ns: u64, found: &[process::Found]) {
-        self.catch_up_quietly();
+        let _ = self.catch_up();
         let Self { index, sightings, .. } = self;
         for found in found {
             let memberships: Vec<Key> = found
@@ -70,22 +70,10 @@ impl Tracker {
         }
     }
 
-    /// The kernel programs and whether each is attached.
+    /// The kernel program.
     #[must_use]
-    pub fn programs(&self) -> Vec<ProgramState> {
-        self.records.programs()
-    }
-
-    /// Whether the kernel lets this process read what the program counts.
-    #[must_use]
-    pub fn counters_readable(&self) -> bool {
-        self.records.losses().is_ok()
-    }
-
-    /// The rings: size, use, records, losses.
-    #[must_use]
-    pub fn rings(&self) -> [RingUse; 2] {
-        self.records.rings()
+    pub fn probe(&self) -> &Probe {
+        &self.records
     }
 
     /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the

@@ -228,12 +228,6 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// As [`catch_up`](Self::catch_up), where a record that is being written may be left to the next one. Says whether
-    /// all was taken.
-    pub(super) fn catch_up_quietly(&mut self) -> bool {
-        self.catch_up().is_ok()
-    }
-
     /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
     /// woken.
     pub fn settle(&mut self) -> Option<Duration> {

@@ -176,9 +176,9 @@ impl Verification {
                 most -= 1;
                 // `None`: this one has gone meanwhile.
                 let Some((key, _)) = known.next() else { continue };
-                let walked = part.found.remove(&key.id);
+                let found = part.found.remove(&key.id);
                 if key.id != ROOT && !touched.keys.contains(&key) {
-                    self.verified.compare(index, key, walked, part.hides);
+                    self.verified.compare(index, key, found, true, part.hides);
                 }
             }
             if !known.is_over() {
@@ -187,10 +187,10 @@ impl Verification {
                 self.left.push(part);
                 return false;
             }
-            for (id, walked) in part.found {
+            for (id, found) in part.found {
                 let key = Key { hierarchy: part.hierarchy, id };
                 if id != ROOT && !touched.keys.contains(&key) {
-                    self.verified.not_known(index, key, walked);
+                    self.verified.compare(index, key, Some(found), false, false);
                 }
             }
         }
@@ -207,31 +207,24 @@ impl Verification {
 }
 
 impl Verified {
-    /// Compares what the index says of a cgroup with what the walk found of it.
-    fn compare(&mut self, index: &Index, key: Key, walked: Option<Scanned>, hides: bool) {
-        let Some(life) = index.life(key) else { return };
+    /// Compares what the index says of a cgroup with what the scan found of it. One that is not `reachable` from the
+    /// root of the index differs in any case; where a part could not be read (`hides`), what was not found does not.
+    fn compare(&mut self, index: &Index, key: Key, found: Option<Scanned>, reachable: bool, hides: bool) {
         self.compared += 1;
-        let ours = Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() };
-        let theirs = belief(walked);
+        let ours = index
+            .life(key)
+            .map_or(Belief::Absent, |life| Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() });
+        let theirs = belief(found);
         let hidden = theirs == Belief::Absent && hides;
-        if ours != theirs && !hidden {
-            let path = index.path(key);
+        if !reachable || ours != theirs && !hidden {
+            let path = match &theirs {
+                Belief::Present { parent, leaf } if !reachable => index
+                    .path(Key { id: *parent, ..key })
+                    .map(|above| [above.strip_suffix(b"/").unwrap_or(&above), b"/", leaf].concat()),
+                _ => index.path(key),
+            };
             self.differences.push(Difference { key, path, index: ours, filesystem: theirs });
         }
-    }
-
-    /// A directory that the index does not know below the root.
-    fn not_known(&mut self, index: &Index, key: Key, walked: Scanned) {
-        self.compared += 1;
-        let path = index
-            .path(Key { hierarchy: key.hierarchy, id: walked.parent })
-            .map(|parent| [parent.strip_suffix(b"/").unwrap_or(&parent), b"/", &walked.leaf].concat());
-        let index = match index.life(key) {
-            // Known, but not reachable from the root.
-            Some(life) => Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() },
-            None => Belief::Absent,
-        };
-        self.differences.push(Difference { key, path, index, filesystem: belief(Some(walked)) });
     }
 }
 

@@ -41,6 +41,7 @@ fn status(connection: &Connection) -> wire::Status {
         })
         .collect();
     let programs = tracker
+        .probe()
         .programs()
         .into_iter()
         .map(|program| wire::ProgramStatus {
@@ -56,6 +57,7 @@ fn status(connection: &Connection) -> wire::Status {
         .collect();
     let (index_lost, told_lost) = tracker.lost();
     let rings = tracker
+        .probe()
         .rings()
         .into_iter()
         .zip([index_lost, told_lost])

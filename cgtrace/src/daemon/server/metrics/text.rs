@@ -128,7 +128,7 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
     let (used, size) = (Gauges::default(), Gauges::default());
     let (records, lost) = (Counters::default(), Counters::default());
     let (index_lost, told_lost) = tracker.lost();
-    for (ring, missing) in tracker.rings().into_iter().zip([index_lost, told_lost]) {
+    for (ring, missing) in tracker.probe().rings().into_iter().zip([index_lost, told_lost]) {
         let labels = [("ring", ring.name.to_owned())];
         set(&used, &labels, ring.used as u64);
         set(&size, &labels, ring.size as u64);
@@ -144,7 +144,7 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
 fn programs(registry: &mut Registry, tracker: &Tracker) {
     let (attached, missed, runs) = (Gauges::default(), Counters::default(), Counters::default());
     let time = Family::<Labels<1>, Counter<f64, AtomicU64>>::default();
-    for program in tracker.programs() {
+    for program in tracker.probe().programs() {
         let labels = [("program", program.name.to_owned())];
         set(&attached, &labels, u64::from(program.attached));
         if program.attached {
