@@ -104,7 +104,7 @@ impl Index {
     /// [`shape`](Self::shape) is still the same.
     #[must_use]
     pub fn resume(&self, paused: Paused) -> Subtree<'_> {
-        let tree = self.hierarchies.get(&paused.hierarchy()).map(|known| &known.tree);
+        let tree = self.hierarchies.get(&paused.hierarchy).map(|known| &known.tree);
         Subtree::resume(paused, tree)
     }
 

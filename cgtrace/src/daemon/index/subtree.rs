@@ -7,26 +7,18 @@ use super::tree::Tree;
 /// key and level it has its path, which costs less here than asking for each.
 #[derive(Debug)]
 pub struct Subtree<'a> {
-    hierarchy: HierarchyId,
     tree: Option<&'a Tree>,
-    /// What is still to be told, the next one last.
-    pending: Vec<Pending>,
-    path: Vec<u8>,
+    at: Paused,
     has_path: bool,
 }
 
 /// Where a walk of a subtree stopped.
 #[derive(Debug)]
 pub struct Paused {
-    hierarchy: HierarchyId,
+    pub(super) hierarchy: HierarchyId,
+    /// What is still to be told, the next one last.
     pending: Vec<Pending>,
     path: Vec<u8>,
-}
-
-impl Paused {
-    pub(super) const fn hierarchy(&self) -> HierarchyId {
-        self.hierarchy
-    }
 }
 
 #[derive(Debug)]
@@ -39,7 +31,7 @@ struct Pending {
 
 impl<'a> Subtree<'a> {
     pub(super) fn empty(hierarchy: HierarchyId) -> Self {
-        Self { hierarchy, tree: None, pending: Vec::new(), path: Vec::new(), has_path: false }
+        Self::resume(Paused { hierarchy, pending: Vec::new(), path: Vec::new() }, None)
     }
 
     pub(super) fn new(hierarchy: HierarchyId, tree: &'a Tree, top: u32) -> Self {
@@ -50,31 +42,29 @@ impl<'a> Subtree<'a> {
             path.len()
         });
         let pending = vec![Pending { id: node.id, level: node.level, above }];
-        Self { hierarchy, tree: Some(tree), pending, path, has_path: false }
+        Self::resume(Paused { hierarchy, pending, path }, Some(tree))
     }
 
-    pub(super) fn resume(paused: Paused, tree: Option<&'a Tree>) -> Self {
-        let Paused { hierarchy, pending, path } = paused;
-        Self { hierarchy, tree, pending, path, has_path: false }
+    pub(super) fn resume(at: Paused, tree: Option<&'a Tree>) -> Self {
+        Self { tree, at, has_path: false }
     }
 
     /// Stops for now, and lets go of the index.
     #[must_use]
     pub fn pause(self) -> Paused {
-        let Self { hierarchy, pending, path, .. } = self;
-        Paused { hierarchy, pending, path }
+        self.at
     }
 
     /// Whether all was told.
     #[must_use]
     pub fn is_over(&self) -> bool {
-        self.pending.is_empty() || self.tree.is_none()
+        self.at.pending.is_empty() || self.tree.is_none()
     }
 
     /// The absolute path of the cgroup that was told last; `None` where a name on the way is not known.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
-        self.has_path.then_some(if self.path.is_empty() { &b"/"[..] } else { &self.path })
+        self.has_path.then_some(if self.at.path.is_empty() { &b"/"[..] } else { &self.at.path })
     }
 }
 
@@ -84,29 +74,30 @@ impl Iterator for Subtree<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let tree = self.tree?;
-        let Pending { id, level, above } = self.pending.pop()?;
+        let Paused { hierarchy, pending, path } = &mut self.at;
+        let Pending { id, level, above } = pending.pop()?;
         let node = tree.get(id)?;
         let above = if node.truncated { None } else { above };
         self.has_path = above.is_some();
         if let Some(above) = above {
-            self.path.truncate(above);
+            path.truncate(above);
             if id != ROOT {
-                self.path.push(b'/');
-                self.path.extend_from_slice(&node.leaf);
+                path.push(b'/');
+                path.extend_from_slice(&node.leaf);
             }
         }
-        let above = above.map(|_| self.path.len());
-        let first = self.pending.len();
-        self.pending.extend(tree.children(id).map(|slot| Pending {
+        let above = above.map(|_| path.len());
+        let first = pending.len();
+        pending.extend(tree.children(id).map(|slot| Pending {
             id: tree.node(slot).id,
             level: level.saturating_add(1),
             above,
         }));
         // Backwards, as the last one is told first.
         let name = |pending: &Pending| tree.get(pending.id).map(|node| (&*node.leaf, node.id));
-        if let Some(children) = self.pending.get_mut(first..) {
+        if let Some(children) = pending.get_mut(first..) {
             children.sort_unstable_by(|one, other| name(other).cmp(&name(one)));
         }
-        Some((Key { hierarchy: self.hierarchy, id }, level))
+        Some((Key { hierarchy: *hierarchy, id }, level))
     }
 }

@@ -16,7 +16,7 @@ const HEADER_LEN: usize = 24;
 const DEPTH_MAX: u32 = 16;
 const MEMBERS_MAX: u32 = 1 << 16;
 
-/// Kinds of type, `BTF_KIND_*` of include/uapi/linux/btf.h.
+/// Kinds of type that are looked at, `BTF_KIND_*` of include/uapi/linux/btf.h.
 mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -24,20 +24,23 @@ mod kind {
     pub const STRUCT: u32 = 4;
     pub const UNION: u32 = 5;
     pub const ENUM: u32 = 6;
-    pub const FWD: u32 = 7;
     pub const TYPEDEF: u32 = 8;
     pub const VOLATILE: u32 = 9;
     pub const CONST: u32 = 10;
     pub const RESTRICT: u32 = 11;
-    pub const FUNC: u32 = 12;
-    pub const FUNC_PROTO: u32 = 13;
-    pub const VAR: u32 = 14;
-    pub const DATASEC: u32 = 15;
     pub const FLOAT: u32 = 16;
-    pub const DECL_TAG: u32 = 17;
     pub const TYPE_TAG: u32 = 18;
     pub const ENUM64: u32 = 19;
 }
+
+/// How many bytes follow the fixed part of a type of each kind, from kind 1 on: at all, and for each of its members.
+#[rustfmt::skip]
+const VARIABLE_PART: [(usize, usize); 19] = [
+    // INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST
+    (4, 0), (0, 0), (12, 0), (0, 12), (0, 12), (0, 8), (0, 0), (0, 0), (0, 0), (0, 0),
+    // RESTRICT, FUNC, FUNC_PROTO, VAR, DATASEC, FLOAT, DECL_TAG, TYPE_TAG, ENUM64
+    (0, 0), (0, 0), (0, 8), (4, 0), (0, 12), (0, 0), (4, 0), (0, 0), (0, 12),
+];
 
 /// Bytes that are no BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -144,24 +147,9 @@ impl<'a> Btf<'a> {
             let id = u32::try_from(self.places.len() + 1).unwrap_or(u32::MAX);
             let cut_off = BtfError::CutOff { id };
             let found = self.type_at(at).ok_or(cut_off)?;
-            let count = found.count as usize;
-            let rest = match found.kind {
-                kind::INT | kind::VAR | kind::DECL_TAG => 4,
-                kind::ARRAY => 12,
-                kind::STRUCT | kind::UNION | kind::DATASEC | kind::ENUM64 => 12 * count,
-                kind::ENUM | kind::FUNC_PROTO => 8 * count,
-                kind::PTR
-                | kind::FWD
-                | kind::TYPEDEF
-                | kind::VOLATILE
-                | kind::CONST
-                | kind::RESTRICT
-                | kind::FUNC
-                | kind::FLOAT
-                | kind::TYPE_TAG => 0,
-                kind => return Err(BtfError::Kind { id, kind }),
-            };
-            let end = found.rest + rest;
+            let of_kind = VARIABLE_PART.get((found.kind as usize).wrapping_sub(1));
+            let (fixed, each) = of_kind.ok_or(BtfError::Kind { id, kind: found.kind })?;
+            let end = found.rest + fixed + each * found.count as usize;
             if end > self.types.len() {
                 return Err(cut_off);
             }
