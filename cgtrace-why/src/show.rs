@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use cgtrace_client::{Client, names, wire};
 use cgtrace_host::{
-    hierarchy::{self, Found, Members, read_members, read_populated},
+    hierarchy::{self, Found, MAX_SHOWN_PATH, Members, read_members, read_populated},
     process::{self, ProcessError, ProcessHandle, State},
 };
 use serde::{Deserialize, Serialize};
@@ -15,8 +15,6 @@ use crate::ask::{AskError, add_named, budget, path, task_of};
 const MAX_MEMBERS: usize = 256;
 /// What `/proc/PID/cgroup` puts behind the path of a removed cgroup; a cgroup may be called so, too.
 const DELETED: &[u8] = b" (deleted)";
-/// A path of that many bytes in `/proc/PID/cgroup` may be cut (`PATH_MAX` without the NUL).
-const MAX_PROC_PATH: usize = 4_095;
 
 /// Which cgroups to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +120,7 @@ fn of_process(
     }
     let mut paths: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
     for line in lines.lines {
-        if line.path.len() >= MAX_PROC_PATH {
+        if line.path.len() >= MAX_SHOWN_PATH {
             notes.push(format!("the path on hierarchy {} is too long for /proc/{pid}/cgroup", line.id));
         } else if names::normal(&line.path).is_err() {
             notes.push(format!(

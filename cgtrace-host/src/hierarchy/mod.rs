@@ -20,6 +20,6 @@ pub use members::{Members, Writer, open_cgroup, other_writer, read_controllers, 
 pub(crate) use mountinfo::unescape;
 pub use mountinfo::{MountLine, parse_mountinfo};
 pub use populated::read_populated;
-pub use proc_cgroup::{HierarchyLine, parse_proc_cgroup};
+pub use proc_cgroup::{HierarchyLine, MAX_SHOWN_PATH, parse_proc_cgroup};
 pub use scan::{ScanReport, Scanned, scan};
 pub use watch::MountWatch;

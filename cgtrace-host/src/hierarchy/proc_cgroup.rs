@@ -1,5 +1,8 @@
 //! `/proc/PID/cgroup`: one line for each hierarchy that is visible, mounted or not. Pure.
 
+/// A path of that many bytes may be cut: the kernel shows `PATH_MAX`, without the NUL.
+pub const MAX_SHOWN_PATH: usize = 4_095;
+
 /// One line: a hierarchy, and a process's cgroup in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HierarchyLine {

@@ -7,7 +7,7 @@ use std::{
 };
 
 use cgtrace_host::{
-    hierarchy::HierarchyLine,
+    hierarchy::{HierarchyLine, MAX_SHOWN_PATH},
     process::{self, Bounded, ProcessHandle},
     root::FileError,
 };
@@ -127,13 +127,13 @@ impl AskerFound {
 }
 
 fn describe(handle: &ProcessHandle, hierarchies: &[Hierarchy], deadline: Deadline) -> Option<AskerFound> {
+    let mut notes = Vec::new();
     let process = handle.process().clone();
     let found = process::Found {
-        cgroups: handle.cgroups().ok()?.lines,
+        cgroups: whole_paths(handle, &mut notes)?,
         ancestors: process::ancestors(process.ppid),
         process,
     };
-    let mut notes = Vec::new();
     let command_line = read(deadline, "the asker's command line", &mut notes, || {
         handle.arguments().map(|Bounded { value, cut }| (value, cut))
     });
@@ -160,6 +160,25 @@ fn describe(handle: &ProcessHandle, hierarchies: &[Hierarchy], deadline: Deadlin
         inotify: inotify(found.process.uid, deadline),
     };
     Some(AskerFound { found, asker, notes })
+}
+
+/// A process's cgroups, without those whose paths `/proc` does not show whole; `None` if it has ended.
+fn whole_paths(handle: &ProcessHandle, notes: &mut Vec<String>) -> Option<Vec<HierarchyLine>> {
+    let too_long = |on: &str| format!("the path of the asker's cgroup{on} is too long for /proc/PID/cgroup");
+    match handle.cgroups() {
+        Ok(located) => {
+            let lines = located.lines.into_iter();
+            let (whole, cut): (Vec<_>, Vec<_>) = lines.partition(|line| line.path.len() < MAX_SHOWN_PATH);
+            notes.extend(cut.iter().map(|line| too_long(&format!(" on hierarchy {}", line.id))));
+            Some(whole)
+        }
+        // Before Linux 6.
+        Err(error) if error.raw_os_error() == Some(libc::ENAMETOOLONG) => {
+            notes.push(too_long(""));
+            Some(Vec::new())
+        }
+        Err(_) => None,
+    }
 }
 
 /// Reads something of a process that may block.
