@@ -8,6 +8,7 @@ mod hostile {
     pub mod calls;
     pub mod capabilities;
     pub mod changing;
+    pub mod configuration;
     pub mod disguise;
     pub mod evidence;
     pub mod files;
@@ -33,6 +34,7 @@ fn main() {
     let trials = [
         hostile::capabilities::trials(),
         hostile::changing::trials(),
+        hostile::configuration::trials(),
         hostile::evidence::trials(),
         hostile::files::trials(),
         hostile::hung::trials(),

@@ -3,6 +3,7 @@
 mod support;
 
 mod lab {
+    pub mod attacked;
     pub mod beside;
     pub mod managers;
     pub mod restarts;
@@ -20,6 +21,7 @@ fn main() {
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trials = [
+        lab::attacked::trials(),
         lab::beside::trials(),
         lab::managers::trials(),
         lab::restarts::trials(),

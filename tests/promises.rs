@@ -27,6 +27,7 @@ mod promises {
     pub mod start;
     pub mod supervised;
     pub mod surroundings;
+    pub mod terminated;
     pub mod traps;
     pub mod true_root;
     pub mod waiting;
@@ -64,6 +65,7 @@ fn main() {
         promises::start::trials(),
         promises::supervised::trials(),
         promises::surroundings::trials(),
+        promises::terminated::trials(),
         promises::traps::trials(),
         promises::true_root::trials(),
         promises::waiting::trials(),

@@ -146,6 +146,13 @@ fn carry_out(order: &Value, kept: &mut disguise::Kept) -> Result<Value> {
             let number = |key: &str| order[key].as_u64().with_context(|| format!("the order has no {key}"));
             nest(Path::new(text("below")?), number("count")?, number("leaves")?, kept)
         }
+        "enter" => {
+            let bottom = kept.bottom.as_ref().context("there is no nest")?;
+            let flags = rustix::fs::OFlags::WRONLY;
+            let procs = rustix::fs::openat(bottom, "cgroup.procs", flags, rustix::fs::Mode::empty())?;
+            rustix::io::write(procs, b"0").context("write to cgroup.procs")?;
+            Ok(json!({}))
+        }
         disguise => disguise::put_on(disguise, order, kept),
     }
 }

@@ -96,7 +96,8 @@ fn mounts(on: &Path, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Holds one inotify instance by many descriptors, with a hundred watches, as many as may be had.
+/// Holds as many inotify instances as a user may have, and the first one, with a hundred watches, by as many descriptors
+/// as are left.
 fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
@@ -107,7 +108,11 @@ fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
         fs::create_dir(&below)?;
         inotify::add_watch(&instance, &below, inotify::WatchFlags::CREATE)?;
     }
-    let mut held = 0;
+    while let Ok(another) = inotify::init(inotify::CreateFlags::CLOEXEC) {
+        kept.copies.push(another);
+    }
+    let instances = kept.copies.len() + 1;
+    let mut held = instances as u64;
     while held < count
         && let Ok(copy) = instance.try_clone()
     {
@@ -115,5 +120,5 @@ fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
         held += 1;
     }
     kept.copies.push(instance);
-    Ok(json!({"held": held}))
+    Ok(json!({"held": held, "instances": instances}))
 }

@@ -94,7 +94,7 @@ pub fn client(systemd: &Systemd) -> Result<Client> {
     Ok(Client::from_stream(stream))
 }
 
-fn main_pid(systemd: &Systemd) -> Result<u32> {
+pub fn main_pid(systemd: &Systemd) -> Result<u32> {
     Ok(systemd.show("cgtrace.service", "MainPID")?.parse()?)
 }
 
@@ -240,7 +240,7 @@ fn restarted_and_killed() -> Outcome {
 }
 
 /// Starts the service, or says what it said.
-fn starts(systemd: &Systemd) -> Outcome {
+pub fn starts(systemd: &Systemd) -> Outcome {
     let started = systemd.output(&["systemctl", "start", "cgtrace.service"])?;
     let journal = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service"])?;
     ensure!(started.status.success(), "{journal}");

@@ -21,7 +21,9 @@ use libtest_mimic::Trial;
 
 use crate::support::{
     Outcome,
+    bpffs::{Bpffs, start},
     cgroup::{Cgroup, any, both, id},
+    named::Named,
     process::{Sleeper, put},
     trial,
 };
@@ -32,6 +34,7 @@ pub fn trials() -> Vec<Trial> {
         trial("evidence::a_child_proves_that_its_parent_was_created", child),
         trial("evidence::a_release_proves_that_a_cgroup_was_removed", release),
         trial("evidence::a_flood_is_left_to_a_resync", flood),
+        trial("evidence::a_difference_that_verify_finds_is_healed", verified),
     ]
 }
 
@@ -242,5 +245,51 @@ fn flood() -> Outcome {
     for (key, path) in keys.iter().zip(&paths) {
         ensure!(stage.path(*key) == stage.scope.name_of(path), "{} is not known", path.display());
     }
+    Ok(())
+}
+
+/// A real daemon whose program for mkdir is detached: nothing counts what it does not report.
+fn verified() -> Outcome {
+    let bpffs = Bpffs::mount()?;
+    let named = Named::mount()?;
+    let daemon = start(&bpffs.pins())?;
+    let row = |name: &str| daemon.row(&format!("/{name}"), &named.hierarchy());
+    fs::create_dir(named.path().join("cgtrace-test-seen"))?;
+    ensure!(row("cgtrace-test-seen")?.present, "its program for mkdir is not attached");
+    // The link ends with its pin, when the kernel comes to it.
+    fs::remove_file(bpffs.pins().join("link_cgroup_mkdir"))?;
+    let begun = Instant::now();
+    let mut name = String::new();
+    for number in 0.. {
+        name = format!("cgtrace-test-unseen-{number}");
+        fs::create_dir(named.path().join(&name))?;
+        if !row(&name)?.present {
+            break;
+        }
+        ensure!(begun.elapsed() < Duration::from_mins(2), "its program for mkdir is still attached");
+        thread::sleep(Duration::from_millis(20));
+    }
+    ensure!(row(&name)?.gap.is_none(), "it counts as lost: {:?}", row(&name)?);
+    let inode = id(&named.path().join(&name))?;
+    // Hierarchies that come and go with other tests make it begin again, and at last give up.
+    let verify = || loop {
+        match daemon.client()?.verify() {
+            Err(error) if error.is_passing() => ensure!(begun.elapsed() < Duration::from_mins(3), "{error}"),
+            outcome => return Ok(outcome?),
+        }
+    };
+    let reply = verify()?;
+    let differs = |of: &cgtrace_client::wire::Difference| {
+        (of.id, of.index.as_str()) == (inode, "absent") && of.hierarchy == named.hierarchy()
+    };
+    ensure!(!reply.equal && reply.differences.iter().any(differs), "{reply:?}");
+    // An answer waits for the resync that this has started.
+    let known = row(&name)?;
+    let life = known.life.as_ref().context("it is not healed")?;
+    ensure!(known.present && life.id == inode && life.inferred, "{known:?}");
+    // Other tests' cgroups are as unknown to it.
+    let reply = verify()?;
+    ensure!(!reply.differences.iter().any(|of| of.hierarchy == named.hierarchy()), "{reply:?}");
+    ensure!(named.end(), "the kernel did not let go of it");
     Ok(())
 }

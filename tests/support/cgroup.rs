@@ -106,8 +106,25 @@ impl Drop for Cgroup {
                 return;
             }
             thread::sleep(Duration::from_millis(20));
+            kill_all(&self.path);
         }
         eprintln!("left behind: {}", self.path.display());
+    }
+}
+
+/// Kills what a failed test has left running in a cgroup or below it, this process excepted.
+fn kill_all(top: &Path) {
+    for entry in fs::read_dir(top).into_iter().flatten().flatten() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            kill_all(&entry.path());
+        }
+    }
+    let members = fs::read_to_string(top.join("cgroup.procs")).unwrap_or_default();
+    let own = std::process::id().cast_signed();
+    for pid in members.lines().filter_map(|line| line.parse().ok()).filter(|pid| *pid != own) {
+        if let Some(pid) = rustix::process::Pid::from_raw(pid) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
     }
 }
 

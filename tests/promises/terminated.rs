@@ -1,0 +1,86 @@
+//! SIGTERM ends the daemon at once, whatever runs.
+
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use libtest_mimic::Trial;
+use rustix::process::Signal;
+
+use crate::support::{
+    Outcome,
+    cgroup::{Cgroup, any},
+    daemon::Daemon,
+    trial,
+};
+
+pub fn trials() -> Vec<Trial> {
+    vec![trial("terminated::while_it_scans", while_it_scans)]
+}
+
+/// How long a thread has run, in ns.
+fn has_run(daemon: &Daemon, thread: &str) -> Result<u64> {
+    for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
+        let task = task?.path();
+        if fs::read_to_string(task.join("comm"))?.trim() == thread {
+            let run = fs::read_to_string(task.join("schedstat"))?;
+            return Ok(run.split(' ').next().context("an empty schedstat")?.parse()?);
+        }
+    }
+    Ok(0)
+}
+
+/// Waits until the scan thread has begun to read, and sends SIGTERM.
+fn terminate_while_scanning(daemon: &mut Daemon) -> Outcome {
+    /// More than it takes to start a thread and to take a job; a hundredth of a scan.
+    const BEGUN_NS: u64 = 1_000_000;
+    let before = has_run(daemon, "scan")?;
+    let start = Instant::now();
+    while has_run(daemon, "scan")? < before + BEGUN_NS {
+        ensure!(start.elapsed() < Duration::from_secs(30), "it does not scan");
+        thread::yield_now();
+    }
+    let start = Instant::now();
+    daemon.signal(Signal::TERM)?;
+    ensure!(daemon.wait_exit()?.success(), "it failed");
+    ensure!(start.elapsed() < Duration::from_secs(1), "it ended after {:?}", start.elapsed());
+    Ok(())
+}
+
+/// The first scan, that of a Verify, and the resync after a loss, of 20,000 cgroups.
+fn while_it_scans() -> Outcome {
+    let cgroup = Cgroup::new(any(), "scanned")?;
+    for outer in 0..100 {
+        for inner in 0..200 {
+            fs::create_dir_all(cgroup.join(format!("{outer}/{inner}")))?;
+        }
+    }
+    let log = tempfile::NamedTempFile::new()?;
+    let mut daemon = Daemon::spawn_logging(&[], log.path())?;
+    terminate_while_scanning(&mut daemon)?;
+    let said = fs::read_to_string(log.path())?;
+    ensure!(!said.contains("the index is complete"), "the scan was over: {said}");
+
+    let mut daemon = Daemon::start()?;
+    let mut stream = daemon.stream()?;
+    stream.write_all(b"{\"method\":\"io.cgtrace.Verify\"}\0")?;
+    terminate_while_scanning(&mut daemon)?;
+    let mut reply = Vec::new();
+    let _ = stream.read_to_end(&mut reply);
+    ensure!(reply.is_empty(), "the comparison was over: {}", String::from_utf8_lossy(&reply));
+
+    // A ring of 1 MiB, and records of 1.6 MB.
+    let mut daemon = Daemon::start_with(&["--index-ring", "1"])?;
+    daemon.signal(Signal::STOP)?;
+    let pair = cgroup.join("x".repeat(4_000));
+    for _ in 0..200 {
+        fs::create_dir(&pair)?;
+        fs::remove_dir(&pair)?;
+    }
+    daemon.signal(Signal::CONT)?;
+    terminate_while_scanning(&mut daemon)
+}
