@@ -1,5 +1,5 @@
 //! The kernel's side of cgtrace: loads the kernel program, attaches its hooks, and turns its records into
-//! [`Event`]s. Nothing else in cgtrace knows aya.
+//! [`Event`](crate::daemon::index::Event)s. Nothing else in cgtrace knows aya.
 //!
 //! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
 //! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on

@@ -22,7 +22,7 @@ const BUSY_WAIT: Duration = Duration::from_millis(1);
 /// How often a drain looks again for what came meanwhile. Bounded, because a storm never ends.
 const ROUNDS: u32 = 4;
 
-/// What one [`Probe::drain`](super::Probe::drain) did.
+/// What one [`Records::drain`](super::Records::drain) did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
     /// How many events were handed over.
