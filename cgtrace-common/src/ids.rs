@@ -1,5 +1,7 @@
 //! The ids by which the kernel names hierarchies and cgroups.
 
+use bytemuck::{Pod, Zeroable};
+
 /// A hierarchy's id, as the first field of `/proc/PID/cgroup` has it; 0 is the default one (v2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HierarchyId(pub u32);
@@ -8,7 +10,8 @@ pub struct HierarchyId(pub u32);
 pub const UNIFIED: HierarchyId = HierarchyId(0);
 
 /// A cgroup's id: unique within its hierarchy, never reused, and the inode number of its directory.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Pod, Zeroable)]
+#[repr(transparent)]
 pub struct CgroupId(pub u64);
 
 /// The root cgroup's id, in every hierarchy.

@@ -2,6 +2,8 @@
 
 use bytemuck::{Pod, Zeroable};
 
+use crate::CgroupId;
+
 /// Bits of [`Header::flags`].
 pub mod flag {
     /// The leaf name did not fit, or could not be read to its end: resolve it by the cgroup's id.
@@ -35,7 +37,7 @@ pub struct Header {
 }
 
 /// Who a task is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct Task {
     /// The process (`task->tgid`), in the initial pid namespace.
@@ -49,7 +51,7 @@ pub struct Task {
     /// When the process began (`task->group_leader->start_boottime`): ns since boot.
     pub start_boot_ns: u64,
     /// The task's own cgroup on the default hierarchy, when the record was made.
-    pub cgroup_id: u64,
+    pub cgroup: CgroupId,
     /// The thread's name (`task->comm`), NUL-padded.
     pub comm: [u8; 16],
 }

@@ -12,7 +12,7 @@ use aya_ebpf::{
         },
     },
 };
-use cgtrace_common::{Header, Kind, Membership, Task, VERSION};
+use cgtrace_common::{CgroupId, Header, Kind, Membership, Task, VERSION};
 
 use crate::offsets::{
     CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_DFL_CGRP,
@@ -127,7 +127,7 @@ pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
         (*to).ppid = member(member(task, &TASK_REAL_PARENT)?, &TASK_TGID)?;
         (*to).uid = bpf_get_current_uid_gid() as u32;
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
-        (*to).cgroup_id = bpf_get_current_cgroup_id();
+        (*to).cgroup = CgroupId(bpf_get_current_cgroup_id());
         // Some kernels write no byte behind the NUL.
         (*to).comm = [0; COMM_LEN];
         match bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32) {
@@ -150,7 +150,7 @@ pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
         (*to).ppid = member(member(task, &TASK_REAL_PARENT)?, &TASK_TGID)?;
         (*to).uid = member(member(task, &TASK_REAL_CRED)?, &CRED_UID)?;
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
-        (*to).cgroup_id = cgroup_id(default_cgroup(member(task, &TASK_CGROUPS)?)?)?;
+        (*to).cgroup = CgroupId(cgroup_id(default_cgroup(member(task, &TASK_CGROUPS)?)?)?);
         // A kernel may leave the end of a longer, former comm behind the NUL, so it is read as a string.
         (*to).comm = [0; COMM_LEN];
         name((&raw mut (*to).comm).cast(), COMM_LEN as u32, place(task, &TASK_COMM)).map(|_| ())

@@ -6,7 +6,7 @@
 //! programs does what the raw one of its tracepoint does; the loader takes that one where this is refused.
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task_btf};
-use cgtrace_common::Task;
+use cgtrace_common::{CgroupId, Task};
 
 use crate::{
     offsets::{
@@ -72,7 +72,7 @@ pub unsafe fn current(to: *mut Task) {
         (*to).ppid = member(member(task, &TASK_REAL_PARENT), &TASK_TGID);
         (*to).uid = member(member(task, &TASK_REAL_CRED), &CRED_UID);
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER), &TASK_START_BOOTTIME);
-        (*to).cgroup_id = cgroup_id(member(member(task, &TASK_CGROUPS), &CSS_SET_DFL_CGRP));
+        (*to).cgroup = CgroupId(cgroup_id(member(member(task, &TASK_CGROUPS), &CSS_SET_DFL_CGRP)));
         // A kernel may leave the end of a longer, former comm behind the NUL; the reader cuts it off.
         let comm = place(task, &TASK_COMM).cast::<u64>();
         let words = (&raw mut (*to).comm).cast::<u64>();

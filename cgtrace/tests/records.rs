@@ -1,7 +1,7 @@
 //! From a record's bytes to an event: each kind, and whatever else the bytes are.
 #![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
 
-use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, Task as Who, What};
+use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, What};
 use cgtrace::daemon::probe::{Controllers, DecodeError, Kind, decode};
 use cgtrace_common::{ANCESTORS_MAX, Header, Membership, NAME_MAX, Root, Task, VERSION, flag};
 use proptest::prelude::*;
@@ -12,14 +12,9 @@ const TASK: Task = Task {
     ppid: 1,
     uid: 1000,
     start_boot_ns: 99,
-    cgroup_id: 7,
+    cgroup: CgroupId(7),
     comm: *b"mkdir\0\0\0\0\0\0\0\0\0\0\0",
 };
-
-fn who(task: Task) -> Who {
-    let Task { pid, tid, ppid, uid, start_boot_ns, cgroup_id, comm } = task;
-    Who { pid, tid, ppid, uid, start_boot_ns, cgroup: CgroupId(cgroup_id), comm }
-}
 
 /// A record as the kernel program would make it.
 fn record(kind: Kind, flags: u16, parts: &[&[u8]]) -> Vec<u8> {
@@ -57,7 +52,7 @@ fn every_kind_is_told_from_every_other() {
     let membership = bytemuck::bytes_of(&membership);
     let hierarchy = Hierarchy { id: KEY.hierarchy, name: "controller-3,name=x".into() };
     let leaf = Leaf { bytes: (*b"a\xff b").into(), truncated: false };
-    let (by, moved, parent, level) = (who(TASK), who(other), CgroupId(8), 2);
+    let (by, moved, parent, level) = (TASK, other, CgroupId(8), 2);
     let cases: [(Kind, u16, Vec<&[u8]>, What); 19] = [
         (
             Kind::Mkdir,
@@ -172,7 +167,7 @@ proptest! {
         let task = bytemuck::bytes_of(&TASK);
         let leaf = Leaf { bytes: name.clone().into(), truncated: false };
         let expected =
-            What::Mkdir(Child { key: KEY, parent: CgroupId(8), level: 2, leaf, by: who(TASK) });
+            What::Mkdir(Child { key: KEY, parent: CgroupId(8), level: 2, leaf, by: TASK });
         prop_assert_eq!(decoded(Kind::Mkdir, 0, &[task, &name]), Ok(expected));
     }
 }

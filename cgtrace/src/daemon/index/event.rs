@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cgtrace_common::Kind;
-pub use cgtrace_common::{CgroupId, HierarchyId, ROOT, UNIFIED};
+pub use cgtrace_common::{CgroupId, HierarchyId, ROOT, Task, UNIFIED};
 
 /// One cgroup: ids are unique only within a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -12,25 +12,6 @@ pub struct Key {
     pub hierarchy: HierarchyId,
     /// Its id there.
     pub id: CgroupId,
-}
-
-/// Who a task is, as the kernel's record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Task {
-    /// The process, in the initial pid namespace.
-    pub pid: u32,
-    /// The thread.
-    pub tid: u32,
-    /// The parent process.
-    pub ppid: u32,
-    /// The real uid, in the initial user namespace.
-    pub uid: u32,
-    /// When the process began, ns since boot.
-    pub start_boot_ns: u64,
-    /// The task's cgroup on the default hierarchy, when the record was made.
-    pub cgroup: CgroupId,
-    /// The thread's name, NUL-padded.
-    pub comm: [u8; 16],
 }
 
 /// A leaf name: the bytes of one path component.

@@ -65,7 +65,7 @@ impl Index {
                 continue;
             }
             let node = Node::new(id, parent, level.saturating_add(1), leaf, false);
-            if known.tree.insert(node.born(Made::Inferred, at_boot_ns, None)).is_err() {
+            if known.tree.insert(node.born(Made::Inferred, at_boot_ns, None)).is_none() {
                 break;
             }
             known.made += 1;

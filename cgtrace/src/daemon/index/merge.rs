@@ -217,8 +217,8 @@ impl Index {
                 None => node.born(made, since, None),
             };
             match known.tree.insert(node) {
-                Ok(_) => kept.push(id),
-                Err(_) => oddities.count(Oddity::ImpossibleParent),
+                Some(_) => kept.push(id),
+                None => oddities.count(Oddity::ImpossibleParent),
             }
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);

@@ -8,10 +8,6 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use super::event::{CgroupId, ROOT};
 use super::node::{NONE, Node, Nodes};
 
-/// Why a cgroup cannot be kept: it would be its own ancestor, or has no id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Refused;
-
 /// Whether a name that was given belonged to another cgroup until now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Name {
@@ -89,16 +85,17 @@ impl Tree {
         self.ids.iter().map(|slot| (*slot, self.nodes.get(*slot)))
     }
 
-    /// Keeps a cgroup whose id is not known yet. Its parent need not be known.
-    pub fn insert(&mut self, node: Node) -> Result<Name, Refused> {
+    /// Keeps a cgroup whose id is not known yet. Its parent need not be known. `None`: it would be its own ancestor, or
+    /// has no id.
+    pub fn insert(&mut self, node: Node) -> Option<Name> {
         if node.id == CgroupId(0) || self.is_own_ancestor(&node) {
-            return Err(Refused);
+            return None;
         }
-        let slot = self.nodes.insert(node).ok_or(Refused)?;
+        let slot = self.nodes.insert(node)?;
         self.version += 1;
         self.link_id(slot);
         self.link_sibling(slot);
-        Ok(self.claim_name(slot))
+        Some(self.claim_name(slot))
     }
 
     /// Takes a cgroup out; the root stays. Its children, if it has any, wait for it as if it had not come yet.

@@ -7,7 +7,7 @@ use cgtrace_common::{
 use thiserror::Error;
 
 use super::controllers::Controllers;
-use crate::daemon::index::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, Task as Who, What};
+use crate::daemon::index::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, What};
 
 /// A record that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
@@ -64,12 +64,12 @@ impl Rest<'_> {
         Ok(bytemuck::pod_read_unaligned(part))
     }
 
-    fn take_task(&mut self) -> Result<Who, DecodeError> {
-        let Task { pid, tid, ppid, uid, start_boot_ns, cgroup_id, mut comm } = self.take()?;
+    fn take_task(&mut self) -> Result<Task, DecodeError> {
+        let mut task: Task = self.take()?;
         // The kernel may leave the end of a longer, former name behind the NUL.
-        let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-        comm[end..].fill(0);
-        Ok(Who { pid, tid, ppid, uid, start_boot_ns, cgroup: CgroupId(cgroup_id), comm })
+        let end = task.comm.iter().position(|byte| *byte == 0).unwrap_or(task.comm.len());
+        task.comm[end..].fill(0);
+        Ok(task)
     }
 
     fn take_leaf(&mut self, kind: Kind, flags: u16) -> Result<Leaf, DecodeError> {
@@ -100,7 +100,7 @@ impl Rest<'_> {
             .collect()
     }
 
-    fn take_ancestors(&mut self) -> Result<Box<[Who]>, DecodeError> {
+    fn take_ancestors(&mut self) -> Result<Box<[Task]>, DecodeError> {
         let count = self.0.len() / size_of::<Task>();
         if count > ANCESTORS_MAX {
             return Err(DecodeError::Tail { kind: Kind::Ancestry, len: self.0.len() });

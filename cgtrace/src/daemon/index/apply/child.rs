@@ -57,7 +57,7 @@ impl Index {
             return None;
         }
         let node = node(child).born(Made::Seen, at, Some(Rc::clone(&by)));
-        let Ok(name) = known.tree.insert(node) else {
+        let Some(name) = known.tree.insert(node) else {
             self.oddities.count(Oddity::ImpossibleParent);
             return None;
         };
@@ -134,11 +134,11 @@ impl Index {
         let (name, elsewhere) = match slot {
             Some(slot) => {
                 let elsewhere = known.tree.node(slot).parent != child.parent();
-                (Ok(known.tree.rename(slot, child.leaf.bytes.clone(), has_no_name(child))), elsewhere)
+                (Some(known.tree.rename(slot, child.leaf.bytes.clone(), has_no_name(child))), elsewhere)
             }
             None => (known.tree.insert(node(child).born(Made::Before, unseen_since, None)), false),
         };
-        let Ok(name) = name else {
+        let Some(name) = name else {
             self.oddities.count(Oddity::ImpossibleParent);
             return None;
         };
