@@ -24,16 +24,3 @@ pub fn next_step(error: &io::Error, otherwise: &'static str) -> &'static str {
         _ => otherwise,
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_limit_is_named_only_where_it_is_the_cause() {
-        let step = |code| next_step(&io::Error::from_raw_os_error(code), "run as root");
-        assert!(step(libc::EMFILE).contains("LimitNOFILE="));
-        assert!(step(libc::ENFILE).contains("fs.file-max"));
-        assert_eq!(step(libc::EACCES), "run as root");
-    }
-}

@@ -18,6 +18,10 @@ pub use relation::{is_within, names_hierarchy};
 pub use spellings::{Spelling, Variant, spellings};
 pub use unit::{UNIT_TYPES, escape, expand_slice, is_unit, unescape};
 
+use container::Container;
+use pod::Pod;
+use unit::Units;
+
 /// What a name says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Name {
@@ -63,34 +67,7 @@ pub fn parse_at(name: &[u8], mounts: &[MountPoint]) -> Name {
     let directory = mounts::directory(components);
     // In `/systemd/system.slice/x.service` the unit is as plain as without the directory.
     let inner = if directory.is_some() { components.get(1..).unwrap_or_default() } else { components };
-    of(name, mount, directory, upwards, components, inner)
-}
-
-/// A name of which the parts are known.
-fn of(
-    name: &[u8],
-    mount: Option<MountPoint>,
-    directory: Option<Directory>,
-    upwards: usize,
-    components: &[&[u8]],
-    inner: &[&[u8]],
-) -> Name {
-    let units = unit::read(inner);
-    let (pod, container) = ancestry::read(inner);
-    Name {
-        path: join(components),
-        mount,
-        directory,
-        upwards,
-        unrooted: name.first().is_some_and(|first| *first != b'/'),
-        unit: units.unit,
-        user_unit: units.user_unit,
-        slice: units.slice,
-        pod_uid: pod.uid,
-        qos: pod.qos,
-        container_id: container.id,
-        runtime: container.runtime,
-    }
+    Name { path: join(components), mount, directory, upwards, unrooted: is_unrooted(name), ..of(inner) }
 }
 
 /// Reads the name of a cgroup that exists, from its hierarchy's root: a first component that is called like a mount
@@ -98,7 +75,18 @@ fn of(
 #[must_use]
 pub fn parse_exact(name: &[u8]) -> Name {
     let (_, components) = mounts::components(name);
-    of(name, None, None, 0, &components, &components)
+    Name { path: join(&components), unrooted: is_unrooted(name), ..of(&components) }
+}
+
+fn is_unrooted(name: &[u8]) -> bool {
+    name.first().is_some_and(|first| *first != b'/')
+}
+
+/// What components prove.
+fn of(components: &[&[u8]]) -> Name {
+    let Units { unit, user_unit, slice } = unit::read(components);
+    let (Pod { uid: pod_uid, qos }, Container { id: container_id, runtime }) = ancestry::read(components);
+    Name { unit, user_unit, slice, pod_uid, qos, container_id, runtime, ..Name::default() }
 }
 
 impl Name {

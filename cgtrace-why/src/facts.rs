@@ -23,8 +23,9 @@ pub struct Facts {
     pub others: Vec<Answer>,
     /// Where hierarchies are mounted on this machine.
     pub mounts: Vec<Mounted>,
-    /// Whether there are processes in the cgroups of these results or below, as far as that could be read.
-    pub populated: Vec<Populated>,
+    /// Whether there is a process in a cgroup of these results or below, by its path and its hierarchy as a row calls
+    /// them; as far as that could be read.
+    pub populated: BTreeMap<(String, String), bool>,
     /// Who else may write to cgroups that the facts mention, in words, by the cgroup's path.
     pub writable: BTreeMap<String, String>,
     /// For a path that is there on v2: what its `cgroup.controllers` holds, and what its root's does.
@@ -48,17 +49,6 @@ impl Facts {
     pub(crate) fn results(&self) -> impl Iterator<Item = &Answer> {
         std::iter::once(&self.answer).chain(&self.others)
     }
-}
-
-/// Whether there is a process in a cgroup or below it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Populated {
-    /// The cgroup, as its result calls it.
-    pub path: String,
-    /// The hierarchy, as a row calls it.
-    pub hierarchy: String,
-    /// Whether there is one.
-    pub populated: bool,
 }
 
 /// A hierarchy's mount point.

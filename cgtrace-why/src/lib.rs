@@ -10,6 +10,6 @@ pub mod rules;
 mod show;
 
 pub use ask::{AskError, Question, ask};
-pub use gather::{Candidate, Who};
+pub use gather::Who;
 pub use rules::shell_word;
 pub use show::{CgroupMembers, Member, Selector, Shown, show};

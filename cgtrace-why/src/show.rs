@@ -1,10 +1,10 @@
 //! A cgroup's life, as the daemon recorded it, with its members as the caller may read them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace_client::{Client, names, wire};
 use cgtrace_host::{
-    hierarchy::{self, Found, MAX_SHOWN_PATH, Members, read_members, read_populated},
+    hierarchy::{self, Found, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated},
     process::{self, ProcessError, ProcessHandle, State},
 };
 use serde::{Deserialize, Serialize};
@@ -109,55 +109,51 @@ fn of_process(
     if hierarchy::in_cgroup_namespace() {
         return Err(AskError::Namespaced);
     }
-    let handle = ProcessHandle::open(pid)?.ok_or(AskError::NoSuchProcess { pid })?;
+    let handle = ProcessHandle::open(pid)?.ok_or(AskError::NoSuchProcess(pid))?;
     let lines = handle.cgroups().map_err(|source| match source.raw_os_error() {
-        Some(libc::ENAMETOOLONG) => AskError::PathTooLong { pid },
-        Some(libc::ESRCH) => AskError::NoSuchProcess { pid },
-        _ => ProcessError { path: format!("/proc/{pid}/cgroup").into(), source }.into(),
+        Some(libc::ENAMETOOLONG) => AskError::PathTooLong(pid),
+        Some(libc::ESRCH) => AskError::NoSuchProcess(pid),
+        _ => ProcessError::of(pid, source).into(),
     })?;
     if lines.zombie {
         notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show where it was"));
     }
-    let mut paths: BTreeMap<Vec<u8>, Vec<u32>> = BTreeMap::new();
+    let mut known = Vec::new();
     for line in lines.lines {
+        let id = line.id;
         if line.path.len() >= MAX_SHOWN_PATH {
-            notes.push(format!("the path on hierarchy {} is too long for /proc/{pid}/cgroup", line.id));
+            notes.push(format!("the path on hierarchy {id} is too long for /proc/{pid}/cgroup"));
         } else if names::normal(&line.path).is_err() {
-            notes.push(format!(
-                "the path on hierarchy {} is outside of this cgroup namespace: {}",
-                line.id,
-                names::printable(&line.path)
-            ));
+            let path = names::printable(&line.path);
+            notes.push(format!("the path on hierarchy {id} is outside of this cgroup namespace: {path}"));
         } else {
-            paths.entry(line.path).or_default().push(line.id);
+            known.push(line);
         }
     }
-    let stripped = |path: &[u8]| path.strip_suffix(DELETED).filter(|path| path.len() > 1).map(<[u8]>::to_vec);
-    let all: Vec<Vec<u8>> =
-        paths.keys().flat_map(|path| std::iter::once(path.clone()).chain(stripped(path))).collect();
-    let names = all.iter().map(|path| names::to_wire(path)).collect();
+    let both = |line: &HierarchyLine| [Some(line.path.clone()), stripped(&line.path).map(<[u8]>::to_vec)];
+    let paths: BTreeSet<Vec<u8>> = known.iter().flat_map(both).flatten().collect();
+    let names = paths.iter().map(|path| names::to_wire(path)).collect();
     let wire::LookedUp { seq, answers } = client.lookup(&wire::Lookup { names, ..lookup })?;
-    let answer = |path: &[u8]| answers.get(all.iter().position(|known| known == path)?);
-    let row = |path: &[u8], id: u32| answer(path)?.rows.iter().find(|row| row.hierarchy_id == id).cloned();
-    let mut found: BTreeMap<Vec<u8>, Vec<wire::Row>> = BTreeMap::new();
-    for (path, ids) in &paths {
-        for id in ids {
-            let exact = row(path, *id);
-            // What is called so exists; what is not was removed while the process was in it.
-            let removed = exact.as_ref().is_none_or(|row| !row.present).then(|| stripped(path)).flatten();
-            let (path, row) = match removed {
-                Some(path) => (path.clone(), row(&path, *id)),
-                None => (path.clone(), exact),
-            };
-            found.entry(path).or_default().extend(row);
-        }
+    let answers: BTreeMap<Vec<u8>, wire::Answer> = paths.into_iter().zip(answers).collect();
+    let row = |path: &[u8], id| answers.get(path)?.rows.iter().find(|row| row.hierarchy_id == id).cloned();
+    let mut found: BTreeMap<&[u8], Vec<wire::Row>> = BTreeMap::new();
+    for HierarchyLine { id, path, .. } in &known {
+        let exact = row(path, *id);
+        // What is called so exists; what is not was removed while the process was in it.
+        let removed = stripped(path).filter(|_| exact.as_ref().is_none_or(|row| !row.present));
+        let (path, row) = removed.map_or((path.as_slice(), exact), |path| (path, row(path, *id)));
+        found.entry(path).or_default().extend(row);
     }
-    let answers = found.into_iter().filter_map(|(path, rows)| {
+    let found = found.into_iter().filter(|(_, rows)| !rows.is_empty()).filter_map(|(path, rows)| {
         let present = rows.iter().any(|row| row.present);
-        let answer = answer(&path).filter(|_| !rows.is_empty())?;
-        Some(wire::Answer { present, rows, ..answer.clone() })
+        Some(wire::Answer { present, rows, ..answers.get(path)?.clone() })
     });
-    Ok(wire::LookedUp { seq, answers: answers.collect() })
+    Ok(wire::LookedUp { seq, answers: found.collect() })
+}
+
+/// A path without what may say that its cgroup was removed.
+fn stripped(path: &[u8]) -> Option<&[u8]> {
+    path.strip_suffix(DELETED).filter(|path| path.len() > 1)
 }
 
 fn members(

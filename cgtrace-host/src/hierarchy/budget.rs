@@ -45,17 +45,3 @@ impl Budget {
         Ok(())
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_ends_with_its_steps_or_when_cancelled() {
-        let cancelled = Arc::default();
-        let mut budget = Budget::new(2, Arc::clone(&cancelled));
-        assert_eq!([budget.step(), budget.step(), budget.step()], [Ok(()), Ok(()), Err(Stopped::OutOfSteps)]);
-        cancelled.store(true, Ordering::Relaxed);
-        assert_eq!(budget.step(), Err(Stopped::Cancelled));
-    }
-}

@@ -10,16 +10,14 @@ mod mountinfo;
 mod populated;
 mod proc_cgroup;
 mod scan;
-mod watch;
 
 pub use budget::{Budget, Stopped};
 pub use discover::{Found, Mount, discover, hierarchy_of, in_cgroup_namespace};
 pub use error::{HierarchyError, ScanError};
 pub use handle::locate;
 pub use members::{Members, Writer, open_cgroup, other_writer, read_controllers, read_members};
-pub(crate) use mountinfo::unescape;
 pub use mountinfo::{MountLine, parse_mountinfo};
+pub(crate) use mountinfo::{parse_mount, unescape};
 pub use populated::read_populated;
 pub use proc_cgroup::{HierarchyLine, MAX_SHOWN_PATH, parse_proc_cgroup};
 pub use scan::{ScanReport, Scanned, scan};
-pub use watch::MountWatch;

@@ -29,27 +29,3 @@ fn parse_line(line: &[u8]) -> Option<HierarchyLine> {
     let name = String::from_utf8_lossy(fields.next()?).into_owned();
     Some(HierarchyLine { id, name, path: fields.next()?.to_vec() })
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn hybrid_lines_are_read() {
-        let text = b"12:cpu,cpuacct:/a:b\n9:name=systemd:/\n3:cpuset,name=x:/y\n0::/init.scope (deleted)\n";
-        let lines = parse_proc_cgroup(text);
-        let names: Vec<(u32, &str)> = lines.iter().map(|line| (line.id, line.name.as_str())).collect();
-        assert_eq!(names, [(12, "cpu,cpuacct"), (9, "name=systemd"), (3, "cpuset,name=x"), (0, "")]);
-        assert_eq!(lines[0].path, b"/a:b");
-        assert_eq!(lines[3].path, b"/init.scope (deleted)");
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..300)) {
-            let _ = parse_proc_cgroup(&text);
-        }
-    }
-}

@@ -22,7 +22,7 @@ use rustix::{
 
 use super::{Process, ProcessError, State, mounts::visible, of_texts, stat::parse_stat};
 use crate::{
-    hierarchy::{HierarchyLine, MountLine, parse_mountinfo, parse_proc_cgroup},
+    hierarchy::{HierarchyLine, MountLine, parse_mount, parse_proc_cgroup},
     root::{FileError, Root},
 };
 
@@ -36,6 +36,8 @@ const MAX_MOUNTS: usize = 100_000;
 const MAX_TEXT: u64 = 1 << 20;
 /// The most descriptors of one process that are looked at.
 const MAX_DESCRIPTORS: usize = 4_096;
+
+const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// What was read, and whether there was more.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -66,25 +68,17 @@ pub struct ProcessHandle {
 impl ProcessHandle {
     /// `None` if there is no such process, or it is hidden from us.
     pub fn open(pid: u32) -> Result<Option<Self>, ProcessError> {
-        let path = PathBuf::from(format!("/proc/{pid}"));
         let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         let pidfd = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
             // No process, or a thread that is not its process's first.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(ProcessError { path, source: error.into() }),
+            Err(error) => return Err(ProcessError::of(pid, error.into())),
         };
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let directory = match openat(CWD, &path, flags, Mode::empty()) {
-            Ok(directory) => directory,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(ProcessError { path, source: error.into() }),
-        };
+        let directory = directory(pid)?;
         // A pid is given again after its process was waited for: while that has not happened, both are of one process.
-        if !exists(&pidfd) {
-            return Ok(None);
-        }
-        let process = describe(&directory, pid).map_err(|source| ProcessError { path, source })?;
+        let Some(directory) = directory.filter(|_| exists(&pidfd)) else { return Ok(None) };
+        let process = read_process(&directory, pid)?;
         Ok(process.map(|process| Self { process, pidfd, directory }))
     }
 
@@ -97,7 +91,7 @@ impl ProcessHandle {
     /// Whether it still is: it has not ended, runs for the same user, and has executed nothing else.
     #[must_use]
     pub fn is_same(&self) -> bool {
-        let now = describe(&self.directory, self.process.pid).ok().flatten();
+        let now = read_process(&self.directory, self.process.pid).ok().flatten();
         now.is_some_and(|now| {
             let identity = |of: &Process| (of.start_boot_ns, of.uid, of.comm.clone(), of.image);
             identity(&now) == identity(&self.process) && now.state != State::Zombie
@@ -107,7 +101,7 @@ impl ProcessHandle {
     /// Its cgroups. Of one whose first thread has exited, v1 shows that thread in the root: another one is asked.
     pub fn cgroups(&self) -> io::Result<Located> {
         if self.process.state == State::LeaderExited {
-            for thread in self.threads()? {
+            for thread in self.numbers("task")? {
                 let read = |name: &str| read(&self.directory, &format!("task/{thread}/{name}"), MAX_TEXT);
                 let stat = read("stat").ok().and_then(|stat| parse_stat(&stat.value));
                 if stat.is_some_and(|stat| stat.state == State::Alive)
@@ -122,13 +116,8 @@ impl ProcessHandle {
         Ok(Located { lines: parse_proc_cgroup(&text.value), zombie })
     }
 
-    fn threads(&self) -> io::Result<Vec<u32>> {
-        self.numbers("task")
-    }
-
     fn numbers(&self, folder: &str) -> io::Result<Vec<u32>> {
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        let folder = Dir::new(openat(&self.directory, folder, flags, Mode::empty())?)?;
+        let folder = Dir::new(openat(&self.directory, folder, DIRECTORY, Mode::empty())?)?;
         let names = folder.flatten().filter_map(|entry| entry.file_name().to_str().ok()?.parse().ok());
         Ok(names.take(MAX_DESCRIPTORS).collect())
     }
@@ -187,7 +176,7 @@ impl ProcessHandle {
         let lines = text.split(|byte| *byte == b'\n');
         cut |= lines.clone().nth(MAX_MOUNTS).is_some_and(|line| !line.is_empty());
         let lines: Vec<&[u8]> = lines.take(MAX_MOUNTS).collect();
-        Ok(Bounded { value: parse_mountinfo(&visible(&lines)), cut })
+        Ok(Bounded { value: visible(&lines).into_iter().filter_map(parse_mount).collect(), cut })
     }
 
     /// Its cgroups as it sees them itself, from its cgroup namespace's root. Needs `CAP_SYS_ADMIN`.
@@ -241,12 +230,25 @@ fn exists(pidfd: &OwnedFd) -> bool {
     sent == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-fn describe(directory: &OwnedFd, pid: u32) -> io::Result<Option<Process>> {
+/// Who a pid is; `None` if there is no such process, or it is hidden from us.
+pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
+    directory(pid)?.map_or(Ok(None), |directory| read_process(&directory, pid))
+}
+
+fn directory(pid: u32) -> Result<Option<OwnedFd>, ProcessError> {
+    match openat(CWD, format!("/proc/{pid}"), DIRECTORY, Mode::empty()) {
+        Ok(directory) => Ok(Some(directory)),
+        Err(Errno::NOENT) => Ok(None),
+        Err(error) => Err(ProcessError::of(pid, error.into())),
+    }
+}
+
+fn read_process(directory: &OwnedFd, pid: u32) -> Result<Option<Process>, ProcessError> {
     let read = |name| read(directory, name, MAX_TEXT);
     match read("stat").and_then(|stat| Ok((stat, read("status")?))) {
         Ok((stat, status)) => Ok(of_texts(pid, &stat.value, &status.value)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
-        Err(error) => Err(error),
+        Err(error) => Err(ProcessError::of(pid, error)),
     }
 }
 
@@ -257,34 +259,4 @@ fn read(directory: &OwnedFd, name: &str, most: u64) -> io::Result<Bounded<Vec<u8
     let cut = value.len() as u64 > most;
     value.truncate(usize::try_from(most).unwrap_or(usize::MAX));
     Ok(Bounded { value, cut })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn this_process_is_read() {
-        let handle = ProcessHandle::open(std::process::id()).unwrap().unwrap();
-        assert!(handle.is_same());
-        assert_eq!(handle.process().uid, rustix::process::getuid().as_raw());
-        assert!(!handle.cgroups().unwrap().lines.is_empty());
-        assert!(!handle.arguments().unwrap().value.is_empty());
-        assert_eq!(handle.executable_path().unwrap(), std::env::current_exe().unwrap());
-        assert!(!handle.cgroup_mounts().unwrap().cut);
-    }
-
-    #[test]
-    fn one_that_has_ended_is_noticed() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let handle = ProcessHandle::open(child.id()).unwrap().unwrap();
-        assert!(handle.is_same());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert!(!handle.is_same());
-        assert!(handle.arguments().is_err() && handle.cgroups().is_err());
-        assert!(ProcessHandle::open(child.id()).unwrap().is_none());
-        // PID_MAX_LIMIT of include/linux/threads.h is 2^22.
-        assert!(ProcessHandle::open(1 << 23).unwrap().is_none());
-    }
 }

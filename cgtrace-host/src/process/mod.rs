@@ -6,14 +6,12 @@ mod stat;
 mod table;
 mod time_namespace;
 
-use std::{fs, io, path::PathBuf};
+use std::{io, path::PathBuf};
 
-pub use handle::{Bounded, Located, ProcessHandle};
+pub use handle::{Bounded, Located, ProcessHandle, describe};
 pub use stat::{Stat, State, parse_stat};
 pub use table::{Found, Inotify, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
-
-use crate::hierarchy::{HierarchyLine, parse_proc_cgroup};
 
 /// A process, as /proc tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,11 +66,12 @@ pub struct ProcessError {
     pub source: io::Error,
 }
 
-/// Who a pid is; `None` if there is no such process, or it is hidden from us.
-pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
-    let Some(stat) = read(pid, "stat")? else { return Ok(None) };
-    let Some(status) = read(pid, "status")? else { return Ok(None) };
-    Ok(of_texts(pid, &stat, &status))
+impl ProcessError {
+    /// That a process could not be read.
+    #[must_use]
+    pub fn of(pid: u32, source: io::Error) -> Self {
+        Self { path: format!("/proc/{pid}").into(), source }
+    }
 }
 
 /// A process, of its `stat` and `status`.
@@ -90,57 +89,9 @@ fn of_texts(pid: u32, stat: &[u8], status: &[u8]) -> Option<Process> {
     })
 }
 
-/// A process's cgroups, one line a hierarchy; `None` if there is no such process.
-pub fn cgroups(pid: u32) -> Result<Option<Vec<HierarchyLine>>, ProcessError> {
-    Ok(read(pid, "cgroup")?.map(|text| parse_proc_cgroup(&text)))
-}
-
 /// The first number behind a key of `/proc/PID/status`.
 fn number(status: &[u8], key: &str) -> Option<u32> {
     let status = String::from_utf8_lossy(status);
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;
     line.split_whitespace().next()?.parse().ok()
-}
-
-fn read(pid: u32, name: &str) -> Result<Option<Vec<u8>>, ProcessError> {
-    let path = PathBuf::from(format!("/proc/{pid}/{name}"));
-    match fs::read(&path) {
-        Ok(text) => Ok(Some(text)),
-        // The process ended before, or while, it was read.
-        Err(error)
-            if error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH) =>
-        {
-            Ok(None)
-        }
-        Err(source) => Err(ProcessError { path, source }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_long_name_is_cut_as_the_kernel_cuts_it() {
-        assert_eq!(&padded_comm(b"a-very-long-name-indeed"), b"a-very-long-nam\0");
-        assert_eq!(&padded_comm(b"kubelet"), b"kubelet\0\0\0\0\0\0\0\0\0");
-        assert_eq!(comm_of(&padded_comm(b"kubelet")), b"kubelet");
-    }
-
-    #[test]
-    fn this_process_is_described() {
-        let pid = std::process::id();
-        let process = describe(pid).unwrap().unwrap();
-        assert_eq!(process.pid, pid);
-        assert_eq!(process.uid, rustix::process::getuid().as_raw());
-        assert!(process.start_boot_ns > 0);
-        assert!(!cgroups(pid).unwrap().unwrap().is_empty());
-    }
-
-    #[test]
-    fn a_process_that_does_not_exist_is_none() {
-        // PID_MAX_LIMIT of include/linux/threads.h is 2^22.
-        assert_eq!(describe(1 << 23).unwrap(), None);
-        assert!(cgroups(1 << 23).unwrap().is_none());
-    }
 }

@@ -24,7 +24,7 @@ struct Table {
 }
 
 /// The lines of a `mountinfo` whose mounts are not covered by others.
-pub(super) fn visible(mountinfo: &[&[u8]]) -> Vec<u8> {
+pub(super) fn visible<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
     let numbers: HashMap<&[u8], usize> = lines.iter().enumerate().map(|(at, line)| (line.id, at)).collect();
     let parent = |line: &Line| numbers.get(line.parent).copied().filter(|_| line.parent != line.id);
@@ -40,8 +40,7 @@ pub(super) fn visible(mountinfo: &[&[u8]]) -> Vec<u8> {
     }
     let all = lines.iter().zip(&ways).enumerate();
     let reached = all.filter(|(at, (_, way))| table.at(root, way) == *at);
-    let texts: Vec<&[u8]> = reached.map(|(_, (line, _))| line.text).collect();
-    texts.join(&b'\n')
+    reached.map(|(_, (line, _))| line.text).collect()
 }
 
 fn parse(text: &[u8]) -> Option<Line<'_>> {
@@ -96,8 +95,8 @@ mod tests {
 
     fn ids(text: &str) -> Vec<String> {
         let lines: Vec<&[u8]> = text.as_bytes().split(|byte| *byte == b'\n').collect();
-        let visible = String::from_utf8(visible(&lines)).unwrap();
-        visible.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+        let id = |line: &[u8]| line.split(|byte| *byte == b' ').next().map(<[u8]>::to_vec);
+        visible(&lines).into_iter().filter_map(id).map(|id| String::from_utf8(id).unwrap()).collect()
     }
 
     const HOST: &str = "\
@@ -124,7 +123,7 @@ mod tests {
     }
 
     /// The same, looked for from line to line. Each id is there once.
-    fn plainly(mountinfo: &[&[u8]]) -> Vec<u8> {
+    fn plainly<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
         let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
         let is_root =
             |line: &&Line| line.parent == line.id || !lines.iter().any(|other| other.id == line.parent);
@@ -142,9 +141,7 @@ mod tests {
             }
             reached
         };
-        let texts: Vec<&[u8]> =
-            lines.iter().filter(|line| reached(&line.point).id == line.id).map(|line| line.text).collect();
-        texts.join(&b'\n')
+        lines.iter().filter(|line| reached(&line.point).id == line.id).map(|line| line.text).collect()
     }
 
     #[test]
@@ -157,7 +154,7 @@ mod tests {
         let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
         // The root, the uppermost of the stack, and what is on that.
         let visible = visible(&all);
-        assert!(visible.starts_with(b"0 0 ") && visible.split(|byte| *byte == b'\n').count() == 10_002);
+        assert!(visible[0].starts_with(b"0 0 ") && visible.len() == 10_002);
     }
 
     proptest! {

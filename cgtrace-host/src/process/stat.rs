@@ -61,39 +61,3 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     };
     Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)?, image })
 }
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn a_name_may_hold_what_the_line_is_made_of() {
-        let line = b"42 (a) b) (c) S 7 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1234 23 24 25 26 27 28 29\n";
-        let stat = parse_stat(line).unwrap();
-        assert_eq!(stat.comm, b"a) b) (c");
-        assert_eq!(stat.ppid, 7);
-        assert_eq!((stat.start_boot_ns, stat.state), (12_340_000_000, State::Alive));
-        assert_eq!(stat.image, (26, 28));
-    }
-
-    #[test]
-    fn a_leader_that_exited_before_its_threads_is_no_zombie() {
-        let state = |state, flags, threads| {
-            let line =
-                format!("42 (a) {state} 7 42 42 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 1234 0 0");
-            parse_stat(line.as_bytes()).map(|stat| stat.state)
-        };
-        assert_eq!(state("Z", 0x40_404c, 1), Some(State::Zombie));
-        assert_eq!(state("Z", 0x40_404c, 2), Some(State::LeaderExited));
-        assert_eq!(state("I", 0x420_8060, 1), Some(State::KernelThread));
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_read(line in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _ = parse_stat(&line);
-        }
-    }
-}

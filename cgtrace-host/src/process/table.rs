@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, time::Instant};
 
-use super::{Process, ProcessHandle, describe, read};
+use super::{Process, ProcessHandle, describe};
 use crate::hierarchy::HierarchyLine;
 
 /// So many ancestors are followed. A chain is never that long, but while it is read it may change under us.
@@ -33,10 +33,8 @@ pub fn named(comms: &[&[u8]]) -> Vec<Found> {
         .into_iter()
         .filter(|pid| {
             // The cheapest file that has the name.
-            read(*pid, "comm").ok().flatten().is_some_and(|text| {
-                let comm = text.strip_suffix(b"\n").unwrap_or(&text);
-                comms.contains(&comm)
-            })
+            let comm = fs::read(format!("/proc/{pid}/comm"));
+            comm.is_ok_and(|comm| comms.contains(&comm.strip_suffix(b"\n").unwrap_or(&comm)))
         })
         .filter_map(find)
         .collect();

@@ -1,17 +1,13 @@
 //! What the daemon knows of the path that was asked, and of the paths that it may have been meant to be.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use cgtrace_client::{Client, names, wire};
 use cgtrace_host::hierarchy::{Budget, read_populated};
 use cgtrace_paths::{Name, Qos, Runtime, parse_exact};
 
 use super::AskError;
-use crate::{
-    facts::{Facts, Populated},
-    gather::Hierarchy,
-    rules,
-};
+use crate::{facts::Facts, gather::Hierarchy, rules};
 
 /// The most paths that are compared with one that does not exist.
 const MAX_COMPARED: usize = 50_000;
@@ -106,15 +102,18 @@ fn nearest(client: &mut Client, on: Option<&str>, path: &[u8]) -> Result<Vec<Vec
 }
 
 /// Whether a process is in the path, or in the first `count` of the others, or below.
-pub(super) fn populated(facts: &Facts, count: usize, hierarchies: &[Hierarchy]) -> Vec<Populated> {
+pub(super) fn populated(
+    facts: &Facts,
+    count: usize,
+    hierarchies: &[Hierarchy],
+) -> BTreeMap<(String, String), bool> {
     let answers = facts.results().take(count + 1).filter(|answer| answer.name != "/");
     let rows =
         answers.flat_map(|answer| answer.rows.iter().filter(|row| row.present).map(move |row| (answer, row)));
     rows.filter_map(|(answer, row)| {
         let hierarchy = hierarchies.iter().find(|known| known.id == row.hierarchy_id)?;
         let populated = read_populated(hierarchy.mount.as_ref()?, &path(answer), &mut budget());
-        let populated = populated.ok().flatten()?;
-        Some(Populated { path: answer.name.clone(), hierarchy: row.hierarchy.clone(), populated })
+        Some(((answer.name.clone(), row.hierarchy.clone()), populated.ok().flatten()?))
     })
     .collect()
 }

@@ -4,7 +4,7 @@ mod answers;
 mod processes;
 mod writable;
 
-use std::{collections::BTreeSet, fmt::Write as _, os::unix::ffi::OsStrExt as _};
+use std::collections::BTreeSet;
 
 use cgtrace_client::{Client, names, names::ImpossibleName, wire};
 use cgtrace_host::{hierarchy, process::cut_comm};
@@ -13,7 +13,7 @@ use cgtrace_paths::names_hierarchy;
 use crate::{
     clock,
     facts::{Asker, Facts, Mounted},
-    gather::{self, AskerFound, Candidate, Deadline, Hierarchy, Outside, Who},
+    gather::{self, AskerFound, Deadline, Hierarchy, Outside, Who},
     report::{Report, Verdict},
     rules::{self, Settings},
 };
@@ -57,44 +57,25 @@ pub enum AskError {
     #[error("nothing to explain; give a path or a process")]
     Nothing,
     /// There is no such process.
-    #[error("there is no process {pid}, or /proc hides it from this user")]
-    NoSuchProcess {
-        /// The pid.
-        pid: u32,
-    },
+    #[error("there is no process {0}, or /proc hides it from this user")]
+    NoSuchProcess(u32),
     /// Several processes may be meant, and which is not clear.
     #[error(
-        "it is not clear which process is meant: none, or more than one, is the unit's or root's; name one with --pid:{}",
-        listed(candidates)
+        "it is not clear which process is meant: none, or more than one, is the unit's or root's; name one with --pid:\n  {}",
+        .0.join("\n  ")
     )]
-    Ambiguous {
-        /// All of that name.
-        candidates: Vec<Candidate>,
-    },
+    Ambiguous(Vec<String>),
     /// The process could not be read.
     #[error(transparent)]
     Process(#[from] cgtrace_host::process::ProcessError),
     /// One of its paths is too long for `/proc`.
     #[error(
-        "a path of process {pid} is longer than /proc/{pid}/cgroup can show (4,095 bytes); name the cgroup instead"
+        "a path of process {0} is longer than /proc/{0}/cgroup can show (4,095 bytes); name the cgroup instead"
     )]
-    PathTooLong {
-        /// The pid.
-        pid: u32,
-    },
+    PathTooLong(u32),
     /// `/proc` shows paths from another root.
     #[error("{NAMESPACED}")]
     Namespaced,
-}
-
-fn listed(candidates: &[Candidate]) -> String {
-    let mut lines = String::new();
-    for Candidate { pid, uid, executable, cgroup } in candidates {
-        let path = executable.as_deref().map(|path| path.as_os_str().as_bytes());
-        let path = path.map_or_else(|| "an unknown program".to_owned(), rules::shell_bytes);
-        let _ = write!(lines, "\n  pid {pid}, uid {uid}, {path}, in {}", rules::shell_bytes(cgroup));
-    }
-    lines
 }
 
 /// Answers a question.
@@ -193,12 +174,11 @@ impl Frame {
         who: &Who,
         report: &mut Report,
     ) -> Result<Option<Asker>, AskError> {
-        let found = gather::find_asker(who, &self.hierarchies, self.deadline)
-            .map_err(|candidates| AskError::Ambiguous { candidates })?;
+        let found = gather::find_asker(who, &self.hierarchies, self.deadline).map_err(AskError::Ambiguous)?;
         let comm = match (who, &found) {
             (_, Some(AskerFound { found, .. })) => found.process.comm.clone(),
             (Who::Comm(comm), None) => comm.clone().into_bytes(),
-            (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess { pid: *pid }),
+            (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess(*pid)),
         };
         let recorded = self.recorded(client, &[], &[comm])?;
         report.seq = recorded.seq;

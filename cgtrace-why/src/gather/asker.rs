@@ -1,10 +1,6 @@
 //! The process that does not see the cgroup: its command line, configuration, namespaces, mounts and watches.
 
-use std::{
-    fs,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{fs, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
 use cgtrace_host::{
     hierarchy::{HierarchyLine, MAX_SHOWN_PATH},
@@ -32,19 +28,6 @@ pub enum Who {
     Comm(String),
 }
 
-/// One of several processes that may be meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Candidate {
-    /// Its pid.
-    pub pid: u32,
-    /// Its real uid.
-    pub uid: u32,
-    /// What it executes, if that may be read.
-    pub executable: Option<PathBuf>,
-    /// Its cgroup on the service manager's hierarchy, else on v2.
-    pub cgroup: Vec<u8>,
-}
-
 /// An asker, as it was found.
 #[derive(Clone, Debug)]
 pub(crate) struct AskerFound {
@@ -60,7 +43,7 @@ pub(crate) fn find(
     who: &Who,
     hierarchies: &[Hierarchy],
     deadline: Deadline,
-) -> Result<Option<AskerFound>, Vec<Candidate>> {
+) -> Result<Option<AskerFound>, Vec<String>> {
     let (pid, trusted) = match who {
         Who::Pid(pid) => (*pid, None),
         Who::Comm(comm) => match choose(comm, deadline)? {
@@ -87,7 +70,7 @@ pub(crate) fn find(
 }
 
 /// Which process of a comm is meant, and whether it is its unit's or root's.
-fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Candidate>> {
+fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<String>> {
     let named = process::named(&[process::cut_comm(comm.as_bytes())]);
     if named.is_empty() {
         return Ok(None);
@@ -109,14 +92,21 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Can
     }
 }
 
-fn candidate(found: &process::Found) -> Candidate {
+/// One of several processes that may be meant: its pid, real uid, program, and cgroup on the service manager's
+/// hierarchy, else on v2.
+fn candidate(found: &process::Found) -> String {
     let process::Process { pid, uid, .. } = found.process;
     let handle = ProcessHandle::open(pid).ok().flatten();
-    let executable = handle.and_then(|handle| handle.executable_path().ok());
+    let program = handle.and_then(|handle| handle.executable_path().ok());
+    let program = program.map_or_else(
+        || "an unknown program".to_owned(),
+        |path| rules::shell_bytes(path.as_os_str().as_bytes()),
+    );
     let home = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
     let lines = &found.cgroups;
     let home = lines.iter().find(home).or_else(|| lines.iter().find(|line| line.id == 0));
-    Candidate { pid, uid, executable, cgroup: home.map(|line| line.path.clone()).unwrap_or_default() }
+    let cgroup = rules::shell_bytes(home.map(|line| line.path.as_slice()).unwrap_or_default());
+    format!("pid {pid}, uid {uid}, {program}, in {cgroup}")
 }
 
 impl AskerFound {

@@ -6,8 +6,8 @@ mod deadline;
 mod namespace;
 mod unit;
 
+pub use asker::Who;
 pub(crate) use asker::{AskerFound, find as find_asker};
-pub use asker::{Candidate, Who};
 pub(crate) use deadline::Deadline;
 
 use cgtrace_host::{

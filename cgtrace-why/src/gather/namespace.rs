@@ -30,7 +30,10 @@ fn common_root(found: &process::Found, namespace: u64) -> Option<String> {
     let mut roots: Vec<(u32, Vec<u8>)> =
         found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();
     for pid in process::pids().into_iter().filter(|pid| namespace_of(*pid) == Some(namespace)) {
-        for line in process::cgroups(pid).ok().flatten().unwrap_or_default() {
+        let handle = ProcessHandle::open(pid).ok().flatten();
+        for line in
+            handle.and_then(|handle| handle.cgroups().ok()).map(|found| found.lines).unwrap_or_default()
+        {
             if let Some((_, root)) = roots.iter_mut().find(|(id, _)| *id == line.id) {
                 *root = common(root, &line.path);
             }

@@ -76,10 +76,8 @@ impl<'a> Case<'a> {
 
     /// Whether there is a process in the subject or below it, on the hierarchy of that row; `None` if not known.
     pub fn is_populated(&self, row: &Row) -> Option<bool> {
-        let mut known = self.facts.populated.iter();
-        known
-            .find(|known| known.path == self.subject.name && known.hierarchy == row.hierarchy)
-            .map(|known| known.populated)
+        let key = (self.subject.name.clone(), row.hierarchy.clone());
+        self.facts.populated.get(&key).copied()
     }
 
     /// A path that may be used, in quotes; if it may not, why.

@@ -3,6 +3,7 @@
 mod asker;
 mod filter;
 mod kubelet;
+mod nearest;
 mod past;
 mod presence;
 mod properties;

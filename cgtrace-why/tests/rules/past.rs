@@ -1,10 +1,9 @@
 //! What was before: removals and moves.
 
+use std::collections::BTreeMap;
+
 use cgtrace_client::wire::{Gap, Row};
-use cgtrace_why::{
-    facts::{Facts, Populated},
-    rules::explain,
-};
+use cgtrace_why::{facts::Facts, rules::explain};
 
 use crate::scenes::{
     Holds as _, KUBELET, absent, answer, at, moved, on_v2, present, process, removed, task, unit,
@@ -55,8 +54,7 @@ fn the_mover_is_named() {
 #[test]
 fn an_emptied_cgroup_is_not_seen() {
     let mut facts = with(present("v2"));
-    let populated =
-        |populated| vec![Populated { path: KUBELET.to_owned(), hierarchy: "v2".to_owned(), populated }];
+    let populated = |populated| BTreeMap::from([((KUBELET.to_owned(), "v2".to_owned()), populated)]);
     facts.populated = populated(false);
     facts.moves = vec![moved(task(42, "kubelet"), KUBELET, "/k", task(42, "kubelet"), 250)];
     let verdict = explain(&facts);

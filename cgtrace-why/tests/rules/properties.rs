@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace_client::wire::{Answer, Event, Life, Row, Task};
 use cgtrace_why::{
-    facts::{Asker, Controllers, Facts, Limit, Mounted, Populated, Unit},
+    facts::{Asker, Controllers, Facts, Limit, Mounted, Unit},
     report::{Finding, Verdict},
     rules::{causes, explain, wanted},
 };
@@ -112,7 +112,7 @@ fn facts() -> impl Strategy<Value = Facts> {
         |(name, on, (rows, others, processes, moves), unit, asker, (off, populated))| {
             let populated = rows.iter().filter_map(|row: &Row| {
                 let (path, hierarchy) = (name.clone(), row.hierarchy.clone());
-                populated.map(|populated| Populated { path, hierarchy, populated })
+                populated.map(|populated| ((path, hierarchy), populated))
             });
             let populated = populated.collect();
             let controllers =

@@ -48,9 +48,9 @@ impl From<AskError> for Failure {
         match error {
             AskError::Client(error) => error.into(),
             AskError::Path(error) => error.into(),
-            AskError::Nothing | AskError::Ambiguous { .. } => Self::Usage(error.into()),
-            AskError::NoSuchProcess { .. } => Self::Unknown(error.into()),
-            AskError::Process(_) | AskError::PathTooLong { .. } | AskError::Namespaced => {
+            AskError::Nothing | AskError::Ambiguous(_) => Self::Usage(error.into()),
+            AskError::NoSuchProcess(_) => Self::Unknown(error.into()),
+            AskError::Process(_) | AskError::PathTooLong(_) | AskError::Namespaced => {
                 Self::CannotKnow(error.into())
             }
         }

@@ -1,6 +1,6 @@
 //! Asking the service manager, over the system's bus or its own socket (org.freedesktop.systemd1(5)).
 
-use std::{collections::HashMap, env, fmt::Write as _, time::Duration};
+use std::{collections::HashMap, env, fmt::Write as _, io, time::Duration};
 
 use zbus::{
     blocking::connection::Builder,
@@ -16,28 +16,22 @@ const TIMEOUT: Duration = Duration::from_secs(1);
 /// The environment variable that names the system's bus.
 const VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 
-/// Why the service manager gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum BusError {
-    #[error("no answer within {} s", TIMEOUT.as_secs())]
-    Late,
-    #[error(transparent)]
-    Bus(#[from] zbus::Error),
-}
-
 /// The address of the bus, if somebody chose one.
 pub(super) fn chosen() -> Option<String> {
     env::var(VARIABLE).ok().filter(|address| !address.is_empty())
 }
 
 /// What the service manager says of a unit: over the system's bus, or its own socket, which is for root.
-pub(super) fn ask(unit: &str, deadline: Deadline) -> Result<Unit, BusError> {
+pub(super) fn ask(unit: &str, deadline: Deadline) -> zbus::Result<Unit> {
     let bus = chosen().unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
     let unit = unit.to_owned();
     let ask =
         move || ask_at(&unit, &bus, true).or_else(|_| ask_at(&unit, "unix:path=/run/systemd/private", false));
     // Connecting has no time-out of its own.
-    Ok(deadline.within(TIMEOUT).run(ask).ok_or(BusError::Late)??)
+    deadline.within(TIMEOUT).run(ask).unwrap_or_else(|| {
+        let late = format!("no answer within {} s", TIMEOUT.as_secs());
+        Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
+    })
 }
 
 fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Unit> {

@@ -1,10 +1,8 @@
 //! The loop that keeps the tracker going: sleeps until there is something to do, and does it.
 
-use std::{cell::RefCell, os::fd::OwnedFd, rc::Rc, time::Duration};
+use std::{cell::RefCell, fs::File, os::fd::OwnedFd, rc::Rc, time::Duration};
 
 use tokio::io::{Interest, unix::AsyncFd};
-
-use cgtrace_host::hierarchy::MountWatch;
 
 use super::{Priority, ScanThread, Tracker};
 
@@ -33,7 +31,7 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
     let index_ring = waitable(index_ring, Interest::READABLE, "the ring of the index")?;
     let told_ring = waitable(told_ring, Interest::READABLE, "the ring of what is told")?;
     let mounts = waitable(
-        MountWatch::open().map(OwnedFd::from).map_err(std::io::Error::other),
+        File::open("/proc/self/mountinfo").map(OwnedFd::from),
         // The kernel tells a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c, mounts_poll).
         Interest::PRIORITY | Interest::ERROR,
         "the mount table",

@@ -1,0 +1,5 @@
+//! What is read of this machine, and how.
+
+mod limits;
+mod parsers;
+mod process;

@@ -1,0 +1,47 @@
+//! Processes, in `/proc`.
+
+use cgtrace_host::process::{ProcessHandle, comm_of, describe, padded_comm};
+
+/// `PID_MAX_LIMIT` of include/linux/threads.h is 2^22.
+const NO_PID: u32 = 1 << 23;
+
+#[test]
+fn a_long_name_is_cut_as_the_kernel_cuts_it() {
+    assert_eq!(&padded_comm(b"a-very-long-name-indeed"), b"a-very-long-nam\0");
+    assert_eq!(&padded_comm(b"kubelet"), b"kubelet\0\0\0\0\0\0\0\0\0");
+    assert_eq!(comm_of(&padded_comm(b"kubelet")), b"kubelet");
+}
+
+#[test]
+fn this_process_is_described() {
+    let pid = std::process::id();
+    let process = describe(pid).unwrap().unwrap();
+    assert_eq!(process.pid, pid);
+    assert_eq!(process.uid, rustix::process::getuid().as_raw());
+    assert!(process.start_boot_ns > 0);
+}
+
+#[test]
+fn this_process_is_read() {
+    let handle = ProcessHandle::open(std::process::id()).unwrap().unwrap();
+    assert!(handle.is_same());
+    assert_eq!(handle.process().uid, rustix::process::getuid().as_raw());
+    assert!(!handle.cgroups().unwrap().lines.is_empty());
+    assert!(!handle.arguments().unwrap().value.is_empty());
+    assert_eq!(handle.executable_path().unwrap(), std::env::current_exe().unwrap());
+    assert!(!handle.cgroup_mounts().unwrap().cut);
+}
+
+#[test]
+fn one_that_has_ended_is_noticed() {
+    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let handle = ProcessHandle::open(child.id()).unwrap().unwrap();
+    assert!(handle.is_same());
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!handle.is_same());
+    assert!(handle.arguments().is_err() && handle.cgroups().is_err());
+    assert!(ProcessHandle::open(child.id()).unwrap().is_none());
+    assert!(ProcessHandle::open(NO_PID).unwrap().is_none());
+    assert_eq!(describe(NO_PID).unwrap(), None);
+}
