@@ -59,47 +59,42 @@ const MONITORS: [(&str, Runtime); 3] =
 
 /// The container that a component's name says, or the one that it watches over.
 pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
-    let proven = |id: &str, runtime| Some(Container { id: Some(id.to_owned()), runtime });
+    let proven = |id: &str, runtime| {
+        let id = Some(id.to_owned()).filter(|id| !id.is_empty())?;
+        Some(Container { id: Some(id), runtime })
+    };
+    let scope = text.strip_suffix(".scope");
     if let Some((_, runtime)) = MONITORS.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         return Some(Container { id: None, runtime: Some(*runtime) });
     }
     if is_id(text) {
         return proven(text, (parent == Some("docker")).then_some(Runtime::Docker));
     }
-    let stem = text.strip_suffix(".scope").unwrap_or(text);
     for (prefix, runtime) in PREFIXES {
-        if let Some(id) = stem.strip_prefix(prefix).filter(|id| is_id(id)) {
+        if let Some(id) = scope.unwrap_or(text).strip_prefix(prefix).filter(|id| is_id(id)) {
             return proven(id, Some(runtime));
         }
     }
-    if let Some(machine) = text.strip_suffix(".scope").and_then(|stem| stem.strip_prefix("machine-")) {
-        return of_machine(machine);
+    if let Some(machine) = scope.and_then(|stem| stem.strip_prefix("machine-")) {
+        let name = unescape(machine);
+        let runtime = if is_libvirt(&name) { Runtime::Libvirt } else { Runtime::Nspawn };
+        return proven(&name, Some(runtime));
     }
     if let Some(instance) =
         text.strip_prefix("systemd-nspawn@").and_then(|rest| rest.strip_suffix(".service"))
     {
-        return (!instance.is_empty())
-            .then(|| Container { id: Some(unescape(instance)), runtime: Some(Runtime::Nspawn) });
+        return proven(&unescape(instance), Some(Runtime::Nspawn));
     }
-    let lxc = text.strip_prefix("lxc.payload.").or(match parent {
-        Some("lxc" | "lxc.payload") => Some(text),
-        _ => None,
-    });
-    lxc.filter(|name| !name.is_empty()).and_then(|name| proven(name, Some(Runtime::Lxc)))
+    let in_lxc = matches!(parent, Some("lxc" | "lxc.payload"));
+    let name = text.strip_prefix("lxc.payload.").or(in_lxc.then_some(text))?;
+    proven(name, Some(Runtime::Lxc))
 }
 
-/// `machine-NAME.scope`, as machined makes it; libvirt's names begin with its driver and a number.
-fn of_machine(escaped: &str) -> Option<Container> {
-    let name = unescape(escaped);
-    let runtime = if ["qemu-", "lxc-"].iter().any(|driver| {
-        let rest = name.strip_prefix(driver).and_then(|rest| rest.split_once('-'));
-        rest.is_some_and(|(number, _)| !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()))
-    }) {
-        Runtime::Libvirt
-    } else {
-        Runtime::Nspawn
-    };
-    (!name.is_empty()).then_some(Container { id: Some(name), runtime: Some(runtime) })
+/// libvirt's names of machines begin with its driver and a number.
+fn is_libvirt(machine: &str) -> bool {
+    let rest = machine.strip_prefix("qemu-").or(machine.strip_prefix("lxc-"));
+    let number = rest.and_then(|rest| rest.split_once('-')).map_or("", |(number, _)| number);
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// 64 lower-case digits: what Docker, containerd's CRI plugin, CRI-O and Podman give.

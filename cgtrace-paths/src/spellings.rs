@@ -62,21 +62,19 @@ const LIMIT: usize = 16;
 #[must_use]
 pub fn spellings(name: &Name, given: &[u8]) -> Vec<Variant> {
     let mut found = Found { variants: Vec::new(), given };
-    if name.mount.is_some() {
-        found.add(name.path.clone(), Spelling::MountPath);
-    }
-    if name.upwards > 0 {
-        found.add(name.path.clone(), Spelling::Upwards);
-    }
-    if name.directory.is_some() {
-        found.add(name.without_directory().to_vec(), Spelling::Directory);
-    }
-    if name.unrooted {
-        found.add(name.path.clone(), Spelling::Unrooted);
+    for (is_so, path, spelling) in [
+        (name.mount.is_some(), name.path.as_slice(), Spelling::MountPath),
+        (name.upwards > 0, &name.path, Spelling::Upwards),
+        (name.directory.is_some(), name.without_directory(), Spelling::Directory),
+        (name.unrooted, &name.path, Spelling::Unrooted),
+    ] {
+        if is_so {
+            found.add(path, spelling);
+        }
     }
     let path = name.without_directory();
     if let Some(path) = path.strip_suffix(b" (deleted)") {
-        found.add(path.to_vec(), Spelling::Deleted);
+        found.add(path, Spelling::Deleted);
     }
     let components: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
@@ -94,15 +92,12 @@ struct Found<'a> {
 }
 
 impl Found<'_> {
-    fn add(&mut self, path: Vec<u8>, spelling: Spelling) {
+    fn add(&mut self, path: impl Into<Vec<u8>>, spelling: Spelling) {
+        let path = path.into();
         let new = path != self.given && self.variants.iter().all(|variant| variant.path != path);
         if new && self.variants.len() < LIMIT {
             self.variants.push(Variant { path, spelling });
         }
-    }
-
-    fn add_text(&mut self, path: String, spelling: Spelling) {
-        self.add(path.into_bytes(), spelling);
     }
 }
 
@@ -135,24 +130,21 @@ fn unit(components: &[&[u8]], found: &mut Found) {
     }
     let in_slices = slices.iter().all(|slice| ascii(slice).and_then(expand_slice).is_some());
     if slices.is_empty() {
-        found.add_text(format!("/system.slice/{service}"), Spelling::Unit);
+        found.add(format!("/system.slice/{service}"), Spelling::Unit);
     } else if in_slices && !typed {
-        let mut path = join(slices);
-        path.extend_from_slice(&join(&[service.as_bytes()]));
-        found.add(path, Spelling::Unit);
+        found.add(join(&[slices, &[service.as_bytes()]].concat()), Spelling::Unit);
     }
 }
 
 fn escapes(components: &[&[u8]], found: &mut Found) {
     let whole = String::from_utf8(join(components)).unwrap_or_default();
     if whole.contains("\\\\x") {
-        found.add_text(whole.replace("\\\\x", "\\x"), Spelling::Escape);
-    }
-    if whole.contains("x2d") && !whole.contains("\\x2d") {
-        found.add_text(whole.replace("x2d", "\\x2d"), Spelling::Escape);
+        found.add(whole.replace("\\\\x", "\\x"), Spelling::Escape);
     }
     if whole.contains("\\x2d") {
-        found.add_text(whole.replace("\\x2d", "-"), Spelling::Escape);
+        found.add(whole.replace("\\x2d", "-"), Spelling::Escape);
+    } else if whole.contains("x2d") {
+        found.add(whole.replace("x2d", "\\x2d"), Spelling::Escape);
     }
     let Some((leaf, before)) = components.split_last() else { return };
     let Some(leaf) = ascii(leaf) else { return };
@@ -168,9 +160,8 @@ fn escapes(components: &[&[u8]], found: &mut Found) {
         && carried.contains('-')
         && !carried.contains('\\')
     {
-        let mut path = if before.is_empty() { Vec::new() } else { join(before) };
-        path.extend_from_slice(&join(&[format!("{head}{}{tail}", escape(carried)).as_bytes()]));
-        found.add(path, Spelling::Escape);
+        let leaf = format!("{head}{}{tail}", escape(carried));
+        found.add(join(&[before, &[leaf.as_bytes()]].concat()), Spelling::Escape);
     }
 }
 
@@ -183,7 +174,7 @@ fn colons(components: &[&[u8]], found: &mut Found) {
     let Some(path) = expand_slice(slice).filter(|_| !name.is_empty()) else { return };
     let path = path.trim_end_matches('/');
     let dash = if prefix.is_empty() { "" } else { "-" };
-    found.add_text(format!("{path}/{prefix}{dash}{name}.scope"), Spelling::Colons);
+    found.add(format!("{path}/{prefix}{dash}{name}.scope"), Spelling::Colons);
 }
 
 /// A pod's and a container's name, as each driver spells it.
@@ -195,7 +186,7 @@ fn drivers(name: &Name, components: &[&[u8]], found: &mut Found) {
         let Some(id) = container else {
             let other = if systemd { [cgroupfs_pod, systemd_pod] } else { [systemd_pod, cgroupfs_pod] };
             for path in other {
-                found.add_text(path, Spelling::Driver);
+                found.add(path, Spelling::Driver);
             }
             return;
         };
@@ -206,19 +197,19 @@ fn drivers(name: &Name, components: &[&[u8]], found: &mut Found) {
             _ => &["cri-containerd-", "docker-", "crio-"],
         };
         let crio = name.runtime == Some(Runtime::Crio);
-        found.add_text(format!("{cgroupfs_pod}/{}{id}", if crio { "crio-" } else { "" }), Spelling::Driver);
+        found.add(format!("{cgroupfs_pod}/{}{id}", if crio { "crio-" } else { "" }), Spelling::Driver);
         for prefix in prefixes {
-            found.add_text(format!("{systemd_pod}/{prefix}{id}.scope"), Spelling::Driver);
+            found.add(format!("{systemd_pod}/{prefix}{id}.scope"), Spelling::Driver);
         }
     } else if let Some(id) = container {
         if name.runtime == Some(Runtime::Docker) || name.runtime.is_none() {
-            found.add_text(format!("/system.slice/docker-{id}.scope"), Spelling::Driver);
-            found.add_text(format!("/docker/{id}"), Spelling::Driver);
+            found.add(format!("/system.slice/docker-{id}.scope"), Spelling::Driver);
+            found.add(format!("/docker/{id}"), Spelling::Driver);
         }
     } else if components == [b"kubepods"] {
-        found.add_text("/kubepods.slice".to_owned(), Spelling::Driver);
+        found.add("/kubepods.slice".to_owned(), Spelling::Driver);
     } else if components == [b"kubepods.slice"] {
-        found.add_text("/kubepods".to_owned(), Spelling::Driver);
+        found.add("/kubepods".to_owned(), Spelling::Driver);
     }
 }
 

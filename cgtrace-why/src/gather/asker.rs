@@ -55,10 +55,10 @@ pub(crate) fn find(
     let mut described = None;
     for _ in 0..2 {
         let Some(handle) = ProcessHandle::open(pid).ok().flatten() else { return Ok(None) };
-        described = describe(&handle, hierarchies, deadline);
+        let trusted = trusted.unwrap_or(handle.process().uid == 0);
+        described = describe(&handle, trusted, hierarchies, deadline);
         if handle.is_same() {
-            let trusted = trusted.unwrap_or(handle.process().uid == 0);
-            return Ok(described.map(|described| described.of_unit(trusted)));
+            return Ok(described);
         }
     }
     // What was read may be of two users' processes.
@@ -109,14 +109,12 @@ fn candidate(found: &process::Found) -> String {
     format!("pid {pid}, uid {uid}, {program}, in {cgroup}")
 }
 
-impl AskerFound {
-    fn of_unit(mut self, trusted: bool) -> Self {
-        self.asker.process.of_unit = trusted;
-        self
-    }
-}
-
-fn describe(handle: &ProcessHandle, hierarchies: &[Hierarchy], deadline: Deadline) -> Option<AskerFound> {
+fn describe(
+    handle: &ProcessHandle,
+    trusted: bool,
+    hierarchies: &[Hierarchy],
+    deadline: Deadline,
+) -> Option<AskerFound> {
     let mut notes = Vec::new();
     let process = handle.process().clone();
     let found = process::Found {
@@ -142,7 +140,7 @@ fn describe(handle: &ProcessHandle, hierarchies: &[Hierarchy], deadline: Deadlin
         notes.push("the asker's mount table is too long to be read: the rest of it is left out".to_owned());
     }
     let asker = Asker {
-        process: Process::default(),
+        process: Process { of_unit: trusted, ..Process::default() },
         arguments,
         config,
         namespace_root: namespace_root(handle, &found),
