@@ -16,12 +16,15 @@ use crate::{
     load::{self, Scope},
     placement::{Placed, Placement},
     report::{Ratio, Report, Row},
-    service::{Connection, Daemon},
+    service::Daemon,
     statistics::Series,
 };
 
-/// In one block without the attackers, and one beside them: it takes seconds until they are at every limit.
-const CALLS: usize = 4_000;
+/// Without the attackers and beside them in turn. Few and long: it takes seconds until they are at every limit.
+const ROUNDS: usize = 5;
+
+/// Of one round.
+const CALLS: u32 = 2_000;
 
 /// Lookups a second.
 const RATE: u32 = 1_000;
@@ -46,10 +49,14 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let mut client = daemon.connect()?;
     let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
     let place = if placed.is_some() { "the daemon on a CPU of its own" } else { "all on one CPU" };
-    lookups(&mut client)?;
-    let without = lookups(&mut client)?;
+    client.lookups_at(RATE, CALLS)?;
+    let (mut without, mut with) = (Series::new(), Series::new());
+    for _ in 0..ROUNDS {
+        without.extend(&client.lookups_at(RATE, CALLS)?);
+        with.extend(&under_attack(&daemon, || client.lookups_at(RATE, CALLS))?);
+    }
     let lost_before = lost(&daemon)?;
-    let (with, pairs) = under_attack(&daemon, || Ok((lookups(&mut client)?, flood(&scope)?)))?;
+    let pairs = under_attack(&daemon, || flood(&scope))?;
     let lost = lost(&daemon)? - lost_before;
     for (share, name, goal) in [(0.5, "p50", 1.05), (0.99, "p99", 2.0)] {
         report.row(Row {
@@ -58,7 +65,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
             ),
             figure: format!("{:.1} µs; alone {:.1} µs", with.quantile(share), without.quantile(share)),
             ratio: Some(Ratio::of_quantile(&with, &without, share, Some(goal))),
-            note: format!("{place}; {CALLS} calls at {RATE} a second"),
+            note: format!("{place}; {ROUNDS} rounds of {CALLS} calls at {RATE} a second"),
         });
     }
     report.figure(
@@ -133,22 +140,6 @@ fn policy(thread: i32, policy: i32) -> Result<()> {
     };
     ensure!(outcome == 0, "sched_setscheduler: {}", std::io::Error::last_os_error());
     Ok(())
-}
-
-/// Lookups at the rate: what each takes, in µs.
-fn lookups(client: &mut Connection) -> Result<Series> {
-    let pause = Duration::from_secs(1) / RATE;
-    let mut series = Series::new();
-    let mut next = Instant::now();
-    for _ in 0..CALLS {
-        next += pause;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-        let start = Instant::now();
-        client.send("Lookup", &json!({"names": ["/"], "hierarchy": "v2"}), false)?;
-        client.receive_bytes()?;
-        series.push(start.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(series)
 }
 
 /// Cgroups with names of 4 KB, made and removed as fast as one thread can; returns how many.

@@ -7,7 +7,7 @@ use std::{
     path::PathBuf,
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use anyhow::Result;
@@ -17,7 +17,7 @@ use crate::{
     load::{self, Scope},
     placement::{Placed, Placement},
     report::{Ratio, Report, Row},
-    service::{Connection, Daemon},
+    service::Daemon,
     statistics::Series,
 };
 
@@ -86,7 +86,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     // of its cost.
     let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
     let place = if placed.is_some() { "the service on a CPU of its own" } else { "all on one CPU" };
-    lookups(&mut client)?;
+    client.lookups_at(RATE, CALLS)?;
     load::pairs(scope.path(), EVENTS / 2)?;
     for (kind, name, goal) in KINDS {
         let (mut without, mut with) = (Series::new(), Series::new());
@@ -97,7 +97,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
                 let hostile = beside.then(|| Hostile::start(kind, daemon.public_socket())).transpose()?;
                 // Until it is at it.
                 thread::sleep(Duration::from_millis(100));
-                let times = lookups(&mut client)?;
+                let times = client.lookups_at(RATE, CALLS)?;
                 let (medians, all) =
                     if beside { (&mut with, &mut all_with) } else { (&mut without, &mut all_without) };
                 medians.push(times.median());
@@ -118,22 +118,6 @@ pub fn measure(report: &mut Report) -> Result<()> {
         });
     }
     Ok(())
-}
-
-/// Lookups at that rate: what each takes, in µs.
-fn lookups(client: &mut Connection) -> Result<Series> {
-    let pause = Duration::from_secs(1) / RATE;
-    let mut series = Series::new();
-    let mut next = Instant::now();
-    for _ in 0..CALLS {
-        next += pause;
-        thread::sleep(next.saturating_duration_since(Instant::now()));
-        let start = Instant::now();
-        client.send("Lookup", &json!({"names": ["/"], "hierarchy": "v2"}), false)?;
-        client.receive_bytes()?;
-        series.push(start.elapsed().as_secs_f64() * 1e6);
-    }
-    Ok(series)
 }
 
 /// Who misbehaves, on a thread of its own that does nothing else: what it takes of the CPU that it shares with the other

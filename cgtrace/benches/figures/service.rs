@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 
+use crate::statistics::Series;
+
 pub struct Daemon {
     child: Child,
     socket: PathBuf,
@@ -115,6 +117,22 @@ pub struct Connection {
 impl Connection {
     pub fn open(socket: &Path) -> Result<Self> {
         Ok(Self { stream: BufReader::new(UnixStream::connect(socket)?), reply: Vec::new() })
+    }
+
+    /// Lookups, so many a second: what each takes, in µs.
+    pub fn lookups_at(&mut self, rate: u32, calls: u32) -> Result<Series> {
+        let pause = Duration::from_secs(1) / rate;
+        let mut series = Series::new();
+        let mut next = Instant::now();
+        for _ in 0..calls {
+            next += pause;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
+            let start = Instant::now();
+            self.send("Lookup", &json!({"names": ["/"], "hierarchy": "v2"}), false)?;
+            self.receive_bytes()?;
+            series.push(start.elapsed().as_secs_f64() * 1e6);
+        }
+        Ok(series)
     }
 
     pub fn over(stream: UnixStream) -> Self {
