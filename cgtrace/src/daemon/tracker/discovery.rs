@@ -13,7 +13,7 @@ use super::{
     HierarchyView, Tracker,
     scan::{ScanJob, ScanResult},
     sources::Machine,
-    verify::{Verification, Verified, VerifyJob, VerifyScan},
+    verify::{Verification, Verified, VerifyScan},
 };
 
 /// How often the list of hierarchies is read again at once because one came or went meanwhile.
@@ -224,11 +224,11 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Begins a comparison with every cgroupfs; run the job aside, then go on with [`compare`](Self::compare). Several may go
     /// on at a time; one that is dropped is given up.
-    pub fn begin_verify(&mut self) -> (Verification, VerifyJob) {
+    pub fn begin_verify(&mut self) -> (Verification, ScanJob) {
         let verification = self.verifications.begin();
         let _ = self.catch_up();
         let mounts = self.views.iter().filter_map(|(id, view)| view.mount.clone().map(|mount| (*id, mount)));
-        (verification, VerifyJob { mounts: mounts.collect() })
+        (verification, ScanJob { hierarchies: mounts.collect() })
     }
 
     /// Gives a comparison what the scan found. Then [go on](Verification::go_on) with it until all is compared.

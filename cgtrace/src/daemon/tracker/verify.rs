@@ -9,57 +9,33 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Paused, ROOT, Scanned};
-use cgtrace_host::hierarchy::{Budget, Mount, ScanError, ScanReport};
+use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Life, Paused, ROOT, Scanned};
+use cgtrace_host::hierarchy::{Budget, ScanError, ScanReport};
 
 use super::scan::{ScanJob, ScanResult};
 
-/// A scan to compare with. It blocks: run it on the [`ScanThread`](super::ScanThread).
-#[derive(Debug)]
-pub struct VerifyJob {
-    pub(super) mounts: Vec<(HierarchyId, Mount)>,
-}
-
-/// What the walk found.
+/// What a scan found, to compare with.
 #[derive(Debug)]
 pub struct VerifyScan {
-    results: Vec<(HierarchyId, Result<Found, ScanError>)>,
+    results: Vec<(HierarchyId, Result<Directories, ScanError>)>,
 }
 
-#[derive(Debug)]
-struct Found {
-    directories: HashMap<CgroupId, Scanned>,
-    report: ScanReport,
-}
+/// By their ids; and how the scan went.
+type Directories = (HashMap<CgroupId, Scanned>, ScanReport);
 
-impl VerifyJob {
-    /// Scans every hierarchy.
+impl VerifyScan {
+    /// Scans every hierarchy of the job. It blocks: run it on the [`ScanThread`](super::ScanThread).
     #[must_use]
-    pub fn run(self, budget: &mut Budget) -> VerifyScan {
-        let walked = ScanJob { hierarchies: self.mounts }.run(budget).into_iter();
-        let results = walked.map(|ScanResult { hierarchy, found }| {
-            (hierarchy, found.map(|(walked, report)| Found { directories: by_id(walked), report }))
+    pub fn run(job: ScanJob, budget: &mut Budget) -> Self {
+        let results = job.run(budget).into_iter().map(|ScanResult { hierarchy, found }| {
+            (hierarchy, found.map(|(scanned, report)| (by_id(scanned), report)))
         });
-        VerifyScan { results: results.collect() }
+        Self { results: results.collect() }
     }
 }
 
-fn by_id(walked: Vec<Scanned>) -> HashMap<CgroupId, Scanned> {
-    walked.into_iter().map(|directory| (directory.id, directory)).collect()
-}
-
-/// What one side believes of a cgroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Belief {
-    /// It does not exist.
-    Absent,
-    /// It exists below that parent, by that name.
-    Present {
-        /// The parent's id.
-        parent: CgroupId,
-        /// Its leaf name.
-        leaf: Vec<u8>,
-    },
+fn by_id(scanned: Vec<Scanned>) -> HashMap<CgroupId, Scanned> {
+    scanned.into_iter().map(|directory| (directory.id, directory)).collect()
 }
 
 /// A cgroup on which the index and the file system disagree.
@@ -69,10 +45,10 @@ pub struct Difference {
     pub key: Key,
     /// Its path, as far as the index knows one.
     pub path: Option<Vec<u8>>,
-    /// What the index believes.
-    pub index: Belief,
-    /// What the walk found.
-    pub filesystem: Belief,
+    /// As the index has it; `None` if it has not.
+    pub index: Option<Scanned>,
+    /// As the scan found it, if it did.
+    pub filesystem: Option<Scanned>,
 }
 
 /// How the comparison came out.
@@ -151,15 +127,10 @@ impl Verification {
     pub(super) fn take(&mut self, index: &Index, walk: VerifyScan) {
         for (hierarchy, found) in walk.results {
             match found {
-                Ok(Found { directories, report }) => {
+                Ok((found, report)) => {
                     self.verified.unread.extend(report.note());
                     let known = index.subtree(Key { hierarchy, id: ROOT }).pause();
-                    self.left.push(Part {
-                        hierarchy,
-                        known,
-                        found: directories,
-                        hides: report.unreadable > 0,
-                    });
+                    self.left.push(Part { hierarchy, known, found, hides: report.unreadable > 0 });
                 }
                 Err(error) => self.verified.unread.push(error.to_string()),
             }
@@ -211,28 +182,20 @@ impl Verified {
     /// root of the index differs in any case; where a part could not be read (`hides`), what was not found does not.
     fn compare(&mut self, index: &Index, key: Key, found: Option<Scanned>, reachable: bool, hides: bool) {
         self.compared += 1;
-        let ours = index
-            .life(key)
-            .map_or(Belief::Absent, |life| Belief::Present { parent: life.parent, leaf: life.leaf.to_vec() });
-        let theirs = belief(found);
-        let hidden = theirs == Belief::Absent && hides;
-        if !reachable || ours != theirs && !hidden {
-            let path = match &theirs {
-                Belief::Present { parent, leaf } if !reachable => index
-                    .path(Key { id: *parent, ..key })
-                    .map(|above| [above.strip_suffix(b"/").unwrap_or(&above), b"/", leaf].concat()),
+        let parent_and_leaf =
+            |life: Life<'_>| Scanned { id: key.id, parent: life.parent, leaf: life.leaf.into() };
+        let known = index.life(key).map(parent_and_leaf);
+        let hidden = found.is_none() && hides;
+        if !reachable || known != found && !hidden {
+            let path = match &found {
+                Some(found) if !reachable => index
+                    .path(Key { id: found.parent, ..key })
+                    .map(|above| [above.strip_suffix(b"/").unwrap_or(&above), b"/", &found.leaf].concat()),
                 _ => index.path(key),
             };
-            self.differences.push(Difference { key, path, index: ours, filesystem: theirs });
+            self.differences.push(Difference { key, path, index: known, filesystem: found });
         }
     }
-}
-
-fn belief(walked: Option<Scanned>) -> Belief {
-    walked.map_or(Belief::Absent, |directory| Belief::Present {
-        parent: directory.parent,
-        leaf: directory.leaf.into_vec(),
-    })
 }
 
 #[cfg(test)]
@@ -272,7 +235,7 @@ mod tests {
     ) -> Option<Vec<(u64, String, bool, bool)>> {
         let mut verifications = Verifications::default();
         let mut verification = verifications.begin();
-        let found = Found { directories: by_id(found), report: ScanReport::default() };
+        let found = (by_id(found), ScanReport::default());
         verification.take(index, VerifyScan { results: vec![(UNIFIED, Ok(found))] });
         // The root, and one more.
         verification.go_on(index, 2);
@@ -282,8 +245,7 @@ mod tests {
         let mut told: Vec<_> = differences
             .map(|Difference { key, path, index, filesystem }| {
                 let path = path.map(|path| String::from_utf8_lossy(&path).into_owned());
-                let present = |belief: &Belief| *belief != Belief::Absent;
-                (key.id.0, path.unwrap_or_default(), present(&index), present(&filesystem))
+                (key.id.0, path.unwrap_or_default(), index.is_some(), filesystem.is_some())
             })
             .collect();
         told.sort();

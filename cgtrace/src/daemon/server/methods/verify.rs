@@ -12,8 +12,8 @@ use super::super::{
     transport::{Connection, Request},
 };
 use crate::daemon::{
-    index::Key,
-    tracker::{Belief, Difference, Priority, Verified},
+    index::{Key, Scanned},
+    tracker::{Difference, Priority, Verified, VerifyScan},
 };
 
 /// How often a comparison that was spoilt by a loss is made again.
@@ -69,7 +69,7 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
     for _ in 0..TRIES {
         connection.settled().await?;
         let (mut verification, job) = shared.tracker.borrow_mut().begin_verify();
-        let scan = shared.scans.run(Priority::Client, u64::MAX, move |budget| job.run(budget));
+        let scan = shared.scans.run(Priority::Client, u64::MAX, move |budget| VerifyScan::run(job, budget));
         connection.end_turn();
         let scan = tokio::select! {
             scan = scan => scan.map_err(|error| Failure::unavailable(&error.to_string()))?,
@@ -105,19 +105,19 @@ fn encode(shared: &Shared, Verified { compared, unread, differences }: Verified)
                 id: key.id.0,
                 path,
                 path_hex,
-                index: belief(&index),
-                filesystem: belief(&filesystem),
+                index: state_of(index.as_ref()),
+                filesystem: state_of(filesystem.as_ref()),
             }
         })
         .collect();
     wire::VerifyReply { equal: differences.is_empty(), compared, unread, differences }
 }
 
-fn belief(belief: &Belief) -> String {
-    match belief {
-        Belief::Absent => "absent".to_owned(),
-        Belief::Present { parent, leaf } => {
+fn state_of(cgroup: Option<&Scanned>) -> String {
+    cgroup.map_or_else(
+        || "absent".to_owned(),
+        |Scanned { parent, leaf, .. }| {
             format!("present as `{}` in cgroup {}", names::printable(leaf), parent.0)
-        }
-    }
+        },
+    )
 }
