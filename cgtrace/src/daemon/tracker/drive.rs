@@ -37,7 +37,7 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
         "the mount table",
     )
     .ok();
-    let nudge = tracker.borrow().nudge();
+    let nudge = Rc::clone(&tracker.borrow().nudge);
     let mut resync = None;
     loop {
         if resync.is_none()
@@ -51,11 +51,11 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
             // The program woke us: the next turn drains.
             woken = index_ring.readable() => {
                 woken.map_err(|source| wait("the ring of the index", source))?.clear_ready();
-                tracker.borrow_mut().count_wakeup();
+                tracker.borrow_mut().woken += 1;
             }
             woken = told_ring.readable() => {
                 woken.map_err(|source| wait("the ring of what is told", source))?.clear_ready();
-                tracker.borrow_mut().count_wakeup();
+                tracker.borrow_mut().woken += 1;
             }
             // A storm, or a look that was put off: look again by ourselves.
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}

@@ -62,9 +62,10 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     /// The driver sleeps until the program wakes it.
     sleeps_armed: bool,
     pub(super) heals: u64,
-    woken: u64,
+    pub(super) woken: u64,
     pub(super) undecodable: u64,
     pub(super) settled: Rc<Notify>,
+    /// Notified when there is something for the driver to do that no file descriptor reports.
     pub(super) nudge: Rc<Notify>,
 }
 
@@ -251,15 +252,6 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 }
             }
         }
-    }
-
-    pub(super) fn count_wakeup(&mut self) {
-        self.woken += 1;
-    }
-
-    /// Told when there is something for the driver to do that no file descriptor tells.
-    pub(super) fn nudge(&self) -> Rc<Notify> {
-        Rc::clone(&self.nudge)
     }
 
     /// What to wait for before an answer can be given; `None`: an answer can be given now. It is there during
