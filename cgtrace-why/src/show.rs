@@ -113,7 +113,7 @@ fn of_process(
     let lines = handle.cgroups().map_err(|source| match source.raw_os_error() {
         Some(libc::ENAMETOOLONG) => AskError::PathTooLong(pid),
         Some(libc::ESRCH) => AskError::NoSuchProcess(pid),
-        _ => ProcessError::of(pid, source).into(),
+        _ => ProcessError { pid, source }.into(),
     })?;
     if lines.zombie {
         notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show where it was"));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use rustix::{
-    fs::{AtFlags, CWD, Mode, OFlags, RawDir, fstat, openat, readlinkat, statat},
+    fs::{AtFlags, CWD, Mode, RawDir, fstat, openat, readlinkat, statat},
     io::Errno,
 };
 
@@ -17,11 +17,9 @@ use super::{
     budget::Budget,
     discover::Mount,
     error::ScanError,
-    scan::{Scanned, open_root},
+    scan::{DIRECTORY, Scanned, open_root},
 };
 use cgtrace_common::{CgroupId, ROOT};
-
-const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
 /// `FILEID_KERNFS` of include/linux/exportfs.h: the handle is the node's id, 8 bytes.
 const FILEID_KERNFS: c_int = 0xfe;

@@ -10,7 +10,10 @@ use rustix::{
     io::Errno,
 };
 
-use super::{discover::Mount, scan::open_root};
+use super::{
+    discover::Mount,
+    scan::{DIRECTORY, open_root},
+};
 
 /// Opens a cgroup's directory by its absolute path, component by component: the whole may be longer than
 /// `PATH_MAX`.
@@ -21,9 +24,6 @@ pub fn open_cgroup(mount: &Mount, path: &[u8]) -> io::Result<OwnedFd> {
     }
     Ok(fd)
 }
-
-const DIRECTORY: OFlags =
-    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 /// What is in a cgroup, not below it.
 #[derive(Clone, Debug, PartialEq, Eq)]

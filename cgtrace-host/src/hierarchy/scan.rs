@@ -122,7 +122,7 @@ pub(super) fn scan_below(
 
 pub(super) fn open_root(mount: &Mount) -> Result<OwnedFd, ScanError> {
     let open = |source: Errno| ScanError::Open { path: mount.path.clone(), source: source.into() };
-    let root = openat(CWD, &mount.path, FLAGS, Mode::empty()).map_err(open)?;
+    let root = openat(CWD, &mount.path, DIRECTORY, Mode::empty()).map_err(open)?;
     let magic = fstatfs(&root).map_err(open)?.f_type;
     if !MAGICS.contains(&magic) {
         return Err(ScanError::Covered { path: mount.path.clone() });
@@ -130,7 +130,8 @@ pub(super) fn open_root(mount: &Mount) -> Result<OwnedFd, ScanError> {
     Ok(root)
 }
 
-const FLAGS: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+pub(super) const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
 struct Scan {
     report: ScanReport,
@@ -208,7 +209,7 @@ impl Scan {
             let fd = {
                 let parent = parent.fd.borrow();
                 let Some(parent) = parent.as_ref() else { return Err(Errno::NOENT) };
-                openat(parent, directory.name.as_c_str(), FLAGS, Mode::empty())?
+                openat(parent, directory.name.as_c_str(), DIRECTORY, Mode::empty())?
             };
             // A v1 rename may have given the name to another one since it was read.
             if fstat(&fd)?.st_ino != directory.id.0 {

@@ -73,7 +73,7 @@ impl ProcessHandle {
             Ok(pidfd) => pidfd,
             // No process, or a thread that is not its process's first.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
-            Err(error) => return Err(ProcessError::of(pid, error.into())),
+            Err(error) => return Err(ProcessError { pid, source: error.into() }),
         };
         let directory = directory(pid)?;
         // A pid is given again after its process was waited for: while that has not happened, both are of one process.
@@ -239,7 +239,7 @@ fn directory(pid: u32) -> Result<Option<OwnedFd>, ProcessError> {
     match openat(CWD, format!("/proc/{pid}"), DIRECTORY, Mode::empty()) {
         Ok(directory) => Ok(Some(directory)),
         Err(Errno::NOENT) => Ok(None),
-        Err(error) => Err(ProcessError::of(pid, error.into())),
+        Err(error) => Err(ProcessError { pid, source: error.into() }),
     }
 }
 
@@ -248,7 +248,7 @@ fn read_process(directory: &OwnedFd, pid: u32) -> Result<Option<Process>, Proces
     match read("stat").and_then(|stat| Ok((stat, read("status")?))) {
         Ok((stat, status)) => Ok(of_texts(pid, &stat.value, &status.value)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
-        Err(error) => Err(ProcessError::of(pid, error)),
+        Err(error) => Err(ProcessError { pid, source: error }),
     }
 }
 

@@ -6,7 +6,7 @@ mod stat;
 mod table;
 mod time_namespace;
 
-use std::{io, path::PathBuf};
+use std::io;
 
 pub use handle::{Bounded, Located, ProcessHandle, describe};
 pub use stat::{Stat, State, parse_stat};
@@ -58,20 +58,12 @@ pub fn comm_of(padded: &[u8; 16]) -> &[u8] {
 
 /// Why a process could not be described.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read `{path}`: {source}; is /proc mounted with hidepid?")]
+#[error("failed to read `/proc/{pid}`: {source}; is /proc mounted with hidepid?")]
 pub struct ProcessError {
-    /// The file.
-    pub path: PathBuf,
+    /// The process.
+    pub pid: u32,
     /// The cause.
     pub source: io::Error,
-}
-
-impl ProcessError {
-    /// That a process could not be read.
-    #[must_use]
-    pub fn of(pid: u32, source: io::Error) -> Self {
-        Self { path: format!("/proc/{pid}").into(), source }
-    }
 }
 
 /// A process, of its `stat` and `status`.

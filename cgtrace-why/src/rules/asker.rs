@@ -1,4 +1,4 @@
-//! The asker itself: it made a wrong path, or started too early.
+//! The asker itself: it created a wrong path, or started too early.
 
 use cgtrace_client::wire::{Event, Life, Task};
 
@@ -10,7 +10,7 @@ use super::{
 };
 use crate::facts::Asker;
 
-/// The asker made the path itself, and may have left its own unit for it.
+/// The asker created the path itself, and may have left its own unit for it.
 pub(super) fn made_by_asker(case: &Case) -> Option<Found> {
     // Below kubepods it is kubelet's business.
     if case.name == "/" || of_pod(case) {

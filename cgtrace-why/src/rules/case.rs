@@ -162,7 +162,7 @@ pub(super) fn is_below(path: &str, cgroup: &str) -> bool {
     cgtrace_paths::is_within(path.as_bytes(), cgroup.as_bytes())
 }
 
-/// Mount points as the parser of paths takes them.
+/// Mount points, for the parser of paths.
 pub(crate) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
     let point = |mount: &Mounted| MountPoint {
         point: mount.point.clone().into_bytes(),

@@ -70,8 +70,8 @@ impl Settings {
         PATHS.into_iter().filter_map(|flag| self.get(flag))
     }
 
-    /// The paths that it looks up, each with the setting that says so: what it is told, and what kubelet looks for
-    /// untold, its own cgroup and its pods'. `own` is where it is.
+    /// The paths that it looks up, each with the setting that names it: the settings' own, and those that kubelet looks
+    /// for without any, its own cgroup (`own`) and its pods'.
     #[must_use]
     pub fn questions(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
         let mut questions: Vec<(String, Option<String>)> = Vec::new();

@@ -34,8 +34,7 @@ use verdict::Found;
 /// A rule: what it found, if its cause holds.
 type Rule = fn(&Case) -> Option<Found>;
 
-/// One for each cause, by its stable word, in the catalogue's order: of two causes of one weight, the first is told
-/// first.
+/// One for each cause, by its stable word, in the catalogue's order, which is that of two causes of one weight.
 const RULES: [(&str, Rule); 16] = [
     ("present", presence::present),
     ("present-elsewhere", presence::present_elsewhere),

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::facts::{Process, Unit};
 
-/// So many processes are told of.
+/// The most processes that are listed.
 const TOLD: usize = 5;
 
 /// The process runs, but the service manager did not start it.

@@ -102,7 +102,7 @@ pub(super) fn ancestry(process: &Process) -> String {
     names.join(" <- ")
 }
 
-/// What is said of hierarchies, each with those of which it is said.
+/// Groups hierarchies by what is known of each.
 fn grouped<'a, T: PartialEq>(said: impl Iterator<Item = (T, &'a str)>) -> Vec<(T, Vec<String>)> {
     let mut grouped: Vec<(T, Vec<String>)> = Vec::new();
     for (said, hierarchy) in said {
@@ -114,7 +114,7 @@ fn grouped<'a, T: PartialEq>(said: impl Iterator<Item = (T, &'a str)>) -> Vec<(T
     grouped
 }
 
-/// A path's state on each hierarchy; those of which the same is to be said in one line.
+/// A path's state on each hierarchy; hierarchies with the same state share a line.
 pub(super) fn rows<'a>(rows: impl IntoIterator<Item = &'a Row>) -> Vec<String> {
     let states = grouped(rows.into_iter().map(|row| (row_state(row), row.hierarchy.as_str())));
     states.into_iter().map(|(state, hierarchies)| format!("{}: {state}", hierarchies.join(" "))).collect()

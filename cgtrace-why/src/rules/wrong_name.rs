@@ -10,7 +10,7 @@ use super::{
     verdict::{Found, Weight},
 };
 
-/// So many paths are told.
+/// The most paths that are listed.
 const TOLD: usize = 5;
 
 /// The path carries a directory on which a hierarchy is mounted.
@@ -178,7 +178,7 @@ fn likes<'a>(case: &Case<'a>) -> Vec<Like<'a>> {
         let strong = |how: &str| Some(Like { answer, how: how.to_owned(), strong: true });
         if let Some(variant) = case.variants.iter().find(|variant| variant.path == name) {
             return match variant.spelling {
-                // The rules above tell of these.
+                // The rules above explain these.
                 Spelling::MountPath | Spelling::Directory | Spelling::Upwards => None,
                 other => strong(other.fault()),
             };

@@ -5,7 +5,7 @@ use cgtrace_why::{
     rules::explain,
 };
 
-use crate::scenes::{Holds as _, KUBELET, answer, asker, at, moved, on_v2, present, process};
+use crate::fixtures::{Holds as _, KUBELET, answer, asker, at, moved, on_v2, present, process};
 
 const WRONG: &str = "/systemd/system.slice";
 

@@ -5,7 +5,7 @@ use cgtrace_why::{
     rules::explain,
 };
 
-use crate::scenes::{Holds as _, KUBELET, asker, on_v2, process};
+use crate::fixtures::{Holds as _, KUBELET, asker, on_v2, process};
 
 fn kubelet(flags: &[&str]) -> Asker {
     let arguments: Vec<&str> = std::iter::once("/usr/bin/kubelet").chain(flags.iter().copied()).collect();

@@ -2,12 +2,12 @@
 
 mod asker;
 mod filter;
+mod fixtures;
 mod kubelet;
 mod nearest;
 mod past;
 mod presence;
 mod properties;
-mod scenes;
 mod service;
 mod view;
 mod wrong_name;

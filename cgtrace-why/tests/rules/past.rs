@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cgtrace_client::wire::{Gap, Row};
 use cgtrace_why::{facts::Facts, rules::explain};
 
-use crate::scenes::{
+use crate::fixtures::{
     Holds as _, KUBELET, absent, answer, at, moved, on_v2, present, process, removed, task, unit,
 };
 

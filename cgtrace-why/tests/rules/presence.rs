@@ -6,7 +6,7 @@ use cgtrace_why::{
     rules::explain,
 };
 
-use crate::scenes::{Holds as _, KUBELET, absent, answer, on_v2, present as there};
+use crate::fixtures::{Holds as _, KUBELET, absent, answer, on_v2, present as there};
 
 #[test]
 fn what_is_everywhere_is_present() {

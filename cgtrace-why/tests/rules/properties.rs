@@ -10,7 +10,7 @@ use cgtrace_why::{
 };
 use proptest::{prelude::*, strategy::ValueTree as _};
 
-use crate::scenes::{Holds as _, absent, answer, asker, at, moved, present, process, removed, task, unit};
+use crate::fixtures::{Holds as _, absent, answer, asker, at, moved, present, process, removed, task, unit};
 
 const NAMES: [&str; 15] = [
     "/",

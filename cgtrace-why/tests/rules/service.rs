@@ -2,7 +2,7 @@
 
 use cgtrace_why::{facts::Facts, rules::explain};
 
-use crate::scenes::{Holds as _, KUBELET, on_v2, process, task, unit};
+use crate::fixtures::{Holds as _, KUBELET, on_v2, process, task, unit};
 
 fn by_hand() -> Facts {
     let mut running = process(42, "kubelet", "/user.slice/user-0.slice/session-4.scope", 150);

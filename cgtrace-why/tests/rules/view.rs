@@ -5,7 +5,7 @@ use cgtrace_why::{
     rules::explain,
 };
 
-use crate::scenes::{Holds as _, KUBELET, asker, on_v2, process};
+use crate::fixtures::{Holds as _, KUBELET, asker, on_v2, process};
 
 fn agent(change: impl FnOnce(&mut Asker)) -> Facts {
     let mut who = asker(process(9, "agent", "/docker/x", 250), &["agent"]);

@@ -6,7 +6,7 @@ use cgtrace_why::{
     rules::{explain, wanted},
 };
 
-use crate::scenes::{Holds as _, KUBELET, absent, answer, asker, on_v2, present, process, removed, unit};
+use crate::fixtures::{Holds as _, KUBELET, absent, answer, asker, on_v2, present, process, removed, unit};
 
 fn asked(name: &str, others: Vec<Answer>) -> Facts {
     Facts { others, ..on_v2(name, false) }
