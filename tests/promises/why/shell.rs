@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail, ensure};
 use cgtrace_client::wire;
+use cgtrace_common::MEMBERSHIPS_MAX;
 use libtest_mimic::Trial;
 
 use super::{ask, first, line, processes::of_pid};
@@ -66,9 +67,10 @@ fn shell_has_gone() -> Outcome {
         places.iter().any(|place| place.hierarchy == "v2" && place.path == session.name())
     };
     ensure!(on_v2(&told.cgroups) && on_v2(&told.executed_in), "{told:#?}");
-    // One for each hierarchy.
+    // One for each hierarchy, as far as a record has room for them.
     let hierarchies = daemon.client()?.status()?.hierarchies.len();
-    ensure!(told.executed_in.len() == hierarchies, "{hierarchies} hierarchies: {told:#?}");
+    let expected = hierarchies.min(MEMBERSHIPS_MAX)..=hierarchies;
+    ensure!(expected.contains(&told.executed_in.len()), "{hierarchies} hierarchies: {told:#?}");
     line(&verdict.evidence, &[&format!("pid {} was started by sh({shell})", orphan.0)])?;
     line(&verdict.evidence, &[&session.name()])?;
     line(&verdict.fix, &["cgtrace-shelled.service"])?;
