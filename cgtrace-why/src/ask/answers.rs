@@ -111,7 +111,7 @@ pub(super) fn populated(
     let rows =
         answers.flat_map(|answer| answer.rows.iter().filter(|row| row.present).map(move |row| (answer, row)));
     rows.filter_map(|(answer, row)| {
-        let hierarchy = hierarchies.iter().find(|known| known.id == row.hierarchy_id)?;
+        let hierarchy = hierarchies.iter().find(|known| known.id.0 == row.hierarchy_id)?;
         let populated = read_populated(hierarchy.mount.as_ref()?, &path(answer), &mut budget());
         Some(((answer.name.clone(), row.hierarchy.clone()), populated.ok().flatten()?))
     })

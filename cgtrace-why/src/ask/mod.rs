@@ -148,16 +148,10 @@ impl Frame {
             }
             None => None,
         };
-        let found = hierarchy::discover().unwrap_or_else(|error| {
+        let hierarchies = hierarchy::discover().unwrap_or_else(|error| {
             notes.push(format!("cgroup mounts were not read: {error}"));
             Vec::new()
         });
-        let mount = |id| found.iter().find(|found| found.id.0 == id).and_then(|found| found.mount.clone());
-        let known = status.hierarchies.into_iter().map(|known| {
-            let (id, name) = (known.hierarchy_id, known.hierarchy);
-            Hierarchy { id, name, mount: mount(id) }
-        });
-        let hierarchies: Vec<Hierarchy> = known.collect();
         let namespaced = hierarchy::in_cgroup_namespace();
         if namespaced {
             notes.push(NAMESPACED.to_owned());

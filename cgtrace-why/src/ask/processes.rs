@@ -86,8 +86,9 @@ impl Recorded<'_> {
     }
 
     fn place(&self, line: &HierarchyLine) -> Membership {
-        let known = self.hierarchies.iter().find(|known| known.id == line.id);
-        let hierarchy = known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.clone());
+        let known = self.hierarchies.iter().find(|known| known.id.0 == line.id);
+        let hierarchy =
+            known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.to_string());
         Membership { hierarchy, path: names::as_text(&line.path).0 }
     }
 }

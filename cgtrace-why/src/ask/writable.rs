@@ -34,7 +34,7 @@ fn writer(facts: &Facts, text: &str, path: &[u8], hierarchy: &Hierarchy) -> Opti
     let Some(mount) = &hierarchy.mount else {
         let mut rows = facts.results().filter(|answer| answer.name == text).flat_map(|answer| &answer.rows);
         return rows
-            .any(|row| row.present && row.hierarchy_id == hierarchy.id)
+            .any(|row| row.present && row.hierarchy_id == hierarchy.id.0)
             .then(|| format!("{name} is not mounted here, so that who may write to it is not known"));
     };
     let who = match other_writer(mount, path) {

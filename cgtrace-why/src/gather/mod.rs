@@ -10,8 +10,9 @@ pub use asker::Who;
 pub(crate) use asker::{AskerFound, find as find_asker};
 pub(crate) use deadline::Deadline;
 
+pub(crate) use cgtrace_host::hierarchy::Found as Hierarchy;
 use cgtrace_host::{
-    hierarchy::{self, Mount},
+    hierarchy,
     process::{self, Bounded, ProcessHandle},
 };
 
@@ -19,15 +20,6 @@ use crate::{
     facts::{Controllers, Mounted},
     rules::mount_points,
 };
-
-/// A hierarchy of this machine, as its rows call it.
-#[derive(Clone, Debug)]
-pub(crate) struct Hierarchy {
-    pub id: u32,
-    pub name: String,
-    /// Where all of it is mounted here.
-    pub mount: Option<Mount>,
-}
 
 /// What was found about a path.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +44,7 @@ pub(crate) fn mounts(hierarchies: &[Hierarchy]) -> Vec<Mounted> {
 /// Where cgroup file systems are mounted for a process; `None` if it could not be looked at.
 fn mounts_of(handle: &ProcessHandle, hierarchies: &[Hierarchy]) -> Option<Bounded<Vec<Mounted>>> {
     let Bounded { value: lines, cut } = handle.cgroup_mounts().ok()?;
-    let names = || hierarchies.iter().map(|hierarchy| hierarchy.name.as_str());
+    let names = || hierarchies.iter().map(|hierarchy| &*hierarchy.name);
     let mounted = lines.into_iter().filter_map(|line| {
         let hierarchy = hierarchy::hierarchy_of(&line, names())?.to_owned();
         let point = line.mount_point.to_string_lossy().into_owned();
@@ -89,7 +81,7 @@ pub(crate) fn about(
 }
 
 fn controllers(path: &[u8], hierarchies: &[Hierarchy]) -> Option<Controllers> {
-    let v2 = hierarchies.iter().find(|hierarchy| hierarchy.name == "v2")?.mount.as_ref()?;
+    let v2 = hierarchies.iter().find(|hierarchy| &*hierarchy.name == "v2")?.mount.as_ref()?;
     let read = |path: &[u8]| hierarchy::read_controllers(v2, path).ok();
     Some(Controllers { here: read(path)?, root: read(b"/")? })
 }
