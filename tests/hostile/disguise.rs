@@ -1,6 +1,11 @@
 //! What the attacker makes of itself for the admin who asks why about its process.
 
-use std::{ffi::CString, fs, io, os::fd::OwnedFd, path::Path};
+use std::{
+    ffi::CString,
+    fs, io,
+    os::fd::{AsRawFd as _, OwnedFd},
+    path::Path,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::{
@@ -28,6 +33,10 @@ pub fn put_on(what: &str, order: &Value, kept: &mut Kept) -> Result<Value> {
                 number()?,
                 kept,
             );
+        }
+        "fuse" => {
+            let path = |key: &str| order[key].as_str().with_context(|| format!("the order has no {key}"));
+            kept.copies.push(fuse(Path::new(path("device")?), Path::new(path("on")?))?);
         }
         other => anyhow::bail!("unknown order {other}"),
     }
@@ -94,6 +103,18 @@ fn mounts(on: &Path, count: u64) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Mounts a file system of its user namespace, of which no request is ever answered. It lasts as long as its device is open.
+fn fuse(device: &Path, on: &Path) -> Result<OwnedFd> {
+    let device = fs::OpenOptions::new().read(true).write(true).open(device).context("no FUSE device")?;
+    let (kind, target) = (c"fuse", CString::new(on.as_os_str().as_encoded_bytes())?);
+    let options = format!("fd={},rootmode=40000,user_id=0,group_id=0", device.as_raw_fd());
+    let (flags, options) = (libc::MS_NOSUID | libc::MS_NODEV, CString::new(options)?);
+    // SAFETY: all are NUL-terminated strings that outlive the call.
+    let outcome =
+        unsafe { libc::mount(kind.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, options.as_ptr().cast()) };
+    if outcome == 0 { Ok(device.into()) } else { Err(io::Error::last_os_error()).context("mount of fuse") }
 }
 
 /// Holds as many inotify instances as a user may have, and the first one, with a hundred watches, by as many descriptors

@@ -1,21 +1,28 @@
 //! Root asks about a process whose files lie on a file system that does not answer: the command ends in time, and says what
 //! it could not read.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{PermissionsExt as _, chown},
+    path::Path,
+};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
+use rustix::fs::{CWD, FileType, Mode, makedev, mknodat};
+use serde_json::json;
 
 use super::{
+    attacker::Attacker,
     stage::{ATTACKER, Stage, selection},
     why::{is_answered, output_within, text},
 };
 use crate::support::{
     Outcome,
-    daemon::program,
+    daemon::{open_folder, program},
     fake::Fake,
     fuse::{Answers, Fuse},
-    trial,
+    skip, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -24,6 +31,7 @@ pub fn trials() -> Vec<Trial> {
         trial("hung::a_configuration_that_is_never_read", never_read),
         trial("hung::a_working_directory_and_open_files", open_files),
         trial("hung::an_executable", executable),
+        trial("hung::one_that_the_attacker_mounted_itself", own),
     ]
 }
 
@@ -139,5 +147,27 @@ fn executable() -> Outcome {
     says(&asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?, &["asked by kubelet"])?;
     asked(&stage, &["why", "/system.slice/kubelet.service"])?;
     drop(hung);
+    stage.finish()
+}
+
+/// In its user namespace, as many distributions allow: the kernel lets not even root in.
+fn own() -> Outcome {
+    let stage = Stage::start()?;
+    let folder = open_folder()?;
+    let (device, on) = (folder.path().join("device"), folder.path().join("mounted"));
+    fs::create_dir(&on)?;
+    chown(&on, Some(ATTACKER), Some(ATTACKER))?;
+    // /dev/fuse, which everybody may open on most of them.
+    mknodat(CWD, &device, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(10, 229))?;
+    fs::set_permissions(&device, fs::Permissions::from_mode(0o666))?;
+    let mut attacker = Attacker::start_as("kubelet", &[&config(&on)])?;
+    if let Err(error) = attacker.order(&json!({"do": "fuse", "device": device, "on": on})) {
+        return Err(skip(format!("no FUSE in a user namespace here: {error:#}")));
+    }
+    let pid = attacker.pid().to_string();
+    let said = asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &pid])?;
+    says(&said, &["mounted/kubelet", "was not read", "Permission denied"])?;
+    asked(&stage, &["show", "--pid", &pid])?;
+    drop(attacker);
     stage.finish()
 }
