@@ -8,7 +8,7 @@ use crate::daemon::{
     index::{Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Made, PastLife, Place, Task},
     tracker::Anchor,
 };
-use cgtrace_paths::{Name, Qos};
+use cgtrace_paths::Name;
 
 /// The clock, and whether identities are left out.
 #[derive(Clone, Copy, Debug)]
@@ -52,10 +52,7 @@ impl Named {
             unit,
             slice,
             pod_uid,
-            qos: qos.map(|qos| match qos {
-                Qos::Guaranteed => "guaranteed".to_owned(),
-                other => other.word().to_owned(),
-            }),
+            qos: qos.map(|qos| qos.word().to_owned()),
             container_id,
             runtime: runtime.map(|runtime| runtime.word().to_owned()),
         }
