@@ -147,3 +147,17 @@ fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
         Step::Rename { hierarchy: 0, which: 234, name: 1 },
     ])
 }
+
+/// A hierarchy was destroyed, and the coming of the next one with its id and name was lost: what is mounted has not ended.
+#[test]
+fn a_hierarchy_whose_coming_was_lost_is_not_the_one_that_ended() -> Result<(), TestCaseError> {
+    holds(&[
+        Step::Lose { places: 1 },
+        Step::AddHierarchy { again: false },
+        Step::RemoveHierarchy { which: 1 },
+        Step::Deliver { count: 4, told_is_busy: false },
+        Step::LetGo,
+        Step::Lose { places: 1 },
+        Step::AddHierarchy { again: true },
+    ])
+}

@@ -135,7 +135,8 @@ impl World {
         let before = self.list();
         let sent = self.kernel.remove_hierarchy(which);
         if let Some(sent) = &sent {
-            self.lingering.extend(before.into_iter().filter(|found| found.id == sent.hierarchy));
+            let ended = before.into_iter().filter(|found| found.id == sent.hierarchy);
+            self.lingering.extend(ended.map(|found| Found { mount: None, ..found }));
         }
         self.send(sent);
     }

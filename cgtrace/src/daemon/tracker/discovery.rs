@@ -48,10 +48,12 @@ impl Roots {
         }
     }
 
-    /// Takes out of a list what has ended, and forgets what is not listed any more.
+    /// Takes out of a list what has ended, and forgets what is not listed any more. What is mounted has not ended: it is
+    /// another hierarchy of that id, whose coming was lost. A root is destroyed after its last mount is gone
+    /// (`cgroup_kill_sb`).
     fn without_destroyed(&mut self, mut found: Vec<Found>) -> Vec<Found> {
         let lists = |id: HierarchyId, name: &Option<Rc<str>>, found: &Found| {
-            found.id == id && name.as_ref().is_none_or(|name| *name == found.name)
+            found.id == id && found.mount.is_none() && name.as_ref().is_none_or(|name| *name == found.name)
         };
         self.destroyed.retain(|id, name| found.iter().any(|found| lists(*id, name, found)));
         found.retain(|found| self.destroyed.get(&found.id).is_none_or(|name| !lists(found.id, name, found)));
