@@ -22,6 +22,26 @@ pub struct Count {
     pub skipped: u64,
 }
 
+/// The harnesses of `cgtrace` in `cgtrace/tests`: they need neither root nor this kernel.
+const PURE: [&str; 8] =
+    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "sightings"];
+
+/// All harnesses of the crates that have such alone.
+const OTHER_CRATES: [&str; 12] = [
+    "-p",
+    "cgtrace-client",
+    "-p",
+    "cgtrace-client-c",
+    "-p",
+    "cgtrace-host",
+    "-p",
+    "cgtrace-paths",
+    "-p",
+    "cgtrace-why",
+    "--test",
+    "*",
+];
+
 /// Sets up, builds, and runs every test; as root those against the kernel too.
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     setup()?;
@@ -35,15 +55,17 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         eprintln!("error: {error:#}");
         all_ended = false;
     }
+    let pure: Vec<&str> =
+        ["-p", "cgtrace"].into_iter().chain(PURE.iter().flat_map(|name| ["--test", name])).collect();
     let mut harnesses = vec![
         (vec!["--lib", "--bins", "--examples"], &[][..]),
         (vec!["--doc"], &[][..]),
-        (vec!["-p", "cgtrace", "--test", "index_model", "--test", "schema", "--test", "deploy"], &[][..]),
+        (OTHER_CRATES.to_vec(), &[][..]),
+        (pure, &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
         // Each takes the daemon to its limits: one after the other.
         (vec!["-p", "cgtrace", "--test", "hostile"], &["--test-threads=1"][..]),
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
-        (vec!["--test", "documented", "--test", "header"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "clients"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "dist"], &[][..]),
         // These need the machine for themselves.
@@ -101,7 +123,30 @@ pub fn closing(line: &str) -> Option<Count> {
 
 #[cfg(test)]
 mod tests {
+    use std::{fs, path::Path};
+
     use super::*;
+
+    /// The names in a `tests` folder: of files, and of folders with a `main.rs`.
+    fn harnesses(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let harness = entries.filter(|path| path.is_file() || path.join("main.rs").exists());
+        harness.map(|path| path.file_stem().unwrap().to_string_lossy().into_owned()).collect()
+    }
+
+    #[test]
+    fn no_harness_is_left_out() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let mut pure = harnesses(&root.join("cgtrace/tests"));
+        pure.sort();
+        assert_eq!(pure, PURE);
+        for entry in fs::read_dir(root).unwrap() {
+            let entry = entry.unwrap();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let is_named = name == "cgtrace" || OTHER_CRATES.contains(&&*name);
+            assert!(is_named || harnesses(&entry.path().join("tests")).is_empty(), "{name}");
+        }
+    }
 
     #[test]
     fn closing_lines_are_counted() {
