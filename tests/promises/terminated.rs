@@ -34,12 +34,23 @@ fn has_run(daemon: &Daemon, thread: &str) -> Result<u64> {
     Ok(0)
 }
 
+/// Whether SIGTERM is waited for, as it is before the first scan begins.
+fn waits_for_sigterm(daemon: &Daemon) -> Result<bool> {
+    let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
+    let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt")?;
+    Ok(u64::from_str_radix(caught.trim(), 16)? & 1 << (libc::SIGTERM - 1) != 0)
+}
+
 /// Waits until the scan thread has begun to read, and sends SIGTERM.
 fn terminate_while_scanning(daemon: &mut Daemon) -> Outcome {
     /// More than it takes to start a thread and to take a job; a hundredth of a scan.
     const BEGUN_NS: u64 = 1_000_000;
-    let before = has_run(daemon, "scan")?;
     let start = Instant::now();
+    while !waits_for_sigterm(daemon)? {
+        ensure!(start.elapsed() < Duration::from_secs(30), "it does not wait for SIGTERM");
+        thread::yield_now();
+    }
+    let before = has_run(daemon, "scan")?;
     while has_run(daemon, "scan")? < before + BEGUN_NS {
         ensure!(start.elapsed() < Duration::from_secs(30), "it does not scan");
         thread::yield_now();
