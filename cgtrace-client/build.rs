@@ -69,7 +69,7 @@ impl<'a> Parser<'a> {
         self.next().ok_or_else(|| "the description ends early".to_owned())
     }
 
-    fn expect(&mut self, expected: &str) -> Result<(), String> {
+    fn require(&mut self, expected: &str) -> Result<(), String> {
         let token = self.word()?;
         if token == expected { Ok(()) } else { Err(format!("`{token}` is not `{expected}`")) }
     }
@@ -79,7 +79,7 @@ impl<'a> Parser<'a> {
     }
 
     fn fields(&mut self) -> Result<Vec<Field<'a>>, String> {
-        self.expect("(")?;
+        self.require("(")?;
         let mut fields = Vec::new();
         loop {
             match self.word()? {
@@ -87,7 +87,7 @@ impl<'a> Parser<'a> {
                 "," => {}
                 name => {
                     let docs = self.docs();
-                    self.expect(":")?;
+                    self.require(":")?;
                     fields.push(Field { docs, name, kind: self.kind()? });
                 }
             }
@@ -98,7 +98,7 @@ impl<'a> Parser<'a> {
         Ok(match self.word()? {
             "?" => Type::Optional(self.kind()?.into()),
             "[" => {
-                self.expect("]")?;
+                self.require("]")?;
                 Type::List(self.kind()?.into())
             }
             name => Type::Named(name),
@@ -116,7 +116,7 @@ impl<'a> Parser<'a> {
                 }
                 "method" => {
                     let fields = self.fields()?;
-                    self.expect("->")?;
+                    self.require("->")?;
                     let docs = |what: String| [vec![what, String::new()], docs.clone()].concat();
                     let reply = format!("What `{name}` answers.");
                     let reply = Struct { docs: docs(reply), fields: self.fields()?, is_call: false };
