@@ -54,12 +54,12 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
         if json.is_null() {
             return Err(Failure::argument("`json` is NULL"));
         }
-        let told = match text::time(timeout_ms) {
+        let followed = match text::time(timeout_ms) {
             Some(timeout) => following.next_within(timeout)?,
             None => Some(following.next().ok_or(Error::Closed)??),
         };
-        let Some(told) = told else { return Ok(0) };
-        let value = serde_json::to_value(told).map_err(Error::from)?;
+        let Some(followed) = followed else { return Ok(0) };
+        let value = serde_json::to_value(followed).map_err(Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
         unsafe { text::give(json, &value) }?;
         Ok(1)
