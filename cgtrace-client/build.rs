@@ -137,8 +137,6 @@ impl<'a> Parser<'a> {
 
 fn reply_name(method: &str) -> String {
     match method {
-        "Await" => "Awaited".to_owned(),
-        "Lookup" => "LookedUp".to_owned(),
         "Status" => "Status".to_owned(),
         other => format!("{other}Reply"),
     }

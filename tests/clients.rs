@@ -3,12 +3,12 @@
 mod support;
 
 mod clients {
-    pub mod asynchronous;
     pub mod endpoint;
-    pub mod following;
     pub mod foreign;
     pub mod native;
     pub mod proxy;
+    pub mod resilient;
+    pub mod tokio;
 }
 
 use libtest_mimic::Arguments;
@@ -16,9 +16,9 @@ use libtest_mimic::Arguments;
 fn main() {
     let arguments = Arguments::from_args();
     let trials = [
-        clients::asynchronous::trials(),
+        clients::tokio::trials(),
         clients::endpoint::trials(),
-        clients::following::trials(),
+        clients::resilient::trials(),
         clients::foreign::trials(),
         clients::native::trials(),
     ];

@@ -25,7 +25,7 @@ extern "C" {
 #define CGTRACE_E_ARGUMENT (-1)    /* an argument is NULL or has no such value */
 #define CGTRACE_E_CONNECT (-2)     /* no daemon accepts the connection */
 #define CGTRACE_E_CLOSED (-3)      /* the connection broke: close the client and connect again */
-#define CGTRACE_E_MESSAGE (-4)     /* the daemon said what this library does not understand */
+#define CGTRACE_E_PROTOCOL (-4)     /* the daemon said what this library does not understand */
 #define CGTRACE_E_NAME (-5)        /* no cgroup can be called so; the message shows the right form */
 #define CGTRACE_E_UNKNOWN (-6)     /* no such hierarchy, kind of event, state, or process; or no pattern */
 #define CGTRACE_E_LIMIT (-7)       /* a bound of the daemon is reached */
@@ -43,7 +43,7 @@ extern "C" {
 typedef struct cgtrace_client cgtrace_client;
 typedef struct cgtrace_watch cgtrace_watch;
 
-/* The version of this library; lives for ever. */
+/* The version of this library; instances for ever. */
 const char *cgtrace_version(void);
 
 /* The code of the last call of this library on this thread; 0 if it succeeded. */
@@ -70,7 +70,7 @@ int cgtrace_exists(cgtrace_client *client, const char *name, const char *hierarc
  * 1: it is; 0: timeout_ms are over. A negative timeout_ms waits for ever. */
 int cgtrace_wait(cgtrace_client *client, const char *name, int until, const char *hierarchy, int64_t timeout_ms);
 
-/* What is known of a name, as JSON: the type Answer of io.cgtrace.varlink. 0 on success. */
+/* What is known of a name, as JSON: the type PathResult of io.cgtrace.varlink. 0 on success. */
 int cgtrace_lookup_json(cgtrace_client *client, const char *name, const char *hierarchy, char **json);
 
 /* Follows events from now on, over broken connections and restarts of the daemon. patterns and kinds end with a

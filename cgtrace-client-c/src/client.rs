@@ -6,8 +6,8 @@ use std::{
 };
 
 use cgtrace_client::{
-    Client, Endpoint, Until,
-    wire::{Answer, Await, Lookup},
+    CgroupState, Client, Endpoint,
+    wire::{Lookup, PathResult, Wait},
 };
 
 use crate::{
@@ -64,7 +64,7 @@ pub unsafe extern "C" fn cgtrace_exists(
 ) -> c_int {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
-        let answer = unsafe { look_up(client, name, hierarchy) }?;
+        let answer = unsafe { lookup(client, name, hierarchy) }?;
         Ok(c_int::from(answer.present))
     })
 }
@@ -85,7 +85,7 @@ pub unsafe extern "C" fn cgtrace_lookup_json(
             return Err(Failure::argument("`json` is NULL"));
         }
         // SAFETY: as the caller of this function promises.
-        let answer = unsafe { look_up(client, name, hierarchy) }?;
+        let answer = unsafe { lookup(client, name, hierarchy) }?;
         let value = serde_json::to_value(answer).map_err(cgtrace_client::Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
         unsafe { text::give(json, &value) }?;
@@ -111,10 +111,10 @@ pub unsafe extern "C" fn cgtrace_wait(
             unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
         let until = usize::try_from(until)
             .ok()
-            .and_then(|until| Until::ALL.get(until).copied())
+            .and_then(|until| CgroupState::ALL.get(until).copied())
             .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
-        let wait = Await { hierarchy, ..Await::until(&name, until, text::time(timeout_ms)) };
-        Ok(c_int::from(client.wait_for(&wait)?.held))
+        let wait = Wait { hierarchy, ..Wait::new(&name, until, text::time(timeout_ms)) };
+        Ok(c_int::from(client.wait_with(&wait)?.reached))
     })
 }
 
@@ -136,15 +136,15 @@ unsafe fn client<'a>(client: *mut Client) -> Result<&'a mut Client, Failure> {
 
 /// # Safety
 /// As `cgtrace_exists`.
-unsafe fn look_up(
+unsafe fn lookup(
     client: *mut Client,
     name: *const c_char,
     hierarchy: *const c_char,
-) -> Result<Answer, Failure> {
+) -> Result<PathResult, Failure> {
     // SAFETY: as the caller of this function promises.
     let (client, name, hierarchy) =
         unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
-    let lookup = Lookup { names: vec![name], hierarchy, ..Lookup::default() };
-    let answer = client.lookup(&lookup)?.answers.into_iter().next();
+    let lookup = Lookup { paths: vec![name], hierarchy, ..Lookup::default() };
+    let answer = client.lookup_with(&lookup)?.results.into_iter().next();
     answer.ok_or_else(|| Failure::new(crate::failure::MESSAGE, "the daemon gave no answer to one name"))
 }

@@ -46,11 +46,11 @@ impl From<Error> for Failure {
             Error::Connect { .. } => CONNECT,
             Error::Io(_) | Error::Closed => CLOSED,
             Error::Message(_) => MESSAGE,
-            Error::ImpossibleName(_) => NAME,
+            Error::InvalidPath(_) => NAME,
             Error::UnknownHierarchy { .. }
-            | Error::BadPattern { .. }
+            | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }
-            | Error::UnknownState { .. } => UNKNOWN,
+            | Error::InvalidState { .. } => UNKNOWN,
             Error::LimitExceeded { .. } => LIMIT,
             Error::NotPermitted { .. } => PERMISSION,
             Error::Unavailable { .. } => UNAVAILABLE,

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use cgtrace_client::names;
+use cgtrace_client::paths;
 use serde_json::Value;
 
 use crate::failure::{Failure, INTERNAL};
@@ -27,7 +27,7 @@ pub unsafe fn optional<'a>(string: *const c_char) -> Option<&'a CStr> {
 pub unsafe fn name(string: *const c_char) -> Result<String, Failure> {
     // SAFETY: as the caller of this function promises.
     let name = unsafe { optional(string) }.ok_or_else(|| Failure::argument("`name` is NULL"))?;
-    Ok(names::to_wire(name.to_bytes()))
+    Ok(paths::to_wire(name.to_bytes()))
 }
 
 /// A hierarchy's name, or none.
@@ -50,7 +50,7 @@ pub unsafe fn list(mut list: *const *const c_char) -> Option<Vec<String>> {
     let mut strings = Vec::new();
     // SAFETY: each entry up to the NULL can be read, as the caller of this function promises.
     while let Some(string) = unsafe { optional(*list) } {
-        strings.push(names::to_wire(string.to_bytes()));
+        strings.push(paths::to_wire(string.to_bytes()));
         // SAFETY: the entry was not the NULL at the end, so that there is another one.
         list = unsafe { list.add(1) };
     }

@@ -1,8 +1,8 @@
-//! Following events.
+//! ResilientStream events.
 
 use std::ffi::{c_char, c_int};
 
-use cgtrace_client::{Error, Following, wire::Watch};
+use cgtrace_client::{Error, ResilientStream, wire::Watch};
 
 use crate::{
     client::{close, endpoint},
@@ -21,7 +21,7 @@ pub unsafe extern "C" fn cgtrace_watch_start(
     kinds: *const *const c_char,
     hierarchy: *const c_char,
     since_seq: i64,
-) -> *mut Following {
+) -> *mut ResilientStream {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
         let (endpoint, patterns, kinds, hierarchy) = unsafe {
@@ -34,7 +34,7 @@ pub unsafe extern "C" fn cgtrace_watch_start(
             since_seq: u64::try_from(since_seq).ok(),
             ..Watch::default()
         };
-        Ok(Box::into_raw(Box::new(Following::start_at(endpoint, watch, None)?)))
+        Ok(Box::into_raw(Box::new(ResilientStream::start_at(endpoint, watch, None)?)))
     })
 }
 
@@ -44,7 +44,7 @@ pub unsafe extern "C" fn cgtrace_watch_start(
 /// `watch` is NULL or as in `cgtrace_watch_stop`; `json` is NULL or can be written to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_watch_next_json(
-    watch: *mut Following,
+    watch: *mut ResilientStream,
     timeout_ms: i64,
     json: *mut *mut c_char,
 ) -> c_int {
@@ -55,7 +55,7 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
             return Err(Failure::argument("`json` is NULL"));
         }
         let followed = match text::time(timeout_ms) {
-            Some(timeout) => following.next_within(timeout)?,
+            Some(timeout) => following.next_timeout(timeout)?,
             None => Some(following.next().ok_or(Error::Closed)??),
         };
         let Some(followed) = followed else { return Ok(0) };
@@ -71,7 +71,7 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
 /// # Safety
 /// `watch` is NULL or was given by `cgtrace_watch_start`, was not stopped, and is used by no other thread now.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cgtrace_watch_stop(watch: *mut Following) {
+pub unsafe extern "C" fn cgtrace_watch_stop(watch: *mut ResilientStream) {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
         unsafe { close(watch) };

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 /// C's parameter and result types by Rust's.
 const TYPES: [(&str, &str); 9] = [
     ("*mut Client", "cgtrace_client *"),
-    ("*mut Following", "cgtrace_watch *"),
+    ("*mut ResilientStream", "cgtrace_watch *"),
     ("*const c_char", "const char *"),
     ("*mut c_char", "char *"),
     ("*const *const c_char", "const char *const *"),
@@ -106,8 +106,8 @@ fn the_codes_are_the_same() {
         .collect();
     assert!(in_code.len() > 10);
     assert_eq!(in_header, in_code);
-    for (number, until) in cgtrace_client::Until::ALL.iter().enumerate() {
-        let line = format!("#define CGTRACE_{} {number}", until.word().to_uppercase());
+    for (number, until) in cgtrace_client::CgroupState::ALL.iter().enumerate() {
+        let line = format!("#define CGTRACE_{} {number}", until.as_str().to_uppercase());
         assert!(header.lines().any(|found| found.trim() == line), "{line}");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{process::ExitCode, time::Duration};
 
-use cgtrace_client::{Client, Error, Until};
+use cgtrace_client::{CgroupState, Client, Error};
 
 fn main() -> ExitCode {
     let Some(name) = std::env::args().nth(1) else {
@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 }
 
 fn wait(name: &str) -> Result<bool, Error> {
-    let waited = Client::connect()?.wait(name, Until::Present, Some(Duration::from_secs(30)))?;
-    println!("{name}: held {} after {} ms", waited.held, waited.waited_ms);
-    Ok(waited.held)
+    let waited = Client::connect()?.wait(name, CgroupState::Present, Some(Duration::from_secs(30)))?;
+    println!("{name}: reached {} after {} ms", waited.reached, waited.elapsed_ms);
+    Ok(waited.reached)
 }

@@ -9,12 +9,12 @@ use crate::{
     endpoint::Endpoint,
     error::Error,
     exchange::Empty,
-    listed::Listed,
-    until::Until,
-    watching::Watching,
+    list::CgroupIter,
+    state::CgroupState,
+    stream::EventStream,
     wire::{
-        Answer, Await, Awaited, History, HistoryReply, List, LookedUp, Lookup, MetricsReply, Status,
-        VerifyReply, Watch,
+        History, HistoryReply, List, Lookup, LookupReply, MetricsReply, PathResult, Status, VerifyReply,
+        Wait, WaitReply, Watch,
     },
 };
 
@@ -83,7 +83,7 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::Client;
     /// let status = Client::connect()?.status()?;
-    /// println!("event {} was the last, {} times records were lost", status.seq, status.heals);
+    /// println!("event {} was the last, {} times records were lost", status.seq, status.resyncs);
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn status(&mut self) -> Result<Status, Error> {
@@ -100,23 +100,23 @@ impl Client {
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn exists(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.look_up(&[name])?.iter().any(|answer| answer.present))
+        Ok(self.lookup(&[name])?.iter().any(|answer| answer.present))
     }
 
     /// What is known of these names, one answer each.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
-    /// for answer in Client::connect()?.look_up(&["/kubepods.slice", "/system.slice"])? {
+    /// for answer in Client::connect()?.lookup(&["/kubepods.slice", "/system.slice"])? {
     ///     for row in answer.rows {
     ///         println!("{} on {}: {}", answer.name, row.hierarchy, row.present);
     ///     }
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn look_up(&mut self, names: &[&str]) -> Result<Vec<Answer>, Error> {
+    pub fn lookup(&mut self, names: &[&str]) -> Result<Vec<PathResult>, Error> {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(self.lookup(&Lookup { names, ..Lookup::default() })?.answers)
+        Ok(self.lookup_with(&Lookup { paths: names, ..Lookup::default() })?.results)
     }
 
     /// What is known of names and of ids.
@@ -124,43 +124,48 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
     /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
-    /// for answer in Client::connect()?.lookup(&root)?.answers {
+    /// for answer in Client::connect()?.lookup_with(&root)?.results {
     ///     println!("{} has the id 1", answer.name);
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn lookup(&mut self, lookup: &Lookup) -> Result<LookedUp, Error> {
+    pub fn lookup_with(&mut self, lookup: &Lookup) -> Result<LookupReply, Error> {
         self.call("Lookup", lookup)
     }
 
     /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Returns the moment
-    /// it is; [`held`](Awaited::held) is false after the time-out. Without a time-out, waits for ever.
+    /// it is; [`held`](WaitReply::held) is false after the time-out. Without a time-out, waits for ever.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Until};
+    /// # use cgtrace_client::{Client, CgroupState};
     /// # use std::time::Duration;
     /// let patience = Some(Duration::from_secs(30));
-    /// let waited = Client::connect()?.wait("/system.slice/kubelet.service", Until::Present, patience)?;
-    /// assert!(waited.held, "no kubelet after 30 s");
+    /// let waited = Client::connect()?.wait("/system.slice/kubelet.service", CgroupState::Present, patience)?;
+    /// assert!(waited.reached, "no kubelet after 30 s");
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn wait(&mut self, name: &str, until: Until, timeout: Option<Duration>) -> Result<Awaited, Error> {
-        self.wait_for(&Await::until(name, until, timeout))
+    pub fn wait(
+        &mut self,
+        name: &str,
+        until: CgroupState,
+        timeout: Option<Duration>,
+    ) -> Result<WaitReply, Error> {
+        self.wait_with(&Wait::new(name, until, timeout))
     }
 
     /// As [`wait`](Self::wait), with all that the method takes.
     ///
     /// ```no_run
-    /// # use cgtrace_client::{Client, Until, wire};
-    /// let wait = wire::Await {
+    /// # use cgtrace_client::{Client, CgroupState, wire};
+    /// let wait = wire::Wait {
     ///     hierarchy: Some("memory".to_owned()),
-    ///     ..wire::Await::until("/kubepods.slice", Until::Populated, None)
+    ///     ..wire::Wait::new("/kubepods.slice", CgroupState::Populated, None)
     /// };
-    /// Client::connect()?.wait_for(&wait)?;
+    /// Client::connect()?.wait_with(&wait)?;
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn wait_for(&mut self, wait: &Await) -> Result<Awaited, Error> {
-        self.call("Await", wait)
+    pub fn wait_with(&mut self, wait: &Wait) -> Result<WaitReply, Error> {
+        self.call("Wait", wait)
     }
 
     /// The cgroups that exist now and match, parents first.
@@ -173,13 +178,13 @@ impl Client {
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn list(&mut self, list: &List) -> Result<Listed<'_>, Error> {
+    pub fn list(&mut self, list: &List) -> Result<CgroupIter<'_>, Error> {
         self.connection.send("List", list, true)?;
-        Ok(Listed::new(&mut self.connection))
+        Ok(CgroupIter::new(&mut self.connection))
     }
 
     /// Follows events over this connection, which is used up by it, and ends with it. To go on after the connection
-    /// broke or the daemon restarted, see [`Following`](crate::Following).
+    /// broke or the daemon restarted, see [`ResilientStream`](crate::ResilientStream).
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
@@ -188,9 +193,9 @@ impl Client {
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn watch(mut self, watch: &Watch) -> Result<Watching, Error> {
+    pub fn watch(mut self, watch: &Watch) -> Result<EventStream, Error> {
         self.connection.send("Watch", watch, true)?;
-        Ok(Watching::new(self.connection))
+        Ok(EventStream::new(self.connection))
     }
 
     /// Moves and execs that are over, and the paths of removed cgroups.

@@ -9,7 +9,7 @@ use serde::Deserialize;
 /// ```no_run
 /// # use cgtrace_client::{Client, Error};
 /// match Client::connect()?.exists("kubepods.slice") {
-///     Err(Error::ImpossibleName(wrong)) => println!("it would be {}", wrong.expected),
+///     Err(Error::InvalidPath(wrong)) => println!("it would be {}", wrong.expected),
 ///     other => println!("{}", other?),
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
@@ -40,19 +40,19 @@ pub enum Error {
     Message(#[from] serde_json::Error),
     /// The name cannot be a cgroup's.
     #[error(transparent)]
-    ImpossibleName(#[from] crate::names::ImpossibleName),
+    InvalidPath(#[from] crate::paths::InvalidPath),
     /// There is no such hierarchy.
     #[error("no hierarchy is called `{hierarchy}`; there are: {}", .known.join(" "))]
     UnknownHierarchy { hierarchy: String, known: Vec<String> },
     /// The pattern is no glob.
     #[error("`{pattern}` is no pattern: {reason}")]
-    BadPattern { pattern: String, reason: String },
+    InvalidPattern { pattern: String, reason: String },
     /// There is no such kind of event.
     #[error("no kind of event is called `{kind}`; there are: {}", .known.join(" "))]
     UnknownKind { kind: String, known: Vec<String> },
     /// There is no such state to wait for.
-    #[error("nothing is ever `{until}`; wait until: {}", .known.join(" "))]
-    UnknownState { until: String, known: Vec<String> },
+    #[error("invalid state `{state}`; expected {}", .known.join(" "))]
+    InvalidState { state: String, known: Vec<String> },
     /// A limit was reached.
     #[error("limit exceeded: {resource} is {limit}")]
     LimitExceeded { resource: String, limit: u64 },
@@ -107,11 +107,11 @@ impl Error {
     /// ```
     /// use cgtrace_client::{Client, Error};
     /// let nobody = Client::connect_to("/nowhere/io.cgtrace").unwrap_err();
-    /// assert!(nobody.is_passing());
-    /// assert!(!Error::NotPermitted { reason: "for example".to_owned() }.is_passing());
+    /// assert!(nobody.is_transient());
+    /// assert!(!Error::NotPermitted { reason: "for example".to_owned() }.is_transient());
     /// ```
     #[must_use]
-    pub fn is_passing(&self) -> bool {
+    pub fn is_transient(&self) -> bool {
         match self {
             // What was read is no message, and will not be.
             Self::Io(error) => error.kind() != io::ErrorKind::InvalidData,

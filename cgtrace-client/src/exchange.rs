@@ -13,9 +13,9 @@ use crate::{
 /// The most bytes of one message that this client accepts.
 ///
 /// ```
-/// assert_eq!(cgtrace_client::MESSAGE_BYTES, 16 << 20);
+/// assert_eq!(cgtrace_client::MAX_MESSAGE_LEN, 16 << 20);
 /// ```
-pub const MESSAGE_BYTES: usize = 16 << 20;
+pub const MAX_MESSAGE_LEN: usize = 16 << 20;
 
 /// This many bytes that were taken are kept before the rest is moved to the front.
 const SLACK: usize = 64 << 10;
@@ -68,8 +68,8 @@ impl Exchange {
     pub fn reply<R: DeserializeOwned>(&mut self) -> Result<Option<Answered<R>>, Error> {
         let Some(length) = self.input[self.searched..].iter().position(|byte| *byte == 0) else {
             self.searched = self.input.len();
-            if self.searched - self.taken > MESSAGE_BYTES {
-                let what = format!("a message has more than {MESSAGE_BYTES} bytes");
+            if self.searched - self.taken > MAX_MESSAGE_LEN {
+                let what = format!("a message has more than {MAX_MESSAGE_LEN} bytes");
                 return Err(io::Error::new(io::ErrorKind::InvalidData, what).into());
             }
             if self.taken == self.input.len() || self.taken > SLACK {
@@ -135,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_message_over_the_limit_is_an_error() {
-        let error = exchange(&vec![b'x'; MESSAGE_BYTES + 1]).reply::<ListReply>().unwrap_err();
+        let error = exchange(&vec![b'x'; MAX_MESSAGE_LEN + 1]).reply::<ListReply>().unwrap_err();
         assert!(matches!(error, Error::Io(error) if error.kind() == io::ErrorKind::InvalidData));
     }
 }

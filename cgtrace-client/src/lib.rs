@@ -5,49 +5,49 @@
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use cgtrace_client::{Client, Until};
+//! use cgtrace_client::{Client, CgroupState};
 //!
 //! # fn main() -> Result<(), cgtrace_client::Error> {
 //! let mut cgtrace = Client::connect()?;
 //! if !cgtrace.exists("/system.slice/kubelet.service")? {
 //!     // Returns the moment it is made: nothing is polled and nothing is missed.
-//!     cgtrace.wait("/system.slice/kubelet.service", Until::Present, Some(Duration::from_secs(30)))?;
+//!     cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, Some(Duration::from_secs(30)))?;
 //! }
 //! # Ok(())
 //! # }
 //! ```
 //!
-//! [`Following`] follows events over broken connections and restarts of the daemon, and says what it missed. The
-//! feature `async` adds the same for tokio: `cgtrace_client::asynchronous`. From C, use `cgtrace.h` and `libcgtrace`.
+//! [`ResilientStream`] follows events over broken connections and restarts of the daemon, and says what it missed. The
+//! feature `async` adds the same for tokio: `cgtrace_client::tokio`. From C, use `cgtrace.h` and `libcgtrace`.
 //!
 //! The protocol is Varlink; [`INTERFACE`] describes every method and field.
 
-#[cfg(feature = "async")]
-pub mod asynchronous;
 mod client;
 mod connection;
-mod course;
+mod cursor;
 mod endpoint;
 mod error;
 mod exchange;
-mod following;
-mod listed;
-pub mod names;
-mod position;
-mod until;
-mod watching;
+mod list;
+pub mod paths;
+mod resilient;
+mod resume;
+mod state;
+mod stream;
+#[cfg(feature = "tokio")]
+pub mod tokio;
 pub mod wire;
 
 pub use client::Client;
-pub use course::Followed;
+pub use cursor::{Cursor, DaemonInstance};
 pub use endpoint::{Endpoint, RUNTIME_DIR_ENV, RuntimeDir, SOCKET_ENV};
 pub use error::{Attempt, Error};
-pub use exchange::{MESSAGE_BYTES, encode};
-pub use following::Following;
-pub use listed::Listed;
-pub use position::{Position, Run};
-pub use until::Until;
-pub use watching::{Watched, Watching};
+pub use exchange::{MAX_MESSAGE_LEN, encode};
+pub use list::CgroupIter;
+pub use resilient::ResilientStream;
+pub use resume::ResilientItem;
+pub use state::CgroupState;
+pub use stream::{EventStream, StreamItem};
 
 /// The description of the interface `io.cgtrace`, in Varlink's own language. It is the protocol's documentation,
 /// and what the service's introspection returns.

@@ -10,7 +10,7 @@ macro_rules! kinds {
         /// [`Header`](crate::Header) of its record.
         ///
         /// "By" is a [`Task`](crate::Task), the one that made the system call. It is there only where the kernel fires
-        /// the tracepoint in that task: never for `Release`, `Populated`, `Empty`, `Frozen`, `Thawed` and `RootRemoved`,
+        /// the tracepoint in that task: never for `Release`, `Populated`, `Empty`, `Frozen`, `Thawed` and `HierarchyDestroyed`,
         /// which a kworker or an unrelated task may run.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
@@ -65,9 +65,9 @@ kinds! {
     /// A cgroup is no longer frozen: nothing.
     Thawed = 13 "thawed",
     /// A hierarchy came to be: by, [`Root`](crate::Root), the root's `name=`.
-    RootAdded = 14 "root-added",
+    HierarchyCreated = 14 "hierarchy-created",
     /// A hierarchy is gone: [`Root`](crate::Root), the root's `name=`.
-    RootRemoved = 15 "root-removed",
+    HierarchyDestroyed = 15 "hierarchy-destroyed",
     /// A hierarchy's options were changed: by, [`Root`](crate::Root), the root's `name=`.
     Remount = 16 "remount",
     /// A process of a tracked name was executed: by (itself), then one [`Membership`](crate::Membership) per
@@ -76,7 +76,7 @@ kinds! {
     /// Records were lost. The daemon reports it; there is no such record.
     Lost = 18 "lost",
     /// Everything that exists is known again after a loss. The daemon reports it; there is no such record.
-    Healed = 19 "healed",
+    Resynced = 19 "resynced",
     ;
     /// The ancestors of the process that the next `Exec` of the same task is about: by (itself), then one
     /// [`Task`](crate::Task) per ancestor, the parent first, as many as fit the rest of the record. The header names
@@ -112,7 +112,12 @@ impl Kind {
     pub const fn feeds_index(self) -> bool {
         matches!(
             self,
-            Self::Mkdir | Self::Rmdir | Self::Rename | Self::RootAdded | Self::RootRemoved | Self::Remount
+            Self::Mkdir
+                | Self::Rmdir
+                | Self::Rename
+                | Self::HierarchyCreated
+                | Self::HierarchyDestroyed
+                | Self::Remount
         )
     }
 }
@@ -132,7 +137,7 @@ mod tests {
         for (number, kind) in Kind::EVENTS.into_iter().enumerate() {
             assert_eq!(kind.event_number(), number);
             assert_eq!(Kind::from_name(kind.as_str()), Some(kind));
-            let recorded = !matches!(kind, Kind::Lost | Kind::Healed);
+            let recorded = !matches!(kind, Kind::Lost | Kind::Resynced);
             assert_eq!(Kind::of_record(kind as u8), recorded.then_some(kind));
         }
         assert_eq!(Kind::of_record(Kind::Ancestry as u8), Some(Kind::Ancestry));

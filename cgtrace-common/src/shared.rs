@@ -12,19 +12,23 @@ pub const HIERARCHIES_COUNTED: u32 = 256;
 #[repr(u32)]
 pub enum Loss {
     /// The ring of the index had no room.
-    IndexRingFull = 0,
+    LifecycleRingFull = 0,
     /// The ring of what is only told had no room.
-    ToldRingFull = 1,
+    ActivityRingFull = 1,
     /// A kernel structure of an index event could not be read.
-    IndexReadFailed = 2,
+    LifecycleReadFailed = 2,
     /// A kernel structure of a told event could not be read.
-    ToldReadFailed = 3,
+    ActivityReadFailed = 3,
 }
 
 impl Loss {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 4] =
-        [Self::IndexRingFull, Self::ToldRingFull, Self::IndexReadFailed, Self::ToldReadFailed];
+    pub const ALL: [Self; 4] = [
+        Self::LifecycleRingFull,
+        Self::ActivityRingFull,
+        Self::LifecycleReadFailed,
+        Self::ActivityReadFailed,
+    ];
 }
 
 /// When the program is to wake the daemon: the values of the one word of the map `WAKE`.
@@ -46,7 +50,7 @@ pub enum Wake {
     AtAny = 3,
 }
 
-/// What outlives a daemon whose maps are pinned: the index of each word of the map `KEPT`, which the program does
+/// What outlives a daemon whose maps are pinned: the index of each word of the map `PERSISTED`, which the program does
 /// not touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
@@ -57,14 +61,14 @@ pub enum Kept {
     /// Which build of the program it is.
     Build = 1,
     /// How many lost records that feed the index a daemon has dealt with.
-    IndexLost = 2,
+    LifecycleLost = 2,
     /// Likewise of those that are only told.
-    ToldLost = 3,
+    ActivityLost = 3,
     /// The number of the last change that was told.
     Seq = 4,
     /// Which programs are pinned: a hash over their names, ids and tags.
     Programs = 5,
 }
 
-/// How many words the map `KEPT` has.
+/// How many words the map `PERSISTED` has.
 pub const KEPT_WORDS: u32 = 8;

@@ -11,7 +11,10 @@ use aya_log_ebpf::warn;
 use cgtrace_common::{Header, Kind, Loss, Wake};
 
 use crate::{
-    maps::{EXECUTED, INDEX_RING, INDEX_RING_HALF, LOSSES, LOST, LOST_OF, TOLD_RING, TOLD_RING_HALF, WAKE},
+    maps::{
+        ACTIVITY_RING, ACTIVITY_RING_HALF, EXECUTED, LIFECYCLE_RING, LIFECYCLE_RING_HALF, LOSSES, LOST,
+        LOST_OF, WAKE,
+    },
     read::Unreadable,
 };
 
@@ -23,9 +26,9 @@ use crate::{
 #[inline(always)]
 pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unreadable>) {
     let (ring, half, full) = if kind.feeds_index() {
-        (&INDEX_RING, &INDEX_RING_HALF, Loss::IndexRingFull)
+        (&LIFECYCLE_RING, &LIFECYCLE_RING_HALF, Loss::LifecycleRingFull)
     } else {
-        (&TOLD_RING, &TOLD_RING_HALF, Loss::ToldRingFull)
+        (&ACTIVITY_RING, &ACTIVITY_RING_HALF, Loss::ActivityRingFull)
     };
     match filled {
         Ok(length) => {
@@ -51,7 +54,7 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
 /// Counts a record that could not be filled.
 #[inline(always)]
 pub fn unreadable(kind: Kind, Unreadable(error): Unreadable) {
-    count(if kind.feeds_index() { Loss::IndexReadFailed } else { Loss::ToldReadFailed });
+    count(if kind.feeds_index() { Loss::LifecycleReadFailed } else { Loss::ActivityReadFailed });
     not_read(kind as u8, error);
 }
 
@@ -102,7 +105,7 @@ pub fn bell() {
             }
             ptr::write_volatile(word, 0);
         }
-        wake(Kind::Exec, &TOLD_RING, &TOLD_RING_HALF);
+        wake(Kind::Exec, &ACTIVITY_RING, &ACTIVITY_RING_HALF);
     }
 }
 

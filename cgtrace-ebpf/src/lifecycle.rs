@@ -1,4 +1,4 @@
-//! A cgroup's making, removal and new name: what the index lives on, and the late release of its memory.
+//! A cgroup's making, removal and new name: what the index instances on, and the late release of its memory.
 
 use core::mem::MaybeUninit;
 

@@ -12,19 +12,19 @@ const MMAPABLE: u32 = 1 << 10;
 
 /// What the index must know of. The loader sets its size.
 #[map]
-pub static INDEX_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+pub static LIFECYCLE_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
 /// What is only told. The loader sets its size.
 #[map]
-pub static TOLD_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
+pub static ACTIVITY_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
-/// Half of `INDEX_RING`'s size, in bytes.
+/// Half of `LIFECYCLE_RING`'s size, in bytes.
 #[unsafe(no_mangle)]
-pub static INDEX_RING_HALF: Global<u64> = Global::new(u64::MAX);
+pub static LIFECYCLE_RING_HALF: Global<u64> = Global::new(u64::MAX);
 
-/// Half of `TOLD_RING`'s size, in bytes.
+/// Half of `ACTIVITY_RING`'s size, in bytes.
 #[unsafe(no_mangle)]
-pub static TOLD_RING_HALF: Global<u64> = Global::new(u64::MAX);
+pub static ACTIVITY_RING_HALF: Global<u64> = Global::new(u64::MAX);
 
 /// How many records were lost, by [`Loss`].
 #[map]
@@ -42,14 +42,14 @@ pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 
-/// Words that the daemon keeps for the next one, by [`Kept`](cgtrace_common::Kept). Nothing here reads or writes them:
+/// Control that the daemon keeps for the next one, by [`Kept`](cgtrace_common::Kept). Nothing here reads or writes them:
 /// they are among these maps because they are pinned with them, and end with them.
 #[map]
-pub static KEPT: Array<u64> = Array::with_max_entries(KEPT_WORDS, MMAPABLE);
+pub static PERSISTED: Array<u64> = Array::with_max_entries(KEPT_WORDS, MMAPABLE);
 
 /// The comms whose exec is told of. The loader sets its size.
 #[map]
-pub static WATCHED: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
+pub static TRACKED_COMMS: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
 
 /// One word: not 0 while the record of an exec was not yet followed by a look at [`WAKE`].
 #[map]

@@ -1,4 +1,4 @@
-//! Processes that begin: in another cgroup than their parent's, or under a watched name.
+//! Processes that begin: in another cgroup than their parent's, or under a tracked name.
 //!
 //! These run at every fork and exec of the machine, so the first question is the cheapest. Those of an exec may be
 //! preempted and run again on the same CPU in between, so the records are made on the stack.
@@ -17,7 +17,7 @@ use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, T
 
 use crate::{
     emit::{self, bell, emit, unreadable},
-    maps::{EXECS, EXECS_LEN, ExecId, SPARED, WATCHED},
+    maps::{EXECS, EXECS_LEN, ExecId, SPARED, TRACKED_COMMS},
     membership::moved,
     offsets::{
         CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
@@ -63,7 +63,7 @@ pub fn sched_wakeup_new(ctx: RawTracePointContext) {
     let child: Address = ctx.arg(0);
     // SAFETY: the helper has no arguments and cannot fail.
     let parent = unsafe { bpf_get_current_task() } as Address;
-    match strange_cgroup(parent, child) {
+    match differing_cgroup(parent, child) {
         Ok(None) => {}
         Ok(Some(cgroup)) => moved(Kind::Fork, 0, cgroup, child),
         Err(error) => unreadable(Kind::Fork, error),
@@ -92,7 +92,7 @@ pub fn sched_wakeup_new_typed(ctx: BtfTracePointContext) {
 
 /// The child's cgroup on the default hierarchy, if it is not its parent's.
 #[inline(always)]
-fn strange_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Unreadable> {
+fn differing_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Unreadable> {
     let parents: Address = read::member(parent, &TASK_CGROUPS)?;
     let childs: Address = read::member(child, &TASK_CGROUPS)?;
     if parents == childs {
@@ -161,7 +161,7 @@ fn record_exec(turn: u32, task: Address) {
     }
     let Ok(comm) = bpf_get_current_comm() else { return };
     // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
-    if unsafe { WATCHED.get(&comm) }.is_none() {
+    if unsafe { TRACKED_COMMS.get(&comm) }.is_none() {
         return;
     }
     let mut record = MaybeUninit::<Told>::uninit();

@@ -39,7 +39,7 @@ struct Gone {
 /// In the task that mounts a new v1 hierarchy, under `cgroup_mutex`. Its root cgroup has no mkdir.
 #[raw_tracepoint(tracepoint = "cgroup_setup_root")]
 pub fn cgroup_setup_root(ctx: RawTracePointContext) {
-    made(Kind::RootAdded, ctx.arg(0));
+    made(Kind::HierarchyCreated, ctx.arg(0));
 }
 
 /// `cgroup_remount(struct cgroup_root *root)`
@@ -58,7 +58,7 @@ pub fn cgroup_remount(ctx: RawTracePointContext) {
 pub fn cgroup_destroy_root(ctx: RawTracePointContext) {
     let mut record = MaybeUninit::<Gone>::uninit();
     // SAFETY: the record is our own; `gone` says how much of it it filled.
-    unsafe { emit(Kind::RootRemoved, record.as_ptr(), gone(record.as_mut_ptr(), ctx.arg(0))) }
+    unsafe { emit(Kind::HierarchyDestroyed, record.as_ptr(), gone(record.as_mut_ptr(), ctx.arg(0))) }
 }
 
 #[inline(always)]
@@ -94,7 +94,7 @@ unsafe fn gone(record: *mut Gone, root: Address) -> Result<usize, Unreadable> {
     // SAFETY: the places lie within `record`.
     unsafe {
         let length = size_of::<Header>() + fill_root(&raw mut (*record).root, &raw mut (*record).name, root)?;
-        (&raw mut (*record).header).write(header(Kind::RootRemoved, length, root)?);
+        (&raw mut (*record).header).write(header(Kind::HierarchyDestroyed, length, root)?);
         Ok(length)
     }
 }

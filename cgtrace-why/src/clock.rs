@@ -1,8 +1,7 @@
 //! Moments, of this process's clocks.
 
-use cgtrace_client::wire::Moment;
+use cgtrace_client::wire::Timestamp;
 use cgtrace_host::clock::{boot_ns, wall_ns};
-use jiff::Timestamp;
 
 /// What the wall clock shows at boot: ns since 1970.
 #[derive(Clone, Copy, Debug)]
@@ -13,8 +12,8 @@ impl Anchor {
         Self(wall_ns() - i128::from(boot_ns()))
     }
 
-    pub fn moment(self, boot_ns: u64) -> Moment {
-        let time = Timestamp::from_nanosecond(self.0 + i128::from(boot_ns));
-        Moment { time: time.map_or_else(|_| String::new(), |time| format!("{time:.9}")), boot_ns }
+    pub fn moment(self, boot_ns: u64) -> Timestamp {
+        let time = jiff::Timestamp::from_nanosecond(self.0 + i128::from(boot_ns));
+        Timestamp { time: time.map_or_else(|_| String::new(), |time| format!("{time:.9}")), boot_ns }
     }
 }

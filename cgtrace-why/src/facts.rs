@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use cgtrace_client::wire::{Answer, Event, Membership, Moment, Task};
+use cgtrace_client::wire::{Event, Membership, PathResult, Task, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// All that is known about a question.
@@ -15,12 +15,12 @@ pub struct Facts {
     /// The hierarchy that it was asked for, as a row calls it; any, if `None`.
     pub on: Option<String>,
     /// When the question was asked.
-    pub now: Moment,
+    pub now: Timestamp,
     /// What is known of the path itself. If it cannot be looked up: default, with `present` false.
-    pub answer: Answer,
+    pub answer: PathResult,
     /// What is known of the paths that [`wanted`](crate::rules::wanted) asked for, and of the
     /// [`nearest`](crate::rules::nearest()).
-    pub others: Vec<Answer>,
+    pub others: Vec<PathResult>,
     /// Where hierarchies are mounted on this machine.
     pub mounts: Vec<Mounted>,
     /// Whether there is a process in a cgroup of these results or below, by its path and its hierarchy as a row calls
@@ -41,12 +41,12 @@ pub struct Facts {
     /// What the service manager says of the path's unit. `None`: it was not, or could not be asked.
     pub unit: Option<Unit>,
     /// The process that does not see the cgroup.
-    pub asker: Option<Asker>,
+    pub observer: Option<Observer>,
 }
 
 impl Facts {
     /// What is known of the path itself, and of others.
-    pub(crate) fn results(&self) -> impl Iterator<Item = &Answer> {
+    pub(crate) fn results(&self) -> impl Iterator<Item = &PathResult> {
         std::iter::once(&self.answer).chain(&self.others)
     }
 }
@@ -79,22 +79,22 @@ pub struct Process {
     /// The process.
     pub task: Task,
     /// When it began.
-    pub started: Moment,
+    pub started: Timestamp,
     /// When its exec was seen; absent if it was only found in /proc.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub executed: Option<Moment>,
+    pub exec_at: Option<Timestamp>,
     /// It was there when the daemon began.
-    pub before: bool,
+    pub predates_daemon: bool,
     /// It runs no more.
-    pub ended: bool,
+    pub exited: bool,
     /// Its cgroups now or, if it has ended, when it was seen.
     pub cgroups: Vec<Membership>,
     /// Its cgroups when it was executed, if that was seen.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub executed_in: Vec<Membership>,
+    pub exec_cgroups: Vec<Membership>,
     /// Its parent, that one's parent, and so on; as of its exec, if that was seen.
     pub ancestors: Vec<Task>,
-    /// It is known to be the path's unit's, or its asker's own unit's or root's: its name alone proves nothing.
+    /// It is known to be the path's unit's, or its observer's own unit's or root's: its name alone proves nothing.
     #[serde(skip)]
     pub of_unit: bool,
 }
@@ -130,7 +130,7 @@ pub struct Unit {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
-pub struct Asker {
+pub struct Observer {
     /// The process.
     pub process: Process,
     /// Its command line.
@@ -144,7 +144,7 @@ pub struct Asker {
     /// The cgroup file systems that it can reach, with their roots as absolute paths. `None`: they could not be read.
     #[serde(skip)]
     pub mounts: Option<Vec<Mounted>>,
-    /// inotify's limits (`/proc/sys/fs/inotify`), and their use by the asker's user.
+    /// inotify's limits (`/proc/sys/fs/inotify`), and their use by the observer's user.
     #[serde(skip)]
     pub inotify: Vec<Limit>,
 }

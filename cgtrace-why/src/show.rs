@@ -1,8 +1,8 @@
-//! A cgroup's life, as the daemon recorded it, with its members as the caller may read them.
+//! A cgroup's instance, as the daemon recorded it, with its members as the caller may read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cgtrace_client::{Client, names, wire};
+use cgtrace_client::{Client, paths, wire};
 use cgtrace_host::{
     hierarchy::{self, Found, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated},
     process::{self, ProcessError, ProcessHandle, State},
@@ -61,15 +61,15 @@ pub struct CgroupMembers {
     pub members_in_other_namespaces: u64,
 }
 
-/// What `show` answers: the document that `cgtrace show --json` prints.
+/// What `show` results: the document that `cgtrace show --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Shown {
-    /// The answers are as of right after the event with this number.
+    /// The results are as of right after the event with this number.
     pub seq: u64,
     /// One for the path, one for each hierarchy that has or had the id, or one for each path of the process.
-    pub answers: Vec<wire::Answer>,
+    pub results: Vec<wire::PathResult>,
     /// The members of those that exist and could be read.
     pub members: Vec<CgroupMembers>,
     /// What the answer lacks, and why.
@@ -80,23 +80,22 @@ pub struct Shown {
 pub fn show(client: &mut Client, which: &Selector, hierarchy: Option<&str>) -> Result<Shown, AskError> {
     let mut notes = Vec::new();
     let lookup = wire::Lookup { hierarchy: hierarchy.map(str::to_owned), ..wire::Lookup::default() };
-    let wire::LookedUp { seq, mut answers } = match which {
-        Selector::Path(path) => {
-            client.lookup(&wire::Lookup { names: vec![names::to_wire(&names::normal(path)?)], ..lookup })?
-        }
-        Selector::Id(id) => client.lookup(&wire::Lookup { ids: Some(vec![*id]), ..lookup })?,
+    let wire::LookupReply { seq, mut results } = match which {
+        Selector::Path(path) => client
+            .lookup_with(&wire::Lookup { paths: vec![paths::to_wire(&paths::normalize(path)?)], ..lookup })?,
+        Selector::Id(id) => client.lookup_with(&wire::Lookup { ids: Some(vec![*id]), ..lookup })?,
         Selector::Process(pid) => of_process(client, *pid, lookup, &mut notes)?,
     };
-    answers.iter_mut().for_each(add_named);
+    results.iter_mut().for_each(add_named);
     let found = hierarchy::discover().unwrap_or_else(|error| {
         notes.push(format!("the members were not read: {error}"));
         Vec::new()
     });
-    let rows = answers
+    let rows = results
         .iter()
-        .flat_map(|answer| answer.rows.iter().filter(|row| row.present).map(move |row| (answer, row)));
+        .flat_map(|answer| answer.hierarchies.iter().filter(|row| row.present).map(move |row| (answer, row)));
     let members = rows.filter_map(|(answer, row)| members(&found, answer, row, &mut notes)).collect();
-    Ok(Shown { seq, answers, members, notes })
+    Ok(Shown { seq, results, members, notes })
 }
 
 /// A process's cgroups: one answer for each path, with a row for each hierarchy on which that path is its.
@@ -105,7 +104,7 @@ fn of_process(
     pid: u32,
     lookup: wire::Lookup,
     notes: &mut Vec<String>,
-) -> Result<wire::LookedUp, AskError> {
+) -> Result<wire::LookupReply, AskError> {
     if hierarchy::in_cgroup_namespace() {
         return Err(AskError::Namespaced);
     }
@@ -123,8 +122,8 @@ fn of_process(
         let id = line.id;
         if line.path.len() >= MAX_SHOWN_PATH {
             notes.push(format!("the path on hierarchy {id} is too long for /proc/{pid}/cgroup"));
-        } else if names::normal(&line.path).is_err() {
-            let path = names::printable(&line.path);
+        } else if paths::normalize(&line.path).is_err() {
+            let path = paths::escape(&line.path);
             notes.push(format!("the path on hierarchy {id} is outside of this cgroup namespace: {path}"));
         } else {
             known.push(line);
@@ -132,11 +131,12 @@ fn of_process(
     }
     let both = |line: &HierarchyLine| [Some(line.path.clone()), stripped(&line.path).map(<[u8]>::to_vec)];
     let paths: BTreeSet<Vec<u8>> = known.iter().flat_map(both).flatten().collect();
-    let names = paths.iter().map(|path| names::to_wire(path)).collect();
-    let wire::LookedUp { seq, answers } = client.lookup(&wire::Lookup { names, ..lookup })?;
-    let answers: BTreeMap<Vec<u8>, wire::Answer> = paths.into_iter().zip(answers).collect();
-    let row = |path: &[u8], id| answers.get(path)?.rows.iter().find(|row| row.hierarchy_id == id).cloned();
-    let mut found: BTreeMap<&[u8], Vec<wire::Row>> = BTreeMap::new();
+    let names = paths.iter().map(|path| paths::to_wire(path)).collect();
+    let wire::LookupReply { seq, results } = client.lookup_with(&wire::Lookup { paths: names, ..lookup })?;
+    let results: BTreeMap<Vec<u8>, wire::PathResult> = paths.into_iter().zip(results).collect();
+    let row =
+        |path: &[u8], id| results.get(path)?.hierarchies.iter().find(|row| row.hierarchy_id == id).cloned();
+    let mut found: BTreeMap<&[u8], Vec<wire::HierarchyResult>> = BTreeMap::new();
     for HierarchyLine { id, path, .. } in &known {
         let exact = row(path, *id);
         // What is called so exists; what is not was removed while the process was in it.
@@ -146,9 +146,9 @@ fn of_process(
     }
     let found = found.into_iter().filter(|(_, rows)| !rows.is_empty()).filter_map(|(path, rows)| {
         let present = rows.iter().any(|row| row.present);
-        Some(wire::Answer { present, rows, ..answers.get(path)?.clone() })
+        Some(wire::PathResult { present, hierarchies: rows, ..results.get(path)?.clone() })
     });
-    Ok(wire::LookedUp { seq, answers: found.collect() })
+    Ok(wire::LookupReply { seq, results: found.collect() })
 }
 
 /// A path without what may say that its cgroup was removed.
@@ -158,8 +158,8 @@ fn stripped(path: &[u8]) -> Option<&[u8]> {
 
 fn members(
     found: &[Found],
-    answer: &wire::Answer,
-    row: &wire::Row,
+    answer: &wire::PathResult,
+    row: &wire::HierarchyResult,
     notes: &mut Vec<String>,
 ) -> Option<CgroupMembers> {
     let mount = found.iter().find(|found| found.id.0 == row.hierarchy_id)?.mount.as_ref()?;
@@ -176,7 +176,7 @@ fn members(
     let described: Vec<Member> = ids.iter().take(MAX_MEMBERS).filter_map(|id| member(*id)).collect();
     Some(CgroupMembers {
         hierarchy: row.hierarchy.clone(),
-        path: answer.name.clone(),
+        path: answer.path.clone(),
         populated: read_populated(mount, &path, &mut budget()).ok().flatten(),
         children,
         members_omitted: (ids.len() - described.len()) as u64,

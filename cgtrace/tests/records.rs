@@ -88,8 +88,13 @@ fn every_kind_is_told_from_every_other() {
         (Kind::Thaw, 0, vec![task], What::Freeze { key: KEY, freeze: false, by }),
         (Kind::Frozen, 0, vec![], What::Frozen { key: KEY, frozen: true }),
         (Kind::Thawed, 0, vec![], What::Frozen { key: KEY, frozen: false }),
-        (Kind::RootAdded, 0, vec![task, root, b"x"], What::RootAdded { hierarchy: hierarchy.clone(), by }),
-        (Kind::RootRemoved, 0, vec![root, b"x"], What::RootRemoved { id: KEY.hierarchy }),
+        (
+            Kind::HierarchyCreated,
+            0,
+            vec![task, root, b"x"],
+            What::HierarchyCreated { hierarchy: hierarchy.clone(), by },
+        ),
+        (Kind::HierarchyDestroyed, 0, vec![root, b"x"], What::HierarchyDestroyed { id: KEY.hierarchy }),
         (Kind::Remount, 0, vec![task, root, b"x"], What::Remount { hierarchy, by }),
         (
             Kind::Exec,

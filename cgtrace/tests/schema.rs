@@ -37,8 +37,8 @@ fn without_examples(schema: &mut serde_json::Value) {
 /// Each document, or line, that a command prints with `--json`.
 fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("exists", of::<wire::Answer>()),
-        ("wait", of::<wire::Awaited>()),
+        ("exists", of::<wire::PathResult>()),
+        ("wait", of::<wire::WaitReply>()),
         ("show", of::<cgtrace_why::Shown>()),
         ("list", of::<wire::ListReply>()),
         ("tree", of::<wire::ListReply>()),

@@ -2,21 +2,21 @@
 #![no_main]
 
 use cgtrace::daemon::server::{Patterns, Request};
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     for message in input.split(|byte| *byte == 0) {
         let Ok(request) = Request::parse(message) else { continue };
         if let Ok(lookup) = request.parameters::<wire::Lookup>() {
-            for name in &lookup.names {
-                let _ = names::from_wire(name);
+            for name in &lookup.paths {
+                let _ = paths::from_wire(name);
             }
             // What we send is what we take.
             let again = serde_json::to_vec(&lookup).ok().and_then(|text| serde_json::from_slice(&text).ok());
             assert_eq!(again, Some(lookup));
         }
-        let _ = request.parameters::<wire::Await>();
+        let _ = request.parameters::<wire::Wait>();
         let _ = request.parameters::<wire::List>();
         if let Ok(watch) = request.parameters::<wire::Watch>() {
             let mut patterns = Patterns::none();

@@ -58,9 +58,9 @@ fn unfit() -> Outcome {
     ensure!(said.contains("in use by another daemon"), "{said}");
     drop(daemon);
     for (arguments, words) in [
-        (&["--index-ring", "2"][..], ["INDEX_RING", "2097152"]),
-        (&["--told-ring", "2"][..], ["TOLD_RING", "2097152"]),
-        (&["--watch", "kubelet"][..], ["containerd", "this daemon kubelet"]),
+        (&["--lifecycle-ring", "2"][..], ["LIFECYCLE_RING", "2097152"]),
+        (&["--activity-ring", "2"][..], ["ACTIVITY_RING", "2097152"]),
+        (&["--track-exec", "kubelet"][..], ["containerd", "this daemon kubelet"]),
     ] {
         let said = refused(&pins, arguments)?;
         for word in words.into_iter().chain(["cgtrace unpin"]) {
@@ -68,7 +68,8 @@ fn unfit() -> Outcome {
         }
     }
     // Records of another version.
-    let mut kept: Array<_, u64> = Map::from_map_data(MapData::from_pin(pins.join("KEPT"))?)?.try_into()?;
+    let mut kept: Array<_, u64> =
+        Map::from_map_data(MapData::from_pin(pins.join("PERSISTED"))?)?.try_into()?;
     let layout = kept.get(&(Kept::Layout as u32), 0)?;
     for (word, says) in [(layout + 1, "version"), (7 << 32, "mark of cgtrace")] {
         kept.set(Kept::Layout as u32, word, 0)?;
@@ -83,7 +84,7 @@ fn unfit() -> Outcome {
     let said = refused(&pins, &[])?;
     ensure!(said.contains("`WAKE` is not the map"), "{said}");
     // A beginning that was cut short is cleared, but not what somebody else put there.
-    fs::remove_file(pins.join("KEPT"))?;
+    fs::remove_file(pins.join("PERSISTED"))?;
     fs::DirBuilder::new().mode(0o700).create(pins.join("other"))?;
     let said = refused(&pins, &[])?;
     ensure!(said.contains("`other`, which is not cgtrace's"), "{said}");
@@ -146,7 +147,7 @@ fn exchanged() -> Outcome {
     };
     let link = |pins: &Path, hook: &str| pins.join(format!("link_{hook}"));
     // A map of the same name and shape that the pinned programs do not use.
-    for name in ["INDEX_RING", "TOLD_RING", "WAKE", "WATCHED"] {
+    for name in ["LIFECYCLE_RING", "ACTIVITY_RING", "WAKE", "TRACKED_COMMS"] {
         let (ours, theirs) = (MapData::from_pin(pins.join(name))?, MapData::from_pin(others.join(name))?);
         fs::remove_file(pins.join(name))?;
         theirs.pin(pins.join(name))?;

@@ -3,7 +3,7 @@
 use std::{fs, os::unix::net::UnixDatagram, thread, time::Duration};
 
 use anyhow::ensure;
-use cgtrace_client::Watched;
+use cgtrace_client::StreamItem;
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -73,10 +73,10 @@ fn storm() -> Outcome {
         let mut told = 0;
         while told < 2 * PAIRS {
             match follower.next_told()? {
-                Watched::Event(_) => told += 1,
+                StreamItem::Event(_) => told += 1,
                 // A reader that is slower than the kernel is told so; that is not what is measured here.
-                Watched::Missed(missed) => told += missed,
-                Watched::Started { .. } | Watched::Existing(_) => {}
+                StreamItem::Dropped(missed) => told += missed,
+                StreamItem::Started { .. } | StreamItem::Existing(_) => {}
             }
         }
         Ok(told)

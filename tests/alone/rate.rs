@@ -48,9 +48,9 @@ fn million() -> Outcome {
     let before = daemon.client()?.status()?;
     let start = Instant::now();
     thread::scope(|threads| -> Outcome {
-        let makers = scopes.each_ref().map(|scope| threads.spawn(|| pairs(&scope.join("x"), EVENTS / 4)));
-        for maker in makers {
-            maker.join().map_err(|_| anyhow::anyhow!("a maker panicked"))??;
+        let task_cache = scopes.each_ref().map(|scope| threads.spawn(|| pairs(&scope.join("x"), EVENTS / 4)));
+        for creator in task_cache {
+            creator.join().map_err(|_| anyhow::anyhow!("a creator panicked"))??;
         }
         Ok(())
     })?;
@@ -60,13 +60,13 @@ fn million() -> Outcome {
         status
             .rings
             .iter()
-            .find(|ring| ring.name == "index")
+            .find(|ring| ring.name == "lifecycle")
             .map(|ring| (ring.records, ring.lost))
             .context("no ring")
     };
     let ((read_before, _), (read, lost)) = (ring(&before)?, ring(&after)?);
     println!("{rate:.0} events a second");
-    ensure!(lost == 0 && after.heals == 0, "{lost} records lost, {} heals", after.heals);
+    ensure!(lost == 0 && after.resyncs == 0, "{lost} records lost, {} resyncs", after.resyncs);
     ensure!(read - read_before >= EVENTS, "{} records of {EVENTS}", read - read_before);
     daemon.verify()
 }
@@ -78,7 +78,7 @@ fn killed(pins: Option<&Path>) -> Outcome {
     let scope = Cgroup::new("v2", "killed")?;
     let stop = AtomicBool::new(false);
     thread::scope(|threads| -> Outcome {
-        let maker = threads.spawn(|| -> std::io::Result<()> {
+        let creator = threads.spawn(|| -> std::io::Result<()> {
             while !stop.load(Ordering::Relaxed) {
                 pairs(&scope.join("x"), 100)?;
             }
@@ -86,7 +86,7 @@ fn killed(pins: Option<&Path>) -> Outcome {
         });
         let outcome = (0..100_u64).try_for_each(|round| start_and_kill(&runtime_dir, pins, round));
         stop.store(true, Ordering::Relaxed);
-        maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+        creator.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
         outcome
     })
 }

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{Watched, wire};
+use cgtrace_client::{StreamItem, wire};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
@@ -33,9 +33,9 @@ fn kill(daemon: Daemon) -> Outcome {
     Ok(())
 }
 
-fn index_ring(daemon: &Daemon) -> Result<wire::RingStatus> {
+fn lifecycle_ring(daemon: &Daemon) -> Result<wire::RingStatus> {
     let rings = daemon.client()?.status()?.rings;
-    rings.into_iter().find(|ring| ring.name == "index").context("no ring of the index")
+    rings.into_iter().find(|ring| ring.name == "lifecycle").context("no ring of the index")
 }
 
 /// The cgroups that were there before the daemon ended, and those in which things happen.
@@ -138,13 +138,17 @@ fn no_hole() -> Outcome {
         ensure!(told.len() == expected.len(), "round {round}: {} of {}", told.len(), expected.len());
         // Exact in all that is asked, and known since before what happened in between.
         let row = daemon.row(&v2.name_of(&v2.join("a")), "v2")?;
-        let born = row.life.as_ref().and_then(|life| life.born.as_ref()).context("no birth")?;
-        ensure!(row.gap.is_none() && row.known_since.boot_ns <= born.boot_ns, "{row:?}");
+        let created_at =
+            row.current.as_ref().and_then(|instance| instance.created_at.as_ref()).context("no birth")?;
+        ensure!(row.gap.is_none() && row.observed_since.boot_ns <= created_at.boot_ns, "{row:?}");
         let row = daemon.row(&v2.name_of(&v2.join("old")), "v2")?;
-        let past = row.past.first().context("no past life")?;
-        ensure!(past.removed_by.is_some() && past.before.is_some() && !past.inferred, "{row:?}");
+        let previous = row.previous.first().context("no previous instance")?;
+        ensure!(
+            previous.removed_by.is_some() && previous.existed_at.is_some() && !previous.inferred,
+            "{row:?}"
+        );
         daemon.verify()?;
-        ensure!(index_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.heals == 0);
+        ensure!(lifecycle_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.resyncs == 0);
         scene.reset()?;
         daemon.verify()?;
     }
@@ -159,7 +163,7 @@ fn overflow() -> Outcome {
     fs::create_dir(&gone)?;
     // Nobody else makes cgroups there: what is counted of it can be held to the number.
     let own = Named::mount()?;
-    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     daemon.verify()?;
     kill(daemon)?;
     for path in [v2.join("x"), own.path().join("x")].iter().cycle().take(2 * PAIRS) {
@@ -169,47 +173,48 @@ fn overflow() -> Outcome {
     // The ring is full long since.
     fs::create_dir(&kept)?;
     fs::remove_dir(&gone)?;
-    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     let row = daemon.row(&v2.name_of(&kept), "v2")?;
     ensure!(row.present && row.gap.is_some(), "{row:?}");
     // That it was there before the loss is not said: nobody knows.
-    let before = row.life.as_ref().and_then(|life| life.before.as_ref()).context("no life")?;
-    ensure!(before.boot_ns >= row.known_since.boot_ns, "{row:?}");
+    let before =
+        row.current.as_ref().and_then(|instance| instance.existed_at.as_ref()).context("no instance")?;
+    ensure!(before.boot_ns >= row.observed_since.boot_ns, "{row:?}");
     ensure!(!daemon.row(&v2.name_of(&gone), "v2")?.present);
     daemon.verify()?;
-    let ring = index_ring(&daemon)?;
+    let ring = lifecycle_ring(&daemon)?;
     // Each is counted, and once.
     let status = daemon.client()?.status()?;
     let name = own.hierarchy();
     let of_own =
         status.hierarchies.iter().find(|state| state.hierarchy == name).context("not in the status")?;
-    let counted = of_own.made + of_own.removed + of_own.lost;
+    let counted = of_own.created + of_own.removed + of_own.lost;
     // Where the last making was read and its removal was lost, the healing adds that removal.
     let exact =
-        counted == 2 * PAIRS as u64 || (counted == 2 * PAIRS as u64 + 1 && of_own.made == of_own.removed);
-    ensure!(of_own.lost > 0 && of_own.made > 0 && exact, "{of_own:?} of {PAIRS} pairs");
+        counted == 2 * PAIRS as u64 || (counted == 2 * PAIRS as u64 + 1 && of_own.created == of_own.removed);
+    ensure!(of_own.lost > 0 && of_own.created > 0 && exact, "{of_own:?} of {PAIRS} pairs");
     ensure!(ring.lost >= of_own.lost, "{ring:?} and {of_own:?}");
-    ensure!(daemon.client()?.status()?.heals > 0);
-    // Told in its place: what the ring still held, then the loss, then that it is healed.
+    ensure!(daemon.client()?.status()?.resyncs > 0);
+    // Told in its place: what the ring still held, then the loss, then that it is resynced.
     // It keeps only so much of it.
     let since_seq = daemon.client()?.status()?.seq.checked_sub(4_000);
     let mut follower = Follower::start(&daemon, &wire::Watch { since_seq, ..wire::Watch::default() })?;
     let missed = loop {
         match follower.next_told()? {
-            Watched::Event(event) if event.kind == "lost" => break event.missed,
-            Watched::Event(event) => ensure!(event.kind != "healed", "healed before it was lost"),
+            StreamItem::Event(event) if event.kind == "lost" => break event.lost,
+            StreamItem::Event(event) => ensure!(event.kind != "resynced", "resynced before it was lost"),
             _ => {}
         }
     };
     ensure!(missed.is_some_and(|missed| missed >= ring.lost), "told of {missed:?}, lost {}", ring.lost);
-    while follower.next()?.kind != "healed" {}
+    while follower.next()?.kind != "resynced" {}
     Ok(())
 }
 
 fn loss_told_once() -> Outcome {
     let bpffs = Bpffs::mount()?;
     let v2 = Cgroup::new("v2", "told-once")?;
-    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
+    let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     daemon.signal(Signal::STOP)?;
     let path = v2.join("x");
     for _ in 0..20_000 {
@@ -217,12 +222,12 @@ fn loss_told_once() -> Outcome {
         fs::remove_dir(&path)?;
     }
     daemon.signal(Signal::CONT)?;
-    ensure!(index_ring(&daemon)?.lost > 0);
+    ensure!(lifecycle_ring(&daemon)?.lost > 0);
     daemon.verify()?;
     kill(daemon)?;
     // The next one has lost nothing.
-    let daemon = start_with(&bpffs.pins(), &["--index-ring", "1"])?;
-    ensure!(index_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.heals == 0);
+    let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
+    ensure!(lifecycle_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.resyncs == 0);
     ensure!(daemon.row(&v2.name(), "v2")?.gap.is_none());
     daemon.verify()
 }
@@ -230,7 +235,7 @@ fn loss_told_once() -> Outcome {
 fn without_pins() -> Outcome {
     let v2 = Cgroup::new("v2", "anew")?;
     let daemon = Daemon::start()?;
-    let known_since = daemon.row(&v2.name(), "v2")?.known_since.boot_ns;
+    let observed_since = daemon.row(&v2.name(), "v2")?.observed_since.boot_ns;
     kill(daemon)?;
     let between = v2.join("between");
     fs::create_dir(&between)?;
@@ -239,11 +244,17 @@ fn without_pins() -> Outcome {
     fs::remove_dir(&brief)?;
     let daemon = Daemon::start()?;
     let row = daemon.row(&v2.name_of(&between), "v2")?;
-    ensure!(row.known_since.boot_ns > known_since, "{row:?}");
-    let life = row.life.as_ref().context("no life")?;
-    ensure!(life.born.is_none() && life.before.is_some() && life.made_by.is_none(), "{row:?}");
-    // What came and went between has no life, and the answer says since when it would.
+    ensure!(row.observed_since.boot_ns > observed_since, "{row:?}");
+    let instance = row.current.as_ref().context("no instance")?;
+    ensure!(
+        instance.created_at.is_none() && instance.existed_at.is_some() && instance.created_by.is_none(),
+        "{row:?}"
+    );
+    // What came and went between has no instance, and the answer says since when it would.
     let row = daemon.row(&v2.name_of(&brief), "v2")?;
-    ensure!(!row.present && row.past.is_empty() && row.known_since.boot_ns > known_since, "{row:?}");
+    ensure!(
+        !row.present && row.previous.is_empty() && row.observed_since.boot_ns > observed_since,
+        "{row:?}"
+    );
     Ok(())
 }

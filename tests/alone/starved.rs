@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use cgtrace_client::{Watched, wire};
+use cgtrace_client::{StreamItem, wire};
 use libtest_mimic::Trial;
 use rustix::process::Signal;
 
@@ -41,20 +41,20 @@ fn stopped() -> Outcome {
         let mut inferred = Vec::new();
         loop {
             match follower.next_told()? {
-                Watched::Event(event) if event.kind == "lost" => missed += event.missed.unwrap_or(0),
-                Watched::Event(event)
-                    if event.kind == "healed" && event.hierarchy.as_deref() == Some("v2") =>
+                StreamItem::Event(event) if event.kind == "lost" => missed += event.lost.unwrap_or(0),
+                StreamItem::Event(event)
+                    if event.kind == "resynced" && event.hierarchy.as_deref() == Some("v2") =>
                 {
                     return Ok((missed, inferred));
                 }
-                Watched::Event(event) if event.inferred => inferred.push((event.kind, event.path)),
+                StreamItem::Event(event) if event.inferred => inferred.push((event.kind, event.path)),
                 _ => {}
             }
         }
     });
     let records = |daemon: &Daemon| -> anyhow::Result<(u64, u64)> {
         let rings = daemon.client()?.status()?.rings;
-        let index = rings.iter().find(|ring| ring.name == "index").context("no index ring")?;
+        let index = rings.iter().find(|ring| ring.name == "lifecycle").context("no index ring")?;
         Ok((index.records, index.lost))
     };
     let (records_before, lost_before) = records(&daemon)?;
@@ -73,11 +73,14 @@ fn stopped() -> Outcome {
     let row = daemon.row(&cgroup.name_of(&kept), "v2")?;
     let healed_after = start.elapsed();
     ensure!(row.present && row.gap.is_some(), "{row:?}");
-    ensure!(row.life.as_ref().is_some_and(|life| life.inferred && life.made_by.is_none()), "{row:?}");
+    ensure!(
+        row.current.as_ref().is_some_and(|instance| instance.inferred && instance.created_by.is_none()),
+        "{row:?}"
+    );
     let row = daemon.row(&cgroup.name_of(&gone), "v2")?;
-    ensure!(!row.present && row.past.first().is_some_and(|past| past.inferred), "{row:?}");
+    ensure!(!row.present && row.previous.first().is_some_and(|previous| previous.inferred), "{row:?}");
     daemon.verify()?;
-    ensure!(healed_after < Duration::from_secs(2), "healed after {healed_after:?}");
+    ensure!(healed_after < Duration::from_secs(2), "resynced after {healed_after:?}");
     // Every record was either read or counted as lost.
     let (records_after, lost_after) = records(&daemon)?;
     let (read, lost) = (records_after - records_before, lost_after - lost_before);
@@ -135,12 +138,12 @@ fn stuck_readers() -> Outcome {
             let told =
                 reader.next_told().with_context(|| format!("after {accounted}, the last number {last}"))?;
             match told {
-                Watched::Event(event) => {
+                StreamItem::Event(event) => {
                     accounted += 1;
                     last = event.seq;
                 }
-                Watched::Missed(missed) => accounted += missed,
-                Watched::Started { .. } | Watched::Existing(_) => {}
+                StreamItem::Dropped(missed) => accounted += missed,
+                StreamItem::Started { .. } | StreamItem::Existing(_) => {}
             }
         }
         ensure!(accounted == 2 * PAIRS as u64, "{accounted} of {}", 2 * PAIRS);
@@ -157,7 +160,7 @@ fn told_of() -> Outcome {
     const PAIRS: u32 = 15_000;
     let folder = tempfile::tempdir()?;
     let log = folder.path().join("log");
-    let mut daemon = Daemon::spawn_logging(&["--kernel-log", "--index-ring", "1"], &log)?;
+    let mut daemon = Daemon::spawn_logging(&["--kernel-log", "--lifecycle-ring", "1"], &log)?;
     daemon.wait_ready()?;
     // Logging that is off is not there at all.
     let (with, without) = (size(&daemon)?, size(&Daemon::start()?)?);
@@ -177,7 +180,7 @@ fn told_of() -> Outcome {
     for series in [
         "cgtrace_lost_records_total{ring=\"index\"}",
         "cgtrace_hierarchy_lost_total{hierarchy=\"v2\"}",
-        "cgtrace_heals_total{hierarchy=\"v2\"}",
+        "cgtrace_resyncs_total{hierarchy=\"v2\"}",
     ] {
         let told = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
         let count: f64 = told.with_context(|| format!("no {series}"))?.parse()?;

@@ -1,7 +1,7 @@
 //! Which socket a client opens: the private one of a runtime directory, else the public one.
 
 use anyhow::{Result, ensure};
-use cgtrace_client::{Client, Error, Following, RuntimeDir, asynchronous, wire::Watch};
+use cgtrace_client::{Client, Error, ResilientStream, RuntimeDir, tokio as client, wire::Watch};
 use libtest_mimic::Trial;
 
 use crate::support::{Outcome, daemon::Daemon, trial};
@@ -29,14 +29,14 @@ fn blocking() -> Outcome {
     let folder = daemon.public_only()?;
     let public = RuntimeDir::new(folder.path());
     ensure!(!is_private(verified(public.clone()))?, "a private socket where there is none");
-    Following::start_at(public, Watch::default(), None)?;
+    ResilientStream::start_at(public, Watch::default(), None)?;
     let refused = Client::connect_to(RuntimeDir::new("/nonexistent"));
     ensure!(matches!(&refused, Err(Error::Connect { attempts }) if attempts.len() == 2), "{refused:?}");
     Ok(())
 }
 
 fn without_blocking() -> Outcome {
-    use asynchronous::{Client, Following};
+    use client::{Client, ResilientStream};
     let daemon = Daemon::start()?;
     let folder = daemon.public_only()?;
     let public = RuntimeDir::new(folder.path());
@@ -46,7 +46,7 @@ fn without_blocking() -> Outcome {
         ensure!(is_private(private)?, "not the private socket");
         let verified = Client::connect_to(public.clone()).await?.verify().await.map(drop);
         ensure!(!is_private(verified)?, "a private socket where there is none");
-        Following::start_at(public, Watch::default(), None).await?;
+        ResilientStream::start_at(public, Watch::default(), None).await?;
         let refused = Client::connect_to(RuntimeDir::new("/nonexistent")).await;
         ensure!(matches!(&refused, Err(Error::Connect { attempts }) if attempts.len() == 2), "{refused:?}");
         Ok(())

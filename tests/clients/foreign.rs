@@ -75,7 +75,7 @@ fn example(command: &dyn Fn() -> Command) -> Outcome {
 
     let output = ask(&["exists", "relative"]).output()?;
     let text = String::from_utf8_lossy(&output.stderr);
-    ensure!(!output.status.success() && text.contains("ImpossibleName"), "{output:?}");
+    ensure!(!output.status.success() && text.contains("InvalidPath"), "{output:?}");
     Ok(())
 }
 
@@ -162,11 +162,11 @@ fn crate_varlink() -> Outcome {
     };
     let looked = call("io.cgtrace.Lookup", json!({ "names": [name] })).call();
     let looked = looked.map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    ensure!(looked["answers"][0]["present"] == true, "{looked}");
+    ensure!(looked["results"][0]["present"] == true, "{looked}");
     match call("io.cgtrace.Lookup", json!({ "names": ["relative"] })).call() {
         Err(error) => match error.kind() {
             ErrorKind::VarlinkErrorReply(reply) => {
-                ensure!(reply.error.as_deref() == Some("io.cgtrace.ImpossibleName"), "{reply:?}");
+                ensure!(reply.error.as_deref() == Some("io.cgtrace.InvalidPath"), "{reply:?}");
             }
             other => bail!("{other:?}"),
         },

@@ -68,8 +68,8 @@ fn ask(program: &Path, library: Option<&Path>) -> Outcome {
     }
     let output = command.arg(daemon.socket()).arg(cgroup.path()).arg(cgroup.name()).output()?;
     ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let answer: cgtrace_client::wire::Answer = serde_json::from_slice(&output.stdout)?;
-    ensure!(answer.rows.iter().any(|row| row.present && row.life.is_some()), "{answer:?}");
+    let answer: cgtrace_client::wire::PathResult = serde_json::from_slice(&output.stdout)?;
+    ensure!(answer.hierarchies.iter().any(|row| row.present && row.current.is_some()), "{answer:?}");
     Ok(())
 }
 

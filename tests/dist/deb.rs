@@ -10,7 +10,7 @@ use crate::support::{Outcome, overlay::Overlay, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("dist::the_deb_is_installed_used_upgraded_removed_and_purged", life),
+        trial("dist::the_deb_is_installed_used_upgraded_removed_and_purged", instance),
         trial("dist::the_deb_says_what_it_is", says),
     ]
 }
@@ -41,7 +41,7 @@ fn says() -> Outcome {
     Ok(())
 }
 
-fn life() -> Outcome {
+fn instance() -> Outcome {
     let root = Overlay::new()?;
     let status = |root: &Overlay| -> Result<String> {
         run(root.command("dpkg-query").args(["-W", "-f", "${Status} ${Version}", "cgtrace"]))
@@ -52,7 +52,7 @@ fn life() -> Outcome {
     ensure!(first.starts_with("install ok installed ") && first.ends_with("-1"), "{first}");
 
     // Used: it traces this very kernel.
-    let shown = run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--on", "v2"]))?;
+    let shown = run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--hierarchy", "v2"]))?;
     ensure!(shown.contains("present"), "{shown}");
     if root.command("systemd-sysusers").arg("--version").output()?.status.success() {
         let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;

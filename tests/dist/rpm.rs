@@ -86,7 +86,9 @@ fn scripts() -> Outcome {
     // By systemd-sysusers.
     let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
     ensure!(user.contains("nologin"), "{user}");
-    ensure!(run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--on", "v2"]))?.contains("present"));
+    ensure!(
+        run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--hierarchy", "v2"]))?.contains("present")
+    );
     // Whether it is enabled is up to the distribution's presets; from here on it is.
     run(root.command("systemctl").args(["--no-reload", "enable", "cgtrace.service"]))?;
     for link in [LINK, SOCKETS[0], SOCKETS[1]] {

@@ -83,20 +83,23 @@ impl Drop for Changing {
 
 /// Which of the two a report is about.
 fn subject(report: &Report) -> Option<&'static str> {
-    let comm = &report.asker.as_ref()?.process.task.comm;
+    let comm = &report.observer.as_ref()?.process.task.comm;
     TWO.iter().map(|(name, _)| *name).find(|name| name == comm)
 }
 
 /// Fails if a report has anything of the other one; whether it has the arguments of its own.
 fn is_consistent(report: &Report, name: &str, uid: impl Fn(&str, u32) -> bool) -> Result<bool> {
-    let asker = report.asker.as_ref().context("no asker")?;
-    ensure!(asker.process.task.uid.is_some_and(|is| uid(name, is)), "{name} with another's uid: {report:#?}");
-    let arguments = asker.arguments.join(" ");
+    let observer = report.observer.as_ref().context("no observer")?;
+    ensure!(
+        observer.process.task.uid.is_some_and(|is| uid(name, is)),
+        "{name} with another's uid: {report:#?}"
+    );
+    let arguments = observer.arguments.join(" ");
     // What cannot be told apart is left out.
     let own = arguments.is_empty() || arguments.contains(&format!("/{name}.yaml"));
     ensure!(own, "{name} with the other one's arguments: {report:#?}");
     for (other, _) in TWO.iter().filter(|(other, _)| *other != name) {
-        let is_others = report.verdicts.iter().any(|verdict| verdict.name == format!("/{other}"));
+        let is_others = report.verdicts.iter().any(|verdict| verdict.path == format!("/{other}"));
         ensure!(!is_others, "{name} with the configuration of {other}: {report:#?}");
     }
     Ok(!arguments.is_empty())

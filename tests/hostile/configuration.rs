@@ -87,7 +87,7 @@ fn read(report: &Report) -> Vec<String> {
     let verdicts = report.verdicts.iter().map(|verdict| {
         let unit =
             verdict.evidence.iter().filter(|line| line.contains("/etc/systemd")).cloned().collect::<String>();
-        format!("{} by {:?}: {}: {unit}", verdict.name, verdict.setting, verdict.cause)
+        format!("{} by {:?}: {}: {unit}", verdict.path, verdict.source, verdict.cause)
     });
     verdicts.chain(report.notes.iter().cloned()).collect()
 }
@@ -139,7 +139,7 @@ fn without_openat2() -> Outcome {
         let pid = kubelet.pid().to_string();
         for refusal in REFUSALS {
             let report = asked(&stage, refusal, &["--kubelet", "--pid", &pid])?;
-            let names: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.name.as_str()).collect();
+            let names: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.path.as_str()).collect();
             ensure!(names == ["/cgtrace-test-sandbox"], "{path}, {refusal:?}: {:#?}", read(&report));
         }
     }

@@ -63,7 +63,7 @@ fn nothing_is_lost() -> Outcome {
 fn row(stage: &Stage, path: &str) -> Result<Value> {
     let lookup = json!({"method": "io.cgtrace.Lookup", "parameters": {"names": [path], "hierarchy": "v2"}});
     let mut reply = stage.private()?.call(&lookup)?;
-    let row = reply["parameters"]["answers"][0]["rows"][0].take();
+    let row = reply["parameters"]["results"][0]["hierarchies"][0].take();
     ensure!(row.is_object(), "no row: {reply}");
     Ok(row)
 }
@@ -76,15 +76,16 @@ fn known_or_bounded() -> Outcome {
     fs::create_dir(&gone)?;
     fs::remove_dir(&gone)?;
     let name = victim.name_of(&gone);
-    let removed = row(&stage, &name)?["past"][0]["died"]["boot_ns"].as_u64().context("not known at first")?;
+    let removed =
+        row(&stage, &name)?["previous"][0]["removed_at"]["boot_ns"].as_u64().context("not known at first")?;
     let mut attacker = Attacker::start()?;
     for _ in 0..BURSTS {
         burst(&stage, &mut attacker)?;
         let now = row(&stage, &name)?;
         ensure!(now["present"] == false, "{now}");
-        let known = now["past"][0]["died"]["boot_ns"] == removed;
+        let known = now["previous"][0]["removed_at"]["boot_ns"] == removed;
         // Or the record is complete only from a later moment on, and the answer says so.
-        let horizon = now["known_since"]["boot_ns"].as_u64().context("no known_since")?;
+        let horizon = now["observed_since"]["boot_ns"].as_u64().context("no observed_since")?;
         ensure!(known || horizon > removed, "the answer claims that it was never there: {now}");
     }
     stage.finish()

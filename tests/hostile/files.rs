@@ -99,7 +99,7 @@ fn arguments() -> Outcome {
 
 /// Processes that bear the name of one that is tracked, cgroups whose names are paths, mounts of a namespace.
 fn surroundings() -> Outcome {
-    let stage = Stage::start_with(&["--watch", "kubelet"], None)?;
+    let stage = Stage::start_with(&["--track-exec", "kubelet"], None)?;
     if !stage.is_recorded() {
         return Err(skip(NO_STRACE));
     }

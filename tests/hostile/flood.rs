@@ -62,7 +62,7 @@ impl Kind {
                 let names: Vec<String> = (0..1_000).map(|at| format!("/{number}/{at}")).collect();
                 json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names}})
             }
-            Self::Waits => json!({"method": "io.cgtrace.Await",
+            Self::Waits => json!({"method": "io.cgtrace.Wait",
                 "parameters": {"name": format!("/cgtrace-test-never-{number}"), "until": "present"}}),
         };
         let message = [call.to_string().as_bytes(), b"\0"].concat();

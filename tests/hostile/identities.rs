@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
 const IDENTITIES: &[&str] = &[
     "by",
     "task",
-    "made_by",
+    "created_by",
     "created_by",
     "removed_by",
     "comm",
@@ -88,7 +88,7 @@ fn history(victim: &Cgroup) -> Outcome {
 }
 
 fn none_in_public() -> Outcome {
-    let stage = Stage::start_with(&["--watch", "sleep"], None)?;
+    let stage = Stage::start_with(&["--track-exec", "sleep"], None)?;
     let victim = Cgroup::new("v2", "hostile-victim")?;
     history(&victim)?;
     calls::are_complete(&mut stage.private()?)?;
@@ -119,7 +119,7 @@ fn none_in_public() -> Outcome {
     for (_, reply) in calls::replies(&victim.name(), || stage.private())? {
         identities(&reply, "", &mut found);
     }
-    ensure!(found.iter().any(|at| at.ends_with(".made_by") || at.ends_with(".created_by")), "{found:?}");
+    ensure!(found.iter().any(|at| at.ends_with(".created_by") || at.ends_with(".created_by")), "{found:?}");
     let metrics = stage.public(ATTACKER)?.call(&json!({"method": "io.cgtrace.Metrics"}))?.to_string();
     ensure!(!metrics.contains("cgtrace-test") && !metrics.contains("sleep"), "{metrics}");
     stage.finish()

@@ -24,7 +24,7 @@ fn lookup(path: &str) -> Value {
 }
 
 fn is_present(reply: &Value) -> bool {
-    reply["parameters"]["answers"][0]["present"] == true
+    reply["parameters"]["results"][0]["present"] == true
 }
 
 /// `/` is the machine's root for the attacker, too; its own root has its true name, and `..` leads nowhere.
@@ -39,7 +39,7 @@ fn real_root() -> Outcome {
     let own = attacker.call(&socket, &lookup("/inner"))?;
     ensure!(!is_present(&own), "a name of the namespace was taken for one of the machine: {own}");
     let root = attacker.call(&socket, &lookup("/"))?;
-    let id = |reply: &Value| reply["parameters"]["answers"][0]["rows"][0]["life"]["id"].clone();
+    let id = |reply: &Value| reply["parameters"]["results"][0]["hierarchies"][0]["current"]["id"].clone();
     ensure!(id(&root) == 1, "{root}");
     for path in ["/..", "/../..", &format!("/../{home}"), &format!("{home}/.."), "/./"] {
         let reply = attacker.call(&socket, &lookup(path))?;
@@ -72,7 +72,7 @@ fn claims() -> Outcome {
     for mut raw in [stage.public(ATTACKER)?, stage.private()?] {
         let reply = raw.call(&lookup(&name))?;
         ensure!(is_present(&reply), "{reply}");
-        unproven(&reply["parameters"]["answers"][0])?;
+        unproven(&reply["parameters"]["results"][0])?;
     }
     // Neither for events nor below its own root.
     let call = json!({"method": "io.cgtrace.Watch", "more": true,
@@ -95,7 +95,7 @@ fn claims() -> Outcome {
     let claimed = below.join("pod01234567-89ab-cdef-0123-456789abcdef").join(&id);
     fs::create_dir(&claimed)?;
     let name = attacker.home().name_of(&claimed);
-    unproven(&attacker.call(&stage.public_socket(), &lookup(&name))?["parameters"]["answers"][0])?;
+    unproven(&attacker.call(&stage.public_socket(), &lookup(&name))?["parameters"]["results"][0])?;
     stage.finish()
 }
 

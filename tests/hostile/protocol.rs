@@ -97,7 +97,7 @@ fn out_of_range() -> Outcome {
         }
     }
     for call in [
-        json!({"method": "io.cgtrace.Await", "parameters": {"name": "/x", "until": "present", "timeout_ms": -1}}),
+        json!({"method": "io.cgtrace.Wait", "parameters": {"name": "/x", "until": "present", "timeout_ms": -1}}),
         json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": -1}, "more": true}),
         json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": 0, "snapshot": true}, "more": true}),
     ] {
@@ -109,7 +109,7 @@ fn out_of_range() -> Outcome {
     }
     // The largest times are waited for, not added to now with an overflow.
     let mut raw = stage.public(ATTACKER)?;
-    raw.send(&json!({"method": "io.cgtrace.Await",
+    raw.send(&json!({"method": "io.cgtrace.Wait",
         "parameters": {"name": "/cgtrace-test-never", "until": "present", "timeout_ms": i64::MAX}}))?;
     let mut raw = stage.public(ATTACKER)?;
     raw.send(&json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": i64::MAX}, "more": true}))?;

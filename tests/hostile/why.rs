@@ -102,7 +102,7 @@ fn descriptors() -> Outcome {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
     // But for what it has open anyway.
     let enough = limit.unwrap_or(u64::MAX).saturating_sub(64).min(15_000);
-    ensure!(report["held"].as_u64() >= Some(enough) && report["instances"].as_u64() > Some(1), "{report}");
+    ensure!(report["reached"].as_u64() >= Some(enough) && report["instances"].as_u64() > Some(1), "{report}");
     about(&stage, &attacker)?;
     stage.finish()
 }

@@ -189,7 +189,7 @@ fn the_outage() -> Outcome {
         Ok(())
     };
     let shell = scene.start_from_shell()?;
-    ask("not-under-systemd", "outage-shell")?;
+    ask("started-outside-systemd", "outage-shell")?;
     shell.end(&scene.systemd)?;
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
     ask("present-elsewhere", "outage-unit")?;

@@ -34,7 +34,7 @@ fn a_delegated_subtree_is_its_owners() -> Outcome {
     ensure!(made.by.as_ref().is_some_and(|by| by.pid == systemd.init()), "{made:?}");
     let made = events.next_of("mkdir")?;
     ensure!(made.path.as_ref() == Some(&inner), "{made:?}");
-    let by = made.by.as_ref().context("no maker")?;
+    let by = made.by.as_ref().context("no creator")?;
     // mkdir is a program of its own; its parent is the unit's main process, in the unit's own cgroup.
     ensure!(by.comm == "mkdir" && by.cgroup.as_ref() == Some(&unit), "{made:?}");
     let moved = loop {
@@ -98,7 +98,7 @@ fn a_user_manager_makes_its_units() -> Outcome {
     };
     ensure!(made.path == Some(systemd.name(&said)), "{made:?}");
     // Not PID 1 made it, but the user's own manager, with the user's rights.
-    let by = made.by.as_ref().context("no maker")?;
+    let by = made.by.as_ref().context("no creator")?;
     ensure!(by.comm == "systemd" && by.uid == Some(4711) && by.pid != systemd.init(), "{by:?}");
     ensure!(by.cgroup == Some(systemd.name(&format!("{manager}/init.scope"))), "{by:?}");
 
@@ -120,13 +120,13 @@ fn a_reexec_makes_and_removes_nothing() -> Outcome {
     systemd.unit("idle.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     systemd.run(&["systemctl", "start", "idle.service"])?;
     let name = systemd.name("/system.slice/idle.service");
-    let before = daemon.row(&name, "v2")?.life.context("not there")?;
+    let before = daemon.row(&name, "v2")?.current.context("not there")?;
     let mut events = Follower::below(&daemon, &systemd.name("/"), &["mkdir", "rmdir"])?;
     systemd.run(&["systemctl", "daemon-reexec"])?;
     // A new systemd, of the same pid, goes on with what the old one made.
     ensure!(systemd.name(&systemd.show("idle.service", "ControlGroup")?) == name);
-    let after = daemon.row(&name, "v2")?.life.context("not there any more")?;
-    ensure!((after.id, after.born) == (before.id, before.born));
+    let after = daemon.row(&name, "v2")?.current.context("not there any more")?;
+    ensure!((after.id, after.created_at) == (before.id, before.created_at));
     systemd.run(&["systemctl", "start", "mark.slice"])?;
     for event in events.until_made(&systemd.name("/mark.slice"))? {
         ensure!(event.path.as_ref() != Some(&name), "{event:?}");

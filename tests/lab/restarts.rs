@@ -1,4 +1,4 @@
-//! Units that are started again and again: every life is told, each with an id of its own.
+//! Units that are started again and again: every instance is told, each with an id of its own.
 
 use std::collections::BTreeSet;
 
@@ -20,10 +20,10 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What was made and removed under a name, until a mark; checks that lives follow each other.
-fn lives(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Result<Vec<u64>> {
+/// What was made and removed under a name, until a mark; checks that instances follow each other.
+fn instances(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Result<Vec<u64>> {
     systemd.run(&["systemctl", "start", "mark.slice"])?;
-    let mut lives: Vec<u64> = Vec::new();
+    let mut instances: Vec<u64> = Vec::new();
     let mut living = None;
     for event in events.until_made(&systemd.name("/mark.slice"))? {
         if event.path.as_deref() != Some(name) {
@@ -33,13 +33,16 @@ fn lives(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Result
         if event.kind == "mkdir" {
             ensure!(living.is_none(), "made while it was there: {event:?}");
             living = Some(id);
-            lives.push(id);
+            instances.push(id);
         } else {
             ensure!(living.take() == Some(id), "another one was removed: {event:?}");
         }
     }
-    ensure!(lives.iter().collect::<BTreeSet<_>>().len() == lives.len(), "an id came again: {lives:?}");
-    Ok(lives)
+    ensure!(
+        instances.iter().collect::<BTreeSet<_>>().len() == instances.len(),
+        "an id came again: {instances:?}"
+    );
+    Ok(instances)
 }
 
 /// systemd itself says how often it restarted the unit before it gave up.
@@ -62,11 +65,18 @@ fn a_storm_is_told_life_by_life() -> Outcome {
     }
     let restarts: usize = systemd.show("crash.service", "NRestarts")?.parse()?;
     ensure!(restarts > 10, "no storm: {restarts}");
-    let lives = lives(&mut events, &systemd, &name)?;
-    println!("{restarts} restarts, {} lives", lives.len());
-    ensure!(lives.len() == 50, "50 starts, {restarts} restarts by systemd's count, {} lives", lives.len());
+    let instances = instances(&mut events, &systemd, &name)?;
+    println!("{restarts} restarts, {} instances", instances.len());
+    ensure!(
+        instances.len() == 50,
+        "50 starts, {restarts} restarts by systemd's count, {} instances",
+        instances.len()
+    );
     let row = daemon.row(&name, "v2")?;
-    ensure!(!row.present && row.past.first().map(|life| life.id) == lives.last().copied(), "{row:?}");
+    ensure!(
+        !row.present && row.previous.first().map(|instance| instance.id) == instances.last().copied(),
+        "{row:?}"
+    );
     Ok(())
 }
 
@@ -83,11 +93,11 @@ fn each_restart_is_a_new_life() -> Outcome {
     for _ in 0..10 {
         systemd.run(&["systemctl", "restart", "idle.service"])?;
     }
-    let lives = lives(&mut events, &systemd, &name)?;
-    ensure!(lives.len() == 11, "{lives:?}");
+    let instances = instances(&mut events, &systemd, &name)?;
+    ensure!(instances.len() == 11, "{instances:?}");
     let row = daemon.row(&name, "v2")?;
-    let newest: Vec<u64> = row.life.iter().chain(&row.past).map(|life| life.id).collect();
-    ensure!(newest.iter().eq(lives.iter().rev().take(newest.len())), "{newest:?} {lives:?}");
+    let newest: Vec<u64> = row.current.iter().chain(&row.previous).map(|instance| instance.id).collect();
+    ensure!(newest.iter().eq(instances.iter().rev().take(newest.len())), "{newest:?} {instances:?}");
     ensure!(newest.len() > 5, "{newest:?}");
     Ok(())
 }

@@ -149,18 +149,24 @@ fn before_kubelet() -> Outcome {
     systemd.unit("node.target", "[Unit]\nWants=kubelet.service cgtrace.service\n")?;
     systemd.run(&["systemctl", "start", "node.target"])?;
     until(&systemd, "kubelet runs", || Ok(systemd.show("kubelet.service", "ActiveState")? == "active"))?;
-    // READY was there before kubelet was started at all, so that its cgroup was seen being born, and by whom.
+    // READY was there before kubelet was started at all, so that its cgroup was seen being created_at, and by whom.
     let since = |unit: &str, property: &str| -> Result<u64> { Ok(systemd.show(unit, property)?.parse()?) };
     let ready = since("cgtrace.service", "ActiveEnterTimestampMonotonic")?;
     let started = since("kubelet.service", "InactiveExitTimestampMonotonic")?;
     ensure!(0 < ready && ready <= started, "ready at {ready}, kubelet started at {started}");
     let name = systemd.name(&systemd.show("kubelet.service", "ControlGroup")?);
     let lookup =
-        wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
-    let answer = client(&systemd)?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-    let life =
-        answer.rows.first().and_then(|row| row.life.clone()).context("kubelet's cgroup is not there")?;
-    ensure!(life.born.is_some() && life.made_by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
+        wire::Lookup { paths: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let instance = answer
+        .hierarchies
+        .first()
+        .and_then(|row| row.current.clone())
+        .context("kubelet's cgroup is not there")?;
+    ensure!(
+        instance.created_at.is_some() && instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd"),
+        "{instance:?}"
+    );
     // As itself, with what it keeps, and nothing else.
     let pid = main_pid(&systemd)?;
     let status = systemd.run(&["cat", &format!("/proc/{pid}/status")])?;
@@ -225,7 +231,7 @@ fn restarted_and_killed() -> Outcome {
     let first = main_pid(&systemd)?;
     systemd.run(&["systemctl", "restart", "cgtrace.service"])?;
     let second = main_pid(&systemd)?;
-    ensure!(first != second && client(&systemd)?.status()?.hierarchies.iter().any(|state| state.walked));
+    ensure!(first != second && client(&systemd)?.status()?.hierarchies.iter().any(|state| state.scanned));
     systemd.run(&["systemctl", "kill", "--signal=KILL", "cgtrace.service"])?;
     // The socket is systemd's: who asks meanwhile waits, and is answered by the next one.
     client(&systemd)?.status()?;
@@ -275,10 +281,14 @@ fn pinned() -> Outcome {
     ensure!(main_pid(&systemd)? != first, "it was not restarted");
     let name = systemd.name(&systemd.show("meanwhile.service", "ControlGroup")?);
     let lookup =
-        wire::Lookup { names: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
-    let answer = client(&systemd)?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-    let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
-    ensure!(life.born.is_some() && life.made_by.as_ref().is_some_and(|by| by.comm == "systemd"), "{life:?}");
+        wire::Lookup { paths: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
+    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let instance =
+        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is not there")?;
+    ensure!(
+        instance.created_at.is_some() && instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd"),
+        "{instance:?}"
+    );
     // It gave up the same privileges.
     let status = systemd.run(&["cat", &format!("/proc/{}/status", main_pid(&systemd)?)])?;
     ensure!(status.contains("CapEff:\t0000000000000004\nCapBnd:"), "{status}");
@@ -339,7 +349,7 @@ fn watchdog() -> Outcome {
     drop_in(&systemd, "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")?;
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     let healthy = main_pid(&systemd)?;
-    // Twice as long as the watchdog waits: it was given signs of life.
+    // Twice as long as the watchdog waits: it was given signs of instance.
     thread::sleep(Duration::from_secs(4));
     ensure!(main_pid(&systemd)? == healthy, "a healthy daemon was killed");
     systemd.run(&["systemctl", "kill", "--signal=STOP", "cgtrace.service"])?;

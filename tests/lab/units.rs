@@ -50,15 +50,16 @@ fn a_service_is_where_systemd_says(view: View) -> Outcome {
     let mut ids = BTreeMap::new();
     for hierarchy in hierarchies(view) {
         let row = daemon.row(&name, hierarchy)?;
-        let life = row.life.with_context(|| format!("not on {hierarchy}"))?;
-        let by = life.made_by.as_ref().context("no maker")?;
-        ensure!(by.pid == systemd.init() && by.comm == "systemd", "{life:?}");
-        ids.insert((*hierarchy).to_owned(), life.id);
+        let instance = row.current.with_context(|| format!("not on {hierarchy}"))?;
+        let by = instance.created_by.as_ref().context("no creator")?;
+        ensure!(by.pid == systemd.init() && by.comm == "systemd", "{instance:?}");
+        ids.insert((*hierarchy).to_owned(), instance.id);
     }
     // It is nowhere else: the container has no other hierarchy to write to.
-    let everywhere =
-        daemon.client()?.lookup(&wire::Lookup { names: vec![name.clone()], ..wire::Lookup::default() })?;
-    let rows = &everywhere.answers.first().context("no answer")?.rows;
+    let everywhere = daemon
+        .client()?
+        .lookup_with(&wire::Lookup { paths: vec![name.clone()], ..wire::Lookup::default() })?;
+    let rows = &everywhere.results.first().context("no answer")?.hierarchies;
     let present: Vec<&str> =
         rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str()).collect();
     ensure!(present.len() == ids.len() && present.iter().all(|on| ids.contains_key(*on)), "{present:?}");
@@ -107,7 +108,7 @@ fn every_unit_has_its_cgroup() -> Outcome {
     let mut found = BTreeSet::new();
     for cgroup in daemon.client()?.list(&list)? {
         let cgroup = cgroup?;
-        ensure!(cgroup.born.is_some(), "cgtrace was there before: {cgroup:?}");
+        ensure!(cgroup.created_at.is_some(), "cgtrace was there before: {cgroup:?}");
         found.extend(cgroup.path);
     }
     // A delegated unit has cgroups of its own below; a unit may have ended since it was asked.

@@ -20,7 +20,7 @@ fn start_pre() -> Outcome {
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     let name = systemd.name("/system.slice/later.service");
     systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
-    let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 100s --on v2 {name}");
+    let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 100s --hierarchy v2 {name}");
     let unit = format!("[Service]\nType=exec\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n");
     systemd.unit("monitor.service", &unit)?;
     starts_only_after(&systemd, "monitor.service", &name)?;
@@ -62,15 +62,20 @@ fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
     systemd.run(&["systemctl", "start", "later.service"])?;
     until(systemd, "it starts", || Ok(systemd.show(unit, "ActiveState")? == "active"))?;
     let lookup = wire::Lookup {
-        names: vec![name.to_owned()],
+        paths: vec![name.to_owned()],
         hierarchy: Some("v2".to_owned()),
         ..wire::Lookup::default()
     };
-    let answer = asking.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-    let life = answer.rows.into_iter().next().and_then(|row| row.life).context("it is not there")?;
-    let born = life.born.context("its birth was not seen")?;
+    let answer = asking.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let instance =
+        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is not there")?;
+    let created_at = instance.created_at.context("its birth was not seen")?;
     let started: u64 = systemd.show(unit, "ExecMainStartTimestampMonotonic")?.parse()?;
     // Both count from the boot; a machine that sleeps in between makes the second one less.
-    ensure!(born.boot_ns / 1_000 <= started, "born at {}, started at {started} µs", born.boot_ns);
+    ensure!(
+        created_at.boot_ns / 1_000 <= started,
+        "created_at at {}, started at {started} µs",
+        created_at.boot_ns
+    );
     Ok(())
 }

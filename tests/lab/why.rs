@@ -51,7 +51,7 @@ impl Scene {
     /// The verdict on the unit's path, and the same as text, which is kept for the documents.
     pub fn why(&self, on: Option<&str>, kept: &str) -> Result<Verdict> {
         let mut words = vec!["why", &self.name];
-        words.extend(on.iter().flat_map(|on| ["--on", on]));
+        words.extend(on.iter().flat_map(|on| ["--hierarchy", on]));
         // A busy machine may not grant systemd the time for its answer; then a note says so.
         let mut report = self.report(&words)?;
         for _ in 0..50 {
@@ -130,7 +130,7 @@ fn never_started() -> Outcome {
     let mut said = vec![verdict.explanation.clone()];
     said.extend(verdict.evidence.clone());
     has(&said, &["kubelet.service", &state])?;
-    has(&verdict.fix, &["systemctl start kubelet.service"])
+    has(&verdict.remediation, &["systemctl start kubelet.service"])
 }
 
 fn failed() -> Outcome {
@@ -140,12 +140,12 @@ fn failed() -> Outcome {
     scene.systemd.output(&["systemctl", "start", "--wait", "kubelet.service"])?;
     ensure!(scene.systemd.show("kubelet.service", "ActiveState")? == "failed");
     let verdict = scene.why(None, "removed-failed")?;
-    let also = verdict.also.iter().map(|finding| finding.cause.as_str());
+    let also = verdict.other_findings.iter().map(|finding| finding.cause.as_str());
     let causes: Vec<&str> = std::iter::once(verdict.cause.as_str()).chain(also).collect();
     ensure!(causes.contains(&"removed"), "{verdict:?}");
     let mut said = vec![verdict.explanation.clone()];
     said.extend(verdict.evidence.iter().cloned());
-    said.extend(verdict.also.iter().flat_map(|finding| {
+    said.extend(verdict.other_findings.iter().flat_map(|finding| {
         std::iter::once(finding.explanation.clone()).chain(finding.evidence.iter().cloned())
     }));
     has(&said, &["kubelet.service", "failed"])
@@ -154,8 +154,8 @@ fn failed() -> Outcome {
 fn started_by_a_shell() -> Outcome {
     let scene = Scene::new()?;
     let shell = scene.start_from_shell()?;
-    let verdict = scene.why(None, "not-under-systemd")?;
-    ensure!(verdict.cause == "not-under-systemd" && !verdict.present, "{verdict:?}");
+    let verdict = scene.why(None, "started-outside-systemd")?;
+    ensure!(verdict.cause == "started-outside-systemd" && !verdict.present, "{verdict:?}");
     let processes = verdict.processes.as_ref().context("nobody looked for processes")?;
     let scope = scene.systemd.name("/user.slice/user-0.slice/session-3.scope");
     let kubelet = processes
@@ -166,7 +166,7 @@ fn started_by_a_shell() -> Outcome {
     let status = std::fs::read_to_string(format!("/proc/{}/status", kubelet.task.pid))?;
     let inner = format!("\t{}", shell.line.trim());
     ensure!(status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with(&inner)), "{status}");
-    ensure!(kubelet.executed.is_some() && !kubelet.before, "its exec was seen: {kubelet:?}");
+    ensure!(kubelet.exec_at.is_some() && !kubelet.predates_daemon, "its exec was seen: {kubelet:?}");
     ensure!(kubelet.ancestors.first().is_some_and(|parent| parent.comm == "sh"), "{kubelet:?}");
     let mut said = vec![verdict.explanation.clone()];
     said.extend(verdict.evidence.clone());
@@ -174,8 +174,8 @@ fn started_by_a_shell() -> Outcome {
     has(&said, &[&scope])?;
     has(&said, &["started by sh("])?;
     // Either the unit is started, or the name is asked for that is true now.
-    has(&verdict.fix, &["systemctl start kubelet.service"])?;
-    has(&verdict.fix, &[&scope])?;
+    has(&verdict.remediation, &["systemctl start kubelet.service"])?;
+    has(&verdict.remediation, &[&scope])?;
     shell.end(&scene.systemd)
 }
 
@@ -183,18 +183,21 @@ fn started_by_systemd() -> Outcome {
     let scene = Scene::new()?;
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
     let verdict = scene.why(Some("name=systemd"), "present")?;
-    ensure!(verdict.cause == "present" && verdict.present && verdict.seen, "{verdict:?}");
-    let row = verdict.answer.rows.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
-    let life = row.life.as_ref().context("no life")?;
-    ensure!(life.born.is_some(), "{life:?}");
-    ensure!(life.made_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init() && by.comm == "systemd"));
+    ensure!(verdict.cause == "present" && verdict.present && verdict.visible, "{verdict:?}");
+    let row =
+        verdict.result.hierarchies.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
+    let instance = row.current.as_ref().context("no instance")?;
+    ensure!(instance.created_at.is_some(), "{instance:?}");
+    ensure!(
+        instance.created_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init() && by.comm == "systemd")
+    );
     has(&verdict.evidence, &["name=systemd", &format!("pid {}", scene.systemd.init())])?;
-    ensure!(verdict.answer.unit.as_deref() == Some("kubelet.service"), "{:?}", verdict.answer);
+    ensure!(verdict.result.unit.as_deref() == Some("kubelet.service"), "{:?}", verdict.result);
     // As a log or a flag may have it.
     for (wrong, kept, cause) in [
-        (format!("/sys/fs/cgroup/systemd{}", scene.name), "mount-path-in-name", "mount-path-in-name"),
-        (format!("/systemd{}", scene.name), "mount-directory-in-name", "mount-path-in-name"),
-        (scene.name.replace("kubelet", "kublet"), "misspelt", "misspelt"),
+        (format!("/sys/fs/cgroup/systemd{}", scene.name), "path-includes-mount", "path-includes-mount"),
+        (format!("/systemd{}", scene.name), "mount-directory-in-name", "path-includes-mount"),
+        (scene.name.replace("kubelet", "kublet"), "similar-path-exists", "similar-path-exists"),
     ] {
         let said = scene.console(&["why", &wrong], kept)?;
         let right = format!("use '{}'", scene.name);
@@ -205,7 +208,7 @@ fn started_by_systemd() -> Outcome {
     ensure!(verdict.cause == "present-elsewhere" && !verdict.present, "{verdict:?}");
     has(&verdict.evidence, &["name=systemd: present"])?;
     has(&verdict.evidence, &["memory", "absent"])?;
-    has(&verdict.fix, &["MemoryAccounting=yes"])
+    has(&verdict.remediation, &["MemoryAccounting=yes"])
 }
 
 fn stopped() -> Outcome {
@@ -214,10 +217,11 @@ fn stopped() -> Outcome {
     scene.systemd.run(&["systemctl", "stop", "kubelet.service"])?;
     let verdict = scene.why(None, "removed")?;
     ensure!(verdict.cause == "removed" && !verdict.present, "{verdict:?}");
-    let row = verdict.answer.rows.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
-    let life = row.past.first().context("no past life")?;
-    ensure!(life.removed_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init()), "{life:?}");
+    let row =
+        verdict.result.hierarchies.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
+    let instance = row.previous.first().context("no previous instance")?;
+    ensure!(instance.removed_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init()), "{instance:?}");
     let mut said = vec![verdict.explanation.clone()];
     said.extend(verdict.evidence.clone());
-    has(&said, &["removed", &format!("systemd (pid {}", scene.systemd.init()), "after a life of"])
+    has(&said, &["removed", &format!("systemd (pid {}", scene.systemd.init()), "after an instance of"])
 }

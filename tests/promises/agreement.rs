@@ -89,7 +89,7 @@ fn the_command_line_is_as_exact() -> Outcome {
 }
 
 /// KERNEL 2.1 and 2.2: whoever is told "present" and stats finds it, unless a removal has begun since; whoever is
-/// told "absent" does not, unless a making has begun since. The maker says what it has begun and what it has done.
+/// told "absent" does not, unless a making has begun since. The creator says what it has begun and what it has done.
 fn stat_agrees_while_others_churn() -> Outcome {
     let cgroup = Cgroup::new(any(), "stat")?;
     let daemon = Daemon::start()?;
@@ -100,7 +100,7 @@ fn stat_agrees_while_others_churn() -> Outcome {
     let begun = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
-    let maker = thread::spawn({
+    let creator = thread::spawn({
         let (path, stop) = (path.clone(), Arc::clone(&stop));
         let (begun, done) = (Arc::clone(&begun), Arc::clone(&done));
         move || -> std::io::Result<()> {
@@ -143,7 +143,7 @@ fn stat_agrees_while_others_churn() -> Outcome {
         }
     }
     stop.store(true, Ordering::SeqCst);
-    maker.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+    creator.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
     outcome?;
     ensure!(
         settled > 100 && in_flight > 100,

@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("configuration::a_file_is_checked_before_it_is_used", check),
         trial("configuration::every_limit_can_be_set_and_is_reported", limits),
-        trial("configuration::the_past_is_kept_as_far_as_is_set", past),
+        trial("configuration::the_past_is_kept_as_far_as_is_set", previous),
         trial("configuration::sighup_watches_other_names", watched),
         trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
     ]
@@ -72,7 +72,7 @@ fn check() -> Outcome {
         ),
         ("max-connections = 0\n", 2, &["`max-connections` cannot be 0", "1 to"]),
         ("max-connections = -1\n", 2, &["line 1", "max-connections"]),
-        ("index-ring = '8'\n", 2, &["line 1", "expected u32"]),
+        ("lifecycle-ring = '8'\n", 2, &["line 1", "expected u32"]),
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
         ("max-connections\n", 2, &["line 1"]),
@@ -148,11 +148,11 @@ fn limits() -> Outcome {
     Ok(())
 }
 
-fn past() -> Outcome {
+fn previous() -> Outcome {
     let file = File::new("max-previous-bytes = 8000000\n")?;
     let daemon = Daemon::start_with(&["--config", file.path()?])?;
     let hierarchy = any();
-    let cgroup = Cgroup::new(hierarchy, "past")?;
+    let cgroup = Cgroup::new(hierarchy, "previous")?;
     let path = cgroup.join("c");
     let name = cgroup.name_of(&path);
     for _ in 0..10 {
@@ -162,7 +162,7 @@ fn past() -> Outcome {
     let kept = || -> Result<Vec<u64>> {
         let row = daemon.row(&name, hierarchy)?;
         ensure!(!row.present, "{row:?}");
-        Ok(row.past.iter().map(|life| life.id).collect())
+        Ok(row.previous.iter().map(|instance| instance.id).collect())
     };
     let eight = kept()?;
     ensure!(
@@ -242,7 +242,7 @@ fn reload() -> Outcome {
         "max-connections = 111\nmax-patterns-per-call = 6\nindex-ring = 16\nlog = 'debug'\n",
     )?;
     daemon.signal(Signal::HUP)?;
-    logged(&log, "`index-ring` has changed in the configuration: it needs a restart")?;
+    logged(&log, "`lifecycle-ring` has changed in the configuration: it needs a restart")?;
     logged(&log, "the configuration was reloaded")?;
     let told = limits(&daemon)?;
     // The flag still wins over the file.

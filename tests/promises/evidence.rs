@@ -220,7 +220,7 @@ fn release() -> Outcome {
             thread::sleep(Duration::from_millis(10));
             stage.catch_up();
         }
-        ensure!(stage.tracker.index().life(key).is_none(), "it is there still");
+        ensure!(stage.tracker.index().instance(key).is_none(), "it is there still");
     }
     Ok(())
 }
@@ -238,7 +238,7 @@ fn flood() -> Outcome {
     }
     let keys = paths.iter().map(|path| stage.key(path)).collect::<Result<Vec<_>>>()?;
     stage.catch_up();
-    let known = keys.iter().filter(|key| stage.tracker.index().life(**key).is_some()).count();
+    let known = keys.iter().filter(|key| stage.tracker.index().instance(**key).is_some()).count();
     ensure!((1..HIDDEN).contains(&known), "{known} of {HIDDEN} were looked up in place");
     ensure!(stage.tracker.unsettled().is_some(), "no resync is asked for");
     stage.scan()?;
@@ -274,7 +274,9 @@ fn verified() -> Outcome {
     // Hierarchies that come and go with other tests make it begin again, and at last give up.
     let verify = || loop {
         match daemon.client()?.verify() {
-            Err(error) if error.is_passing() => ensure!(begun.elapsed() < Duration::from_mins(3), "{error}"),
+            Err(error) if error.is_transient() => {
+                ensure!(begun.elapsed() < Duration::from_mins(3), "{error}")
+            }
             outcome => return Ok(outcome?),
         }
     };
@@ -285,8 +287,8 @@ fn verified() -> Outcome {
     ensure!(!reply.equal && reply.differences.iter().any(differs), "{reply:?}");
     // An answer waits for the resync that this has started.
     let known = row(&name)?;
-    let life = known.life.as_ref().context("it is not healed")?;
-    ensure!(known.present && life.id == inode && life.inferred, "{known:?}");
+    let instance = known.current.as_ref().context("it is not resynced")?;
+    ensure!(known.present && instance.id == inode && instance.inferred, "{known:?}");
     // Other tests' cgroups are as unknown to it.
     let reply = verify()?;
     ensure!(!reply.differences.iter().any(|of| of.hierarchy == named.hierarchy()), "{reply:?}");

@@ -94,13 +94,13 @@ fn many_siblings() -> Outcome {
     within.arg("--runtime-dir").arg(folder.path()).arg("daemon").env("CGTRACE_LOG", "error");
     let mut daemon = Daemon::spawn_by(&mut within, folder)?;
     daemon.wait_ready()?;
-    let wait = wire::Await {
-        name: cgroup.name(),
-        until: "populated".to_owned(),
+    let wait = wire::Wait {
+        path: cgroup.name(),
+        state: "populated".to_owned(),
         hierarchy: Some("pids".to_owned()),
         timeout_ms: Some(10_000),
     };
-    ensure!(daemon.client()?.wait_for(&wait)?.held, "not populated, it says");
+    ensure!(daemon.client()?.wait_with(&wait)?.reached, "not populated, it says");
     daemon.verify()
 }
 
@@ -245,18 +245,19 @@ fn time_namespace() -> Outcome {
     daemon.wait_ready()?;
     let before = boot_ns();
     let cgroup = Cgroup::new(any(), "time")?;
-    let lookup = wire::Lookup { names: vec![cgroup.name()], ..wire::Lookup::default() };
-    let answer = daemon.client()?.lookup(&lookup)?;
+    let lookup = wire::Lookup { paths: vec![cgroup.name()], ..wire::Lookup::default() };
+    let answer = daemon.client()?.lookup_with(&lookup)?;
     let after = boot_ns();
     let row = answer
-        .answers
+        .results
         .iter()
-        .flat_map(|answer| &answer.rows)
+        .flat_map(|answer| &answer.hierarchies)
         .find(|row| row.present)
         .context("it is not there")?;
-    let born = row.life.as_ref().and_then(|life| life.born.as_ref()).context("no birth")?.boot_ns;
-    ensure!(row.known_since.boot_ns < born, "known since after its birth: {row:?}");
-    ensure!((before..=after).contains(&born), "{before} <= {born} <= {after}");
+    let created_at =
+        row.current.as_ref().and_then(|instance| instance.created_at.as_ref()).context("no birth")?.boot_ns;
+    ensure!(row.observed_since.boot_ns < created_at, "known since after its birth: {row:?}");
+    ensure!((before..=after).contains(&created_at), "{before} <= {created_at} <= {after}");
     Ok(())
 }
 

@@ -38,11 +38,11 @@ fn status_of(daemon: &Daemon, hierarchy: &str) -> Result<Option<wire::HierarchyS
 
 fn mounted_and_unmounted_while_running() -> Outcome {
     let daemon = Daemon::start()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
+    let mut follower = Follower::below(&daemon, "/", &["hierarchy-created", "hierarchy-destroyed"])?;
     let named = Named::mount()?;
     // Another test may mount one at the same time.
     let event = loop {
-        let event = follower.next_of("root-added")?;
+        let event = follower.next_of("hierarchy-created")?;
         if event.hierarchy == Some(named.hierarchy()) {
             break event;
         }
@@ -51,8 +51,8 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     fs::create_dir(&path)?;
     let row = daemon.row("/cgtrace-test-in-new", &named.hierarchy())?;
     // All of it was seen from its birth: nothing in it is "before".
-    let life = row.life.as_ref().context("it has no life")?;
-    ensure!(row.present && row.walked && life.born.is_some(), "{row:?}");
+    let instance = row.current.as_ref().context("it has no instance")?;
+    ensure!(row.present && row.scanned && instance.created_at.is_some(), "{row:?}");
     fs::remove_dir(&path)?;
     daemon.verify()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
@@ -60,8 +60,8 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     ensure!(named.end(), "the kernel did not let go of it");
     let hierarchy = event.hierarchy_id;
     loop {
-        let event = follower.next_of("root-removed").with_context(|| {
-            format!("no root-removed; the status says {:?}", status_of(&daemon, &named.hierarchy()))
+        let event = follower.next_of("hierarchy-destroyed").with_context(|| {
+            format!("no hierarchy-destroyed; the status says {:?}", status_of(&daemon, &named.hierarchy()))
         })?;
         if event.hierarchy_id == hierarchy {
             break;
@@ -74,14 +74,14 @@ fn mounted_and_unmounted_while_running() -> Outcome {
 /// The mount table shows it at the same time as the record of it is read: it is told once, and from its birth.
 fn mounted_while_stopped() -> Outcome {
     let daemon = Daemon::start()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added"])?;
+    let mut follower = Follower::below(&daemon, "/", &["hierarchy-created"])?;
     for _ in 0..8 {
         daemon.signal(Signal::STOP)?;
         let named = Named::mount();
         daemon.signal(Signal::CONT)?;
         let named = named?;
         let event = loop {
-            let event = follower.next_of("root-added")?;
+            let event = follower.next_of("hierarchy-created")?;
             if event.hierarchy == Some(named.hierarchy()) {
                 break event;
             }
@@ -100,24 +100,26 @@ fn one_that_is_not_mounted() -> Outcome {
     named.unmount()?;
     let daemon = Daemon::start()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("/proc/self/cgroup lists it")?;
-    ensure!(!state.walked && state.mount.is_none(), "{state:?}");
+    ensure!(!state.scanned && state.mount.is_none(), "{state:?}");
     ensure!(state.note.as_deref().is_some_and(|note| note.contains("not mounted")), "{state:?}");
     let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
-    ensure!(!row.present && !row.walked, "it cannot be known here, and that is said: {row:?}");
-    // Mounted again, it is walked: nothing but the mount table tells of that.
+    ensure!(!row.present && !row.scanned, "it cannot be known here, and that is said: {row:?}");
+    // Mounted again, it is scanned: nothing but the mount table tells of that.
     named.mount_again()?;
     for _ in 0..200 {
         if daemon.row("/cgtrace-test-outer", &named.hierarchy())?.present {
             let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
             ensure!(
-                row.life.as_ref().is_some_and(|life| life.before.is_some() && life.born.is_none()),
+                row.current
+                    .as_ref()
+                    .is_some_and(|instance| instance.existed_at.is_some() && instance.created_at.is_none()),
                 "{row:?}"
             );
             return daemon.verify();
         }
         thread::sleep(Duration::from_millis(10));
     }
-    anyhow::bail!("it was never walked")
+    anyhow::bail!("it was never scanned")
 }
 
 /// How often a hierarchy was told to come and to go.
@@ -129,7 +131,7 @@ fn until_gone(follower: &mut Follower, named: &[Named]) -> Result<Told> {
     while told.values().any(|[_, gone]| *gone == 0) {
         let event = follower.next().with_context(|| format!("{told:?}"))?;
         let Some(told) = event.hierarchy.and_then(|name| told.get_mut(&name)) else { continue };
-        told[usize::from(event.kind == "root-removed")] += 1;
+        told[usize::from(event.kind == "hierarchy-destroyed")] += 1;
     }
     Ok(told)
 }
@@ -138,13 +140,13 @@ fn until_gone(follower: &mut Follower, named: &[Named]) -> Result<Told> {
 fn back_to_back() -> Outcome {
     const COUNT: usize = 40;
     let daemon = Daemon::start()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
+    let mut follower = Follower::below(&daemon, "/", &["hierarchy-created", "hierarchy-destroyed"])?;
     let named = Named::mount_back_to_back(COUNT, "cgtrace-test-child")?;
     for named in &named {
         let row = daemon.row("/cgtrace-test-child", &named.hierarchy())?;
-        let life = row.life.as_ref().with_context(|| format!("no life: {row:?}"))?;
-        let by = life.made_by.as_ref().map(|by| by.pid);
-        ensure!(row.present && life.born.is_some() && by == Some(std::process::id()), "{row:?}");
+        let instance = row.current.as_ref().with_context(|| format!("no current: {row:?}"))?;
+        let by = instance.created_by.as_ref().map(|by| by.pid);
+        ensure!(row.present && instance.created_at.is_some() && by == Some(std::process::id()), "{row:?}");
     }
     daemon.verify()?;
     // All at first, because a removed cgroup that is not released yet keeps its hierarchy.
@@ -186,7 +188,7 @@ fn beside_many_mounts() -> Outcome {
     unsafe { command.pre_exec(crowd) };
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     daemon.wait_ready()?;
-    let mut follower = Follower::below(&daemon, "/", &["root-added", "root-removed"])?;
+    let mut follower = Follower::below(&daemon, "/", &["hierarchy-created", "hierarchy-destroyed"])?;
     let named = (0..40).map(|_| Named::pass_through(daemon.pid())).collect::<Result<Vec<_>>>()?;
     let told = until_gone(&mut follower, &named)?;
     ensure!(told.values().all(|told| *told == [1, 1]), "not told once: {told:?}");
@@ -202,7 +204,7 @@ fn nothing_of_them_is_left(daemon: &Daemon, follower: &mut Follower, named: &[Na
     // What the daemon makes of the mount table's last change comes before a hierarchy that is mounted now.
     let mark = Named::mount()?;
     loop {
-        let event = follower.next_of("root-added")?;
+        let event = follower.next_of("hierarchy-created")?;
         let name = event.hierarchy.unwrap_or_default();
         ensure!(!named.iter().any(|named| named.hierarchy() == name), "{name} is told to come again");
         if name == mark.hierarchy() {

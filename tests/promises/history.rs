@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{Watched, wire};
+use cgtrace_client::{StreamItem, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -19,7 +19,7 @@ use crate::support::{
 };
 
 /// Bytes of recent changes: about 2,000 of these, and 1,000 at least.
-const KEPT: usize = 800_000;
+const PERSISTED: usize = 800_000;
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -51,13 +51,13 @@ fn come_back(daemon: &Daemon, below: &str, end: &str) -> Result<Told> {
     let (mut told, mut last, mut whole) = (Told::default(), 0, false);
     for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
         match watched? {
-            Watched::Missed(missed) if told.numbers.is_empty() => told.forgotten += missed,
-            Watched::Missed(missed) => {
+            StreamItem::Dropped(missed) if told.numbers.is_empty() => told.forgotten += missed,
+            StreamItem::Dropped(missed) => {
                 told.missed += missed;
                 told.places += 1;
                 whole = false;
             }
-            Watched::Event(event) => {
+            StreamItem::Event(event) => {
                 ensure!(event.seq > last, "{} behind {last}", event.seq);
                 last = event.seq;
                 let path = event.path.context("no path")?;
@@ -76,14 +76,14 @@ fn come_back(daemon: &Daemon, below: &str, end: &str) -> Result<Told> {
                 }
                 whole = true;
             }
-            Watched::Started { .. } | Watched::Existing(_) => {}
+            StreamItem::Started { .. } | StreamItem::Existing(_) => {}
         }
     }
     anyhow::bail!("the stream ended")
 }
 
 fn exact() -> Outcome {
-    let daemon = Daemon::start_with(&["--max-recent-bytes", &KEPT.to_string()])?;
+    let daemon = Daemon::start_with(&["--max-recent-bytes", &PERSISTED.to_string()])?;
     let cgroup = Cgroup::new(any(), "history")?;
     let pair = |number: u64| -> Result<()> {
         let path = cgroup.join(format!("pair-{number}"));
@@ -113,7 +113,7 @@ fn exact() -> Outcome {
             ensure!(!coming_back.iter().any(thread::ScopedJoinHandle::is_finished), "one ended early");
         }
         going_on.store(false, Ordering::Relaxed);
-        let made = made.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+        let made = made.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
         for one in coming_back {
             let told = one.join().map_err(|_| anyhow::anyhow!("one panicked"))??;
             let Told { forgotten, numbers, missed, places } = told;

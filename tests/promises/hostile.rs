@@ -222,7 +222,7 @@ fn asks_for_everything() -> Outcome {
     }
     let asking = AtomicBool::new(true);
     std::thread::scope(|threads| -> Outcome {
-        let askers: Vec<_> = (0..3)
+        let observers: Vec<_> = (0..3)
             .map(|which| -> Result<_> {
                 let mut client = daemon.client()?;
                 let (asking, name) = (&asking, cgroup.name());
@@ -239,9 +239,15 @@ fn asks_for_everything() -> Outcome {
                                 let names = (0..2_000).map(|number| format!("{name}/{number}")).collect();
                                 // On all hierarchies of a machine with very many it would be longer than a reply may be.
                                 let hierarchy = Some(crate::support::cgroup::any().to_owned());
-                                let lookup =
-                                    cgtrace_client::wire::Lookup { names, hierarchy, ..Default::default() };
-                                ensure!(client.lookup(&lookup)?.answers.len() == 2_000, "a short answer");
+                                let lookup = cgtrace_client::wire::Lookup {
+                                    paths: names,
+                                    hierarchy,
+                                    ..Default::default()
+                                };
+                                ensure!(
+                                    client.lookup_with(&lookup)?.results.len() == 2_000,
+                                    "a short answer"
+                                );
                             }
                             _ => ensure!(client.verify()?.equal, "it differs"),
                         }
@@ -253,8 +259,8 @@ fn asks_for_everything() -> Outcome {
             .collect::<Result<_>>()?;
         let others: Outcome = (0..200).try_for_each(|_| served(&daemon));
         asking.store(false, Ordering::Relaxed);
-        for asker in askers {
-            let answers = asker.join().map_err(|_| anyhow::anyhow!("an asker panicked"))??;
+        for observer in observers {
+            let answers = observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??;
             ensure!(answers > 0, "who asks for much is never answered");
         }
         others
@@ -338,7 +344,7 @@ fn terminated() -> Outcome {
         r#"{"method":"io.cgtrace.Verify"}"#,
         r#"{"method":"io.cgtrace.List"}"#,
         r#"{"method":"io.cgtrace.Watch","parameters":{"snapshot":true},"more":true}"#,
-        r#"{"method":"io.cgtrace.Await","parameters":{"name":"/cgtrace-test-none","until":"populated"}}"#,
+        r#"{"method":"io.cgtrace.Wait","parameters":{"name":"/cgtrace-test-none","until":"populated"}}"#,
     ] {
         for _ in 0..8 {
             let mut stream = daemon.stream()?;
@@ -365,8 +371,8 @@ fn too_long() -> Outcome {
     // Each answer has some 5 KB: all previous instances, with their creators.
     let names = vec![cgroup.name_of(&inner); 3_400];
     let lookup =
-        cgtrace_client::wire::Lookup { names, hierarchy: Some("v2".to_owned()), ..Default::default() };
-    let error = daemon.client()?.lookup(&lookup);
+        cgtrace_client::wire::Lookup { paths: names, hierarchy: Some("v2".to_owned()), ..Default::default() };
+    let error = daemon.client()?.lookup_with(&lookup);
     ensure!(
         matches!(&error, Err(cgtrace_client::Error::LimitExceeded { resource, .. }) if resource == "max_reply_bytes"),
         "{:?}",

@@ -1,4 +1,4 @@
-//! Every mkdir and rmdir is told once, in order, with its exact path and its maker.
+//! Every mkdir and rmdir is told once, in order, with its exact path and its creator.
 
 use std::fs;
 
@@ -49,11 +49,11 @@ fn three_thousand_rounds() -> Outcome {
             ensure!(event.seq > seq, "round {round}: {} does not follow {seq}", event.seq);
             ensure!(event.hierarchy_id == Some(0) && !event.inferred, "{event:?}");
             let by = event.by.as_ref();
-            ensure!(by.is_some_and(|by| by.pid == std::process::id()), "the maker is wrong: {event:?}");
+            ensure!(by.is_some_and(|by| by.pid == std::process::id()), "the creator is wrong: {event:?}");
             seq = event.seq;
         }
     }
-    making.join().map_err(|_| anyhow::anyhow!("the maker panicked"))??;
+    making.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
     // Each once: a mark comes right after the last of them.
     let mark = cgroup.join("mark");
     fs::create_dir(&mark)?;
@@ -64,30 +64,35 @@ fn three_thousand_rounds() -> Outcome {
 
 fn a_life_has_its_maker_and_its_end() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new(any(), "life")?;
+    let cgroup = Cgroup::new(any(), "instance")?;
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
     fs::create_dir(&path)?;
     let id = crate::support::cgroup::id(&path)?;
     let row = daemon.row(&name, any())?;
-    let life = row.life.as_ref().ok_or_else(|| anyhow::anyhow!("no life in {row:?}"))?;
-    ensure!(row.present && life.id == id, "{row:?}");
-    let born = life.born.as_ref().map(|born| born.boot_ns).unwrap_or_default();
-    ensure!(born > row.known_since.boot_ns && life.before.is_none(), "{row:?}");
+    let instance = row.current.as_ref().ok_or_else(|| anyhow::anyhow!("no instance in {row:?}"))?;
+    ensure!(row.present && instance.id == id, "{row:?}");
+    let created_at = instance.created_at.as_ref().map(|created_at| created_at.boot_ns).unwrap_or_default();
+    ensure!(created_at > row.observed_since.boot_ns && instance.existed_at.is_none(), "{row:?}");
     ensure!(
-        life.made_by.as_ref().is_some_and(|by| by.pid == std::process::id() && by.uid == Some(0)),
+        instance.created_by.as_ref().is_some_and(|by| by.pid == std::process::id() && by.uid == Some(0)),
         "{row:?}"
     );
     fs::remove_dir(&path)?;
     fs::create_dir(&path)?;
     fs::remove_dir(&path)?;
     let row = daemon.row(&name, any())?;
-    ensure!(!row.present && row.life.is_none() && row.past.len() == 2, "{row:?}");
-    ensure!(row.past[1].id == id && row.past[0].id != id, "newest first, by id: {row:?}");
-    for past in &row.past {
-        let (born, died) = (past.born.as_ref(), past.died.as_ref());
-        ensure!(born.zip(died).is_some_and(|(born, died)| born.boot_ns < died.boot_ns), "{past:?}");
-        ensure!(past.removed_by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{past:?}");
+    ensure!(!row.present && row.current.is_none() && row.previous.len() == 2, "{row:?}");
+    ensure!(row.previous[1].id == id && row.previous[0].id != id, "newest first, by id: {row:?}");
+    for previous in &row.previous {
+        let (created_at, removed_at) = (previous.created_at.as_ref(), previous.removed_at.as_ref());
+        ensure!(
+            created_at
+                .zip(removed_at)
+                .is_some_and(|(created_at, removed_at)| created_at.boot_ns < removed_at.boot_ns),
+            "{previous:?}"
+        );
+        ensure!(previous.removed_by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{previous:?}");
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use cgtrace_client::{Client, Until, wire};
+use cgtrace_client::{CgroupState, Client, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, trial};
@@ -148,21 +148,21 @@ fn ask(
         let asked = clock.tick();
         if waits {
             // A wait that held says that the state was reached; one that did not says nothing of one moment.
-            let until = if random.below(2) == 0 { Until::Present } else { Until::Absent };
-            let wait = wire::Await {
-                name: path.clone(),
-                until: until.word().to_owned(),
+            let until = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
+            let wait = wire::Wait {
+                path: path.clone(),
+                state: until.word().to_owned(),
                 hierarchy,
                 timeout_ms: Some(5),
             };
-            let waited = client.wait_for(&wait)?;
-            if waited.held {
-                let present = matches!(until, Until::Present);
+            let waited = client.wait_with(&wait)?;
+            if waited.reached {
+                let present = matches!(until, CgroupState::Present);
                 answers.push(Answered { asked, answered: clock.tick(), name, present });
             }
         } else {
-            let lookup = wire::Lookup { names: vec![path.clone()], hierarchy, ..wire::Lookup::default() };
-            let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
+            let lookup = wire::Lookup { paths: vec![path.clone()], hierarchy, ..wire::Lookup::default() };
+            let present = client.lookup_with(&lookup)?.results.iter().any(|answer| answer.present);
             answers.push(Answered { asked, answered: clock.tick(), name, present });
         }
         given.fetch_add((answers.len() - before) as u64, Ordering::SeqCst);
@@ -194,13 +194,13 @@ fn history_is_linearizable() -> Outcome {
         }));
     }
     let names = Arc::new(names);
-    let mut askers = Vec::new();
+    let mut observers = Vec::new();
     for number in 0..CLIENTS {
         let client = daemon.client()?;
         let (clock, writing, given, start) =
             (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&given), Arc::clone(&start));
         let names = Arc::clone(&names);
-        askers.push(thread::spawn(move || {
+        observers.push(thread::spawn(move || {
             start.wait();
             let answers = ask(client, &names, &clock, &writing, &given, number as u64 + 100);
             // Who failed gives no more of them: nobody is to wait for those.
@@ -213,8 +213,8 @@ fn history_is_linearizable() -> Outcome {
         changes.extend(writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??);
     }
     let mut answers = Vec::new();
-    for asker in askers {
-        answers.extend(asker.join().map_err(|_| anyhow::anyhow!("an asker panicked"))??);
+    for observer in observers {
+        answers.extend(observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??);
     }
     let operations = changes.iter().map(Vec::len).sum::<usize>() + answers.len();
     for answer in &answers {

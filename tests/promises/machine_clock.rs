@@ -66,14 +66,14 @@ impl Drop for SetBack {
     }
 }
 
-/// Order, lives and waits go by the boot clock; only the text of times follows the wall clock.
+/// Order, instances and waits go by the boot clock; only the text of times follows the wall clock.
 fn set_back() -> Outcome {
     const HOUR: i64 = 3_600;
     only_in_a_machine()?;
     let daemon = Daemon::start()?;
     let (before, hierarchy) = cgroup("before")?;
     let first = born(&daemon, &before.name(), hierarchy)?;
-    let known = daemon.row(&before.name(), hierarchy)?.known_since;
+    let known = daemon.row(&before.name(), hierarchy)?.observed_since;
     let mut events = Follower::below(&daemon, "/**", &["mkdir"])?;
     let clock = SetBack::by(HOUR)?;
     let (after, _) = cgroup("after")?;
@@ -83,7 +83,7 @@ fn set_back() -> Outcome {
     let again = born(&daemon, &before.name(), hierarchy)?;
     ensure!(again.boot_ns == first.boot_ns, "{first:?} became {again:?}");
     ensure!(again.time < first.time && again.time < second.time, "{first:?}, {again:?}, {second:?}");
-    let since = daemon.row(&before.name(), hierarchy)?.known_since;
+    let since = daemon.row(&before.name(), hierarchy)?.observed_since;
     ensure!(since.boot_ns == known.boot_ns, "{known:?} became {since:?}");
     // What is followed goes on.
     let event = loop {
@@ -103,7 +103,7 @@ fn set_back() -> Outcome {
     daemon.verify()
 }
 
-/// The boot clock counts the time asleep, and so do lives; nothing is lost over it.
+/// The boot clock counts the time asleep, and so do instances; nothing is lost over it.
 fn sleeps() -> Outcome {
     only_in_a_machine()?;
     let states = fs::read_to_string("/sys/power/state").unwrap_or_default();
@@ -126,13 +126,13 @@ fn sleeps() -> Outcome {
     let second = born(&daemon, &after.name(), hierarchy)?;
     #[expect(clippy::cast_precision_loss, reason = "seconds, compared with half a one")]
     let apart = (second.boot_ns - first.boot_ns) as f64 / 1e9;
-    ensure!(apart >= slept, "{apart} s between two lives, of which {slept} s asleep");
+    ensure!(apart >= slept, "{apart} s between two instances, of which {slept} s asleep");
     ensure!(born(&daemon, &before.name(), hierarchy)?.boot_ns == first.boot_ns, "it lost a birth");
     daemon.verify()
 }
 
-fn born(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<wire::Moment> {
+fn born(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<wire::Timestamp> {
     let row = daemon.row(name, hierarchy)?;
     ensure!(row.present, "{name} is not there: {row:?}");
-    row.life.context("no life")?.born.context("no birth")
+    row.current.context("no instance")?.created_at.context("no birth")
 }

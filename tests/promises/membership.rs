@@ -1,4 +1,4 @@
-//! Who is moved where, by whom; who is born where; and when a cgroup is empty, frozen, thawed.
+//! Who is moved where, by whom; who is created_at where; and when a cgroup is empty, frozen, thawed.
 
 use std::{
     ffi::CString,
@@ -18,7 +18,7 @@ use anyhow::{Context as _, ensure};
 use cgtrace::daemon::{
     index::{Index, Limits},
     probe::{Options, Probe, Records as _},
-    sightings::Sightings,
+    process_log::ProcessLog,
 };
 use cgtrace_host::process::padded_comm;
 use libtest_mimic::Trial;
@@ -227,7 +227,7 @@ fn freeze_and_thaw() -> Outcome {
 }
 
 fn a_watched_name_is_told_at_exec() -> Outcome {
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-kubele"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-kubele"])?;
     let cgroup = Cgroup::new("v2", "exec")?;
     let mut follower = Follower::below(&daemon, "/", &["exec"])?;
     let folder = tempfile::tempdir()?;
@@ -251,16 +251,16 @@ fn a_watched_name_is_told_at_exec() -> Outcome {
 fn births_and_execs_under_load() -> Outcome {
     const THREADS: usize = 8;
     const EACH: usize = 125;
-    const COMM: &str = "cgtrace-born";
-    let daemon = Daemon::start_with(&["--watch", COMM])?;
-    let cgroup = Cgroup::new("v2", "born")?;
+    const COMM: &str = "cgtrace-created_at";
+    let daemon = Daemon::start_with(&["--track-exec", COMM])?;
+    let cgroup = Cgroup::new("v2", "created_at")?;
     let folder = tempfile::tempdir()?;
     let program = folder.path().join(COMM);
     copy_program("/bin/true", &program)?;
     let program = CString::new(program.as_os_str().as_bytes())?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "exec", "mkdir", "lost"])?;
     let over = AtomicBool::new(false);
-    let born = thread::scope(|scope| -> anyhow::Result<_> {
+    let created_at = thread::scope(|scope| -> anyhow::Result<_> {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -279,21 +279,21 @@ fn births_and_execs_under_load() -> Outcome {
             Ok(pids)
         };
         let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(bear)).collect();
-        let born: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let created_at: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         over.store(true, Ordering::Relaxed);
-        born.into_iter().collect::<anyhow::Result<Vec<_>>>()
+        created_at.into_iter().collect::<anyhow::Result<Vec<_>>>()
     })?;
     let mark = cgroup.join("mark");
     fs::create_dir(&mark)?;
     let events = follower.until_made(&cgroup.name_of(&mark))?;
-    let mut born = born.concat();
-    born.sort_unstable();
-    ensure!(born.len() == THREADS * EACH, "{} were born", born.len());
+    let mut created_at = created_at.concat();
+    created_at.sort_unstable();
+    ensure!(created_at.len() == THREADS * EACH, "{} were created_at", created_at.len());
     for kind in ["fork", "exec"] {
         let of_kind = events.iter().filter(|event| event.kind == kind);
         let mut told: Vec<u32> = of_kind.filter_map(|event| Some(event.task.as_ref()?.pid)).collect();
         told.sort_unstable();
-        ensure!(told == born, "{} of {} were told as {kind}", told.len(), born.len());
+        ensure!(told == created_at, "{} of {} were told as {kind}", told.len(), created_at.len());
     }
     ensure!(events.iter().all(|event| event.kind != "lost"), "something is said to be lost");
     let status = daemon.client()?.status()?;
@@ -311,7 +311,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
     let program = folder.path().join("cgtrace-six");
     copy_program("/bin/true", &program)?;
     let mut probe = Probe::start(&Options { watched: vec![comm], ..Options::default() })?;
-    let (mut index, mut sightings) = (Index::new(Limits::default()), Sightings::new([comm]));
+    let (mut index, mut process_log) = (Index::new(Limits::default()), ProcessLog::new([comm]));
     for round in 0..crate::support::rounds(40) {
         let barrier = Barrier::new(AT_ONCE);
         let children = thread::scope(|scope| {
@@ -329,10 +329,10 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
         }
         probe.drain(&mut |event| {
             let change = index.apply(&event).map(Rc::new);
-            sightings.take(&event, change.as_ref(), &index);
+            process_log.take(&event, change.as_ref(), &index);
         });
         for pid in pids {
-            let seen = sightings.of_comm(&comm).find(|seen| seen.task.pid == pid);
+            let seen = process_log.of_comm(&comm).find(|seen| seen.task.pid == pid);
             let seen = seen.with_context(|| format!("round {round}: the exec of {pid} was not seen"))?;
             let parent = seen.ancestors.first().map(|ancestor| ancestor.task.pid);
             ensure!(parent == Some(std::process::id()), "round {round}: {seen:?}");

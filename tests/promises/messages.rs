@@ -63,7 +63,7 @@ fn wrong_usage() -> Outcome {
         (&["exists", "/a/../b"], &["/a/b"]),
         (&["exists", ""], &["empty", "/system.slice/kubelet.service"]),
         (&["show", "kubelet.service"], &["/kubelet.service"]),
-        (&["exists", "/", "--on", "memroy"], &["memroy", memory, any()]),
+        (&["exists", "/", "--hierarchy", "memroy"], &["memroy", memory, any()]),
         (&["wait", "/", "--timeout", "soon"], &["soon", "30s"]),
         (&["wait", "/", "--until", "gone"], &["gone", "present", "absent"]),
         (&["events", "--kind", "mkdri"], &["mkdri", "mkdir"]),
@@ -72,7 +72,7 @@ fn wrong_usage() -> Outcome {
         (&["show"], &["NAME"]),
         (&["show", "--pid", "x"], &["x"]),
         (&["exsits", "/"], &["exists"]),
-        (&["daemon", "--watch", ""], &["kubelet"]),
+        (&["daemon", "--track-exec", ""], &["kubelet"]),
         (&[], &["Usage"]),
     ];
     for (arguments, words) in table {
@@ -212,7 +212,7 @@ fn unreadable_hierarchy() -> Outcome {
     ensure!(output.status.code() == Some(0), "{output:?}");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(text.lines().any(|line| line.starts_with("v2 ") && line.contains("not mounted")), "{text}");
-    let output = in_mount_namespace(&unmount, &["exists", "/cgtrace-test-none", "--on", "v2"])?;
+    let output = in_mount_namespace(&unmount, &["exists", "/cgtrace-test-none", "--hierarchy", "v2"])?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(output.status.code() == Some(1) && text.contains("not all of it is known"), "{text}");
     let output = in_mount_namespace(&unmount, &["verify"])?;
@@ -378,7 +378,12 @@ fn colours() -> Outcome {
     };
     let command = |arguments: &[&str], environment: &[(&str, &str)]| {
         let mut command = on_xterm(environment);
-        command.arg("--socket").arg(daemon.socket()).args(arguments).args(["exists", "/", "--on", any()]);
+        command.arg("--socket").arg(daemon.socket()).args(arguments).args([
+            "exists",
+            "/",
+            "--hierarchy",
+            any(),
+        ]);
         command
     };
     let is_coloured = |text: &[u8]| text.contains(&0x1b);

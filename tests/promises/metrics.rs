@@ -72,7 +72,8 @@ fn run_time() -> Outcome {
             fs::remove_dir(cgroup.join("x"))?;
         }
         let text = daemon.client()?.metrics()?.text;
-        let of = |name: &str| value(&text, &format!("cgtrace_program_run{name}{{program=\"cgroup_mkdir\"}}"));
+        let of =
+            |name: &str| value(&text, &format!("cgtrace_bpf_program_run{name}{{program=\"cgroup_mkdir\"}}"));
         Ok((of("s_total")?, of("_seconds_total")?))
     };
     Switch::set(false)?;
@@ -141,27 +142,30 @@ fn what_happened() -> Outcome {
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.ends_with("# EOF\n"), "not the whole text: {text}");
     let on = format!("{{hierarchy=\"{}\"}}", named.hierarchy());
-    is(&text, &format!("cgtrace_births_total{on}"), 12)?;
-    is(&text, &format!("cgtrace_deaths_total{on}"), 9)?;
+    is(&text, &format!("cgtrace_cgroups_created_total{on}"), 12)?;
+    is(&text, &format!("cgtrace_cgroups_removed_total{on}"), 9)?;
     // The root, and the three that are left.
     is(&text, &format!("cgtrace_cgroups{on}"), 4)?;
-    is(&text, &format!("cgtrace_life_seconds_count{on}"), 9)?;
+    is(&text, &format!("cgtrace_cgroup_lifetime_seconds_count{on}"), 9)?;
     let hierarchy = named.hierarchy();
     for (kind, count) in [("mkdir", 12), ("rmdir", 9), ("rename", 1)] {
         is(&text, &format!("cgtrace_events_total{{kind=\"{kind}\",hierarchy=\"{hierarchy}\"}}"), count)?;
     }
-    let long = value(&text, &format!("cgtrace_life_seconds_bucket{{le=\"0.1\",hierarchy=\"{hierarchy}\"}}"))?;
+    let long = value(
+        &text,
+        &format!("cgtrace_cgroup_lifetime_seconds_bucket{{le=\"0.1\",hierarchy=\"{hierarchy}\"}}"),
+    )?;
     ensure!(long <= 7.0, "two lived for more than 100 ms, but {long} for less");
-    for ring in ["index", "told"] {
+    for ring in ["lifecycle", "activity"] {
         let on = format!("{{ring=\"{ring}\"}}");
         is(&text, &format!("cgtrace_lost_records_total{on}"), 0)?;
         is(&text, &format!("cgtrace_ring_size_bytes{on}"), 8 << 20)?;
         ensure!(value(&text, &format!("cgtrace_ring_used_bytes{on}"))? >= 0.0);
     }
-    ensure!(value(&text, "cgtrace_ring_records_total{ring=\"index\"}")? >= 22.0);
-    is(&text, "cgtrace_program_attached{program=\"cgroup_mkdir\"}", 1)?;
-    ensure!(value(&text, "cgtrace_program_runs_total{program=\"cgroup_mkdir\"}")? >= 0.0);
-    ensure!(value(&text, "cgtrace_query_seconds_count{method=\"Status\"}")? >= 1.0);
+    ensure!(value(&text, "cgtrace_ring_records_read_total{ring=\"lifecycle\"}")? >= 22.0);
+    is(&text, "cgtrace_bpf_program_attached{program=\"cgroup_mkdir\"}", 1)?;
+    ensure!(value(&text, "cgtrace_bpf_program_runs_total{program=\"cgroup_mkdir\"}")? >= 0.0);
+    ensure!(value(&text, "cgtrace_request_duration_seconds_count{method=\"Status\"}")? >= 1.0);
 
     // A subscriber that does not read: what waits for it, and what it missed, is told.
     let daemon = Daemon::start_with(&["--max-queued-bytes-per-subscriber", "8000"])?;
@@ -177,7 +181,7 @@ fn what_happened() -> Outcome {
         let text = daemon.client()?.metrics()?.text;
         is(&text, "cgtrace_subscriptions", 1)?;
         // Until its socket is full it only misses what comes in one go.
-        let missed = value(&text, "cgtrace_subscriber_missed_events_total")?;
+        let missed = value(&text, "cgtrace_subscriber_dropped_events_total")?;
         if missed > 0.0 && value(&text, "cgtrace_subscriber_lag_events")? >= 5.0 {
             let (lag, queued) = ("cgtrace_subscriber_lag_events", "cgtrace_subscriber_queued_events");
             ensure!(value(&text, lag)?.total_cmp(&value(&text, queued)?).is_eq(), "{text}");
@@ -337,15 +341,15 @@ fn prometheus() -> Outcome {
     let on = format!("{{hierarchy=\"{hierarchy}\"}}");
     for (expression, expected) in [
         ("up{job=\"cgtrace\"}".to_owned(), 1.0),
-        (format!("cgtrace_births_total{on}"), 12.0),
-        (format!("cgtrace_deaths_total{on}"), 9.0),
+        (format!("cgtrace_cgroups_created_total{on}"), 12.0),
+        (format!("cgtrace_cgroups_removed_total{on}"), 9.0),
         (format!("cgtrace_cgroups{on}"), 4.0),
         (format!("cgtrace_events_total{{kind=\"mkdir\",hierarchy=\"{hierarchy}\"}}"), 12.0),
-        (format!("cgtrace_life_seconds_count{on}"), 9.0),
+        (format!("cgtrace_cgroup_lifetime_seconds_count{on}"), 9.0),
         ("sum(cgtrace_lost_records_total)".to_owned(), 0.0),
-        ("cgtrace_ring_size_bytes{ring=\"index\"}".to_owned(), f64::from(8 << 20)),
+        ("cgtrace_ring_size_bytes{ring=\"lifecycle\"}".to_owned(), f64::from(8 << 20)),
         ("cgtrace_subscriptions".to_owned(), 1.0),
-        ("cgtrace_program_attached{program=\"cgroup_rmdir\"}".to_owned(), 1.0),
+        ("cgtrace_bpf_program_attached{program=\"cgroup_rmdir\"}".to_owned(), 1.0),
         ("count(cgtrace_build_info)".to_owned(), 1.0),
     ] {
         let start = Instant::now();
@@ -364,7 +368,7 @@ fn prometheus() -> Outcome {
     // The next scrape has what happens now.
     fs::create_dir(named.path().join("cgtrace-test-later"))?;
     let start = Instant::now();
-    while !query(web, &format!("cgtrace_births_total{on}")).is_ok_and(|found| found == [13.0]) {
+    while !query(web, &format!("cgtrace_cgroups_created_total{on}")).is_ok_and(|found| found == [13.0]) {
         ensure!(start.elapsed() < Duration::from_mins(1), "the next birth is not told");
         thread::sleep(Duration::from_millis(50));
     }

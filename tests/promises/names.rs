@@ -7,7 +7,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 use libtest_mimic::Trial;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 
@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
 /// What the wire's two forms of a path say it is, byte for byte.
 fn exact(path: Option<&str>, hex: Option<&str>) -> Result<Vec<u8>> {
     match hex {
-        Some(digits) => names::unhex(digits).context("bad digits"),
+        Some(digits) => paths::unhex(digits).context("bad digits"),
         None => Ok(path.context("no path")?.as_bytes().to_vec()),
     }
 }
@@ -40,7 +40,7 @@ fn event_path(event: &wire::Event) -> Result<Vec<u8>> {
     exact(event.path.as_deref(), event.path_hex.as_deref())
 }
 
-/// Nothing but printable text and line ends.
+/// Nothing but escape text and line ends.
 fn harmless(output: &[u8]) -> bool {
     std::str::from_utf8(output)
         .is_ok_and(|text| text.chars().all(|character| character == '\n' || !character.is_control()))
@@ -68,7 +68,7 @@ fn strange_bytes() -> Outcome {
     for leaf in leaves {
         let name = [cgroup.name().as_bytes(), b"/", leaf].concat();
         let argument = OsStr::from_bytes(&name);
-        let shown = names::printable(&name);
+        let shown = paths::escape(&name);
         mkdirat(&scope, leaf, Mode::from(0o755)).with_context(|| shown.clone())?;
         let event = follower.next()?;
         ensure!(event.kind == "mkdir" && event_path(&event)? == name, "{shown}: {event:?}");
@@ -81,8 +81,8 @@ fn strange_bytes() -> Outcome {
         ensure!(String::from_utf8_lossy(&text).contains(&shown), "{shown}: {show:?}");
         let json = daemon.run(&[OsStr::new("--json"), OsStr::new("exists"), argument])?;
         ensure!(harmless(&json.stdout), "{shown}: {json:?}");
-        let answer: wire::Answer = serde_json::from_slice(&json.stdout)?;
-        ensure!(exact(Some(&answer.name), answer.name_hex.as_deref())? == name, "{shown}: {answer:?}");
+        let answer: wire::PathResult = serde_json::from_slice(&json.stdout)?;
+        ensure!(exact(Some(&answer.path), answer.path_hex.as_deref())? == name, "{shown}: {answer:?}");
         unlinkat(&scope, leaf, AtFlags::REMOVEDIR)?;
         let event = follower.next()?;
         ensure!(event.kind == "rmdir" && event_path(&event)? == name, "{shown}: {event:?}");
@@ -103,7 +103,7 @@ fn strange_bytes() -> Outcome {
     }
     for leaf in leaves {
         let name = [cgroup.name().as_bytes(), b"/", leaf].concat();
-        ensure!(found.contains(&name), "{} was not walked", names::printable(&name));
+        ensure!(found.contains(&name), "{} was not scanned", paths::escape(&name));
     }
     let list = later.run(&["list", &cgroup.name()])?;
     ensure!(harmless(&list.stdout), "{list:?}");
@@ -127,7 +127,7 @@ fn longest_name(hierarchy: &str) -> Outcome {
         mkdirat(&scope, leaf.as_slice(), Mode::from(0o755))?;
         ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the making's path");
         let row = daemon.row(std::str::from_utf8(&name)?, hierarchy)?;
-        ensure!(row.present, "{length} bytes: {:?}", row.past.len());
+        ensure!(row.present, "{length} bytes: {:?}", row.previous.len());
         daemon.verify()?;
         unlinkat(&scope, leaf.as_slice(), AtFlags::REMOVEDIR)?;
         ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the removal's path");
@@ -160,12 +160,15 @@ fn deep_path() -> Outcome {
     ensure!(name.len() > 6_000);
     let id = rustix::fs::fstat(&at)?.st_ino;
     let row = daemon.row(&name, any())?;
-    ensure!(row.life.as_ref().is_some_and(|life| life.id == id), "{row:?}");
+    ensure!(row.current.as_ref().is_some_and(|instance| instance.id == id), "{row:?}");
     // By the command line, and found by a walk as well.
     ensure!(daemon.run(&["exists", "-q", &name])?.status.code() == Some(0));
     daemon.verify()?;
     let later = Daemon::start()?;
-    ensure!(later.row(&name, any())?.life.is_some_and(|life| life.id == id), "the walk did not find it");
+    ensure!(
+        later.row(&name, any())?.current.is_some_and(|instance| instance.id == id),
+        "the walk did not find it"
+    );
     let show = later.run(&["--json", "show", &id.to_string()])?;
     ensure!(String::from_utf8_lossy(&show.stdout).contains(&name), "by its id");
     later.verify()

@@ -82,7 +82,7 @@ fn holds_no_more_than(daemon: &Daemon, expected: CapabilitySet) -> Outcome {
         ensure!(field("NoNewPrivs")? == "1", "{status}");
         threads += 1;
     }
-    // The owning thread, and one that walked.
+    // The owning thread, and one that scanned.
     ensure!(threads >= 2, "{threads} threads");
     Ok(())
 }
@@ -131,7 +131,7 @@ fn closed_cgroup() -> Outcome {
     fs::set_permissions(cgroup.path(), Permissions::from_mode(0o700))?;
     let name = cgroup.name_of(&below);
     let daemon = confined::start(everything(), &[])?;
-    ensure!(daemon.row(&name, any())?.present, "with it, it is walked");
+    ensure!(daemon.row(&name, any())?.present, "with it, it is scanned");
     let without = confined::needed_without(CapabilitySet::DAC_READ_SEARCH);
     let daemon = confined::start(without, &[])?;
     ensure!(!daemon.row(&name, any())?.present, "CAP_DAC_READ_SEARCH was not needed for this");
@@ -148,7 +148,7 @@ fn finds_tracked(within: &[&str]) -> Result<bool> {
     let _running = Fake::start(COMM, "1", &[])?;
     let folder = confined::folder()?;
     let mut command = confined::command(folder.path(), everything(), within);
-    let mut daemon = Daemon::spawn_by(command.args(["--watch", COMM]), folder)?;
+    let mut daemon = Daemon::spawn_by(command.args(["--track-exec", COMM]), folder)?;
     daemon.wait_ready()?;
     let history = wire::History { comms: Some(vec![COMM.to_owned()]), ..wire::History::default() };
     let start = Instant::now();

@@ -93,13 +93,13 @@ fn nonsense() -> Outcome {
     for row in [
         r#"| `io.cgtrace.Nope` | never | `{"reason":"…"}` |"#,
         "| `io.cgtrace.Nope` | never |",
-        r#"| `io.cgtrace.UnknownState` | never | `{"known":[],"until":"gone"}` |"#,
+        r#"| `io.cgtrace.InvalidState` | never | `{"known":[],"until":"gone"}` |"#,
     ] {
         ensure!(asked.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
     }
     let limit = DOCUMENT.replace("{\"limit\":10000,", "{\"limit\":10001,");
     ensure!(limit != DOCUMENT && asked.hold(&limit).is_err(), "another limit passes");
-    let fewer = DOCUMENT.replace("| `io.cgtrace.BadPattern`", "| `BadPattern`");
+    let fewer = DOCUMENT.replace("| `io.cgtrace.InvalidPattern`", "| `InvalidPattern`");
     ensure!(fewer != DOCUMENT && asked.hold(&fewer).is_err(), "an error that is not shown passes");
     Ok(())
 }
@@ -127,7 +127,7 @@ fn pipelined() -> Outcome {
 
 /// One batch's answers are in the order of its names, and of one moment.
 fn check(said: &Value, name: &str, number: usize) -> Outcome {
-    let answers = said["parameters"]["answers"].as_array().with_context(|| said.to_string())?;
+    let answers = said["parameters"]["results"].as_array().with_context(|| said.to_string())?;
     let told: Vec<_> =
         answers.iter().map(|answer| (answer["name"].as_str(), answer["present"].as_bool())).collect();
     let none = format!("/cgtrace-test-none-{number}");

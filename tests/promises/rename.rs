@@ -1,4 +1,4 @@
-//! A v1 rename: the same life, by both names, and all below it goes along.
+//! A v1 rename: the same instance, by both names, and all below it goes along.
 
 use std::fs;
 
@@ -18,14 +18,17 @@ fn the_same_life_by_both_names() -> Outcome {
     fs::create_dir(&a)?;
     fs::create_dir(a.join("child"))?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &[])?;
-    let born = daemon.row(&cgroup.name_of(&a), "pids")?.life.context("no life")?;
+    let created_at = daemon.row(&cgroup.name_of(&a), "pids")?.current.context("no instance")?;
     fs::rename(&a, &b)?;
     let event = follower.next_of("rename")?;
     ensure!(event.path == Some(cgroup.name_of(&b)), "{event:?}");
     ensure!(event.from.as_ref().and_then(|from| from.path.clone()) == Some(cgroup.name_of(&a)), "{event:?}");
     ensure!(event.by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{event:?}");
-    let life = daemon.row(&cgroup.name_of(&b), "pids")?.life.context("no life by the new name")?;
-    ensure!(life.id == born.id && life.born == born.born, "the same life: {life:?}");
+    let instance = daemon.row(&cgroup.name_of(&b), "pids")?.current.context("no instance by the new name")?;
+    ensure!(
+        instance.id == created_at.id && instance.created_at == created_at.created_at,
+        "the same current: {instance:?}"
+    );
     ensure!(!daemon.row(&cgroup.name_of(&a), "pids")?.present, "the old name is gone");
     // KERNEL T5: no event tells of the child.
     ensure!(daemon.row(&cgroup.name_of(&b.join("child")), "pids")?.present);

@@ -27,25 +27,25 @@ fn every_command() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "schema")?;
     let name = cgroup.name();
-    let past = cgroup.join("past");
-    fs::create_dir(&past)?;
+    let previous = cgroup.join("previous");
+    fs::create_dir(&previous)?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
-    fs::remove_dir(&past)?;
-    let past = cgroup.name_of(&past);
+    fs::remove_dir(&previous)?;
+    let previous = cgroup.name_of(&previous);
     let pid = std::process::id().to_string();
     let calls: &[(&str, &[&str])] = &[
         ("exists", &["exists", &name]),
-        ("exists", &["exists", &past]),
+        ("exists", &["exists", &previous]),
         ("wait", &["wait", &name, "--until", "populated"]),
-        ("wait", &["wait", &past, "--timeout", "1ms"]),
+        ("wait", &["wait", &previous, "--timeout", "1ms"]),
         ("show", &["show", &name]),
         ("list", &["list", &name]),
         ("tree", &["tree", &name]),
         ("events", &["events", "--since-seq", "0", "--count", "4", &name]),
         ("status", &["status"]),
         ("why", &["why", &name, "--pid", &pid]),
-        ("why", &["why", &past]),
+        ("why", &["why", &previous]),
         ("verify", &["verify"]),
         ("metrics", &["metrics"]),
         (

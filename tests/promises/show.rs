@@ -36,7 +36,7 @@ fn shown(output: &Output) -> Result<Shown> {
 
 /// The members of the only cgroup that is shown, on one hierarchy.
 fn members(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<CgroupMembers> {
-    let shown = shown(&daemon.run(&["show", name, "--on", hierarchy, "--json"])?)?;
+    let shown = shown(&daemon.run(&["show", name, "--hierarchy", hierarchy, "--json"])?)?;
     shown.members.into_iter().next().context("no members")
 }
 
@@ -51,9 +51,9 @@ fn leader_exited() -> Outcome {
     let state = member.with_context(|| format!("{known:?}"))?.state.clone();
     ensure!(state.as_deref() == Some("leader-exited"), "{known:?}");
     // v1 shows the first thread in the root; the process is where its other thread is.
-    let output = daemon.run(&["show", "--pid", &both.pid().to_string(), "--on", any(), "--json"])?;
+    let output = daemon.run(&["show", "--pid", &both.pid().to_string(), "--hierarchy", any(), "--json"])?;
     let shown = shown(&output)?;
-    ensure!(shown.answers.iter().any(|answer| answer.name == cgroup.name()), "{shown:?}");
+    ensure!(shown.results.iter().any(|answer| answer.path == cgroup.name()), "{shown:?}");
     Ok(())
 }
 
@@ -88,7 +88,7 @@ fn threaded() -> Outcome {
     let tasks: Vec<(u32, u32)> =
         known.members.iter().map(|member| (member.task.pid, member.task.tid)).collect();
     ensure!(tasks == [(both.pid(), both.second())], "{known:?}");
-    let output = daemon.run(&["show", &domain.name_of(&inner), "--on", "v2"])?;
+    let output = daemon.run(&["show", &domain.name_of(&inner), "--hierarchy", "v2"])?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.contains(&format!("thread {}", both.second())), "{text}");
     Ok(())
@@ -102,7 +102,7 @@ fn other_pid_namespace() -> Outcome {
     let inner = daemon.command();
     let mut command = Command::new("unshare");
     command.args(["--pid", "--fork", "--mount-proc"]).arg(inner.get_program()).args(inner.get_args());
-    let output = command.args(["show", &cgroup.name(), "--on", "v2"]).output()?;
+    let output = command.args(["show", &cgroup.name(), "--hierarchy", "v2"]).output()?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.contains("in it now: 1 in another pid namespace"), "{text} {:?}", output.stderr);
     Ok(())
@@ -129,10 +129,10 @@ fn called_deleted() -> Outcome {
     let cgroup = Cgroup::at(&mount("v2")?, &format!("{} (deleted)", unique("showcalled")))?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
-    let output = daemon.run(&["show", "--pid", &sleeper.pid().to_string(), "--on", "v2", "--json"])?;
+    let output = daemon.run(&["show", "--pid", &sleeper.pid().to_string(), "--hierarchy", "v2", "--json"])?;
     let shown = shown(&output)?;
-    ensure!(shown.answers.len() == 1 && shown.answers[0].name == cgroup.name(), "{shown:?}");
-    ensure!(shown.answers[0].present, "{shown:?}");
+    ensure!(shown.results.len() == 1 && shown.results[0].path == cgroup.name(), "{shown:?}");
+    ensure!(shown.results[0].present, "{shown:?}");
     let mut members = shown.members.iter().flat_map(|known| &known.members);
     ensure!(members.any(|member| member.task.pid == sleeper.pid()), "{shown:?}");
     Ok(())

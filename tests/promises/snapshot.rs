@@ -1,4 +1,4 @@
-//! Watching begins with what exists, if that is asked for: a change is in it or comes after it, never both and never
+//! EventStream begins with what exists, if that is asked for: a change is in it or comes after it, never both and never
 //! neither. Filters are by patterns, kinds and hierarchies.
 
 use std::{
@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{Watched, wire};
+use cgtrace_client::{StreamItem, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -41,7 +41,7 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
     let mut started = None;
     for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
         match watched? {
-            Watched::Existing(cgroups) => {
+            StreamItem::Existing(cgroups) => {
                 ensure!(started.is_none(), "the snapshot goes on after its end");
                 for cgroup in cgroups {
                     ensure!(live.insert(cgroup.id), "twice in the snapshot: {cgroup:?}");
@@ -50,8 +50,8 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
                     }
                 }
             }
-            Watched::Started { seq } => started = Some(seq),
-            Watched::Event(event) => {
+            StreamItem::Started { seq } => started = Some(seq),
+            StreamItem::Event(event) => {
                 let started = started.context("an event before the snapshot's end")?;
                 ensure!(event.seq > started, "{event:?} is in the snapshot of {started}");
                 let id = event.id.context("no id")?;
@@ -63,7 +63,7 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
                     return Ok(live);
                 }
             }
-            Watched::Missed(missed) => anyhow::bail!("missed {missed}"),
+            StreamItem::Dropped(missed) => anyhow::bail!("missed {missed}"),
         }
     }
     anyhow::bail!("the stream ended")

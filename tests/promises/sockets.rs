@@ -40,7 +40,8 @@ const NOBODY: u32 = 65_534;
 const OTHER: u32 = 65_533;
 
 /// What says who did something. `Status` has the daemon's own pid.
-const IDENTITIES: [&str; 9] = ["by", "task", "made_by", "removed_by", "execs", "comm", "uid", "tid", "ppid"];
+const IDENTITIES: [&str; 9] =
+    ["by", "task", "created_by", "removed_by", "execs", "comm", "uid", "tid", "ppid"];
 
 /// The identities in a reply.
 fn identities_of(reply: &Value, found: &mut BTreeSet<String>) {
@@ -139,7 +140,7 @@ fn identities() -> Outcome {
         call("Lookup", &json!({"names": [name, cgroup.name_of(&inner)]})),
         call("Lookup", &json!({"names": [], "ids": [fs::metadata(&inner)?.ino()]})),
         call("List", &json!({"patterns": [name]})),
-        call("Await", &json!({"name": cgroup.name_of(&inner), "until": "present"})),
+        call("Wait", &json!({"name": cgroup.name_of(&inner), "until": "present"})),
         call("History", &json!({"paths": [name], "comms": ["kubelet"], "removed_paths": true})),
         call("Status", &json!({})),
         call("Metrics", &json!({})),

@@ -33,12 +33,15 @@ fn what_was_there_is_told_as_before() -> Outcome {
     let cgroup = Cgroup::new(any(), "before")?;
     let daemon = Daemon::start()?;
     let row = daemon.row(&cgroup.name(), any())?;
-    let life = row.life.context("not present")?;
-    ensure!(life.id == cgroup.id()?, "{life:?}");
-    ensure!(life.born.is_none() && life.made_by.is_none(), "a time or a maker was made up: {life:?}");
-    ensure!(life.before == Some(row.known_since), "{life:?}");
+    let instance = row.current.context("not present")?;
+    ensure!(instance.id == cgroup.id()?, "{instance:?}");
+    ensure!(
+        instance.created_at.is_none() && instance.created_by.is_none(),
+        "a time or a creator was made up: {instance:?}"
+    );
+    ensure!(instance.existed_at == Some(row.observed_since), "{instance:?}");
     let absent = daemon.row(&format!("{}-never", cgroup.name()), any())?;
-    ensure!(!absent.present && absent.past.is_empty() && absent.known_since.boot_ns > 0, "{absent:?}");
+    ensure!(!absent.present && absent.previous.is_empty() && absent.observed_since.boot_ns > 0, "{absent:?}");
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! A service manager is told when the daemon is ready and that it lives, and may pass its sockets.
+//! A service manager is told when the daemon is ready and that it instances, and may pass its sockets.
 
 use std::{
     fs,
@@ -89,22 +89,22 @@ fn watchdog() -> Outcome {
     let manager = Manager::new()?;
     let mut daemon = manager.start(&[("WATCHDOG_USEC", "200000")])?;
     daemon.wait_ready()?;
-    let life = || -> Outcome {
+    let instance = || -> Outcome {
         for _ in 0..5 {
             let told = manager.next()?;
             ensure!(told == "WATCHDOG=1\n" || told.starts_with("READY=1\n"), "{told}");
         }
         Ok(())
     };
-    life()?;
+    instance()?;
     // Stopped, it is silent, however long one waits: the sign comes from the thread that answers.
     daemon.signal(Signal::STOP)?;
     manager.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     while manager.next().is_ok() {}
-    ensure!(manager.next().is_err(), "it was stopped, and said that it lives");
+    ensure!(manager.next().is_err(), "it was stopped, and said that it instances");
     daemon.signal(Signal::CONT)?;
     manager.socket.set_read_timeout(Some(Duration::from_mins(1)))?;
-    life()?;
+    instance()?;
     // One that is meant for another process is none.
     let manager = Manager::new()?;
     let _daemon = manager.start(&[("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")])?;

@@ -85,7 +85,7 @@ fn while_it_scans() -> Outcome {
     ensure!(reply.is_empty(), "the comparison was over: {}", String::from_utf8_lossy(&reply));
 
     // A ring of 1 MiB, and records of 1.6 MB.
-    let mut daemon = Daemon::start_with(&["--index-ring", "1"])?;
+    let mut daemon = Daemon::start_with(&["--lifecycle-ring", "1"])?;
     daemon.signal(Signal::STOP)?;
     let pair = cgroup.join("x".repeat(4_000));
     for _ in 0..200 {

@@ -51,7 +51,7 @@ pub fn trials() -> Vec<Trial> {
 fn wide_ids() -> Outcome {
     let mut index = Index::new(Limits::default());
     let wide = (7_u64 << 32) + 42;
-    let maker = Task {
+    let creator = Task {
         pid: 1,
         tid: 1,
         ppid: 0,
@@ -67,7 +67,7 @@ fn wide_ids() -> Outcome {
             parent: CgroupId(1),
             level: 1,
             leaf: Leaf { bytes: leaf.as_bytes().into(), truncated: false },
-            by: maker,
+            by: creator,
         });
         index.apply(&Event { boot_ns: id, what });
     }
@@ -86,7 +86,7 @@ fn wide_ids() -> Outcome {
 fn one_id_twice() -> Outcome {
     let daemon = Daemon::start()?;
     let lookup = wire::Lookup { ids: Some(vec![1]), ..wire::Lookup::default() };
-    let answers = daemon.client()?.lookup(&lookup)?.answers;
+    let answers = daemon.client()?.lookup_with(&lookup)?.results;
     let hierarchies = daemon.client()?.status()?.hierarchies.len();
     // The root of each is 1.
     ensure!(answers.len() == hierarchies, "{} answers for {hierarchies} hierarchies", answers.len());
@@ -94,8 +94,8 @@ fn one_id_twice() -> Outcome {
     let unified = Cgroup::new("v2", "twice")?;
     let name = unified.name();
     let pids = Cgroup::at(&mount("pids")?, name.trim_start_matches('/'))?;
-    ensure!(daemon.row(&name, "v2")?.life.map(|life| life.id) == Some(unified.id()?));
-    ensure!(daemon.row(&name, "pids")?.life.map(|life| life.id) == Some(pids.id()?));
+    ensure!(daemon.row(&name, "v2")?.current.map(|instance| instance.id) == Some(unified.id()?));
+    ensure!(daemon.row(&name, "pids")?.current.map(|instance| instance.id) == Some(pids.id()?));
     drop(pids);
     ensure!(
         !daemon.row(&name, "pids")?.present && daemon.row(&name, "v2")?.present,
@@ -125,7 +125,7 @@ fn release() -> Outcome {
         }
     }
     let row = daemon.row(&name, any())?;
-    ensure!(row.present && row.life.as_ref().is_some_and(|life| life.id == second), "{row:?}");
+    ensure!(row.present && row.current.as_ref().is_some_and(|instance| instance.id == second), "{row:?}");
     Ok(())
 }
 
@@ -164,14 +164,14 @@ fn generations() -> Outcome {
         fs::remove_dir(&path)?;
     }
     let row = daemon.row(&name, any())?;
-    ensure!(!row.present && !row.past.is_empty(), "{row:?}");
+    ensure!(!row.present && !row.previous.is_empty(), "{row:?}");
     fs::create_dir(&path)?;
     let row = daemon.row(&name, any())?;
-    ensure!(row.life.as_ref().map(|life| life.id) == Some(id(&path)?), "{row:?}");
-    let mut ids: Vec<u64> = row.past.iter().map(|past| past.id).collect();
+    ensure!(row.current.as_ref().map(|instance| instance.id) == Some(id(&path)?), "{row:?}");
+    let mut ids: Vec<u64> = row.previous.iter().map(|previous| previous.id).collect();
     ids.dedup();
     ensure!(
-        ids.len() == row.past.len() && ids.is_sorted_by(|a, b| a > b),
+        ids.len() == row.previous.len() && ids.is_sorted_by(|a, b| a > b),
         "each once, newest first: {ids:?}"
     );
     daemon.verify()
@@ -199,8 +199,8 @@ fn by_id_at_once() -> Outcome {
         let path = cgroup.join(format!("{round}"));
         fs::create_dir(&path)?;
         let lookup = wire::Lookup { ids: Some(vec![id(&path)?]), ..wire::Lookup::default() };
-        let answers = client.lookup(&lookup)?.answers;
-        let found = answers.iter().any(|answer| answer.present && answer.name == cgroup.name_of(&path));
+        let answers = client.lookup_with(&lookup)?.results;
+        let found = answers.iter().any(|answer| answer.present && answer.path == cgroup.name_of(&path));
         ensure!(found, "round {round}: {answers:?}");
         fs::remove_dir(&path)?;
     }
@@ -218,16 +218,16 @@ fn two_writers() -> Outcome {
             Ok(thread::spawn(move || -> Outcome {
                 let path = cgroup.join("x");
                 let lookup = wire::Lookup {
-                    names: vec![cgroup.name_of(&path)],
+                    paths: vec![cgroup.name_of(&path)],
                     hierarchy: Some(hierarchy.to_owned()),
                     ..wire::Lookup::default()
                 };
                 for round in 0..crate::support::rounds(2_000) {
                     fs::create_dir(&path)?;
-                    let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
+                    let present = client.lookup_with(&lookup)?.results.iter().any(|answer| answer.present);
                     ensure!(present, "round {round}: absent after mkdir returned");
                     fs::remove_dir(&path)?;
-                    let present = client.lookup(&lookup)?.answers.iter().any(|answer| answer.present);
+                    let present = client.lookup_with(&lookup)?.results.iter().any(|answer| answer.present);
                     ensure!(!present, "round {round}: present after rmdir returned");
                 }
                 Ok(())

@@ -36,20 +36,20 @@ fn kubelet() -> Outcome {
     systemctl(&["start", "kubelet.service"])?;
     let row = daemon.row(NAME, "v2")?;
     ensure!(row.present, "{row:?}");
-    let life = row.life.context("no life")?;
-    let maker = life.made_by.context("no maker")?;
-    ensure!(maker.pid == 1 && maker.comm == "systemd", "{maker:?}");
-    let born = life.born.context("no birth")?;
-    ensure!(born.boot_ns > row.known_since.boot_ns, "{born:?}");
+    let instance = row.current.context("no instance")?;
+    let creator = instance.created_by.context("no creator")?;
+    ensure!(creator.pid == 1 && creator.comm == "systemd", "{creator:?}");
+    let created_at = instance.created_at.context("no birth")?;
+    ensure!(created_at.boot_ns > row.observed_since.boot_ns, "{created_at:?}");
     let shown = systemctl(&["show", "-p", "ControlGroup", "--value", "kubelet.service"])?;
     ensure!(shown.trim() == NAME, "systemd says {shown}");
 
     systemctl(&["stop", "kubelet.service"])?;
     let row = daemon.row(NAME, "v2")?;
     ensure!(!row.present, "{row:?}");
-    let past = row.past.first().context("no past life")?;
-    let remover = past.removed_by.as_ref().context("no remover")?;
-    ensure!(past.id == life.id && remover.pid == 1, "{past:?}");
+    let previous = row.previous.first().context("no previous instance")?;
+    let remover = previous.removed_by.as_ref().context("no remover")?;
+    ensure!(previous.id == instance.id && remover.pid == 1, "{previous:?}");
     daemon.verify()
 }
 

@@ -12,7 +12,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::{Until, wire};
+use cgtrace_client::{CgroupState, wire};
 use libtest_mimic::Trial;
 use rustix::event::epoll;
 use serde_json::json;
@@ -43,7 +43,11 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// Waits in a thread; the daemon knows of the wait when this returns.
-fn waiting(daemon: &Daemon, name: &str, until: Until) -> Result<mpsc::Receiver<Result<wire::Awaited>>> {
+fn waiting(
+    daemon: &Daemon,
+    name: &str,
+    until: CgroupState,
+) -> Result<mpsc::Receiver<Result<wire::WaitReply>>> {
     let before = daemon.client()?.status()?.waiters;
     let mut client = daemon.client()?;
     let name = name.to_owned();
@@ -65,9 +69,9 @@ fn registered(daemon: &Daemon, count: u64) -> Outcome {
     Ok(())
 }
 
-fn held(told: &mpsc::Receiver<Result<wire::Awaited>>) -> Result<wire::Awaited> {
+fn held(told: &mpsc::Receiver<Result<wire::WaitReply>>) -> Result<wire::WaitReply> {
     let awaited = told.recv_timeout(Duration::from_mins(1)).context("the waiter was not woken")??;
-    ensure!(awaited.held, "{awaited:?}");
+    ensure!(awaited.reached, "{awaited:?}");
     Ok(awaited)
 }
 
@@ -77,13 +81,13 @@ fn present_and_absent() -> Outcome {
         let cgroup = Cgroup::new(hierarchy, "wait")?;
         let path = cgroup.join("x");
         let name = cgroup.name_of(&path);
-        let told = waiting(&daemon, &name, Until::Present)?;
+        let told = waiting(&daemon, &name, CgroupState::Present)?;
         fs::create_dir(&path)?;
         let awaited = held(&told)?;
-        ensure!(awaited.answer.present, "{awaited:?}");
-        let told = waiting(&daemon, &name, Until::Absent)?;
+        ensure!(awaited.result.present, "{awaited:?}");
+        let told = waiting(&daemon, &name, CgroupState::Absent)?;
         fs::remove_dir(&path)?;
-        ensure!(!held(&told)?.answer.present);
+        ensure!(!held(&told)?.result.present);
     }
     Ok(())
 }
@@ -94,12 +98,12 @@ fn populated_and_empty() -> Outcome {
         let cgroup = Cgroup::new(hierarchy, "populated")?;
         let inner = cgroup.join("inner");
         fs::create_dir(&inner)?;
-        let told = waiting(&daemon, &cgroup.name(), Until::Populated)?;
+        let told = waiting(&daemon, &cgroup.name(), CgroupState::Populated)?;
         let sleeper = Sleeper::start()?;
         // In it or below it.
         put(&inner, "cgroup.procs", sleeper.pid())?;
         held(&told)?;
-        let told = waiting(&daemon, &cgroup.name(), Until::Empty)?;
+        let told = waiting(&daemon, &cgroup.name(), CgroupState::Empty)?;
         drop(sleeper);
         held(&told).with_context(|| format!("empty on {hierarchy}"))?;
     }
@@ -111,8 +115,8 @@ fn rename() -> Outcome {
     let cgroup = Cgroup::new("pids", "wait-rename")?;
     let (a, b) = (cgroup.join("a"), cgroup.join("b"));
     fs::create_dir_all(a.join("child"))?;
-    let present = waiting(&daemon, &cgroup.name_of(&b.join("child")), Until::Present)?;
-    let absent = waiting(&daemon, &cgroup.name_of(&a.join("child")), Until::Absent)?;
+    let present = waiting(&daemon, &cgroup.name_of(&b.join("child")), CgroupState::Present)?;
+    let absent = waiting(&daemon, &cgroup.name_of(&a.join("child")), CgroupState::Absent)?;
     fs::rename(&a, &b)?;
     held(&present)?;
     held(&absent)?;
@@ -125,15 +129,15 @@ fn at_once() -> Outcome {
     let name = cgroup.name();
     let mut client = daemon.client()?;
     for (name, until) in [
-        (name.clone(), Until::Present),
-        (name.clone(), Until::Empty),
-        (format!("{name}/none"), Until::Absent),
-        (format!("{name}/none"), Until::Empty),
-        ("/".to_owned(), Until::Populated),
+        (name.clone(), CgroupState::Present),
+        (name.clone(), CgroupState::Empty),
+        (format!("{name}/none"), CgroupState::Absent),
+        (format!("{name}/none"), CgroupState::Empty),
+        ("/".to_owned(), CgroupState::Populated),
     ] {
         // Even without any patience.
         let waited = client.wait(&name, until, Some(Duration::ZERO))?;
-        ensure!(waited.held, "{name} {until:?}: {waited:?}");
+        ensure!(waited.reached, "{name} {until:?}: {waited:?}");
     }
     Ok(())
 }
@@ -141,9 +145,12 @@ fn at_once() -> Outcome {
 fn time_out() -> Outcome {
     let daemon = Daemon::start()?;
     let start = Instant::now();
-    let waited =
-        daemon.client()?.wait("/cgtrace-test-never", Until::Present, Some(Duration::from_millis(200)))?;
-    ensure!(!waited.held && start.elapsed() >= Duration::from_millis(200), "{waited:?}");
+    let waited = daemon.client()?.wait(
+        "/cgtrace-test-never",
+        CgroupState::Present,
+        Some(Duration::from_millis(200)),
+    )?;
+    ensure!(!waited.reached && start.elapsed() >= Duration::from_millis(200), "{waited:?}");
     ensure!(daemon.client()?.status()?.waiters == 0, "the waiter is still registered");
     Ok(())
 }
@@ -158,7 +165,7 @@ fn many() -> Outcome {
         let name = cgroup.name_of(&cgroup.join(number.to_string()));
         let tell = tell.clone();
         thread::spawn(move || {
-            let waited = client.wait(&name, Until::Present, Some(Duration::from_mins(1)));
+            let waited = client.wait(&name, CgroupState::Present, Some(Duration::from_mins(1)));
             let _ = tell.send((number, waited));
         });
     }
@@ -169,7 +176,7 @@ fn many() -> Outcome {
     let mut woken = std::collections::BTreeSet::new();
     for _ in 0..COUNT {
         let (number, waited) = told.recv_timeout(Duration::from_mins(1)).context("one was not woken")?;
-        ensure!(waited?.held && woken.insert(number), "{number}");
+        ensure!(waited?.reached && woken.insert(number), "{number}");
     }
     Ok(())
 }
@@ -184,7 +191,7 @@ fn ten_thousand() -> Outcome {
     for path in &paths {
         let mut waiter = Raw::new(daemon.stream()?);
         waiter.send(&json!({
-            "method": "io.cgtrace.Await",
+            "method": "io.cgtrace.Wait",
             "parameters": {"name": cgroup.name_of(path), "until": "present", "hierarchy": any()},
         }))?;
         waiters.push(waiter);
@@ -210,7 +217,7 @@ fn ten_thousand() -> Outcome {
                     let waiter = waiters.get_mut(number).context("no such waiter")?;
                     let reply = waiter.receive()?;
                     let name = cgroup.name_of(&paths[number]);
-                    ensure!(reply["parameters"]["held"] == true, "{reply}");
+                    ensure!(reply["parameters"]["reached"] == true, "{reply}");
                     ensure!(reply["parameters"]["answer"]["name"] == *name, "not {name}: {reply}");
                     ensure!(reply.get("continues").is_none(), "another reply is to follow: {reply}");
                     ensure!(woken[number].replace(now).is_none(), "{name} was woken twice");
@@ -260,7 +267,7 @@ fn question_and_wakeup() -> Outcome {
         // Questions and events at once, so that some question comes between the bell and the driver's turn.
         let asking = AtomicBool::new(true);
         let last = thread::scope(|threads| -> Outcome {
-            let askers: Vec<_> = (0..3)
+            let observers: Vec<_> = (0..3)
                 .map(|_| -> Result<_> {
                     let mut client = daemon.client()?;
                     let (asking, name) = (&asking, &name);
@@ -278,8 +285,8 @@ fn question_and_wakeup() -> Outcome {
                 thread::sleep(Duration::from_micros(300));
             }
             asking.store(false, Ordering::Relaxed);
-            for asker in askers {
-                asker.join().map_err(|_| anyhow::anyhow!("an asker panicked"))??;
+            for observer in observers {
+                observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??;
             }
             fs::create_dir(&path)?;
             fs::remove_dir(&path)?;
@@ -315,7 +322,7 @@ fn by_the_command_line() -> Outcome {
         registered(&daemon, 1)?;
         Ok(child)
     };
-    let child = wait(&["--timeout", "20s", "--on", any()])?;
+    let child = wait(&["--timeout", "20s", "--hierarchy", any()])?;
     fs::create_dir(&path)?;
     let output = child.wait_with_output()?;
     let text = String::from_utf8(output.stdout)?;

@@ -1,11 +1,11 @@
 //! `why` says why a cgroup is not there, or not seen: each cause brought about for real.
 
-mod asker;
 mod attacks;
 mod moves;
 mod names;
 mod namespaces;
-mod past;
+mod observer;
+mod previous;
 mod processes;
 mod shell;
 
@@ -21,11 +21,11 @@ use crate::support::daemon::Daemon;
 pub fn trials() -> Vec<Trial> {
     let trials = [
         names::trials(),
-        past::trials(),
+        previous::trials(),
         moves::trials(),
         processes::trials(),
         shell::trials(),
-        asker::trials(),
+        observer::trials(),
         namespaces::trials(),
         attacks::trials(),
     ];
@@ -33,9 +33,9 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The verdict on one path.
-fn ask(daemon: &Daemon, path: &str, asker: Option<u32>) -> Result<Verdict> {
+fn ask(daemon: &Daemon, path: &str, observer: Option<u32>) -> Result<Verdict> {
     let question =
-        Question { path: Some(path.as_bytes().to_vec()), hierarchy: None, asker: asker.map(Who::Pid) };
+        Question { path: Some(path.as_bytes().to_vec()), hierarchy: None, observer: observer.map(Who::Pid) };
     let report = cgtrace_why::ask(&mut daemon.client()?, &question)?;
     let [verdict] = <[Verdict; 1]>::try_from(report.verdicts)
         .map_err(|verdicts| anyhow::anyhow!("{} verdicts", verdicts.len()))?;
@@ -53,15 +53,15 @@ fn told(verdict: &Verdict, cause: &str) -> Result<Finding> {
     if verdict.cause != cause {
         return holds(verdict, cause).cloned();
     }
-    let Verdict { cause, explanation, evidence, fix, .. } = verdict.clone();
-    Ok(Finding { cause, explanation, evidence, fix })
+    let Verdict { cause, explanation, evidence, remediation: fix, .. } = verdict.clone();
+    Ok(Finding { cause, explanation, evidence, remediation: fix })
 }
 
 /// Fails unless the cause holds as well; gives what is said of it.
 fn holds<'a>(verdict: &'a Verdict, cause: &str) -> Result<&'a Finding> {
-    let mut also = verdict.also.iter();
+    let mut also = verdict.other_findings.iter();
     also.find(|finding| finding.cause == cause)
-        .with_context(|| format!("{cause} is not among {:#?}", verdict.also))
+        .with_context(|| format!("{cause} is not among {:#?}", verdict.other_findings))
 }
 
 /// Fails unless one of the lines has all of that.

@@ -24,7 +24,7 @@ const LIVE_MAX: usize = 30;
 /// The deepest below the scope.
 const DEPTH_MAX: usize = 2;
 
-/// Names of one folder: so few that every path soon had all the past lives that are kept of it. From then on the
+/// Names of one folder: so few that every path soon had all the previous instances that are kept of it. From then on the
 /// daemon's memory may not grow.
 pub const NAMES: u64 = 6;
 

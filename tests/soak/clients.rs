@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use cgtrace_client::{Client, Error, Until, Watched, wire};
+use cgtrace_client::{CgroupState, Client, Error, StreamItem, wire};
 
 use super::{
     churn,
@@ -45,8 +45,8 @@ pub fn wait(stage: &Stage, scope: &Cgroup, seed: u64) -> Result<()> {
     while !stage.ends() {
         let path = scope.join(format!("w{}", random.below(50)));
         let pause = Duration::from_millis(random.below(60));
-        wait_for(stage, scope, &path, Until::Present, pause, |path| fs::create_dir(path))?;
-        wait_for(stage, scope, &path, Until::Absent, pause, |path| fs::remove_dir(path))?;
+        wait_for(stage, scope, &path, CgroupState::Present, pause, |path| fs::create_dir(path))?;
+        wait_for(stage, scope, &path, CgroupState::Absent, pause, |path| fs::remove_dir(path))?;
     }
     Ok(())
 }
@@ -55,7 +55,7 @@ fn wait_for(
     stage: &Stage,
     scope: &Cgroup,
     path: &Path,
-    until: Until,
+    until: CgroupState,
     pause: Duration,
     change: impl FnOnce(&Path) -> std::io::Result<()> + Send,
 ) -> Result<()> {
@@ -71,10 +71,10 @@ fn wait_for(
             change(path)
         });
         match client.wait(&name, until, Some(PATIENCE / 2)) {
-            Ok(waited) if waited.held => stage.counts.waits_held.add(1),
-            Ok(_) => stage.fail(format!("{name} until {}: told as timed out", until.word())),
+            Ok(waited) if waited.reached => stage.counts.waits_held.add(1),
+            Ok(_) => stage.fail(format!("{name} until {}: told as timed out", until.as_str())),
             Err(error) if unanswered(&error) => {
-                stage.fail(format!("{name} until {}: no answer", until.word()));
+                stage.fail(format!("{name} until {}: no answer", until.as_str()));
             }
             Err(_) => stage.counts.waits_cut.add(1),
         }
@@ -94,8 +94,8 @@ pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
                     .list(&wire::List { patterns: Some(vec![scope.name()]), ..wire::List::default() })
                     .and_then(|listed| listed.collect::<Result<Vec<_>, _>>().map(drop)),
                 _ => client
-                    .lookup(&wire::Lookup {
-                        names: vec![format!("{}/n{}", scope.name(), random.below(churn::NAMES))],
+                    .lookup_with(&wire::Lookup {
+                        paths: vec![format!("{}/n{}", scope.name(), random.below(churn::NAMES))],
                         hierarchy: Some((*hierarchy).to_owned()),
                         ..wire::Lookup::default()
                     })
@@ -127,8 +127,8 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
         let mut last = 0;
         for told in watching {
             match told {
-                Ok(Watched::Started { seq }) => last = seq,
-                Ok(Watched::Event(event)) => {
+                Ok(StreamItem::Started { seq }) => last = seq,
+                Ok(StreamItem::Event(event)) => {
                     if event.seq <= last {
                         stage.fail(format!("event {} was told after {last}", event.seq));
                     }
@@ -136,8 +136,8 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
                     stage.counts.events.add(1);
                     thread::sleep(pause);
                 }
-                Ok(Watched::Existing(_)) => {}
-                Ok(Watched::Missed(missed)) => stage.counts.missed.add(missed),
+                Ok(StreamItem::Existing(_)) => {}
+                Ok(StreamItem::Dropped(missed)) => stage.counts.missed.add(missed),
                 Err(_) => break,
             }
             heard = Instant::now();

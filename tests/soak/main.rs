@@ -218,7 +218,7 @@ fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &m
     stage.counts.verified.add(1);
     let status = cgtrace_client::Client::connect_to(stage.runtime_dir.clone())?.status()?;
     measured.lost = status.rings.iter().map(|ring| ring.lost).sum();
-    measured.heals = status.heals;
+    measured.resyncs = status.resyncs;
     let at_the_end = settled_descriptors(&service, usize::MAX)?;
     service.end()?;
     let fresh = Service::start(&stage.runtime_dir, pins)?;

@@ -17,7 +17,7 @@ pub struct Measured {
     /// A daemon just started, and the one that went through it, both without clients.
     pub descriptors: (usize, usize),
     pub lost: u64,
-    pub heals: u64,
+    pub resyncs: u64,
     pub stressor: String,
 }
 
@@ -44,7 +44,7 @@ pub fn json(measured: &Measured, stage: &Stage) -> Value {
         "events_followed": counts.events.get(),
         "events_missed_by_slow_followers": counts.missed.get(),
         "lost_by_the_last_daemon": measured.lost,
-        "heals_of_the_last_daemon": measured.heals,
+        "heals_of_the_last_daemon": measured.resyncs,
         "memory_bytes": {"second_quarter": measured.memory.0, "last_quarter": measured.memory.1},
         "descriptors": {"fresh": measured.descriptors.0, "at_the_end": measured.descriptors.1},
         "failures": stage.failures(),

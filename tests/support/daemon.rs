@@ -147,14 +147,14 @@ impl Daemon {
     }
 
     /// What it knows of a name on one hierarchy.
-    pub fn row(&self, name: &str, hierarchy: &str) -> Result<wire::Row> {
+    pub fn row(&self, name: &str, hierarchy: &str) -> Result<wire::HierarchyResult> {
         let lookup = wire::Lookup {
-            names: vec![name.to_owned()],
+            paths: vec![name.to_owned()],
             hierarchy: Some(hierarchy.to_owned()),
             ..wire::Lookup::default()
         };
-        let answer = self.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
-        answer.rows.into_iter().next().context("no row")
+        let answer = self.client()?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+        answer.hierarchies.into_iter().next().context("no row")
     }
 
     /// Fails unless the index is what the file systems show.

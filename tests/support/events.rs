@@ -1,15 +1,15 @@
-//! Following events, with an end to the patience.
+//! ResilientStream events, with an end to the patience.
 
 use std::{os::unix::net::UnixStream, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use cgtrace_client::{Client, Watched, Watching, wire};
+use cgtrace_client::{Client, EventStream, StreamItem, wire};
 
 use super::daemon::Daemon;
 
 /// Follows events below a name.
 pub struct Follower {
-    watching: Watching,
+    watching: EventStream,
     stream: UnixStream,
 }
 
@@ -19,7 +19,7 @@ impl Follower {
         let stream = daemon.stream()?;
         let mut watching = Client::from_stream(stream.try_clone()?).watch(watch)?;
         match watching.next().context("the stream ended")?? {
-            Watched::Started { .. } => Ok(Self { watching, stream }),
+            StreamItem::Started { .. } => Ok(Self { watching, stream }),
             other => bail!("expected the start, got {other:?}"),
         }
     }
@@ -43,13 +43,13 @@ impl Follower {
     /// The next event; fails after 30 s without one.
     pub fn next(&mut self) -> Result<wire::Event> {
         match self.watching.next().context("the stream ended")?? {
-            Watched::Event(event) => Ok(*event),
+            StreamItem::Event(event) => Ok(*event),
             other => bail!("expected an event, got {other:?}"),
         }
     }
 
     /// The next thing that is told.
-    pub fn next_told(&mut self) -> Result<Watched> {
+    pub fn next_told(&mut self) -> Result<StreamItem> {
         Ok(self.watching.next().context("the stream ended")??)
     }
 

@@ -33,7 +33,7 @@ pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
 
 impl Fake {
     /// Runs `script` under that name, with flags that only the command line has; returns when the script was run
-    /// through. The process lives on.
+    /// through. The process instances on.
     pub fn start(name: &str, script: &str, flags: &[&str]) -> Result<Self> {
         Self::start_in(&[], name, script, flags, None)
     }

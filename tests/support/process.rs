@@ -116,7 +116,7 @@ pub fn put(cgroup: &Path, file: &str, number: u32) -> Result<()> {
         .with_context(|| format!("failed to write {number} to {}", path.display()))
 }
 
-/// A child that was born in a cgroup by `clone3(CLONE_INTO_CGROUP)`, and ends when dropped.
+/// A child that was created_at in a cgroup by `clone3(CLONE_INTO_CGROUP)`, and ends when dropped.
 pub struct Born(libc::pid_t);
 
 impl Born {

@@ -1,6 +1,6 @@
 //! A real systemd, as PID 1 of a container.
 //!
-//! It lives under a cgroup of the test's, and its own root cgroup is `payload` there: the unit that systemd calls
+//! It instances under a cgroup of the test's, and its own root cgroup is `payload` there: the unit that systemd calls
 //! `/system.slice/x.service` has the name [`Systemd::name`] on the host. The root file system is that of
 //! `cargo xtask lab`, read-only under a layer of memory: what a test writes in it goes with the container.
 

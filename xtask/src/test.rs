@@ -24,7 +24,7 @@ pub struct Count {
 
 /// The harnesses of `cgtrace` in `cgtrace/tests`: they need neither root nor this kernel.
 const PURE: [&str; 8] =
-    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "sightings"];
+    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "process_log"];
 
 /// All harnesses of the crates that have such alone.
 const OTHER_CRATES: [&str; 12] = [

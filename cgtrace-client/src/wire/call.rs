@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::Await;
-use crate::until::Until;
+use super::Wait;
+use crate::state::CgroupState;
 
 /// A call, as it stands in a message.
 ///
@@ -13,7 +13,7 @@ use crate::until::Until;
 /// # use cgtrace_client::wire;
 /// let call = wire::Call {
 ///     method: "io.cgtrace.Lookup".to_owned(),
-///     parameters: wire::Lookup { names: vec!["/".to_owned()], ..Default::default() },
+///     parameters: wire::Lookup { paths: vec!["/".to_owned()], ..Default::default() },
 ///     ..Default::default()
 /// };
 /// let message = cgtrace_client::encode(&call)?;
@@ -41,8 +41,8 @@ pub struct Call<P> {
 ///
 /// ```
 /// # use cgtrace_client::wire;
-/// let reply: wire::Reply<wire::Awaited> = serde_json::from_str(r#"{"parameters":{"held":true}}"#)?;
-/// assert!(reply.parameters.is_some_and(|awaited| awaited.held));
+/// let reply: wire::Reply<wire::WaitReply> = serde_json::from_str(r#"{"parameters":{"reached":true}}"#)?;
+/// assert!(reply.parameters.is_some_and(|awaited| awaited.reached));
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,24 +58,24 @@ pub struct Reply<P> {
     pub error: Option<String>,
 }
 
-impl Await {
+impl Wait {
     /// To wait until that name is in that state, on any hierarchy (for absent and empty: on all).
     ///
     /// ```
     /// use std::time::Duration;
-    /// use cgtrace_client::{Until, wire::Await};
+    /// use cgtrace_client::{CgroupState, wire::Wait};
     ///
-    /// let wait = Await::until("/kubepods.slice", Until::Absent, Some(Duration::from_secs(2)));
-    /// assert_eq!((wait.until.as_str(), wait.timeout_ms), ("absent", Some(2_000)));
+    /// let wait = Wait::new("/kubepods.slice", CgroupState::Absent, Some(Duration::from_secs(2)));
+    /// assert_eq!((wait.state.as_str(), wait.timeout_ms), ("absent", Some(2_000)));
     /// ```
     #[must_use]
-    pub fn until(name: &str, until: Until, timeout: Option<Duration>) -> Self {
+    pub fn new(path: &str, state: CgroupState, timeout: Option<Duration>) -> Self {
         // A time-out is never over before its time.
         let milliseconds =
             |timeout: Duration| u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Self {
-            name: name.to_owned(),
-            until: until.word().to_owned(),
+            path: path.to_owned(),
+            state: state.as_str().to_owned(),
             hierarchy: None,
             timeout_ms: timeout.map(milliseconds),
         }

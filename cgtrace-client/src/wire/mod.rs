@@ -6,7 +6,7 @@ mod printed;
 
 pub use call::{Call, Reply};
 pub use generated::*;
-pub use printed::{ConfigChecked, EventLine, Lagged, Unpinned};
+pub use printed::{ConfigChecked, Dropped, EventLine, Unpinned};
 
 #[expect(missing_docs, reason = "a field whose name says it all has no comment in the interface")]
 mod generated {

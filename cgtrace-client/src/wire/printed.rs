@@ -7,9 +7,9 @@ use super::Event;
 /// A line of `cgtrace events --json`.
 ///
 /// ```
-/// # use cgtrace_client::wire::{EventLine, Lagged};
-/// match serde_json::from_str(r#"{"kind":"lagged","missed":3}"#)? {
-///     EventLine::Lagged(Lagged::Lagged { missed }) => println!("{missed} events are missing here"),
+/// # use cgtrace_client::wire::{EventLine, Dropped};
+/// match serde_json::from_str(r#"{"kind":"dropped","dropped":3}"#)? {
+///     EventLine::Dropped(Dropped::Dropped { dropped }) => println!("{dropped} events are missing here"),
 ///     EventLine::Event(event) => println!("{}", event.kind),
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
@@ -19,7 +19,7 @@ use super::Event;
 #[serde(untagged)]
 pub enum EventLine {
     /// Events are missing here.
-    Lagged(Lagged),
+    Dropped(Dropped),
     /// It happened.
     Event(Box<Event>),
 }
@@ -27,19 +27,19 @@ pub enum EventLine {
 /// Instead of events: the command read too slowly, or the daemon does not keep them any more.
 ///
 /// ```
-/// # use cgtrace_client::wire::Lagged;
-/// let line = serde_json::to_string(&Lagged::Lagged { missed: 3 })?;
-/// assert_eq!(line, r#"{"kind":"lagged","missed":3}"#);
+/// # use cgtrace_client::wire::Dropped;
+/// let line = serde_json::to_string(&Dropped::Dropped { dropped: 3 })?;
+/// assert_eq!(line, r#"{"kind":"dropped","dropped":3}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
-pub enum Lagged {
+pub enum Dropped {
     /// The one kind.
-    Lagged {
+    Dropped {
         /// How many events are missing.
-        missed: u64,
+        dropped: u64,
     },
 }
 

@@ -6,14 +6,14 @@ mod writable;
 
 use std::collections::BTreeSet;
 
-use cgtrace_client::{Client, names, names::ImpossibleName, wire};
+use cgtrace_client::{Client, paths, paths::InvalidPath, wire};
 use cgtrace_host::{hierarchy, process::cut_comm};
 use cgtrace_paths::names_hierarchy;
 
 use crate::{
     clock,
-    facts::{Asker, Facts, Mounted},
-    gather::{self, AskerFound, Deadline, Hierarchy, Outside, Who},
+    facts::{Facts, Mounted, Observer},
+    gather::{self, Deadline, Hierarchy, ObserverFound, Outside, Who},
     report::{Report, Verdict},
     rules::{self, Settings},
 };
@@ -22,7 +22,7 @@ use processes::Recorded;
 pub(crate) use answers::{add_named, budget, path};
 pub(crate) use processes::task_of;
 
-/// The most paths of an asker's settings that are explained.
+/// The most paths of an observer's settings that are explained.
 const MAX_ASKER_PATHS: usize = 16;
 
 /// The note for a client of the public socket, which carries no identities.
@@ -36,12 +36,12 @@ pub(crate) const NAMESPACED: &str = "this command runs in a cgroup namespace, fr
 /// A question for `why`.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// The path as a log or a flag has it; any bytes. `None`: each path that the asker looks up.
+    /// The path as a log or a flag has it; any bytes. `None`: each path that the observer looks up.
     pub path: Option<Vec<u8>>,
     /// The hierarchy where it is missed; any if `None`.
     pub hierarchy: Option<String>,
     /// The process that does not see it.
-    pub asker: Option<Who>,
+    pub observer: Option<Who>,
 }
 
 /// Why a question has no answer.
@@ -52,8 +52,8 @@ pub enum AskError {
     Client(#[from] cgtrace_client::Error),
     /// No cgroup was ever called so, and no log has that.
     #[error(transparent)]
-    Path(#[from] ImpossibleName),
-    /// Neither a path nor an asker was given.
+    Path(#[from] InvalidPath),
+    /// Neither a path nor an observer was given.
     #[error("nothing to explain; give a path or a process")]
     Nothing,
     /// There is no such process.
@@ -80,24 +80,24 @@ pub enum AskError {
 
 /// Answers a question.
 pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError> {
-    let Question { path, hierarchy, asker: who } = question;
+    let Question { path, hierarchy, observer: who } = question;
     if path.is_none() && who.is_none() {
         return Err(AskError::Nothing);
     }
     let mut report = Report::default();
     let frame = Frame::new(client, hierarchy.as_deref(), &mut report.notes)?;
     if let Some(who) = who {
-        report.asker = frame.find_asker(client, who, &mut report)?;
+        report.observer = frame.find_observer(client, who, &mut report)?;
     }
-    let paths: Vec<(Vec<u8>, Option<String>)> = match (path, &report.asker) {
+    let paths: Vec<(Vec<u8>, Option<String>)> = match (path, &report.observer) {
         (Some(path), _) => vec![(checked(path)?, None)],
-        (None, Some(asker)) => {
-            let paths = paths_of(asker);
+        (None, Some(observer)) => {
+            let paths = paths_of(observer);
             if paths.is_empty() {
-                let wire::Task { comm, pid, .. } = &asker.process.task;
+                let wire::Task { comm, pid, .. } = &observer.process.task;
                 report.notes.push(format!(
                     "neither the flags nor the configuration of {} (pid {pid}) name a cgroup; name one: cgtrace why PATH --pid {pid}",
-                    names::printable(comm.as_bytes()),
+                    paths::escape(comm.as_bytes()),
                 ));
             }
             paths.into_iter().map(|(path, setting)| (path.into_bytes(), setting)).collect()
@@ -106,17 +106,17 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
     };
     for (path, setting) in paths.into_iter().take(MAX_ASKER_PATHS) {
         let verdict = one(client, &frame, &path, &mut report)?;
-        report.verdicts.push(Verdict { setting, ..verdict });
+        report.verdicts.push(Verdict { source: setting, ..verdict });
     }
     let mut known = BTreeSet::new();
     report.notes.retain(|note| known.insert(note.clone()));
     Ok(report)
 }
 
-/// The paths that an asker looks up, each with the setting that says so.
-fn paths_of(asker: &Asker) -> Vec<(String, Option<String>)> {
-    let own = asker.process.task.cgroup.as_deref().filter(|path| *path != "/");
-    Settings::of(asker).questions(rules::is_kubelet(asker), own)
+/// The paths that an observer looks up, each with the setting that says so.
+fn paths_of(observer: &Observer) -> Vec<(String, Option<String>)> {
+    let own = observer.process.task.cgroup.as_deref().filter(|path| *path != "/");
+    Settings::of(observer).questions(rules::is_kubelet(observer), own)
 }
 
 /// What is the same for every path of one question.
@@ -142,7 +142,7 @@ impl Frame {
                 if known.is_none() {
                     // The daemon says which there are.
                     let lookup = wire::Lookup { hierarchy: Some(word.to_owned()), ..wire::Lookup::default() };
-                    client.lookup(&lookup)?;
+                    client.lookup_with(&lookup)?;
                 }
                 Some(known.map_or(word, |known| known.hierarchy.as_str()).to_owned())
             }
@@ -161,30 +161,31 @@ impl Frame {
         Ok(Self { on, hierarchies, started_boot_ns, mounts, deadline, namespaced })
     }
 
-    /// The asker; `None`, with a note, if no process is called so.
-    fn find_asker(
+    /// The observer; `None`, with a note, if no process is called so.
+    fn find_observer(
         &self,
         client: &mut Client,
         who: &Who,
         report: &mut Report,
-    ) -> Result<Option<Asker>, AskError> {
-        let found = gather::find_asker(who, &self.hierarchies, self.deadline).map_err(AskError::Ambiguous)?;
+    ) -> Result<Option<Observer>, AskError> {
+        let found =
+            gather::find_observer(who, &self.hierarchies, self.deadline).map_err(AskError::Ambiguous)?;
         let comm = match (who, &found) {
-            (_, Some(AskerFound { found, .. })) => found.process.comm.clone(),
+            (_, Some(ObserverFound { found, .. })) => found.process.comm.clone(),
             (Who::Comm(comm), None) => comm.clone().into_bytes(),
             (Who::Pid(pid), None) => return Err(AskError::NoSuchProcess(*pid)),
         };
         let recorded = self.recorded(client, &[], &[comm])?;
         report.seq = recorded.seq;
-        let Some(AskerFound { found, asker, notes }) = found else {
+        let Some(ObserverFound { found, observer, notes }) = found else {
             if let Who::Comm(comm) = who {
                 report.notes.extend(recorded.missing(comm));
             }
             return Ok(None);
         };
         report.notes.extend(notes);
-        let process = recorded.process(&found, asker.process.of_unit);
-        Ok(Some(Asker { process, ..asker }))
+        let process = recorded.process(&found, observer.process.of_unit);
+        Ok(Some(Observer { process, ..observer }))
     }
 
     /// What the daemon recorded of these paths and of processes with these comms.
@@ -194,7 +195,7 @@ impl Frame {
         paths: &[String],
         comms: &[Vec<u8>],
     ) -> Result<Recorded<'a>, AskError> {
-        let comms = comms.iter().map(|comm| names::as_text(cut_comm(comm)).0).collect();
+        let comms = comms.iter().map(|comm| paths::as_text(cut_comm(comm)).0).collect();
         let history =
             wire::History { paths: Some(paths.to_vec()), comms: Some(comms), ..wire::History::default() };
         let wire::HistoryReply { seq, moves, execs, .. } = client.history(&history)?;
@@ -211,8 +212,8 @@ impl Frame {
 
 /// A path as it was asked. Unlike elsewhere it may be any text: what is wrong with it is part of the answer.
 fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
-    let wrong = |reason: &str| ImpossibleName {
-        name: names::printable(path),
+    let wrong = |reason: &str| InvalidPath {
+        name: paths::escape(path),
         reason: reason.to_owned(),
         expected: "/system.slice/kubelet.service".to_owned(),
     };
@@ -227,19 +228,19 @@ fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
 
 /// One path.
 fn one(client: &mut Client, frame: &Frame, path: &[u8], report: &mut Report) -> Result<Verdict, AskError> {
-    let text = names::as_text(path).0;
+    let text = paths::as_text(path).0;
     let Outside { processes, comms, unit, controllers } =
         gather::about(&text, &frame.mounts, &frame.hierarchies, frame.deadline, &mut report.notes);
-    let root = report.asker.as_ref().and_then(|asker| asker.namespace_root.as_deref());
+    let root = report.observer.as_ref().and_then(|observer| observer.namespace_root.as_deref());
     let wanted = rules::wanted(&text, &frame.mounts, root);
-    let (answer, others) = answers::look_up(client, frame.on.as_deref(), path, &wanted)?;
+    let (answer, others) = answers::lookup(client, frame.on.as_deref(), path, &wanted)?;
     let mut facts = Facts {
         name: text,
         on: frame.on.clone(),
         mounts: frame.mounts.clone(),
         v2_controllers: controllers,
         unit,
-        asker: report.asker.clone(),
+        observer: report.observer.clone(),
         answer,
         others,
         ..Facts::default()
@@ -261,5 +262,5 @@ fn one(client: &mut Client, frame: &Frame, path: &[u8], report: &mut Report) -> 
     let Facts { mut answer, processes, ended, .. } = facts;
     add_named(&mut answer);
     let processes = processes.map(|live| live.into_iter().chain(ended).collect());
-    Ok(Verdict { answer, processes, ..verdict })
+    Ok(Verdict { result: answer, processes, ..verdict })
 }

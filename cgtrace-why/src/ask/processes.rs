@@ -1,6 +1,6 @@
 //! Processes as the rules and the report have them: what `/proc` shows now, with what the daemon recorded of them.
 
-use cgtrace_client::{names, names::printable, wire, wire::Membership};
+use cgtrace_client::{paths, paths::escape, wire, wire::Membership};
 use cgtrace_host::{hierarchy::HierarchyLine, process};
 
 use crate::{clock::Anchor, facts::Process, gather::Hierarchy, rules::same_process};
@@ -31,11 +31,11 @@ impl Recorded<'_> {
         Process {
             task: wire::Task { cgroup: home(&cgroups), ..task },
             started: self.anchor.moment(start),
-            executed: seen.map(|exec| exec.at.clone()),
-            before: seen.is_none() && self.started_boot_ns > start,
-            ended: false,
+            exec_at: seen.map(|exec| exec.at.clone()),
+            predates_daemon: seen.is_none() && self.started_boot_ns > start,
+            exited: false,
             cgroups,
-            executed_in: seen.map(|exec| sorted(exec.cgroups.clone())).unwrap_or_default(),
+            exec_cgroups: seen.map(|exec| sorted(exec.cgroups.clone())).unwrap_or_default(),
             // The chain at the exec, if that was seen: a shell that has gone since is in it.
             ancestors: match exec.filter(|exec| !exec.ancestors.is_empty()) {
                 Some(exec) => exec.ancestors.clone(),
@@ -49,23 +49,23 @@ impl Recorded<'_> {
     pub fn ended(&self, comms: &[Vec<u8>], live: &[Process]) -> Vec<Process> {
         let execs = self.execs.iter().flatten();
         execs
-            .filter(|exec| comms.iter().any(|comm| exec.task.comm == names::as_text(comm).0))
+            .filter(|exec| comms.iter().any(|comm| exec.task.comm == paths::as_text(comm).0))
             .filter(|exec| !live.iter().any(|process| process.task.pid == exec.task.pid))
             .filter(|exec| !is_alive(&exec.task))
             .take(MAX_ENDED)
-            .map(|exec| self.past(exec))
+            .map(|exec| self.previous(exec))
             .collect()
     }
 
-    fn past(&self, exec: &wire::Exec) -> Process {
+    fn previous(&self, exec: &wire::Exec) -> Process {
         let cgroups = sorted(exec.cgroups.clone());
         Process {
             task: wire::Task { cgroup: home(&cgroups), ..exec.task.clone() },
             started: self.anchor.moment(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
-            executed: exec.observed.then(|| exec.at.clone()),
-            before: !exec.observed,
-            ended: true,
-            executed_in: if exec.observed { cgroups.clone() } else { Vec::new() },
+            exec_at: exec.observed.then(|| exec.at.clone()),
+            predates_daemon: !exec.observed,
+            exited: true,
+            exec_cgroups: if exec.observed { cgroups.clone() } else { Vec::new() },
             cgroups,
             ancestors: exec.ancestors.clone(),
             of_unit: false,
@@ -74,11 +74,10 @@ impl Recorded<'_> {
 
     /// That no process of that comm runs, and which was the last one.
     pub fn missing(&self, comm: &str) -> Vec<String> {
-        let name = printable(comm.as_bytes());
+        let name = escape(comm.as_bytes());
         let none = format!("no process called {name} runs, so that its own view is not part of this answer");
-        let last = self.execs.iter().flatten().next().map(|exec| self.past(exec)).map(|last| {
-            let place =
-                last.cgroups.first().map(|place| printable(place.path.as_bytes())).unwrap_or_default();
+        let last = self.execs.iter().flatten().next().map(|exec| self.previous(exec)).map(|last| {
+            let place = last.cgroups.first().map(|place| escape(place.path.as_bytes())).unwrap_or_default();
             let began = &last.started.time;
             format!("the last {name} seen was pid {}, begun at {began}, in {place}", last.task.pid)
         });
@@ -89,7 +88,7 @@ impl Recorded<'_> {
         let known = self.hierarchies.iter().find(|known| known.id.0 == line.id);
         let hierarchy =
             known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.to_string());
-        Membership { hierarchy, path: names::as_text(&line.path).0 }
+        Membership { hierarchy, path: paths::as_text(&line.path).0 }
     }
 }
 
@@ -109,7 +108,7 @@ pub(crate) fn task_of(process: &process::Process) -> wire::Task {
         pid: process.pid,
         tid: process.pid,
         ppid: Some(process.ppid),
-        comm: names::as_text(&process.comm).0,
+        comm: paths::as_text(&process.comm).0,
         uid: Some(process.uid),
         start_boot_ns: Some(process.start_boot_ns),
         ..wire::Task::default()

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cgtrace_client::names;
+use cgtrace_client::paths;
 use cgtrace_host::hierarchy::{Writer, other_writer};
 
 use super::answers::path;
@@ -12,9 +12,10 @@ use crate::{facts::Facts, gather::Hierarchy};
 pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> BTreeMap<String, String> {
     let mut paths: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for answer in facts.results() {
-        paths.insert(&answer.name, path(answer));
+        paths.insert(&answer.path, path(answer));
     }
-    let processes = facts.processes.iter().flatten().chain(facts.asker.iter().map(|asker| &asker.process));
+    let processes =
+        facts.processes.iter().flatten().chain(facts.observer.iter().map(|observer| &observer.process));
     let places = processes.flat_map(|process| &process.cgroups).map(|place| &place.path);
     let moves = facts.moves.iter().filter_map(|event| event.path.as_ref());
     let unit = facts.unit.iter().map(|unit| &unit.control_group);
@@ -22,7 +23,7 @@ pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> BTreeMap<String,
         paths.entry(text).or_insert_with(|| text.clone().into_bytes());
     }
     let writable = |(text, bytes): (&str, Vec<u8>)| {
-        let path = names::normal(&bytes).ok()?;
+        let path = paths::normalize(&bytes).ok()?;
         let by = hierarchies.iter().find_map(|hierarchy| writer(facts, text, &path, hierarchy))?;
         Some((text.to_owned(), by))
     };
@@ -32,7 +33,8 @@ pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> BTreeMap<String,
 fn writer(facts: &Facts, text: &str, path: &[u8], hierarchy: &Hierarchy) -> Option<String> {
     let name = &hierarchy.name;
     let Some(mount) = &hierarchy.mount else {
-        let mut rows = facts.results().filter(|answer| answer.name == text).flat_map(|answer| &answer.rows);
+        let mut rows =
+            facts.results().filter(|answer| answer.path == text).flat_map(|answer| &answer.hierarchies);
         return rows
             .any(|row| row.present && row.hierarchy_id == hierarchy.id.0)
             .then(|| format!("{name} is not mounted here, so that who may write to it is not known"));

@@ -1,14 +1,14 @@
-//! What `why` needs to know besides what the daemon recorded: the asker, the processes, the unit, the mounts. All of it
+//! What `why` needs to know besides what the daemon recorded: the observer, the processes, the unit, the mounts. All of it
 //! is read here, with the caller's authority; the rules themselves read nothing.
 
-mod asker;
 mod deadline;
 mod namespace;
+mod observer;
 mod unit;
 
-pub use asker::Who;
-pub(crate) use asker::{AskerFound, find as find_asker};
 pub(crate) use deadline::Deadline;
+pub use observer::Who;
+pub(crate) use observer::{ObserverFound, find as find_observer};
 
 pub(crate) use cgtrace_host::hierarchy::Found as Hierarchy;
 use cgtrace_host::{
@@ -62,7 +62,7 @@ pub(crate) fn about(
     notes: &mut Vec<String>,
 ) -> Outside {
     let parsed = cgtrace_paths::parse_at(name.as_bytes(), &mount_points(mounts));
-    let unit = parsed.unit.as_deref().and_then(|unit| unit::look_up(unit, deadline, notes));
+    let unit = parsed.unit.as_deref().and_then(|unit| unit::lookup(unit, deadline, notes));
     let programs = unit.iter().flat_map(|unit| &unit.programs).filter_map(|program| unit::file_name(program));
     let mut comms: Vec<Vec<u8>> = Vec::new();
     for name in parsed.process_name().as_deref().into_iter().chain(programs) {

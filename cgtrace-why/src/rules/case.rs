@@ -1,10 +1,10 @@
 //! A question with what every rule asks of it.
 
-use cgtrace_client::wire::{Answer, Event, Row};
+use cgtrace_client::wire::{Event, HierarchyResult, PathResult};
 use cgtrace_paths::{MountPoint, Name, Spelling, Variant};
 
-use super::tell;
-use crate::facts::{Asker, Facts, Mounted, Process, Unit};
+use super::wording;
+use crate::facts::{Facts, Mounted, Observer, Process, Unit};
 
 /// The facts, and the path that they are about.
 pub(super) struct Case<'a> {
@@ -15,7 +15,7 @@ pub(super) struct Case<'a> {
     pub variants: Vec<Variant>,
     /// The path that the rules look at: the asked one or, if nothing is known of that, what is left of it without a
     /// mount path.
-    pub subject: &'a Answer,
+    pub subject: &'a PathResult,
     /// The subject's path.
     pub name: String,
     /// What the subject's path says.
@@ -37,7 +37,7 @@ impl<'a> Case<'a> {
         // The one of which something is known, else the most thorough.
         let corrected = left().find(|answer| is_known(answer)).or_else(|| left().next());
         let corrected = corrected.filter(|_| !is_known(&facts.answer));
-        let name = corrected.map_or(&facts.name, |answer| &answer.name).clone();
+        let name = corrected.map_or(&facts.name, |answer| &answer.path).clone();
         let parsed = cgtrace_paths::parse(name.as_bytes());
         let (subject, is_corrected) = (corrected.unwrap_or(&facts.answer), corrected.is_some());
         Self { facts, asked, variants, subject, name, parsed, is_corrected }
@@ -50,52 +50,54 @@ impl<'a> Case<'a> {
 
     /// Whether the subject exists where it was asked for.
     pub fn is_present(&self) -> bool {
-        self.rows().any(|row| row.present)
+        self.results().any(|row| row.present)
     }
 
     /// Whether the subject exists on any hierarchy.
     pub fn is_anywhere(&self) -> bool {
-        self.subject.rows.iter().any(|row| row.present)
+        self.subject.hierarchies.iter().any(|row| row.present)
     }
 
     /// The subject's rows where it was asked for.
-    pub fn rows(&self) -> impl Iterator<Item = &'a Row> {
+    pub fn results(&self) -> impl Iterator<Item = &'a HierarchyResult> {
         self.rows_asked(self.subject)
     }
 
-    fn rows_asked(&self, answer: &'a Answer) -> impl Iterator<Item = &'a Row> {
+    fn rows_asked(&self, answer: &'a PathResult) -> impl Iterator<Item = &'a HierarchyResult> {
         let on = self.facts.on.as_deref();
-        let asked = move |row: &&Row| on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy));
-        answer.rows.iter().filter(asked)
+        let asked = move |row: &&HierarchyResult| {
+            on.is_none_or(|on| cgtrace_paths::names_hierarchy(on, &row.hierarchy))
+        };
+        answer.hierarchies.iter().filter(asked)
     }
 
-    /// The asker of a subject that exists.
-    pub fn asker_of_present(&self) -> Option<&'a Asker> {
-        self.facts.asker.as_ref().filter(|_| self.is_present())
+    /// The observer of a subject that exists.
+    pub fn observer_of_present(&self) -> Option<&'a Observer> {
+        self.facts.observer.as_ref().filter(|_| self.is_present())
     }
 
     /// Whether there is a process in the subject or below it, on the hierarchy of that row; `None` if not known.
-    pub fn is_populated(&self, row: &Row) -> Option<bool> {
-        let key = (self.subject.name.clone(), row.hierarchy.clone());
+    pub fn is_populated(&self, row: &HierarchyResult) -> Option<bool> {
+        let key = (self.subject.path.clone(), row.hierarchy.clone());
         self.facts.populated.get(&key).copied()
     }
 
     /// A path that may be used, in quotes; if it may not, why.
     pub fn usable(&self, path: &str) -> Result<String, String> {
-        let quoted = tell::quoted(path);
+        let quoted = wording::quoted(path);
         match self.facts.writable.get(path) {
             Some(by) => Err(format!("{quoted} is not advised: {by}")),
             None => Ok(quoted),
         }
     }
 
-    /// Whether an ended life of the subject is known.
+    /// Whether an ended instance of the subject is known.
     pub fn has_past(&self) -> bool {
-        self.rows().any(|row| !row.past.is_empty())
+        self.results().any(|row| !row.previous.is_empty())
     }
 
     /// What is known of another path.
-    pub fn other(&self, path: &[u8]) -> Option<&'a Answer> {
+    pub fn other(&self, path: &[u8]) -> Option<&'a PathResult> {
         answer_of(self.facts, path)
     }
 
@@ -148,13 +150,13 @@ impl<'a> Case<'a> {
 }
 
 /// Whether a path exists, or did.
-pub(super) fn is_known(answer: &Answer) -> bool {
-    exists(answer) || answer.rows.iter().any(|row| !row.past.is_empty())
+pub(super) fn is_known(answer: &PathResult) -> bool {
+    exists(answer) || answer.hierarchies.iter().any(|row| !row.previous.is_empty())
 }
 
 /// Whether a path exists.
-pub(super) fn exists(answer: &Answer) -> bool {
-    answer.present || answer.rows.iter().any(|row| row.present)
+pub(super) fn exists(answer: &PathResult) -> bool {
+    answer.present || answer.hierarchies.iter().any(|row| row.present)
 }
 
 /// Whether a path is that cgroup or stands below it.
@@ -171,6 +173,6 @@ pub(crate) fn mount_points(mounts: &[Mounted]) -> Vec<MountPoint> {
     mounts.iter().map(point).collect()
 }
 
-fn answer_of<'a>(facts: &'a Facts, path: &[u8]) -> Option<&'a Answer> {
-    facts.others.iter().find(|answer| answer.name.as_bytes() == path)
+fn answer_of<'a>(facts: &'a Facts, path: &[u8]) -> Option<&'a PathResult> {
+    facts.others.iter().find(|answer| answer.path.as_bytes() == path)
 }

@@ -1,8 +1,8 @@
-//! What an asker's command line and configuration say about cgroups. Pure.
+//! What an observer's command line and configuration say about cgroups. Pure.
 
 use std::collections::BTreeMap;
 
-use crate::facts::Asker;
+use crate::facts::Observer;
 
 /// Where a setting was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,10 +35,10 @@ const PATHS: [&str; 4] = ["kubelet-cgroups", "runtime-cgroups", "system-cgroups"
 pub struct Settings(BTreeMap<&'static str, Setting>);
 
 impl Settings {
-    /// An asker's.
+    /// An observer's.
     #[must_use]
-    pub fn of(asker: &Asker) -> Self {
-        Self::read(&asker.arguments, asker.config.as_deref())
+    pub fn of(observer: &Observer) -> Self {
+        Self::read(&observer.arguments, observer.config.as_deref())
     }
 
     /// What stands in a command line, and in a configuration (YAML or JSON).

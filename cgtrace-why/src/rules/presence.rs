@@ -1,13 +1,13 @@
 //! It exists, on all hierarchies that matter or on some.
 
-use cgtrace_client::wire::Row;
+use cgtrace_client::wire::HierarchyResult;
 
 use cgtrace_paths::names_hierarchy;
 
 use super::{
     case::Case,
-    tell,
     verdict::{Found, Weight},
+    wording,
 };
 
 /// The controllers without which nobody accounts for a cgroup: cAdvisor looks at them, `systemctl` sets them.
@@ -23,10 +23,10 @@ pub(super) fn present(case: &Case) -> Option<Found> {
     {
         return None;
     }
-    let name = tell::quoted(&case.facts.name);
-    let on = tell::list(case.rows().filter(|row| row.present).map(|row| row.hierarchy.as_str()));
+    let name = wording::quoted(&case.facts.name);
+    let on = wording::list(case.results().filter(|row| row.present).map(|row| row.hierarchy.as_str()));
     let explanation = format!("{name} exists on {on}.");
-    Some(Found::new(Weight::Contributes, explanation).because(tell::rows(case.rows())))
+    Some(Found::new(Weight::Contributes, explanation).because(wording::results(case.results())))
 }
 
 /// It exists, but not where it counts.
@@ -68,23 +68,28 @@ fn of_pods(case: &Case) -> bool {
 
 /// Those of the controllers that stand on a hierarchy which is known to lack the cgroup.
 fn missing<'a>(case: &Case, controllers: &[&'a str]) -> Vec<&'a str> {
-    let lacks = |row: &Row, controller: &str| {
-        row.walked && !row.present && names_hierarchy(controller, &row.hierarchy)
+    let lacks = |row: &HierarchyResult, controller: &str| {
+        row.scanned && !row.present && names_hierarchy(controller, &row.hierarchy)
     };
-    controllers.iter().filter(|controller| case.rows().any(|row| lacks(row, controller))).copied().collect()
+    controllers
+        .iter()
+        .filter(|controller| case.results().any(|row| lacks(row, controller)))
+        .copied()
+        .collect()
 }
 
 /// All controllers are on v2, which lacks it, and a named v1 hierarchy has it.
 fn only_v2_lacks_it(case: &Case) -> bool {
-    let resources =
-        case.rows().any(|row| ACCOUNTED.iter().any(|controller| names_hierarchy(controller, &row.hierarchy)));
-    !resources && case.rows().any(|row| row.hierarchy == "v2" && row.walked && !row.present)
+    let resources = case
+        .results()
+        .any(|row| ACCOUNTED.iter().any(|controller| names_hierarchy(controller, &row.hierarchy)));
+    !resources && case.results().any(|row| row.hierarchy == "v2" && row.scanned && !row.present)
 }
 
 /// The controllers that v2's root has and the cgroup has not.
 fn disabled_on_v2(case: &Case, of_pod: bool) -> Vec<&'static str> {
     let Some(controllers) = &case.facts.v2_controllers else { return Vec::new() };
-    let on_v2 = case.rows().any(|row| row.hierarchy == "v2" && row.present);
+    let on_v2 = case.results().any(|row| row.hierarchy == "v2" && row.present);
     let wanted: &[&str] = if of_pod { &OF_PODS_V2 } else { &["memory"] };
     let has = |list: &[String], name: &str| list.iter().any(|other| other == name);
     let disabled =
@@ -93,13 +98,14 @@ fn disabled_on_v2(case: &Case, of_pod: bool) -> Vec<&'static str> {
 }
 
 fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -> Found {
-    let name = tell::quoted(&case.name);
-    let there = || case.subject.rows.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str());
-    let mut explanation = format!("{name} exists on {}", tell::list(there()));
+    let name = wording::quoted(&case.name);
+    let there =
+        || case.subject.hierarchies.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str());
+    let mut explanation = format!("{name} exists on {}", wording::list(there()));
     if disabled.is_empty() {
-        explanation.push_str(&format!(", but not on {}.", tell::list(missing)));
+        explanation.push_str(&format!(", but not on {}.", wording::list(missing)));
     } else {
-        explanation.push_str(&format!(", but there without the controllers {}.", tell::list(disabled)));
+        explanation.push_str(&format!(", but there without the controllers {}.", wording::list(disabled)));
     }
     let lacking: Vec<&str> = missing.iter().chain(disabled).copied().collect();
     let accounting =
@@ -109,17 +115,18 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
             " cAdvisor looks at cpu, cpuacct and memory; a cgroup of name=systemd alone is none to it.",
         );
     }
-    let mut found = Found::new(weight, explanation).because(tell::rows(&case.subject.rows));
+    let mut found = Found::new(weight, explanation).because(wording::results(&case.subject.hierarchies));
     if let Some(unit) = case.unit() {
         let said = [("CPUAccounting", unit.cpu_accounting), ("MemoryAccounting", unit.memory_accounting)];
         let off = said.iter().filter(|(_, value)| *value == Some(false));
-        found = found.because(off.map(|(property, _)| format!("{}: {property}=no", tell::plain(&unit.id))));
+        found =
+            found.because(off.map(|(property, _)| format!("{}: {property}=no", wording::plain(&unit.id))));
     }
     if let (Some(controllers), false) = (&case.facts.v2_controllers, disabled.is_empty()) {
         found = found.because([format!(
             "cgroup.controllers of {name} holds {}; the root's holds {}",
-            tell::list(&controllers.here),
-            tell::list(&controllers.root)
+            wording::list(&controllers.here),
+            wording::list(&controllers.root)
         )]);
     }
     found.mend(fix(case, &lacking, accounting))
@@ -131,18 +138,18 @@ fn fix(case: &Case, lacking: &[&str], accounting: bool) -> Vec<String> {
         Some(unit) if accounting => vec![
             format!(
                 "systemctl set-property {} CPUAccounting=yes MemoryAccounting=yes",
-                tell::word(unit)
+                wording::word(unit)
             ),
             "for all units: DefaultCPUAccounting=yes and DefaultMemoryAccounting=yes in /etc/systemd/system.conf, \
              then systemctl daemon-reexec"
                 .to_owned(),
-            "do not put '/systemd' before the name: the asker would make a tree of that name of its own".to_owned(),
+            "do not put '/systemd' before the name: the observer would make a tree of that name of its own".to_owned(),
         ],
         _ if of_pods(case) => vec![format!(
             "systemctl restart kubelet: it makes what is missing under {}; if it does not, that controller is \
              not enabled in a parent",
-            tell::list(lacking)
+            wording::list(lacking)
         )],
-        _ => vec![format!("mkdir the cgroup on {} too, or ask for a hierarchy that has it", tell::list(lacking))],
+        _ => vec![format!("mkdir the cgroup on {} too, or ask for a hierarchy that has it", wording::list(lacking))],
     }
 }

@@ -2,8 +2,8 @@
 
 use super::{
     case::{Case, is_below},
-    tell,
     verdict::{Found, Weight},
+    wording,
 };
 use crate::facts::{Process, Unit};
 
@@ -11,7 +11,7 @@ use crate::facts::{Process, Unit};
 const TOLD: usize = 5;
 
 /// The process runs, but the service manager did not start it.
-pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
+pub(super) fn started_outside_systemd(case: &Case) -> Option<Found> {
     let named = case.parsed.unit.is_some() || case.parsed.process_name().is_some();
     if case.is_anywhere() || !named {
         return None;
@@ -26,9 +26,9 @@ pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
     let explanation = format!(
         "{} runs, but the service manager did not start it as the unit of {}: it is in {}, {}. So the unit's \
          cgroup was not made.",
-        tell::task(&first.task),
-        tell::quoted(&case.name),
-        tell::quoted(place),
+        wording::task(&first.task),
+        wording::quoted(&case.name),
+        wording::quoted(place),
         kind_of(place)
     );
     let more = outside.len().saturating_sub(TOLD);
@@ -36,7 +36,7 @@ pub(super) fn not_under_systemd(case: &Case) -> Option<Found> {
         .because(outside.iter().take(TOLD).flat_map(|process| told(process)))
         .because((more > 0).then(|| format!("{more} more of that name run elsewhere")))
         .because(case.unit().map(state))
-        .because(tell::rows(case.rows()))
+        .because(wording::results(case.results()))
         .because(strangers(case))
         .mend(start_it(case, first, place));
     Some(if place == "/" {
@@ -51,8 +51,8 @@ fn strangers(case: &Case) -> Vec<String> {
     let strange = |process: &Process| {
         format!(
             "{} has that name, too, in {}, but is not known to be the unit's: its user or its program is another",
-            tell::task(&process.task),
-            tell::places(&process.cgroups)
+            wording::task(&process.task),
+            wording::places(&process.cgroups)
         )
     };
     let strangers = case.facts.processes.iter().flatten().filter(|process| !process.of_unit);
@@ -72,7 +72,7 @@ fn kind_of(path: &str) -> String {
     let unit = name.user_unit.as_deref().or(name.unit.as_deref());
     if let Some(id) = &name.container_id {
         let runtime = name.runtime.map_or("a", |runtime| runtime.word());
-        return format!("the cgroup of {runtime} container {}", tell::plain(id));
+        return format!("the cgroup of {runtime} container {}", wording::plain(id));
     }
     match unit {
         Some(unit) if unit.starts_with("session-") => {
@@ -80,46 +80,46 @@ fn kind_of(path: &str) -> String {
         }
         Some("init.scope") => "the service manager's own cgroup".to_owned(),
         Some(unit) if name.user_unit.is_some() => {
-            format!("the unit {} of a user's service manager", tell::plain(unit))
+            format!("the unit {} of a user's service manager", wording::plain(unit))
         }
-        Some(unit) => format!("the cgroup of the unit {}", tell::plain(unit)),
+        Some(unit) => format!("the cgroup of the unit {}", wording::plain(unit)),
         None if path == "/" => "the root, where no unit's processes are".to_owned(),
         None => "which is no unit's cgroup".to_owned(),
     }
 }
 
 fn told(process: &Process) -> Vec<String> {
-    let Process { task, started, executed, executed_in, cgroups, .. } = process;
-    let (began, places) = (tell::moment(started), tell::places(cgroups));
+    let Process { task, started, exec_at: executed, exec_cgroups: executed_in, cgroups, .. } = process;
+    let (began, places) = (wording::moment(started), wording::places(cgroups));
     let pid = task.pid;
-    let how = match executed.as_ref().map(tell::moment) {
+    let how = match executed.as_ref().map(wording::moment) {
         Some(at) if executed_in != cgroups && !executed_in.is_empty() => {
-            format!("pid {pid} was executed at {at}, in {}", tell::places(executed_in))
+            format!("pid {pid} was executed at {at}, in {}", wording::places(executed_in))
         }
         Some(at) => format!("pid {pid} was executed at {at}, there"),
-        None if process.before => {
+        None if process.predates_daemon => {
             format!("pid {pid} was there before cgtrace began: it is known from /proc")
         }
         None => format!("pid {pid} was found in /proc: its exec was not seen"),
     };
-    let began = format!("{} began at {began}, and is in {places}", tell::task(task));
+    let began = format!("{} began at {began}, and is in {places}", wording::task(task));
     [began, how].into_iter().chain(descent(process)).collect()
 }
 
 /// The processes that started a process.
 fn descent(process: &Process) -> Option<String> {
     (!process.ancestors.is_empty())
-        .then(|| format!("pid {} was started by {}", process.task.pid, tell::ancestry(process)))
+        .then(|| format!("pid {} was started by {}", process.task.pid, wording::ancestry(process)))
 }
 
 /// A process that runs no more.
 pub(super) fn ended(process: &Process) -> Vec<String> {
-    let at = match &process.executed {
-        Some(at) => format!("was executed at {}", tell::moment(at)),
-        None => format!("began at {}", tell::moment(&process.started)),
+    let at = match &process.exec_at {
+        Some(at) => format!("was executed at {}", wording::moment(at)),
+        None => format!("began at {}", wording::moment(&process.started)),
     };
-    let places = tell::places(&process.cgroups);
-    let ended = format!("{} {at} in {places}, and has ended", tell::task(&process.task));
+    let places = wording::places(&process.cgroups);
+    let ended = format!("{} {at} in {places}, and has ended", wording::task(&process.task));
     std::iter::once(ended).chain(descent(process)).collect()
 }
 
@@ -127,10 +127,12 @@ fn start_it(case: &Case, process: &Process, place: &str) -> Option<String> {
     let in_container = cgtrace_paths::parse(place.as_bytes()).container_id.is_some();
     match (case.unit(), case.unit_name()) {
         (Some(unit), _) if unit.load_state == "loaded" => {
-            Some(format!("stop pid {}, then systemctl start {}", process.task.pid, tell::word(&unit.id)))
+            Some(format!("stop pid {}, then systemctl start {}", process.task.pid, wording::word(&unit.id)))
         }
         _ if in_container => None,
-        (_, Some(unit)) => Some(format!("make a unit {} that starts it, and start that", tell::plain(unit))),
+        (_, Some(unit)) => {
+            Some(format!("make a unit {} that starts it, and start that", wording::plain(unit)))
+        }
         (_, None) => Some("start it from a unit".to_owned()),
     }
 }
@@ -138,14 +140,14 @@ fn start_it(case: &Case, process: &Process, place: &str) -> Option<String> {
 /// The service manager knows the unit, and it does not run.
 pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
     let unit = case.unit().filter(|_| !case.is_anywhere() && !case.has_past())?;
-    let (id, word) = (tell::plain(&unit.id), tell::word(&unit.id));
+    let (id, word) = (wording::plain(&unit.id), wording::word(&unit.id));
     let (explanation, fix) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
         ("masked", _) => (
             format!("{id} is masked: it cannot be started."),
             vec![format!("systemctl unmask {word} && systemctl start {word}")],
         ),
         ("loaded", "failed") => {
-            let result = unit.result.iter().map(|result| format!(" ({})", tell::plain(result)));
+            let result = unit.result.iter().map(|result| format!(" ({})", wording::plain(result)));
             (
                 format!(
                     "{id} has failed{}, and its cgroup is gone with its processes.",
@@ -155,8 +157,8 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             )
         }
         ("loaded", "activating") => (
-            format!("{id} is being started ({}); it has no process yet.", tell::plain(&unit.sub_state)),
-            vec![format!("cgtrace wait {}", tell::word(&case.name))],
+            format!("{id} is being started ({}); it has no process yet.", wording::plain(&unit.sub_state)),
+            vec![format!("cgtrace wait {}", wording::word(&case.name))],
         ),
         ("loaded", "active") if unit.sub_state == "exited" => (
             format!(
@@ -167,13 +169,13 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
         ("loaded", "inactive" | "deactivating") => {
             let start = if unit.file_state == "disabled" { "enable --now" } else { "start" };
             (
-                format!("{id} is {}: it does not run.", tell::plain(&unit.active_state)),
+                format!("{id} is {}: it does not run.", wording::plain(&unit.active_state)),
                 vec![format!("systemctl {start} {word}")],
             )
         }
         ("loaded", _) => return None,
         (load, _) => (
-            format!("{id} could not be loaded ({}).", tell::plain(load)),
+            format!("{id} could not be loaded ({}).", wording::plain(load)),
             vec![format!("systemctl status {word}")],
         ),
     };
@@ -182,7 +184,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
     let slice = cgtrace_paths::expand_slice(&unit.slice);
     let stands = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
     let other = stands.filter(|stands| !is_below(&case.name, stands)).map(|other| {
-        let (other, slice) = (tell::quoted(&other), tell::plain(&unit.slice));
+        let (other, slice) = (wording::quoted(&other), wording::plain(&unit.slice));
         format!("started, it would be in {other}, as Slice={slice} says")
     });
     let none = case.facts.processes.as_ref().is_some_and(Vec::is_empty);
@@ -193,7 +195,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             .because(none.then(|| "no process of that name runs".to_owned()))
             .because(strangers(case))
             .because(case.facts.ended.iter().take(1).flat_map(ended))
-            .because(tell::rows(case.rows()))
+            .because(wording::results(case.results()))
             .mend(fix),
     )
 }
@@ -201,11 +203,11 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
 /// A unit's state, as `systemctl status` words it.
 pub(super) fn state(unit: &Unit) -> String {
     let Unit { id, load_state, active_state, sub_state, file_state, fragment_path, .. } = unit;
-    let [id, load, active, sub] = [id, load_state, active_state, sub_state].map(|text| tell::plain(text));
+    let [id, load, active, sub] = [id, load_state, active_state, sub_state].map(|text| wording::plain(text));
     let mut text = format!("{id}: {load}, {active} ({sub})");
     for (before, of) in [(", ", file_state), (", from ", fragment_path)] {
         if !of.is_empty() {
-            text.push_str(&format!("{before}{}", tell::plain(of)));
+            text.push_str(&format!("{before}{}", wording::plain(of)));
         }
     }
     text
@@ -219,7 +221,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
     if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_past() {
         return None;
     }
-    let what = tell::quoted(case.parsed.process_name().as_ref().unwrap_or(&case.name));
+    let what = wording::quoted(case.parsed.process_name().as_ref().unwrap_or(&case.name));
     let strangers = strangers(case);
     let (nothing, evidence) = if strangers.is_empty() {
         (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")])
@@ -227,8 +229,8 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
         (format!("Only processes of other users are called {what} now"), strangers)
     };
     let unit = match (&case.facts.unit, &case.parsed.unit) {
-        (Some(unit), _) => format!("{}: not-found", tell::plain(&unit.id)),
-        (None, Some(unit)) => format!("the service manager could not be asked for {}", tell::plain(unit)),
+        (Some(unit), _) => format!("{}: not-found", wording::plain(&unit.id)),
+        (None, Some(unit)) => format!("the service manager could not be asked for {}", wording::plain(unit)),
         (None, None) => "the name is no unit's".to_owned(),
     };
     Some(
@@ -236,7 +238,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
             .because(evidence)
             .because([unit])
             .because(case.facts.ended.iter().take(1).flat_map(ended))
-            .because(tell::rows(case.rows()))
-            .mend([format!("cgtrace wait {}  # returns the moment it is made", tell::word(&case.name))]),
+            .because(wording::results(case.results()))
+            .mend([format!("cgtrace wait {}  # returns the moment it is made", wording::word(&case.name))]),
     )
 }

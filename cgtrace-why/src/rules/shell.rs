@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use cgtrace_client::names::printable;
+use cgtrace_client::paths;
 
 /// A text as one word of a shell's command line; quoted where it has to be.
 #[must_use]
@@ -23,7 +23,7 @@ pub(crate) fn shell_bytes(bytes: &[u8]) -> String {
 /// One word in quotes: `'…'`, or `$'…'` if there is anything in it that a terminal would not show as it is.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes)
-        && printable(bytes) == text
+        && paths::escape(bytes) == text
     {
         return format!("'{}'", text.replace('\'', "'\\''"));
     }
@@ -37,7 +37,7 @@ pub(super) fn quoted(bytes: &[u8]) -> String {
                     word.push('\\');
                     word.push(character);
                 }
-                _ if printable(text.as_bytes()) == text => word.push(character),
+                _ if paths::escape(text.as_bytes()) == text => word.push(character),
                 _ => escape(&mut word, text.as_bytes()),
             }
         }

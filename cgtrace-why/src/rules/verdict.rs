@@ -17,7 +17,7 @@ pub(super) enum Weight {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub weight: Weight,
-    /// Whether it keeps the asker from seeing what is present.
+    /// Whether it keeps the observer from seeing what is present.
     pub hides: bool,
     pub finding: Finding,
 }
@@ -43,14 +43,14 @@ impl Found {
     /// Advises what can be done with a path that may be used, or says why it is not advised.
     pub fn advise(mut self, usable: Result<String, String>, fix: impl FnOnce(&str) -> String) -> Self {
         match usable {
-            Ok(path) => self.finding.fix.push(fix(&path)),
+            Ok(path) => self.finding.remediation.push(fix(&path)),
             Err(reason) => self.finding.evidence.push(reason),
         }
         self
     }
 
     pub fn mend(mut self, fix: impl IntoIterator<Item = String>) -> Self {
-        self.finding.fix.extend(fix);
+        self.finding.remediation.extend(fix);
         self
     }
 }

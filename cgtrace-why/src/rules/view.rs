@@ -1,16 +1,16 @@
-//! The asker's view: its watches ran out, or its namespace and mounts do not show it.
+//! The observer's view: its watches ran out, or its namespace and mounts do not show it.
 
 use super::{
     case::{Case, is_below},
-    tell,
     verdict::{Found, Weight},
+    wording,
 };
-use crate::facts::{Asker, Mounted};
+use crate::facts::{Mounted, Observer};
 
 /// Watchers of files ran out.
-pub(super) fn watch_exhausted(case: &Case) -> Option<Found> {
-    let asker = case.asker_of_present()?;
-    let limits = asker.inotify.iter().filter_map(|limit| Some((limit.name, limit.used?, limit.max)));
+pub(super) fn inotify_limit(case: &Case) -> Option<Found> {
+    let observer = case.observer_of_present()?;
+    let limits = observer.inotify.iter().filter_map(|limit| Some((limit.name, limit.used?, limit.max)));
     // At 19 of 20 the next tree of cgroups is likely to fail.
     let is_near =
         |(_, used, max): &(_, u64, u64)| *max > 0 && used.saturating_mul(20) >= max.saturating_mul(19);
@@ -18,7 +18,7 @@ pub(super) fn watch_exhausted(case: &Case) -> Option<Found> {
     if near.is_empty() {
         return None;
     }
-    let who = tell::task(&asker.process.task);
+    let who = wording::task(&observer.process.task);
     let full = near.iter().any(|(_, used, max)| used >= max);
     let (weight, explanation) = if full {
         let explanation = format!(
@@ -31,16 +31,16 @@ pub(super) fn watch_exhausted(case: &Case) -> Option<Found> {
     let found = Found::new(weight, explanation)
         .because(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} are in use")))
         .mend(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
-        .mend(["write it to /etc/sysctl.d/ too, and restart the asker".to_owned()]);
+        .mend(["write it to /etc/sysctl.d/ too, and restart the observer".to_owned()]);
     Some(found.hiding_if(full))
 }
 
-/// The asker's cgroup namespace or mounts do not show it, or not under that name.
-pub(super) fn other_host_view(case: &Case) -> Option<Found> {
-    let asker = case.asker_of_present()?;
-    let there = |mount: &&Mounted| case.rows().any(|row| row.present && row.hierarchy == mount.hierarchy);
-    let root = asker.namespace_root.as_deref().filter(|root| *root != "/");
-    let roots: Vec<&str> = match &asker.mounts {
+/// The observer's cgroup namespace or mounts do not show it, or not under that name.
+pub(super) fn namespace_mismatch(case: &Case) -> Option<Found> {
+    let observer = case.observer_of_present()?;
+    let there = |mount: &&Mounted| case.results().any(|row| row.present && row.hierarchy == mount.hierarchy);
+    let root = observer.namespace_root.as_deref().filter(|root| *root != "/");
+    let roots: Vec<&str> = match &observer.mounts {
         Some(mounts) => mounts.iter().filter(there).map(|mount| mount.root.as_str()).collect(),
         None => vec![root?],
     };
@@ -48,24 +48,26 @@ pub(super) fn other_host_view(case: &Case) -> Option<Found> {
     if roots.contains(&"/") {
         return None;
     }
-    let who = tell::task(&asker.process.task);
-    let name = tell::quoted(&case.name);
+    let who = wording::task(&observer.process.task);
+    let name = wording::quoted(&case.name);
     let within =
         roots.iter().filter(|root| is_below(&case.name, root)).find_map(|root| case.name.strip_prefix(root));
     let explanation = match within {
         Some(rest) => {
             let rest = if rest.is_empty() { "/" } else { rest };
-            format!("{name} exists, but {who} sees it as {}.", tell::quoted(rest))
+            format!("{name} exists, but {who} sees it as {}.", wording::quoted(rest))
         }
         None if roots.is_empty() => {
             format!("{name} exists, but {who} has no hierarchy mounted that has it.")
         }
-        None => format!("{name} exists, but {who} sees only what is below {}.", tell::list(&roots)),
+        None => format!("{name} exists, but {who} sees only what is below {}.", wording::list(&roots)),
     };
     Some(
         Found::new(Weight::Explains, explanation)
-            .because(root.map(|root| format!("its cgroup namespace has its root at {}", tell::quoted(root))))
-            .because(seen(asker))
+            .because(
+                root.map(|root| format!("its cgroup namespace has its root at {}", wording::quoted(root))),
+            )
+            .because(seen(observer))
             .mend([
                 "give the container the host's view: -v /sys/fs/cgroup:/sys/fs/cgroup:ro --cgroupns=host"
                     .to_owned(),
@@ -75,16 +77,16 @@ pub(super) fn other_host_view(case: &Case) -> Option<Found> {
     )
 }
 
-/// What the asker's mounts show.
-fn seen(asker: &Asker) -> Vec<String> {
-    match asker.mounts.as_deref() {
+/// What the observer's mounts show.
+fn seen(observer: &Observer) -> Vec<String> {
+    match observer.mounts.as_deref() {
         Some([]) => vec!["it has no cgroup file system mounted".to_owned()],
         mounts => mounts
             .unwrap_or_default()
             .iter()
             .map(|mount| {
-                let (hierarchy, root) = (tell::plain(&mount.hierarchy), tell::quoted(&mount.root));
-                format!("its {} shows {root} of {hierarchy}", tell::plain(&mount.point))
+                let (hierarchy, root) = (wording::plain(&mount.hierarchy), wording::quoted(&mount.root));
+                format!("its {} shows {root} of {hierarchy}", wording::plain(&mount.point))
             })
             .collect(),
     }

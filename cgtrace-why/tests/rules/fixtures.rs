@@ -1,8 +1,10 @@
 //! Facts for the rules' tests.
 
-use cgtrace_client::wire::{Answer, Event, Life, Membership, Moment, Place, Row, Task};
+use cgtrace_client::wire::{
+    CgroupRef, Event, HierarchyResult, Instance, Membership, PathResult, Task, Timestamp,
+};
 use cgtrace_why::{
-    facts::{Asker, Facts, Process, Unit},
+    facts::{Facts, Observer, Process, Unit},
     report::Verdict,
 };
 
@@ -17,43 +19,58 @@ pub trait Holds {
 
 impl Holds for Verdict {
     fn holds(&self, cause: &str) -> bool {
-        self.cause == cause || self.also.iter().any(|finding| finding.cause == cause)
+        self.cause == cause || self.other_findings.iter().any(|finding| finding.cause == cause)
     }
 }
 
 /// When knowledge begins, in seconds since boot.
 const KNOWN_SINCE: u64 = 100;
 
-pub fn at(seconds: u64) -> Moment {
-    Moment { time: format!("T+{seconds}s"), boot_ns: seconds * 1_000_000_000 }
+pub fn at(seconds: u64) -> Timestamp {
+    Timestamp { time: format!("T+{seconds}s"), boot_ns: seconds * 1_000_000_000 }
 }
 
 pub fn task(pid: u32, comm: &str) -> Task {
     Task { pid, tid: pid, comm: comm.to_owned(), uid: Some(0), ..Task::default() }
 }
 
-pub fn absent(hierarchy: &str) -> Row {
-    Row { hierarchy: hierarchy.to_owned(), known_since: at(KNOWN_SINCE), walked: true, ..Row::default() }
+pub fn absent(hierarchy: &str) -> HierarchyResult {
+    HierarchyResult {
+        hierarchy: hierarchy.to_owned(),
+        observed_since: at(KNOWN_SINCE),
+        scanned: true,
+        ..HierarchyResult::default()
+    }
 }
 
-pub fn present(hierarchy: &str) -> Row {
-    let life = Life { id: 7, born: Some(at(200)), made_by: Some(task(1, "systemd")), ..Life::default() };
-    Row { present: true, life: Some(life), ..absent(hierarchy) }
-}
-
-pub fn removed(hierarchy: &str) -> Row {
-    let life = Life {
+pub fn present(hierarchy: &str) -> HierarchyResult {
+    let instance = Instance {
         id: 7,
-        born: Some(at(200)),
-        died: Some(at(290)),
-        removed_by: Some(task(1, "systemd")),
-        ..Life::default()
+        created_at: Some(at(200)),
+        created_by: Some(task(1, "systemd")),
+        ..Instance::default()
     };
-    Row { past: vec![life], ..absent(hierarchy) }
+    HierarchyResult { present: true, current: Some(instance), ..absent(hierarchy) }
 }
 
-pub fn answer(name: &str, rows: Vec<Row>) -> Answer {
-    Answer { name: name.to_owned(), present: rows.iter().any(|row| row.present), rows, ..Answer::default() }
+pub fn removed(hierarchy: &str) -> HierarchyResult {
+    let instance = Instance {
+        id: 7,
+        created_at: Some(at(200)),
+        removed_at: Some(at(290)),
+        removed_by: Some(task(1, "systemd")),
+        ..Instance::default()
+    };
+    HierarchyResult { previous: vec![instance], ..absent(hierarchy) }
+}
+
+pub fn answer(name: &str, hierarchies: Vec<HierarchyResult>) -> PathResult {
+    PathResult {
+        path: name.to_owned(),
+        present: hierarchies.iter().any(|row| row.present),
+        hierarchies,
+        ..PathResult::default()
+    }
 }
 
 /// A machine with v2 alone.
@@ -68,9 +85,9 @@ pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
     Process { task, of_unit: true, started: at(started), cgroups, ..Process::default() }
 }
 
-pub fn asker(process: Process, arguments: &[&str]) -> Asker {
+pub fn observer(process: Process, arguments: &[&str]) -> Observer {
     let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Asker { process, arguments, ..Asker::default() }
+    Observer { process, arguments, ..Observer::default() }
 }
 
 pub fn unit(id: &str, active: &str, sub: &str) -> Unit {
@@ -92,7 +109,7 @@ pub fn moved(who: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
         boot_ns: moment.boot_ns,
         hierarchy: Some("v2".to_owned()),
         path: Some(to.to_owned()),
-        from: Some(Place { id: 1, path: Some(from.to_owned()), path_hex: None }),
+        from: Some(CgroupRef { id: 1, path: Some(from.to_owned()), path_hex: None }),
         task: Some(who),
         by: Some(by),
         ..Event::default()

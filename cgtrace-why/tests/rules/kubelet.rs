@@ -1,4 +1,4 @@
-//! What an asker's command line and configuration say about cgroups.
+//! What an observer's command line and configuration say about cgroups.
 
 use cgtrace_why::rules::{Setting, Settings};
 use proptest::prelude::*;

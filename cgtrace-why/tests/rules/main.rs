@@ -1,13 +1,13 @@
 //! What the rules conclude from facts, one file a family of causes.
 
-mod asker;
 mod filter;
 mod fixtures;
 mod kubelet;
 mod nearest;
-mod past;
+mod observer;
 mod presence;
+mod previous;
 mod properties;
 mod service;
 mod view;
-mod wrong_name;
+mod wrong_path;

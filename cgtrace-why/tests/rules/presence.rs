@@ -1,6 +1,6 @@
 //! The cgroup exists, on all hierarchies that matter or on some.
 
-use cgtrace_client::wire::Row;
+use cgtrace_client::wire::HierarchyResult;
 use cgtrace_why::{
     facts::{Controllers, Facts, Unit},
     rules::explain,
@@ -12,12 +12,12 @@ use crate::fixtures::{Holds as _, KUBELET, absent, answer, on_v2, present as the
 fn what_is_everywhere_is_present() {
     let verdict = explain(&on_v2(KUBELET, true));
     assert_eq!(verdict.cause, "present");
-    assert!(verdict.present && verdict.seen && verdict.also.is_empty());
+    assert!(verdict.present && verdict.visible && verdict.other_findings.is_empty());
     assert!(verdict.evidence[0].contains("v2: present, since"));
 }
 
-fn hybrid(rows: Vec<Row>) -> Facts {
-    Facts { name: KUBELET.to_owned(), answer: answer(KUBELET, rows), ..Facts::default() }
+fn hybrid(hierarchies: Vec<HierarchyResult>) -> Facts {
+    Facts { name: KUBELET.to_owned(), answer: answer(KUBELET, hierarchies), ..Facts::default() }
 }
 
 #[test]
@@ -37,11 +37,11 @@ fn on_the_service_managers_hierarchy_alone_it_is_not_accounted() {
     });
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, "present-elsewhere");
-    assert!(verdict.present && !verdict.seen);
+    assert!(verdict.present && !verdict.visible);
     assert!(verdict.explanation.contains("not on cpu, cpuacct and memory"));
     assert!(verdict.evidence.iter().any(|line| line.contains("MemoryAccounting=no")));
-    assert!(verdict.fix[0].starts_with("systemctl set-property kubelet.service CPUAccounting=yes"));
-    assert!(verdict.fix.iter().any(|line| line.contains("do not put '/systemd'")));
+    assert!(verdict.remediation[0].starts_with("systemctl set-property kubelet.service CPUAccounting=yes"));
+    assert!(verdict.remediation.iter().any(|line| line.contains("do not put '/systemd'")));
 }
 
 #[test]
@@ -49,7 +49,7 @@ fn a_lack_of_cpuset_is_remarked_for_a_unit_and_explains_for_a_pod() {
     let rows = || vec![there("name=systemd"), there("memory"), there("cpu,cpuacct"), absent("cpuset")];
     let verdict = explain(&hybrid(rows()));
     assert_eq!(verdict.cause, "present");
-    assert!(verdict.holds("present-elsewhere") && verdict.seen);
+    assert!(verdict.holds("present-elsewhere") && verdict.visible);
     let facts =
         Facts { name: "/kubepods".to_owned(), answer: answer("/kubepods", rows()), ..Facts::default() };
     assert_eq!(explain(&facts).cause, "present-elsewhere");
@@ -68,7 +68,7 @@ fn absent_on_the_hierarchy_that_was_asked_for() {
 
 #[test]
 fn a_hierarchy_that_could_not_be_read_proves_nothing() {
-    let unread = Row { walked: false, ..absent("memory") };
+    let unread = HierarchyResult { scanned: false, ..absent("memory") };
     assert_eq!(explain(&hybrid(vec![there("name=systemd"), unread])).cause, "present");
 }
 

@@ -2,15 +2,17 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cgtrace_client::wire::{Answer, Event, Life, Row, Task};
+use cgtrace_client::wire::{Event, HierarchyResult, Instance, PathResult, Task};
 use cgtrace_why::{
-    facts::{Asker, Controllers, Facts, Limit, Mounted, Unit},
+    facts::{Controllers, Facts, Limit, Mounted, Observer, Unit},
     report::{Finding, Verdict},
     rules::{causes, explain, wanted},
 };
 use proptest::{prelude::*, strategy::ValueTree as _};
 
-use crate::fixtures::{Holds as _, absent, answer, asker, at, moved, present, process, removed, task, unit};
+use crate::fixtures::{
+    Holds as _, absent, answer, at, moved, observer, present, process, removed, task, unit,
+};
 
 const NAMES: [&str; 15] = [
     "/",
@@ -34,26 +36,26 @@ fn name() -> impl Strategy<Value = String> {
     prop_oneof![8 => prop::sample::select(&NAMES[..]).prop_map(str::to_owned), 1 => "(/|\\PC|\n|\u{1b}){0,12}"]
 }
 
-fn row() -> impl Strategy<Value = Row> {
+fn row() -> impl Strategy<Value = HierarchyResult> {
     let hierarchy =
         prop::sample::select(vec!["v2", "name=systemd", "memory", "cpu,cpuacct", "cpuset", "\u{7}"]);
-    (hierarchy, 0..4, any::<bool>(), any_task()).prop_map(|(hierarchy, kind, walked, by)| {
+    (hierarchy, 0..4, any::<bool>(), any_task()).prop_map(|(hierarchy, kind, scanned, by)| {
         let mut row = match kind {
             0 => absent(hierarchy),
             1 => removed(hierarchy),
             _ => present(hierarchy),
         };
-        if let Some(life) = &mut row.life {
-            life.made_by = Some(by);
+        if let Some(instance) = &mut row.current {
+            instance.created_by = Some(by);
         }
         if kind == 3 {
-            row.past = vec![Life::default()];
+            row.previous = vec![Instance::default()];
         }
-        Row { walked, ..row }
+        HierarchyResult { scanned, ..row }
     })
 }
 
-fn any_answer() -> impl Strategy<Value = Answer> {
+fn any_answer() -> impl Strategy<Value = PathResult> {
     (name(), prop::collection::vec(row(), 0..4)).prop_map(|(name, rows)| answer(&name, rows))
 }
 
@@ -78,7 +80,7 @@ fn any_unit() -> impl Strategy<Value = Unit> {
     })
 }
 
-fn any_asker() -> impl Strategy<Value = Asker> {
+fn any_observer() -> impl Strategy<Value = Observer> {
     let flags =
         vec!["--docker-only", "--raw_cgroup_prefix_whitelist=/x", "--kubelet-cgroups=/systemd/system.slice"];
     let mounted =
@@ -93,8 +95,8 @@ fn any_asker() -> impl Strategy<Value = Asker> {
     )
         .prop_map(|(cgroup, started, flags, namespace_root, mounts, watches)| {
             let inotify = vec![Limit { name: "fs.inotify.max_user_watches", used: watches, max: 100 }];
-            let who = asker(process(1, "kubelet", &cgroup, started), &flags);
-            Asker { namespace_root, mounts, inotify, ..who }
+            let who = observer(process(1, "kubelet", &cgroup, started), &flags);
+            Observer { namespace_root, mounts, inotify, ..who }
         })
 }
 
@@ -108,9 +110,9 @@ fn facts() -> impl Strategy<Value = Facts> {
         prop::collection::vec(any_event(), 0..5),
     );
     let switches = (any::<bool>(), any::<Option<bool>>());
-    (name(), on, known, prop::option::of(any_unit()), prop::option::of(any_asker()), switches).prop_map(
-        |(name, on, (rows, others, processes, moves), unit, asker, (off, populated))| {
-            let populated = rows.iter().filter_map(|row: &Row| {
+    (name(), on, known, prop::option::of(any_unit()), prop::option::of(any_observer()), switches).prop_map(
+        |(name, on, (rows, others, processes, moves), unit, observer, (off, populated))| {
+            let populated = rows.iter().filter_map(|row: &HierarchyResult| {
                 let (path, hierarchy) = (name.clone(), row.hierarchy.clone());
                 populated.map(|populated| ((path, hierarchy), populated))
             });
@@ -133,7 +135,7 @@ fn facts() -> impl Strategy<Value = Facts> {
                     .map(|places| places.iter().map(|place| process(2, "kubelet", place, 150)).collect()),
                 moves,
                 unit,
-                asker,
+                observer,
             }
         },
     )
@@ -145,17 +147,17 @@ proptest! {
     #[test]
     fn every_verdict_holds_to_the_rules(facts in facts()) {
         let verdict = explain(&facts);
-        prop_assert!(verdict.present || !verdict.seen);
-        prop_assert_eq!(verdict.name, facts.name);
-        let Verdict { cause, explanation, evidence, fix, also, .. } = verdict;
-        let findings = std::iter::once(Finding { cause, explanation, evidence, fix }).chain(also);
+        prop_assert!(verdict.present || !verdict.visible);
+        prop_assert_eq!(verdict.path, facts.name);
+        let Verdict { cause, explanation, evidence, remediation: fix, other_findings: also, .. } = verdict;
+        let findings = std::iter::once(Finding { cause, explanation, evidence, remediation: fix }).chain(also);
         let mut causes = Vec::new();
         for finding in findings {
             prop_assert!(!causes.contains(&finding.cause), "{:?} twice", finding.cause);
             causes.push(finding.cause.clone());
             prop_assert!(!finding.explanation.is_empty());
             let said = std::iter::once(&finding.explanation).chain(&finding.evidence);
-            for text in said.clone().chain(&finding.fix) {
+            for text in said.clone().chain(&finding.remediation) {
                 prop_assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
             }
             for text in said {
@@ -169,8 +171,8 @@ proptest! {
     fn a_name_that_exists_is_never_said_to_be_gone(facts in facts()) {
         let verdict = explain(&facts);
         let gone = [
-            "misspelt", "mount-path-in-name", "not-under-systemd", "unit-not-started",
-            "no-such-process", "removed", "unknown-before",
+            "similar-path-exists", "path-includes-mount", "started-outside-systemd", "unit-not-started",
+            "no-such-process", "removed", "not-observed",
         ];
         if verdict.present {
             prop_assert!(gone.iter().all(|cause| !verdict.holds(cause)), "{verdict:?}");

@@ -14,14 +14,14 @@ fn by_hand() -> Facts {
 fn started_from_a_shell() {
     let facts = Facts { unit: Some(unit("kubelet.service", "inactive", "dead")), ..by_hand() };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause, "not-under-systemd");
+    assert_eq!(verdict.cause, "started-outside-systemd");
     assert!(verdict.holds("unit-not-started"));
     assert!(verdict.explanation.contains("a login session"));
     let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("bash(40) <- sshd(39)") && evidence.contains("began at T+150s"));
     assert!(evidence.contains("never since T+100s"));
-    assert_eq!(verdict.fix[0], "stop pid 42, then systemctl start kubelet.service");
-    assert!(verdict.fix[1].contains("session-4.scope"));
+    assert_eq!(verdict.remediation[0], "stop pid 42, then systemctl start kubelet.service");
+    assert!(verdict.remediation[1].contains("session-4.scope"));
 }
 
 #[test]
@@ -30,9 +30,9 @@ fn started_in_a_container() {
     let running = process(42, "kubelet", &format!("/docker/{id}"), 150);
     let facts = Facts { processes: Some(vec![running]), ..on_v2(KUBELET, false) };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause, "not-under-systemd");
+    assert_eq!(verdict.cause, "started-outside-systemd");
     assert!(verdict.explanation.contains("docker container 0123"));
-    assert_eq!(verdict.fix, [format!("or use the name that is true now: '/docker/{id}'")]);
+    assert_eq!(verdict.remediation, [format!("or use the name that is true now: '/docker/{id}'")]);
 }
 
 #[test]
@@ -47,10 +47,10 @@ fn a_unit_that_does_not_run() {
         assert_eq!(verdict.cause, "unit-not-started");
         verdict
     };
-    assert_eq!(of("inactive", "dead").fix, ["systemctl start kubelet.service"]);
-    assert_eq!(of("failed", "failed").fix[0], "journalctl -u kubelet.service");
+    assert_eq!(of("inactive", "dead").remediation, ["systemctl start kubelet.service"]);
+    assert_eq!(of("failed", "failed").remediation[0], "journalctl -u kubelet.service");
     assert!(of("active", "exited").explanation.contains("processes have ended"));
-    assert_eq!(of("activating", "auto-restart").fix, [format!("cgtrace wait {KUBELET}")]);
+    assert_eq!(of("activating", "auto-restart").remediation, [format!("cgtrace wait {KUBELET}")]);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_disabled_unit_in_another_slice() {
     unit.file_state = "disabled".to_owned();
     unit.slice = "kube-node.slice".to_owned();
     let finding = explain(&Facts { unit: Some(unit), ..on_v2(KUBELET, false) });
-    assert_eq!(finding.fix, ["systemctl enable --now kubelet.service"]);
+    assert_eq!(finding.remediation, ["systemctl enable --now kubelet.service"]);
     assert!(finding.evidence[1].contains("/kube.slice/kube-node.slice/kubelet.service"));
 }
 
@@ -70,7 +70,7 @@ fn nothing_of_that_name() {
     let facts = Facts { unit: Some(none), processes: Some(Vec::new()), ..on_v2(KUBELET, false) };
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, "no-such-process");
-    assert!(verdict.holds("unknown-before") && !verdict.present && !verdict.seen);
+    assert!(verdict.holds("not-observed") && !verdict.present && !verdict.visible);
     // Where nobody looked, nothing is said.
     assert!(!explain(&Facts { processes: None, ..facts }).holds("no-such-process"));
 }
@@ -86,15 +86,15 @@ fn a_name_alone_makes_no_process_the_unit_s() {
     };
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, "unit-not-started");
-    assert!(!verdict.holds("not-under-systemd"));
-    assert_eq!(verdict.fix, ["systemctl start kubelet.service"]);
+    assert!(!verdict.holds("started-outside-systemd"));
+    assert_eq!(verdict.remediation, ["systemctl start kubelet.service"]);
     let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("kubelet (pid 66, uid 65534") && evidence.contains("'/mine/$(reboot) x'"));
     let facts = Facts { unit: None, ..facts };
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, "no-such-process");
     assert!(verdict.explanation.contains("Only processes of other users"), "{verdict:?}");
-    assert!(verdict.fix.iter().all(|fix| !fix.contains("mine")));
+    assert!(verdict.remediation.iter().all(|fix| !fix.contains("mine")));
 }
 
 #[test]
@@ -102,8 +102,8 @@ fn what_others_may_write_to_is_not_advised() {
     let place = "/user.slice/user-0.slice/session-4.scope";
     let writable = [(place.to_owned(), "uid 7 may write to it on v2".to_owned())].into();
     let verdict = explain(&Facts { writable, ..by_hand() });
-    assert_eq!(verdict.cause, "not-under-systemd");
-    assert!(verdict.fix.iter().all(|fix| !fix.contains(place)), "{verdict:?}");
+    assert_eq!(verdict.cause, "started-outside-systemd");
+    assert!(verdict.remediation.iter().all(|fix| !fix.contains(place)), "{verdict:?}");
     let reason = format!("'{place}' is not advised: uid 7 may write to it on v2");
     assert!(verdict.evidence.contains(&reason), "{verdict:?}");
 }

@@ -1,16 +1,16 @@
-//! The asker's watches, namespace and mounts.
+//! The observer's watches, namespace and mounts.
 
 use cgtrace_why::{
-    facts::{Asker, Facts, Limit, Mounted},
+    facts::{Facts, Limit, Mounted, Observer},
     rules::explain,
 };
 
-use crate::fixtures::{Holds as _, KUBELET, asker, on_v2, process};
+use crate::fixtures::{Holds as _, KUBELET, observer, on_v2, process};
 
-fn agent(change: impl FnOnce(&mut Asker)) -> Facts {
-    let mut who = asker(process(9, "agent", "/docker/x", 250), &["agent"]);
+fn agent(change: impl FnOnce(&mut Observer)) -> Facts {
+    let mut who = observer(process(9, "agent", "/docker/x", 250), &["agent"]);
     change(&mut who);
-    Facts { asker: Some(who), ..on_v2(KUBELET, true) }
+    Facts { observer: Some(who), ..on_v2(KUBELET, true) }
 }
 
 #[test]
@@ -21,11 +21,11 @@ fn watches_run_out() {
         explain(&agent(|who| who.inotify = vec![watches, instances]))
     };
     let verdict = used(8_192);
-    assert_eq!(verdict.cause, "watch-exhausted");
-    assert!(!verdict.seen);
-    assert_eq!(verdict.fix[0], "sysctl -w fs.inotify.max_user_watches=32768");
-    assert!(used(8_000).holds("watch-exhausted") && used(8_000).seen);
-    assert!(!used(4_000).holds("watch-exhausted"));
+    assert_eq!(verdict.cause, "inotify-limit");
+    assert!(!verdict.visible);
+    assert_eq!(verdict.remediation[0], "sysctl -w fs.inotify.max_user_watches=32768");
+    assert!(used(8_000).holds("inotify-limit") && used(8_000).visible);
+    assert!(!used(4_000).holds("inotify-limit"));
 }
 
 fn mounted(root: &str) -> Mounted {
@@ -35,19 +35,19 @@ fn mounted(root: &str) -> Mounted {
 #[test]
 fn a_container_sees_a_part() {
     let verdict = explain(&agent(|who| who.mounts = Some(vec![mounted("/docker/x")])));
-    assert_eq!(verdict.cause, "other-host-view");
+    assert_eq!(verdict.cause, "namespace-mismatch");
     assert!(verdict.explanation.contains("only what is below /docker/x"));
-    assert!(verdict.fix[0].contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
+    assert!(verdict.remediation[0].contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
     let verdict = explain(&agent(|who| who.mounts = Some(vec![mounted("/system.slice")])));
     assert!(verdict.explanation.contains("sees it as '/kubelet.service'"));
-    assert_eq!(explain(&agent(|who| who.mounts = Some(Vec::new()))).cause, "other-host-view");
+    assert_eq!(explain(&agent(|who| who.mounts = Some(Vec::new()))).cause, "namespace-mismatch");
 }
 
 #[test]
 fn with_the_hosts_mounts_a_namespace_hides_nothing() {
-    let own = |who: &mut Asker| who.namespace_root = Some("/docker/x".to_owned());
-    assert_eq!(explain(&agent(own)).cause, "other-host-view");
-    let both = |who: &mut Asker| {
+    let own = |who: &mut Observer| who.namespace_root = Some("/docker/x".to_owned());
+    assert_eq!(explain(&agent(own)).cause, "namespace-mismatch");
+    let both = |who: &mut Observer| {
         own(who);
         who.mounts = Some(vec![mounted("/")]);
     };

@@ -131,7 +131,7 @@ fn make_and_time(path: &Path, woken: &mpsc::Receiver<i64>) -> Result<f64> {
 fn wake_ours(daemon: &Daemon, mount: &Path, path: &Path) -> Result<f64> {
     let name = format!("/{}", path.strip_prefix(mount)?.display());
     let mut connection = daemon.connect()?;
-    connection.send("Await", &json!({"name": name, "until": "present", "hierarchy": "v2"}), false)?;
+    connection.send("Wait", &json!({"name": name, "until": "present", "hierarchy": "v2"}), false)?;
     let (tell, woken) = mpsc::channel();
     thread::spawn(move || {
         if connection.receive_bytes().is_ok() {

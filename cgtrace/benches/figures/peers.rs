@@ -142,7 +142,7 @@ pub fn ftrace() -> Result<Peer> {
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// tracefs, where every peer looks for it; mounted for as long as this lives if it was not.
+/// tracefs, where every peer looks for it; mounted for as long as this instances if it was not.
 pub struct Tracefs(bool);
 
 impl Tracefs {

@@ -65,14 +65,14 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let scope = Scope::new(&mount, "why")?;
     load::populate(scope.path(), CGROUPS)?;
     let sleepers = Sleepers::start(PROCESSES)?;
-    let asker = sleepers.0.first().context("a process")?.to_string();
+    let observer = sleepers.0.first().context("a process")?.to_string();
     let daemon = Daemon::start()?;
     let present = format!("/{}", scope.path().strip_prefix(&mount)?.display());
     let nowhere = format!("{present}/unit-00001-1O.service");
     let cases: [(&str, Vec<&str>); 3] = [
         ("a name that is nowhere", vec![&nowhere]),
         ("a unit's name", vec!["/system.slice/cgtrace-test-bench-why.service"]),
-        ("a present name and an asker", vec![&present, "--pid", &asker]),
+        ("a present name and an observer", vec![&present, "--pid", &observer]),
     ];
     let mut took = cases.clone().map(|_| Series::new());
     for _ in 0..ROUNDS {

@@ -46,7 +46,7 @@ pub enum Command {
     Exists(Exists),
     /// Wait until a cgroup is present, absent, populated or empty: exit 0 the moment it is, 1 on time-out
     Wait(Wait),
-    /// Show a cgroup's life: since when, by whom, who is in it now, past lives
+    /// Show a cgroup's current: since when, by whom, who is in it now, previous instances
     Show(Show),
     /// List the cgroups that exist now
     List(List),
@@ -56,7 +56,7 @@ pub enum Command {
     Events(Events),
     /// Say why a cgroup is not there, or not seen, and what to do: exit 0 if it is there and seen, 1 if not
     Why(Why),
-    /// Show what is known since when, how much was lost, and how it was healed
+    /// Show what is known since when, how much was lost, and how it was resynced
     Status,
     /// Print what is counted, in the text format that Prometheus reads
     Metrics,
@@ -113,7 +113,7 @@ pub struct Exists {
 #[derive(Debug, Args)]
 pub struct On {
     /// One hierarchy, as /proc/PID/cgroup names it: v2, a controller (memory), or name=systemd [default: any]
-    #[arg(long = "on", value_name = "HIERARCHY")]
+    #[arg(short = 'H', long = "hierarchy", value_name = "HIERARCHY")]
     pub hierarchy: Option<String>,
 }
 
@@ -215,5 +215,5 @@ pub struct Why {
 pub struct Verify {
     /// Compare again and again, so long apart, until interrupted or until a difference is found
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
-    pub watch: Option<Duration>,
+    pub interval: Option<Duration>,
 }

@@ -3,7 +3,7 @@
 use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use anyhow::anyhow;
-use cgtrace_client::{names, wire::ConfigChecked};
+use cgtrace_client::{paths, wire::ConfigChecked};
 
 use super::{Verdict, arguments, failure::Failure, output::Output};
 use crate::daemon::config::{self, Config, FileError};
@@ -13,7 +13,7 @@ pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, F
     let settings = config::read(file).map_err(|error| Failure::Usage(unread(file, error)))?;
     super::daemon::log_filter(settings.log.as_deref())
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;
-    let path = names::printable(file.as_os_str().as_bytes());
+    let path = paths::escape(file.as_os_str().as_bytes());
     // Whoever has just changed it is about to reload.
     let later = config::compare(&Config::default(), Config::of([settings])).later;
     if output.json {

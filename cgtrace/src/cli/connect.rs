@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::anyhow;
 use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
 
-use super::{failure::Failure, say::say};
+use super::{failure::Failure, stderr::print};
 use crate::daemon::server;
 
 /// Connects as the command line says.
@@ -49,7 +49,7 @@ impl Connector {
         match server::in_process() {
             Ok(stream) => {
                 if self.chosen {
-                    say(format!(
+                    print(format!(
                         "cgtrace: no daemon answers on `{}`; tracing in this process, from now on",
                         self.endpoint
                     ));

@@ -96,7 +96,7 @@ fn reloading<S: 'static>(
         Some(Reloaded {
             limits: now.limits,
             metrics_listen: now.metrics_listen,
-            watched: now.probe.watched.clone(),
+            tracked: now.probe.tracked.clone(),
         })
     })
 }

@@ -1,9 +1,10 @@
 //! `events`: what happens, as it happens.
 
-use cgtrace_client::{Watched, wire};
+use cgtrace_client::{StreamItem, wire};
 
 use super::{
-    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, stderr::print,
+    text,
 };
 
 pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
@@ -21,17 +22,17 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
     while let Some(watched) = watching.next() {
         match watched? {
             // No snapshot was asked for.
-            Watched::Existing(_) => {}
-            Watched::Started { .. } => {
+            StreamItem::Existing(_) => {}
+            StreamItem::Started { .. } => {
                 if in_process && !output.json {
-                    say("cgtrace: tracing in this process; Ctrl-C ends it");
+                    print("cgtrace: tracing in this process; Ctrl-C ends it");
                 }
             }
-            Watched::Missed(missed) if output.json => {
-                output.document(&wire::Lagged::Lagged { missed })?;
+            StreamItem::Dropped(dropped) if output.json => {
+                output.document(&wire::Dropped::Dropped { dropped })?;
             }
-            Watched::Missed(missed) => output.line(text::missed(missed))?,
-            Watched::Event(event) => {
+            StreamItem::Dropped(dropped) => output.line(text::dropped(dropped))?,
+            StreamItem::Event(event) => {
                 if output.json {
                     output.document(&event)?;
                 } else {

@@ -2,34 +2,35 @@
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
-use cgtrace_client::{Client, names, wire};
+use cgtrace_client::{Client, paths, wire};
 
 use cgtrace_paths::{MountPoint, Name};
 
 use super::{
-    Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+    Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, stderr::print,
+    text,
 };
 
 pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let lookup = wire::Lookup {
-        names: vec![name::to_wire(&exists.name)?],
+        paths: vec![name::to_wire(&exists.name)?],
         hierarchy: exists.on.hierarchy.clone(),
         ..wire::Lookup::default()
     };
     let mut client = connector.connect()?.client;
-    let answer = client.lookup(&lookup)?.answers.into_iter().next().unwrap_or_default();
+    let answer = client.lookup_with(&lookup)?.results.into_iter().next().unwrap_or_default();
     if exists.quiet {
         // The exit code says it all.
     } else if output.json {
         output.document(&answer)?;
     } else {
-        for line in text::rows(&answer) {
+        for line in text::results(&answer) {
             output.line(line)?;
         }
         if !answer.present
             && let Some(hint) = without_mount(&mut client, &exists.name)
         {
-            say(format!("cgtrace: names are told from the hierarchy's root; did you mean {hint}?"));
+            print(format!("cgtrace: names are told from the hierarchy's root; did you mean {hint}?"));
         }
     }
     Ok(if answer.present { Verdict::Yes } else { Verdict::No })
@@ -48,5 +49,5 @@ fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
         .collect();
     let Name { path, mount, .. } = cgtrace_paths::parse_at(name.as_bytes(), &mounts);
     mount?;
-    client.exists(&names::to_wire(&path)).unwrap_or(false).then(|| names::printable(&path))
+    client.exists(&paths::to_wire(&path)).unwrap_or(false).then(|| paths::escape(&path))
 }

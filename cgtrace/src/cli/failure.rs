@@ -2,10 +2,10 @@
 
 use std::{io, process::ExitCode};
 
-use cgtrace_client::{Error, names::ImpossibleName};
+use cgtrace_client::{Error, paths::InvalidPath};
 
 use super::journal::said_to_journal;
-use super::say::say;
+use super::stderr::print;
 
 /// A command's failure.
 #[derive(Debug)]
@@ -30,7 +30,7 @@ impl Failure {
             Self::Unread => return ExitCode::SUCCESS,
         };
         let priority = if said_to_journal() { "<3>" } else { "" };
-        say(format!("{priority}cgtrace: {}", sentence(&error)));
+        print(format!("{priority}cgtrace: {}", sentence(&error)));
         ExitCode::from(code)
     }
 
@@ -60,18 +60,18 @@ fn sentence(error: &anyhow::Error) -> String {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         match error {
-            Error::ImpossibleName(_)
+            Error::InvalidPath(_)
             | Error::UnknownHierarchy { .. }
-            | Error::BadPattern { .. }
+            | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }
-            | Error::UnknownState { .. } => Self::Usage(error.into()),
+            | Error::InvalidState { .. } => Self::Usage(error.into()),
             error => Self::CannotKnow(error.into()),
         }
     }
 }
 
-impl From<ImpossibleName> for Failure {
-    fn from(error: ImpossibleName) -> Self {
+impl From<InvalidPath> for Failure {
+    fn from(error: InvalidPath) -> Self {
         Self::Usage(error.into())
     }
 }

@@ -3,7 +3,7 @@
 use cgtrace_client::wire;
 
 use super::{
-    Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+    Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, stderr::print, text,
 };
 
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
@@ -21,7 +21,7 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ve
         output.line(text::cgroup(&cgroup?))?;
     }
     if none {
-        say(
+        print(
             "cgtrace: no cgroup matches; a pattern is held against whole names: `/**/NAME` finds NAME anywhere",
         );
     }

@@ -1,12 +1,14 @@
-//! `show`: a cgroup's life.
+//! `show`: a cgroup's instance.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::anyhow;
-use cgtrace_client::names;
+use cgtrace_client::paths;
 use cgtrace_why::{Selector, Shown};
 
-use super::{Verdict, arguments::Show, connect::Connector, failure::Failure, output::Output, say::say, text};
+use super::{
+    Verdict, arguments::Show, connect::Connector, failure::Failure, output::Output, stderr::print, text,
+};
 
 pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let selector = match (&show.name, show.pid) {
@@ -20,24 +22,24 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ve
     let mut client = connector.connect()?.client;
     let shown = cgtrace_why::show(&mut client, &selector, show.on.hierarchy.as_deref())?;
     let known = shown
-        .answers
+        .results
         .iter()
-        .any(|answer| answer.present || answer.rows.iter().any(|row| !row.past.is_empty()));
+        .any(|answer| answer.present || answer.hierarchies.iter().any(|row| !row.previous.is_empty()));
     if output.json {
         output.document(&shown)?;
         return Ok(if known { Verdict::Yes } else { Verdict::No });
     }
     for note in &shown.notes {
-        say(format!("cgtrace: note: {}", text::printable(note)));
+        print(format!("cgtrace: note: {}", text::escape(note)));
     }
     if !known {
         return Err(Failure::Unknown(unknown(show, &shown)));
     }
-    for (number, answer) in shown.answers.iter().enumerate() {
+    for (number, answer) in shown.results.iter().enumerate() {
         if number > 0 {
             output.line("")?;
         }
-        for line in text::life(answer, &shown.members) {
+        for line in text::instance(answer, &shown.members) {
             output.line(line)?;
         }
     }
@@ -52,18 +54,18 @@ fn id_of(name: &OsStr) -> Option<u64> {
 /// What was asked for is not known, and since when it would be.
 fn unknown(show: &Show, shown: &Shown) -> anyhow::Error {
     let what = match (&show.name, show.pid) {
-        (Some(name), _) => format!("`{}`", names::printable(name.as_bytes())),
+        (Some(name), _) => format!("`{}`", paths::escape(name.as_bytes())),
         (None, Some(pid)) => format!("a cgroup of process {pid}"),
         (None, None) => "it".to_owned(),
     };
     let since = shown
-        .answers
+        .results
         .iter()
-        .flat_map(|answer| &answer.rows)
-        .map(|row| &row.known_since)
+        .flat_map(|answer| &answer.hierarchies)
+        .map(|row| &row.observed_since)
         .max_by_key(|since| since.boot_ns);
     match since {
         Some(since) => anyhow!("{what} does not exist, and never did since {}", text::moment(since)),
-        None => anyhow!("{what} does not exist, and no former life of it is known"),
+        None => anyhow!("{what} does not exist, and no former instance of it is known"),
     }
 }

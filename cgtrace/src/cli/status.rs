@@ -18,32 +18,32 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
         format!("cgtrace {} (pid {}, {whose}) on Linux {}", status.version, status.pid, status.kernel),
         format!("knows since {}; last event is number {}", text::moment(&status.started), status.seq),
         format!(
-            "{} connections, {} waiting, {} following; {} wakeups; {} heals; {} oddities",
+            "{} connections, {} waiting, {} following; {} wakeups; {} resyncs; {} anomalies",
             status.connections,
             status.waiters,
             status.subscriptions,
             status.wakeups,
-            status.heals,
-            status.oddities
+            status.resyncs,
+            status.anomalies
         ),
         String::new(),
     ];
     let mut hierarchies =
-        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "lost", "heals", "mount"]);
+        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "lost", "resyncs", "mount"]);
     for hierarchy in &status.hierarchies {
         let place = match (&hierarchy.mount, &hierarchy.note) {
             (None, _) => "not mounted here".to_owned(),
-            (Some(mount), None) => text::printable(mount),
-            (Some(mount), Some(note)) => text::printable(&format!("{mount} ({note})")),
+            (Some(mount), None) => text::escape(mount),
+            (Some(mount), Some(note)) => text::escape(&format!("{mount} ({note})")),
         };
         hierarchies.row([
-            text::printable(&hierarchy.hierarchy),
+            text::escape(&hierarchy.hierarchy),
             hierarchy.hierarchy_id.to_string(),
             hierarchy.cgroups.to_string(),
-            hierarchy.made.to_string(),
+            hierarchy.created.to_string(),
             hierarchy.removed.to_string(),
             hierarchy.lost.to_string(),
-            hierarchy.heals.to_string(),
+            hierarchy.resyncs.to_string(),
             place,
         ]);
     }
@@ -65,7 +65,7 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
     lines.push(format!("{} hooks attached", attached.len()));
     for program in left_out {
         let note = program.note.as_deref().unwrap_or("no reason given");
-        lines.push(format!("left out: {}: {}", program.name, text::printable(note)));
+        lines.push(format!("left out: {}: {}", program.name, text::escape(note)));
     }
     for program in attached.iter().filter(|program| program.missed.unwrap_or(0) > 0) {
         lines.push(format!("{} was skipped {} times", program.name, program.missed.unwrap_or(0)));

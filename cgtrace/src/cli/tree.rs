@@ -2,10 +2,10 @@
 
 use std::os::unix::ffi::OsStrExt as _;
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 
 use super::{
-    Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, say::say, text,
+    Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, stderr::print, text,
 };
 
 pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
@@ -20,8 +20,8 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ve
         hierarchies.collect::<Vec<_>>().join(&String::new())
     })?;
     if !output.json && reply.cgroups.is_empty() {
-        let name = names::printable(tree.name.as_bytes());
-        say(format!("cgtrace: `{name}` does not exist; cgtrace why {name} says why"));
+        let name = paths::escape(tree.name.as_bytes());
+        print(format!("cgtrace: `{name}` does not exist; cgtrace why {name} says why"));
     }
     Ok(Verdict::Yes)
 }
@@ -40,14 +40,14 @@ fn draw(cgroups: &[wire::Cgroup]) -> Vec<String> {
             let depth = cgroup.level.saturating_sub(top) as usize;
             if depth == 0 {
                 open.clear();
-                return format!("{}  {}", text::hierarchy(&cgroup.hierarchy), names::printable(&path));
+                return format!("{}  {}", text::hierarchy(&cgroup.hierarchy), paths::escape(&path));
             }
             open.resize(depth - 1, false);
             let mut line: String = open.iter().map(|open| if *open { "│  " } else { "   " }).collect();
             line.push_str(if last { "└─ " } else { "├─ " });
             open.push(!last);
             let leaf = path.rsplit(|byte| *byte == b'/').next().unwrap_or_default();
-            line.push_str(&names::printable(leaf));
+            line.push_str(&paths::escape(leaf));
             line
         })
         .collect()

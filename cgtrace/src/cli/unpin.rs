@@ -2,9 +2,9 @@
 
 use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 
-use super::{Verdict, failure::Failure, output::Output, say::say};
+use super::{Verdict, failure::Failure, output::Output, stderr::print};
 use crate::daemon::probe::{PinError, PinFolder};
 
 pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
@@ -13,13 +13,13 @@ pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
         Err(PinError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => 0,
         Err(error) => return Err(Failure::CannotKnow(error.into())),
     };
-    let folder = names::printable(folder.as_os_str().as_bytes());
+    let folder = paths::escape(folder.as_os_str().as_bytes());
     if output.json {
         output.document(&wire::Unpinned { folder, removed: removed.try_into().unwrap_or(u64::MAX) })?;
     } else if removed == 0 {
-        say(format!("cgtrace: nothing is pinned in `{folder}`"));
+        print(format!("cgtrace: nothing is pinned in `{folder}`"));
     } else {
-        say(format!("cgtrace: removed {removed} pins from `{folder}`"));
+        print(format!("cgtrace: removed {removed} pins from `{folder}`"));
     }
     Ok(Verdict::Yes)
 }

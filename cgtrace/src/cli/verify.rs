@@ -14,14 +14,14 @@ pub fn run(verify: &Verify, connector: &Connector, output: &mut Output) -> Resul
         if !reply.equal {
             return Ok(Verdict::No);
         }
-        let Some(pause) = verify.watch else { return Ok(Verdict::Yes) };
+        let Some(pause) = verify.interval else { return Ok(Verdict::Yes) };
         output.flush()?;
         thread::sleep(pause);
     }
 }
 
 fn lines(reply: &VerifyReply) -> Vec<String> {
-    let VerifyReply { equal, compared, unread, differences } = reply;
+    let VerifyReply { equal, compared, unreadable: unread, differences } = reply;
     let mut lines = Vec::new();
     if *equal {
         lines.push(format!("equal: {compared} cgroups compared"));
@@ -35,10 +35,10 @@ fn lines(reply: &VerifyReply) -> Vec<String> {
             text::hierarchy(&difference.hierarchy),
             path,
             difference.id,
-            text::printable(&difference.index),
-            text::printable(&difference.filesystem),
+            text::escape(&difference.index),
+            text::escape(&difference.filesystem),
         ));
     }
-    lines.extend(unread.iter().map(|unread| format!("not compared: {}", text::printable(unread))));
+    lines.extend(unread.iter().map(|unread| format!("not compared: {}", text::escape(unread))));
     lines
 }

@@ -3,25 +3,27 @@
 use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::anyhow;
-use cgtrace_client::names;
+use cgtrace_client::paths;
 use cgtrace_why::{AskError, Question, Who, ask};
 
-use super::{Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, say::say, text};
+use super::{
+    Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
+};
 
 pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let asker = match (why.pid, &why.process) {
+    let observer = match (why.pid, &why.process) {
         (Some(pid), _) => Some(Who::Pid(pid)),
-        (None, Some(comm)) => Some(Who::Comm(names::as_text(comm.as_bytes()).0)),
+        (None, Some(comm)) => Some(Who::Comm(paths::as_text(comm.as_bytes()).0)),
         (None, None) => why.kubelet.then(|| Who::Comm("kubelet".to_owned())),
     };
     let question = Question {
         path: why.name.as_ref().map(|name| name.as_bytes().to_vec()),
         hierarchy: why.on.hierarchy.clone(),
-        asker,
+        observer,
     };
     let mut connected = connector.connect()?;
     let report = ask(&mut connected.client, &question)?;
-    let seen = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.seen);
+    let seen = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.visible);
     if output.json {
         output.document(&report)?;
     } else if report.verdicts.is_empty() {
@@ -35,7 +37,7 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verd
             output.line(line)?;
         }
         if connected.in_process && !seen {
-            say(
+            print(
                 "cgtrace: no daemon runs, so that nothing is known of what was before this moment; start one: sudo cgtrace daemon",
             );
         }

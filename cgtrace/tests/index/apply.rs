@@ -6,7 +6,7 @@ use crate::script::{
     PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
 };
 use cgtrace::daemon::index::{
-    Actor, Birth, CgroupId, Change, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Made, Oddity,
+    Actor, Anomaly, Birth, CgroupId, Change, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Made,
     PREVIOUS_PER_PATH, ROOT, Task, UNIFIED, What,
 };
 
@@ -31,9 +31,9 @@ fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
     assert_eq!(change.boot_ns, 2_000);
     assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("v2"));
     assert_eq!(change.by, Some(actor(100, "/")));
-    let life = index.life(key(5)).unwrap();
-    assert_eq!((life.parent, life.level, life.leaf), (ROOT, 9, &b"a"[..]));
-    assert_eq!(life.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: Some(actor(100, "/")) });
+    let instance = index.instance(key(5)).unwrap();
+    assert_eq!((instance.parent, instance.level, instance.leaf), (ROOT, 9, &b"a"[..]));
+    assert_eq!(instance.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: Some(actor(100, "/")) });
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
 }
@@ -45,15 +45,15 @@ fn a_removed_cgroup_leaves_a_past_life() {
     let change = plain(&mut index, 3_000, rmdir(key(5), 1, "a"));
     assert_eq!(told([&change]), ["rmdir 5 /a"]);
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
-    assert_eq!(index.life(key(5)), None);
-    let past: Vec<_> = index.past_lives(UNIFIED, b"/a").collect();
-    assert_eq!(past.len(), 1);
-    assert_eq!((past[0].key, past[0].died_boot_ns, past[0].inferred), (key(5), 3_000, false));
-    assert_eq!((past[0].birth.boot_ns, past[0].birth.made), (2_000, Made::Seen));
-    assert_eq!(past[0].removed_by, Some(actor(200, "/")));
-    assert_eq!(index.past_life_by_id(key(5)), Some(past[0]));
+    assert_eq!(index.instance(key(5)), None);
+    let previous: Vec<_> = index.previous_instances(UNIFIED, b"/a").collect();
+    assert_eq!(previous.len(), 1);
+    assert_eq!((previous[0].key, previous[0].removed_boot_ns, previous[0].inferred), (key(5), 3_000, false));
+    assert_eq!((previous[0].birth.boot_ns, previous[0].birth.made), (2_000, Made::Seen));
+    assert_eq!(previous[0].removed_by, Some(actor(200, "/")));
+    assert_eq!(index.previous_by_id(key(5)), Some(previous[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
-    assert_eq!((state.cgroups, state.made, state.removed, state.past_lives), (1, 1, 1, 1));
+    assert_eq!((state.cgroups, state.made, state.removed, state.previous_instances), (1, 1, 1, 1));
 }
 
 #[test]
@@ -70,11 +70,11 @@ fn long_names_push_out_the_past_and_the_answer_says_since_when_it_is_complete() 
         }
     }
     assert_eq!(index.check_invariants(), Ok(()));
-    assert_eq!(index.past_lives(UNIFIED, b"/a").count(), 0);
+    assert_eq!(index.previous_instances(UNIFIED, b"/a").count(), 0);
     let state = index.hierarchy(UNIFIED).unwrap();
-    assert!((3_000..5_000).contains(&state.past_lives), "{state:?}");
+    assert!((3_000..5_000).contains(&state.previous_instances), "{state:?}");
     assert!((3_000..8_010).contains(&state.complete_since_boot_ns), "{state:?}");
-    let kept = |id| index.past_lives(UNIFIED, format!("/{}", name(id)).as_bytes()).count();
+    let kept = |id| index.previous_instances(UNIFIED, format!("/{}", name(id)).as_bytes()).count();
     let first_kept = state.complete_since_boot_ns - 2_000 + 1;
     assert_eq!((kept(first_kept - 1), kept(first_kept)), (0, 1));
 }
@@ -87,7 +87,7 @@ fn equal_ids_in_two_hierarchies_are_two_cgroups() {
     plain(&mut index, 2_002, rmdir(pids(5), 1, "b"));
     assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
     assert_eq!(index.path(pids(5)), None);
-    assert_eq!(index.past_life_by_id(key(5)), None);
+    assert_eq!(index.previous_by_id(key(5)), None);
 }
 
 #[test]
@@ -108,13 +108,13 @@ fn a_rename_keeps_the_life_and_leads_all_below_along() {
     let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
     assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
     assert_eq!(change.by, Some(actor(300, "/")));
-    assert_eq!(index.life(pids(5)).unwrap().birth.boot_ns, 2_000);
+    assert_eq!(index.instance(pids(5)).unwrap().birth.boot_ns, 2_000);
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
     assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
     plain(&mut index, 2_003, rmdir(pids(6), 5, "b"));
-    assert_eq!(index.past_lives(PIDS, b"/z/b").count(), 1);
-    assert_eq!(index.past_lives(PIDS, b"/a/b").count(), 0);
+    assert_eq!(index.previous_instances(PIDS, b"/z/b").count(), 1);
+    assert_eq!(index.previous_instances(PIDS, b"/a/b").count(), 0);
 }
 
 #[test]
@@ -135,15 +135,16 @@ fn a_removal_counts_only_for_the_id_it_names() {
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     // The name is made again before the first one's removal is handled.
     let again = odd(&mut index, 2_002, mkdir(key(6), 1, "a"));
-    assert_eq!(again, ("mkdir 6 /a".into(), Oddity::NameTaken));
+    assert_eq!(again, ("mkdir 6 /a".into(), Anomaly::NameTaken));
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
     assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
     plain(&mut index, 2_003, rmdir(key(5), 1, "a"));
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
     plain(&mut index, 2_004, rmdir(key(6), 1, "a"));
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
-    let past: Vec<_> = index.past_lives(UNIFIED, b"/a").map(|life| life.key.id.0).collect();
-    assert_eq!(past, [6, 5]);
+    let previous: Vec<_> =
+        index.previous_instances(UNIFIED, b"/a").map(|instance| instance.key.id.0).collect();
+    assert_eq!(previous, [6, 5]);
 }
 
 #[test]
@@ -162,13 +163,13 @@ fn a_release_removes_no_other_cgroup() {
 fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Oddity::MkdirTwice);
-    assert_eq!(index.life(key(5)).unwrap().birth.boot_ns, 2_000);
+    assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Anomaly::MkdirTwice);
+    assert_eq!(index.instance(key(5)).unwrap().birth.boot_ns, 2_000);
     plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
-    assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Oddity::RmdirTwice);
-    assert_eq!(refused(&mut index, 2_004, mkdir(key(5), 1, "a")), Oddity::MkdirAfterRmdir);
+    assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Anomaly::RmdirTwice);
+    assert_eq!(refused(&mut index, 2_004, mkdir(key(5), 1, "a")), Anomaly::MkdirAfterRmdir);
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
-    assert_eq!(index.oddities().total(), 3);
+    assert_eq!(index.anomalies().total(), 3);
 }
 
 #[test]
@@ -196,8 +197,8 @@ fn the_removal_of_what_was_made_before_is_told_and_remembered() {
     let mut index = unwalked();
     let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(told([&change]), ["rmdir 5 /a"]);
-    let life = index.past_life_by_id(key(5)).unwrap();
-    assert_eq!((&life.birth, life.died_boot_ns), (&before(1_000), 2_000));
+    let instance = index.previous_by_id(key(5)).unwrap();
+    assert_eq!((&instance.birth, instance.removed_boot_ns), (&before(1_000), 2_000));
     // Its parent is known by its own end only.
     assert_eq!(told([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
     assert_eq!(told([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
@@ -207,8 +208,8 @@ fn the_removal_of_what_was_made_before_is_told_and_remembered() {
 fn the_removal_of_what_was_missed_claims_no_more_than_is_known() {
     let mut index = empty();
     let removed = odd(&mut index, 2_000, rmdir(key(5), 1, "a"));
-    assert_eq!(removed, ("rmdir 5 /a".into(), Oddity::RmdirUnknown));
-    assert_eq!(index.past_life_by_id(key(5)).unwrap().birth, before(2_000));
+    assert_eq!(removed, ("rmdir 5 /a".into(), Anomaly::RmdirUnknown));
+    assert_eq!(index.previous_by_id(key(5)).unwrap().birth, before(2_000));
 }
 
 #[test]
@@ -223,7 +224,7 @@ fn what_is_below_a_removed_cgroup_has_no_path_until_a_walk_ends_it() {
     // Changes still say where it was.
     assert_eq!(told([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
     assert_eq!(told(&walk(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
-    assert!(index.past_life_by_id(key(6)).unwrap().inferred);
+    assert!(index.previous_by_id(key(6)).unwrap().inferred);
 }
 
 #[test]
@@ -231,13 +232,13 @@ fn a_rename_of_what_was_not_known_makes_it_known() {
     let mut index = unwalked();
     let change = plain(&mut index, 2_000, rename(pids(5), 1, "z"));
     assert_eq!((told([&change]), change.from), (vec!["rename 5 /z".into()], None));
-    assert_eq!(index.life(pids(5)).unwrap().birth, before(1_000));
+    assert_eq!(index.instance(pids(5)).unwrap().birth, before(1_000));
     let mut index = empty();
     let renamed = odd(&mut index, 2_000, rename(pids(5), 1, "z"));
-    assert_eq!(renamed, ("rename 5 /z".into(), Oddity::RenameUnknown));
-    assert_eq!(index.life(pids(5)).unwrap().birth, before(2_000));
+    assert_eq!(renamed, ("rename 5 /z".into(), Anomaly::RenameUnknown));
+    assert_eq!(index.instance(pids(5)).unwrap().birth, before(2_000));
     plain(&mut index, 2_001, rmdir(pids(5), 1, "z"));
-    assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Oddity::RenameUnknown);
+    assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Anomaly::RenameUnknown);
 }
 
 #[test]
@@ -246,28 +247,28 @@ fn a_rename_never_moves_to_another_parent() {
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
     let renamed = odd(&mut index, 2_002, rename(pids(6), 5, "c"));
-    assert_eq!(renamed, ("rename 6 /b -> /c".into(), Oddity::RenameElsewhere));
+    assert_eq!(renamed, ("rename 6 /b -> /c".into(), Anomaly::RenameElsewhere));
 }
 
 #[test]
 fn no_cgroup_becomes_its_own_ancestor() {
     let mut index = empty();
-    assert_eq!(refused(&mut index, 2_000, mkdir(key(5), 5, "a")), Oddity::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_000, mkdir(key(5), 5, "a")), Anomaly::ImpossibleParent);
     plain(&mut index, 2_001, mkdir(key(7), 6, "b"));
     plain(&mut index, 2_002, mkdir(key(8), 7, "c"));
-    assert_eq!(refused(&mut index, 2_003, mkdir(key(6), 8, "a")), Oddity::ImpossibleParent);
-    assert_eq!(refused(&mut index, 2_004, mkdir(key(0), 1, "a")), Oddity::ImpossibleParent);
-    assert_eq!(refused(&mut index, 2_005, rename(pids(9), 9, "a")), Oddity::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_003, mkdir(key(6), 8, "a")), Anomaly::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_004, mkdir(key(0), 1, "a")), Anomaly::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_005, rename(pids(9), 9, "a")), Anomaly::ImpossibleParent);
 }
 
 #[test]
 fn a_root_is_no_child() {
     let mut index = empty();
     for what in [mkdir(key(1), 1, "a"), rmdir(key(1), 1, "a"), rename(key(1), 1, "a")] {
-        assert_eq!(refused(&mut index, 2_000, what), Oddity::RootAsChild);
+        assert_eq!(refused(&mut index, 2_000, what), Anomaly::RootAsChild);
     }
     assert_eq!(index.resolve(UNIFIED, b"/"), Some(key(1)));
-    assert_eq!(index.life(key(1)).unwrap().birth, before(1_000));
+    assert_eq!(index.instance(key(1)).unwrap().birth, before(1_000));
 }
 
 #[test]
@@ -279,7 +280,7 @@ fn a_truncated_leaf_gives_no_wrong_path() {
     assert_eq!(told([&plain(&mut index, 2_000, make(5))]), ["mkdir 5 -"]);
     assert_eq!(told([&plain(&mut index, 2_001, make(6))]), ["mkdir 6 -"]);
     assert_eq!(index.resolve(UNIFIED, b"/lo"), None);
-    assert!(index.life(key(5)).unwrap().truncated);
+    assert!(index.instance(key(5)).unwrap().truncated);
     plain(&mut index, 2_002, mkdir(key(7), 5, "c"));
     index.set_leaf(key(5), b"long");
     index.set_leaf(key(6), b"a/b");
@@ -311,7 +312,7 @@ fn an_impossible_name_leads_nowhere() {
     let mut index = empty();
     for (id, name) in (5..).zip(["", ".", "..", "a/b", "a\nb", "a\0b"]) {
         let (told, odd) = odd(&mut index, 2_000, mkdir(key(id), 1, name));
-        assert_eq!((told, odd), (format!("mkdir {id} -"), Oddity::ImpossibleName), "{name:?}");
+        assert_eq!((told, odd), (format!("mkdir {id} -"), Anomaly::InvalidPath), "{name:?}");
         assert_eq!(index.path(key(id)), None);
     }
     for (id, name) in (20..).zip(["...", "a b", "\u{1b}[1m", "x (deleted)", "\\", "cpu.max"]) {
@@ -325,14 +326,14 @@ fn a_loss_bounds_what_never_means() {
     let mut index = empty();
     assert_eq!(index.last_gap(UNIFIED), None);
     let lost = index.lost(3_000, 4, Some(PIDS));
-    assert_eq!((lost.kind, lost.missed, lost.boot_ns), (Kind::Lost, Some(4), 3_000));
+    assert_eq!((lost.kind, lost.lost, lost.boot_ns), (Kind::Lost, Some(4), 3_000));
     assert_eq!(lost.place.unwrap().hierarchy, PIDS);
     assert_eq!(index.last_gap(UNIFIED), None);
     // Nobody said that a part of the time is sure.
-    let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, missed });
+    let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, lost: missed });
     assert_eq!(index.last_gap(PIDS), gap(1_000, 3_000, 4));
-    let healed = index.healed(3_100, None);
-    assert_eq!((healed.kind, healed.place, healed.seq), (Kind::Healed, None, lost.seq + 1));
+    let resynced = index.resynced(3_100, None);
+    assert_eq!((resynced.kind, resynced.place, resynced.seq), (Kind::Resynced, None, lost.seq + 1));
     index.complete_until(3_200);
     index.lost(3_300, 1, None);
     assert_eq!(index.last_gap(UNIFIED), gap(3_200, 3_300, 1));
@@ -370,14 +371,14 @@ fn the_past_is_bounded_by_its_bytes_and_by_path() {
         plain(&mut index, id * 10, mkdir(key(id), 1, &long(id)));
         plain(&mut index, id * 10 + 1, rmdir(key(id), 1, &long(id)));
     }
-    let kept = || (10..110).filter(|id| index.past_life_by_id(key(*id)).is_some()).collect::<Vec<_>>();
+    let kept = || (10..110).filter(|id| index.previous_by_id(key(*id)).is_some()).collect::<Vec<_>>();
     assert!((15..25).contains(&kept().len()) && kept().ends_with(&[108, 109]), "the newest: {:?}", kept());
     for id in 200..210 {
         plain(&mut index, id * 10, mkdir(key(id), 1, "a"));
         plain(&mut index, id * 10 + 1, rmdir(key(id), 1, "a"));
     }
-    assert_eq!(index.past_lives(UNIFIED, b"/a").count(), PREVIOUS_PER_PATH);
+    assert_eq!(index.previous_instances(UNIFIED, b"/a").count(), PREVIOUS_PER_PATH);
     index.keep_past(Limits { max_previous_bytes: 0 });
-    assert_eq!(index.hierarchy(UNIFIED).map(|state| state.past_lives), Some(0));
+    assert_eq!(index.hierarchy(UNIFIED).map(|state| state.previous_instances), Some(0));
     assert_eq!(index.check_invariants(), Ok(()));
 }

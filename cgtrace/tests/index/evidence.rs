@@ -3,7 +3,7 @@
 use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, UNIFIED, What};
 
 use crate::script::{
-    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, task, told, unwalked, walked,
+    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, scanned, task, told, unwalked,
 };
 
 fn event(what: What) -> Event {
@@ -37,10 +37,10 @@ fn what_is_in_use_is_alive() {
     for what in named(key(5)) {
         assert_eq!(index.unknown_but_alive(&event(what.clone())), [key(5)], "{what:?}");
     }
-    let found = [walked(4, 1, "a"), walked(5, 4, "b")];
+    let found = [scanned(4, 1, "a"), scanned(5, 4, "b")];
     assert_eq!(told(&index.found_alive(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
     assert_eq!(index.check_invariants(), Ok(()));
-    assert_eq!((path(&index, key(5)), index.life(key(5)).unwrap().level), (Some("/a/b".into()), 2));
+    assert_eq!((path(&index, key(5)), index.instance(key(5)).unwrap().level), (Some("/a/b".into()), 2));
     for what in named(key(5)) {
         assert_eq!(index.unknown_but_alive(&event(what)), []);
     }
@@ -78,8 +78,8 @@ fn some_events_prove_nothing() {
         assert_eq!(index.unknown_but_alive(&event(what.clone())), []);
         assert_eq!(unwalked().unknown_but_alive(&event(what)), []);
     }
-    assert_eq!(index.found_alive(UNIFIED, [walked(5, 1, "a")], 3_000), []);
-    assert!(index.life(of(5)).is_none());
+    assert_eq!(index.found_alive(UNIFIED, [scanned(5, 1, "a")], 3_000), []);
+    assert!(index.instance(of(5)).is_none());
 }
 
 #[test]
@@ -91,7 +91,7 @@ fn what_was_released_or_had_its_name_given_anew_is_gone() {
     let released = concluded(&mut index, What::Release { key: key(6) });
     assert_eq!(released, ["rmdir? 7 /a/b/c", "rmdir? 6 /a/b", "release 6 /a/b"]);
     assert_eq!(concluded(&mut index, mkdir(key(9), 1, "a")), ["rmdir? 5 /a", "mkdir 9 /a"]);
-    assert!(index.past_life_by_id(key(5)).unwrap().inferred);
+    assert!(index.previous_by_id(key(5)).unwrap().inferred);
     // A mkdir that comes late takes no name from a younger one.
     assert_eq!(concluded(&mut index, mkdir(key(8), 1, "a"))[..], ["mkdir 8 /a"]);
 }

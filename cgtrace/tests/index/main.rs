@@ -4,5 +4,5 @@
 mod apply;
 mod evidence;
 mod hierarchies;
+mod record_only;
 mod script;
-mod told;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Oddity, Scanned,
+    Anomaly, CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Scanned,
     Task, UNIFIED, What,
 };
 
@@ -39,7 +39,7 @@ pub fn rename(key: Key, parent: u64, name: &str) -> What {
     What::Rename(Child { key, parent: CgroupId(parent), level: 9, leaf: leaf(name), by: task(300) })
 }
 
-pub fn walked(id: u64, parent: u64, name: &str) -> Scanned {
+pub fn scanned(id: u64, parent: u64, name: &str) -> Scanned {
     Scanned { id: CgroupId(id), parent: CgroupId(parent), leaf: name.as_bytes().into() }
 }
 
@@ -47,7 +47,7 @@ pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
     Hierarchy { id, name: Rc::from(name) }
 }
 
-/// An index that knows v2 and pids since 1,000 ns, neither of them walked.
+/// An index that knows v2 and pids since 1,000 ns, neither of them scanned.
 pub fn unwalked() -> Index {
     let mut index = Index::new(Limits::default());
     index.know_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
@@ -55,7 +55,7 @@ pub fn unwalked() -> Index {
     index
 }
 
-/// The same, both walked at 1,500 ns and found empty.
+/// The same, both scanned at 1,500 ns and found empty.
 pub fn empty() -> Index {
     let mut index = unwalked();
     for hierarchy in [UNIFIED, PIDS] {
@@ -67,20 +67,20 @@ pub fn empty() -> Index {
 /// A walk during which nothing happens.
 pub fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned]) -> Vec<Change> {
     index.begin_walk(hierarchy);
-    let changes = index.merge_walk(hierarchy, found.to_vec(), true, at).changes;
+    let changes = index.merge_scan(hierarchy, found.to_vec(), true, at).changes;
     assert_eq!(index.check_invariants(), Ok(()));
     changes
 }
 
-/// Applies one event, and checks all that must hold. Answers with its change, and the last of the oddities that
+/// Applies one event, and checks all that must hold. Answers with its change, and the last of the anomalies that
 /// it met.
-pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Option<Oddity>) {
-    let (seq, odd) = (index.seq(), index.oddities().clone());
+pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Option<Anomaly>) {
+    let (seq, odd) = (index.seq(), index.anomalies().clone());
     let change = index.apply(&Event { boot_ns, what });
     assert_eq!(index.seq(), seq + u64::from(change.is_some()));
     assert!(change.iter().all(|change| change.seq == index.seq()));
     assert_eq!(index.check_invariants(), Ok(()));
-    let odd = index.oddities().met().rfind(|oddity| index.oddities().of(*oddity) > odd.of(*oddity));
+    let odd = index.anomalies().met().rfind(|anomaly| index.anomalies().of(*anomaly) > odd.of(*anomaly));
     (change, odd)
 }
 
@@ -91,15 +91,15 @@ pub fn plain(index: &mut Index, boot_ns: u64, what: What) -> Change {
     change.unwrap()
 }
 
-/// The oddity of an event that is odd and makes no change.
-pub fn refused(index: &mut Index, boot_ns: u64, what: What) -> Oddity {
+/// The anomaly of an event that is odd and makes no change.
+pub fn refused(index: &mut Index, boot_ns: u64, what: What) -> Anomaly {
     let (change, odd) = apply(index, boot_ns, what);
     assert_eq!(change, None);
     odd.unwrap()
 }
 
-/// The change, as text, and the oddity of an event that is odd but makes a change.
-pub fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Oddity) {
+/// The change, as text, and the anomaly of an event that is odd but makes a change.
+pub fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Anomaly) {
     let (change, odd) = apply(index, boot_ns, what);
     (told(change.as_ref()).concat(), odd.unwrap())
 }

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace::daemon::index::{
-    Birth, CgroupId, HierarchyState, Index, Key, Limits, Made, PREVIOUS_PER_PATH, PastLife, ROOT, UNIFIED,
+    Birth, CgroupId, HierarchyState, Index, Key, Limits, Made, PREVIOUS_PER_PATH, PreviousInstance, ROOT,
+    UNIFIED,
 };
 
 use crate::kernel::{Cgroup, Tree};
@@ -42,24 +43,24 @@ fn check_tree(
     let told = Told { now, tree, since: state.known_since_boot_ns, certain };
     for (id, cgroup) in tree.live() {
         let key = Key { hierarchy: tree.id, id };
-        let life = index.life(key).ok_or_else(|| format!("{id:?} has no life"))?;
-        if life.parent != cgroup.parent || life.leaf != cgroup.leaf || life.truncated {
-            return Err(format!("{id:?} lives as {life:?}"));
+        let instance = index.instance(key).ok_or_else(|| format!("{id:?} has no instance"))?;
+        if instance.parent != cgroup.parent || instance.leaf != cgroup.leaf || instance.truncated {
+            return Err(format!("{id:?} instances as {instance:?}"));
         }
-        told.birth(key, cgroup, &life.birth, account)?;
-        let since = life.birth.boot_ns;
+        told.birth(key, cgroup, &instance.birth, account)?;
+        let since = instance.birth.boot_ns;
         if account.births.insert(key, since).is_some_and(|before| before > since) {
-            return Err(format!("{id:?} was born earlier than told: {:?}", life.birth));
+            return Err(format!("{id:?} was created_at earlier than told: {:?}", instance.birth));
         }
     }
-    told.past(stage, account)?;
+    told.previous(stage, account)?;
     check_subscriber(tree, index, subscriber, account)
 }
 
 /// The live set by id and by path, and every name that ever was.
 fn check_names(tree: &Tree, index: &Index, state: &HierarchyState) -> Result<(), String> {
     let hierarchy = tree.id;
-    if !state.walked || state.name.as_deref() != Some(&*tree.name) {
+    if !state.scanned || state.name.as_deref() != Some(&*tree.name) {
         return Err(format!("{state:?}"));
     }
     let live: BTreeMap<CgroupId, Vec<u8>> = tree.live().map(|(id, _)| (id, tree.path(id))).collect();
@@ -116,59 +117,60 @@ struct Told<'a> {
 
 impl Told<'_> {
     fn birth(&self, key: Key, truth: &Cgroup, birth: &Birth, account: &Account) -> Result<(), String> {
-        let wrong = |what| Err(format!("{key:?} born {} is told {what}: {birth:?}", truth.born));
+        let wrong = |what| Err(format!("{key:?} created_at {} is told {what}: {birth:?}", truth.created_at));
         let at = birth.boot_ns;
         if at < self.since || at > self.now {
             return wrong("of a time before knowledge began, or to come");
         }
-        if at < truth.born && !account.doubtful {
+        if at < truth.created_at && !account.doubtful {
             return wrong("to be there before it was");
         }
         let seen = account.mkdirs.contains(&key);
         let by = birth.by.as_ref().map(|by| *by.task);
         match birth.made {
-            Made::Seen if at != truth.born || by != Some(truth.maker) || !seen => {
+            Made::Seen if at != truth.created_at || by != Some(truth.creator) || !seen => {
                 wrong("exactly, but not so")
             }
             Made::Inferred if !account.lossy && !account.hasty => wrong("inferred though nothing was lost"),
-            Made::Inferred | Made::Before if by.is_some() => wrong("by a maker who was not seen"),
+            Made::Inferred | Made::Before if by.is_some() => wrong("by a creator who was not seen"),
             _ if seen && !account.hasty && birth.made != Made::Seen => wrong("inexactly though seen"),
             Made::Before if self.certain && at != self.since => wrong("before another time"),
             _ => Ok(()),
         }
     }
 
-    fn past(&self, stage: &Stage, account: &Account) -> Result<(), String> {
+    fn previous(&self, stage: &Stage, account: &Account) -> Result<(), String> {
         let hierarchy = self.tree.id;
         let limit = PREVIOUS_PER_PATH;
         let mut kept = 0;
         for path in &self.tree.paths {
-            let lives: Vec<_> = stage.index().past_lives(hierarchy, path).collect();
-            kept += lives.len();
-            if lives.len() > limit || !lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns)
+            let instances: Vec<_> = stage.index().previous_instances(hierarchy, path).collect();
+            kept += instances.len();
+            if instances.len() > limit
+                || !instances.is_sorted_by(|one, other| one.removed_boot_ns >= other.removed_boot_ns)
             {
-                return Err(format!("the past of {path:?}: {lives:?}"));
+                return Err(format!("the previous of {path:?}: {instances:?}"));
             }
-            for life in &lives {
-                self.past_life(life, account)?;
+            for instance in &instances {
+                self.previous_instance(instance, account)?;
             }
             if self.certain && !account.nameless {
-                self.past_of_name(path, &lives, stage, account)?;
+                self.past_of_name(path, &instances, stage, account)?;
             }
         }
         // A forgotten parent's path is missing in its child's.
         let named = self.certain && !account.nameless && stage.limits == Limits::default();
-        if named && stage.index().hierarchy(hierarchy).map(|s| s.past_lives) != Some(kept) {
-            return Err(format!("{kept} past lives have names"));
+        if named && stage.index().hierarchy(hierarchy).map(|s| s.previous_instances) != Some(kept) {
+            return Err(format!("{kept} previous instances have names"));
         }
         Ok(())
     }
 
-    /// The newest of those that were seen to end, unless so many names have a past that this one is forgotten.
+    /// The newest of those that were seen to end, unless so many names have a previous that this one is forgotten.
     fn past_of_name(
         &self,
         path: &[u8],
-        lives: &[&PastLife],
+        instances: &[&PreviousInstance],
         stage: &Stage,
         account: &Account,
     ) -> Result<(), String> {
@@ -181,40 +183,44 @@ impl Told<'_> {
         let mut ended: Vec<_> = ended.collect();
         ended.sort_unstable_by(|one, other| other.cmp(one));
         ended.truncate(PREVIOUS_PER_PATH);
-        let told: Vec<_> = lives.iter().map(|life| (life.died_boot_ns, life.key.id)).collect();
+        let told: Vec<_> =
+            instances.iter().map(|instance| (instance.removed_boot_ns, instance.key.id)).collect();
         if stage.limits != Limits::default() {
             ended.truncate(told.len());
         }
         let by_id = |(_, id): &(u64, CgroupId)| {
-            stage.index().past_life_by_id(Key { hierarchy, id: *id }).is_some_and(|life| life.key.id == *id)
+            stage
+                .index()
+                .previous_by_id(Key { hierarchy, id: *id })
+                .is_some_and(|instance| instance.key.id == *id)
         };
         if told != ended || !ended.iter().all(by_id) {
-            return Err(format!("the past of {path:?}: {told:?} instead of {ended:?}"));
+            return Err(format!("the previous of {path:?}: {told:?} instead of {ended:?}"));
         }
         Ok(())
     }
 
-    fn past_life(&self, life: &PastLife, account: &Account) -> Result<(), String> {
-        let wrong = |what| Err(format!("{what}: {life:?}"));
-        let Some(truth) = self.tree.cgroups.get(&life.key.id) else { return wrong("never was") };
-        let Some(end) = &truth.end else { return wrong("still lives") };
-        self.birth(life.key, truth, &life.birth, account)?;
-        if life.inferred && !account.lossy && !account.hasty {
+    fn previous_instance(&self, instance: &PreviousInstance, account: &Account) -> Result<(), String> {
+        let wrong = |what| Err(format!("{what}: {instance:?}"));
+        let Some(truth) = self.tree.cgroups.get(&instance.key.id) else { return wrong("never was") };
+        let Some(end) = &truth.end else { return wrong("still instances") };
+        self.birth(instance.key, truth, &instance.birth, account)?;
+        if instance.inferred && !account.lossy && !account.hasty {
             return wrong("inferred though nothing was lost");
         }
-        let exact =
-            life.died_boot_ns == end.at && life.removed_by.as_ref().map(|by| *by.task) == Some(end.by);
-        if !life.inferred && !exact {
+        let exact = instance.removed_boot_ns == end.at
+            && instance.removed_by.as_ref().map(|by| *by.task) == Some(end.by);
+        if !instance.inferred && !exact {
             return wrong("did not end so");
         }
-        if life.died_boot_ns < end.at || life.inferred && life.removed_by.is_some() {
+        if instance.removed_boot_ns < end.at || instance.inferred && instance.removed_by.is_some() {
             return wrong("ended later, or by someone who was not seen");
         }
-        if life.died_boot_ns < life.birth.boot_ns {
+        if instance.removed_boot_ns < instance.birth.boot_ns {
             return wrong("ended before it began");
         }
         let path_is_sure = self.tree.id == UNIFIED || !account.lossy && !account.hasty && !account.nameless;
-        if path_is_sure && life.path.as_deref().is_some_and(|path| path != end.path) {
+        if path_is_sure && instance.path.as_deref().is_some_and(|path| path != end.path) {
             return wrong("had another path");
         }
         Ok(())

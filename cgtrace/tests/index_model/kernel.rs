@@ -25,8 +25,8 @@ pub struct End {
 pub struct Cgroup {
     pub parent: CgroupId,
     pub leaf: Vec<u8>,
-    pub born: u64,
-    pub maker: Task,
+    pub created_at: u64,
+    pub creator: Task,
     pub end: Option<End>,
 }
 
@@ -163,7 +163,7 @@ impl Kernel {
         tree.next += if jump { 1 << 32 } else { 1 };
         let id = CgroupId(tree.next);
         let record = record(&leaf);
-        tree.cgroups.insert(id, Cgroup { parent, leaf, born: now, maker: by, end: None });
+        tree.cgroups.insert(id, Cgroup { parent, leaf, created_at: now, creator: by, end: None });
         tree.note_paths();
         let (path, level) = (tree.path(id), tree.level(id));
         let what = What::Mkdir(Child { key: Key { hierarchy, id }, parent, level, leaf: record, by });
@@ -269,7 +269,7 @@ impl Kernel {
         let tree = Tree::new(id, format!("name={now}").into(), now);
         let hierarchy = tree.hierarchy();
         self.trees.insert(id, tree);
-        Some(self.sent(id, b"/".to_vec(), What::RootAdded { hierarchy, by }))
+        Some(self.sent(id, b"/".to_vec(), What::HierarchyCreated { hierarchy, by }))
     }
 
     /// Only one without cgroups ever goes.
@@ -277,7 +277,7 @@ impl Kernel {
         self.tick();
         let bare = self.trees.values().filter(|tree| tree.id != UNIFIED && tree.live().next().is_none());
         let id = pick(&bare.map(|tree| tree.id).collect::<Vec<_>>(), which)?;
-        let sent = self.sent(id, b"/".to_vec(), What::RootRemoved { id });
+        let sent = self.sent(id, b"/".to_vec(), What::HierarchyDestroyed { id });
         self.trees.remove(&id);
         Some(sent)
     }

@@ -83,7 +83,8 @@ impl World {
         }
         let fate = self.fates.pop().unwrap_or(Fate::Sent);
         // A hierarchy does not come and go unseen: only losses may concern it.
-        let of_root = matches!(sent.event.what, What::RootAdded { .. } | What::RootRemoved { .. });
+        let of_root =
+            matches!(sent.event.what, What::HierarchyCreated { .. } | What::HierarchyDestroyed { .. });
         let rename = matches!(sent.event.what, What::Rename(_));
         match fate {
             Fate::Lost => {
@@ -225,7 +226,7 @@ impl Records for Shared {
     }
 
     fn losses(&self) -> Result<Losses, CountError> {
-        Ok(Losses { index: self.0.borrow().lost, ..Losses::default() })
+        Ok(Losses { lifecycle: self.0.borrow().lost, ..Losses::default() })
     }
 
     fn keep_dealt_with(&self, _: &Losses) {}

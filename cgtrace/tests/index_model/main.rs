@@ -7,10 +7,10 @@ mod kernel;
 mod machine;
 mod nonsense;
 mod observer;
+mod scan;
 mod stage;
 mod steps;
 mod subscriber;
-mod walk;
 
 use cgtrace::daemon::index::Limits;
 use proptest::prelude::*;

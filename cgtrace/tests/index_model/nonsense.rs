@@ -2,7 +2,7 @@
 
 use cgtrace::daemon::index::{
     CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, PREVIOUS_PER_PATH,
-    PastLife, Scanned, Task, What,
+    PreviousInstance, Scanned, Task, What,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ pub enum Call {
     Abandon(HierarchyId),
     Merge { hierarchy: HierarchyId, found: Vec<Scanned>, complete: bool, at: u64 },
     Lost(u64, u64, Option<HierarchyId>),
-    Healed(u64, Option<HierarchyId>),
+    Resynced(u64, Option<HierarchyId>),
     CompleteUntil(u64),
     SetLeaf(Key, Vec<u8>),
     Keep(Limits),
@@ -43,7 +43,7 @@ fn call() -> impl Strategy<Value = Call> {
             .prop_map(|(hierarchy, found, complete, at)| Call::Merge { hierarchy, found, complete, at }),
         2 => (time(), any::<u64>(), prop::option::of(hierarchy_id()))
             .prop_map(|(at, missed, hierarchy)| Call::Lost(at, missed, hierarchy)),
-        1 => (time(), prop::option::of(hierarchy_id())).prop_map(|(at, hierarchy)| Call::Healed(at, hierarchy)),
+        1 => (time(), prop::option::of(hierarchy_id())).prop_map(|(at, hierarchy)| Call::Resynced(at, hierarchy)),
         1 => time().prop_map(Call::CompleteUntil),
         3 => (key(), name()).prop_map(|(key, leaf)| Call::SetLeaf(key, leaf)),
         2 => limits().prop_map(Call::Keep),
@@ -118,8 +118,8 @@ fn what() -> impl Strategy<Value = What> {
         1 => (key(), any::<bool>()).prop_map(|(key, populated)| What::Populated { key, populated }),
         1 => (key(), any::<bool>(), task()).prop_map(|(key, freeze, by)| What::Freeze { key, freeze, by }),
         1 => (key(), any::<bool>()).prop_map(|(key, frozen)| What::Frozen { key, frozen }),
-        2 => (hierarchy(), task()).prop_map(|(hierarchy, by)| What::RootAdded { hierarchy, by }),
-        1 => hierarchy_id().prop_map(|id| What::RootRemoved { id }),
+        2 => (hierarchy(), task()).prop_map(|(hierarchy, by)| What::HierarchyCreated { hierarchy, by }),
+        1 => hierarchy_id().prop_map(|id| What::HierarchyDestroyed { id }),
         1 => (hierarchy(), task()).prop_map(|(hierarchy, by)| What::Remount { hierarchy, by }),
         1 => (task(), prop::collection::vec(key(), 0..4)).prop_map(|(task, memberships)| What::Exec {
             task,
@@ -164,10 +164,10 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
             Vec::new()
         }
         Call::Merge { hierarchy, found, complete, at } => {
-            index.merge_walk(*hierarchy, found.clone(), *complete, *at).changes
+            index.merge_scan(*hierarchy, found.clone(), *complete, *at).changes
         }
         Call::Lost(at, missed, hierarchy) => vec![index.lost(*at, *missed, *hierarchy)],
-        Call::Healed(at, hierarchy) => vec![index.healed(*at, *hierarchy)],
+        Call::Resynced(at, hierarchy) => vec![index.resynced(*at, *hierarchy)],
         Call::CompleteUntil(at) => {
             index.complete_until(*at);
             Vec::new()
@@ -185,13 +185,13 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
 
 fn check_past(index: &Index, limits: Limits) -> Result<(), TestCaseError> {
     // The paths and whatever else belongs to one are not counted here.
-    let most = limits.max_previous_bytes / size_of::<PastLife>();
-    prop_assert!(index.hierarchies().map(|state| state.past_lives).sum::<usize>() <= most);
+    let most = limits.max_previous_bytes / size_of::<PreviousInstance>();
+    prop_assert!(index.hierarchies().map(|state| state.previous_instances).sum::<usize>() <= most);
     for hierarchy in (0..3).map(HierarchyId) {
         for path in [&b"/a"[..], b"/b", b"/a/b", b"/a/b/c"] {
-            let lives: Vec<_> = index.past_lives(hierarchy, path).collect();
-            prop_assert!(lives.len() <= PREVIOUS_PER_PATH);
-            prop_assert!(lives.is_sorted_by(|one, other| one.died_boot_ns >= other.died_boot_ns));
+            let instances: Vec<_> = index.previous_instances(hierarchy, path).collect();
+            prop_assert!(instances.len() <= PREVIOUS_PER_PATH);
+            prop_assert!(instances.is_sorted_by(|one, other| one.removed_boot_ns >= other.removed_boot_ns));
         }
     }
     Ok(())

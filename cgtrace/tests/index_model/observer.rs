@@ -22,7 +22,7 @@ pub struct Account {
     /// Events were applied between a loss and its being noticed, or a merge was hasty, before or at the first scan:
     /// since when a cgroup is there may be told wrongly.
     pub doubtful: bool,
-    /// Names were cut short, or renamed or removed before they were known: some past paths are not known.
+    /// Names were cut short, or renamed or removed before they were known: some previous paths are not known.
     pub nameless: bool,
     pub mkdirs: BTreeSet<Key>,
     pub rmdirs: BTreeSet<Key>,
@@ -100,7 +100,7 @@ impl Observer {
                 account.nameless |= leaf.truncated || unwatched;
             }
             What::Rename(Child { leaf, .. }) => account.nameless |= leaf.truncated || !scanned,
-            What::RootRemoved { .. } => gone = true,
+            What::HierarchyDestroyed { .. } => gone = true,
             _ => {}
         }
         if gone {
@@ -140,8 +140,8 @@ impl Observer {
         let hierarchy = change.place.as_ref().map(|place| place.hierarchy);
         match (change.kind, hierarchy) {
             (Kind::Lost, _) => self.take_loss(change, index)?,
-            (Kind::Healed, _) => {}
-            (Kind::RootRemoved, Some(id)) if change.inferred => {
+            (Kind::Resynced, _) => {}
+            (Kind::HierarchyDestroyed, Some(id)) if change.inferred => {
                 if !self.account(id).lossy {
                     return Err("concluded without a loss".to_owned());
                 }
@@ -167,7 +167,7 @@ impl Observer {
         let missed = self.lost.len() as u64;
         let first = self.lost.iter().min().copied().unwrap_or_default();
         self.lost.clear();
-        if change.missed != Some(missed) || change.inferred {
+        if change.lost != Some(missed) || change.inferred {
             return Err(format!("{missed} were lost"));
         }
         for state in index.hierarchies() {
@@ -182,14 +182,14 @@ impl Observer {
     }
 
     pub fn look_at(&mut self, index: &Index) {
-        self.scanned = index.hierarchies().filter(|state| state.walked).map(|state| state.id).collect();
+        self.scanned = index.hierarchies().filter(|state| state.scanned).map(|state| state.id).collect();
     }
 }
 
 /// Hears of every change.
-pub struct Ear(pub Rc<RefCell<World>>);
+pub struct HubListener(pub Rc<RefCell<World>>);
 
-impl Listener for Ear {
+impl Listener for HubListener {
     fn changed(&mut self, change: &Rc<Change>, index: &Index, _: Anchor) {
         let mut world = self.0.borrow_mut();
         let World { kernel, observer, .. } = &mut *world;
@@ -211,7 +211,7 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
         | What::Fork { key, by, .. }
         | What::Transfer { key, by, .. } => (key.id, Some(by)),
         What::Release { key } | What::Populated { key, .. } => (key.id, None),
-        What::RootAdded { by, .. } => (ROOT, Some(by)),
+        What::HierarchyCreated { by, .. } => (ROOT, Some(by)),
         _ => (ROOT, None),
     };
     let Some(place) = &change.place else { return Err("nowhere") };

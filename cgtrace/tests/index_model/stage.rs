@@ -10,15 +10,15 @@ use cgtrace_host::hierarchy::{ScanError, ScanReport};
 
 use crate::kernel::Kernel;
 use crate::machine::{Shared, World};
-use crate::observer::{Ear, Observer};
-use crate::walk::Walk;
+use crate::observer::{HubListener, Observer};
+use crate::scan::ScanState;
 
 pub struct Stage {
     pub tracker: Tracker<Shared, Shared>,
     pub limits: Limits,
     world: Rc<RefCell<World>>,
     /// The scans of the job that runs; `None`: there is nothing to read any more.
-    walks: BTreeMap<HierarchyId, Option<Walk>>,
+    walks: BTreeMap<HierarchyId, Option<ScanState>>,
     /// The last scan of these did not find all there is, and the tracker says so.
     unfinished: BTreeSet<HierarchyId>,
 }
@@ -101,7 +101,7 @@ impl Stage {
             let same = |name: &Rc<str>| known.as_ref().is_some_and(|known| known.name.as_ref() == Some(name));
             let there = world.kernel.trees.get(&id).is_some_and(|tree| same(&tree.name));
             drop(world);
-            self.walks.insert(id, there.then(Walk::begin));
+            self.walks.insert(id, there.then(ScanState::begin));
             self.world().observer.scanning.insert(id);
         }
     }
@@ -149,7 +149,7 @@ impl Stage {
             let account = observer.account(hierarchy);
             account.hasty |= hasty;
             // A first scan takes what it finds for older than its hierarchy's knowledge, until the mkdir says better:
-            // which it cannot if a second hasty merge ended that life before.
+            // which it cannot if a second hasty merge ended that instance before.
             account.doubtful |= !scanned && (unnoticed || hasty);
             let found = match walk.zip(kernel.trees.get(&hierarchy)) {
                 Some((mut walk, tree)) => {
@@ -185,15 +185,15 @@ impl Stage {
         }
     }
 
-    /// Each cgroup that lives is used, and each that ended is released: what no record told of is proved.
+    /// Each cgroup that instances is used, and each that ended is released: what no record told of is proved.
     pub fn prove(&mut self) {
         let mut world = self.world();
         let of_tree = |tree: &crate::kernel::Tree| {
             let ids = tree.cgroups.iter().map(|(id, cgroup)| (*id, cgroup.end.is_none()));
-            ids.map(|(id, lives)| (Key { hierarchy: tree.id, id }, lives)).collect::<Vec<_>>()
+            ids.map(|(id, instances)| (Key { hierarchy: tree.id, id }, instances)).collect::<Vec<_>>()
         };
         let all: Vec<_> = world.kernel.trees.values().flat_map(of_tree).collect();
-        for (key, lives) in all {
+        for (key, instances) in all {
             let by = Task {
                 pid: 1,
                 tid: 1,
@@ -203,7 +203,7 @@ impl Stage {
                 cgroup: CgroupId(1),
                 comm: [0; 16],
             };
-            let what = if lives {
+            let what = if instances {
                 What::Attach { key, task: by, threadgroup: true, by }
             } else {
                 What::Release { key }
@@ -248,7 +248,7 @@ fn tracker(world: &Rc<RefCell<World>>, limits: Limits) -> Tracker<Shared, Shared
     let shared = || Shared(Rc::clone(world));
     let mut tracker = Tracker::new(shared(), shared(), &[]);
     tracker.keep_past(limits);
-    tracker.listen(Box::new(Ear(Rc::clone(world))));
+    tracker.listen(Box::new(HubListener(Rc::clone(world))));
     let since = tracker.started_boot_ns();
     if let Err(error) = tracker.discover(since) {
         world.borrow_mut().observer.wrong(error.to_string());

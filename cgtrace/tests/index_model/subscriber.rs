@@ -35,7 +35,7 @@ impl Subscriber {
                 }
                 self.live.insert(key, path);
             }
-            Kind::RootRemoved => self.live.retain(|live, _| live.hierarchy != key.hierarchy),
+            Kind::HierarchyDestroyed => self.live.retain(|live, _| live.hierarchy != key.hierarchy),
             _ => {}
         }
         Ok(())
@@ -53,7 +53,7 @@ impl Subscriber {
     /// Begins anew on one hierarchy: what its first walk finds is not told as changes. What was told before and
     /// waits for its parent, whose making was lost, is below no root yet.
     pub fn snapshot(&mut self, index: &Index, hierarchy: HierarchyId) {
-        self.live.retain(|live, _| live.hierarchy != hierarchy || index.life(*live).is_some());
+        self.live.retain(|live, _| live.hierarchy != hierarchy || index.instance(*live).is_some());
         let all = index.subtree(Key { hierarchy, id: ROOT });
         let below = all.filter(|(key, _)| key.id != ROOT);
         self.live.extend(below.map(|(key, _)| (key, index.path(key))));

@@ -71,7 +71,7 @@ def main(arguments):
         case ["wait", name, seconds]:
             timeout = int(float(seconds) * 1000)
             waited = Cgtrace().call("Await", name=name, until="present", timeout_ms=timeout)
-            return 0 if waited["held"] else 1
+            return 0 if waited["reached"] else 1
         case ["watch", pattern, count]:
             left = int(count)
             for reply in Cgtrace().replies("Watch", more=True, patterns=[pattern]):

@@ -12,7 +12,7 @@ assert "io.cgtrace" in client.get_interfaces(), client.get_interfaces()
 with client.open("io.cgtrace") as cgtrace:
     status = cgtrace.Status()
     assert status["limits"]["max_call_bytes"] > 0, status
-    (answer,) = cgtrace.Lookup([name])["answers"]
+    (answer,) = cgtrace.Lookup([name])["results"]
     assert answer["present"], answer
     cgroups = [
         cgroup
@@ -20,12 +20,12 @@ with client.open("io.cgtrace") as cgtrace:
         for cgroup in reply["cgroups"]
     ]
     assert [cgroup["path"] for cgroup in cgroups] == [name], cgroups
-    waited = cgtrace.Await(name, "populated", None, 1)
-    assert waited["held"] is False, waited
+    waited = cgtrace.Wait(name, "populated", None, 1)
+    assert waited["reached"] is False, waited
     try:
         cgtrace.Lookup(["relative"])
     except varlink.VarlinkError as error:
-        assert error.error() == "io.cgtrace.ImpossibleName", error
+        assert error.error() == "io.cgtrace.InvalidPath", error
         assert error.parameters()["expected"] == "/relative", error
     else:
         raise AssertionError("a relative name was taken")

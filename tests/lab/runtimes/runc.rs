@@ -28,7 +28,7 @@ pub fn as_root() -> Outcome {
     let container = container(&parent, "crio-", Some("cri-o"))?;
     let _parents = parents(&parent, None)?;
     specify(runc().arg("spec"), scene.folder(), &scene.root(), &container.cgroup, None)?;
-    lives(scene, &container, runc)
+    instances(scene, &container, runc)
 }
 
 /// In a user namespace, below cgroups that were given to its user.
@@ -49,7 +49,7 @@ pub fn rootless() -> Outcome {
     chown(scene.folder(), Some(UID), Some(UID))?;
     let mut spec = runc();
     specify(spec.args(["spec", "--rootless"]), scene.folder(), &scene.root(), &container.cgroup, Some(UID))?;
-    lives(scene, &container, runc)
+    instances(scene, &container, runc)
 }
 
 fn container(parent: &str, prefix: &str, runtime: Option<&'static str>) -> Result<Container> {
@@ -92,7 +92,7 @@ fn specify(spec: &mut Command, bundle: &Path, root: &Path, cgroup: &str, user: O
     Ok(fs::write(&path, config.to_string())?)
 }
 
-fn lives(mut scene: Scene, container: &Container, runc: impl Fn() -> Command) -> Outcome {
+fn instances(mut scene: Scene, container: &Container, runc: impl Fn() -> Command) -> Outcome {
     let id = &container.id;
     let command = |words: &[&str]| {
         let mut command = runc();

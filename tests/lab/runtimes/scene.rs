@@ -93,25 +93,28 @@ impl Scene {
     pub fn started(&self, container: &Container) -> Outcome {
         let (id, runtime) = container.proof();
         proves(&container.cgroup, id, runtime)?;
-        let lookup = wire::Lookup { names: vec![container.cgroup.clone()], ..wire::Lookup::default() };
+        let lookup = wire::Lookup { paths: vec![container.cgroup.clone()], ..wire::Lookup::default() };
         let answer =
-            self.daemon.client()?.lookup(&lookup)?.answers.into_iter().next().context("no answer")?;
+            self.daemon.client()?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
         ensure!(answer.present, "{answer:?}");
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
             let name = found.name;
             let path = mount.path.join(container.cgroup.trim_start_matches('/'));
-            let row = answer.rows.iter().find(|row| *row.hierarchy == *name);
-            let life = row.and_then(|row| row.life.as_ref());
-            ensure!(life.map(|life| life.id) == cgroup::id(&path).ok(), "{name}: {row:?}");
-            if let Some(life) = life {
-                ensure!(life.born.is_some() && life.made_by.is_some(), "{name}: {life:?}");
+            let row = answer.hierarchies.iter().find(|row| *row.hierarchy == *name);
+            let instance = row.and_then(|row| row.current.as_ref());
+            ensure!(instance.map(|instance| instance.id) == cgroup::id(&path).ok(), "{name}: {row:?}");
+            if let Some(instance) = instance {
+                ensure!(
+                    instance.created_at.is_some() && instance.created_by.is_some(),
+                    "{name}: {instance:?}"
+                );
             }
         }
         let timeout = Some(Duration::from_secs(5));
         let populated =
-            self.daemon.client()?.wait(&container.cgroup, cgtrace_client::Until::Populated, timeout)?;
-        ensure!(populated.held, "no process is in it: {answer:?}");
+            self.daemon.client()?.wait(&container.cgroup, cgtrace_client::CgroupState::Populated, timeout)?;
+        ensure!(populated.reached, "no process is in it: {answer:?}");
         Ok(())
     }
 
@@ -168,7 +171,7 @@ impl Scene {
         }
         let mark = Cgroup::new("v2", "mark")?;
         self.until(|event| event.kind == "mkdir" && event.path.as_deref() == Some(&*mark.name()))?;
-        let mut lives: BTreeMap<(Option<u32>, Option<u64>), Vec<&str>> = BTreeMap::new();
+        let mut instances: BTreeMap<(Option<u32>, Option<u64>), Vec<&str>> = BTreeMap::new();
         for event in &self.seen {
             let path = event.path.as_deref().unwrap_or_default();
             if !path.contains(&container.id) {
@@ -179,12 +182,12 @@ impl Scene {
             ensure!(event.container_id.as_deref() == id.filter(|_| !watches), "{event:?}");
             ensure!(event.runtime.as_deref() == runtime, "{event:?}");
             if !watches && matches!(&*event.kind, "mkdir" | "rmdir") {
-                lives.entry((event.hierarchy_id, event.id)).or_default().push(&event.kind);
+                instances.entry((event.hierarchy_id, event.id)).or_default().push(&event.kind);
             }
         }
-        ensure!(!lives.is_empty(), "nothing of {} was told", container.id);
-        for (life, told) in lives {
-            ensure!(told == ["mkdir", "rmdir"], "{life:?}: {told:?}");
+        ensure!(!instances.is_empty(), "nothing of {} was told", container.id);
+        for (instance, told) in instances {
+            ensure!(told == ["mkdir", "rmdir"], "{instance:?}: {told:?}");
         }
         self.daemon.verify()
     }

@@ -20,13 +20,13 @@ fn call(error: &str) -> Option<Value> {
     let call = |method: &str, parameters: Value| json!({"method": method, "parameters": parameters});
     let lookup = |parameters| call("io.cgtrace.Lookup", parameters);
     Some(match error {
-        "io.cgtrace.ImpossibleName" => lookup(json!({"names": ["system.slice"]})),
+        "io.cgtrace.InvalidPath" => lookup(json!({"names": ["system.slice"]})),
         "io.cgtrace.UnknownHierarchy" => lookup(json!({"hierarchy": "memry"})),
-        "io.cgtrace.BadPattern" => call("io.cgtrace.List", json!({"patterns": ["/a["]})),
+        "io.cgtrace.InvalidPattern" => call("io.cgtrace.List", json!({"patterns": ["/a["]})),
         "io.cgtrace.UnknownKind" => {
             json!({"method": "io.cgtrace.Watch", "parameters": {"kinds": ["mkdr"]}, "more": true})
         }
-        "io.cgtrace.UnknownState" => call("io.cgtrace.Await", json!({"name": "/", "until": "gone"})),
+        "io.cgtrace.InvalidState" => call("io.cgtrace.Wait", json!({"name": "/", "until": "gone"})),
         "io.cgtrace.LimitExceeded" => lookup(json!({"names": vec!["/"; 10_001]})),
         // Asked on the public socket.
         "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),

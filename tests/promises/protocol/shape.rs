@@ -15,7 +15,7 @@ const VARIES: [&str; 47] = [
     "boot_ns",
     "start_boot_ns",
     "seq",
-    "waited_ms",
+    "elapsed_ms",
     // Ids.
     "id",
     "parent_id",
@@ -35,10 +35,10 @@ const VARIES: [&str; 47] = [
     "kernel",
     "mount",
     "hierarchies.cgroups",
-    "past_lives",
+    "previous_instances",
     "made",
     "removed",
-    "heals",
+    "resyncs",
     "programs.missed",
     "parameters.missed",
     "instructions",
@@ -47,7 +47,7 @@ const VARIES: [&str; 47] = [
     "records",
     "lost",
     "wakeups",
-    "oddities",
+    "anomalies",
     "waiters",
     "subscriptions",
     "connections",
@@ -149,7 +149,7 @@ fn ensured(same: bool, at: &str, shown: impl std::fmt::Display, said: impl std::
     Ok(())
 }
 
-/// One of a shortened list. Words for people may be fewer than shown.
+/// One of a shortened list. Control for people may be fewer than shown.
 fn among(shown: &Value, said: &[Value], at: &str) -> Outcome {
     if shown.is_string() && varies(at) {
         return ensured(said.iter().all(Value::is_string), at, shown, "something else");

@@ -145,23 +145,24 @@ impl Scene<'_> {
             fs::create_dir(self.slice.join(name))?;
             fs::remove_dir(self.slice.join(name))?;
         }
-        // An asker is there before what it asks for.
-        let mut asker = None;
-        if let Some(pid) = call.pointer_mut("/parameters/asker/pid") {
+        // An observer is there before what it asks for.
+        let mut observer = None;
+        if let Some(pid) = call.pointer_mut("/parameters/observer/pid") {
             let flag = format!("--kubelet-cgroups={}", self.slice.name_of(&self.slice.join(UNIT)));
-            // /proc tells the start of a process in steps of 10 ms: it is to be clear that it was after the last life's end.
+            // /proc tells the start of a process in steps of 10 ms: it is to be clear that it was after the last instance's end.
             thread::sleep(Duration::from_millis(30));
             let kubelet = Fake::start("kubelet", "1", &[&flag, "--cgroups-per-qos=false"])?;
             *pid = kubelet.pid().into();
-            asker = Some(kubelet);
+            observer = Some(kubelet);
         }
-        let waits = self.asks("io.cgtrace.Await") && self.shows(|reply| reply["parameters"]["held"] == true);
+        let waits =
+            self.asks("io.cgtrace.Wait") && self.shows(|reply| reply["parameters"]["reached"] == true);
         let told = self.shows(|reply| reply.pointer("/parameters/event").is_some());
         if !waits && !told {
             self.make_unit()?;
         }
         if self.asks("io.cgtrace.History") {
-            let kubelet = asker.insert(Fake::start("kubelet", "1", &[])?);
+            let kubelet = observer.insert(Fake::start("kubelet", "1", &[])?);
             put(&self.slice.join(UNIT), "cgroup.procs", kubelet.pid())?;
         }
         if self.asks("io.cgtrace.List") && replies.len() > 1 {
@@ -202,7 +203,7 @@ impl Scene<'_> {
             };
             shape::alike(shown, &said, &format!("reply{number}")).with_context(|| said.to_string())?;
         }
-        drop(asker);
+        drop(observer);
         Ok(())
     }
 
@@ -218,7 +219,7 @@ impl Scene<'_> {
             let said = other.call(&json!({"method": "io.cgtrace.Metrics"}))?;
             let text = said["parameters"]["text"].as_str().context("no text")?;
             let count =
-                text.lines().find_map(|line| line.strip_prefix("cgtrace_subscriber_missed_events_total "));
+                text.lines().find_map(|line| line.strip_prefix("cgtrace_subscriber_dropped_events_total "));
             Ok(count.context("not counted")? != "0")
         })?;
         loop {

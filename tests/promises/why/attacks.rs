@@ -45,8 +45,9 @@ fn only_x86_64() -> Outcome {
     }
 }
 
-fn about(daemon: &Daemon, asker: u32) -> Result<Report> {
-    let question = Question { path: Some(b"/".to_vec()), hierarchy: None, asker: Some(Who::Pid(asker)) };
+fn about(daemon: &Daemon, observer: u32) -> Result<Report> {
+    let question =
+        Question { path: Some(b"/".to_vec()), hierarchy: None, observer: Some(Who::Pid(observer)) };
     Ok(cgtrace_why::ask(&mut daemon.client()?, &question)?)
 }
 
@@ -84,7 +85,7 @@ fn long_command_line() -> Outcome {
         let who = Fake::start_in(&[], "cgtrace-wordy", "1", &flags, Some(UID))?;
         let report = about(&daemon, who.pid())?;
         line(&report.notes, &["only 128 KiB and 4,096 words"])?;
-        let words = report.asker.map(|asker| asker.arguments).unwrap_or_default();
+        let words = report.observer.map(|observer| observer.arguments).unwrap_or_default();
         let bytes: usize = words.iter().map(|word| word.len() + 1).sum();
         ensure!(words.len() <= 4_096 && bytes <= (128 << 10) + 1, "{} words, {bytes} bytes", words.len());
     }
@@ -102,7 +103,7 @@ fn replaced_command_line() -> Outcome {
     let who = Fake::start_in(&[], "cgtrace-mapped", script, &[], Some(UID))?;
     let report = about(&daemon, who.pid())?;
     line(&report.notes, &["only 128 KiB and 4,096 words"])?;
-    let words = report.asker.map(|asker| asker.arguments).unwrap_or_default();
+    let words = report.observer.map(|observer| observer.arguments).unwrap_or_default();
     ensure!(words.len() == 1 && words[0].len() == 128 << 10, "{} words", words.len());
     Ok(())
 }
@@ -134,8 +135,8 @@ fn descriptors() -> Outcome {
     let more = ["sh", "-c", "ulimit -n 5000 && exec \"$@\"", "sh"];
     let who = Fake::start_in(&more, "cgtrace-duper", script, &[], Some(UID))?;
     let report = about(&daemon, who.pid())?;
-    let told = report.verdicts.iter().flat_map(|verdict| &verdict.also);
-    ensure!(told.into_iter().all(|finding| finding.cause != "watch-exhausted"), "{report:#?}");
+    let told = report.verdicts.iter().flat_map(|verdict| &verdict.other_findings);
+    ensure!(told.into_iter().all(|finding| finding.cause != "inotify-limit"), "{report:#?}");
     Ok(())
 }
 
@@ -147,11 +148,14 @@ fn stranger() -> Outcome {
     put(cgroup.path(), "cgroup.procs", who.pid())?;
     let verdict = ask(&daemon, "/system.slice/cgtrace-evil.service", None)?;
     first(&verdict, "no-such-process")?;
-    ensure!(verdict.also.iter().all(|finding| finding.cause != "not-under-systemd"), "{verdict:#?}");
+    ensure!(
+        verdict.other_findings.iter().all(|finding| finding.cause != "started-outside-systemd"),
+        "{verdict:#?}"
+    );
     line(&verdict.evidence, &[&format!("pid {}, uid {UID}", who.pid()), "is not known to be the unit's"])?;
     line(&verdict.evidence, &["$'/", "$(reboot) \\x1b[2J\\''"])?;
-    let also = verdict.also.iter().flat_map(|finding| &finding.fix);
-    for fix in verdict.fix.iter().chain(also) {
+    let also = verdict.other_findings.iter().flat_map(|finding| &finding.remediation);
+    for fix in verdict.remediation.iter().chain(also) {
         ensure!(!fix.contains("reboot") && !fix.contains(&who.pid().to_string()), "{fix}");
     }
     Ok(())
@@ -180,8 +184,8 @@ fn writable() -> Outcome {
     let wrong = slice.name_of(&unit).replace("kubelet.service", "kubelte.service");
     let advised = || -> Result<bool> {
         let verdict = ask(&daemon, &wrong, None)?;
-        first(&verdict, "misspelt")?;
-        let advised = verdict.fix.iter().any(|fix| fix.starts_with("use "));
+        first(&verdict, "similar-path-exists")?;
+        let advised = verdict.remediation.iter().any(|fix| fix.starts_with("use "));
         if !advised {
             line(&verdict.evidence, &["is not advised", "may write to it on v2"])?;
         }

@@ -42,12 +42,12 @@ fn moved_away() -> Outcome {
     let (home, away) = (top.join("cgtrace-moved.service"), top.join("away"));
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-moved"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-moved"])?;
     let who = Fake::start("cgtrace-moved", "1", &[])?;
     put(&home, "cgroup.procs", who.pid())?;
     let mover = moved_by_another(who.pid(), &away)?;
     let verdict = ask(&daemon, &top.name_of(&home), None)?;
-    ensure!(verdict.present && !verdict.seen, "{verdict:#?}");
+    ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
     let moved = told(&verdict, "moved-away")?;
     ensure!(moved.explanation.contains(&format!("sh (pid {mover}")), "{verdict:#?}");
     ensure!(moved.explanation.contains(&top.name_of(&away)), "{verdict:#?}");
@@ -71,7 +71,7 @@ fn moved_from_before() -> Outcome {
     fs::create_dir(&away)?;
     let who = Fake::start("cgtrace-before", "1", &[])?;
     put(&home, "cgroup.procs", who.pid())?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-before"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-before"])?;
     // It is read from /proc at the start, aside; until then its first move has no origin.
     let name = top.name_of(&home);
     let start = Instant::now();

@@ -42,9 +42,9 @@ fn mount_path() -> Outcome {
     }
     for wrong in all_wrong {
         let verdict = ask(&daemon, &wrong, None)?;
-        first(&verdict, "mount-path-in-name")?;
-        ensure!(!verdict.present && !verdict.seen, "{verdict:#?}");
-        line(&verdict.fix, &[&right])?;
+        first(&verdict, "path-includes-mount")?;
+        ensure!(!verdict.present && !verdict.visible, "{verdict:#?}");
+        line(&verdict.remediation, &[&right])?;
         line(&verdict.evidence, &[&right, hierarchy, "present"])?;
         // Its state, too: the resource controllers lack it.
         if mount("memory").is_ok() {
@@ -67,14 +67,17 @@ fn present_elsewhere() -> Outcome {
     let name = slice.name_of(&unit);
     let verdict = ask(&daemon, &name, None)?;
     first(&verdict, "present-elsewhere")?;
-    ensure!(verdict.present && !verdict.seen, "{verdict:#?}");
+    ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
     line(&verdict.evidence, &["name=systemd: present", "since"])?;
     line(&verdict.evidence, &["memory", "absent"])?;
-    line(&verdict.fix, &["systemctl set-property cgtrace-b.service", "MemoryAccounting=yes"])?;
-    line(&verdict.fix, &["do not put '/systemd'"])?;
+    line(&verdict.remediation, &["systemctl set-property cgtrace-b.service", "MemoryAccounting=yes"])?;
+    line(&verdict.remediation, &["do not put '/systemd'"])?;
     ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not seen, and exit 0");
     // Whoever asks for the hierarchy that has it sees it.
-    ensure!(daemon.run(&["why", &name, "--on", "name=systemd"])?.status.code() == Some(0), "seen there");
+    ensure!(
+        daemon.run(&["why", &name, "--hierarchy", "name=systemd"])?.status.code() == Some(0),
+        "seen there"
+    );
     Ok(())
 }
 
@@ -94,13 +97,13 @@ fn misspelt() -> Outcome {
     let right = slice.name_of(&unit);
     let wrong = right.replace("kubelet.service", "kubelte.service");
     let verdict = ask(&daemon, &wrong, None)?;
-    first(&verdict, "misspelt")?;
+    first(&verdict, "similar-path-exists")?;
     line(&verdict.evidence, &[&right, "present on v2"])?;
-    line(&verdict.fix, &[&right])?;
+    line(&verdict.remediation, &[&right])?;
     // A missing slash, and a missing type.
     for wrong in [&right[1..], right.strip_suffix(".service").unwrap_or_default()] {
         let verdict = ask(&daemon, wrong, None)?;
-        first(&verdict, "misspelt")?;
+        first(&verdict, "similar-path-exists")?;
         line(&verdict.evidence, &[&right])?;
     }
     // A name that was, too.
@@ -137,7 +140,7 @@ fn proven() -> Outcome {
     let events = daemon.run(&["events", &name, "--since-seq", "0", "--count", "1", "--json"])?;
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
     let told = [
-        read(&show.stdout)?["answers"][0].clone(),
+        read(&show.stdout)?["results"][0].clone(),
         read(&why.stdout)?["verdicts"][0]["answer"].clone(),
         read(&events.stdout)?,
     ];

@@ -1,4 +1,4 @@
-//! An asker whose cgroup namespace or mounts show it something else.
+//! An observer whose cgroup namespace or mounts show it something else.
 
 use std::fs;
 
@@ -32,7 +32,7 @@ fn namespace_relative() -> Outcome {
     let verdict = ask(&daemon, "/../sibling", Some(who.pid()))?;
     first(&verdict, "namespace-relative")?;
     let right = cgroup.name_of(&sibling);
-    line(&verdict.fix, &[&right])?;
+    line(&verdict.remediation, &[&right])?;
     line(&verdict.evidence, &[&cgroup.name_of(&inner)])?;
     Ok(())
 }
@@ -53,18 +53,18 @@ fn other_host_view() -> Outcome {
     );
     let who = Fake::start_in(&["sh", "-c", &enter, "sh"], "cgtrace-boxed", "1", &[], None)?;
     let verdict = ask(&daemon, &cgroup.name_of(&sibling), Some(who.pid()))?;
-    let seen = told(&verdict, "other-host-view")?;
+    let seen = told(&verdict, "namespace-mismatch")?;
     ensure!(
         seen.explanation.contains(&format!("sees only what is below {}", cgroup.name_of(&inner))),
         "{seen:?}"
     );
     line(&seen.evidence, &["its cgroup namespace has its root at", &cgroup.name_of(&inner)])?;
-    ensure!(!verdict.seen, "{verdict:#?}");
+    ensure!(!verdict.visible, "{verdict:#?}");
     // What it sees under another name.
     let below = inner.join("below");
     fs::create_dir(&below)?;
     let verdict = ask(&daemon, &cgroup.name_of(&below), Some(who.pid()))?;
-    let seen = told(&verdict, "other-host-view")?;
+    let seen = told(&verdict, "namespace-mismatch")?;
     ensure!(seen.explanation.contains("sees it as '/below'"), "{seen:?}");
     Ok(())
 }

@@ -34,11 +34,11 @@ fn from_before() -> Outcome {
     let cgroup = Cgroup::new(any(), "whyolder")?;
     let who = Fake::start("cgtrace-older", "1", &[])?;
     put(cgroup.path(), "cgroup.procs", who.pid())?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-older"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-older"])?;
     let verdict = ask(&daemon, "/system.slice/cgtrace-older.service", None)?;
-    first(&verdict, "not-under-systemd")?;
+    first(&verdict, "started-outside-systemd")?;
     let told = of_pid(&verdict, who.pid())?;
-    ensure!(told.before && told.executed.is_none(), "{told:#?}");
+    ensure!(told.predates_daemon && told.exec_at.is_none(), "{told:#?}");
     ensure!(told.started.boot_ns > 0 && !told.started.time.is_empty(), "{told:#?}");
     ensure!(told.ancestors.first().is_some_and(|above| above.pid == std::process::id()), "{told:#?}");
     line(&verdict.evidence, &["was there before cgtrace began"])?;
@@ -47,7 +47,7 @@ fn from_before() -> Outcome {
 
 fn ended() -> Outcome {
     let cgroup = Cgroup::new(any(), "whyended")?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-ended"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-ended"])?;
     let (_folder, program) = fake::program("cgtrace-ended")?;
     let mut child = Command::new("sh")
         .args(["-c", "echo $$ > \"$2/cgroup.procs\"; exec \"$1\" -e 1", "sh"])
@@ -58,7 +58,7 @@ fn ended() -> Outcome {
     let verdict = ask(&daemon, "/system.slice/cgtrace-ended.service", None)?;
     first(&verdict, "no-such-process")?;
     let told = of_pid(&verdict, pid)?;
-    ensure!(told.ended && told.executed.is_some(), "{told:#?}");
+    ensure!(told.exited && told.exec_at.is_some(), "{told:#?}");
     line(&verdict.evidence, &[&format!("pid {pid}"), "was executed at", "and has ended"])?;
     Ok(())
 }
@@ -92,14 +92,14 @@ fn unit_not_started() -> Outcome {
     line(&verdict.evidence, &[&unit, "loaded, inactive (dead)", &path])?;
     line(&verdict.evidence, &["started, it would be in", &format!("/kube.slice/{unit}")])?;
     line(&verdict.evidence, &["no process of that name runs"])?;
-    line(&verdict.fix, &[&format!("systemctl start {unit}")])?;
+    line(&verdict.remediation, &[&format!("systemctl start {unit}")])?;
     Ok(())
 }
 
 fn identities() -> Outcome {
     const UID: u32 = 64_601;
     let cgroup = Cgroup::new(any(), "whyhidden")?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-hidden"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-hidden"])?;
     let who = Fake::start("cgtrace-hidden", "1", &[])?;
     put(cgroup.path(), "cgroup.procs", who.pid())?;
     let other = |arguments: &[&str]| -> Result<std::process::Output> {
@@ -120,7 +120,7 @@ fn identities() -> Outcome {
     let verdict = report.verdicts.first().context("no verdict")?;
     // What /proc shows to everyone, and nothing that the daemon recorded.
     let process = of_pid(verdict, who.pid())?;
-    ensure!(process.executed.is_none() && process.executed_in.is_empty(), "{process:#?}");
+    ensure!(process.exec_at.is_none() && process.exec_cgroups.is_empty(), "{process:#?}");
     ensure!(process.ancestors.iter().all(|above| above.cgroup.is_none()), "{process:#?}");
     let output = other(&["why", &cgroup.name()])?;
     let text = String::from_utf8(output.stdout)?;

@@ -51,14 +51,14 @@ impl Drop for Orphan {
 
 fn shell_has_gone() -> Outcome {
     let session = Cgroup::new("v2", "whysession")?;
-    let daemon = Daemon::start_with(&["--watch", "cgtrace-shelled"])?;
+    let daemon = Daemon::start_with(&["--track-exec", "cgtrace-shelled"])?;
     let (_folder, program) = fake::program("cgtrace-shelled")?;
     let (orphan, shell) = Orphan::start(&program, session.path())?;
     ensure!(!PathBuf::from(format!("/proc/{shell}")).exists(), "the shell is still there");
     let verdict = ask(&daemon, "/system.slice/cgtrace-shelled.service", None)?;
-    first(&verdict, "not-under-systemd")?;
+    first(&verdict, "started-outside-systemd")?;
     let told = of_pid(&verdict, orphan.0)?;
-    ensure!(told.executed.is_some() && !told.before && !told.ended, "{told:#?}");
+    ensure!(told.exec_at.is_some() && !told.predates_daemon && !told.exited, "{told:#?}");
     let above = told.ancestors.first().context("no ancestors")?;
     ensure!(above.pid == shell && above.comm == "sh", "{told:#?}");
     ensure!(above.cgroup.as_deref() == Some(&session.name()), "{told:#?}");
@@ -66,14 +66,14 @@ fn shell_has_gone() -> Outcome {
     let on_v2 = |places: &[wire::Membership]| {
         places.iter().any(|place| place.hierarchy == "v2" && place.path == session.name())
     };
-    ensure!(on_v2(&told.cgroups) && on_v2(&told.executed_in), "{told:#?}");
+    ensure!(on_v2(&told.cgroups) && on_v2(&told.exec_cgroups), "{told:#?}");
     // One for each hierarchy, as far as a record has room for them.
     let hierarchies = daemon.client()?.status()?.hierarchies.len();
     let expected = hierarchies.min(MEMBERSHIPS_MAX)..=hierarchies;
-    ensure!(expected.contains(&told.executed_in.len()), "{hierarchies} hierarchies: {told:#?}");
+    ensure!(expected.contains(&told.exec_cgroups.len()), "{hierarchies} hierarchies: {told:#?}");
     line(&verdict.evidence, &[&format!("pid {} was started by sh({shell})", orphan.0)])?;
     line(&verdict.evidence, &[&session.name()])?;
-    line(&verdict.fix, &["cgtrace-shelled.service"])?;
+    line(&verdict.remediation, &["cgtrace-shelled.service"])?;
     let output = daemon.run(&["why", "/system.slice/cgtrace-shelled.service"])?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(output.status.code() == Some(1) && text.contains(&format!("sh({shell})")), "{text}");

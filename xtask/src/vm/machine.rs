@@ -81,20 +81,20 @@ impl Machine<'_> {
     /// one that has been taken away already, and the kernel stops with `int3`: seen two seconds after its start, before
     /// anything of cgtrace's was there. Such a machine is booted again, and its row says so.
     pub fn run(&self) -> Result<Ran> {
-        let mut died = String::new();
+        let mut removed_at = String::new();
         let mut boot = 1;
         loop {
             let ran = self.boot()?;
             match stopped_at_breakpoint(&ran.console).filter(|_| boot < BOOTS) {
                 Some(line) => {
-                    let log = lab::folder()?.join(format!("vm-died-{boot}.log"));
+                    let log = lab::folder()?.join(format!("vm-removed_at-{boot}.log"));
                     fs::write(&log, &ran.console)
                         .with_context(|| format!("failed to write {}", log.display()))?;
                     eprintln!("vm: boot {boot} ended with `{line}`, console in {}; again", log.display());
-                    died.push_str(&format!("{DIED}{line}\n"));
+                    removed_at.push_str(&format!("{DIED}{line}\n"));
                     boot += 1;
                 }
-                None => return Ok(Ran { console: died + &ran.console, ..ran }),
+                None => return Ok(Ran { console: removed_at + &ran.console, ..ran }),
             }
         }
     }

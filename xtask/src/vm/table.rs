@@ -115,7 +115,7 @@ impl Cell {
         let result = match &self.outcome {
             Outcome::Green => match self.console.lines().filter(|line| line.starts_with(DIED)).count() {
                 0 => "green".to_owned(),
-                died => format!("green, at boot {}", died + 1),
+                removed_at => format!("green, at boot {}", removed_at + 1),
             },
             Outcome::Red(why) | Outcome::Skipped(why) => why.clone(),
         };

@@ -25,7 +25,7 @@ const FOLDERS: [&str; 13] = [
 ];
 
 /// The unit, described as one that does not run.
-pub(super) fn look_up(name: &str, root: &Root) -> Unit {
+pub(super) fn lookup(name: &str, root: &Root) -> Unit {
     let facts = facts::Unit {
         id: name.to_owned(),
         load_state: "not-found".to_owned(),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn look(root: &Path, name: &str) -> (facts::Unit, Vec<String>) {
-        let Unit { facts, programs, .. } = look_up(name, &Root::open(root).unwrap());
+        let Unit { facts, programs, .. } = lookup(name, &Root::open(root).unwrap());
         (facts, programs)
     }
 

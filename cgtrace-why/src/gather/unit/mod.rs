@@ -50,7 +50,7 @@ pub(crate) struct Unit {
 }
 
 /// Looks a unit of this machine up; `None` if it could not be asked for.
-pub(crate) fn look_up(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<Unit> {
+pub(crate) fn lookup(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<Unit> {
     let owned = name.to_owned();
     let found = deadline.run(move || look_up_here(&owned, deadline));
     let (unit, note) = found
@@ -70,7 +70,7 @@ fn look_up_here(name: &str, deadline: Deadline) -> (Option<Unit>, Option<String>
         Some(Ok(unit)) => (unit, None),
         Some(Err(error)) => {
             // Whether it is active cannot be said.
-            let mut unit = files::look_up(name, &root);
+            let mut unit = files::lookup(name, &root);
             "unknown".clone_into(&mut unit.facts.active_state);
             "unknown".clone_into(&mut unit.facts.sub_state);
             let note =
@@ -78,7 +78,7 @@ fn look_up_here(name: &str, deadline: Deadline) -> (Option<Unit>, Option<String>
             (unit, Some(note))
         }
         // Without a service manager no unit is active.
-        None => (files::look_up(name, &root), None),
+        None => (files::lookup(name, &root), None),
     };
     unit.programs.retain(|path| file_name(path).is_some_and(|name| !INTERPRETERS.contains(&name)));
     unit.uid = if unit.dynamic_user { None } else { uid_of(&unit.user, &root) };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use cgtrace_client::wire::{Answer, Cgroup, Life, Moment, Row, Task};
+use cgtrace_client::wire::{Cgroup, HierarchyResult, Instance, PathResult, Task, Timestamp};
 use cgtrace_why::{CgroupMembers, Member};
 
 use super::{GONE, GOOD, QUIET, by, duration, hierarchy, moment, path, styled, task};
@@ -12,64 +12,69 @@ use cgtrace_host::clock::boot_ns;
 const MEMBERS_SHOWN: usize = 8;
 
 /// One line a hierarchy: whether it is there, since when, by whom; or gone when, or never since when.
-pub fn rows(answer: &Answer) -> Vec<String> {
-    answer.rows.iter().map(row).collect()
+pub fn results(answer: &PathResult) -> Vec<String> {
+    answer.hierarchies.iter().map(row).collect()
 }
 
-fn row(row: &Row) -> String {
+fn row(row: &HierarchyResult) -> String {
     let mut line = format!("{}  ", hierarchy(&row.hierarchy));
-    match &row.life {
-        Some(life) => {
+    match &row.current {
+        Some(instance) => {
             line.push_str(&styled(GOOD, "present"));
-            line.push_str(&format!("  id {}, {}", life.id, birth(life)));
+            line.push_str(&format!("  id {}, {}", instance.id, birth(instance)));
         }
         None => {
             line.push_str(&styled(GONE, "absent "));
             line.push_str("  ");
-            line.push_str(&row.past.first().map_or_else(|| never(row), end));
+            line.push_str(&row.previous.first().map_or_else(|| never(row), end));
         }
     }
     line
 }
 
 /// Nothing is ever said about the time before it was known.
-fn never(row: &Row) -> String {
-    let since = moment(&row.known_since);
-    let mut text = if row.walked {
+fn never(row: &HierarchyResult) -> String {
+    let since = moment(&row.observed_since);
+    let mut text = if row.scanned {
         format!("never since {since}")
     } else {
         format!("not seen since {since}; not all of it is known")
     };
     if let Some(gap) = &row.gap {
         let (from, until) = (moment(&gap.from), moment(&gap.until));
-        text.push_str(&format!("; {} records were lost between {from} and {until}", gap.missed));
+        text.push_str(&format!("; {} records were lost between {from} and {until}", gap.lost));
     }
     text
 }
 
-fn birth(life: &Life) -> String {
-    let by = actor(life.made_by.as_ref());
-    match (&life.born, &life.before) {
-        (Some(born), _) if life.inferred => format!("made before {}, while records were lost", moment(born)),
-        (Some(born), _) => format!("since {} ({} ago){by}", moment(born), age(born)),
+fn birth(instance: &Instance) -> String {
+    let by = actor(instance.created_by.as_ref());
+    match (&instance.created_at, &instance.existed_at) {
+        (Some(created_at), _) if instance.inferred => {
+            format!("made before {}, while records were lost", moment(created_at))
+        }
+        (Some(created_at), _) => format!("since {} ({} ago){by}", moment(created_at), age(created_at)),
         (None, Some(before)) => format!("since before {}", moment(before)),
         (None, None) => "since an unknown time".to_owned(),
     }
 }
 
-fn end(life: &Life) -> String {
-    let by = actor(life.removed_by.as_ref());
-    let Some(died) = &life.died else { return "gone".to_owned() };
-    let lived = life
-        .born
+fn end(instance: &Instance) -> String {
+    let by = actor(instance.removed_by.as_ref());
+    let Some(removed_at) = &instance.removed_at else { return "gone".to_owned() };
+    let lived = instance
+        .created_at
         .as_ref()
-        .filter(|_| !life.inferred)
-        .map(|born| {
-            format!(", lived {}", duration(Duration::from_nanos(died.boot_ns.saturating_sub(born.boot_ns))))
+        .filter(|_| !instance.inferred)
+        .map(|created_at| {
+            format!(
+                ", lived {}",
+                duration(Duration::from_nanos(removed_at.boot_ns.saturating_sub(created_at.boot_ns)))
+            )
         })
         .unwrap_or_default();
-    let lost = if life.inferred { " at the latest, while records were lost" } else { "" };
-    format!("removed {} ({} ago){lost}{by}{lived}", moment(died), age(died))
+    let lost = if instance.inferred { " at the latest, while records were lost" } else { "" };
+    format!("removed {} ({} ago){lost}{by}{lived}", moment(removed_at), age(removed_at))
 }
 
 /// After a time: who did it, if that is known.
@@ -77,33 +82,34 @@ fn actor(task: Option<&Task>) -> String {
     task.map(|task| format!(" {}", by(task))).unwrap_or_default()
 }
 
-fn age(moment: &Moment) -> String {
+fn age(moment: &Timestamp) -> String {
     duration(Duration::from_nanos(boot_ns().saturating_sub(moment.boot_ns)))
 }
 
 /// A name with all that is known of it.
-pub fn life(answer: &Answer, all: &[CgroupMembers]) -> Vec<String> {
-    let mut lines = vec![path(Some(&answer.name), answer.name_hex.as_deref())];
+pub fn instance(answer: &PathResult, all: &[CgroupMembers]) -> Vec<String> {
+    let mut lines = vec![path(Some(&answer.path), answer.path_hex.as_deref())];
     let (known, unknown): (Vec<_>, Vec<_>) =
-        answer.rows.iter().partition(|row| row.present || !row.past.is_empty());
+        answer.hierarchies.iter().partition(|row| row.present || !row.previous.is_empty());
     for known in known {
         lines.push(format!("  {}", row(known)));
         let of =
-            |members: &&CgroupMembers| members.hierarchy == known.hierarchy && members.path == answer.name;
+            |members: &&CgroupMembers| members.hierarchy == known.hierarchy && members.path == answer.path;
         if let Some(now) = all.iter().find(of) {
             lines.push(format!("  {:14}in it now: {}", "", members(now)));
         }
-        let past = if known.present { &known.past[..] } else { known.past.get(1..).unwrap_or_default() };
-        for past in past {
+        let previous =
+            if known.present { &known.previous[..] } else { known.previous.get(1..).unwrap_or_default() };
+        for previous in previous {
             lines.push(format!(
                 "  {:14}{}",
                 "",
-                styled(QUIET, &format!("former life id {}, {}", past.id, end(past)))
+                styled(QUIET, &format!("former instance id {}, {}", previous.id, end(previous)))
             ));
         }
     }
     if !unknown.is_empty() {
-        let names: Vec<String> = unknown.iter().map(|row| super::printable(&row.hierarchy)).collect();
+        let names: Vec<String> = unknown.iter().map(|row| super::escape(&row.hierarchy)).collect();
         lines.push(format!("  {}", styled(QUIET, &format!("not on: {}", names.join(" ")))));
     }
     lines
@@ -139,7 +145,7 @@ fn member(member: &Member) -> String {
     }
     match state.as_deref() {
         Some("leader-exited") => text.push_str(" (its first thread has exited, others run)"),
-        Some(state) => text.push_str(&format!(" ({})", super::printable(state))),
+        Some(state) => text.push_str(&format!(" ({})", super::escape(state))),
         None => {}
     }
     text
@@ -147,9 +153,9 @@ fn member(member: &Member) -> String {
 
 /// A line of a list.
 pub fn cgroup(cgroup: &Cgroup) -> String {
-    let since = match (&cgroup.born, &cgroup.before) {
-        (Some(born), _) => {
-            format!("since {}{}", moment(born), actor(cgroup.made_by.as_ref()))
+    let since = match (&cgroup.created_at, &cgroup.existed_at) {
+        (Some(created_at), _) => {
+            format!("since {}{}", moment(created_at), actor(cgroup.created_by.as_ref()))
         }
         (None, Some(before)) => format!("since before {}", moment(before)),
         (None, None) => String::new(),

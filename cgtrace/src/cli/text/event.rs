@@ -1,6 +1,6 @@
 //! One event a line.
 
-use cgtrace_client::wire::{Event, Place};
+use cgtrace_client::wire::{CgroupRef, Event};
 use clap::builder::styling::Style;
 
 use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, time};
@@ -13,7 +13,7 @@ pub fn event(event: &Event) -> String {
     if event.id.is_some() {
         parts.push(place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
     }
-    if let Some(Place { id, path, path_hex }) = &event.from {
+    if let Some(CgroupRef { id, path, path_hex }) = &event.from {
         parts.push(format!("from {}", place(path.as_deref(), path_hex.as_deref(), Some(*id))));
     }
     if let Some(moved) = &event.task {
@@ -22,7 +22,7 @@ pub fn event(event: &Event) -> String {
         parts.push(task(moved) + &thread);
     }
     parts.extend(event.by.as_ref().map(|task| styled(QUIET, &by(task))));
-    parts.extend(event.missed.map(|missed| format!("{missed} records; the index is walked again")));
+    parts.extend(event.lost.map(|lost| format!("{lost} records; the index is scanned again")));
     if event.inferred {
         parts.push("(inferred)".to_owned());
     }
@@ -37,7 +37,7 @@ fn place(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
 }
 
 /// What was left out, where it would have stood.
-pub fn missed(events: u64) -> String {
+pub fn dropped(events: u64) -> String {
     styled(
         CHANGED,
         &format!(
@@ -48,8 +48,8 @@ pub fn missed(events: u64) -> String {
 
 fn style(kind: &str) -> Style {
     match kind {
-        "mkdir" | "root-added" | "healed" => GOOD,
-        "rmdir" | "root-removed" | "lost" => GONE,
+        "mkdir" | "hierarchy-created" | "resynced" => GOOD,
+        "rmdir" | "hierarchy-destroyed" | "lost" => GONE,
         "rename" | "attach" | "transfer" | "fork" | "exec" => CHANGED,
         _ => Style::new(),
     }
@@ -73,7 +73,7 @@ mod tests {
             hierarchy: Some("v2".to_owned()),
             id: Some(7),
             path: Some("/a\u{1b}c".to_owned()),
-            from: Some(Place { id: 1, path: Some("/".to_owned()), path_hex: None }),
+            from: Some(CgroupRef { id: 1, path: Some("/".to_owned()), path_hex: None }),
             task: Some(Task {
                 pid: 42,
                 tid: 43,
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn what_has_no_place_is_told_too() {
-        let lost = Event { kind: "lost".to_owned(), missed: Some(3), ..Event::default() };
+        let lost = Event { kind: "lost".to_owned(), lost: Some(3), ..Event::default() };
         assert!(plain(&event(&lost)).contains("3 records"));
     }
 }

@@ -7,11 +7,11 @@ mod why;
 
 use std::time::Duration;
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 use clap::builder::styling::{AnsiColor, Style};
 
-pub use answer::{cgroup, life, rows};
-pub use event::{event, missed};
+pub use answer::{cgroup, instance, results};
+pub use event::{dropped, event};
 pub use table::Table;
 pub use why::why;
 
@@ -28,42 +28,42 @@ fn styled(style: Style, text: &str) -> String {
 }
 
 /// Text that does nothing to a terminal.
-pub fn printable(text: &str) -> String {
-    names::printable(text.as_bytes())
+pub fn escape(text: &str) -> String {
+    paths::escape(text.as_bytes())
 }
 
 /// A path's bytes: its digits' where there are any, for then the text is not exact.
 pub fn bytes(path: Option<&str>, hex: Option<&str>) -> Vec<u8> {
-    hex.and_then(names::unhex).unwrap_or_else(|| path.unwrap_or_default().as_bytes().to_vec())
+    hex.and_then(paths::unhex).unwrap_or_else(|| path.unwrap_or_default().as_bytes().to_vec())
 }
 
 /// A path for people.
 pub fn path(path: Option<&str>, hex: Option<&str>) -> String {
     match path {
-        Some(_) => names::printable(&bytes(path, hex)),
+        Some(_) => paths::escape(&bytes(path, hex)),
         None => "(unknown)".to_owned(),
     }
 }
 
 /// A hierarchy's name, in a column.
 pub fn hierarchy(name: &str) -> String {
-    format!("{:HIERARCHY_WIDTH$}", printable(name))
+    format!("{:HIERARCHY_WIDTH$}", escape(name))
 }
 
 /// `2026-11-23 10:05:00.123456Z`: microseconds are as exact as a reader can use.
-pub fn moment(moment: &wire::Moment) -> String {
+pub fn moment(moment: &wire::Timestamp) -> String {
     time(&moment.time)
 }
 
 fn time(rfc3339: &str) -> String {
-    let Some((date, clock)) = rfc3339.split_once('T') else { return printable(rfc3339) };
+    let Some((date, clock)) = rfc3339.split_once('T') else { return escape(rfc3339) };
     let clock = clock.trim_end_matches('Z');
     format!("{date} {}Z", clock.get(..15).unwrap_or(clock))
 }
 
 /// `systemd[1]`, with the uid where it is not root's.
 pub fn task(task: &wire::Task) -> String {
-    let mut text = format!("{}[{}]", printable(&task.comm), task.pid);
+    let mut text = format!("{}[{}]", escape(&task.comm), task.pid);
     if let Some(uid) = task.uid.filter(|uid| *uid != 0) {
         text.push_str(&format!(" uid {uid}"));
     }
@@ -72,7 +72,7 @@ pub fn task(task: &wire::Task) -> String {
 
 /// `by systemd[1] in /init.scope`
 fn by(by: &wire::Task) -> String {
-    let cgroup = by.cgroup.as_deref().map(|cgroup| format!(" in {}", printable(cgroup)));
+    let cgroup = by.cgroup.as_deref().map(|cgroup| format!(" in {}", escape(cgroup)));
     format!("by {}{}", task(by), cgroup.unwrap_or_default())
 }
 
@@ -103,7 +103,7 @@ mod tests {
 
     #[test]
     fn times_are_short_and_say_their_zone() {
-        let moment_of = |time: &str| moment(&wire::Moment { time: time.to_owned(), boot_ns: 0 });
+        let moment_of = |time: &str| moment(&wire::Timestamp { time: time.to_owned(), boot_ns: 0 });
         assert_eq!(moment_of("2026-11-23T10:05:00.123456789Z"), "2026-11-23 10:05:00.123456Z");
         assert_eq!(moment_of(""), "");
     }

@@ -1,11 +1,11 @@
 //! The answer to `why`, for people.
 
 use cgtrace_why::{
-    report::{Asker, Finding, Report, Verdict},
+    report::{Finding, Observer, Report, Verdict},
     shell_word,
 };
 
-use super::{GONE, GOOD, QUIET, printable, styled, task};
+use super::{GONE, GOOD, QUIET, escape, styled, task};
 
 /// How much of a command line is shown.
 const ARGUMENTS_SHOWN: usize = 300;
@@ -13,8 +13,8 @@ const ARGUMENTS_SHOWN: usize = 300;
 /// Every name's verdict: what is so, why, what says so, what to do; then what else holds.
 pub fn why(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
-    if let Some(asker) = &report.asker {
-        lines.push(asked_by(asker));
+    if let Some(observer) = &report.observer {
+        lines.push(asked_by(observer));
         lines.push(String::new());
     }
     for (number, verdict) in report.verdicts.iter().enumerate() {
@@ -25,16 +25,16 @@ pub fn why(report: &Report) -> Vec<String> {
     }
     if !report.notes.is_empty() {
         lines.push(String::new());
-        lines.extend(report.notes.iter().map(|note| styled(QUIET, &format!("note: {}", printable(note)))));
+        lines.extend(report.notes.iter().map(|note| styled(QUIET, &format!("note: {}", escape(note)))));
     }
     lines
 }
 
-fn asked_by(asker: &Asker) -> String {
-    let mut line = format!("asked by {}:", task(&asker.process.task));
-    for (number, argument) in asker.arguments.iter().map(|argument| shell_word(argument)).enumerate() {
+fn asked_by(observer: &Observer) -> String {
+    let mut line = format!("asked by {}:", task(&observer.process.task));
+    for (number, argument) in observer.arguments.iter().map(|argument| shell_word(argument)).enumerate() {
         if line.len() + argument.len() > ARGUMENTS_SHOWN {
-            line.push_str(&format!(" and {} more words", asker.arguments.len() - number));
+            line.push_str(&format!(" and {} more words", observer.arguments.len() - number));
             break;
         }
         line.push(' ');
@@ -44,7 +44,18 @@ fn asked_by(asker: &Asker) -> String {
 }
 
 fn one(verdict: &Verdict, lines: &mut Vec<String>) {
-    let Verdict { name, setting, seen, cause, explanation, evidence, fix, also, answer, .. } = verdict;
+    let Verdict {
+        path: name,
+        source: setting,
+        visible: seen,
+        cause,
+        explanation,
+        evidence,
+        remediation: fix,
+        other_findings: also,
+        result: answer,
+        ..
+    } = verdict;
     let style = if *seen { GOOD } else { GONE };
     lines.push(format!("{}: {}", shell_word(name), styled(style, cause)));
     if let Some(setting) = setting {
@@ -60,30 +71,30 @@ fn one(verdict: &Verdict, lines: &mut Vec<String>) {
     ];
     let named: Vec<String> = named
         .into_iter()
-        .filter_map(|(what, value)| Some(format!("{what} {}", printable(value.as_deref()?))))
+        .filter_map(|(what, value)| Some(format!("{what} {}", escape(value.as_deref()?))))
         .collect();
     if !named.is_empty() {
         lines.push(format!("  {}", styled(QUIET, &named.join(", "))));
     }
     finding(explanation, evidence, fix, "  ", lines);
-    for Finding { cause, explanation, evidence, fix } in also {
-        lines.push(format!("  also: {}", printable(cause)));
+    for Finding { cause, explanation, evidence, remediation: fix } in also {
+        lines.push(format!("  also: {}", escape(cause)));
         // What was told already is not told again.
         let told = |line: &&String| !verdict.evidence.contains(line);
         let evidence: Vec<String> = evidence.iter().filter(told).cloned().collect();
-        let told = |line: &&String| !verdict.fix.contains(line);
+        let told = |line: &&String| !verdict.remediation.contains(line);
         let fix: Vec<String> = fix.iter().filter(told).cloned().collect();
         finding(explanation, &evidence, &fix, "    ", lines);
     }
 }
 
 fn finding(explanation: &str, evidence: &[String], fix: &[String], indent: &str, lines: &mut Vec<String>) {
-    lines.push(format!("{indent}{}", printable(explanation)));
+    lines.push(format!("{indent}{}", escape(explanation)));
     for (title, texts) in [("evidence:", evidence), ("what to do:", fix)] {
         if texts.is_empty() {
             continue;
         }
         lines.push(format!("{indent}{}", styled(QUIET, title)));
-        lines.extend(texts.iter().map(|text| format!("{indent}  - {}", printable(text))));
+        lines.extend(texts.iter().map(|text| format!("{indent}  - {}", escape(text))));
     }
 }

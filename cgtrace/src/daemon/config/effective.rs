@@ -49,9 +49,9 @@ impl Config {
     fn apply(&mut self, settings: Settings) {
         let Settings {
             runtime_dir,
-            watch,
-            index_ring,
-            told_ring,
+            track_exec,
+            lifecycle_ring,
+            activity_ring,
             btf,
             kernel_log,
             pin,
@@ -61,9 +61,9 @@ impl Config {
         } = settings;
         let comms = |comms: Vec<String>| comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect();
         set(&mut self.runtime_dir, runtime_dir.map(RuntimeDir::new));
-        set(&mut self.probe.watched, watch.map(comms));
-        set(&mut self.probe.index_ring_bytes, index_ring.map(|mib| mib << 20));
-        set(&mut self.probe.told_ring_bytes, told_ring.map(|mib| mib << 20));
+        set(&mut self.probe.tracked, track_exec.map(comms));
+        set(&mut self.probe.lifecycle_ring_bytes, lifecycle_ring.map(|mib| mib << 20));
+        set(&mut self.probe.activity_ring_bytes, activity_ring.map(|mib| mib << 20));
         set(&mut self.probe.btf, btf);
         set(&mut self.probe.kernel_log, kernel_log);
         set(&mut self.probe.pin, pin.map(Some));

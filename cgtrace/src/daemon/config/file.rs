@@ -88,16 +88,20 @@ mod tests {
             said,
             "`cgtrace.toml`, line 3: there is no key `max_queued_byte`; did you mean `max-queued-bytes`?"
         );
-        assert!(error("zzz = 1").contains("the keys are: btf, index-ring"), "{}", error("zzz = 1"));
+        assert!(error("zzz = 1").contains("the keys are: btf, lifecycle-ring"), "{}", error("zzz = 1"));
         assert!(error("[service]\nsocket = 'x'").contains("no key `service`"));
     }
 
     #[test]
     fn a_wrong_value_says_what_would_be_right() {
-        assert!(error("index-ring = 0").contains("`index-ring` cannot be 0: it takes 1 to 1024"));
-        assert!(error("index-ring = 'big'").contains("expected u32"), "{}", error("index-ring = 'big'"));
+        assert!(error("lifecycle-ring = 0").contains("`lifecycle-ring` cannot be 0: it takes 1 to 1024"));
+        assert!(
+            error("lifecycle-ring = 'big'").contains("expected u32"),
+            "{}",
+            error("lifecycle-ring = 'big'")
+        );
         assert!(error("metrics-listen = '0.0.0.0:9469'").contains("127.0.0.1:9469"));
-        assert!(error("watch = ['']").contains("kubelet"));
+        assert!(error("track-exec = ['']").contains("kubelet"));
         assert!(error("max-connections = ").contains("line 1"));
     }
 

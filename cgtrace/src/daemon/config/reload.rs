@@ -18,27 +18,27 @@ pub struct Reload {
 #[must_use]
 pub fn compare(now: &Config, next: Config) -> Reload {
     let Config { runtime_dir, probe, log, metrics_listen, limits } = next;
-    let watch_differs = probe.watched != now.probe.watched;
+    let track_exec_differs = probe.tracked != now.probe.tracked;
     // Without any name at the start the exec hook is not attached.
-    let watch_later = watch_differs && now.probe.watched.is_empty() != probe.watched.is_empty();
+    let track_exec_later = track_exec_differs && now.probe.tracked.is_empty() != probe.tracked.is_empty();
     let later = different([
         ("runtime-dir", runtime_dir != now.runtime_dir),
-        ("watch", watch_later),
-        ("index-ring", probe.index_ring_bytes != now.probe.index_ring_bytes),
-        ("told-ring", probe.told_ring_bytes != now.probe.told_ring_bytes),
+        ("track-exec", track_exec_later),
+        ("lifecycle-ring", probe.lifecycle_ring_bytes != now.probe.lifecycle_ring_bytes),
+        ("activity-ring", probe.activity_ring_bytes != now.probe.activity_ring_bytes),
         ("btf", probe.btf != now.probe.btf),
         ("kernel-log", probe.kernel_log != now.probe.kernel_log),
         ("pin", probe.pin != now.probe.pin),
     ]);
     let changed = different([
-        ("watch", watch_differs && !watch_later),
+        ("track-exec", track_exec_differs && !track_exec_later),
         ("log", log != now.log),
         ("metrics-listen", metrics_listen != now.metrics_listen),
     ]);
     let limits_changed = limits.different(&now.limits).map(|name| name.replace('_', "-"));
     let changed = changed.into_iter().map(str::to_owned).chain(limits_changed).collect();
-    let watched = if watch_later { now.probe.watched.clone() } else { probe.watched };
-    let probe = probe::Options { watched, ..now.probe.clone() };
+    let tracked = if track_exec_later { now.probe.tracked.clone() } else { probe.tracked };
+    let probe = probe::Options { tracked, ..now.probe.clone() };
     let config = Config { runtime_dir: now.runtime_dir.clone(), probe, log, metrics_listen, limits };
     Reload { config, changed, later }
 }
@@ -58,9 +58,9 @@ mod tests {
         let now = Config::default();
         let mut text = "
             runtime-dir = '/x'
-            watch = ['kubelet']
-            index-ring = 1
-            told-ring = 1
+            track-exec = ['kubelet']
+            lifecycle-ring = 1
+            activity-ring = 1
             btf = '/x'
             kernel-log = true
             pin = '/x'
@@ -77,9 +77,9 @@ mod tests {
             reload.changed.iter().cloned().chain(reload.later.iter().map(|key| (*key).to_owned())).collect();
         told.sort();
         assert_eq!(told, Settings::keys());
-        let watched = reload.config.probe.watched.clone();
-        assert_eq!(reload.config.probe, probe::Options { watched, ..now.probe.clone() });
-        assert_eq!(reload.config.probe.watched.len(), 1);
+        let tracked = reload.config.probe.tracked.clone();
+        assert_eq!(reload.config.probe, probe::Options { tracked, ..now.probe.clone() });
+        assert_eq!(reload.config.probe.tracked.len(), 1);
         assert_eq!(reload.config.limits.max_connections, 2_000_000);
     }
 
@@ -87,11 +87,11 @@ mod tests {
     #[test]
     fn to_begin_or_to_end_to_watch_needs_a_restart() {
         let some = Config::default();
-        let none = Config::of([Settings { watch: Some(Vec::new()), ..Settings::default() }]);
+        let none = Config::of([Settings { track_exec: Some(Vec::new()), ..Settings::default() }]);
         for (now, next) in [(&some, &none), (&none, &some)] {
             let reload = compare(now, next.clone());
-            assert_eq!((reload.later, reload.changed), (vec!["watch"], Vec::new()));
-            assert_eq!(reload.config.probe.watched, now.probe.watched);
+            assert_eq!((reload.later, reload.changed), (vec!["track-exec"], Vec::new()));
+            assert_eq!(reload.config.probe.tracked, now.probe.tracked);
         }
     }
 }

@@ -22,13 +22,13 @@ pub struct Settings {
     /// Keep who executes under this name (its comm: at most 15 bytes), when, where and started by whom, instead of
     /// kubelet and the container runtimes; may be repeated
     #[arg(long, value_name = "COMM")]
-    pub watch: Option<Vec<String>>,
+    pub track_exec: Option<Vec<String>>,
     /// The ring of what the index must know, in MiB [default: 8]
     #[arg(long, value_name = "MIB")]
-    pub index_ring: Option<u32>,
+    pub lifecycle_ring: Option<u32>,
     /// The ring of what is only told, in MiB [default: 8]
     #[arg(long, value_name = "MIB")]
-    pub told_ring: Option<u32>,
+    pub activity_ring: Option<u32>,
     /// The file that describes the kernel's types [default: /sys/kernel/btf/vmlinux]
     #[arg(long, value_name = "PATH")]
     pub btf: Option<PathBuf>,
@@ -71,8 +71,8 @@ impl Settings {
 
     /// Whether every value can be.
     pub fn check(&self) -> Result<(), WrongValue> {
-        within("index-ring", self.index_ring, 1..=1024)?;
-        within("told-ring", self.told_ring, 1..=1024)?;
+        within("lifecycle-ring", self.lifecycle_ring, 1..=1024)?;
+        within("activity-ring", self.activity_ring, 1..=1024)?;
         self.limits.check()?;
         for (key, path, like) in [
             ("runtime-dir", &self.runtime_dir, RuntimeDir::DEFAULT),
@@ -83,10 +83,10 @@ impl Settings {
                 return Err(WrongValue::new(key, "empty", format!("it takes a path, like {like}")));
             }
         }
-        for comm in self.watch.iter().flatten() {
+        for comm in self.track_exec.iter().flatten() {
             if comm.is_empty() || comm.contains('\0') {
                 let value = format!("`{}`", comm.escape_debug());
-                return Err(WrongValue::new("watch", value, "it takes processes' names, like kubelet"));
+                return Err(WrongValue::new("track-exec", value, "it takes processes' names, like kubelet"));
             }
         }
         if let Some(folder) = &self.pin

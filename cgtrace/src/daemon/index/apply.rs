@@ -1,18 +1,18 @@
 //! Events, one by one: what each does to the index, and the changes it leads to.
 
 mod child;
+mod record_only;
 mod root;
-mod told;
 
 use super::Index;
+use super::anomaly::Anomaly;
 use super::change::Change;
 use super::event::{Event, HierarchyId, Key, What};
-use super::hierarchies::{Gap, Knowledge};
-use super::oddity::Oddity;
+use super::hierarchies::{Gap, HierarchyData};
 
 impl Index {
     /// Takes one event, whatever it is, and answers with the change it makes, if any. What did not fit is
-    /// counted in [`oddities`](Self::oddities).
+    /// counted in [`anomalies`](Self::anomalies).
     pub fn apply(&mut self, event: &Event) -> Option<Change> {
         let at = event.boot_ns;
         match &event.what {
@@ -32,8 +32,8 @@ impl Index {
                 let place = self.place(*key);
                 Some(self.change(event.what.kind(), at, Some(place)))
             }
-            What::RootAdded { hierarchy, by } => self.root_added(at, hierarchy, by),
-            What::RootRemoved { id } => Some(self.root_removed(at, *id)),
+            What::HierarchyCreated { hierarchy, by } => self.hierarchy_created(at, hierarchy, by),
+            What::HierarchyDestroyed { id } => Some(self.hierarchy_destroyed(at, *id)),
             What::Remount { hierarchy, by } => Some(self.remount(at, hierarchy, by)),
             What::Exec { task, memberships } => Some(self.exec(at, task, memberships)),
             // Of no cgroup.
@@ -42,13 +42,13 @@ impl Index {
     }
 
     /// The hierarchy of an event; made known if it is not.
-    fn known(&mut self, at: u64, id: HierarchyId) -> &mut Knowledge {
+    fn known(&mut self, at: u64, id: HierarchyId) -> &mut HierarchyData {
         let gap = self.gap_since(at);
-        let Self { hierarchies, oddities, .. } = self;
+        let Self { hierarchies, anomalies, .. } = self;
         hierarchies.entry(id).or_insert_with(|| {
-            oddities.count(Oddity::UnknownHierarchy);
-            let mut known = Knowledge::found(id, None, at);
-            known.stumbled_upon = true;
+            anomalies.count(Anomaly::UnknownHierarchy);
+            let mut known = HierarchyData::found(id, None, at);
+            known.implicit = true;
             known.gap = gap;
             known
         })
@@ -63,6 +63,6 @@ impl Index {
     /// Whether a cgroup is known to have been removed. Ids are never given twice.
     pub(super) fn is_removed(&self, key: Key) -> bool {
         let walk = self.hierarchies.get(&key.hierarchy).and_then(|known| known.walk.as_ref());
-        self.past.of(key).is_some() || walk.is_some_and(|walk| walk.has_removed(key.id))
+        self.previous.of(key).is_some() || walk.is_some_and(|walk| walk.has_removed(key.id))
     }
 }

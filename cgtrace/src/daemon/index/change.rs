@@ -5,7 +5,7 @@ use std::rc::Rc;
 pub use cgtrace_common::Kind;
 
 use super::event::{CgroupId, HierarchyId, Task};
-use super::life::Actor;
+use super::instance::Actor;
 
 /// One thing that subscribers are told, once.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct Change {
     /// Not seen, but concluded from a walk after records were lost; its time is that of the walk.
     pub inferred: bool,
     /// Records that were lost; `Lost` only.
-    pub missed: Option<u64>,
+    pub lost: Option<u64>,
 }
 
 /// A cgroup as a change names it.

@@ -122,14 +122,14 @@ pub enum What {
         frozen: bool,
     },
     /// A hierarchy came to be. Its root cgroup has no mkdir of its own.
-    RootAdded {
+    HierarchyCreated {
         /// What the hierarchy is.
         hierarchy: Hierarchy,
         /// Who mounted it.
         by: Task,
     },
     /// A hierarchy is gone.
-    RootRemoved {
+    HierarchyDestroyed {
         /// The hierarchy.
         id: HierarchyId,
     },
@@ -174,8 +174,8 @@ impl What {
             Self::Freeze { .. } => Kind::Thaw,
             Self::Frozen { frozen: true, .. } => Kind::Frozen,
             Self::Frozen { .. } => Kind::Thawed,
-            Self::RootAdded { .. } => Kind::RootAdded,
-            Self::RootRemoved { .. } => Kind::RootRemoved,
+            Self::HierarchyCreated { .. } => Kind::HierarchyCreated,
+            Self::HierarchyDestroyed { .. } => Kind::HierarchyDestroyed,
             Self::Remount { .. } => Kind::Remount,
             Self::Exec { .. } => Kind::Exec,
             Self::Ancestry { .. } => Kind::Ancestry,

@@ -4,11 +4,11 @@
 //! `thawed` prove nothing: since Linux 6.19 they may come after the removal.
 
 use super::Index;
+use super::anomaly::Anomaly;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, Child, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
-use super::life::Made;
+use super::instance::Made;
 use super::node::Node;
-use super::oddity::Oddity;
 use cgtrace_host::hierarchy::Scanned;
 
 impl Index {
@@ -24,7 +24,7 @@ impl Index {
     pub fn unknown_but_alive(&self, event: &Event) -> Vec<Key> {
         let missed = |key: &Key| {
             let known = self.hierarchies.get(&key.hierarchy);
-            known.is_some_and(|known| known.walked && known.tree.find(key.id).is_none())
+            known.is_some_and(|known| known.scanned && known.tree.find(key.id).is_none())
                 && key.id != CgroupId(0)
                 && !self.is_removed(*key)
         };
@@ -86,12 +86,12 @@ impl Index {
             What::Rmdir(Child { key, .. }) => {
                 let changes = self.end_below(*key, at);
                 if !changes.is_empty() {
-                    self.oddities.count(Oddity::RmdirWithChildren);
+                    self.anomalies.count(Anomaly::RmdirWithChildren);
                 }
                 changes
             }
             What::Release { key } if key.id != ROOT && self.is_known(key.hierarchy, key.id) => {
-                self.oddities.count(Oddity::ReleaseOfLive);
+                self.anomalies.count(Anomaly::ReleaseOfLive);
                 let mut changes = self.end_below(*key, at);
                 changes.push(self.end_missed(*key, at));
                 changes
@@ -99,7 +99,7 @@ impl Index {
             // No name is given twice, and v2 knows no rename.
             What::Mkdir(Child { key, .. }) if key.hierarchy == UNIFIED => match self.former_holder(event) {
                 Some(former) => {
-                    self.oddities.count(Oddity::NameTaken);
+                    self.anomalies.count(Anomaly::NameTaken);
                     let mut changes = self.end_below(former, at);
                     changes.push(self.end_missed(former, at));
                     changes
@@ -107,7 +107,7 @@ impl Index {
                 None => Vec::new(),
             },
             What::Rename(child @ Child { key, leaf, .. })
-                if self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.walked)
+                if self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.scanned)
                     && !leaf.truncated
                     && !self.is_known(key.hierarchy, key.id) =>
             {
@@ -129,7 +129,7 @@ impl Index {
     /// The older cgroup that has the name which a mkdir gives.
     fn former_holder(&self, event: &Event) -> Option<Key> {
         let What::Mkdir(child @ Child { key, leaf, .. }) = &event.what else { return None };
-        let known = self.hierarchies.get(&key.hierarchy).filter(|known| known.walked && !leaf.truncated)?;
+        let known = self.hierarchies.get(&key.hierarchy).filter(|known| known.scanned && !leaf.truncated)?;
         let former = known.tree.node(known.tree.child(child.parent(), &leaf.bytes)?).id;
         // Ids grow with time: the name of a younger one was given after this one had lost it.
         (former < key.id && !self.is_removed(*key)).then_some(Key { id: former, ..*key })
@@ -148,7 +148,7 @@ impl Index {
     /// Ends a cgroup whose rmdir was missed.
     fn end_missed(&mut self, key: Key, at: u64) -> Change {
         let place = self.place(key);
-        self.end_life(&place, at, None, true);
+        self.end_instance(&place, at, None, true);
         self.inferred(Kind::Rmdir, at, place)
     }
 }

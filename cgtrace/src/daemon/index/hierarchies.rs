@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use super::event::{CgroupId, Hierarchy, HierarchyId, ROOT, UNIFIED};
-use super::life::Made;
+use super::instance::Made;
 use super::node::Node;
+use super::scan::ScanState;
 use super::tree::Tree;
-use super::walk::Walk;
 
 /// What is known of a hierarchy, in figures.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,10 +17,10 @@ pub struct HierarchyState {
     pub name: Option<Rc<str>>,
     /// When knowledge of it began: ns since boot. Nothing is said about the time before.
     pub known_since_boot_ns: u64,
-    /// Every name that lost a life after this time is remembered: ns since boot. Not before `known_since_boot_ns`.
+    /// Every name that lost an instance after this time is remembered: ns since boot. Not before `known_since_boot_ns`.
     pub complete_since_boot_ns: u64,
-    /// Whether all that was there at that time is known: it was walked, or it was seen from its birth.
-    pub walked: bool,
+    /// Whether all that was there at that time is known: it was scanned, or it was seen from its birth.
+    pub scanned: bool,
     /// How many cgroups there are, the root among them.
     pub cgroups: usize,
     /// How many were made since, seen or inferred.
@@ -28,9 +28,9 @@ pub struct HierarchyState {
     /// How many were removed since, seen or inferred.
     pub removed: u64,
     /// How many walks mended it after a loss.
-    pub heals: u64,
-    /// How many ended lives are kept.
-    pub past_lives: usize,
+    pub resyncs: u64,
+    /// How many ended instances are kept.
+    pub previous_instances: usize,
 }
 
 /// A stretch of time of which records are missing. What lived beyond its end is known again once a walk is
@@ -42,41 +42,41 @@ pub struct Gap {
     /// When the loss was noticed.
     pub to_boot_ns: u64,
     /// How many records are missing.
-    pub missed: u64,
+    pub lost: u64,
 }
 
 /// All that is known of one hierarchy.
 #[derive(Debug)]
-pub(super) struct Knowledge {
+pub(super) struct HierarchyData {
     pub id: HierarchyId,
     pub name: Option<Rc<str>>,
     pub known_since_boot_ns: u64,
     /// It is known only because an event named it.
-    pub stumbled_upon: bool,
-    pub walked: bool,
+    pub implicit: bool,
+    pub scanned: bool,
     pub tree: Tree,
-    pub walk: Option<Walk>,
+    pub walk: Option<ScanState>,
     pub gap: Option<Gap>,
     pub made: u64,
     pub removed: u64,
-    pub heals: u64,
+    pub resyncs: u64,
 }
 
-impl Knowledge {
+impl HierarchyData {
     pub fn new(id: HierarchyId, name: Option<Rc<str>>, since_boot_ns: u64, root: Node) -> Self {
         Self {
             id,
             // The default hierarchy has but one name, whoever speaks of it first.
             name: name.or_else(|| (id == UNIFIED).then(|| Rc::from("v2"))),
             known_since_boot_ns: since_boot_ns,
-            stumbled_upon: false,
-            walked: false,
+            implicit: false,
+            scanned: false,
             tree: Tree::new(root),
             walk: None,
             gap: None,
             made: 0,
             removed: 0,
-            heals: 0,
+            resyncs: 0,
         }
     }
 
@@ -88,7 +88,7 @@ impl Knowledge {
     /// Since when a cgroup is there whose making was not seen, if it is met at `boot_ns`. While nothing was
     /// missed, it was there before knowledge began.
     pub fn unseen_since(&self, boot_ns: u64) -> u64 {
-        if self.walked || self.gap.is_some() { boot_ns } else { self.known_since_boot_ns }
+        if self.scanned || self.gap.is_some() { boot_ns } else { self.known_since_boot_ns }
     }
 
     /// Whether a user's word for a hierarchy means this one.
@@ -105,6 +105,6 @@ pub(super) fn root() -> Node {
 
 /// Whether two descriptions may be of one hierarchy: ids are given anew in a circle, so that the same id with
 /// another name is another hierarchy.
-pub(super) fn same(known: &Knowledge, hierarchy: &Hierarchy) -> bool {
+pub(super) fn same(known: &HierarchyData, hierarchy: &Hierarchy) -> bool {
     known.name.as_ref().is_none_or(|name| *name == hierarchy.name)
 }

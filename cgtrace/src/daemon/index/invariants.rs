@@ -2,7 +2,7 @@
 
 use super::Index;
 use super::event::{Key, ROOT};
-use super::hierarchies::Knowledge;
+use super::hierarchies::HierarchyData;
 
 impl Index {
     /// Says what does not hold that should. Costs as much as asking for everything.
@@ -12,17 +12,17 @@ impl Index {
             let id = known.id;
             known.tree.check().map_err(|broken| format!("hierarchy {id:?}: {broken}"))?;
             for (_, node) in known.tree.all() {
-                if self.past.of(Key { hierarchy: id, id: node.id }).is_some() {
-                    return Err(format!("{:?} of {id:?} is both live and past", node.id));
+                if self.previous.of(Key { hierarchy: id, id: node.id }).is_some() {
+                    return Err(format!("{:?} of {id:?} is both live and previous", node.id));
                 }
             }
             self.check_paths(known)?;
         }
-        self.past.check()
+        self.previous.check()
     }
 
     /// A path leads back to its cgroup, unless a name in it was given to another one since; a subtree tells all and each path.
-    fn check_paths(&self, known: &Knowledge) -> Result<(), String> {
+    fn check_paths(&self, known: &HierarchyData) -> Result<(), String> {
         let mut subtree = self.subtree(Key { hierarchy: known.id, id: ROOT });
         let mut told = 0;
         while let Some((key, _)) = subtree.next() {
@@ -49,7 +49,7 @@ impl Index {
     }
 }
 
-fn has_names(known: &Knowledge, key: Key) -> bool {
+fn has_names(known: &HierarchyData, key: Key) -> bool {
     let mut above = known.tree.find(key.id);
     while let Some(slot) = above.filter(|slot| known.tree.has_name(*slot)) {
         let node = known.tree.node(slot);

@@ -1,19 +1,19 @@
 //! Walks: what one found, and what events told meanwhile, become one.
 //!
-//! Ids are never given twice, so that set algebra on them needs no order: live = (walked ∪ made) \ removed. A
+//! Ids are never given twice, so that set algebra on them needs no order: live = (scanned ∪ made) \ removed. A
 //! name is the last rename's since the walk began, else the walk's. The first walk of a hierarchy and one that
 //! mends it after a loss differ only in what is told.
 
 use hashbrown::HashSet;
 
 use super::Index;
+use super::anomaly::Anomaly;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED, possible_name};
-use super::hierarchies::Knowledge;
-use super::life::{Made, PastLife};
+use super::hierarchies::HierarchyData;
+use super::instance::{Made, PreviousInstance};
 use super::node::Node;
-use super::oddity::Oddity;
-use super::walk::{Pathless, Walk};
+use super::scan::{Pathless, ScanState};
 use cgtrace_host::hierarchy::Scanned;
 
 /// The level of a cgroup that was found but not yet linked to the root.
@@ -41,14 +41,14 @@ pub struct Merged {
 }
 
 impl Index {
-    /// A walk of that hierarchy begins: until [`merge_walk`](Self::merge_walk) or
+    /// A walk of that hierarchy begins: until [`merge_scan`](Self::merge_scan) or
     /// [`abandon_walk`](Self::abandon_walk), what events tell is remembered for the merge. Every event that
     /// happened before the walk reads its first directory may be applied before or after this call.
     ///
     /// A walk that was begun before is abandoned.
     pub fn begin_walk(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walk = Some(Walk::begin(known.gap.map_or(0, |gap| gap.to_boot_ns)));
+            known.walk = Some(ScanState::begin(known.gap.map_or(0, |gap| gap.to_boot_ns)));
         }
     }
 
@@ -63,22 +63,22 @@ impl Index {
     /// false if a part could not be read: nothing is concluded then from what was not found. To be
     /// called when every event that happened before the walk's end has been applied: a later one would still be
     /// understood, but some things would be told as inferred that are about to be told exactly.
-    pub fn merge_walk(
+    pub fn merge_scan(
         &mut self,
         hierarchy: HierarchyId,
-        walked: impl IntoIterator<Item = Scanned>,
+        scanned: impl IntoIterator<Item = Scanned>,
         complete: bool,
         at_boot_ns: u64,
     ) -> Merged {
         let begun = self.hierarchies.get_mut(&hierarchy).and_then(|known| known.walk.take());
         let Some(walk) = begun else {
-            self.oddities.count(Oddity::WalkNotBegun);
+            self.anomalies.count(Anomaly::WalkNotBegun);
             return Merged::default();
         };
         let Some(known) = self.hierarchies.get(&hierarchy) else { return Merged::default() };
         self.shape += 1;
-        let first = !known.walked;
-        let Found { seen, renamed, fresh } = sort(known, &walk, walked);
+        let first = !known.scanned;
+        let Found { seen, renamed, fresh } = sort(known, &walk, scanned);
         let mut merged = Merged { changes: Vec::new(), crossed: walk.renamed };
         if complete {
             self.merge_removals(hierarchy, &walk, &seen, at_boot_ns, &mut merged.changes);
@@ -86,9 +86,9 @@ impl Index {
         self.merge_renames(hierarchy, &walk, renamed, at_boot_ns, &mut merged);
         let made = self.merge_fresh(hierarchy, &walk, fresh, at_boot_ns, &mut merged.crossed);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.walked |= complete && !merged.crossed;
+            known.scanned |= complete && !merged.crossed;
             if !first {
-                known.heals += 1;
+                known.resyncs += 1;
                 known.made += made.len() as u64;
             }
         }
@@ -102,11 +102,11 @@ impl Index {
         merged
     }
 
-    /// Ends the lives of what the walk did not find.
+    /// Ends the instances of what the walk did not find.
     fn merge_removals(
         &mut self,
         hierarchy: HierarchyId,
-        walk: &Walk,
+        walk: &ScanState,
         seen: &[bool],
         at: u64,
         changes: &mut Vec<Change>,
@@ -136,7 +136,7 @@ impl Index {
         let (kept, mut gone): (Vec<_>, Vec<_>) = unseen.map(|(_, node)| node.id).partition(|id| vouched(*id));
         gone.sort_unstable();
         for _ in kept {
-            self.oddities.count(Oddity::WalkMissedRenamed);
+            self.anomalies.count(Anomaly::WalkMissedRenamed);
         }
         for id in gone {
             let Some(known) = self.hierarchies.get(&hierarchy) else { return };
@@ -145,7 +145,7 @@ impl Index {
             let ending: Vec<_> = below.chain([id]).filter(|id| known.tree.find(*id).is_some()).collect();
             for id in ending {
                 let place = self.place(Key { hierarchy, id });
-                self.end_life(&place, at, None, true);
+                self.end_instance(&place, at, None, true);
                 changes.push(self.inferred(Kind::Rmdir, at, place));
             }
         }
@@ -155,7 +155,7 @@ impl Index {
     fn merge_renames(
         &mut self,
         hierarchy: HierarchyId,
-        walk: &Walk,
+        walk: &ScanState,
         renamed: Vec<Scanned>,
         at: u64,
         merged: &mut Merged,
@@ -178,7 +178,7 @@ impl Index {
                 let change = self.inferred(Kind::Rename, at, place);
                 merged.changes.push(Change { from: Some(from), ..change });
                 if hierarchy == UNIFIED {
-                    self.makers.forget_paths();
+                    self.task_cache.forget_paths();
                 }
             }
         }
@@ -188,15 +188,15 @@ impl Index {
     fn merge_fresh(
         &mut self,
         hierarchy: HierarchyId,
-        walk: &Walk,
+        walk: &ScanState,
         fresh: Vec<Scanned>,
         at: u64,
         crossed: &mut bool,
     ) -> Vec<CgroupId> {
-        let Self { hierarchies, past, oddities, .. } = self;
+        let Self { hierarchies, previous, anomalies, .. } = self;
         let Some(known) = hierarchies.get_mut(&hierarchy) else { return Vec::new() };
         let (made, since) =
-            if known.walked { (Made::Inferred, at) } else { (Made::Before, known.unseen_since(at)) };
+            if known.scanned { (Made::Inferred, at) } else { (Made::Before, known.unseen_since(at)) };
         let mut kept = Vec::with_capacity(fresh.len());
         for Scanned { id, parent, leaf } in fresh {
             // Found twice, as a rename moved it ahead of the walk: the event has its name.
@@ -205,20 +205,20 @@ impl Index {
             }
             // Its removal was seen, or else was concluded from a walk that had missed it.
             let key = Key { hierarchy, id };
-            let ended = past.of(key).map(|life| life.inferred);
+            let ended = previous.of(key).map(|instance| instance.inferred);
             if ended == Some(false) {
                 continue;
             }
             let holder = rightful_holder(known, walk, parent, &leaf);
             let truncated = !possible_name(&leaf);
             let node = Node::new(id, parent, UNSET, leaf, truncated);
-            let node = match ended.and_then(|_| past.remove(key)) {
-                Some(PastLife { birth, .. }) => node.born(birth.made, birth.boot_ns, birth.by),
+            let node = match ended.and_then(|_| previous.remove(key)) {
+                Some(PreviousInstance { birth, .. }) => node.born(birth.made, birth.boot_ns, birth.by),
                 None => node.born(made, since, None),
             };
             match known.tree.insert(node) {
                 Some(_) => kept.push(id),
-                None => oddities.count(Oddity::ImpossibleParent),
+                None => anomalies.count(Anomaly::ImpossibleParent),
             }
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);
@@ -227,7 +227,7 @@ impl Index {
         }
         let detached = remove_detached(known, &kept);
         for _ in 0..detached {
-            oddities.count(Oddity::WalkedDetached);
+            anomalies.count(Anomaly::WalkedDetached);
         }
         if detached > 0 {
             kept.retain(|id| known.tree.find(*id).is_some());
@@ -238,20 +238,20 @@ impl Index {
     }
 
     /// Paths that could not be built when a cgroup was removed, as the walk had not told of its parents yet.
-    fn complete_past(&mut self, hierarchy: HierarchyId, walk: Walk) {
+    fn complete_past(&mut self, hierarchy: HierarchyId, walk: ScanState) {
         let mut pathless = walk.pathless;
         // A parent's id is lower than its children's, and a removed parent's path is needed for theirs.
         pathless.sort_unstable_by_key(|removed| removed.id);
         for Pathless { id, parent, leaf } in pathless {
             let key = Key { hierarchy, id };
             if let Some(path) = self.place_below(key, parent, Some(&leaf)).path {
-                self.past.set_path(key, path);
+                self.previous.set_path(key, path);
             }
         }
     }
 }
 
-fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Scanned>) -> Found {
+fn sort(known: &HierarchyData, walk: &ScanState, scanned: impl IntoIterator<Item = Scanned>) -> Found {
     let tree = &known.tree;
     let mut found = Found { seen: vec![false; tree.slots()], renamed: Vec::new(), fresh: Vec::new() };
     let mut see = |slot: u32| {
@@ -262,7 +262,7 @@ fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Scanned
     if let Some(root) = tree.find(ROOT) {
         see(root);
     }
-    for one in walked {
+    for one in scanned {
         if one.id == ROOT || walk.removed.contains(&one.id) {
             continue;
         }
@@ -281,7 +281,7 @@ fn sort(known: &Knowledge, walk: &Walk, walked: impl IntoIterator<Item = Scanned
 }
 
 /// Who has a name by an event since the walk began, and so keeps it whatever the walk says.
-fn rightful_holder(known: &Knowledge, walk: &Walk, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
+fn rightful_holder(known: &HierarchyData, walk: &ScanState, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
     if walk.named.is_empty() {
         return None;
     }
@@ -290,7 +290,7 @@ fn rightful_holder(known: &Knowledge, walk: &Walk, parent: CgroupId, leaf: &[u8]
 
 /// Leaves out what the walk found below a cgroup that was removed meanwhile: it cannot be there any more. Answers
 /// with how many those are.
-fn remove_detached(known: &mut Knowledge, fresh: &[CgroupId]) -> usize {
+fn remove_detached(known: &mut HierarchyData, fresh: &[CgroupId]) -> usize {
     let tree = &mut known.tree;
     let tops: Vec<_> = fresh
         .iter()
@@ -310,7 +310,7 @@ fn remove_detached(known: &mut Knowledge, fresh: &[CgroupId]) -> usize {
     removed
 }
 
-fn set_levels(known: &mut Knowledge, fresh: &[CgroupId]) {
+fn set_levels(known: &mut HierarchyData, fresh: &[CgroupId]) {
     let mut chain = Vec::new();
     for id in fresh {
         let mut above = *id;

@@ -1,61 +1,61 @@
 //! The index: which cgroups there are and were. Pure: no I/O, no clock, no async.
 //!
-//! [`Index::apply`] takes events, [`Index::begin_walk`] and [`Index::merge_walk`] take what a walk found; the
+//! [`Index::apply`] takes events, [`Index::begin_walk`] and [`Index::merge_scan`] take what a walk found; the
 //! rest asks. Any sequence of calls leaves a consistent index and none panics; what did not fit is counted as
-//! an [`Oddity`].
+//! an [`Anomaly`].
 //!
 //! One hierarchy's cgroups are a `Tree`, linked by parent ids, so that a cgroup may come before its parent.
-//! Ended lives are kept apart, in `Past`, which is bounded.
+//! Ended instances are kept apart, in `Past`, which is bounded.
 
+mod anomaly;
 mod apply;
 mod change;
+mod changes;
 mod event;
 mod evidence;
 mod hierarchies;
+mod instance;
 mod invariants;
-mod life;
-mod makers;
 mod membership;
 mod merge;
 mod node;
-mod oddity;
-mod past;
+mod previous;
 mod query;
+mod scan;
 mod subtree;
-mod tell;
+mod task_cache;
 mod tree;
-mod walk;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
+pub use anomaly::{Anomaly, AnomalyCounts};
 pub use cgtrace_host::hierarchy::Scanned;
 pub use change::{Change, Kind, Place};
 pub use event::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
-pub use life::{Actor, Birth, Life, Made, PastLife};
+pub use instance::{Actor, Birth, Instance, Made, PreviousInstance};
 pub use merge::Merged;
-pub use oddity::{Oddity, OddityCounts};
-pub use past::{Limits, PREVIOUS_PER_PATH};
+pub use previous::{Limits, PREVIOUS_PER_PATH};
 pub use subtree::{Paused, Subtree};
 
-use hierarchies::Knowledge;
-use makers::Makers;
+use hierarchies::HierarchyData;
 use membership::Memberships;
-use past::Past;
+use previous::Past;
+use task_cache::TaskCache;
 
 /// The processes whose last known cgroup is remembered, so that an attach can say where from. Each takes some
 /// 40 bytes.
 const MEMBERSHIPS: usize = 4_096;
 
-/// Every hierarchy's cgroups, present and past.
+/// Every hierarchy's cgroups, present and previous.
 #[derive(Debug)]
 pub struct Index {
-    hierarchies: BTreeMap<HierarchyId, Knowledge>,
-    past: Past,
-    makers: Makers,
+    hierarchies: BTreeMap<HierarchyId, HierarchyData>,
+    previous: Past,
+    task_cache: TaskCache,
     memberships: Memberships,
-    oddities: OddityCounts,
+    anomalies: AnomalyCounts,
     seq: u64,
     /// What [`Index::shape`] has of all but the trees.
     shape: u64,
@@ -73,10 +73,10 @@ impl Index {
     pub fn new(limits: Limits) -> Self {
         Self {
             hierarchies: BTreeMap::new(),
-            past: Past::new(limits),
-            makers: Makers::new(),
+            previous: Past::new(limits),
+            task_cache: TaskCache::new(),
             memberships: Memberships::new(MEMBERSHIPS),
-            oddities: OddityCounts::default(),
+            anomalies: AnomalyCounts::default(),
             seq: 0,
             shape: 0,
             complete_until_boot_ns: 0,
@@ -96,21 +96,21 @@ impl Index {
         match self.hierarchies.get_mut(id) {
             Some(known) => {
                 known.name = Some(name);
-                if known.stumbled_upon {
-                    known.stumbled_upon = false;
+                if known.implicit {
+                    known.implicit = false;
                     known.known_since_boot_ns = known.known_since_boot_ns.min(known_since_boot_ns);
                 }
             }
             None => {
-                self.hierarchies.insert(*id, Knowledge::found(*id, Some(name), known_since_boot_ns));
+                self.hierarchies.insert(*id, HierarchyData::found(*id, Some(name), known_since_boot_ns));
             }
         }
     }
 
-    /// Keeps so much of the past from now on, and forgets at once what is beyond it.
+    /// Keeps so much of the previous from now on, and forgets at once what is beyond it.
     pub fn keep_past(&mut self, limits: Limits) {
         self.shape += 1;
-        self.past.set_limits(limits);
+        self.previous.set_limits(limits);
     }
 
     /// Numbers the changes on from that one, which was the last of an index before this.
@@ -126,7 +126,7 @@ impl Index {
 
     /// What did not fit so far.
     #[must_use]
-    pub const fn oddities(&self) -> &OddityCounts {
-        &self.oddities
+    pub const fn anomalies(&self) -> &AnomalyCounts {
+        &self.anomalies
     }
 }

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::event::CgroupId;
-use super::life::{Actor, Birth, Made};
+use super::instance::{Actor, Birth, Made};
 
 /// The slot that does not exist: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -17,7 +17,7 @@ pub(super) struct Node {
     /// The leaf name, or as much of it as is known.
     pub leaf: Box<[u8]>,
     pub born_boot_ns: u64,
-    pub maker: Option<Rc<Actor>>,
+    pub creator: Option<Rc<Actor>>,
     /// The next sibling; in a free slot, the next free one.
     pub next: u32,
     pub previous: u32,
@@ -38,7 +38,7 @@ impl Node {
             parent,
             leaf,
             born_boot_ns: 0,
-            maker: None,
+            creator: None,
             next: NONE,
             previous: NONE,
             level,
@@ -48,16 +48,16 @@ impl Node {
     }
 
     /// The same, with its birth.
-    pub fn born(mut self, made: Made, boot_ns: u64, maker: Option<Rc<Actor>>) -> Self {
+    pub fn born(mut self, made: Made, boot_ns: u64, creator: Option<Rc<Actor>>) -> Self {
         self.made = made;
         self.born_boot_ns = boot_ns;
-        self.maker = maker;
+        self.creator = creator;
         self
     }
 
     /// Its birth, as answers give it.
     pub fn birth(&self) -> Birth {
-        Birth { boot_ns: self.born_boot_ns, made: self.made, by: self.maker.clone() }
+        Birth { boot_ns: self.born_boot_ns, made: self.made, by: self.creator.clone() }
     }
 }
 

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use super::Index;
 use super::event::{HierarchyId, Key, possible_name};
-use super::hierarchies::{Gap, HierarchyState, Knowledge};
-use super::life::{Life, PastLife};
+use super::hierarchies::{Gap, HierarchyData, HierarchyState};
+use super::instance::{Instance, PreviousInstance};
 use super::subtree::{Paused, Subtree};
 
 impl Index {
@@ -20,21 +20,21 @@ impl Index {
         self.hierarchies.get(&id).map(|known| self.state(known))
     }
 
-    fn state(&self, known: &Knowledge) -> HierarchyState {
+    fn state(&self, known: &HierarchyData) -> HierarchyState {
         HierarchyState {
             id: known.id,
             name: known.name.clone(),
             known_since_boot_ns: known.known_since_boot_ns,
             complete_since_boot_ns: self
-                .past
+                .previous
                 .forgotten_until(known.id)
                 .map_or(known.known_since_boot_ns, |until| until.max(known.known_since_boot_ns)),
-            walked: known.walked,
+            scanned: known.scanned,
             cgroups: known.tree.len(),
             made: known.made,
             removed: known.removed,
-            heals: known.heals,
-            past_lives: self.past.count(known.id),
+            resyncs: known.resyncs,
+            previous_instances: self.previous.count(known.id),
         }
     }
 
@@ -60,11 +60,11 @@ impl Index {
         tree.path(tree.find(key.id)?, &mut path).ok().map(|()| path)
     }
 
-    /// A live cgroup's life.
+    /// A live cgroup's instance.
     #[must_use]
-    pub fn life(&self, key: Key) -> Option<Life<'_>> {
+    pub fn instance(&self, key: Key) -> Option<Instance<'_>> {
         let node = self.hierarchies.get(&key.hierarchy)?.tree.get(key.id)?;
-        Some(Life {
+        Some(Instance {
             birth: node.birth(),
             parent: node.parent,
             level: node.level,
@@ -73,21 +73,25 @@ impl Index {
         })
     }
 
-    /// The ended lives of a name, the newest first, as many as are kept.
-    pub fn past_lives(&self, hierarchy: HierarchyId, path: &[u8]) -> impl Iterator<Item = &PastLife> {
-        self.past.of_name(hierarchy, path)
+    /// The ended instances of a name, the newest first, as many as are kept.
+    pub fn previous_instances(
+        &self,
+        hierarchy: HierarchyId,
+        path: &[u8],
+    ) -> impl Iterator<Item = &PreviousInstance> {
+        self.previous.of_name(hierarchy, path)
     }
 
-    /// The names that had a life which has ended, with their hierarchies, as many as are kept: from the newest to the oldest
+    /// The names that had an instance which has ended, with their hierarchies, as many as are kept: from the newest to the oldest
     /// death.
     pub fn past_names(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
-        self.past.names()
+        self.previous.names()
     }
 
-    /// The ended life of a cgroup, if it is kept.
+    /// The ended instance of a cgroup, if it is kept.
     #[must_use]
-    pub fn past_life_by_id(&self, key: Key) -> Option<&PastLife> {
-        self.past.of(key)
+    pub fn previous_by_id(&self, key: Key) -> Option<&PreviousInstance> {
+        self.previous.of(key)
     }
 
     /// A live cgroup and all below it: parents before children, siblings in the byte order of their names.

@@ -29,15 +29,15 @@ struct Attached {
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: Option<&aya::Btf>,
-    watched: bool,
+    tracked: bool,
     pins: Option<&Folder>,
 ) -> Result<(Vec<FdLink>, Vec<Program>), StartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
     for hook in &HOOKS {
         let name = hook.name;
-        if hook.is_for_execs() && !watched {
-            programs.push(Program { hook, state: Err("no process name is watched".to_owned()) });
+        if hook.is_for_execs() && !tracked {
+            programs.push(Program { hook, state: Err("no process name is tracked".to_owned()) });
             continue;
         }
         let attached = match btf.and_then(|btf| typed(ebpf, name, btf)) {

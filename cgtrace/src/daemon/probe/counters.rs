@@ -40,9 +40,9 @@ pub enum CountError {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Those that feed the index.
-    pub index: u64,
+    pub lifecycle: u64,
     /// The others.
-    pub told: u64,
+    pub activity: u64,
     /// How many of the others are execs for certain, which move no task.
     pub execs: u64,
 }
@@ -131,8 +131,8 @@ impl Counters {
         for loss in Loss::ALL {
             let lost: u64 = self.losses.get(&(loss as u32), 0)?.iter().sum();
             match loss {
-                Loss::IndexRingFull | Loss::IndexReadFailed => losses.index += lost,
-                Loss::ToldRingFull | Loss::ToldReadFailed => losses.told += lost,
+                Loss::LifecycleRingFull | Loss::LifecycleReadFailed => losses.lifecycle += lost,
+                Loss::ActivityRingFull | Loss::ActivityReadFailed => losses.activity += lost,
             }
         }
         for Counted { program, page } in &self.programs {
@@ -141,19 +141,19 @@ impl Counters {
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
                 let missed = number(&page, "recursion_misses");
                 match kind {
-                    Some(Kind::Exec) => losses.execs = self.missed_execs(missed)?,
-                    Some(kind) if kind.feeds_index() => losses.index += missed,
-                    Some(_) => losses.told += missed,
+                    Some(Kind::Exec) => losses.execs = self.lost_execs(missed)?,
+                    Some(kind) if kind.feeds_index() => losses.lifecycle += missed,
+                    Some(_) => losses.activity += missed,
                     None => {}
                 }
             }
         }
-        losses.told += losses.execs;
+        losses.activity += losses.execs;
         Ok(losses)
     }
 
     /// How many of the execs that the first program was skipped for no other has dealt with.
-    fn missed_execs(&self, skipped: u64) -> Result<u64, CountError> {
+    fn lost_execs(&self, skipped: u64) -> Result<u64, CountError> {
         let (before, confirmed) = self.execs.get();
         if skipped == 0 {
             return Ok(0);

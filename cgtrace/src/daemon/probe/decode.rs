@@ -156,20 +156,20 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
             What::Freeze { key, freeze: kind == Kind::Freeze, by: rest.take_task()? }
         }
         Kind::Frozen | Kind::Thawed => What::Frozen { key, frozen: kind == Kind::Frozen },
-        Kind::RootAdded => {
+        Kind::HierarchyCreated => {
             let by = rest.take_task()?;
-            What::RootAdded { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
+            What::HierarchyCreated { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
         }
-        Kind::RootRemoved => {
+        Kind::HierarchyDestroyed => {
             rest.take_hierarchy(hierarchy_id, controllers)?;
-            What::RootRemoved { id: key.hierarchy }
+            What::HierarchyDestroyed { id: key.hierarchy }
         }
         Kind::Remount => {
             let by = rest.take_task()?;
             What::Remount { hierarchy: rest.take_hierarchy(hierarchy_id, controllers)?, by }
         }
         Kind::Exec => What::Exec { task: rest.take_task()?, memberships: rest.take_memberships()? },
-        Kind::Lost | Kind::Healed => return Err(DecodeError::Kind { kind: header.kind }),
+        Kind::Lost | Kind::Resynced => return Err(DecodeError::Kind { kind: header.kind }),
         Kind::Ancestry => What::Ancestry { task: rest.take_task()?, ancestors: rest.take_ancestors()? },
     };
     match rest.0.len() {

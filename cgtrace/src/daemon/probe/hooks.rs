@@ -24,14 +24,14 @@ const fn exec(name: &'static str, kind: Option<Kind>) -> Hook {
 
 /// Every hook.
 ///
-/// Their order is that of attaching, and what ends a life comes before what begins one: a cgroup whose making is
+/// Their order is that of attaching, and what ends an instance comes before what begins one: a cgroup whose making is
 /// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
 /// never told is harmless, and what was made before the last of them is found by the first walk.
 pub(super) static HOOKS: [Hook; 19] = [
     hook("cgroup_rmdir", Kind::Rmdir, Need::Always),
     hook("cgroup_rename", Kind::Rename, Need::IfThere),
-    hook("cgroup_destroy_root", Kind::RootRemoved, Need::IfThere),
-    hook("cgroup_setup_root", Kind::RootAdded, Need::IfThere),
+    hook("cgroup_destroy_root", Kind::HierarchyDestroyed, Need::IfThere),
+    hook("cgroup_setup_root", Kind::HierarchyCreated, Need::IfThere),
     hook("cgroup_mkdir", Kind::Mkdir, Need::Always),
     hook("cgroup_remount", Kind::Remount, Need::IfThere),
     hook("cgroup_release", Kind::Release, Need::IfThere),
@@ -57,7 +57,7 @@ enum Need {
     Always,
     /// Without it something is not told of.
     IfThere,
-    /// As `IfThere`, but only when a process name is watched: it runs at every exec.
+    /// As `IfThere`, but only when a process name is tracked: it runs at every exec.
     IfWatched,
 }
 

@@ -16,7 +16,7 @@ use super::{
     offsets,
     options::Options,
     pin::{Folder, MAPS},
-    watched::{self, Watched},
+    tracked::{self, TrackedComms},
 };
 
 /// The kernel program, an ELF file, put there by the build script.
@@ -38,15 +38,15 @@ pub(super) struct Loaded {
 /// The maps that are used from here.
 pub(super) struct Maps {
     /// With its size in bytes.
-    pub(super) index: (RingBuf<MapData>, u32),
+    pub(super) lifecycle: (RingBuf<MapData>, u32),
     /// Likewise.
-    pub(super) told: (RingBuf<MapData>, u32),
+    pub(super) activity: (RingBuf<MapData>, u32),
     pub(super) wake: MapData,
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
     pub(super) spared: PerCpuArray<MapData, u64>,
-    pub(super) watched: Watched,
+    pub(super) tracked: TrackedComms,
     pub(super) kept: MapData,
 }
 
@@ -82,19 +82,19 @@ impl log::Log for Bridge {
 pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, StartError> {
     raise_memlock();
     let (offsets, controllers) = read_btf(options)?;
-    let index_size = ring_size(options.index_ring_bytes);
-    let told_size = ring_size(options.told_ring_bytes);
-    let (index_half, told_half) = (u64::from(index_size / 2), u64::from(told_size / 2));
+    let lifecycle_size = ring_size(options.lifecycle_ring_bytes);
+    let activity_size = ring_size(options.activity_ring_bytes);
+    let (lifecycle_half, activity_half) = (u64::from(lifecycle_size / 2), u64::from(activity_size / 2));
     let log_level = if options.kernel_log { aya_log::Level::Warn as u8 } else { LOG_OFF };
     let mut loader = EbpfLoader::new();
     loader
         // There are no relocations: the offsets are constants that this file sets.
         .btf(None)
-        .map_max_entries("INDEX_RING", index_size)
-        .map_max_entries("TOLD_RING", told_size)
-        .map_max_entries("WATCHED", watched::entries(&options.watched))
-        .override_global("INDEX_RING_HALF", &index_half, true)
-        .override_global("TOLD_RING_HALF", &told_half, true)
+        .map_max_entries("LIFECYCLE_RING", lifecycle_size)
+        .map_max_entries("ACTIVITY_RING", activity_size)
+        .map_max_entries("TRACKED_COMMS", tracked::entries(&options.tracked))
+        .override_global("LIFECYCLE_RING_HALF", &lifecycle_half, true)
+        .override_global("ACTIVITY_RING_HALF", &activity_half, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     if !options.kernel_log {
         loader.map_max_entries("AYA_LOGS", 1);
@@ -103,10 +103,10 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         loader.override_global(global, offset, true);
     }
     let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
-    let comms = ebpf.map_mut("WATCHED").ok_or(StartError::Lacks { name: "WATCHED" })?;
+    let comms = ebpf.map_mut("TRACKED_COMMS").ok_or(StartError::Lacks { name: "TRACKED_COMMS" })?;
     let of_map = |error: aya::maps::MapError| StartError::Object(Box::new(error.into()));
-    let mut comms: Watched<_> = comms.try_into().map_err(of_map)?;
-    watched::set(&mut comms, &options.watched).map_err(of_map)?;
+    let mut comms: TrackedComms<_> = comms.try_into().map_err(of_map)?;
+    tracked::set(&mut comms, &options.tracked).map_err(of_map)?;
     if let Some(folder) = pins {
         for name in MAPS {
             let map = ebpf.map(name).ok_or(StartError::Lacks { name })?;
@@ -114,15 +114,15 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         }
     }
     let maps = Maps {
-        index: (take(&mut ebpf, "INDEX_RING")?, index_size),
-        told: (take(&mut ebpf, "TOLD_RING")?, told_size),
+        lifecycle: (take(&mut ebpf, "LIFECYCLE_RING")?, lifecycle_size),
+        activity: (take(&mut ebpf, "ACTIVITY_RING")?, activity_size),
         wake: take_array(ebpf.take_map("WAKE"), "WAKE")?,
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
         lost_of: take(&mut ebpf, "LOST_OF")?,
         spared: take(&mut ebpf, "SPARED")?,
-        watched: take(&mut ebpf, "WATCHED")?,
-        kept: take_array(ebpf.take_map("KEPT"), "KEPT")?,
+        tracked: take(&mut ebpf, "TRACKED_COMMS")?,
+        kept: take_array(ebpf.take_map("PERSISTED"), "PERSISTED")?,
     };
     let log = if options.kernel_log {
         let logger = EbpfLogger::init_with_logger(&mut ebpf, Bridge);

@@ -8,6 +8,7 @@
 
 mod attach;
 mod btf;
+mod control;
 mod controllers;
 mod counters;
 mod decode;
@@ -19,8 +20,7 @@ mod options;
 mod pin;
 mod records;
 mod ring;
-mod watched;
-mod words;
+mod tracked;
 
 use std::{collections::BTreeMap, os::fd::BorrowedFd};
 
@@ -34,23 +34,23 @@ pub use decode::{DecodeError, decode};
 pub use error::StartError;
 pub use load::OBJECT;
 pub use offsets::MemberError;
-pub use options::{Options, WATCHED};
+pub use options::{Options, TRACKED_COMMS};
 pub use pin::{FOLDER as PIN_FOLDER, Folder as PinFolder, PinError};
 pub use records::Records;
 pub use ring::{Drained, RingUse};
-pub use watched::WatchError;
+pub use tracked::TrackError;
 
 use crate::daemon::memory;
 
 /// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
 pub struct Probe {
     rings: ring::Rings,
-    words: words::Words,
+    words: control::Control,
     counters: counters::Counters,
-    watched: watched::Watched,
+    tracked: tracked::TrackedComms,
     controllers: Controllers,
     log: Option<load::Log>,
-    kept: words::KeptWords,
+    kept: control::PinnedControl,
     taken_over: bool,
     /// Keeps others out of the pins.
     _pins: Option<PinFolder>,
@@ -75,9 +75,9 @@ impl Probe {
     fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
         let load::Loaded { mut ebpf, btf, controllers, maps, log } = load::load(options, pins.as_ref())?;
         let (links, programs) =
-            attach::attach(&mut ebpf, btf.as_ref(), !options.watched.is_empty(), pins.as_ref())?;
+            attach::attach(&mut ebpf, btf.as_ref(), !options.tracked.is_empty(), pins.as_ref())?;
         drop((ebpf, btf));
-        let kept = words::KeptWords::new(&maps.kept)?;
+        let kept = control::PinnedControl::new(&maps.kept)?;
         kept.set(Kept::Build, pin::build_of(OBJECT));
         kept.set(Kept::Programs, pin::fingerprint(&programs));
         kept.set(Kept::Layout, pin::LAYOUT);
@@ -91,13 +91,13 @@ impl Probe {
         load::raise_memlock();
         let (_, controllers) = load::read_btf(options)?;
         let wanted = pin::Wanted {
-            index_ring: load::ring_size(options.index_ring_bytes),
-            told_ring: load::ring_size(options.told_ring_bytes),
-            watched: &options.watched,
+            lifecycle_ring: load::ring_size(options.lifecycle_ring_bytes),
+            activity_ring: load::ring_size(options.activity_ring_bytes),
+            tracked: &options.tracked,
             build: pin::build_of(OBJECT),
         };
         let pin::TakenOver { maps, programs } = pin::take_over(&folder, &wanted)?;
-        let kept = words::KeptWords::new(&maps.kept)?;
+        let kept = control::PinnedControl::new(&maps.kept)?;
         let probe = Self::with(maps, Vec::new(), programs, controllers, None, kept, Some(folder))?;
         Ok(Self { taken_over: true, ..probe })
     }
@@ -108,19 +108,19 @@ impl Probe {
         programs: Vec<counters::Program>,
         controllers: Controllers,
         log: Option<load::Log>,
-        kept: words::KeptWords,
+        kept: control::PinnedControl,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { index, told, wake, lost, losses, lost_of, spared, watched, kept: _ } = maps;
-        let rings = ring::Rings::new(index, told)?;
-        let words = words::Words::new(&wake, &lost)?;
+        let load::Maps { lifecycle, activity, wake, lost, losses, lost_of, spared, tracked, kept: _ } = maps;
+        let rings = ring::Rings::new(lifecycle, activity)?;
+        let words = control::Control::new(&wake, &lost)?;
         let counters = counters::Counters::new(losses, lost_of, spared, programs)?;
         memory::give_back();
         Ok(Self {
             rings,
             words,
             counters,
-            watched,
+            tracked,
             controllers,
             log,
             kept,
@@ -138,8 +138,12 @@ impl Probe {
 
     /// The losses that a daemon before this one has dealt with; its execs are not known.
     #[must_use]
-    pub fn dealt_with(&self) -> Losses {
-        Losses { index: self.kept.get(Kept::IndexLost), told: self.kept.get(Kept::ToldLost), execs: 0 }
+    pub fn acknowledged(&self) -> Losses {
+        Losses {
+            lifecycle: self.kept.get(Kept::LifecycleLost),
+            activity: self.kept.get(Kept::ActivityLost),
+            execs: 0,
+        }
     }
 
     /// The number of the last change that a daemon before this one told.
@@ -161,8 +165,8 @@ impl Probe {
     /// # Errors
     ///
     /// There is no room for so many, or the kernel lets this process change no map.
-    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), WatchError> {
-        Ok(watched::set(&mut self.watched, comms)?)
+    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), TrackError> {
+        Ok(tracked::set(&mut self.tracked, comms)?)
     }
 
     /// How many records of each hierarchy found no room in their ring, by its id. Those of hierarchies that are not

@@ -4,19 +4,19 @@ use std::path::PathBuf;
 
 use cgtrace_host::process::padded_comm;
 
-/// The comms that are watched unless others are named: kubelet, what runs its containers, and who else does.
-pub const WATCHED: [&str; 8] =
+/// The comms that are tracked unless others are named: kubelet, what runs its containers, and who else does.
+pub const TRACKED_COMMS: [&str; 8] =
     ["kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "k3s", "rke2", "podman"];
 
 /// How the probe is started.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
     /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
-    pub index_ring_bytes: u32,
+    pub lifecycle_ring_bytes: u32,
     /// The size of the ring of what is only told; rounded up likewise.
-    pub told_ring_bytes: u32,
+    pub activity_ring_bytes: u32,
     /// The comms whose execs are told of, NUL-padded. Without any, the exec hook is not attached.
-    pub watched: Vec<[u8; 16]>,
+    pub tracked: Vec<[u8; 16]>,
     /// Whether the program's own anomalies are logged. Off, the verifier removes the logging altogether.
     pub kernel_log: bool,
     /// Where the kernel's BTF is read from.
@@ -29,9 +29,9 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            index_ring_bytes: 8 << 20,
-            told_ring_bytes: 8 << 20,
-            watched: WATCHED.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
+            lifecycle_ring_bytes: 8 << 20,
+            activity_ring_bytes: 8 << 20,
+            tracked: TRACKED_COMMS.iter().map(|comm| padded_comm(comm.as_bytes())).collect(),
             kernel_log: false,
             btf: PathBuf::from("/sys/kernel/btf/vmlinux"),
             pin: None,

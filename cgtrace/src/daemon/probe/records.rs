@@ -66,8 +66,8 @@ impl Records for Probe {
     }
 
     fn keep_dealt_with(&self, losses: &Losses) {
-        self.kept.set(Kept::IndexLost, losses.index);
-        self.kept.set(Kept::ToldLost, losses.told);
+        self.kept.set(Kept::LifecycleLost, losses.lifecycle);
+        self.kept.set(Kept::ActivityLost, losses.activity);
     }
 
     fn keep_seq(&self, seq: u64) {

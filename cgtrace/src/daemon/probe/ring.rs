@@ -29,7 +29,7 @@ pub struct Drained {
     pub events: u32,
     /// How many records could not be decoded. There should never be one.
     pub undecodable: u32,
-    /// Whether a record of the index ring was still being written when the time to wait for it was over. What
+    /// Whether a record of the lifecycle ring was still being written when the time to wait for it was over. What
     /// stands behind it is not drained either.
     pub busy: bool,
 }
@@ -37,7 +37,7 @@ pub struct Drained {
 /// How a ring is used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingUse {
-    /// `index` or `told`.
+    /// `lifecycle` or `activity`.
     pub name: &'static str,
     /// Its size in bytes.
     pub size: usize,
@@ -149,27 +149,30 @@ fn position(page: &MmapRaw) -> usize {
 
 /// Both rings.
 pub(super) struct Rings {
-    index: Ring,
-    told: Ring,
+    lifecycle: Ring,
+    activity: Ring,
 }
 
 impl Rings {
     pub(super) fn new(
-        index: (RingBuf<MapData>, u32),
-        told: (RingBuf<MapData>, u32),
+        lifecycle: (RingBuf<MapData>, u32),
+        activity: (RingBuf<MapData>, u32),
     ) -> Result<Self, StartError> {
         let ring = |name, map, (records, size)| {
             Ring::new(name, size as usize, records).map_err(|source| StartError::Map { map, source })
         };
-        Ok(Self { index: ring("index", "INDEX_RING", index)?, told: ring("told", "TOLD_RING", told)? })
+        Ok(Self {
+            lifecycle: ring("lifecycle", "LIFECYCLE_RING", lifecycle)?,
+            activity: ring("activity", "ACTIVITY_RING", activity)?,
+        })
     }
 
     pub(super) fn fds(&self) -> [BorrowedFd<'_>; 2] {
-        [self.index.records.as_fd(), self.told.records.as_fd()]
+        [self.lifecycle.records.as_fd(), self.activity.records.as_fd()]
     }
 
     pub(super) fn uses(&self) -> [RingUse; 2] {
-        [&self.index, &self.told].map(|ring| RingUse {
+        [&self.lifecycle, &self.activity].map(|ring| RingUse {
             name: ring.name,
             size: ring.size,
             used: ring.used(),
@@ -179,7 +182,7 @@ impl Rings {
 
     /// Whether the moment to wake at has come.
     pub(super) fn is_due(&self, wake: Wake) -> bool {
-        [&self.index, &self.told].into_iter().any(|ring| match wake {
+        [&self.lifecycle, &self.activity].into_iter().any(|ring| match wake {
             Wake::Never => false,
             Wake::AtNext | Wake::AtAny => ring.used() > 0,
             Wake::AtHalf => ring.used() > ring.size / 2,
@@ -189,10 +192,13 @@ impl Rings {
     pub(super) fn drain(&mut self, controllers: &Controllers, each: &mut dyn FnMut(Event)) -> Drained {
         let mut drained = Drained::default();
         for _ in 0..ROUNDS {
-            // In this order: what an event of the other ring followed is within the end of the index's ring then.
-            let told_end = self.told.produced();
-            let ends = (self.index.produced(), told_end);
-            if self.index.unread(ends.0) == 0 && self.told.unread(ends.1) == 0 && self.told.held.is_none() {
+            // In this order: what an event of the other ring followed is within the end of the lifecycle's ring then.
+            let activity_end = self.activity.produced();
+            let ends = (self.lifecycle.produced(), activity_end);
+            if self.lifecycle.unread(ends.0) == 0
+                && self.activity.unread(ends.1) == 0
+                && self.activity.held.is_none()
+            {
                 break;
             }
             self.merge(ends, controllers, &mut drained, each);
@@ -206,39 +212,41 @@ impl Rings {
     /// Hands over both rings' events up to these positions, each ring in its order.
     fn merge(
         &mut self,
-        (index_end, told_end): (usize, usize),
+        (lifecycle_end, activity_end): (usize, usize),
         controllers: &Controllers,
         drained: &mut Drained,
         each: &mut dyn FnMut(Event),
     ) {
-        let Self { index, told } = self;
-        let mut from_index = index.next_patiently(index_end, controllers, drained);
-        let mut from_told = told.next(told_end, controllers, drained);
+        let Self { lifecycle, activity } = self;
+        let mut from_lifecycle = lifecycle.next_patiently(lifecycle_end, controllers, drained);
+        let mut from_activity = activity.next(activity_end, controllers, drained);
         loop {
-            let index_first = match (&from_index, &from_told) {
+            let lifecycle_first = match (&from_lifecycle, &from_activity) {
                 // What comes after the busy record may be what the next event of the other ring followed.
                 (Next::Busy, _) => break,
-                (Next::Event(of_index), Next::Event(of_told)) => of_index.boot_ns <= of_told.boot_ns,
+                (Next::Event(of_lifecycle), Next::Event(of_activity)) => {
+                    of_lifecycle.boot_ns <= of_activity.boot_ns
+                }
                 (Next::Event(_), _) => true,
                 (_, Next::Event(_)) => false,
                 _ => break,
             };
-            let event = if index_first {
-                let next = index.next_patiently(index_end, controllers, drained);
-                std::mem::replace(&mut from_index, next)
+            let event = if lifecycle_first {
+                let next = lifecycle.next_patiently(lifecycle_end, controllers, drained);
+                std::mem::replace(&mut from_lifecycle, next)
             } else {
-                let next = told.next(told_end, controllers, drained);
-                std::mem::replace(&mut from_told, next)
+                let next = activity.next(activity_end, controllers, drained);
+                std::mem::replace(&mut from_activity, next)
             };
             if let Next::Event(event) = event {
                 drained.events += 1;
                 each(event);
             }
         }
-        if let Next::Event(event) = from_told {
-            told.held = Some(event);
+        if let Next::Event(event) = from_activity {
+            activity.held = Some(event);
         }
-        // A busy record of the told ring is left to the next drain: nobody's answer depends on it.
-        drained.busy |= matches!(from_index, Next::Busy);
+        // A busy record of the activity ring is left to the next drain: nobody's answer depends on it.
+        drained.busy |= matches!(from_lifecycle, Next::Busy);
     }
 }

@@ -1,11 +1,13 @@
 //! From the index's words to the wire's.
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 use jiff::Timestamp;
 
 use super::class::SocketClass;
 use crate::daemon::{
-    index::{Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Made, PastLife, Place, Task},
+    index::{
+        Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Made, Place, PreviousInstance, Task,
+    },
     tracker::Anchor,
 };
 use cgtrace_paths::Name;
@@ -20,7 +22,7 @@ pub struct Encoder {
 /// A path as text, and its digits where the text is not exact.
 fn path(path: Option<&[u8]>) -> (Option<String>, Option<String>) {
     path.map_or((None, None), |path| {
-        let (text, digits) = names::as_text(path);
+        let (text, digits) = paths::as_text(path);
         (Some(text), digits)
     })
 }
@@ -66,8 +68,8 @@ impl Encoder {
             .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
     }
 
-    pub fn moment(&self, boot_ns: u64) -> wire::Moment {
-        wire::Moment { time: self.time(boot_ns), boot_ns }
+    pub fn moment(&self, boot_ns: u64) -> wire::Timestamp {
+        wire::Timestamp { time: self.time(boot_ns), boot_ns }
     }
 
     pub fn task(&self, task: &Task, cgroup: Option<&[u8]>) -> Option<wire::Task> {
@@ -78,7 +80,7 @@ impl Encoder {
             comm: comm(&task.comm),
             uid: Some(task.uid),
             start_boot_ns: Some(task.start_boot_ns),
-            cgroup: cgroup.map(|path| names::as_text(path).0),
+            cgroup: cgroup.map(|path| paths::as_text(path).0),
             threadgroup: None,
         })
     }
@@ -113,7 +115,7 @@ impl Encoder {
                 Some(wire::Task { threadgroup: change.threadgroup, ..told })
             }),
             by: self.actor(change.by.as_deref()),
-            missed: change.missed,
+            lost: change.lost,
             inferred: change.inferred,
         }
     }
@@ -124,50 +126,50 @@ impl Encoder {
         Some(wire::Gap {
             from: self.moment(gap.from_boot_ns),
             until: self.moment(gap.to_boot_ns),
-            missed: gap.missed,
+            lost: gap.lost,
         })
     }
 
-    /// The present life of a cgroup.
-    pub fn life(&self, index: &Index, key: Key) -> Option<wire::Life> {
-        let life = index.life(key)?;
+    /// The present instance of a cgroup.
+    pub fn instance(&self, index: &Index, key: Key) -> Option<wire::Instance> {
+        let instance = index.instance(key)?;
         let (path, path_hex) = path(index.path(key).as_deref());
-        let Born { born, before, made_by, inferred } = self.birth(&life.birth);
-        Some(wire::Life {
+        let Born { created_at, before, created_by, inferred } = self.birth(&instance.birth);
+        Some(wire::Instance {
             id: key.id.0,
             path,
             path_hex,
-            born,
-            before,
-            made_by,
-            died: None,
+            created_at,
+            existed_at: before,
+            created_by,
+            removed_at: None,
             removed_by: None,
             inferred,
         })
     }
 
-    /// A life that has ended.
-    pub fn past_life(&self, past: &PastLife) -> wire::Life {
-        let (path, path_hex) = path(past.path.as_deref());
-        let Born { born, before, made_by, inferred } = self.birth(&past.birth);
-        wire::Life {
-            id: past.key.id.0,
+    /// An instance that has ended.
+    pub fn previous_instance(&self, previous: &PreviousInstance) -> wire::Instance {
+        let (path, path_hex) = path(previous.path.as_deref());
+        let Born { created_at, before, created_by, inferred } = self.birth(&previous.birth);
+        wire::Instance {
+            id: previous.key.id.0,
             path,
             path_hex,
-            born,
-            before,
-            made_by,
-            died: Some(self.moment(past.died_boot_ns)),
-            removed_by: self.actor(past.removed_by.as_deref()),
-            inferred: inferred || past.inferred,
+            created_at,
+            existed_at: before,
+            created_by,
+            removed_at: Some(self.moment(previous.removed_boot_ns)),
+            removed_by: self.actor(previous.removed_by.as_deref()),
+            inferred: inferred || previous.inferred,
         }
     }
 
     fn birth(&self, birth: &Birth) -> Born {
         let (at, is_before) = (self.moment(birth.boot_ns), birth.made == Made::Before);
-        let (born, before) = if is_before { (None, Some(at)) } else { (Some(at), None) };
-        let made_by = self.actor(birth.by.as_deref());
-        Born { born, before, made_by, inferred: birth.made == Made::Inferred }
+        let (created_at, before) = if is_before { (None, Some(at)) } else { (Some(at), None) };
+        let created_by = self.actor(birth.by.as_deref());
+        Born { created_at, before, created_by, inferred: birth.made == Made::Inferred }
     }
 
     fn actor(&self, by: Option<&Actor>) -> Option<wire::Task> {
@@ -175,10 +177,10 @@ impl Encoder {
     }
 
     /// One cgroup of a list.
-    pub fn cgroup(&self, hierarchy: &str, listed: &Listed, known_path: Option<&[u8]>) -> wire::Cgroup {
-        let Listed { key, parent, level, birth } = listed;
+    pub fn cgroup(&self, hierarchy: &str, listed: &CgroupIter, known_path: Option<&[u8]>) -> wire::Cgroup {
+        let CgroupIter { key, parent, level, birth } = listed;
         let (path, path_hex) = path(known_path);
-        let Born { born, before, made_by, .. } = self.birth(birth);
+        let Born { created_at, before, created_by, .. } = self.birth(birth);
         wire::Cgroup {
             hierarchy: hierarchy.to_owned(),
             hierarchy_id: key.hierarchy.0,
@@ -187,15 +189,15 @@ impl Encoder {
             level: *level,
             path,
             path_hex,
-            born,
-            before,
-            made_by,
+            created_at,
+            existed_at: before,
+            created_by,
         }
     }
 }
 
 /// A cgroup as it was when a list was begun, without its path.
-pub struct Listed {
+pub struct CgroupIter {
     pub key: Key,
     pub parent: u64,
     pub level: u32,
@@ -203,19 +205,19 @@ pub struct Listed {
 }
 
 struct Born {
-    born: Option<wire::Moment>,
-    before: Option<wire::Moment>,
-    made_by: Option<wire::Task>,
+    created_at: Option<wire::Timestamp>,
+    before: Option<wire::Timestamp>,
+    created_by: Option<wire::Task>,
     inferred: bool,
 }
 
-fn from(place: &Place) -> wire::Place {
+fn from(place: &Place) -> wire::CgroupRef {
     let (path, path_hex) = path(place.path.as_deref());
-    wire::Place { id: place.id.0, path, path_hex }
+    wire::CgroupRef { id: place.id.0, path, path_hex }
 }
 
 /// A thread's name without its padding.
 fn comm(comm: &[u8; 16]) -> String {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
-    names::as_text(&comm[..end]).0
+    paths::as_text(&comm[..end]).0
 }

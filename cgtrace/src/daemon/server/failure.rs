@@ -2,7 +2,7 @@
 
 use std::io;
 
-use cgtrace_client::{names::ImpossibleName, wire::Reply};
+use cgtrace_client::{paths::InvalidPath, wire::Reply};
 use serde_json::{Value, json};
 
 /// Why a call has no answer.
@@ -47,7 +47,7 @@ impl Failure {
     }
 
     pub fn bad_pattern(pattern: &str, reason: &str) -> Self {
-        Self::own("BadPattern", json!({"pattern": pattern, "reason": reason}))
+        Self::own("InvalidPattern", json!({"pattern": pattern, "reason": reason}))
     }
 
     pub fn unknown_kind(kind: &str, known: &[&str]) -> Self {
@@ -55,7 +55,7 @@ impl Failure {
     }
 
     pub fn unknown_state(until: &str, known: &[&str]) -> Self {
-        Self::own("UnknownState", json!({"until": until, "known": known}))
+        Self::own("InvalidState", json!({"until": until, "known": known}))
     }
 
     pub fn not_permitted(reason: &str) -> Self {
@@ -97,8 +97,8 @@ impl Failure {
     }
 }
 
-impl From<ImpossibleName> for Failure {
-    fn from(ImpossibleName { name, reason, expected }: ImpossibleName) -> Self {
-        Self::own("ImpossibleName", json!({"name": name, "reason": reason, "expected": expected}))
+impl From<InvalidPath> for Failure {
+    fn from(InvalidPath { name, reason, expected }: InvalidPath) -> Self {
+        Self::own("InvalidPath", json!({"name": name, "reason": reason, "expected": expected}))
     }
 }

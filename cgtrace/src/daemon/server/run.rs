@@ -49,7 +49,7 @@ pub struct Reloaded {
     /// Where metrics are served over HTTP, if at all.
     pub metrics_listen: Option<SocketAddr>,
     /// The comms whose execs are told of, NUL-padded.
-    pub watched: Vec<[u8; 16]>,
+    pub tracked: Vec<[u8; 16]>,
 }
 
 /// Why the tracker could not run inside this process.
@@ -108,12 +108,12 @@ fn serve_sockets(
         });
         tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
         let mut serves = options.metrics_listen;
-        let mut watches = std::mem::take(&mut options.probe.watched);
+        let mut watches = std::mem::take(&mut options.probe.tracked);
         let listen = |address| Metered::listen(address, Rc::clone(&shared));
         let mut metered = serves.map(listen).transpose()?;
         let reloading = async {
             while hangup.recv().await.is_some() {
-                if let Some(Reloaded { mut limits, metrics_listen, watched }) = (options.reload)() {
+                if let Some(Reloaded { mut limits, metrics_listen, tracked }) = (options.reload)() {
                     if metrics_listen != serves {
                         serves = metrics_listen;
                         drop(metered.take());
@@ -121,9 +121,9 @@ fn serve_sockets(
                             listen(address).inspect_err(|error| tracing::error!("{error}")).ok()
                         });
                     }
-                    if watched != watches {
-                        watch(&shared, &watched);
-                        watches = watched;
+                    if tracked != watches {
+                        watch(&shared, &tracked);
+                        watches = tracked;
                     }
                     raise_descriptors(&mut limits);
                     shared.hub.set_limits(limits);
@@ -138,7 +138,7 @@ fn serve_sockets(
             () = accept(private, Rc::clone(&shared), SocketClass::Private, dispatch) => Ok(()),
             () = shared.hub.deliver_public(shared.socket(SocketClass::Public)) => Ok(()),
             () = reloading => Ok(()),
-            () = supervisor.show_life() => Ok(()),
+            () = supervisor.watchdog() => Ok(()),
             _ = terminate.recv() => Ok(()),
             _ = interrupt.recv() => Ok(()),
         };
@@ -234,14 +234,14 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     Ok(ours)
 }
 
-/// Finds the processes of watched names that were there before their execs could be seen.
+/// Finds the processes of tracked names that were there before their execs could be seen.
 async fn look_at_processes(shared: Rc<Shared>) {
-    let watched: Vec<[u8; 16]> = shared.tracker.borrow().sightings().watched().copied().collect();
-    if watched.is_empty() {
+    let tracked: Vec<[u8; 16]> = shared.tracker.borrow().process_log().tracked().copied().collect();
+    if tracked.is_empty() {
         return;
     }
     let found = shared.scans.run(Priority::Client, u64::MAX, move |_| {
-        let comms: Vec<&[u8]> = watched.iter().map(process::comm_of).collect();
+        let comms: Vec<&[u8]> = tracked.iter().map(process::comm_of).collect();
         (clock::boot_ns(), process::named(&comms))
     });
     // Their cgroups are found by name, so the index is to be complete.

@@ -23,7 +23,7 @@ use tokio::time::{MissedTickBehavior, interval};
 #[derive(Debug, Default)]
 pub struct Supervisor {
     socket: Option<UnixDatagram>,
-    /// How long it waits between two signs of life before it takes us for dead.
+    /// How long it waits between two signs of instance before it takes us for dead.
     watchdog: Option<Duration>,
 }
 
@@ -59,9 +59,9 @@ impl Supervisor {
         self.tell("STOPPING=1\n");
     }
 
-    /// Gives a sign of life twice in each interval of the watchdog, for ever. Without a watchdog it does nothing:
-    /// there is no timer. It must be polled by the thread whose life matters.
-    pub async fn show_life(&self) {
+    /// Gives a sign of instance twice in each interval of the watchdog, for ever. Without a watchdog it does nothing:
+    /// there is no timer. It must be polled by the thread whose instance matters.
+    pub async fn watchdog(&self) {
         let Some(watchdog) = self.watchdog else { return std::future::pending().await };
         let mut ticks = interval(watchdog / 2);
         // A machine that slept is not caught up with.

@@ -39,8 +39,8 @@ impl Roots {
     pub fn note(&mut self, event: &Event, index: &Index) {
         self.changed_at_ns = self.changed_at_ns.max(event.boot_ns);
         match &event.what {
-            What::RootAdded { hierarchy, .. } => drop(self.destroyed.remove(&hierarchy.id)),
-            What::RootRemoved { id } => {
+            What::HierarchyCreated { hierarchy, .. } => drop(self.destroyed.remove(&hierarchy.id)),
+            What::HierarchyDestroyed { id } => {
                 let name = index.hierarchy(*id).and_then(|state| state.name);
                 self.destroyed.insert(*id, name);
             }
@@ -107,7 +107,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             if state.as_ref().is_none_or(|state| state.name.is_none()) {
                 self.index.know_hierarchy(&Hierarchy { id, name: Rc::clone(name) }, known_since_boot_ns);
             }
-            let scanned = state.is_some_and(|state| state.walked);
+            let scanned = state.is_some_and(|state| state.scanned);
             let view = self.views.entry(id).or_default();
             view.mount.clone_from(mount);
             view.note.clone_from(note);
@@ -115,7 +115,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
             }
             if mount.is_some() {
-                self.resyncs.heal_if_hurt(id);
+                self.resyncs.resync_if_needed(id);
                 if !scanned {
                     self.resyncs.want(id);
                 }
@@ -149,10 +149,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Asks for a resync of a hierarchy, of which something was missed: as soon as it is mounted here.
     pub fn resync(&mut self, hierarchy: HierarchyId) {
         if self.views.get(&hierarchy).is_some_and(|view| view.mount.is_some()) {
-            self.resyncs.heal(hierarchy);
+            self.resyncs.resync(hierarchy);
             self.nudge.notify_one();
         } else {
-            self.resyncs.heal_later(hierarchy);
+            self.resyncs.resync_later(hierarchy);
         }
     }
 
@@ -195,7 +195,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     {
                         view.note = Some(note);
                     }
-                    let merged = self.index.merge_walk(hierarchy, scanned, whole, now);
+                    let merged = self.index.merge_scan(hierarchy, scanned, whole, now);
                     crossed = merged.crossed;
                     self.announce(merged.changes);
                 }
@@ -211,8 +211,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 self.resyncs.want(hierarchy);
             }
             if self.resyncs.finish(hierarchy, whole, crossed) {
-                self.heals += 1;
-                let change = self.index.healed(now, Some(hierarchy));
+                self.finished_resyncs += 1;
+                let change = self.index.resynced(now, Some(hierarchy));
                 self.announce([change]);
             }
         }
@@ -244,7 +244,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let mut verified = verification.end()?;
         for (id, view) in &self.views {
             if view.mount.is_none() {
-                verified.unread.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
+                verified.unreadable.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
             }
         }
         Some(verified)

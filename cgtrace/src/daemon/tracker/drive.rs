@@ -27,9 +27,9 @@ pub enum DriveError {
 
 /// Keeps the tracker going on this thread, for ever. Must run within a `LocalSet`'s runtime.
 pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(), DriveError> {
-    let [index_ring, told_ring] = tracker.borrow().ring_fds();
-    let index_ring = waitable(index_ring, Interest::READABLE, "the ring of the index")?;
-    let told_ring = waitable(told_ring, Interest::READABLE, "the ring of what is told")?;
+    let [lifecycle_ring, activity_ring] = tracker.borrow().ring_fds();
+    let lifecycle_ring = waitable(lifecycle_ring, Interest::READABLE, "the lifecycle ring")?;
+    let activity_ring = waitable(activity_ring, Interest::READABLE, "the activity ring")?;
     let mounts = waitable(
         File::open("/proc/self/mountinfo").map(OwnedFd::from),
         // The kernel tells a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c, mounts_poll).
@@ -49,12 +49,12 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
         let pause = tracker.borrow_mut().settle();
         tokio::select! {
             // The program woke us: the next turn drains.
-            woken = index_ring.readable() => {
-                woken.map_err(|source| wait("the ring of the index", source))?.clear_ready();
+            woken = lifecycle_ring.readable() => {
+                woken.map_err(|source| wait("the lifecycle ring", source))?.clear_ready();
                 tracker.borrow_mut().woken += 1;
             }
-            woken = told_ring.readable() => {
-                woken.map_err(|source| wait("the ring of what is told", source))?.clear_ready();
+            woken = activity_ring.readable() => {
+                woken.map_err(|source| wait("the activity ring", source))?.clear_ready();
                 tracker.borrow_mut().woken += 1;
             }
             // A storm, or a look that was put off: look again by ourselves.

@@ -81,7 +81,7 @@ impl Resolutions {
     ) -> Option<Box<[u8]>> {
         let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref()) else {
             // Where it is mounted is known a moment later.
-            resyncs.heal_later(key.hierarchy);
+            resyncs.resync_later(key.hierarchy);
             return None;
         };
         match machine.locate(mount, key.id, &|_| true, true) {
@@ -98,7 +98,7 @@ impl Resolutions {
         let last = self.resynced_at_ns.get(&hierarchy);
         if last.is_none_or(|last| self.now_ns.saturating_sub(*last) >= RESYNC_EVERY_NS) {
             self.resynced_at_ns.insert(hierarchy, self.now_ns);
-            resyncs.heal(hierarchy);
+            resyncs.resync(hierarchy);
         }
     }
 }

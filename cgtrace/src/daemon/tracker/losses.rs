@@ -1,4 +1,4 @@
-//! Losses: found out, told, and handed to the resyncs that make up for them.
+//! Losses: found out, activity, and handed to the resyncs that make up for them.
 
 use super::{Machine, Tracker};
 use crate::daemon::probe::{Losses, Records};
@@ -12,7 +12,7 @@ pub(super) const PUT_OFF_NS: u64 = 2_000_000;
 /// The losses that have been dealt with.
 #[derive(Debug, Default)]
 pub(super) struct LossCounts {
-    dealt_with: Losses,
+    acknowledged: Losses,
     /// Those that a daemon before us has dealt with.
     earlier: Losses,
     read_at_ns: u64,
@@ -32,7 +32,7 @@ pub(super) enum Account {
 impl LossCounts {
     /// A daemon before us has dealt with so many.
     pub(super) fn begin_with(&mut self, earlier: Losses) {
-        *self = Self { dealt_with: earlier, earlier, ..Self::default() };
+        *self = Self { acknowledged: earlier, earlier, ..Self::default() };
     }
 }
 
@@ -64,25 +64,25 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 return;
             }
         };
-        let before = std::mem::replace(&mut self.losses.dealt_with, losses);
-        let missed_told = losses.told.saturating_sub(before.told);
-        let missed_index = losses.index.saturating_sub(before.index);
-        let missed_execs = losses.execs.saturating_sub(before.execs);
+        let before = std::mem::replace(&mut self.losses.acknowledged, losses);
+        let lost_activity = losses.activity.saturating_sub(before.activity);
+        let lost_lifecycle = losses.lifecycle.saturating_sub(before.lifecycle);
+        let lost_execs = losses.execs.saturating_sub(before.execs);
         self.records.keep_dealt_with(&losses);
-        if missed_index == 0 && !busy {
+        if lost_lifecycle == 0 && !busy {
             self.index.complete_until(drained_from);
         }
-        if missed_told + missed_index == 0 {
+        if lost_activity + lost_lifecycle == 0 {
             return;
         }
-        tracing::warn!(missed_index, missed_told, "records were lost");
-        let change = if missed_index > 0 {
-            self.index.lost(now, missed_told + missed_index, None)
+        tracing::warn!(lost_lifecycle, lost_activity, "records were lost");
+        let change = if lost_lifecycle > 0 {
+            self.index.lost(now, lost_activity + lost_lifecycle, None)
         } else {
-            self.index.lost_told(now, missed_told, missed_told > missed_execs)
+            self.index.lost_activity(now, lost_activity, lost_activity > lost_execs)
         };
         self.announce([change]);
-        if missed_index > 0 {
+        if lost_lifecycle > 0 {
             self.verifications.spoil();
             let all: Vec<_> = self.index.hierarchies().map(|state| state.id).collect();
             for hierarchy in all {
@@ -94,7 +94,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Losses dealt with, as (index ring, told ring).
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
-        let LossCounts { dealt_with, earlier, .. } = &self.losses;
-        (dealt_with.index.saturating_sub(earlier.index), dealt_with.told.saturating_sub(earlier.told))
+        let LossCounts { acknowledged, earlier, .. } = &self.losses;
+        (
+            acknowledged.lifecycle.saturating_sub(earlier.lifecycle),
+            acknowledged.activity.saturating_sub(earlier.activity),
+        )
     }
 }

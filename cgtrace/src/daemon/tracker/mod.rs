@@ -1,7 +1,7 @@
 //! The tracker owns the index and keeps it true: it attaches, scans, merges, catches up before every answer,
-//! and heals after a loss. It feeds listeners; what they do with a change is not its business.
+//! and resyncs after a loss. It feeds listeners; what they do with a change is not its business.
 //!
-//! All of it lives on one thread. What may block runs as a job on a second one, the [`ScanThread`], and comes back as a
+//! All of it instances on one thread. What may block runs as a job on a second one, the [`ScanThread`], and comes back as a
 //! value.
 
 mod clock;

@@ -2,7 +2,7 @@
 //!
 //! The rings hold every event since the last one that was read. So what was there at the time of the first of them is
 //! known: live then = (found by a walk now ∪ removed since) \ made since. The index begins with that, and then takes
-//! the events one by one, which have their paths and makers as ever.
+//! the events one by one, which have their paths and task_cache as ever.
 
 use std::{rc::Rc, thread, time::Duration};
 
@@ -49,10 +49,10 @@ impl Before {
                         leaf: if known { leaf.bytes.clone() } else { Box::default() },
                     });
                 }
-                What::RootAdded { hierarchy, .. } => {
+                What::HierarchyCreated { hierarchy, .. } => {
                     before.roots.insert(hierarchy.id);
                 }
-                What::RootRemoved { id } => {
+                What::HierarchyDestroyed { id } => {
                     before.roots.insert(*id);
                 }
                 _ => {}
@@ -61,11 +61,11 @@ impl Before {
         before
     }
 
-    /// What was there on a hierarchy, of which a walk afterwards found `walked`.
-    fn there(&mut self, hierarchy: HierarchyId, walked: Vec<Scanned>) -> Vec<Scanned> {
+    /// What was there on a hierarchy, of which a walk afterwards found `scanned`.
+    fn there(&mut self, hierarchy: HierarchyId, scanned: Vec<Scanned>) -> Vec<Scanned> {
         let mut there = self.removed.remove(&hierarchy).unwrap_or_default();
         let gone: HashSet<CgroupId> = there.iter().map(|removed| removed.id).collect();
-        for mut found in walked {
+        for mut found in scanned {
             let key = Key { hierarchy, id: found.id };
             if self.made.contains(&key) || gone.contains(&found.id) {
                 continue;
@@ -84,17 +84,17 @@ impl Tracker {
     /// Makes the index as it was when the last daemon had read its last event. The events since then are told at
     /// the first drain, when somebody listens.
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
-        let dealt_with = self.records.dealt_with();
-        self.losses.begin_with(dealt_with);
+        let acknowledged = self.records.acknowledged();
+        self.losses.begin_with(acknowledged);
         self.index.continue_from(self.records.last_seq());
         // First the walk, then the rings: whatever it finds that was made since has its event in them.
         let found = self.machine.hierarchies()?;
         let mounts = found.iter().filter_map(|found| Some((found.id, found.mount.clone()?))).collect();
-        let walked = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
+        let scanned = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
         self.backlog = self.unread();
         let first =
             self.backlog.iter().find(|event| event.what.kind().feeds_index()).map(|event| event.boot_ns);
-        let since = match (self.lost_since(dealt_with.index), first) {
+        let since = match (self.lost_since(acknowledged.lifecycle), first) {
             // Something between is missing: nothing is known of the time before now.
             (true, _) | (false, None) => self.started_boot_ns,
             (false, Some(first)) => first.min(self.started_boot_ns),
@@ -106,16 +106,16 @@ impl Tracker {
                 self.index.know_hierarchy(&hierarchy, since);
             }
         }
-        for ScanResult { hierarchy, found } in walked {
+        for ScanResult { hierarchy, found } in scanned {
             if before.roots.contains(&hierarchy) {
                 continue;
             }
-            // What cannot be read is walked again, as after any start.
-            if let Ok((walked, report)) = found {
+            // What cannot be read is scanned again, as after any start.
+            if let Ok((scanned, report)) = found {
                 self.index.begin_walk(hierarchy);
-                let there = before.there(hierarchy, walked);
+                let there = before.there(hierarchy, scanned);
                 // The first walk of a hierarchy changes nothing that would have to be told.
-                self.index.merge_walk(hierarchy, there, report.unreadable == 0, since);
+                self.index.merge_scan(hierarchy, there, report.unreadable == 0, since);
             }
         }
         self.discover(since)?;
@@ -145,8 +145,8 @@ impl Tracker {
 
     /// Whether records that feed the index were lost since a daemon dealt with so many. If it cannot be read, they
     /// may have been.
-    fn lost_since(&self, dealt_with: u64) -> bool {
-        self.records.losses().map_or(true, |losses| losses.index > dealt_with)
+    fn lost_since(&self, acknowledged: u64) -> bool {
+        self.records.losses().map_or(true, |losses| losses.lifecycle > acknowledged)
     }
 }
 
@@ -167,7 +167,7 @@ mod tests {
         Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] }
     }
 
-    fn walked(id: u64, name: &str) -> Scanned {
+    fn scanned(id: u64, name: &str) -> Scanned {
         Scanned { id: CgroupId(id), parent: ROOT, leaf: name.as_bytes().into() }
     }
 
@@ -184,8 +184,8 @@ mod tests {
         let backlog: Vec<Event> = (1..).zip(whats).map(|(boot_ns, what)| Event { boot_ns, what }).collect();
         let mut before = Before::of(&backlog);
         let mut there =
-            before.there(UNIFIED, vec![walked(20, "new"), walked(11, "renamed"), walked(12, "still")]);
-        there.sort_by_key(|walked| walked.id);
-        assert_eq!(there, [walked(10, "old"), walked(11, ""), walked(12, "still")]);
+            before.there(UNIFIED, vec![scanned(20, "new"), scanned(11, "renamed"), scanned(12, "still")]);
+        there.sort_by_key(|scanned| scanned.id);
+        assert_eq!(there, [scanned(10, "old"), scanned(11, ""), scanned(12, "still")]);
     }
 }

@@ -12,8 +12,8 @@ const CROSSED_MAX: u32 = 5;
 pub struct Resyncs {
     wanted: BTreeSet<HierarchyId>,
     running: BTreeSet<HierarchyId>,
-    /// Hierarchies whose records were lost, so that their next merge ends with `healed`.
-    hurt: BTreeSet<HierarchyId>,
+    /// Hierarchies whose records were lost, so that their next merge ends with `resynced`.
+    needs_resync: BTreeSet<HierarchyId>,
     /// How many scans in a row events crossed.
     crossed: BTreeMap<HierarchyId, u32>,
 }
@@ -26,19 +26,19 @@ impl Resyncs {
     }
 
     /// Asks for a scan because records were lost.
-    pub fn heal(&mut self, hierarchy: HierarchyId) {
-        self.hurt.insert(hierarchy);
+    pub fn resync(&mut self, hierarchy: HierarchyId) {
+        self.needs_resync.insert(hierarchy);
         self.wanted.insert(hierarchy);
     }
 
     /// Something is missing of a hierarchy that cannot be read yet: it is scanned once it can.
-    pub fn heal_later(&mut self, hierarchy: HierarchyId) {
-        self.hurt.insert(hierarchy);
+    pub fn resync_later(&mut self, hierarchy: HierarchyId) {
+        self.needs_resync.insert(hierarchy);
     }
 
     /// A hierarchy can be read: asks for the scan that it lacks, unless one runs.
-    pub fn heal_if_hurt(&mut self, hierarchy: HierarchyId) {
-        if self.hurt.contains(&hierarchy) && !self.running.contains(&hierarchy) {
+    pub fn resync_if_needed(&mut self, hierarchy: HierarchyId) {
+        if self.needs_resync.contains(&hierarchy) && !self.running.contains(&hierarchy) {
             self.wanted.insert(hierarchy);
         }
     }
@@ -58,7 +58,7 @@ impl Resyncs {
     }
 
     /// A hierarchy's scan has ended. `whole` says whether it could read all there is, `crossed` whether events
-    /// contradict it, so that it is made again. Says whether that healed a loss.
+    /// contradict it, so that it is made again. Says whether that resynced a loss.
     pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool, crossed: bool) -> bool {
         self.running.remove(&hierarchy);
         if crossed {
@@ -72,13 +72,13 @@ impl Resyncs {
         } else {
             self.crossed.remove(&hierarchy);
         }
-        whole && !self.wanted.contains(&hierarchy) && self.hurt.remove(&hierarchy)
+        whole && !self.wanted.contains(&hierarchy) && self.needs_resync.remove(&hierarchy)
     }
 
-    /// The hierarchy is gone: nothing is to be walked there any more.
+    /// The hierarchy is gone: nothing is to be scanned there any more.
     pub fn forget(&mut self, hierarchy: HierarchyId) {
         self.wanted.remove(&hierarchy);
-        self.hurt.remove(&hierarchy);
+        self.needs_resync.remove(&hierarchy);
         self.crossed.remove(&hierarchy);
     }
 
@@ -103,11 +103,11 @@ mod tests {
     #[test]
     fn a_loss_during_a_scan_asks_for_another() {
         let mut resyncs = Resyncs::default();
-        resyncs.heal(V2);
+        resyncs.resync(V2);
         assert_eq!(resyncs.start(), [V2]);
-        resyncs.heal(V2);
+        resyncs.resync(V2);
         assert_eq!(resyncs.start(), []);
-        assert!(!resyncs.finish(V2, true, false), "what was lost meanwhile is not healed yet");
+        assert!(!resyncs.finish(V2, true, false), "what was lost meanwhile is not resynced yet");
         assert!(!resyncs.settled());
         assert_eq!(resyncs.start(), [V2]);
         assert!(resyncs.finish(V2, true, false));
@@ -117,7 +117,7 @@ mod tests {
     #[test]
     fn a_scan_that_events_crossed_is_made_again_but_not_for_ever() {
         let mut resyncs = Resyncs::default();
-        resyncs.heal(MEMORY);
+        resyncs.resync(MEMORY);
         for _ in 1..CROSSED_MAX {
             assert_eq!(resyncs.start(), [MEMORY]);
             assert!(!resyncs.finish(MEMORY, true, true));
@@ -130,12 +130,12 @@ mod tests {
     #[test]
     fn a_scan_that_failed_heals_nothing() {
         let mut resyncs = Resyncs::default();
-        resyncs.heal(V2);
+        resyncs.resync(V2);
         resyncs.start();
         assert!(!resyncs.finish(V2, false, false));
         resyncs.want(V2);
         resyncs.start();
-        assert!(resyncs.finish(V2, true, false), "the loss is healed by the next one");
+        assert!(resyncs.finish(V2, true, false), "the loss is resynced by the next one");
     }
 
     #[test]

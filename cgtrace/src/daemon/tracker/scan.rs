@@ -20,7 +20,7 @@ pub struct ScanResult {
     pub found: Result<(Vec<Scanned>, ScanReport), ScanError>,
 }
 
-/// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is healed.
+/// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is resynced.
 const TRIES: u32 = 4;
 
 /// The pause after a failed try.

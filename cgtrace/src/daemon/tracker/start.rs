@@ -27,7 +27,7 @@ impl Tracker {
         // Attach first, then look: what is created in between is seen by both, and merged by its id.
         let probe = Probe::start(options)?;
         let is_taken_over = probe.is_taken_over();
-        let mut tracker = Self::new(probe, ThisMachine, &options.watched);
+        let mut tracker = Self::new(probe, ThisMachine, &options.tracked);
         if is_taken_over {
             tracker.resume()?;
         } else {
@@ -46,18 +46,18 @@ impl Tracker {
     /// # Errors
     ///
     /// As [`Probe::watch`]'s: then it may be some of them only.
-    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::WatchError> {
+    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::TrackError> {
         // What ran under the former names is in the rings yet.
         let _ = self.catch_up();
         self.records.watch(comms)?;
-        self.sightings.watch(comms.iter().copied());
+        self.process_log.watch(comms.iter().copied());
         Ok(())
     }
 
     /// Takes the processes of tracked names that /proc showed at `boot_ns`: those that were there before.
     pub fn take_before(&mut self, boot_ns: u64, found: &[process::Found]) {
         let _ = self.catch_up();
-        let Self { index, sightings, .. } = self;
+        let Self { index, process_log, .. } = self;
         for found in found {
             let memberships: Vec<Key> = found
                 .cgroups
@@ -66,7 +66,7 @@ impl Tracker {
                 .collect();
             index.found_process(&task_of(&found.process), &memberships);
             let ancestors: Vec<_> = found.ancestors.iter().map(task_of).collect();
-            sightings.take_before(boot_ns, &task_of(&found.process), &memberships, &ancestors, index);
+            process_log.take_before(boot_ns, &task_of(&found.process), &memberships, &ancestors, index);
         }
     }
 

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 use crate::daemon::{
     index::{Change, Event, HierarchyId, Index, Key, Limits, What},
     probe::{Drained, Probe, Records},
-    sightings::Sightings,
+    process_log::ProcessLog,
 };
 use cgtrace_host::hierarchy::Mount;
 
@@ -46,7 +46,7 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) records: R,
     pub(super) machine: M,
     pub(super) index: Index,
-    pub(super) sightings: Sightings,
+    pub(super) process_log: ProcessLog,
     anchor: Anchor,
     pub(super) started_boot_ns: u64,
     pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
@@ -61,7 +61,7 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) verifications: Verifications,
     /// The driver sleeps until the program wakes it.
     sleeps_armed: bool,
-    pub(super) heals: u64,
+    pub(super) finished_resyncs: u64,
     pub(super) woken: u64,
     pub(super) undecodable: u64,
     pub(super) settled: Rc<Notify>,
@@ -75,7 +75,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         Self {
             records,
             index: Index::new(Limits::default()),
-            sightings: Sightings::new(tracked.iter().copied()),
+            process_log: ProcessLog::new(tracked.iter().copied()),
             anchor: Anchor::now(&machine),
             started_boot_ns: machine.boot_ns(),
             machine,
@@ -89,7 +89,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             losses: LossCounts::default(),
             verifications: Verifications::default(),
             sleeps_armed: false,
-            heals: 0,
+            finished_resyncs: 0,
             woken: 0,
             undecodable: 0,
             settled: Rc::new(Notify::new()),
@@ -97,7 +97,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// How much of the past is kept from now on.
+    /// How much of the previous is kept from now on.
     pub fn keep_past(&mut self, limits: Limits) {
         self.index.keep_past(limits);
     }
@@ -155,7 +155,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             records,
             machine,
             index,
-            sightings,
+            process_log,
             anchor,
             listeners,
             views,
@@ -171,10 +171,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let mut output = Output { listeners, anchor: *anchor, seq: None };
         let mut take = |event: Event| {
             match &event.what {
-                What::RootAdded { .. } | What::RootRemoved { .. } | What::Remount { .. } => {
+                What::HierarchyCreated { .. } | What::HierarchyDestroyed { .. } | What::Remount { .. } => {
                     roots.note(&event, index);
                     verifications.spoil();
-                    if let What::RootRemoved { id } = &event.what {
+                    if let What::HierarchyDestroyed { id } = &event.what {
                         views.remove(id);
                         resyncs.forget(*id);
                         nudge.notify_one();
@@ -202,7 +202,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 index.set_leaf(key, &leaf);
             }
             let change = change.map(Rc::new);
-            sightings.take(&event, change.as_ref(), index);
+            process_log.take(&event, change.as_ref(), index);
             if let Some(change) = change {
                 output.announce(&change, index);
             }
@@ -269,8 +269,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// What was seen of processes.
     #[must_use]
-    pub fn sightings(&self) -> &Sightings {
-        &self.sightings
+    pub fn process_log(&self) -> &ProcessLog {
+        &self.process_log
     }
 
     /// The wall clock's anchor.
@@ -293,8 +293,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Times that a hierarchy was resynced after a loss.
     #[must_use]
-    pub fn heals(&self) -> u64 {
-        self.heals
+    pub fn resyncs(&self) -> u64 {
+        self.finished_resyncs
     }
 
     /// Records that could not be decoded.

@@ -9,7 +9,7 @@ use std::{
     rc::{Rc, Weak},
 };
 
-use crate::daemon::index::{CgroupId, HierarchyId, Index, Key, Life, Paused, ROOT, Scanned};
+use crate::daemon::index::{CgroupId, HierarchyId, Index, Instance, Key, Paused, ROOT, Scanned};
 use cgtrace_host::hierarchy::{Budget, ScanError, ScanReport};
 
 use super::scan::{ScanJob, ScanResult};
@@ -57,7 +57,7 @@ pub struct Verified {
     /// Cgroups compared.
     pub compared: u64,
     /// Hierarchies, or parts of them, that could not be read, with the reason.
-    pub unread: Vec<String>,
+    pub unreadable: Vec<String>,
     /// Where the two disagree.
     pub differences: Vec<Difference>,
 }
@@ -128,11 +128,11 @@ impl Verification {
         for (hierarchy, found) in walk.results {
             match found {
                 Ok((found, report)) => {
-                    self.verified.unread.extend(report.note());
+                    self.verified.unreadable.extend(report.note());
                     let known = index.subtree(Key { hierarchy, id: ROOT }).pause();
                     self.left.push(Part { hierarchy, known, found, hides: report.unreadable > 0 });
                 }
-                Err(error) => self.verified.unread.push(error.to_string()),
+                Err(error) => self.verified.unreadable.push(error.to_string()),
             }
         }
         self.left.reverse();
@@ -182,9 +182,12 @@ impl Verified {
     /// root of the index differs in any case; where a part could not be read (`hides`), what was not found does not.
     fn compare(&mut self, index: &Index, key: Key, found: Option<Scanned>, reachable: bool, hides: bool) {
         self.compared += 1;
-        let parent_and_leaf =
-            |life: Life<'_>| Scanned { id: key.id, parent: life.parent, leaf: life.leaf.into() };
-        let known = index.life(key).map(parent_and_leaf);
+        let parent_and_leaf = |instance: Instance<'_>| Scanned {
+            id: key.id,
+            parent: instance.parent,
+            leaf: instance.leaf.into(),
+        };
+        let known = index.instance(key).map(parent_and_leaf);
         let hidden = found.is_none() && hides;
         if !reachable || known != found && !hidden {
             let path = match &found {
@@ -211,7 +214,7 @@ mod tests {
         Task { pid: 1, tid: 1, ppid: 0, uid: 0, start_boot_ns: 0, cgroup: ROOT, comm: [0; 16] }
     }
 
-    fn walked(id: u64, leaf: &str) -> Scanned {
+    fn scanned(id: u64, leaf: &str) -> Scanned {
         Scanned { id: CgroupId(id), parent: ROOT, leaf: leaf.as_bytes().into() }
     }
 
@@ -255,7 +258,7 @@ mod tests {
     #[test]
     fn each_difference_is_told_with_what_both_say() {
         let mut index = index(&[(10, "same"), (11, "gone"), (12, "old-name")]);
-        let found = vec![walked(10, "same"), walked(12, "new-name"), walked(13, "unknown")];
+        let found = vec![scanned(10, "same"), scanned(12, "new-name"), scanned(13, "unknown")];
         assert_eq!(
             differences(&mut index, found, |_, _| {}).unwrap(),
             [
@@ -270,7 +273,7 @@ mod tests {
     fn what_changes_while_it_is_compared_is_no_difference() {
         // 11 comes first, so that it is compared before it changes; 13 and 14 are told of as found at the end.
         let mut index = index(&[(11, "a-gone"), (12, "b-goes"), (15, "c-gone")]);
-        let found = vec![walked(12, "b-goes"), walked(13, "made"), walked(14, "unknown")];
+        let found = vec![scanned(12, "b-goes"), scanned(13, "made"), scanned(14, "unknown")];
         let told = differences(&mut index, found, |index, verifications| {
             let leaf = Leaf { bytes: b"b-goes".as_slice().into(), truncated: false };
             let what = What::Rmdir(Child { key: key(12), parent: ROOT, level: 1, leaf, by: by() });

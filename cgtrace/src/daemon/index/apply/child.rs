@@ -1,11 +1,11 @@
 //! Cgroups made, removed and renamed.
 
 use crate::daemon::index::Index;
+use crate::daemon::index::anomaly::Anomaly;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
-use crate::daemon::index::life::{Birth, Made, PastLife};
+use crate::daemon::index::instance::{Birth, Made, PreviousInstance};
 use crate::daemon::index::node::Node;
-use crate::daemon::index::oddity::Oddity;
 use crate::daemon::index::tree::Name;
 
 use std::rc::Rc;
@@ -23,11 +23,11 @@ impl Index {
     fn accepts(&mut self, at: u64, child: &Child) -> bool {
         self.known(at, child.key.hierarchy);
         if child.key.id == ROOT {
-            self.oddities.count(Oddity::RootAsChild);
+            self.anomalies.count(Anomaly::RootAsChild);
             return false;
         }
         if has_no_name(child) && !child.leaf.truncated {
-            self.oddities.count(Oddity::ImpossibleName);
+            self.anomalies.count(Anomaly::InvalidPath);
         }
         true
     }
@@ -38,27 +38,27 @@ impl Index {
         }
         let key = child.key;
         let removed = self.is_removed(key);
-        let by = self.maker(&child.by);
+        let by = self.creator(&child.by);
         let known = self.known(at, key.hierarchy);
         if let Some(node) = known.tree.get_mut(key.id) {
-            // The walk was quicker than the event. What was concluded stays, so that no life's beginning ever
+            // The walk was quicker than the event. What was concluded stays, so that no instance's beginning ever
             // moves back.
             if node.made == Made::Before && node.born_boot_ns <= at {
                 node.made = Made::Seen;
                 node.born_boot_ns = at;
-                node.maker = Some(by);
+                node.creator = Some(by);
                 known.made += 1;
             }
-            self.oddities.count(Oddity::MkdirTwice);
+            self.anomalies.count(Anomaly::MkdirTwice);
             return None;
         }
         if removed {
-            self.oddities.count(Oddity::MkdirAfterRmdir);
+            self.anomalies.count(Anomaly::MkdirAfterRmdir);
             return None;
         }
         let node = node(child).born(Made::Seen, at, Some(Rc::clone(&by)));
         let Some(name) = known.tree.insert(node) else {
-            self.oddities.count(Oddity::ImpossibleParent);
+            self.anomalies.count(Anomaly::ImpossibleParent);
             return None;
         };
         known.made += 1;
@@ -79,33 +79,33 @@ impl Index {
         let known = self.known(at, key.hierarchy);
         let live = known.tree.find(key.id).is_some();
         if !live && removed {
-            self.oddities.count(Oddity::RmdirTwice);
+            self.anomalies.count(Anomaly::RmdirTwice);
             return None;
         }
-        let expected = live || !known.walked;
+        let expected = live || !known.scanned;
         let birth = Birth { boot_ns: known.unseen_since(at), made: Made::Before, by: None };
         if !expected {
-            self.oddities.count(Oddity::RmdirUnknown);
+            self.anomalies.count(Anomaly::RmdirUnknown);
         }
-        let by = self.maker(&child.by);
+        let by = self.creator(&child.by);
         let place = if live {
             self.place(key)
         } else {
             self.place_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
         };
         if live {
-            self.end_life(&place, at, Some(Rc::clone(&by)), false);
+            self.end_instance(&place, at, Some(Rc::clone(&by)), false);
         } else {
             let known = self.known(at, key.hierarchy);
             known.removed += 1;
             if let Some(walk) = &mut known.walk {
                 walk.removed(key.id, &node(child), place.path.is_none());
             }
-            self.past.insert(PastLife {
+            self.previous.insert(PreviousInstance {
                 key,
                 path: place.path.clone(),
                 birth,
-                died_boot_ns: at,
+                removed_boot_ns: at,
                 removed_by: Some(Rc::clone(&by)),
                 inferred: false,
             });
@@ -121,14 +121,14 @@ impl Index {
         let removed = self.is_removed(key);
         let known = self.known(at, key.hierarchy);
         let unseen_since = known.unseen_since(at);
-        let (walked, slot) = (known.walked, known.tree.find(key.id));
-        if slot.is_none() && (removed || walked) {
-            self.oddities.count(Oddity::RenameUnknown);
+        let (scanned, slot) = (known.scanned, known.tree.find(key.id));
+        if slot.is_none() && (removed || scanned) {
+            self.anomalies.count(Anomaly::RenameUnknown);
             if removed {
                 return None;
             }
         }
-        let by = self.maker(&child.by);
+        let by = self.creator(&child.by);
         let from = slot.map(|_| self.place(key));
         let known = self.known(at, key.hierarchy);
         let (name, elsewhere) = match slot {
@@ -139,7 +139,7 @@ impl Index {
             None => (known.tree.insert(node(child).born(Made::Before, unseen_since, None)), false),
         };
         let Some(name) = name else {
-            self.oddities.count(Oddity::ImpossibleParent);
+            self.anomalies.count(Anomaly::ImpossibleParent);
             return None;
         };
         if let Some(walk) = &mut known.walk {
@@ -147,10 +147,10 @@ impl Index {
         }
         self.count_taken(name);
         if elsewhere {
-            self.oddities.count(Oddity::RenameElsewhere);
+            self.anomalies.count(Anomaly::RenameElsewhere);
         }
         if key.hierarchy == UNIFIED {
-            self.makers.forget_paths();
+            self.task_cache.forget_paths();
         }
         let place = self.place(key);
         // One that its own rename made known was known by its new name only.
@@ -161,7 +161,7 @@ impl Index {
 
     fn count_taken(&mut self, name: Name) {
         if name == Name::Taken {
-            self.oddities.count(Oddity::NameTaken);
+            self.anomalies.count(Anomaly::NameTaken);
         }
     }
 }

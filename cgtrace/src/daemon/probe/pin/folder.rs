@@ -159,10 +159,10 @@ mod tests {
 
     #[test]
     fn only_what_cgtrace_pins_is_its_own() {
-        for name in ["KEPT", "INDEX_RING", "link_cgroup_mkdir", "program_sched_process_exec"] {
+        for name in ["PERSISTED", "LIFECYCLE_RING", "link_cgroup_mkdir", "program_sched_process_exec"] {
             assert!(is_ours(OsStr::new(name)), "{name}");
         }
-        for name in ["index_ring", "link_sys_enter", "link_", "cilium"] {
+        for name in ["lifecycle_ring", "link_sys_enter", "link_", "cilium"] {
             assert!(!is_ours(OsStr::new(name)), "{name}");
         }
     }

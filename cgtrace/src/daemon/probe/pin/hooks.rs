@@ -150,7 +150,7 @@ fn object_at(path: &Path) -> io::Result<OwnedFd> {
     const BPF_OBJ_GET: libc::c_long = 7;
     let path = CString::new(path.as_os_str().as_bytes())?;
     let attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
-    // SAFETY: the attributes have the layout that the kernel reads, with their size; the path lives until it returns.
+    // SAFETY: the attributes have the layout that the kernel reads, with their size; the path instances until it returns.
     let fd =
         unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<Attributes>()) };
     if fd < 0 {

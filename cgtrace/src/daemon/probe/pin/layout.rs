@@ -5,11 +5,11 @@ use cgtrace_common::VERSION;
 use crate::daemon::probe::counters::Program;
 
 /// The map whose entry says that everything is there.
-pub(in super::super) const MARK: &str = "KEPT";
+pub(in super::super) const MARK: &str = "PERSISTED";
 
 /// The other maps that a daemon uses; what only the program uses is kept by the program.
 pub(in super::super) const MAPS: [&str; 8] =
-    ["INDEX_RING", "TOLD_RING", "LOSSES", "LOST", "LOST_OF", "SPARED", "WAKE", "WATCHED"];
+    ["LIFECYCLE_RING", "ACTIVITY_RING", "LOSSES", "LOST", "LOST_OF", "SPARED", "WAKE", "TRACKED_COMMS"];
 
 /// Of the entry of a hook's link, before the hook's name.
 pub(in super::super) const LINK: &str = "link_";

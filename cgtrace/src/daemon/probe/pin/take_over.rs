@@ -12,11 +12,11 @@ use super::{
     layout::{LAYOUT, MARK, fingerprint},
 };
 use crate::daemon::probe::{
+    control::PinnedControl,
     counters::Program,
     error::StartError,
     load::{Maps, take_array, take_typed},
-    watched::{self, Watched},
-    words::KeptWords,
+    tracked::{self, TrackedComms},
 };
 
 /// What was taken over.
@@ -27,9 +27,9 @@ pub(in super::super) struct TakenOver {
 
 /// How the daemon would have made it all.
 pub(in super::super) struct Wanted<'a> {
-    pub index_ring: u32,
-    pub told_ring: u32,
-    pub watched: &'a [[u8; 16]],
+    pub lifecycle_ring: u32,
+    pub activity_ring: u32,
+    pub tracked: &'a [[u8; 16]],
     pub build: u64,
 }
 
@@ -39,7 +39,7 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
     // First what the rest is judged by.
     let kept = open(folder, MARK, None, MapType::Array, 4, 8, KEPT_WORDS)?;
     let kept = array(kept, MARK)?;
-    let words = KeptWords::new(&kept)?;
+    let words = PinnedControl::new(&kept)?;
     let layout = words.get(Kept::Layout);
     if layout != LAYOUT {
         let (theirs, ours) = (layout & 0xff, LAYOUT & 0xff);
@@ -63,12 +63,13 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
     let used = Some(&maps);
     let word = |name| open(folder, name, used, MapType::Array, 4, 4, 1);
     // Without names there is no program that looks them up.
-    let by_execs = used.filter(|_| !wanted.watched.is_empty());
-    let watched = open(folder, "WATCHED", by_execs, MapType::Hash, 16, 1, watched::entries(wanted.watched))?;
-    let watched: Watched = take_typed(watched)?;
-    let pinned = watched.keys().collect::<Result<Vec<_>, _>>();
+    let by_execs = used.filter(|_| !wanted.tracked.is_empty());
+    let tracked =
+        open(folder, "TRACKED_COMMS", by_execs, MapType::Hash, 16, 1, tracked::entries(wanted.tracked))?;
+    let tracked: TrackedComms = take_typed(tracked)?;
+    let pinned = tracked.keys().collect::<Result<Vec<_>, _>>();
     let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
-    let mut asked = wanted.watched.to_vec();
+    let mut asked = wanted.tracked.to_vec();
     for names in [&mut pinned, &mut asked] {
         names.sort_unstable();
         names.dedup();
@@ -78,20 +79,20 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
     }
     let losses = u32::try_from(Loss::ALL.len()).unwrap_or(u32::MAX);
     let maps = Maps {
-        index: (
-            take_typed(open(folder, "INDEX_RING", used, MapType::RingBuf, 0, 0, wanted.index_ring)?)?,
-            wanted.index_ring,
+        lifecycle: (
+            take_typed(open(folder, "LIFECYCLE_RING", used, MapType::RingBuf, 0, 0, wanted.lifecycle_ring)?)?,
+            wanted.lifecycle_ring,
         ),
-        told: (
-            take_typed(open(folder, "TOLD_RING", used, MapType::RingBuf, 0, 0, wanted.told_ring)?)?,
-            wanted.told_ring,
+        activity: (
+            take_typed(open(folder, "ACTIVITY_RING", used, MapType::RingBuf, 0, 0, wanted.activity_ring)?)?,
+            wanted.activity_ring,
         ),
         wake: array(word("WAKE")?, "WAKE")?,
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", used, MapType::PerCpuArray, 4, 8, losses)?)?,
         lost_of: take_typed(open(folder, "LOST_OF", used, MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
         spared: take_typed(open(folder, "SPARED", by_execs, MapType::PerCpuArray, 4, 8, SPARES)?)?,
-        watched,
+        tracked,
         kept,
     };
     Ok(TakenOver { maps, programs })
@@ -114,10 +115,10 @@ fn open(
     if info.name() != name.as_bytes() || used.is_some_and(|used| !used.contains(&info.id())) {
         return Err(unfit(format!("`{name}` is not the map that the pinned programs use")).into());
     }
-    let told = info.map_type().ok();
-    if told != Some(kind) || info.key_size() != key || info.value_size() != value {
+    let found = info.map_type().ok();
+    if found != Some(kind) || info.key_size() != key || info.value_size() != value {
         let what = format!(
-            "`{name}` is a map of type {told:?} with {} bytes a key and {} a value, not {kind:?} with {key} and {value}",
+            "`{name}` is a map of type {found:?} with {} bytes a key and {} a value, not {kind:?} with {key} and {value}",
             info.key_size(),
             info.value_size()
         );

@@ -32,7 +32,7 @@ impl Filter {
 
     pub fn matches(&self, change: &Change) -> Result<bool, TooCostly> {
         // What concerns the stream as a whole goes to everyone.
-        if matches!(change.kind, Kind::Lost | Kind::Healed) && self.wanted.kinds.is_empty() {
+        if matches!(change.kind, Kind::Lost | Kind::Resynced) && self.wanted.kinds.is_empty() {
             return Ok(true);
         }
         Ok(self.wants_kind(change.kind)

@@ -191,7 +191,7 @@ impl Hub {
             Err(TooCostly) => true,
         };
         let limits = self.limits.get();
-        let reserve = if matches!(change.kind, Kind::Lost | Kind::Healed) { FOR_VITAL } else { 0 };
+        let reserve = if matches!(change.kind, Kind::Lost | Kind::Resynced) { FOR_VITAL } else { 0 };
         let encoded = encoded.get_or_insert_with(|| {
             let bytes = self.reply(change, class);
             let account = &self.accounts[class as usize];
@@ -320,7 +320,7 @@ mod tests {
             threadgroup: Some(true),
             by: Some(Rc::new(Actor { task: task(0), cgroup: None })),
             inferred: false,
-            missed: None,
+            lost: None,
         })
     }
 

@@ -1,6 +1,6 @@
 //! Patterns: globs over whole paths; a plain path means that cgroup and everything below it.
 
-use cgtrace_client::names::{self, ImpossibleName};
+use cgtrace_client::paths::{self, InvalidPath};
 use cgtrace_paths::is_within;
 
 use super::glob::{Glob, MAX_STEPS};
@@ -10,7 +10,7 @@ use super::glob::{Glob, MAX_STEPS};
 pub enum PatternError {
     /// A plain path that no cgroup can have.
     #[error(transparent)]
-    Name(#[from] ImpossibleName),
+    Name(#[from] InvalidPath),
     /// A glob that cannot be read.
     #[error("invalid pattern `{pattern}`: {reason}")]
     Glob {
@@ -49,10 +49,10 @@ impl Patterns {
     /// Adds a pattern as the wire carries it.
     pub fn add(&mut self, pattern: &str) -> Result<(), PatternError> {
         if !pattern.contains(['*', '?', '[', '{']) {
-            self.plain.push(names::from_wire(pattern)?);
+            self.plain.push(paths::from_wire(pattern)?);
             return Ok(());
         }
-        let wrong = |reason| PatternError::Glob { pattern: names::printable(pattern.as_bytes()), reason };
+        let wrong = |reason| PatternError::Glob { pattern: paths::escape(pattern.as_bytes()), reason };
         if !pattern.starts_with(['/', '*']) {
             return Err(wrong(format!("it does not begin with `/`; it would be: /{pattern}")));
         }

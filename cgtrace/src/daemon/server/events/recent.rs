@@ -99,14 +99,14 @@ mod tests {
         Rc::new(Change {
             seq,
             boot_ns: seq,
-            kind: Kind::Healed,
+            kind: Kind::Resynced,
             place: None,
             from: None,
             task: None,
             threadgroup: None,
             by: None,
             inferred: false,
-            missed: None,
+            lost: None,
         })
     }
 

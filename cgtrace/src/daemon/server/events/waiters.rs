@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use cgtrace_client::Until;
+use cgtrace_client::CgroupState;
 use tokio::sync::Notify;
 
 use crate::daemon::index::{Change, HierarchyId, Index, Kind};
@@ -17,29 +17,29 @@ use cgtrace_paths::is_within;
 pub struct Waiter {
     pub name: Vec<u8>,
     pub hierarchy: Option<HierarchyId>,
-    pub until: Until,
+    pub until: CgroupState,
     /// The number of the change that brought the state.
-    held: Cell<Option<u64>>,
+    reached: Cell<Option<u64>>,
     /// The state may have been reached: only the file system can tell.
     look: Cell<bool>,
     woken: Notify,
 }
 
 impl Waiter {
-    pub fn new(name: Vec<u8>, hierarchy: Option<HierarchyId>, until: Until) -> Rc<Self> {
+    pub fn new(name: Vec<u8>, hierarchy: Option<HierarchyId>, until: CgroupState) -> Rc<Self> {
         Rc::new(Self {
             name,
             hierarchy,
             until,
-            held: Cell::default(),
+            reached: Cell::default(),
             look: Cell::default(),
             woken: Notify::new(),
         })
     }
 
     /// The number of the change that brought the state, once one has.
-    pub fn held(&self) -> Option<u64> {
-        self.held.get()
+    pub fn reached(&self) -> Option<u64> {
+        self.reached.get()
     }
 
     /// Whether the file system is to be asked; once for each time.
@@ -47,7 +47,7 @@ impl Waiter {
         self.look.take()
     }
 
-    /// Waits until the state is held or to be looked at.
+    /// Waits until the state is reached or to be looked at.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
@@ -59,18 +59,18 @@ impl Waiter {
             None => index.hierarchies().any(|state| index.resolve(state.id, &self.name).is_some()),
         };
         match self.until {
-            Until::Present => present,
-            Until::Absent | Until::Empty => !present,
-            Until::Populated => false,
+            CgroupState::Present => present,
+            CgroupState::Absent | CgroupState::Empty => !present,
+            CgroupState::Populated => false,
         }
     }
 
     fn changed(&self, change: &Change, index: &Index) {
-        if self.held.get().is_some() {
+        if self.reached.get().is_some() {
             return;
         }
         let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
-        let (populated, emptied) = (Until::Populated, Until::Empty);
+        let (populated, emptied) = (CgroupState::Populated, CgroupState::Empty);
         match (change.kind, &change.place) {
             (Kind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
                 self.hold(change);
@@ -80,8 +80,8 @@ impl Waiter {
                 if self.hierarchy.is_some() { self.hold(change) } else { self.look() }
             }
             (Kind::Populated | Kind::Empty, _) => {}
-            (Kind::Lost | Kind::Healed, _) => {
-                if matches!(self.until, Until::Populated | Until::Empty) {
+            (Kind::Lost | Kind::Resynced, _) => {
+                if matches!(self.until, CgroupState::Populated | CgroupState::Empty) {
                     self.look();
                 }
             }
@@ -91,7 +91,7 @@ impl Waiter {
     }
 
     fn hold(&self, change: &Change) {
-        self.held.set(Some(change.seq));
+        self.reached.set(Some(change.seq));
         self.woken.notify_one();
     }
 
@@ -139,7 +139,7 @@ impl Waiters {
                     }
                 }
             }
-            Kind::RootAdded | Kind::RootRemoved | Kind::Lost | Kind::Healed => {
+            Kind::HierarchyCreated | Kind::HierarchyDestroyed | Kind::Lost | Kind::Resynced => {
                 self.by_name
                     .values()
                     .flat_map(BTreeMap::values)

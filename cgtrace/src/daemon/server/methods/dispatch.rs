@@ -31,7 +31,7 @@ pub fn dispatch<'a>(
 async fn call(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     match request.method.as_str() {
         "io.cgtrace.Lookup" => lookup::answer(connection, request).await,
-        "io.cgtrace.Await" => wait::answer(connection, request).await,
+        "io.cgtrace.Wait" => wait::answer(connection, request).await,
         "io.cgtrace.Watch" => watch::answer(connection, request).await,
         "io.cgtrace.List" => list::answer(connection, request).await,
         "io.cgtrace.History" => history::answer(connection, request).await,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, rc::Rc};
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 
 use super::super::{
     encode::{Encoder, hierarchy_name},
@@ -11,7 +11,7 @@ use super::super::{
 };
 use crate::daemon::{
     index::{Index, UNIFIED},
-    sightings::{Ancestor, Sighting},
+    process_log::{Ancestor, LogEntry},
     tracker::Tracker,
 };
 use cgtrace_host::process::padded_comm;
@@ -28,7 +28,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     if paths.len() + comms.len() > MAX_TERMS {
         return Err(Failure::limit_exceeded("max_terms_per_history", MAX_TERMS).into());
     }
-    let paths = paths.iter().map(|path| names::from_wire(path)).collect::<Result<Vec<_>, _>>();
+    let paths = paths.iter().map(|path| paths::from_wire(path)).collect::<Result<Vec<_>, _>>();
     let paths = paths.map_err(Failure::from)?;
     connection.settled().await?;
     let reply = history(connection, &paths, &comms, removed_paths == Some(true));
@@ -45,7 +45,7 @@ fn history(
     let encoder = shared.encoder(connection.class);
     let tracker = shared.tracker.borrow();
     let index = tracker.index();
-    let mut moves: Vec<_> = paths.iter().flat_map(|path| tracker.sightings().moves(path)).collect();
+    let mut moves: Vec<_> = paths.iter().flat_map(|path| tracker.process_log().moves(path)).collect();
     moves.sort_unstable_by_key(|change| change.seq);
     moves.dedup_by_key(|change| change.seq);
     wire::HistoryReply {
@@ -59,14 +59,15 @@ fn history(
 /// The tracked processes of these names, the newest first.
 fn execs(tracker: &Tracker, encoder: Encoder, comms: &[String]) -> Vec<wire::Exec> {
     let comms: HashSet<[u8; 16]> = comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect();
-    let mut seen: Vec<&Sighting> = comms.iter().flat_map(|comm| tracker.sightings().of_comm(comm)).collect();
+    let mut seen: Vec<&LogEntry> =
+        comms.iter().flat_map(|comm| tracker.process_log().of_comm(comm)).collect();
     seen.sort_by_key(|seen| std::cmp::Reverse(seen.boot_ns));
     seen.into_iter().filter_map(|seen| exec(tracker.index(), encoder, seen)).collect()
 }
 
-fn exec(index: &Index, encoder: Encoder, seen: &Sighting) -> Option<wire::Exec> {
-    let Sighting { observed, boot_ns, task, memberships, ancestors } = seen;
-    let path = |path: &[u8]| names::as_text(path).0;
+fn exec(index: &Index, encoder: Encoder, seen: &LogEntry) -> Option<wire::Exec> {
+    let LogEntry { observed, boot_ns, task, memberships, ancestors } = seen;
+    let path = |path: &[u8]| paths::as_text(path).0;
     let membership = |(id, at): &(_, Option<Rc<[u8]>>)| {
         let state = index.hierarchy(*id)?;
         Some(wire::Membership { hierarchy: hierarchy_name(&state), path: path(at.as_deref()?) })
@@ -92,7 +93,7 @@ fn gone(index: &Index) -> Vec<String> {
         .past_names()
         .filter(|(hierarchy, path)| index.resolve(*hierarchy, path).is_none())
         .filter(|(_, path)| known.insert(Rc::clone(path)))
-        .map(|(_, path)| names::to_wire(path))
+        .map(|(_, path)| paths::to_wire(path))
         .take(MAX_REMOVED_PATHS)
         .take_while(|path| {
             bytes += path.len();

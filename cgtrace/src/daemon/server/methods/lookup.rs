@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 
 use super::reply::LongReply;
 use crate::daemon::{
@@ -18,7 +18,7 @@ use crate::daemon::{
 const PIECE: usize = 16;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
-    let wire::Lookup { names, ids, hierarchy, .. } = request.parameters()?;
+    let wire::Lookup { paths: names, ids, hierarchy, .. } = request.parameters()?;
     let ids = ids.unwrap_or_default();
     let max = connection.limits().max_paths_per_lookup;
     if names.len() + ids.len() > max {
@@ -39,7 +39,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         {
             let tracker = shared.tracker.borrow();
             for name in piece {
-                let path = names::from_wire(name).map_err(Failure::from)?;
+                let path = paths::from_wire(name).map_err(Failure::from)?;
                 reply.push(connection, &by_path(tracker.index(), encoder, &path, wanted))?;
             }
         }
@@ -62,38 +62,52 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
 }
 
 /// What is known of a path on each hierarchy, or on one.
-pub fn by_path(index: &Index, encoder: Encoder, path: &[u8], wanted: Option<HierarchyId>) -> wire::Answer {
-    let rows: Vec<wire::Row> = index
+pub fn by_path(
+    index: &Index,
+    encoder: Encoder,
+    path: &[u8],
+    wanted: Option<HierarchyId>,
+) -> wire::PathResult {
+    let rows: Vec<wire::HierarchyResult> = index
         .hierarchies()
         .filter(|state| wanted.is_none_or(|wanted| wanted == state.id))
         .map(|state| {
             let key = index.resolve(state.id, path);
-            let past: Vec<_> = index.past_lives(state.id, path).map(|past| encoder.past_life(past)).collect();
+            let previous: Vec<_> = index
+                .previous_instances(state.id, path)
+                .map(|previous| encoder.previous_instance(previous))
+                .collect();
             // A path of which nothing is stored may have been one of those that were forgotten.
-            let known_since = if key.is_none() && past.is_empty() {
+            let observed_since = if key.is_none() && previous.is_empty() {
                 state.complete_since_boot_ns
             } else {
                 state.known_since_boot_ns
             };
-            wire::Row {
+            wire::HierarchyResult {
                 hierarchy: hierarchy_name(&state),
                 hierarchy_id: state.id.0,
                 present: key.is_some(),
-                known_since: encoder.moment(known_since),
-                walked: state.walked,
+                observed_since: encoder.moment(observed_since),
+                scanned: state.scanned,
                 gap: encoder.gap(index, state.id),
-                life: key.and_then(|key| encoder.life(index, key)),
-                past,
+                current: key.and_then(|key| encoder.instance(index, key)),
+                previous,
             }
         })
         .collect();
-    let (name, name_hex) = names::as_text(path);
+    let (name, name_hex) = paths::as_text(path);
     let present = rows.iter().any(|row| row.present);
-    wire::Answer { name, name_hex, present, rows, ..wire::Answer::default() }
+    wire::PathResult {
+        path: name,
+        path_hex: name_hex,
+        present,
+        hierarchies: rows,
+        ..wire::PathResult::default()
+    }
 }
 
 /// The cgroups that have, or had, this id: ids are counted on each hierarchy by itself.
-fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) -> Vec<wire::Answer> {
+fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) -> Vec<wire::PathResult> {
     let mut answers = Vec::new();
     for state in index.hierarchies().filter(|state| wanted.is_none_or(|wanted| wanted == state.id)) {
         let key = Key { hierarchy: state.id, id: CgroupId(id) };
@@ -101,25 +115,35 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) 
             answers.push(by_path(index, encoder, &path, Some(state.id)));
             continue;
         }
-        let (present, life, past) = match (encoder.life(index, key), index.past_life_by_id(key)) {
+        let (present, instance, previous) = match (encoder.instance(index, key), index.previous_by_id(key)) {
             // It exists, but the name of one above it is unknown.
-            (Some(life), _) => (true, Some(life), Vec::new()),
-            (None, Some(past)) => (false, None, vec![encoder.past_life(past)]),
+            (Some(instance), _) => (true, Some(instance), Vec::new()),
+            (None, Some(previous)) => (false, None, vec![encoder.previous_instance(previous)]),
             (None, None) => continue,
         };
-        let name = life.as_ref().or(past.first()).and_then(|life| life.path.clone()).unwrap_or_default();
-        let name_hex = life.as_ref().or(past.first()).and_then(|life| life.path_hex.clone());
-        let row = wire::Row {
+        let name = instance
+            .as_ref()
+            .or(previous.first())
+            .and_then(|instance| instance.path.clone())
+            .unwrap_or_default();
+        let name_hex = instance.as_ref().or(previous.first()).and_then(|instance| instance.path_hex.clone());
+        let row = wire::HierarchyResult {
             hierarchy: hierarchy_name(&state),
             hierarchy_id: state.id.0,
             present,
-            known_since: encoder.moment(state.known_since_boot_ns),
-            walked: state.walked,
+            observed_since: encoder.moment(state.known_since_boot_ns),
+            scanned: state.scanned,
             gap: encoder.gap(index, state.id),
-            life,
-            past,
+            current: instance,
+            previous,
         };
-        answers.push(wire::Answer { name, name_hex, present, rows: vec![row], ..wire::Answer::default() });
+        answers.push(wire::PathResult {
+            path: name,
+            path_hex: name_hex,
+            present,
+            hierarchies: vec![row],
+            ..wire::PathResult::default()
+        });
     }
     answers
 }

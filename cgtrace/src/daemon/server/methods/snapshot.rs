@@ -5,7 +5,7 @@ use std::rc::Rc;
 use cgtrace_client::wire;
 
 use super::super::{
-    encode::{Encoder, Listed, hierarchy_name},
+    encode::{CgroupIter, Encoder, hierarchy_name},
     events::{Patterns, TooCostly},
     failure::{CallError, Failure},
     limits::{Resource, Share},
@@ -41,7 +41,7 @@ pub struct Snapshot {
 /// A cgroup, and its path as the difference to the one before: paths in a deep tree are long, and much alike.
 struct Item {
     hierarchy: usize,
-    listed: Listed,
+    listed: CgroupIter,
     /// How many bytes are the same, and the others; `None`: the path is unknown.
     path: Option<(usize, Box<[u8]>)>,
 }
@@ -126,7 +126,7 @@ impl Snapshot {
 /// A snapshot that is being taken.
 struct Taking {
     hierarchies: Vec<String>,
-    /// What is still to be walked, the next one last.
+    /// What is still to be scanned, the next one last.
     left: Vec<(usize, Paused)>,
     found: Vec<Item>,
     path: Vec<u8>,
@@ -168,7 +168,7 @@ impl Taking {
                 if !matches? {
                     continue;
                 }
-                let Some(life) = index.life(key) else { continue };
+                let Some(instance) = index.instance(key) else { continue };
                 let path = subtree.path().map(|path| {
                     let same = self.path.iter().zip(path).take_while(|(one, other)| one == other).count();
                     let rest: Box<[u8]> = path.get(same..).unwrap_or_default().into();
@@ -177,7 +177,12 @@ impl Taking {
                     (same, rest)
                 });
                 self.path_bytes += path.as_ref().map_or(0, |(_, rest)| rest.len());
-                let listed = Listed { key, parent: life.parent.0, level: life.level, birth: life.birth };
+                let listed = CgroupIter {
+                    key,
+                    parent: instance.parent.0,
+                    level: instance.level,
+                    birth: instance.birth,
+                };
                 self.found.push(Item { hierarchy, listed, path });
             }
             if !subtree.is_over() {

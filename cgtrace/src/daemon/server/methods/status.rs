@@ -28,15 +28,15 @@ fn status(connection: &Connection) -> wire::Status {
                 hierarchy: hierarchy_name(&state),
                 hierarchy_id: state.id.0,
                 mount: view.mount.map(|mount| mount.path.to_string_lossy().into_owned()),
-                walked: state.walked,
+                scanned: state.scanned,
                 note: view.note,
-                known_since: encoder.moment(state.known_since_boot_ns),
+                observed_since: encoder.moment(state.known_since_boot_ns),
                 cgroups: state.cgroups as u64,
-                past_lives: state.past_lives as u64,
-                made: state.made,
+                previous_instances: state.previous_instances as u64,
+                created: state.made,
                 removed: state.removed,
                 lost: lost.get(&state.id.0).copied().unwrap_or_default(),
-                heals: state.heals,
+                resyncs: state.resyncs,
             }
         })
         .collect();
@@ -55,12 +55,12 @@ fn status(connection: &Connection) -> wire::Status {
             jited_bytes: (program.jited_bytes > 0).then_some(u64::from(program.jited_bytes)),
         })
         .collect();
-    let (index_lost, told_lost) = tracker.lost();
+    let (lifecycle_lost, activity_lost) = tracker.lost();
     let rings = tracker
         .probe()
         .rings()
         .into_iter()
-        .zip([index_lost, told_lost])
+        .zip([lifecycle_lost, activity_lost])
         .map(|(ring, lost)| wire::RingStatus {
             name: ring.name.to_owned(),
             size: ring.size as u64,
@@ -81,8 +81,8 @@ fn status(connection: &Connection) -> wire::Status {
         programs,
         rings,
         wakeups: tracker.woken(),
-        heals: tracker.heals(),
-        oddities: index.oddities().total() + tracker.undecodable(),
+        resyncs: tracker.resyncs(),
+        anomalies: index.anomalies().total() + tracker.undecodable(),
         waiters,
         subscriptions: shared.hub.subscriptions() as u64,
         connections: shared.connections() as u64,

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, rc::Rc, time::Duration};
 
-use cgtrace_client::{names, wire};
+use cgtrace_client::{paths, wire};
 
 use super::super::{
     class::SocketClass,
@@ -89,14 +89,14 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
     ))
 }
 
-fn encode(shared: &Shared, Verified { compared, unread, differences }: Verified) -> wire::VerifyReply {
+fn encode(shared: &Shared, Verified { compared, unreadable, differences }: Verified) -> wire::VerifyReply {
     let tracker = shared.tracker.borrow();
     let differences: Vec<wire::Difference> = differences
         .into_iter()
         .map(|Difference { key, path, index, filesystem }| {
             let state = tracker.index().hierarchies().find(|state| state.id == key.hierarchy);
             let (path, path_hex) = path.as_deref().map_or((None, None), |path| {
-                let (text, digits) = names::as_text(path);
+                let (text, digits) = paths::as_text(path);
                 (Some(text), digits)
             });
             wire::Difference {
@@ -110,14 +110,12 @@ fn encode(shared: &Shared, Verified { compared, unread, differences }: Verified)
             }
         })
         .collect();
-    wire::VerifyReply { equal: differences.is_empty(), compared, unread, differences }
+    wire::VerifyReply { equal: differences.is_empty(), compared, unreadable, differences }
 }
 
 fn state_of(cgroup: Option<&Scanned>) -> String {
     cgroup.map_or_else(
         || "absent".to_owned(),
-        |Scanned { parent, leaf, .. }| {
-            format!("present as `{}` in cgroup {}", names::printable(leaf), parent.0)
-        },
+        |Scanned { parent, leaf, .. }| format!("present as `{}` in cgroup {}", paths::escape(leaf), parent.0),
     )
 }

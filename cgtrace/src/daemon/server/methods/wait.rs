@@ -1,4 +1,4 @@
-//! `Await`: returns the moment a path is in a state.
+//! `Wait`: returns the moment a path is in a state.
 
 use std::{
     rc::Rc,
@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use cgtrace_client::{Until, names, wire};
+use cgtrace_client::{CgroupState, paths, wire};
 
 use super::lookup;
 use crate::daemon::{
@@ -36,7 +36,7 @@ enum Ended {
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let began = Instant::now();
     let shared = Rc::clone(&connection.shared);
-    let wait: wire::Await = request.parameters()?;
+    let wait: wire::Wait = request.parameters()?;
     let timeout = wait.timeout_ms.map(Duration::from_millis);
     settled_within(connection, timeout).await?;
     let waiter = waiter(&shared, &wait)?;
@@ -49,21 +49,21 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let ended = ended.await;
     drop(registered);
     shared.listeners_changed();
-    let held = match ended? {
+    let reached = match ended? {
         Ended::Held(seq) => Some(seq),
         // A state that was reached in the very moment of the time-out still counts.
-        Ended::TimedOut => waiter.held(),
+        Ended::TimedOut => waiter.reached(),
         Ended::ClientLeft => return Ok(()),
     };
     connection.settled_for_woken().await?;
     let awaited = {
         let tracker = shared.tracker.borrow();
         let encoder = shared.encoder(connection.class);
-        wire::Awaited {
-            held: held.is_some(),
-            seq: held.unwrap_or(tracker.index().seq()),
-            waited_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            answer: lookup::by_path(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
+        wire::WaitReply {
+            reached: reached.is_some(),
+            seq: reached.unwrap_or(tracker.index().seq()),
+            elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+            result: lookup::by_path(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
         }
     };
     connection.reply(request, &awaited).await
@@ -81,7 +81,7 @@ async fn wait_for(
     }
     connection.end_turn();
     // What holds already is the answer whatever the time-out, even none at all.
-    if matches!(waiter.until, Until::Populated | Until::Empty) {
+    if matches!(waiter.until, CgroupState::Populated | CgroupState::Empty) {
         let holds = tokio::select! {
             holds = read_populated(shared, class, waiter) => holds?,
             () = connection.left() => return Ok(Ended::ClientLeft),
@@ -90,21 +90,21 @@ async fn wait_for(
             return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
         }
     }
-    let held = async {
+    let reached = async {
         loop {
-            if let Some(seq) = waiter.held() {
+            if let Some(seq) = waiter.reached() {
                 return Ok(Ended::Held(seq));
             }
             if waiter.take_look() && read_populated(shared, class, waiter).await? {
                 return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
             }
-            if waiter.held().is_none() {
+            if waiter.reached().is_none() {
                 waiter.woken().await;
             }
         }
     };
     tokio::select! {
-        held = held => held,
+        reached = reached => reached,
         () = elapsed(left()) => Ok(Ended::TimedOut),
         () = connection.left() => Ok(Ended::ClientLeft),
     }
@@ -118,13 +118,13 @@ async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) 
     settled.await.unwrap_or_else(|_| Err(Failure::not_ready()))
 }
 
-fn waiter(shared: &Shared, wait: &wire::Await) -> Result<Rc<Waiter>, Failure> {
-    let until = Until::ALL
+fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, Failure> {
+    let until = CgroupState::ALL
         .into_iter()
-        .find(|until| until.word() == wait.until)
-        .ok_or_else(|| Failure::unknown_state(&wait.until, &Until::ALL.map(Until::word)))?;
+        .find(|until| until.as_str() == wait.state)
+        .ok_or_else(|| Failure::unknown_state(&wait.state, &CgroupState::ALL.map(CgroupState::as_str)))?;
     let hierarchy = shared.hierarchy(wait.hierarchy.as_deref())?;
-    Ok(Waiter::new(names::from_wire(&wait.name)?, hierarchy, until))
+    Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, until))
 }
 
 /// Whether the file system says that the state holds. What changes after the waiter was registered wakes it, so
@@ -157,7 +157,7 @@ async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) ->
         });
     }
     Ok(match waiter.until {
-        Until::Populated => populated.contains(&Some(true)),
+        CgroupState::Populated => populated.contains(&Some(true)),
         _ => !populated.is_empty() && populated.iter().all(|populated| *populated == Some(false)),
     })
 }

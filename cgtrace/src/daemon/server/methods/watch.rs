@@ -49,7 +49,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     shared.subscribers_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
-        missed: missed.filter(|missed| *missed > 0),
+        dropped: missed.filter(|missed| *missed > 0),
         ..Default::default()
     };
     let outcome = async {
@@ -131,7 +131,7 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) 
 }
 
 fn encode_missed(missed: u64) -> Vec<u8> {
-    encode_reply(&wire::WatchReply { missed: Some(missed), ..Default::default() }, true)
+    encode_reply(&wire::WatchReply { dropped: Some(missed), ..Default::default() }, true)
 }
 
 async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filter, Failure> {

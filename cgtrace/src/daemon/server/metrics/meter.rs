@@ -9,7 +9,7 @@ use crate::daemon::{
     tracker::{Anchor, Listener},
 };
 
-/// Upper ends of the lengths of lives, in seconds: from a millisecond to a week.
+/// Upper ends of the lengths of instances, in seconds: from a millisecond to a week.
 const LIVES: [f64; 16] = [
     0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0,
     604_800.0,
@@ -31,7 +31,7 @@ pub struct Meter {
     /// Changes that concern no hierarchy.
     pub(super) elsewhere: RefCell<[u64; KINDS]>,
     /// How long cgroups lived, by hierarchy.
-    pub(super) lives: Histograms,
+    pub(super) instances: Histograms,
     /// How long answers took, by method.
     pub(super) answers: Histograms,
     timed: [Histogram; TIMED.len()],
@@ -46,7 +46,7 @@ pub(super) struct Counts {
     pub(super) name: Option<Rc<str>>,
     pub(super) number: u32,
     pub(super) events: [u64; KINDS],
-    pub(super) lives: Histogram,
+    pub(super) instances: Histogram,
 }
 
 impl Counts {
@@ -62,7 +62,7 @@ impl Default for Meter {
         Self {
             hierarchies: RefCell::default(),
             elsewhere: RefCell::new([0; KINDS]),
-            lives: Histograms::new_with_constructor(|| Histogram::new(LIVES)),
+            instances: Histograms::new_with_constructor(|| Histogram::new(LIVES)),
             answers,
             timed,
         }
@@ -92,23 +92,24 @@ impl Meter {
                 && let Some(gone) = hierarchies.iter().position(|counts| counts.is_gone(index))
             {
                 let Counts { name, number, .. } = hierarchies.remove(gone);
-                self.lives.remove(&[("hierarchy", label(name.as_deref(), number))]);
+                self.instances.remove(&[("hierarchy", label(name.as_deref(), number))]);
             }
             let (name, number) = (place.hierarchy_name.clone(), place.hierarchy.0);
-            let lives = self.lives.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
-            hierarchies.push(Counts { name, number, events: [0; KINDS], lives });
+            let instances =
+                self.instances.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
+            hierarchies.push(Counts { name, number, events: [0; KINDS], instances });
             hierarchies.len() - 1
         });
         let counts = &mut hierarchies[number];
         counts.events[change.kind.event_number()] += 1;
         if change.kind == Kind::Rmdir
-            && let Some(past) = index.past_life_by_id(Key { hierarchy: place.hierarchy, id: place.id })
-            // Of any other life the length is not known.
-            && past.birth.made == Made::Seen
-            && !past.inferred
+            && let Some(previous) = index.previous_by_id(Key { hierarchy: place.hierarchy, id: place.id })
+            // Of any other instance the length is not known.
+            && previous.birth.made == Made::Seen
+            && !previous.inferred
         {
-            let ns = past.died_boot_ns.saturating_sub(past.birth.boot_ns);
-            counts.lives.observe(Duration::from_nanos(ns).as_secs_f64());
+            let ns = previous.removed_boot_ns.saturating_sub(previous.birth.boot_ns);
+            counts.instances.observe(Duration::from_nanos(ns).as_secs_f64());
         }
     }
 }

@@ -65,37 +65,37 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds, exact to a microsecond")]
     started.set(started_ns as f64 / 1e9);
     registry.register_with_unit("start_time", "When the kernel program was attached", Unit::Seconds, started);
-    counter(registry, "changes", "Changes of the index: the number of the last one", tracker.index().seq());
+    counter(registry, "events_sequence", "Sequence number of the last event", tracker.index().seq());
     counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.woken());
-    let oddities = tracker.index().oddities().total() + tracker.undecodable();
-    counter(registry, "oddities", "Events and records that did not fit what was known", oddities);
+    let anomalies = tracker.index().anomalies().total() + tracker.undecodable();
+    counter(registry, "anomalies", "Events and records that did not fit what was known", anomalies);
     gauge(registry, "connections", "Connections", shared.connections() as u64);
 }
 
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
-    let (cgroups, walked) = (Gauges::default(), Gauges::default());
-    let (births, deaths) = (Counters::default(), Counters::default());
-    let (lost, heals) = (Counters::default(), Counters::default());
+    let (cgroups, scanned) = (Gauges::default(), Gauges::default());
+    let (created, removed) = (Counters::default(), Counters::default());
+    let (lost, resyncs) = (Counters::default(), Counters::default());
     let lost_by_hierarchy = tracker.lost_by_hierarchy();
     for state in tracker.index().hierarchies() {
         let labels = [("hierarchy", hierarchy_name(&state))];
         set(&cgroups, &labels, state.cgroups as u64);
-        set(&walked, &labels, u64::from(state.walked));
-        births.get_or_create(&labels).inc_by(state.made);
-        deaths.get_or_create(&labels).inc_by(state.removed);
+        set(&scanned, &labels, u64::from(state.scanned));
+        created.get_or_create(&labels).inc_by(state.made);
+        removed.get_or_create(&labels).inc_by(state.removed);
         lost.get_or_create(&labels).inc_by(lost_by_hierarchy.get(&state.id.0).copied().unwrap_or_default());
-        heals.get_or_create(&labels).inc_by(state.heals);
+        resyncs.get_or_create(&labels).inc_by(state.resyncs);
     }
     registry.register("cgroups", "Cgroups that exist now", cgroups);
     registry.register(
-        "hierarchy_walked",
+        "hierarchy_scanned",
         "Whether the hierarchy could be read as a whole (1) or not (0)",
-        walked,
+        scanned,
     );
-    registry.register("births", "Cgroups that were made", births);
-    registry.register("deaths", "Cgroups that were removed", deaths);
+    registry.register("cgroups_created", "Cgroups created", created);
+    registry.register("cgroups_removed", "Cgroups removed", removed);
     registry.register("hierarchy_lost", "Records of the hierarchy that found no room in a ring", lost);
-    registry.register("heals", "Walks that healed a loss", heals);
+    registry.register("resyncs", "Walks that resynced a loss", resyncs);
 }
 
 fn events(registry: &mut Registry, meter: &Meter) {
@@ -117,18 +117,18 @@ fn events(registry: &mut Registry, meter: &Meter) {
     }
     registry.register("events", "Events, by kind and hierarchy", events);
     registry.register_with_unit(
-        "life",
+        "cgroup_lifetime",
         "How long cgroups lived whose making and removal were both seen",
         Unit::Seconds,
-        meter.lives.clone(),
+        meter.instances.clone(),
     );
 }
 
 fn rings(registry: &mut Registry, tracker: &Tracker) {
     let (used, size) = (Gauges::default(), Gauges::default());
     let (records, lost) = (Counters::default(), Counters::default());
-    let (index_lost, told_lost) = tracker.lost();
-    for (ring, missing) in tracker.probe().rings().into_iter().zip([index_lost, told_lost]) {
+    let (lifecycle_lost, activity_lost) = tracker.lost();
+    for (ring, missing) in tracker.probe().rings().into_iter().zip([lifecycle_lost, activity_lost]) {
         let labels = [("ring", ring.name.to_owned())];
         set(&used, &labels, ring.used as u64);
         set(&size, &labels, ring.size as u64);
@@ -137,7 +137,7 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
     }
     registry.register_with_unit("ring_used", "What waits in a ring", Unit::Bytes, used);
     registry.register_with_unit("ring_size", "What a ring can hold", Unit::Bytes, size);
-    registry.register("ring_records", "Records that were read from a ring", records);
+    registry.register("ring_records_read", "Records that were read from a ring", records);
     registry.register("lost_records", "Records that were lost", lost);
 }
 
@@ -153,11 +153,11 @@ fn programs(registry: &mut Registry, tracker: &Tracker) {
             time.get_or_create(&labels).inc_by(std::time::Duration::from_nanos(program.run_ns).as_secs_f64());
         }
     }
-    registry.register("program_attached", "Whether a kernel program runs (1) or not (0)", attached);
-    registry.register("program_skipped_runs", "Runs of a kernel program that the kernel skipped", missed);
-    registry.register("program_runs", "Runs of a kernel program, while the kernel counts them", runs);
+    registry.register("bpf_program_attached", "Whether a kernel program runs (1) or not (0)", attached);
+    registry.register("bpf_program_missed_runs", "Runs of a kernel program that the kernel skipped", missed);
+    registry.register("bpf_program_runs", "Runs of a kernel program, while the kernel counts them", runs);
     registry.register_with_unit(
-        "program_run",
+        "bpf_program_run",
         "Time that a kernel program ran, while the kernel counts it",
         Unit::Seconds,
         time,
@@ -165,7 +165,7 @@ fn programs(registry: &mut Registry, tracker: &Tracker) {
 }
 
 fn clients(registry: &mut Registry, shared: &Shared) {
-    gauge(registry, "waiters", "Await calls that wait", shared.hub.waiters.borrow().len() as u64);
+    gauge(registry, "waiters", "Wait calls that wait", shared.hub.waiters.borrow().len() as u64);
     gauge(registry, "subscriptions", "Watch calls that follow", shared.hub.subscriptions() as u64);
     let (mut all, mut most) = (0, 0);
     for waiting in shared.hub.queue_lengths() {
@@ -175,7 +175,7 @@ fn clients(registry: &mut Registry, shared: &Shared) {
     gauge(registry, "subscriber_lag_events", "Events that wait for the slowest subscriber", most);
     gauge(registry, "subscriber_queued_events", "Events that wait for all subscribers", all);
     let help = "Events that subscribers missed because they were too slow";
-    counter(registry, "subscriber_missed_events", help, shared.hub.missed());
+    counter(registry, "subscriber_dropped_events", help, shared.hub.missed());
     gauge(
         registry,
         "unread_reply_bytes",
@@ -183,5 +183,10 @@ fn clients(registry: &mut Registry, shared: &Shared) {
         shared.unread_reply_bytes() as u64,
     );
     let answers = shared.meter.answers.clone();
-    registry.register_with_unit("query", "How long answers took, by method", Unit::Seconds, answers);
+    registry.register_with_unit(
+        "request_duration",
+        "How long answers took, by method",
+        Unit::Seconds,
+        answers,
+    );
 }

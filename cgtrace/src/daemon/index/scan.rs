@@ -1,0 +1,57 @@
+//! What events tell while a scan goes on, until it is merged.
+
+use hashbrown::HashSet;
+
+use super::event::CgroupId;
+use super::node::Node;
+
+/// What events told since a scan began.
+#[derive(Debug, Default)]
+pub(super) struct ScanState {
+    /// When the last loss was noticed before it began. An event that is older says nothing of what the scan finds:
+    /// what undid it may have been lost.
+    begun_after_ns: u64,
+    /// Made or renamed: alive then, and named by an event.
+    pub named: HashSet<CgroupId>,
+    /// One was renamed: the scan may have missed what is below it, and nothing else may know of that.
+    pub renamed: bool,
+    pub removed: HashSet<CgroupId>,
+    /// Those of the removed that no path could be built for yet.
+    pub pathless: Vec<Pathless>,
+}
+
+#[derive(Debug)]
+pub(super) struct Pathless {
+    pub id: CgroupId,
+    pub parent: CgroupId,
+    pub leaf: Box<[u8]>,
+}
+
+impl ScanState {
+    /// A scan begins, after a loss that was noticed at that time.
+    pub fn begin(begun_after_ns: u64) -> Self {
+        Self { begun_after_ns, ..Self::default() }
+    }
+
+    pub fn named(&mut self, id: CgroupId, at: u64) {
+        if at > self.begun_after_ns {
+            self.named.insert(id);
+        }
+    }
+
+    pub fn renamed(&mut self, id: CgroupId, at: u64) {
+        self.named(id, at);
+        self.renamed |= at > self.begun_after_ns;
+    }
+
+    pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
+        self.removed.insert(id);
+        if pathless && !node.truncated {
+            self.pathless.push(Pathless { id, parent: node.parent, leaf: node.leaf.clone() });
+        }
+    }
+
+    pub fn has_removed(&self, id: CgroupId) -> bool {
+        self.removed.contains(&id)
+    }
+}

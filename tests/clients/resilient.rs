@@ -1,0 +1,179 @@
+//! ResilientStream goes on over a broken connection and over a restarted daemon, and says what it missed.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::{Cursor, Error, ResilientItem, ResilientStream, wire};
+use libtest_mimic::Trial;
+
+use super::proxy::Proxy;
+use crate::support::{
+    Outcome,
+    cgroup::Cgroup,
+    daemon::{Daemon, open_folder},
+    trial,
+};
+
+/// Patience with what must come.
+const PATIENCE: Duration = Duration::from_mins(1);
+
+pub fn trials() -> Vec<Trial> {
+    vec![
+        trial("clients::following_resumes_a_broken_connection", resumes),
+        trial("clients::following_says_how_many_it_missed", missed),
+        trial("clients::following_tells_a_restarted_daemon", restarted),
+        trial("clients::following_goes_on_from_a_stored_position", stored),
+        trial("clients::following_ends_with_its_patience", patience),
+    ]
+}
+
+pub fn watch(name: &str) -> wire::Watch {
+    wire::Watch { patterns: Some(vec![name.to_owned()]), ..wire::Watch::default() }
+}
+
+fn next(following: &mut ResilientStream) -> Result<ResilientItem> {
+    following.next_timeout(PATIENCE)?.context("nothing came")
+}
+
+fn next_event(following: &mut ResilientStream) -> Result<wire::Event> {
+    match next(following)? {
+        ResilientItem::Event(event) => Ok(*event),
+        told => bail!("expected an event, got {told:?}"),
+    }
+}
+
+fn made(following: &mut ResilientStream, path: &str) -> Outcome {
+    let event = next_event(following)?;
+    ensure!(event.kind == "mkdir" && event.path.as_deref() == Some(path), "{event:?}");
+    Ok(())
+}
+
+fn resumes() -> Outcome {
+    let daemon = Daemon::start()?;
+    let proxy = Proxy::start(&daemon)?;
+    let cgroup = Cgroup::new("v2", "resumes")?;
+    let mut following = ResilientStream::start_at(proxy.socket(), watch(&cgroup.name()), None)?;
+    ensure!(
+        matches!(next(&mut following)?, ResilientItem::Started { instance, .. } if instance.pid == daemon.pid())
+    );
+    for round in 0..20 {
+        let (seen, unseen) = (cgroup.join(format!("{round}-a")), cgroup.join(format!("{round}-b")));
+        fs::create_dir(&seen)?;
+        made(&mut following, &cgroup.name_of(&seen))?;
+        ensure!(proxy.cut() == 1, "not one connection");
+        fs::create_dir(&unseen)?;
+        let resumed = next(&mut following)?;
+        ensure!(matches!(resumed, ResilientItem::Resumed { .. }), "{resumed:?}");
+        made(&mut following, &cgroup.name_of(&unseen))?;
+    }
+    ensure!(following.next_timeout(Duration::ZERO)?.is_none(), "more than what happened");
+    Ok(())
+}
+
+fn missed() -> Outcome {
+    let daemon = Daemon::start()?;
+    // Each change takes more than 200 bytes.
+    let kept = daemon.client()?.status()?.limits.max_recent_bytes / 200;
+    let proxy = Proxy::start(&daemon)?;
+    let cgroup = Cgroup::new("v2", "missed")?;
+    let mut following = ResilientStream::start_at(proxy.socket(), watch(&cgroup.name()), None)?;
+    next(&mut following)?;
+    proxy.cut();
+    // More than are kept, before anybody asks again.
+    let path = cgroup.join("x");
+    for _ in 0..=kept / 2 {
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    let resumed = next(&mut following)?;
+    ensure!(matches!(resumed, ResilientItem::Resumed { .. }), "{resumed:?}");
+    let missed = next(&mut following)?;
+    let ResilientItem::Dropped(missed) = missed else { bail!("expected what was missed, got {missed:?}") };
+    ensure!(missed > 0);
+    let first = next_event(&mut following)?;
+    let at = following.cursor().context("no cursor")?;
+    ensure!(at.seq == first.seq && at.at.boot_ns == first.boot_ns, "{at:?} {first:?}");
+    Ok(())
+}
+
+/// Another daemon behind the same name.
+fn lead(socket: &Path, daemon: &Daemon) -> Outcome {
+    let new = socket.with_extension("new");
+    symlink(daemon.socket(), &new)?;
+    Ok(fs::rename(new, socket)?)
+}
+
+fn restarted() -> Outcome {
+    let folder = open_folder()?;
+    let socket = folder.path().join("io.cgtrace");
+    let first = Daemon::start()?;
+    lead(&socket, &first)?;
+    let cgroup = Cgroup::new("v2", "restarted")?;
+    let (a, b, c) = (cgroup.join("a"), cgroup.join("b"), cgroup.join("c"));
+    let mut following = ResilientStream::start_at(&socket, watch(&cgroup.name()), None)?;
+    next(&mut following)?;
+    fs::create_dir(&a)?;
+    let last = next_event(&mut following)?;
+    drop(first);
+    // Nobody answers: that is borne, and the time is kept.
+    let start = Instant::now();
+    ensure!(following.next_timeout(Duration::from_millis(50))?.is_none());
+    ensure!(start.elapsed() >= Duration::from_millis(50));
+    fs::create_dir(&b)?;
+    let second = Daemon::start()?;
+    fs::create_dir(&c)?;
+    lead(&socket, &second)?;
+    match next(&mut following)? {
+        ResilientItem::Restarted { before, instance } => {
+            ensure!(before.seq == last.seq && before.at.boot_ns == last.boot_ns, "{before:?} {last:?}");
+            ensure!(
+                instance.pid == second.pid() && instance.started.boot_ns > before.at.boot_ns,
+                "{instance:?}"
+            );
+        }
+        told => bail!("expected the restart, got {told:?}"),
+    }
+    // What the new one saw comes from its beginning, before anybody had asked it.
+    made(&mut following, &cgroup.name_of(&c))
+}
+
+fn stored() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new("v2", "stored")?;
+    let mut following = ResilientStream::start_at(daemon.socket(), watch(&cgroup.name()), None)?;
+    next(&mut following)?;
+    let text = serde_json::to_string(&following.cursor())?;
+    drop(following);
+    let path = cgroup.join("meanwhile");
+    fs::create_dir(&path)?;
+    let cursor: Cursor = serde_json::from_str(&text)?;
+    let mut following = ResilientStream::start_at(daemon.socket(), watch(&cgroup.name()), Some(cursor))?;
+    ensure!(matches!(next(&mut following)?, ResilientItem::Resumed { .. }));
+    made(&mut following, &cgroup.name_of(&path))
+}
+
+fn patience() -> Outcome {
+    let daemon = Daemon::start()?;
+    let mut following = ResilientStream::start_at(
+        daemon.socket(),
+        wire::Watch { kinds: Some(vec!["exec".into()]), ..Default::default() },
+        None,
+    )?
+    .retry_for(Duration::from_millis(100));
+    next(&mut following)?;
+    drop(daemon);
+    for _ in 0..2 {
+        let told = following.next().context("the iterator ended")?;
+        ensure!(matches!(told, Err(Error::Connect { .. })), "{told:?}");
+    }
+    let daemon = Daemon::start()?;
+    let wrong = wire::Watch { kinds: Some(vec!["mkdr".into()]), ..Default::default() };
+    let told = ResilientStream::start_at(daemon.socket(), wrong, None);
+    ensure!(matches!(told, Err(Error::UnknownKind { .. })), "{told:?}");
+    Ok(())
+}
