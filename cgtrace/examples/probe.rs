@@ -16,7 +16,7 @@ fn main() -> Result<()> {
     let pairs: u32 = arguments.next().map_or(Ok(10_000), |pairs| pairs.to_string_lossy().parse())?;
     let mut watched = [0; 16];
     watched[..4].copy_from_slice(b"true");
-    let mut probe = Probe::start(&Options { watched: vec![watched], ..Options::default() })?;
+    let mut probe = Probe::start(&Options { tracked: vec![watched], ..Options::default() })?;
     let _stats = enable_stats(Stats::RunTime)?;
     let mut events = 0;
     for pair in 0..pairs {

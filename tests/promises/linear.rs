@@ -151,7 +151,7 @@ fn ask(
             let until = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
             let wait = wire::Wait {
                 path: path.clone(),
-                state: until.word().to_owned(),
+                state: until.as_str().to_owned(),
                 hierarchy,
                 timeout_ms: Some(5),
             };

@@ -310,7 +310,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("cgtrace-six");
     copy_program("/bin/true", &program)?;
-    let mut probe = Probe::start(&Options { watched: vec![comm], ..Options::default() })?;
+    let mut probe = Probe::start(&Options { tracked: vec![comm], ..Options::default() })?;
     let (mut index, mut process_log) = (Index::new(Limits::default()), ProcessLog::new([comm]));
     for round in 0..crate::support::rounds(40) {
         let barrier = Barrier::new(AT_ONCE);
