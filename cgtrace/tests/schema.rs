@@ -1,4 +1,4 @@
-//! The JSON that commands print is a contract: its schemas stand in `docs/schema/`, so that a change of it is seen in
+//! The JSON that commands print is a contract: its schemas stand in `docs/protocol/schema/`, so that a change of it is seen in
 //! review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` writes them anew.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
@@ -53,20 +53,20 @@ fn schemas() -> BTreeMap<&'static str, String> {
 }
 
 fn folder() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/schema"))
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol/schema"))
 }
 
 #[test]
 fn the_stored_schemas_are_those_of_the_code() {
     if env::var_os("CGTRACE_WRITE_SCHEMA").is_some() {
-        fs::create_dir_all(folder()).expect("docs/schema can be made");
+        fs::create_dir_all(folder()).expect("docs/protocol/schema can be made");
         for (command, schema) in schemas() {
             fs::write(folder().join(format!("{command}.json")), schema).expect("a schema can be written");
         }
     }
     let mut stored = BTreeMap::new();
-    for entry in fs::read_dir(folder()).expect("docs/schema is there") {
-        let path = entry.expect("docs/schema can be read").path();
+    for entry in fs::read_dir(folder()).expect("docs/protocol/schema is there") {
+        let path = entry.expect("docs/protocol/schema can be read").path();
         let command = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         stored.insert(command, fs::read_to_string(&path).expect("a schema can be read"));
     }
@@ -75,7 +75,7 @@ fn the_stored_schemas_are_those_of_the_code() {
     for (command, schema) in schemas() {
         assert!(
             stored.get(command) == Some(&schema),
-            "docs/schema/{command}.json is not what `{command} --json` prints: if the change is meant, \
+            "docs/protocol/schema/{command}.json is not what `{command} --json` prints: if the change is meant, \
              CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema"
         );
     }

@@ -83,7 +83,7 @@ fn python_example() -> Outcome {
     if !is_there("python3") {
         return Err(skip("there is no python3 here"));
     }
-    let script = workspace()?.join("docs/examples/python/cgtrace.py");
+    let script = workspace()?.join("docs/protocol/examples/python/cgtrace.py");
     example(&|| {
         let mut command = Command::new("python3");
         command.arg(&script);
@@ -99,7 +99,8 @@ fn go_example() -> Outcome {
     let program = folder.path().join("cgtrace-go");
     let mut build = Command::new("go");
     build.args(["build", "-o"]).arg(&program).arg("cgtrace.go").env("GOCACHE", folder.path().join("cache"));
-    let built = build.env("GOFLAGS", "").current_dir(workspace()?.join("docs/examples/go")).output()?;
+    let built =
+        build.env("GOFLAGS", "").current_dir(workspace()?.join("docs/protocol/examples/go")).output()?;
     ensure!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
     example(&|| Command::new(&program))
 }

@@ -96,7 +96,7 @@ fn example() -> Outcome {
     let folder = tempfile::tempdir()?;
     let program = folder.path().join("wait");
     let place = ["-L".as_ref(), library.as_os_str(), "-lcgtrace".as_ref()];
-    compile("docs/examples/c/wait.c", &program, &place)?;
+    compile("docs/protocol/examples/c/wait.c", &program, &place)?;
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "c-example")?;
     let run = |name: &str, runtime_dir: &Path| {

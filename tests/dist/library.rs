@@ -37,7 +37,8 @@ fn built() -> Outcome {
     let packages = [package("libcgtrace0", ".deb")?, package("libcgtrace-dev", ".deb")?];
     let packages = [root.bring(&packages[0])?, root.bring(&packages[1])?];
     run(root.command("dpkg").arg("--install").args(&packages))?;
-    let source = root.bring(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/examples/c/wait.c"))?;
+    let source =
+        root.bring(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/protocol/examples/c/wait.c"))?;
     let daemon = daemon()?;
     for (linked, flags) in [
         (true, "$(pkg-config --cflags --libs libcgtrace)"),

@@ -1,4 +1,4 @@
-//! docs/protocol.md shows what is really said: each of its calls is made, and its replies are those of a running daemon.
+//! docs/protocol/protocol.md shows what is really said: each of its calls is made, and its replies are those of a running daemon.
 //! And what the protocol promises of calls on one connection.
 
 mod document;

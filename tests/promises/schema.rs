@@ -1,4 +1,4 @@
-//! What `--json` prints is what `docs/schema/` says.
+//! What `--json` prints is what `docs/protocol/schema/` says.
 
 use std::fs;
 
@@ -69,7 +69,7 @@ fn every_command() -> Outcome {
 
 /// Holds each line against a command's schema.
 fn held(command: &str, text: &str) -> Outcome {
-    let stored = format!("{}/../docs/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
+    let stored = format!("{}/../docs/protocol/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&fs::read_to_string(stored)?)?;
     for line in text.lines() {
         let document: Value = serde_json::from_str(line)?;

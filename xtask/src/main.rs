@@ -64,7 +64,7 @@ enum Habit {
         /// Only tests whose names contain this
         #[arg(long, value_name = "NAME", conflicts_with_all = ["all", "short"])]
         test: Option<String>,
-        /// Write the newest of every machine that was run to docs/compatibility.md
+        /// Write the newest of every machine that was run to docs/internals/compatibility.md
         #[arg(long, conflicts_with = "test")]
         write: bool,
         /// The part that every submission runs: some kernels, and each mode once

@@ -1,11 +1,11 @@
-//! docs/protocol.md, read: the calls that it shows with their replies, and its table of errors.
+//! docs/protocol/protocol.md, read: the calls that it shows with their replies, and its table of errors.
 
 use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-pub const DOCUMENT: &str = include_str!("../../../docs/protocol.md");
+pub const DOCUMENT: &str = include_str!("../../../docs/protocol/protocol.md");
 pub const INTERFACE: &str = include_str!("../../../cgtrace-client/src/io.cgtrace.varlink");
 
 /// A call and the replies that the document shows to it.

@@ -69,7 +69,7 @@ pub struct Options {
     pub modes: Vec<Mode>,
     /// Every test that can run in a machine, instead of the short part.
     pub all: bool,
-    /// Write the table to `docs/compatibility.md`.
+    /// Write the table to `docs/internals/compatibility.md`.
     pub write: bool,
     /// The machines that every submission boots, instead of the above.
     pub short: bool,

@@ -222,15 +222,16 @@ impl Table {
         format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 
-    /// Puts the table into `docs/compatibility.md`, between its marks.
+    /// Puts the table into `docs/internals/compatibility.md`, between its marks.
     pub fn write(&self) -> Result<()> {
         const BEGIN: &str = "<!-- table -->\n";
         const END: &str = "<!-- end of table -->";
-        let path = workspace()?.join("docs/compatibility.md");
+        let path = workspace()?.join("docs/internals/compatibility.md");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
         let (head, rest) =
-            text.split_once(BEGIN).context("docs/compatibility.md has no mark of its table")?;
-        let (_, tail) = rest.split_once(END).context("docs/compatibility.md has no end of its table")?;
+            text.split_once(BEGIN).context("docs/internals/compatibility.md has no mark of its table")?;
+        let (_, tail) =
+            rest.split_once(END).context("docs/internals/compatibility.md has no end of its table")?;
         fs::write(&path, format!("{head}{BEGIN}{}\n{}{END}{tail}", self.markdown(), self.skips()))
             .with_context(|| format!("failed to write {}", path.display()))
     }
