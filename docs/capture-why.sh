@@ -1,5 +1,5 @@
 #!/bin/bash
-# Brings causes of docs/why.md about for real, on this machine, and prints what `cgtrace why` says of each.
+# Brings causes of docs/user/why.md about for real, on this machine, and prints what `cgtrace why` says of each.
 #   docs/capture-why.sh target/debug/cgtrace      as root, on a machine with name=systemd and v2 mounted (hybrid)
 # The scenes that need a systemd are captured by `cargo xtask test why::` and `beside::` in target/lab/captured/.
 set -u

@@ -1,4 +1,4 @@
-//! An attacker without privileges against the daemon of the packaged unit. `docs/security.md` says which test holds which
+//! An attacker without privileges against the daemon of the packaged unit. `docs/user/security.md` says which test holds which
 //! promise.
 
 mod support;

@@ -123,9 +123,9 @@ fn the_daemon_s_memory_is_bounded_and_no_kill_is_deflected_to_others() {
     assert!(values(&unit, "OOMScoreAdjust").is_empty());
     let pod = pod("deploy/kubernetes/daemonset.yaml");
     assert_eq!(text(&pod, "containers.0.resources.limits.memory"), format!("{max}Mi"));
-    let document = read("docs/service.md");
+    let document = read("docs/user/service.md");
     for line in [format!("MemoryHigh={}M", mib("MemoryHigh")), format!("MemoryMax={max}M")] {
-        assert!(document.contains(&line), "docs/service.md lacks {line}");
+        assert!(document.contains(&line), "docs/user/service.md lacks {line}");
     }
 }
 
@@ -141,14 +141,14 @@ fn a_unit_that_waits_uses_the_public_socket_alone() {
 
 #[test]
 fn the_service_document_tells_what_fails_without_each_capability() {
-    let document = read("docs/service.md");
+    let document = read("docs/user/service.md");
     for need in NEEDS {
         let kept = match need.until {
             Until::Loaded => "until it is loaded",
             Until::Ended => "always",
         };
         let row = format!("| {} | {kept} | {} |", need.name, need.without);
-        assert!(document.contains(&row), "docs/service.md lacks: {row}");
+        assert!(document.contains(&row), "docs/user/service.md lacks: {row}");
     }
 }
 

@@ -255,7 +255,7 @@ pub fn starts(systemd: &Systemd) -> Outcome {
 
 /// The drop-in that the document shows for that.
 fn documented(what: &str) -> Result<&'static str> {
-    let document = include_str!("../../docs/service.md");
+    let document = include_str!("../../docs/user/service.md");
     let blocks = document.split("```ini\n").skip(1).filter_map(|rest| rest.split_once("```"));
     blocks
         .map(|(block, _)| block)

@@ -1,6 +1,6 @@
 //! Why a cgroup is not there, or not seen: rules over facts that others gathered. Pure: no I/O, no clock.
 //!
-//! Each cause of the catalogue (`docs/why.md`) is one rule, and each family of causes one file. A rule answers only
+//! Each cause of the catalogue (`docs/user/why.md`) is one rule, and each family of causes one file. A rule answers only
 //! what the facts prove; where a fact was not gathered, it is silent. [`explain`] puts first what explains most.
 
 mod case;

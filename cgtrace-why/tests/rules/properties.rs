@@ -200,8 +200,11 @@ fn every_cause_can_come_first() {
 
 #[test]
 fn every_cause_is_in_the_catalogue() {
-    let catalogue = include_str!("../../../docs/why.md");
+    let catalogue = include_str!("../../../docs/user/why.md");
     for cause in causes() {
-        assert!(catalogue.contains(&format!("\n### {cause}\n")), "docs/why.md has no section on {cause}");
+        assert!(
+            catalogue.contains(&format!("\n### {cause}\n")),
+            "docs/user/why.md has no section on {cause}"
+        );
     }
 }
