@@ -7,13 +7,29 @@ use crate::{
     setup::setup,
 };
 
-/// Sets up and builds.
-pub fn build(release: bool) -> Result<()> {
-    setup()?;
-    let mut build = cargo()?;
-    build.args(["build", "-p", "cgtrace"]);
-    if release {
-        build.arg("--release");
+/// A cargo profile of the workspace's `Cargo.toml`.
+#[derive(Clone, Copy)]
+pub enum Profile {
+    /// Unoptimised, with debug information.
+    Dev,
+    /// Fast to build, and fast enough for the kernel's top rate.
+    Quick,
+    /// Optimised, as shipped.
+    Release,
+}
+
+impl Profile {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Dev => "dev",
+            Self::Quick => "quick",
+            Self::Release => "release",
+        }
     }
-    run(&mut build)
+}
+
+/// Sets up and builds the program.
+pub fn build(profile: Profile) -> Result<()> {
+    setup()?;
+    run(cargo()?.args(["build", "-p", "cgtrace", "--bin", "cgtrace", "--profile", profile.as_str()]))
 }

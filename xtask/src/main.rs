@@ -18,6 +18,8 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
+use crate::build::Profile;
+
 /// cgtrace's habits.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true, arg_required_else_help = true)]
@@ -114,7 +116,7 @@ fn main() -> ExitCode {
 fn perform(habit: Habit) -> Result<ExitCode> {
     match habit {
         Habit::Setup => setup::setup()?,
-        Habit::Build { release } => build::build(release)?,
+        Habit::Build { release } => build::build(if release { Profile::Release } else { Profile::Dev })?,
         Habit::Run { arguments } => return run::run(&arguments),
         Habit::Test { filter } => return test::test(filter.as_deref()),
         Habit::Lab => lab::lab()?,

@@ -1,18 +1,18 @@
-//! `run`: the main job, on live events.
+//! `run`.
 
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
 
 use crate::{
-    build::build,
+    build::{Profile, build},
     command::{as_root, target},
 };
 
-/// Builds cgtrace and runs it as root; without arguments, `cgtrace events`.
+/// Builds cgtrace and runs it as root; without arguments, runs `cgtrace events`.
 pub fn run(arguments: &[String]) -> Result<ExitCode> {
-    build(true)?;
-    let program = target()?.join("release/cgtrace");
+    build(Profile::Quick)?;
+    let program = target()?.join("quick/cgtrace");
     let mut command = as_root(&program)?;
     if arguments.is_empty() {
         command.arg("events");

@@ -117,16 +117,30 @@ fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
     if version.is_some_and(|version| version.ends_with(LINKER)) {
         return Ok(linker);
     }
-    let mut install = cargo()?;
-    install.args(["install", "bpf-linker", "--version", LINKER, "--locked", "--root"]).arg(&root);
+    let mut install = install_tool("bpf-linker", LINKER, &root)?;
     if matches!(toolchain, Toolchain::Debian) {
         // The bitcode of rustc 1.96 is LLVM 22's, and the default feature is llvm-23.
         install
             .args(["--no-default-features", "--features", "llvm-22"])
             .env("LLVM_SYS_221_PREFIX", LLVM)
-            // bpf-linker's own build script looks here, and takes the first libdir of /usr when it is not told.
+            // bpf-linker's build script reads this; without it, it takes the first libdir of /usr.
             .env("LLVM_PREFIX", LLVM);
     }
     run(&mut install).context("bpf-linker, which links the kernel program, could not be installed")?;
     Ok(linker)
+}
+
+/// `cargo install` of a tool into `root`, unoptimised. That takes a third of the CPU time, and these tools wait for
+/// LLVM or the disk.
+fn install_tool(name: &str, version: &str, root: &Path) -> Result<Command> {
+    let mut install = cargo()?;
+    install
+        .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
+        .arg(root)
+        .env("CARGO_PROFILE_RELEASE_OPT_LEVEL", "0")
+        .env("CARGO_PROFILE_RELEASE_LTO", "off")
+        .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256")
+        .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
+        .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
+    Ok(install)
 }
