@@ -13,7 +13,7 @@ mod shared;
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
 pub use kind::Kind;
 pub use record::{Header, Membership, Root, Task, flag};
-pub use shared::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, SPARES, Wake};
+pub use shared::{KEPT_WORDS, Kept, LOST_OF_ENTRIES, Loss, SPARES, Wake, lost_of_key};
 
 /// The layout of the records. A reader refuses any other.
 pub const VERSION: u8 = 2;

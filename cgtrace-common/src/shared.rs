@@ -4,8 +4,14 @@
 /// `SPARED`.
 pub const SPARES: u32 = 3;
 
-/// Of how many hierarchies the map `LOST_OF` counts lost records.
-pub const HIERARCHIES_COUNTED: u32 = 256;
+/// The entries of the map `LOST_OF`: two rings of 256 hierarchies.
+pub const LOST_OF_ENTRIES: u32 = 512;
+
+/// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index) selects the ring.
+#[must_use]
+pub const fn lost_of_key(hierarchy_id: u32, feeds_index: bool) -> u64 {
+    (feeds_index as u64) << 32 | hierarchy_id as u64
+}
 
 /// Why a record was lost: the index into the per-CPU counters of the map `LOSSES`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -19,15 +25,21 @@ pub enum Loss {
     LifecycleReadFailed = 2,
     /// A kernel structure of a told event could not be read.
     ActivityReadFailed = 3,
+    /// A record counted as `LifecycleRingFull` for which the map `LOST_OF` had no entry.
+    LifecycleUnassigned = 4,
+    /// A record counted as `ActivityRingFull` for which the map `LOST_OF` had no entry.
+    ActivityUnassigned = 5,
 }
 
 impl Loss {
     /// Every reason, in the order of its number.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 6] = [
         Self::LifecycleRingFull,
         Self::ActivityRingFull,
         Self::LifecycleReadFailed,
         Self::ActivityReadFailed,
+        Self::LifecycleUnassigned,
+        Self::ActivityUnassigned,
     ];
 }
 

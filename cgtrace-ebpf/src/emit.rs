@@ -8,7 +8,7 @@ use aya_ebpf::{
     maps::RingBuf,
 };
 use aya_log_ebpf::warn;
-use cgtrace_common::{Header, Kind, Loss, Wake};
+use cgtrace_common::{Header, Kind, Loss, Wake, lost_of_key};
 
 use crate::{
     maps::{
@@ -42,7 +42,7 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
                 Err(error) => {
                     count(full);
                     // SAFETY: the caller's promise.
-                    count_of(unsafe { (*record_header).hierarchy_id });
+                    count_of(unsafe { (*record_header).hierarchy_id }, kind.feeds_index());
                     no_room(kind as u8, error);
                 }
             }
@@ -126,16 +126,17 @@ fn count(loss: Loss) {
     }
 }
 
-/// Counts a lost record of a hierarchy. Beyond [`HIERARCHIES_COUNTED`](cgtrace_common::HIERARCHIES_COUNTED) of them
-/// it is in the ring's count alone. Not inlined, so that it stands in a program only once.
+/// Counts a lost record of a hierarchy. Not inlined, so that a program contains it once.
 #[inline(never)]
-fn count_of(hierarchy_id: u32) {
-    if let Some(counter) = LOST_OF.get_ptr_mut(&hierarchy_id) {
+fn count_of(hierarchy_id: u32, feeds_index: bool) {
+    let key = lost_of_key(hierarchy_id, feeds_index);
+    if let Some(counter) = LOST_OF.get_ptr_mut(&key) {
         // SAFETY: as in `count`.
         unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
-    } else {
-        // The other CPUs' counters of a new entry begin with 0 (`pcpu_init_value` in kernel/bpf/hashtab.c, 5.10).
-        let _ = LOST_OF.insert(&hierarchy_id, &1, u64::from(BPF_NOEXIST));
+    } else if LOST_OF.insert(&key, &1, u64::from(BPF_NOEXIST)).is_err() {
+        // The map is full, or another CPU inserted the entry in between. (The other CPUs' counters of a new entry
+        // begin with 0: `pcpu_init_value` in kernel/bpf/hashtab.c, 5.10.)
+        count(if feeds_index { Loss::LifecycleUnassigned } else { Loss::ActivityUnassigned });
     }
 }
 

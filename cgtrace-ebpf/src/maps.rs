@@ -5,7 +5,7 @@ use aya_ebpf::{
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use cgtrace_common::{HIERARCHIES_COUNTED, Header, KEPT_WORDS, Loss, NAME_MAX, SPARES, Task};
+use cgtrace_common::{Header, KEPT_WORDS, LOST_OF_ENTRIES, Loss, NAME_MAX, SPARES, Task};
 
 /// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon writes such a map without a system call.
 const MMAPABLE: u32 = 1 << 10;
@@ -30,9 +30,9 @@ pub static ACTIVITY_RING_HALF: Global<u64> = Global::new(u64::MAX);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
 
-/// How many records found no room in their ring, by the id of the hierarchy that they told of.
+/// How many records found no room in a ring, by [`lost_of_key`](cgtrace_common::lost_of_key).
 #[map]
-pub static LOST_OF: PerCpuHashMap<u32, u64> = PerCpuHashMap::with_max_entries(HIERARCHIES_COUNTED, 0);
+pub static LOST_OF: PerCpuHashMap<u64, u64> = PerCpuHashMap::with_max_entries(LOST_OF_ENTRIES, 0);
 
 /// One word: not 0 once anything was counted in [`LOSSES`], so that the daemon need not ask for those at every look.
 #[map]

@@ -178,8 +178,7 @@ fn told_of() -> Outcome {
     daemon.verify()?;
     let text = daemon.client()?.metrics()?.text;
     for series in [
-        "cgtrace_lost_records_total{ring=\"index\"}",
-        "cgtrace_hierarchy_lost_total{hierarchy=\"v2\"}",
+        "cgtrace_lost_records_total{ring=\"lifecycle\",hierarchy=\"v2\"}",
         "cgtrace_resyncs_total{hierarchy=\"v2\"}",
     ] {
         let told = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));

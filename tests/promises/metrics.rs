@@ -158,7 +158,9 @@ fn what_happened() -> Outcome {
     ensure!(long <= 7.0, "two lived for more than 100 ms, but {long} for less");
     for ring in ["lifecycle", "activity"] {
         let on = format!("{{ring=\"{ring}\"}}");
-        is(&text, &format!("cgtrace_lost_records_total{on}"), 0)?;
+        for of in ["", hierarchy.as_str()] {
+            is(&text, &format!("cgtrace_lost_records_total{{ring=\"{ring}\",hierarchy=\"{of}\"}}"), 0)?;
+        }
         is(&text, &format!("cgtrace_ring_size_bytes{on}"), 8 << 20)?;
         ensure!(value(&text, &format!("cgtrace_ring_used_bytes{on}"))? >= 0.0);
     }

@@ -86,10 +86,30 @@ pub(super) struct Loaded {
     pub(super) tag: u64,
 }
 
+/// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and hierarchy id.
+/// `None` counts the records of which the hierarchy is not known: those that could not be read, and those that found no
+/// entry in the map of counters. Runs that the kernel skipped are not among them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LostRecords(BTreeMap<(bool, Option<u32>), u64>);
+
+impl LostRecords {
+    /// The records that one ring lost, by hierarchy id.
+    pub fn of_ring(&self, lifecycle: bool) -> impl Iterator<Item = (Option<u32>, u64)> {
+        let of_ring = self.0.iter().filter(move |((of_lifecycle, _), _)| *of_lifecycle == lifecycle);
+        of_ring.map(|((_, hierarchy), lost)| (*hierarchy, *lost))
+    }
+
+    /// The records of a hierarchy that both rings lost.
+    #[must_use]
+    pub fn of_hierarchy(&self, id: u32) -> u64 {
+        [true, false].iter().filter_map(|ring| self.0.get(&(*ring, Some(id)))).sum()
+    }
+}
+
 /// Where the counters are read.
 pub(super) struct Counters {
     losses: PerCpuArray<MapData, u64>,
-    lost_of: PerCpuHashMap<MapData, u32, u64>,
+    lost_of: PerCpuHashMap<MapData, u64, u64>,
     spared: PerCpuArray<MapData, u64>,
     /// The missed execs of the last look, and those that two looks found.
     execs: Cell<(u64, u64)>,
@@ -106,7 +126,7 @@ struct Counted {
 impl Counters {
     pub(super) fn new(
         losses: PerCpuArray<MapData, u64>,
-        lost_of: PerCpuHashMap<MapData, u32, u64>,
+        lost_of: PerCpuHashMap<MapData, u64, u64>,
         spared: PerCpuArray<MapData, u64>,
         programs: Vec<Program>,
     ) -> Result<Self, StartError> {
@@ -133,6 +153,7 @@ impl Counters {
             match loss {
                 Loss::LifecycleRingFull | Loss::LifecycleReadFailed => losses.lifecycle += lost,
                 Loss::ActivityRingFull | Loss::ActivityReadFailed => losses.activity += lost,
+                Loss::LifecycleUnassigned | Loss::ActivityUnassigned => {}
             }
         }
         for Counted { program, page } in &self.programs {
@@ -169,12 +190,25 @@ impl Counters {
         Ok(confirmed)
     }
 
-    pub(super) fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
-        let of_hierarchy = |entry: Result<_, MapError>| {
-            let (hierarchy, lost): (u32, PerCpuValues<u64>) = entry?;
-            Ok((hierarchy, lost.iter().sum()))
-        };
-        self.lost_of.iter().map(of_hierarchy).collect()
+    pub(super) fn lost_records(&self) -> Result<LostRecords, CountError> {
+        let mut lost = LostRecords::default();
+        for entry in self.lost_of.iter() {
+            let (key, counts): (u64, PerCpuValues<u64>) = entry?;
+            #[expect(clippy::cast_possible_truncation, reason = "the lower half is the hierarchy id")]
+            let hierarchy = key as u32;
+            lost.0.insert((key >> 32 != 0, Some(hierarchy)), counts.iter().sum());
+        }
+        for (feeds_index, losses) in [
+            (true, [Loss::LifecycleReadFailed, Loss::LifecycleUnassigned]),
+            (false, [Loss::ActivityReadFailed, Loss::ActivityUnassigned]),
+        ] {
+            let mut count = 0;
+            for loss in losses {
+                count += self.losses.get(&(loss as u32), 0)?.iter().sum::<u64>();
+            }
+            lost.0.insert((feeds_index, None), count);
+        }
+        Ok(lost)
     }
 
     pub(super) fn programs(&self) -> Vec<ProgramState> {

@@ -44,7 +44,7 @@ pub(super) struct Maps {
     pub(super) wake: MapData,
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
-    pub(super) lost_of: PerCpuHashMap<MapData, u32, u64>,
+    pub(super) lost_of: PerCpuHashMap<MapData, u64, u64>,
     pub(super) spared: PerCpuArray<MapData, u64>,
     pub(super) tracked: TrackedComms,
     pub(super) kept: MapData,

@@ -22,14 +22,14 @@ mod records;
 mod ring;
 mod tracked;
 
-use std::{collections::BTreeMap, os::fd::BorrowedFd};
+use std::os::fd::BorrowedFd;
 
 use aya::programs::links::FdLink;
 pub use btf::{Btf, BtfError, Member};
 use cgtrace_common::Kept;
 pub use cgtrace_common::{Kind, Loss, Wake};
 pub use controllers::Controllers;
-pub use counters::{CountError, Losses, ProgramState};
+pub use counters::{CountError, Losses, LostRecords, ProgramState};
 pub use decode::{DecodeError, decode};
 pub use error::StartError;
 pub use load::OBJECT;
@@ -169,10 +169,9 @@ impl Probe {
         Ok(tracked::set(&mut self.tracked, comms)?)
     }
 
-    /// How many records of each hierarchy found no room in their ring, by its id. Those of hierarchies that are not
-    /// named lost none. Runs that were skipped are no hierarchy's: nobody knows what they would have told.
-    pub fn lost_by_hierarchy(&self) -> Result<BTreeMap<u32, u64>, CountError> {
-        self.counters.lost_by_hierarchy()
+    /// How many records were lost, by ring and hierarchy.
+    pub fn lost_records(&self) -> Result<LostRecords, CountError> {
+        self.counters.lost_records()
     }
 
     /// How the rings are used: the index's, then the other.

@@ -1,11 +1,11 @@
 //! The tracker of this machine: its start, and what its probe alone knows.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd};
+use std::os::fd::OwnedFd;
 
 use super::{ThisMachine, Tracker, task_of};
 use crate::daemon::{
     index::{HierarchyId, Key},
-    probe::{self, Probe},
+    probe::{self, LostRecords, Probe},
 };
 use cgtrace_host::{hierarchy::HierarchyError, process};
 
@@ -76,13 +76,13 @@ impl Tracker {
         &self.records
     }
 
-    /// Records that found no room in a ring, by hierarchy id, since the kernel program was loaded. Empty if the
-    /// kernel does not let them be read.
+    /// Lost records by ring and hierarchy, since the kernel program was loaded. Empty if the kernel does not let them be
+    /// read.
     #[must_use]
-    pub fn lost_by_hierarchy(&self) -> BTreeMap<u32, u64> {
-        self.records.lost_by_hierarchy().unwrap_or_else(|error| {
-            tracing::error!(%error, "failed to read what each hierarchy lost");
-            BTreeMap::new()
+    pub fn lost_records(&self) -> LostRecords {
+        self.records.lost_records().unwrap_or_else(|error| {
+            tracing::error!(%error, "failed to read the counters of lost records");
+            LostRecords::default()
         })
     }
 }

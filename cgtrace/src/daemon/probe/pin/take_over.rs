@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use aya::maps::{Map, MapData, MapType};
-use cgtrace_common::{HIERARCHIES_COUNTED, KEPT_WORDS, Kept, Loss, SPARES};
+use cgtrace_common::{KEPT_WORDS, Kept, LOST_OF_ENTRIES, Loss, SPARES};
 
 use super::{
     error::PinError,
@@ -90,7 +90,7 @@ pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Resul
         wake: array(word("WAKE")?, "WAKE")?,
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", used, MapType::PerCpuArray, 4, 8, losses)?)?,
-        lost_of: take_typed(open(folder, "LOST_OF", used, MapType::PerCpuHash, 4, 8, HIERARCHIES_COUNTED)?)?,
+        lost_of: take_typed(open(folder, "LOST_OF", used, MapType::PerCpuHash, 8, 8, LOST_OF_ENTRIES)?)?,
         spared: take_typed(open(folder, "SPARED", by_execs, MapType::PerCpuArray, 4, 8, SPARES)?)?,
         tracked,
         kept,

@@ -19,7 +19,7 @@ fn status(connection: &Connection) -> wire::Status {
     let encoder = shared.encoder(connection.class);
     let tracker = shared.tracker.borrow();
     let index = tracker.index();
-    let lost = tracker.lost_by_hierarchy();
+    let lost = tracker.lost_records();
     let hierarchies = index
         .hierarchies()
         .map(|state| {
@@ -35,7 +35,7 @@ fn status(connection: &Connection) -> wire::Status {
                 previous_instances: state.previous_instances as u64,
                 created: state.made,
                 removed: state.removed,
-                lost: lost.get(&state.id.0).copied().unwrap_or_default(),
+                lost: lost.of_hierarchy(state.id.0),
                 resyncs: state.resyncs,
             }
         })

@@ -1,6 +1,6 @@
 //! The metrics as text, in the `OpenMetrics` format. They name no cgroup and no task.
 
-use std::sync::atomic::AtomicU64;
+use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
 use prometheus_client::{
     encoding::text::encode as encode_registry,
@@ -75,15 +75,13 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
     let (cgroups, scanned) = (Gauges::default(), Gauges::default());
     let (created, removed) = (Counters::default(), Counters::default());
-    let (lost, resyncs) = (Counters::default(), Counters::default());
-    let lost_by_hierarchy = tracker.lost_by_hierarchy();
+    let resyncs = Counters::default();
     for state in tracker.index().hierarchies() {
         let labels = [("hierarchy", hierarchy_name(&state))];
         set(&cgroups, &labels, state.cgroups as u64);
         set(&scanned, &labels, u64::from(state.scanned));
         created.get_or_create(&labels).inc_by(state.made);
         removed.get_or_create(&labels).inc_by(state.removed);
-        lost.get_or_create(&labels).inc_by(lost_by_hierarchy.get(&state.id.0).copied().unwrap_or_default());
         resyncs.get_or_create(&labels).inc_by(state.resyncs);
     }
     registry.register("cgroups", "Cgroups that exist now", cgroups);
@@ -94,7 +92,6 @@ fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
     );
     registry.register("cgroups_created", "Cgroups created", created);
     registry.register("cgroups_removed", "Cgroups removed", removed);
-    registry.register("hierarchy_lost", "Records of the hierarchy that found no room in a ring", lost);
     registry.register("resyncs", "Walks that resynced a loss", resyncs);
 }
 
@@ -127,18 +124,30 @@ fn events(registry: &mut Registry, meter: &Meter) {
 fn rings(registry: &mut Registry, tracker: &Tracker) {
     let (used, size) = (Gauges::default(), Gauges::default());
     let (records, lost) = (Counters::default(), Counters::default());
-    let (lifecycle_lost, activity_lost) = tracker.lost();
-    for (ring, missing) in tracker.probe().rings().into_iter().zip([lifecycle_lost, activity_lost]) {
+    let lost_records = tracker.lost_records();
+    let names: BTreeMap<u32, String> =
+        tracker.index().hierarchies().map(|state| (state.id.0, hierarchy_name(&state))).collect();
+    for (ring, feeds_index) in tracker.probe().rings().into_iter().zip([true, false]) {
         let labels = [("ring", ring.name.to_owned())];
         set(&used, &labels, ring.used as u64);
         set(&size, &labels, ring.size as u64);
         records.get_or_create(&labels).inc_by(ring.consumed);
-        lost.get_or_create(&labels).inc_by(missing);
+        let mut of_hierarchies: BTreeMap<&str, u64> = names.values().map(|name| (name.as_str(), 0)).collect();
+        for (hierarchy, count) in lost_records.of_ring(feeds_index) {
+            let name = hierarchy.and_then(|id| names.get(&id)).map_or("", String::as_str);
+            *of_hierarchies.entry(name).or_default() += count;
+        }
+        for (hierarchy, count) in of_hierarchies {
+            let labels = [("ring", ring.name.to_owned()), ("hierarchy", hierarchy.to_owned())];
+            lost.get_or_create(&labels).inc_by(count);
+        }
     }
     registry.register_with_unit("ring_used", "What waits in a ring", Unit::Bytes, used);
     registry.register_with_unit("ring_size", "What a ring can hold", Unit::Bytes, size);
     registry.register("ring_records_read", "Records that were read from a ring", records);
-    registry.register("lost_records", "Records that were lost", lost);
+    let help =
+        "Records that a ring had no room for or that could not be read; an empty hierarchy means unknown";
+    registry.register("lost_records", help, lost);
 }
 
 fn programs(registry: &mut Registry, tracker: &Tracker) {
