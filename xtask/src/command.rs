@@ -8,12 +8,12 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-/// The workspace's root.
+/// The root of the workspace.
 pub fn workspace() -> Result<PathBuf> {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned).context("xtask's folder has no parent")
 }
 
-/// The folder that cargo builds into.
+/// Cargo's target folder.
 pub fn target() -> Result<PathBuf> {
     match env::var_os("CARGO_TARGET_DIR") {
         Some(folder) => Ok(folder.into()),
@@ -21,14 +21,19 @@ pub fn target() -> Result<PathBuf> {
     }
 }
 
-/// The cargo that runs us, in the workspace.
+/// The cargo that runs this program, in the workspace.
 pub fn cargo() -> Result<Command> {
-    let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    in_workspace(&PathBuf::from(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())))
+}
+
+/// A command whose working directory is the workspace.
+pub fn in_workspace(program: &Path) -> Result<Command> {
+    let mut command = Command::new(program);
     command.current_dir(workspace()?);
     Ok(command)
 }
 
-/// Says what is run, runs it, and fails if it does.
+/// Prints a command line and runs it. An exit status other than 0 is an error.
 pub fn run(command: &mut Command) -> Result<()> {
     let words: Vec<String> = std::iter::once(command.get_program())
         .chain(command.get_args())
@@ -42,11 +47,11 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// What a command prints, if it succeeds.
+/// The trimmed standard output of a command, if it succeeds.
 pub fn output(program: &str, arguments: &[&str]) -> Option<String> {
     let output = Command::new(program)
         .args(arguments)
-        // A rustup toolchain that is asked about is not to be installed on the way.
+        // Otherwise, rustup installs a missing toolchain to answer a question about it.
         .env("RUSTUP_AUTO_INSTALL", "0")
         .env_remove("RUSTUP_TOOLCHAIN")
         .stdin(Stdio::null())
@@ -56,24 +61,24 @@ pub fn output(program: &str, arguments: &[&str]) -> Option<String> {
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-/// Whether this is root.
+/// Whether this process runs as root.
 pub fn is_root() -> bool {
     output("id", &["-u"]).as_deref() == Some("0")
 }
 
-/// Where a program is on PATH.
+/// The path of a program on PATH.
 pub fn which(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
     env::split_paths(&path).map(|folder| folder.join(program)).find(|file| file.is_file())
 }
 
-/// What makes a command root's: nothing for root, else sudo if there is one.
+/// A command that runs as root: directly if this process is root, otherwise through sudo.
 pub fn as_root(program: &Path) -> Result<Command> {
     if is_root() {
         return Ok(Command::new(program));
     }
     if which("sudo").is_none() {
-        bail!("this needs root, for eBPF; run it as root (there is no sudo here)");
+        bail!("root is required for eBPF, and sudo was not found; run this as root");
     }
     let mut command = Command::new("sudo");
     command.arg("-E").arg(program);

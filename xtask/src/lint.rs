@@ -3,17 +3,26 @@
 use anyhow::Result;
 
 use crate::{
-    command::{cargo, run},
-    setup::setup,
+    command::{cargo, in_workspace, run},
+    setup::{deny, setup},
 };
 
-/// Formatting, lints and documents; any warning is an error.
+/// Checks formatting, lints, documents and dependencies; any warning is an error.
 pub fn lint() -> Result<()> {
     setup()?;
     run(cargo()?.args(["fmt", "--all", "--check"]))?;
     run(cargo()?.args(["clippy", "--all-targets", "--", "-D", "warnings"]))?;
-    // The program's documents are for its developers: a link to what is private in it leads somewhere.
+    // Developers read the program's documents: a link to a private item leads somewhere.
     run(cargo()?
         .args(["doc", "--no-deps", "--document-private-items"])
-        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))
+        .env("RUSTDOCFLAGS", "-D warnings -A rustdoc::private_intra_doc_links"))?;
+    match deny() {
+        Ok(program) => {
+            run(in_workspace(&program)?.args(["--locked", "check", "bans", "licenses", "sources"]))
+        }
+        Err(error) => {
+            eprintln!("lint: bans, licenses and sources were NOT checked: no cargo-deny: {error:#}");
+            Ok(())
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! `setup`: what building the kernel program needs: a rustc with `core` for BPF, and bpf-linker.
+//! `setup`: installs what the build of the kernel program needs: a rustc with `core` for BPF, and bpf-linker.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,32 +9,36 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{as_root, cargo, output, run, target, which};
 
-/// Debian's rustc, its `core` for BPF, and the LLVM of that rustc, which bpf-linker must be built with.
+/// Debian's rustc, its `core` for BPF, and its LLVM, which bpf-linker must be built with.
 const PACKAGES: [&str; 5] =
     ["rustc-web", "cargo-web", "libstd-rust-web-dev-bpf", "llvm-22-dev", "libpolly-22-dev"];
 
-/// The rustup toolchain by which `build.rs` finds Debian's rustc.
+/// The rustup toolchain under which `build.rs` finds Debian's rustc.
 const LINKED: &str = "cgtrace-bpf";
 
-/// Where Debian keeps the LLVM of its rustc.
+/// The prefix of the LLVM of Debian's rustc.
 const LLVM: &str = "/usr/lib/llvm-22";
 
+/// The version of bpf-linker.
 const LINKER: &str = "0.13.0";
 
-/// Where `core` for BPF lies below a sysroot.
+/// The version of cargo-deny.
+const DENY: &str = "0.20.2";
+
+/// The folder of `core` for BPF, relative to a sysroot.
 const BPF_CORE: &str = "lib/rustlib/bpfel-unknown-none/lib";
 
-/// Which rustc builds the kernel program.
+/// The rustc that builds the kernel program.
 enum Toolchain {
     /// rustup's nightly, with `rust-src`.
     Nightly,
-    /// The distribution's, with `core` for BPF.
+    /// The distribution's rustc, with `core` for BPF.
     Debian,
 }
 
-/// Installs what is missing; says nothing but one line when nothing is.
+/// Installs what is missing. Prints a single line if nothing is.
 pub fn setup() -> Result<()> {
-    let toolchain = match present() {
+    let toolchain = match installed() {
         Some(toolchain) => toolchain,
         None => install()?,
     };
@@ -51,8 +55,8 @@ fn sysroot(toolchain: &str) -> Option<PathBuf> {
     output("rustup", &["run", toolchain, "rustc", "--print", "sysroot"]).map(PathBuf::from)
 }
 
-/// The toolchain that is there already, in the order in which cgtrace's `build.rs` chooses.
-fn present() -> Option<Toolchain> {
+/// The toolchain that is installed already, in the order in which cgtrace's `build.rs` chooses.
+fn installed() -> Option<Toolchain> {
     if which("rustup").is_none() {
         let sysroot = output("rustc", &["--print", "sysroot"]).map(PathBuf::from)?;
         return sysroot.join(BPF_CORE).is_dir().then_some(Toolchain::Debian);
@@ -63,7 +67,7 @@ fn present() -> Option<Toolchain> {
     sysroot(LINKED).is_some_and(|at| at.join(BPF_CORE).is_dir()).then_some(Toolchain::Debian)
 }
 
-/// Installs a toolchain: Debian's packages where there are such, else nightly by rustup.
+/// Installs a toolchain: Debian's packages if they exist, otherwise rustup's nightly.
 fn install() -> Result<Toolchain> {
     let debian = Path::new("/usr").join(BPF_CORE);
     if !debian.is_dir() && !install_packages()? {
@@ -75,25 +79,29 @@ fn install() -> Result<Toolchain> {
     Ok(Toolchain::Debian)
 }
 
-/// False if this system has no such packages.
+/// Installs Debian's packages. Returns `false` if this system does not have them.
 fn install_packages() -> Result<bool> {
     let Some(apt) = which("apt-get") else { return Ok(false) };
-    run(as_root(&apt)?.args(["update", "-qq"]))
-        .context("the package lists could not be brought up to date")?;
+    run(as_root(&apt)?.args(["update", "-qq"])).context("failed to update the package lists")?;
     let policy = output("apt-cache", &["policy", "libstd-rust-web-dev-bpf"]).unwrap_or_default();
     if !policy.lines().any(|line| line.contains("Candidate:") && !line.contains("(none)")) {
         return Ok(false);
     }
     run(as_root(&apt)?.args(["install", "-y", "-qq", "--no-install-recommends"]).args(PACKAGES))
-        .with_context(|| format!("install them by hand: apt-get install {}", PACKAGES.join(" ")))?;
+        .with_context(|| {
+            format!(
+                "failed to install packages; install them yourself: apt-get install {}",
+                PACKAGES.join(" ")
+            )
+        })?;
     Ok(true)
 }
 
 fn install_nightly() -> Result<Toolchain> {
     if which("rustup").is_none() {
         bail!(
-            "there is neither rustup nor Debian's package libstd-rust-web-dev-bpf to build the kernel program \
-             with; install rustup, then run `cargo xtask setup` again"
+            "neither rustup nor Debian's package libstd-rust-web-dev-bpf is available to build the kernel program; \
+             install rustup, then run `cargo xtask setup` again"
         );
     }
     run(Command::new("rustup").args([
@@ -105,34 +113,45 @@ fn install_nightly() -> Result<Toolchain> {
         "--component",
         "rust-src",
     ]))
-    .context("rustup could not bring nightly with rust-src, which builds the kernel program")?;
+    .context("rustup failed to install nightly with rust-src, which builds the kernel program")?;
     Ok(Toolchain::Nightly)
 }
 
-/// bpf-linker in a folder of the target folder, where cgtrace's `build.rs` looks.
+/// Installs bpf-linker in the target folder, where cgtrace's `build.rs` searches for it.
 fn linker(toolchain: &Toolchain) -> Result<PathBuf> {
-    let root = target()?.join("cgtrace-tools");
-    let linker = root.join("bin/bpf-linker");
-    let version = linker.to_str().and_then(|linker| output(linker, &["--version"]));
-    if version.is_some_and(|version| version.ends_with(LINKER)) {
-        return Ok(linker);
-    }
-    let mut install = install_tool("bpf-linker", LINKER, &root)?;
-    if matches!(toolchain, Toolchain::Debian) {
-        // The bitcode of rustc 1.96 is LLVM 22's, and the default feature is llvm-23.
-        install
-            .args(["--no-default-features", "--features", "llvm-22"])
-            .env("LLVM_SYS_221_PREFIX", LLVM)
-            // bpf-linker's build script reads this; without it, it takes the first libdir of /usr.
-            .env("LLVM_PREFIX", LLVM);
-    }
-    run(&mut install).context("bpf-linker, which links the kernel program, could not be installed")?;
-    Ok(linker)
+    install_tool("bpf-linker", LINKER, |install| {
+        if matches!(toolchain, Toolchain::Debian) {
+            // The bitcode of rustc 1.96 is LLVM 22's, and the default feature is llvm-23.
+            install
+                .args(["--no-default-features", "--features", "llvm-22"])
+                .env("LLVM_SYS_221_PREFIX", LLVM)
+                // bpf-linker's build script reads this; without it, it takes the first libdir of /usr.
+                .env("LLVM_PREFIX", LLVM);
+        }
+    })
+    .context("failed to install bpf-linker, which links the kernel program")
 }
 
-/// `cargo install` of a tool into `root`, unoptimised. That takes a third of the CPU time, and these tools wait for
-/// LLVM or the disk.
-fn install_tool(name: &str, version: &str, root: &Path) -> Result<Command> {
+/// Finds cargo-deny of the pinned version on PATH, or installs it. Only `lint` needs it.
+pub fn deny() -> Result<PathBuf> {
+    if let Some(program) = which("cargo-deny").filter(|program| is_version(program, DENY)) {
+        return Ok(program);
+    }
+    install_tool("cargo-deny", DENY, |install| _ = install.arg("--no-default-features"))
+        .context("failed to install cargo-deny")
+}
+
+/// Installs a crate's program of the same name in the target folder, unless this version is there already. `options`
+/// adds to the command.
+///
+/// The build is not optimised, which takes a third of the CPU time: bpf-linker spends its time in LLVM, cargo-deny in
+/// cargo.
+fn install_tool(name: &str, version: &str, options: impl FnOnce(&mut Command)) -> Result<PathBuf> {
+    let root = target()?.join("cgtrace-tools");
+    let program = root.join("bin").join(name);
+    if is_version(&program, version) {
+        return Ok(program);
+    }
     let mut install = cargo()?;
     install
         .args(["install", name, "--version", version, "--locked", "--quiet", "--root"])
@@ -142,5 +161,13 @@ fn install_tool(name: &str, version: &str, root: &Path) -> Result<Command> {
         .env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "256")
         .env("CARGO_PROFILE_RELEASE_DEBUG", "false")
         .env("CARGO_PROFILE_RELEASE_STRIP", "symbols");
-    Ok(install)
+    options(&mut install);
+    run(&mut install)?;
+    Ok(program)
+}
+
+/// Whether `program --version` prints this version.
+fn is_version(program: &Path, version: &str) -> bool {
+    let printed = program.to_str().and_then(|program| output(program, &["--version"]));
+    printed.is_some_and(|printed| printed.split(' ').next_back() == Some(version))
 }
