@@ -34,7 +34,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let wanted = shared.hierarchy(hierarchy.as_deref())?;
     let encoder = shared.encoder(connection.class);
     let seq = shared.tracker.borrow().index().seq();
-    let mut reply = LongReply::begin(connection, &format!("\"seq\":{seq},\"answers\""))?;
+    let mut reply = LongReply::begin(connection, &format!("\"seq\":{seq},\"results\""))?;
     for piece in names.chunks(PIECE) {
         {
             let tracker = shared.tracker.borrow();
