@@ -1,8 +1,8 @@
-//! The ids by which the kernel names hierarchies and cgroups.
+//! The kernel's ids of hierarchies and cgroups.
 
 use bytemuck::{Pod, Zeroable};
 
-/// A hierarchy's id, as the first field of `/proc/PID/cgroup` has it; 0 is the default one (v2).
+/// A hierarchy's id, the first field of `/proc/PID/cgroup`; 0 is the default hierarchy (v2).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HierarchyId(pub u32);
 

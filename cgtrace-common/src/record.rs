@@ -1,4 +1,4 @@
-//! The parts that records are made of.
+//! The parts of records.
 
 use bytemuck::{Pod, Zeroable};
 
@@ -8,7 +8,7 @@ use crate::CgroupId;
 pub mod flag {
     /// The leaf name did not fit, or could not be read to its end: resolve it by the cgroup's id.
     pub const NAME_TRUNCATED: u16 = 1 << 0;
-    /// An attach moved a whole process, not one thread of it.
+    /// An attach moved a whole process, not a single thread.
     pub const THREADGROUP: u16 = 1 << 1;
 }
 
@@ -16,27 +16,27 @@ pub mod flag {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Header {
-    /// Length of the whole record with this header, in bytes.
+    /// Length of the record including this header, in bytes.
     pub length: u32,
     /// [`VERSION`](crate::VERSION).
     pub version: u8,
-    /// A [`Kind`](crate::Kind), as its number.
+    /// The number of a [`Kind`](crate::Kind).
     pub kind: u8,
     /// Bits of [`flag`].
     pub flags: u16,
-    /// When it happened: `bpf_ktime_get_boot_ns`, ns since boot, suspended time counted.
+    /// When it happened: `bpf_ktime_get_boot_ns`, ns since boot, including suspend.
     pub boot_ns: u64,
-    /// The hierarchy's id, as the first field of `/proc/PID/cgroup` has it; 0 is the default one (v2).
+    /// The hierarchy's id, the first field of `/proc/PID/cgroup`; 0 is the default hierarchy (v2).
     pub hierarchy_id: u32,
     /// Depth below the hierarchy's root, whose level is 0.
     pub level: u32,
-    /// `cgroup->kn->id`: unique in its hierarchy for as long as it instances, and the inode number of its directory.
+    /// `cgroup->kn->id`: unique in its hierarchy while the cgroup exists, and the inode number of its directory.
     pub cgroup_id: u64,
     /// The parent's id; 0 for a root.
     pub parent_id: u64,
 }
 
-/// Who a task is.
+/// The identity of a task.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Pod, Zeroable)]
 #[repr(C)]
 pub struct Task {
@@ -48,15 +48,15 @@ pub struct Task {
     pub ppid: u32,
     /// The real uid, in the initial user namespace.
     pub uid: u32,
-    /// When the process began (`task->group_leader->start_boottime`): ns since boot.
+    /// When the process started (`task->group_leader->start_boottime`): ns since boot.
     pub start_boot_ns: u64,
-    /// The task's own cgroup on the default hierarchy, when the record was made.
+    /// The task's cgroup on the default hierarchy, when the record was written.
     pub cgroup: CgroupId,
     /// The thread's name (`task->comm`), NUL-padded.
     pub comm: [u8; 16],
 }
 
-/// What a hierarchy is made of.
+/// The controllers of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Root {
@@ -64,7 +64,7 @@ pub struct Root {
     pub controllers: u64,
 }
 
-/// One hierarchy's cgroup of a task.
+/// The cgroup of a task in one hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
 pub struct Membership {
@@ -72,7 +72,7 @@ pub struct Membership {
     pub hierarchy_id: u32,
     /// Zero.
     pub reserved: u32,
-    /// The cgroup's id in it.
+    /// The cgroup's id in that hierarchy.
     pub cgroup_id: u64,
 }
 

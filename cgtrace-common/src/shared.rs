@@ -1,10 +1,10 @@
-//! The words that both sides read and write while the program runs.
+//! Shared memory that the kernel program and the daemon read and write while the program runs.
 
-/// How many programs stand in for the one that records execs, where the kernel skips that: the entries of the map
-/// `SPARED`.
-pub const SPARES: u32 = 3;
+/// How many backup programs record execs that the kernel skipped the first program for: the entries of the map
+/// `RECOVERED`.
+pub const BACKUP_PROGRAMS: u32 = 3;
 
-/// The entries of the map `LOST_OF`: two rings of 256 hierarchies.
+/// The entries of the map `LOST_OF`: 256 hierarchies for each ring.
 pub const LOST_OF_ENTRIES: u32 = 512;
 
 /// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index) selects the ring.
@@ -17,13 +17,13 @@ pub const fn lost_of_key(hierarchy_id: u32, feeds_index: bool) -> u64 {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Loss {
-    /// The ring of the index had no room.
+    /// The lifecycle ring was full.
     LifecycleRingFull = 0,
-    /// The ring of what is only told had no room.
+    /// The activity ring was full.
     ActivityRingFull = 1,
-    /// A kernel structure of an index event could not be read.
+    /// A kernel structure of a lifecycle event could not be read.
     LifecycleReadFailed = 2,
-    /// A kernel structure of a told event could not be read.
+    /// A kernel structure of an activity event could not be read.
     ActivityReadFailed = 3,
     /// A record counted as `LifecycleRingFull` for which the map `LOST_OF` had no entry.
     LifecycleUnassigned = 4,
@@ -43,18 +43,18 @@ impl Loss {
     ];
 }
 
-/// When the program is to wake the daemon: the values of the one word of the map `WAKE`.
+/// When the program must wake the daemon: the value of the map `WAKE`.
 ///
-/// The program reads it after its record is committed, and sets it to `Never` as it wakes. The commit is an
-/// atomic exchange (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`) and so a full barrier: a daemon that arms,
-/// fences and then finds the ring empty cannot miss the wakeup of a later record.
+/// The program reads it after committing its record, and sets it to `Never` when it wakes the daemon. The commit is
+/// an atomic exchange (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`) and therefore a full barrier: a daemon that arms,
+/// fences and then finds the ring empty cannot miss the wakeup for a later record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Wake {
-    /// The daemon is awake, or will look by itself.
+    /// The daemon is awake, or polls.
     Never = 0,
-    /// Wake at the next record, unless it is a [`Release`](crate::Kind::Release): those come long after the fact, and
-    /// each would be a wakeup more, in which a waiter for something else would wait.
+    /// Wake at the next record other than [`Release`](crate::Kind::Release). Releases come long after the removal, and
+    /// waking for them would delay clients that wait for other events.
     AtNext = 1,
     /// Wake once a ring is half full.
     AtHalf = 2,
@@ -62,25 +62,25 @@ pub enum Wake {
     AtAny = 3,
 }
 
-/// What outlives a daemon whose maps are pinned: the index of each word of the map `PERSISTED`, which the program does
-/// not touch.
+/// State that outlives a daemon whose maps are pinned: the index of each word of the map `PERSISTED`, which the program
+/// does not touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
-pub enum Kept {
-    /// The layout of records ([`VERSION`](crate::VERSION)) and of these words, with a mark before it. Written last,
-    /// when everything else is pinned.
+pub enum Persisted {
+    /// A magic number, and the version of the records ([`VERSION`](crate::VERSION)) and of these words. Written last,
+    /// after everything else is pinned.
     Layout = 0,
-    /// Which build of the program it is.
+    /// The build of the program.
     Build = 1,
-    /// How many lost records that feed the index a daemon has dealt with.
+    /// How many lost lifecycle records a daemon has acknowledged.
     LifecycleLost = 2,
-    /// Likewise of those that are only told.
+    /// How many lost activity records a daemon has acknowledged.
     ActivityLost = 3,
-    /// The number of the last change that was told.
+    /// The sequence number of the last event.
     Seq = 4,
-    /// Which programs are pinned: a hash over their names, ids and tags.
+    /// The pinned programs: a hash over their names, ids and tags.
     Programs = 5,
 }
 
-/// How many words the map `PERSISTED` has.
-pub const KEPT_WORDS: u32 = 8;
+/// The number of words in the map `PERSISTED`.
+pub const PERSISTED_WORDS: u32 = 8;

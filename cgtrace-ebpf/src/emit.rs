@@ -1,4 +1,4 @@
-//! Putting a record into its ring, and waking the daemon if it is to be woken.
+//! Writes a record to its ring and wakes the daemon if it armed the wakeup.
 
 use core::{ptr, slice};
 
@@ -12,17 +12,16 @@ use cgtrace_common::{Header, Kind, Loss, Wake, lost_of_key};
 
 use crate::{
     maps::{
-        ACTIVITY_RING, ACTIVITY_RING_HALF, EXECUTED, LIFECYCLE_RING, LIFECYCLE_RING_HALF, LOSSES, LOST,
+        ACTIVITY_RING, ACTIVITY_RING_HALF, EXEC_PENDING, LIFECYCLE_RING, LIFECYCLE_RING_HALF, LOSSES, LOST,
         LOST_OF, WAKE,
     },
     read::Unreadable,
 };
 
-/// Emits the record, as far as it was filled, or counts that it could not be.
+/// Writes the filled part of the record to its ring, or counts it as lost.
 ///
 /// # Safety
-/// `record` begins with a [`Header`]. Its first bytes, as many as `filled` says, are initialised; that is at least a
-/// header.
+/// `record` begins with a [`Header`]. Its first `filled` bytes are initialised, and include the header.
 #[inline(always)]
 pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unreadable>) {
     let (ring, half, full) = if kind.feeds_index() {
@@ -33,17 +32,17 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
     match filled {
         Ok(length) => {
             let record_header = record.cast::<Header>();
-            // SAFETY: the caller's promise.
+            // SAFETY: guaranteed by the caller.
             let record = unsafe { slice::from_raw_parts(record.cast::<u8>(), length) };
             match ring.output::<[u8]>(record, u64::from(BPF_RB_NO_WAKEUP)) {
-                // Those programs may be preempted, and the daemon that they woke would do it: see `bell`.
+                // These programs are preemptible, and the daemon that they wake could preempt them: see `wake_for_exec`.
                 Ok(()) if matches!(kind, Kind::Ancestry | Kind::Exec) => {}
                 Ok(()) => wake(kind, ring, half),
                 Err(error) => {
                     count(full);
-                    // SAFETY: the caller's promise.
-                    count_of(unsafe { (*record_header).hierarchy_id }, kind.feeds_index());
-                    no_room(kind as u8, error);
+                    // SAFETY: guaranteed by the caller.
+                    count_by_hierarchy(unsafe { (*record_header).hierarchy_id }, kind.feeds_index());
+                    log_ring_full(kind as u8, error);
                 }
             }
         }
@@ -51,14 +50,14 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
     }
 }
 
-/// Counts a record that could not be filled.
+/// Counts a record whose kernel structures could not be read.
 #[inline(always)]
 pub fn unreadable(kind: Kind, Unreadable(error): Unreadable) {
     count(if kind.feeds_index() { Loss::LifecycleReadFailed } else { Loss::ActivityReadFailed });
-    not_read(kind as u8, error);
+    log_unreadable(kind as u8, error);
 }
 
-/// Wakes the daemon if it has asked for that, once for each time it asked.
+/// Wakes the daemon if it armed the wakeup, once for each time it armed it.
 #[inline(always)]
 fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
     let Some(word) = WAKE.get_ptr_mut(0) else { return };
@@ -73,32 +72,33 @@ fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
     if armed == Wake::AtHalf as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= half.load() {
         return;
     }
-    // Only a commit can wake, and the record's own is done: before it nobody may look at the word, or a daemon
-    // that arms in between would sleep on a record. So an empty one is committed to wake. Without room for it
-    // the word stays set, and the next record that finds room wakes.
-    let Some(bell) = ring.reserve::<u64>(0) else { return };
+    // Only a commit can wake, and the record's own commit is done: the word must not be read before that commit,
+    // or a daemon that arms in between would sleep although there is a record. So an empty record is committed.
+    // Without room for it the word stays set, and the next record that finds room wakes the daemon.
+    let Some(empty) = ring.reserve::<u64>(0) else { return };
     // SAFETY: as above.
     unsafe { ptr::write_volatile(word, Wake::Never as u32) };
-    bell.discard(u64::from(BPF_RB_FORCE_WAKEUP));
+    empty.discard(u64::from(BPF_RB_FORCE_WAKEUP));
 }
 
-/// Notes that an exec was recorded, which [`bell`] is to wake for.
+/// Notes that an exec was recorded, so that [`wake_for_exec`] wakes the daemon.
 #[inline(always)]
-pub fn executed() {
-    if let Some(word) = EXECUTED.get_ptr_mut(0) {
+pub fn note_exec() {
+    if let Some(word) = EXEC_PENDING.get_ptr_mut(0) {
         // SAFETY: a word of a live map; volatile, because other CPUs write it.
         unsafe { ptr::write_volatile(word, 1) };
     }
 }
 
-/// Wakes the daemon if it has asked for that and an exec was recorded since.
+/// Wakes the daemon if it armed the wakeup and an exec was recorded since.
 ///
-/// A task that is preempted here by the daemon it woke keeps other tasks on this CPU from running it, so it looks again.
+/// While a task is preempted here by the daemon that it woke, the kernel skips this program for other tasks on this
+/// CPU, so it checks twice.
 #[inline(always)]
-pub fn bell() {
-    let Some(word) = EXECUTED.get_ptr_mut(0) else { return };
+pub fn wake_for_exec() {
+    let Some(word) = EXEC_PENDING.get_ptr_mut(0) else { return };
     for _ in 0..2 {
-        // SAFETY: as in `executed`.
+        // SAFETY: as in `note_exec`.
         unsafe {
             if ptr::read_volatile(word) == 0 {
                 return;
@@ -111,9 +111,9 @@ pub fn bell() {
 
 /// Counts a lost record.
 ///
-/// Not atomic: that would take inline assembly. The counter is this CPU's, and what feeds the index runs with
-/// interrupts off, so its counts are exact. Only the preemptible program of an exec that is preempted between
-/// these two accesses, by one that loses a record too, costs one count.
+/// Not atomic, which would take inline assembly. The counter is per CPU, and programs that feed the index run with
+/// interrupts off, so their counts are exact. One count is lost only if the preemptible exec program is preempted
+/// between the two accesses by another run that loses a record.
 #[inline(always)]
 fn count(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
@@ -128,27 +128,27 @@ fn count(loss: Loss) {
 
 /// Counts a lost record of a hierarchy. Not inlined, so that a program contains it once.
 #[inline(never)]
-fn count_of(hierarchy_id: u32, feeds_index: bool) {
+fn count_by_hierarchy(hierarchy_id: u32, feeds_index: bool) {
     let key = lost_of_key(hierarchy_id, feeds_index);
     if let Some(counter) = LOST_OF.get_ptr_mut(&key) {
         // SAFETY: as in `count`.
         unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
     } else if LOST_OF.insert(&key, &1, u64::from(BPF_NOEXIST)).is_err() {
         // The map is full, or another CPU inserted the entry in between. (The other CPUs' counters of a new entry
-        // begin with 0: `pcpu_init_value` in kernel/bpf/hashtab.c, 5.10.)
+        // start at 0: `pcpu_init_value` in kernel/bpf/hashtab.c, 5.10.)
         count(if feeds_index { Loss::LifecycleUnassigned } else { Loss::ActivityUnassigned });
     }
 }
 
-/// Logs that a ring had no room. Not inlined, so that it stands in a program only once; the log level is a
-/// constant to the verifier, which removes all of it when it is off.
+/// Logs that a ring was full. Not inlined, to keep programs small. The log level is a constant to the verifier, which
+/// removes the logging when it is off.
 #[inline(never)]
-fn no_room(kind: u8, error: i32) {
-    warn!((), "no room in the ring for a record of kind {}: error {}", kind, error);
+fn log_ring_full(kind: u8, error: i32) {
+    warn!((), "ring full: lost a record of kind {}: error {}", kind, error);
 }
 
 /// Logs that a kernel structure could not be read.
 #[inline(never)]
-fn not_read(kind: u8, error: i32) {
-    warn!((), "a kernel structure of kind {} could not be read: error {}", kind, error);
+fn log_unreadable(kind: u8, error: i32) {
+    warn!((), "failed to read a kernel structure for a record of kind {}: error {}", kind, error);
 }

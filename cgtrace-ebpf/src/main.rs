@@ -1,11 +1,11 @@
-//! cgtrace's kernel program: a raw tracepoint for each hook, short, and total over whatever it reads. The hooks that
-//! cost most have a second program that reads by types ([`typed`]), for kernels that take it.
+//! cgtrace's kernel program: a short raw tracepoint program for each hook. The most expensive hooks have a second
+//! program that uses typed loads ([`typed`]), for kernels that accept it.
 //!
-//! The way of a record: the hook's file reads what the kernel passed ([`read`]), fills a record of
-//! `cgtrace-common`, and [`emit`] puts it into its ring and, if the daemon has armed it, wakes the daemon.
+//! Each hook reads the kernel's structures ([`read`]) and fills a record of `cgtrace-common`; [`emit`] writes it to
+//! its ring and wakes the daemon if the wakeup is armed.
 //!
-//! Only helpers of Linux 5.8 are used (the ring buffer's own version), and no loop that 5.10's verifier could
-//! not bound.
+//! Only helpers of Linux 5.8 (which added the ring buffer) are used, and only loops that the verifier of 5.10 can
+//! bound.
 #![no_std]
 #![no_main]
 
@@ -26,8 +26,8 @@ fn panic(_info: &core::panic::PanicInfo) -> ! {
     loop {}
 }
 
-/// The kernel lends `bpf_probe_read_kernel` and the ring buffer to GPL-compatible programs only
-/// (`license_is_gpl_compatible` in include/linux/license.h lists this one).
+/// `bpf_probe_read_kernel` and the ring buffer are available to GPL-compatible programs only
+/// (`license_is_gpl_compatible` in include/linux/license.h lists this license).
 #[unsafe(link_section = "license")]
 #[unsafe(no_mangle)]
 static LICENSE: [u8; 13] = *b"Dual MIT/GPL\0";

@@ -1,20 +1,20 @@
-//! What the program shares with the daemon.
+//! The maps that the program shares with the daemon.
 
 use aya_ebpf::{
     Global,
     macros::map,
     maps::{Array, HashMap, PerCpuArray, PerCpuHashMap, RingBuf},
 };
-use cgtrace_common::{Header, KEPT_WORDS, LOST_OF_ENTRIES, Loss, NAME_MAX, SPARES, Task};
+use cgtrace_common::{BACKUP_PROGRAMS, Header, LOST_OF_ENTRIES, Loss, NAME_MAX, PERSISTED_WORDS, Task};
 
-/// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon writes such a map without a system call.
+/// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon maps it and needs no system call for an access.
 const MMAPABLE: u32 = 1 << 10;
 
-/// What the index must know of. The loader sets its size.
+/// Records that feed the index. The loader sets the size.
 #[map]
 pub static LIFECYCLE_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
-/// What is only told. The loader sets its size.
+/// All other records. The loader sets the size.
 #[map]
 pub static ACTIVITY_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
@@ -30,11 +30,11 @@ pub static ACTIVITY_RING_HALF: Global<u64> = Global::new(u64::MAX);
 #[map]
 pub static LOSSES: PerCpuArray<u64> = PerCpuArray::with_max_entries(Loss::ALL.len() as u32, 0);
 
-/// How many records found no room in a ring, by [`lost_of_key`](cgtrace_common::lost_of_key).
+/// How many records were lost to a full ring, by [`lost_of_key`](cgtrace_common::lost_of_key).
 #[map]
 pub static LOST_OF: PerCpuHashMap<u64, u64> = PerCpuHashMap::with_max_entries(LOST_OF_ENTRIES, 0);
 
-/// One word: not 0 once anything was counted in [`LOSSES`], so that the daemon need not ask for those at every look.
+/// One word: set when [`LOSSES`] changes, so that the daemon need not read those counters each time.
 #[map]
 pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 
@@ -42,54 +42,53 @@ pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 
-/// Control that the daemon keeps for the next one, by [`Kept`](cgtrace_common::Kept). Nothing here reads or writes them:
-/// they are among these maps because they are pinned with them, and end with them.
+/// State that one daemon stores for the next, by [`Persisted`](cgtrace_common::Persisted). The program does not use it;
+/// it is a map so that it is pinned and removed together with the others.
 #[map]
-pub static PERSISTED: Array<u64> = Array::with_max_entries(KEPT_WORDS, MMAPABLE);
+pub static PERSISTED: Array<u64> = Array::with_max_entries(PERSISTED_WORDS, MMAPABLE);
 
-/// The comms whose exec is told of. The loader sets its size.
+/// The comms whose execs are recorded. The loader sets the size.
 #[map]
 pub static TRACKED_COMMS: HashMap<[u8; 16], u8> = HashMap::with_max_entries(1, 0);
 
-/// One word: not 0 while the record of an exec was not yet followed by a look at [`WAKE`].
+/// One word: set while an exec was recorded and [`WAKE`] was not checked yet.
 #[map]
-pub static EXECUTED: Array<u32> = Array::with_max_entries(1, 0);
+pub static EXEC_PENDING: Array<u32> = Array::with_max_entries(1, 0);
 
-/// The last exec that a program has dealt with, by the last bits of its tid: no two that are in progress share them.
+/// The last exec that a program handled, by the low bits of its tid, which differ for execs in progress.
 #[map]
 pub static EXECS: Array<ExecId> = Array::with_max_entries(EXECS_LEN, 0);
 
 /// How many entries [`EXECS`] has: a power of two.
 pub const EXECS_LEN: u32 = 1 << 14;
 
-/// How many execs each stand-in has dealt with because the programs before it were skipped.
+/// How many execs each backup program handled because the programs before it were skipped.
 #[map]
-pub static SPARED: PerCpuArray<u64> = PerCpuArray::with_max_entries(SPARES, 0);
+pub static RECOVERED: PerCpuArray<u64> = PerCpuArray::with_max_entries(BACKUP_PROGRAMS, 0);
 
-/// One exec of one task: a tid is used again, and a task executes more than once.
+/// Identifies one exec of one task: tids are reused, and a task can exec more than once.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(C)]
 pub struct ExecId {
     /// `task->start_boottime`
     pub start_boot_ns: u64,
-    /// `task->self_exec_id`, which each exec raises.
+    /// `task->self_exec_id`, which each exec increments.
     pub number: u64,
 }
 
 /// A record that ends with a leaf name: too long for the stack's 512 bytes.
 #[repr(C)]
-pub struct Named {
+pub struct LeafRecord {
     pub header: Header,
     pub by: Task,
-    /// The longest name, its NUL, and one byte by which a longer one shows itself.
+    /// The longest name, its NUL, and one byte to detect a longer name.
     pub name: [u8; NAME_MAX + 2],
 }
 
-/// One [`Named`] a program that makes such records: mkdir, rmdir, rename.
+/// One [`LeafRecord`] per CPU for each program that emits them: mkdir, rmdir, rename.
 ///
-/// Each has a slot of its own and a CPU of its own. The kernel fires these tracepoints under its spin lock
-/// `trace_cgroup_path_lock` with interrupts off (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so
-/// none of them is interrupted by another. The tracepoints of kernel/sched are preemptible since 7.x, and their
-/// records are made on the stack.
+/// The kernel fires these tracepoints under its spin lock `trace_cgroup_path_lock` with interrupts off
+/// (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so they cannot interrupt each other. The tracepoints of
+/// kernel/sched are preemptible since 7.x, so their records are built on the stack.
 #[map]
-pub static SCRATCH: PerCpuArray<Named> = PerCpuArray::with_max_entries(3, 0);
+pub static SCRATCH: PerCpuArray<LeafRecord> = PerCpuArray::with_max_entries(3, 0);

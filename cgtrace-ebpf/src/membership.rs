@@ -1,4 +1,4 @@
-//! Tasks that are moved between cgroups.
+//! Moves of tasks between cgroups.
 
 use core::mem::MaybeUninit;
 
@@ -10,9 +10,9 @@ use crate::{
     read::{self, Address, Unreadable},
 };
 
-/// The record of a task that got into a cgroup.
+/// The record of a task that entered a cgroup.
 #[repr(C)]
-struct Moved {
+struct MoveRecord {
     header: Header,
     by: Task,
     task: Task,
@@ -27,39 +27,39 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) {
     // A bool fills only the lowest byte of its register.
     let threadgroup = ctx.arg::<u64>(3) & 0xff != 0;
     let flags = if threadgroup { flag::THREADGROUP } else { 0 };
-    moved(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
+    emit_move(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
 }
 
 /// `cgroup_transfer_tasks(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
 ///
-/// Once a task that a v1 cpuset without CPUs gives away.
+/// Once for each task that leaves a v1 cpuset without CPUs.
 #[raw_tracepoint(tracepoint = "cgroup_transfer_tasks")]
 pub fn cgroup_transfer_tasks(ctx: RawTracePointContext) {
-    moved(Kind::Transfer, 0, ctx.arg(0), ctx.arg(2));
+    emit_move(Kind::Transfer, 0, ctx.arg(0), ctx.arg(2));
 }
 
-/// Emits that the running task brought `task` into `cgroup`.
+/// Emits that the current task moved `task` into `cgroup`.
 #[inline(always)]
-pub fn moved(kind: Kind, flags: u16, cgroup: Address, task: Address) {
-    let mut record = MaybeUninit::<Moved>::uninit();
-    // SAFETY: the record is our own; `fill` says how much of it it filled.
+pub fn emit_move(kind: Kind, flags: u16, cgroup: Address, task: Address) {
+    let mut record = MaybeUninit::<MoveRecord>::uninit();
+    // SAFETY: the record is local; `fill` returns how much of it is initialised.
     unsafe { emit(kind, record.as_ptr(), fill(record.as_mut_ptr(), kind, flags, cgroup, task)) }
 }
 
-/// Fills the record and says how long it became.
+/// Fills the record and returns its length.
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
 unsafe fn fill(
-    record: *mut Moved,
+    record: *mut MoveRecord,
     kind: Kind,
     flags: u16,
     cgroup: Address,
     task: Address,
 ) -> Result<usize, Unreadable> {
-    let length = size_of::<Moved>();
-    // SAFETY: the places lie within `record`.
+    let length = size_of::<MoveRecord>();
+    // SAFETY: the fields are within `record`.
     unsafe {
         read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
         read::current(&raw mut (*record).by)?;

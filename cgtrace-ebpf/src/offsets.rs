@@ -1,7 +1,7 @@
-//! Where members of kernel structures lie. The loader sets each from the kernel's own BTF before loading, so
-//! that the verifier sees constants.
+//! Offsets of members of kernel structures. The loader sets each from the kernel's BTF before loading, so that the
+//! verifier sees constants.
 //!
-//! Each is called by its structure and member; `cgtrace/src/daemon/probe/offsets.rs` has both, and the sizes.
+//! Each is named after its structure and member; `cgtrace/src/daemon/probe/offsets.rs` lists both, with the sizes.
 
 use aya_ebpf::Global;
 

@@ -1,7 +1,7 @@
-//! Processes that begin: in another cgroup than their parent's, or under a tracked name.
+//! Forks into a cgroup other than the parent's, and execs of tracked comms.
 //!
-//! These run at every fork and exec of the machine, so the first question is the cheapest. Those of an exec may be
-//! preempted and run again on the same CPU in between, so the records are made on the stack.
+//! These run at every fork and exec of the machine, so the cheapest check comes first. The exec programs may be
+//! preempted, and run again on the same CPU in between, so their records are built on the stack.
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 
@@ -16,9 +16,9 @@ use aya_ebpf::{
 use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
 
 use crate::{
-    emit::{self, bell, emit, unreadable},
-    maps::{EXECS, EXECS_LEN, ExecId, SPARED, TRACKED_COMMS},
-    membership::moved,
+    emit::{self, emit, unreadable, wake_for_exec},
+    maps::{EXECS, EXECS_LEN, ExecId, RECOVERED, TRACKED_COMMS},
+    membership::emit_move,
     offsets::{
         CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
         TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
@@ -29,7 +29,7 @@ use crate::{
 
 /// The record of an exec.
 #[repr(C)]
-struct Executed {
+struct ExecRecord {
     header: Header,
     by: Task,
     memberships: [MaybeUninit<Membership>; MEMBERSHIPS_MAX],
@@ -37,27 +37,28 @@ struct Executed {
 
 /// The record of an exec's ancestry.
 #[repr(C)]
-struct Descended {
+struct AncestryRecord {
     header: Header,
     by: Task,
     ancestors: [MaybeUninit<Task>; ANCESTORS_MAX],
 }
 
-/// Both records of an exec, one after the other: the stack has room for one.
-#[expect(dead_code, reason = "it is written through pointers to the whole")]
-union Told {
-    descended: ManuallyDrop<Descended>,
-    executed: ManuallyDrop<Executed>,
+/// The two records of an exec, written one after the other: the stack has room for one.
+#[expect(dead_code, reason = "written through pointers to the union")]
+union ExecRecords {
+    ancestry: ManuallyDrop<AncestryRecord>,
+    exec: ManuallyDrop<ExecRecord>,
 }
 
 /// `sched_wakeup_new(struct task_struct *p)`
 ///
-/// In the parent, before the child runs for the first time; the child has its cgroups already (`cgroup_post_fork` comes
-/// first in `copy_process`). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded: it has no `cgroup_attach_task`.
+/// In the parent, before the child runs for the first time; the child already has its cgroups (`copy_process` calls
+/// `cgroup_post_fork` earlier). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded: `cgroup_attach_task` does not
+/// fire for it.
 ///
-/// `sched_process_fork` would say the same, but is preemptible since Linux 7.0: of a parent that is preempted in the
-/// program, the kernel skips the program for every other fork of that CPU. This one fires under the run queue's lock,
-/// with interrupts off (`wake_up_new_task` in kernel/sched/core.c).
+/// `sched_process_fork` has the same information, but is preemptible since Linux 7.0: while a parent is preempted in
+/// the program, the kernel skips the program for every other fork on that CPU. This tracepoint fires under the run
+/// queue's lock, with interrupts off (`wake_up_new_task` in kernel/sched/core.c).
 #[raw_tracepoint(tracepoint = "sched_wakeup_new")]
 pub fn sched_wakeup_new(ctx: RawTracePointContext) {
     let child: Address = ctx.arg(0);
@@ -65,16 +66,16 @@ pub fn sched_wakeup_new(ctx: RawTracePointContext) {
     let parent = unsafe { bpf_get_current_task() } as Address;
     match differing_cgroup(parent, child) {
         Ok(None) => {}
-        Ok(Some(cgroup)) => moved(Kind::Fork, 0, cgroup, child),
+        Ok(Some(cgroup)) => emit_move(Kind::Fork, 0, cgroup, child),
         Err(error) => unreadable(Kind::Fork, error),
     }
 }
 
-/// As [`sched_wakeup_new`], for kernels that take it.
+/// As [`sched_wakeup_new`], for kernels that accept it.
 #[btf_tracepoint(function = "sched_wakeup_new")]
 pub fn sched_wakeup_new_typed(ctx: BtfTracePointContext) {
     let child: Address = ctx.arg(0);
-    // SAFETY: the argument is the tracepoint's `struct task_struct *`, and the helper gives one.
+    // SAFETY: the argument is the tracepoint's `struct task_struct *`, and the helper returns one.
     unsafe {
         let parent = bpf_get_current_task_btf() as Address;
         let parents: Address = typed::member(parent, &TASK_CGROUPS);
@@ -85,7 +86,7 @@ pub fn sched_wakeup_new_typed(ctx: BtfTracePointContext) {
         let cgroup: Address = typed::member(childs, &CSS_SET_DFL_CGRP);
         let parents: Address = typed::member(parents, &CSS_SET_DFL_CGRP);
         if cgroup != parents {
-            moved(Kind::Fork, 0, cgroup, child);
+            emit_move(Kind::Fork, 0, cgroup, child);
         }
     }
 }
@@ -98,19 +99,19 @@ fn differing_cgroup(parent: Address, child: Address) -> Result<Option<Address>, 
     if parents == childs {
         return Ok(None);
     }
-    // Two css_sets may differ in v1 cgroups alone, when a sibling thread moves the parent meanwhile.
+    // The css_sets may differ in v1 cgroups only, if a sibling thread moves the parent meanwhile.
     let cgroup = read::default_cgroup(childs)?;
     Ok((cgroup != read::default_cgroup(parents)?).then_some(cgroup))
 }
 
 /// Programs of `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 ///
-/// In the process that executes, which has its new comm. Attached only when names are tracked.
+/// In the process that calls execve(2), which already has its new comm. Attached only if comms are tracked.
 ///
-/// Since Linux 7.0 it may be preempted there, and the kernel skips a program on a CPU where one run of it has not ended.
-/// So there are four of them, of which the first that runs makes the records; an exec is missed only if on its CPU
-/// one process is preempted in each. How many were is known: those that the kernel skipped the first program for, but
-/// for those that a stand-in has dealt with ([`SPARED`]).
+/// Since Linux 7.0 it is preemptible, and the kernel skips a program on a CPU where a run of it has not ended. So there
+/// are four programs, of which the first that runs emits the records; an exec is missed only if a process is preempted
+/// in each of them on that CPU. The number of missed execs is that of skipped runs of the first program, less those
+/// that a backup program handled ([`RECOVERED`]).
 macro_rules! exec_programs {
     ($($program:ident = $turn:literal)*) => {
         $(
@@ -129,13 +130,13 @@ exec_programs! {
     sched_process_exec_4 = 3
 }
 
-/// After the others: wakes the daemon, which then may preempt this program instead of one that makes a record.
+/// Runs after the others and wakes the daemon, which may then preempt this program instead of one that emits a record.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec_bell(_: RawTracePointContext) {
-    bell();
+    wake_for_exec();
 }
 
-/// Records the exec if no program before this one has dealt with it and its process is tracked. `turn` 0 is the first.
+/// Records the exec of a tracked comm unless an earlier program handled it. `turn` 0 is the first program.
 #[inline(always)]
 fn record_exec(turn: u32, task: Address) {
     let (Ok(start_boot_ns), Ok(number)) =
@@ -146,41 +147,41 @@ fn record_exec(turn: u32, task: Address) {
     let exec = ExecId { start_boot_ns, number };
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(last) = EXECS.get_ptr_mut(tid & (EXECS_LEN - 1)) else { return };
-    // SAFETY: an entry of a live map. The programs of one exec come one after the other; another task's is not its equal.
+    // SAFETY: an entry of a live map. The programs of one exec run one after the other; an exec of another task is not equal.
     unsafe {
         if turn != 0 {
             if last.read_volatile() == exec {
                 return;
             }
-            if let Some(spared) = SPARED.get_ptr_mut(turn - 1) {
-                // This CPU's, and this program's alone, which does not run twice on it.
-                spared.write_volatile(spared.read_volatile() + 1);
+            if let Some(recovered) = RECOVERED.get_ptr_mut(turn - 1) {
+                // Only this program writes it, and it does not run twice at once on this CPU.
+                recovered.write_volatile(recovered.read_volatile() + 1);
             }
         }
         last.write_volatile(exec);
     }
     let Ok(comm) = bpf_get_current_comm() else { return };
-    // SAFETY: the value is not looked at, so that nobody can change it meanwhile.
+    // SAFETY: the value is not read, so concurrent updates do not matter.
     if unsafe { TRACKED_COMMS.get(&comm) }.is_none() {
         return;
     }
-    let mut record = MaybeUninit::<Told>::uninit();
-    // Who started it is read now: a shell may be gone a moment later.
-    let place: *mut Descended = record.as_mut_ptr().cast();
-    // SAFETY: the record is our own; `descended` says how much of it it filled.
-    unsafe { emit(Kind::Ancestry, place, descended(place, task)) }
-    let place: *mut Executed = record.as_mut_ptr().cast();
-    // SAFETY: likewise, and the former record was copied.
-    unsafe { emit(Kind::Exec, place, executed(place, task)) }
-    emit::executed();
+    let mut record = MaybeUninit::<ExecRecords>::uninit();
+    // The ancestors are read now: a shell may have exited a moment later.
+    let place: *mut AncestryRecord = record.as_mut_ptr().cast();
+    // SAFETY: the record is local; `fill_ancestry` returns how much of it is initialised.
+    unsafe { emit(Kind::Ancestry, place, fill_ancestry(place, task)) }
+    let place: *mut ExecRecord = record.as_mut_ptr().cast();
+    // SAFETY: likewise; the previous record was copied.
+    unsafe { emit(Kind::Exec, place, fill_exec(place, task)) }
+    emit::note_exec();
 }
 
-/// Fills the record and says how long it became.
+/// Fills the record and returns its length.
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn descended(record: *mut Descended, task: Address) -> Result<usize, Unreadable> {
+unsafe fn fill_ancestry(record: *mut AncestryRecord, task: Address) -> Result<usize, Unreadable> {
     let mut child = task;
     let mut count = 0;
     while count < ANCESTORS_MAX {
@@ -192,7 +193,7 @@ unsafe fn descended(record: *mut Descended, task: Address) -> Result<usize, Unre
             read::task(place, parent)?;
             (*place).pid
         };
-        // The idle task is everybody's last ancestor, and its own parent.
+        // The idle task is the last ancestor of every task, and its own parent.
         if pid == 0 {
             break;
         }
@@ -200,7 +201,7 @@ unsafe fn descended(record: *mut Descended, task: Address) -> Result<usize, Unre
         count += 1;
     }
     let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<Task>();
-    // SAFETY: the places lie within `record`.
+    // SAFETY: the fields are within `record`.
     unsafe {
         let cgroup = read::default_cgroup(read::member(task, &TASK_CGROUPS)?)?;
         read::header(&raw mut (*record).header, Kind::Ancestry, 0, length, cgroup)?;
@@ -209,12 +210,12 @@ unsafe fn descended(record: *mut Descended, task: Address) -> Result<usize, Unre
     Ok(length)
 }
 
-/// Fills the record and says how long it became.
+/// Fills the record and returns its length.
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn executed(record: *mut Executed, task: Address) -> Result<usize, Unreadable> {
+unsafe fn fill_exec(record: *mut ExecRecord, task: Address) -> Result<usize, Unreadable> {
     let css_set: Address = read::member(task, &TASK_CGROUPS)?;
     let head = read::place(css_set, &CSS_SET_CGRP_LINKS);
     let mut node: Address = read::next(head)?;
@@ -228,7 +229,7 @@ unsafe fn executed(record: *mut Executed, task: Address) -> Result<usize, Unread
         count += 1;
     }
     let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<Membership>();
-    // SAFETY: the places lie within `record`.
+    // SAFETY: the fields are within `record`.
     unsafe {
         let cgroup = read::default_cgroup(css_set)?;
         read::header(&raw mut (*record).header, Kind::Exec, 0, length, cgroup)?;

@@ -1,4 +1,4 @@
-//! Reading kernel structures. Every read may fail, and says so.
+//! Fallible reads of kernel structures.
 
 use core::ffi::c_void;
 
@@ -20,7 +20,7 @@ use crate::offsets::{
     TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
 };
 
-/// An address in the kernel. It is only ever handed to the probe-read helpers, which survive any value.
+/// A kernel address. It is only passed to the probe-read helpers, which handle any value.
 pub type Address = *const c_void;
 
 /// A kernel structure could not be read; the value is what the helper returned.
@@ -29,7 +29,7 @@ pub struct Unreadable(pub i32);
 /// `TASK_COMM_LEN` of include/linux/sched.h.
 pub const COMM_LEN: usize = 16;
 
-/// Where the member at `offset` of the structure at `base` lies.
+/// The address of the member at `offset` of the structure at `base`.
 #[inline(always)]
 pub fn place(base: Address, offset: &Global<u64>) -> Address {
     base.wrapping_byte_add(offset.load() as usize)
@@ -38,28 +38,27 @@ pub fn place(base: Address, offset: &Global<u64>) -> Address {
 /// Reads the member at `offset` of the structure at `base`.
 #[inline(always)]
 pub fn member<T>(base: Address, offset: &Global<u64>) -> Result<T, Unreadable> {
-    // SAFETY: the helper checks the address itself; every T used is an integer or a pointer, which any bytes
-    // make.
+    // SAFETY: the helper checks the address; every T in use is an integer or a pointer, for which any bytes are valid.
     unsafe { bpf_probe_read_kernel(place(base, offset).cast()) }.map_err(Unreadable)
 }
 
 /// The first word of a `list_head`: `next`.
 #[inline(always)]
 pub fn next(list: Address) -> Result<Address, Unreadable> {
-    // SAFETY: the helper checks the address itself.
+    // SAFETY: the helper checks the address.
     unsafe { bpf_probe_read_kernel(list.cast()) }.map_err(Unreadable)
 }
 
-/// Copies the NUL-terminated name at `source` to `to`, `room` bytes at most, and says how many bytes that
-/// took, with the NUL: 1 to `room`.
+/// Copies the NUL-terminated name at `source` to `to`, `room` bytes at most, and returns the number of bytes
+/// copied, including the NUL: 1 to `room`.
 ///
 /// # Safety
 /// `to` is valid for writes of `room` bytes.
 #[inline(always)]
 pub unsafe fn name(to: *mut u8, room: u32, source: Address) -> Result<usize, Unreadable> {
-    // SAFETY: the caller answers for `to`; the helper checks the source itself.
+    // SAFETY: the caller guarantees `to`; the helper checks the source.
     let copied = unsafe { bpf_probe_read_kernel_str(to.cast(), room, source) };
-    // The upper bound tells the verifier what the helper's contract says.
+    // The upper bound, which the helper guarantees, is for the verifier.
     if copied < 1 || copied > i64::from(room) { Err(Unreadable(copied as i32)) } else { Ok(copied as usize) }
 }
 
@@ -100,26 +99,26 @@ pub unsafe fn header(
         cgroup_id: cgroup_id(cgroup)?,
         parent_id,
     };
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { to.write(header) };
     Ok(())
 }
 
-/// Nanoseconds since boot, suspended time counted.
+/// Nanoseconds since boot, including suspend.
 #[inline(always)]
 pub fn now() -> u64 {
     // SAFETY: the helper has no arguments and cannot fail.
     unsafe { bpf_ktime_get_boot_ns() }
 }
 
-/// Fills in who is running.
+/// Fills in the current task.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
 pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
     let pid_tgid = bpf_get_current_pid_tgid();
-    // SAFETY: `to` is the caller's promise; the helpers check what else they need.
+    // SAFETY: the caller guarantees `to`; the helpers check their other arguments.
     unsafe {
         let task = bpf_get_current_task() as Address;
         (*to).pid = (pid_tgid >> 32) as u32;
@@ -128,7 +127,7 @@ pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
         (*to).uid = bpf_get_current_uid_gid() as u32;
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
         (*to).cgroup = CgroupId(bpf_get_current_cgroup_id());
-        // Some kernels write no byte behind the NUL.
+        // Some kernels leave the bytes after the NUL unwritten.
         (*to).comm = [0; COMM_LEN];
         match bpf_get_current_comm((&raw mut (*to).comm).cast(), COMM_LEN as u32) {
             0 => Ok(()),
@@ -137,13 +136,13 @@ pub unsafe fn current(to: *mut Task) -> Result<(), Unreadable> {
     }
 }
 
-/// Fills in who the task is.
+/// Fills in a given task.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
 pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe {
         (*to).pid = member(task, &TASK_TGID)?;
         (*to).tid = member(task, &TASK_PID)?;
@@ -151,7 +150,7 @@ pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
         (*to).uid = member(member(task, &TASK_REAL_CRED)?, &CRED_UID)?;
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
         (*to).cgroup = CgroupId(cgroup_id(default_cgroup(member(task, &TASK_CGROUPS)?)?)?);
-        // A kernel may leave the end of a longer, former comm behind the NUL, so it is read as a string.
+        // The end of a previous, longer comm may be left after the NUL, so it is read as a string.
         (*to).comm = [0; COMM_LEN];
         name((&raw mut (*to).comm).cast(), COMM_LEN as u32, place(task, &TASK_COMM)).map(|_| ())
     }
@@ -163,7 +162,7 @@ pub fn default_cgroup(css_set: Address) -> Result<Address, Unreadable> {
     member(css_set, &CSS_SET_DFL_CGRP)
 }
 
-/// The cgroup as one membership of a task.
+/// The membership of a task in this cgroup.
 #[inline(always)]
 pub fn membership(cgroup: Address) -> Result<Membership, Unreadable> {
     Ok(Membership { hierarchy_id: hierarchy_id(cgroup)?, reserved: 0, cgroup_id: cgroup_id(cgroup)? })

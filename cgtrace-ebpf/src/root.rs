@@ -1,4 +1,4 @@
-//! Hierarchies that come, change and go.
+//! Creation, remounting and destruction of hierarchies.
 
 use core::mem::MaybeUninit;
 
@@ -14,21 +14,21 @@ use crate::{
 /// `MAX_CGROUP_ROOT_NAMELEN` of include/linux/cgroup-defs.h.
 const ROOT_NAME_LEN: usize = 64;
 
-/// The root cgroup's id in every hierarchy: the first that `kernfs_create_root` gives.
+/// The root cgroup's id in every hierarchy: the first that `kernfs_create_root` allocates.
 const ROOT_ID: u64 = 1;
 
-/// The record of a hierarchy, made by a task.
+/// The record of a hierarchy that a task created or remounted.
 #[repr(C)]
-struct Made {
+struct ActorRecord {
     header: Header,
     by: Task,
     root: Root,
     name: [u8; ROOT_NAME_LEN],
 }
 
-/// The record of a hierarchy, made by nobody.
+/// The record of a hierarchy that was destroyed, which names no task.
 #[repr(C)]
-struct Gone {
+struct DestroyedRecord {
     header: Header,
     root: Root,
     name: [u8; ROOT_NAME_LEN],
@@ -36,10 +36,10 @@ struct Gone {
 
 /// `cgroup_setup_root(struct cgroup_root *root)`
 ///
-/// In the task that mounts a new v1 hierarchy, under `cgroup_mutex`. Its root cgroup has no mkdir.
+/// In the task that mounts a new v1 hierarchy, under `cgroup_mutex`. There is no mkdir of its root cgroup.
 #[raw_tracepoint(tracepoint = "cgroup_setup_root")]
 pub fn cgroup_setup_root(ctx: RawTracePointContext) {
-    made(Kind::HierarchyCreated, ctx.arg(0));
+    emit_with_actor(Kind::HierarchyCreated, ctx.arg(0));
 }
 
 /// `cgroup_remount(struct cgroup_root *root)`
@@ -47,34 +47,36 @@ pub fn cgroup_setup_root(ctx: RawTracePointContext) {
 /// In the task that changes a v1 hierarchy's options, under `cgroup_mutex`.
 #[raw_tracepoint(tracepoint = "cgroup_remount")]
 pub fn cgroup_remount(ctx: RawTracePointContext) {
-    made(Kind::Remount, ctx.arg(0));
+    emit_with_actor(Kind::Remount, ctx.arg(0));
 }
 
 /// `cgroup_destroy_root(struct cgroup_root *root)`
 ///
-/// Some time after the last unmount, in a kworker or whatever task drops the last reference, before
+/// Some time after the last unmount, in a kworker or the task that drops the last reference, before
 /// `cgroup_mutex` is taken.
 #[raw_tracepoint(tracepoint = "cgroup_destroy_root")]
 pub fn cgroup_destroy_root(ctx: RawTracePointContext) {
-    let mut record = MaybeUninit::<Gone>::uninit();
-    // SAFETY: the record is our own; `gone` says how much of it it filled.
-    unsafe { emit(Kind::HierarchyDestroyed, record.as_ptr(), gone(record.as_mut_ptr(), ctx.arg(0))) }
+    let mut record = MaybeUninit::<DestroyedRecord>::uninit();
+    // SAFETY: the record is local; `fill_destroyed` returns how much of it is initialised.
+    unsafe {
+        emit(Kind::HierarchyDestroyed, record.as_ptr(), fill_destroyed(record.as_mut_ptr(), ctx.arg(0)))
+    }
 }
 
 #[inline(always)]
-fn made(kind: Kind, root: Address) {
-    let mut record = MaybeUninit::<Made>::uninit();
-    // SAFETY: the record is our own; `fill_made` says how much of it it filled.
-    unsafe { emit(kind, record.as_ptr(), fill_made(record.as_mut_ptr(), kind, root)) }
+fn emit_with_actor(kind: Kind, root: Address) {
+    let mut record = MaybeUninit::<ActorRecord>::uninit();
+    // SAFETY: the record is local; `fill_with_actor` returns how much of it is initialised.
+    unsafe { emit(kind, record.as_ptr(), fill_with_actor(record.as_mut_ptr(), kind, root)) }
 }
 
-/// Fills the record and says how long it became.
+/// Fills the record and returns its length.
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn fill_made(record: *mut Made, kind: Kind, root: Address) -> Result<usize, Unreadable> {
-    // SAFETY: the places lie within `record`.
+unsafe fn fill_with_actor(record: *mut ActorRecord, kind: Kind, root: Address) -> Result<usize, Unreadable> {
+    // SAFETY: the fields are within `record`.
     unsafe {
         let length = size_of::<Header>()
             + size_of::<Task>()
@@ -85,13 +87,13 @@ unsafe fn fill_made(record: *mut Made, kind: Kind, root: Address) -> Result<usiz
     }
 }
 
-/// As [`fill_made`].
+/// As [`fill_with_actor`].
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn gone(record: *mut Gone, root: Address) -> Result<usize, Unreadable> {
-    // SAFETY: the places lie within `record`.
+unsafe fn fill_destroyed(record: *mut DestroyedRecord, root: Address) -> Result<usize, Unreadable> {
+    // SAFETY: the fields are within `record`.
     unsafe {
         let length = size_of::<Header>() + fill_root(&raw mut (*record).root, &raw mut (*record).name, root)?;
         (&raw mut (*record).header).write(header(Kind::HierarchyDestroyed, length, root)?);
@@ -99,30 +101,29 @@ unsafe fn gone(record: *mut Gone, root: Address) -> Result<usize, Unreadable> {
     }
 }
 
-/// Fills the hierarchy's part of a record and says how long it became.
+/// Fills the hierarchy's part of a record and returns its length.
 ///
 /// # Safety
-/// Both places are valid for writes.
+/// `to` and `name` are valid for writes.
 #[inline(always)]
 unsafe fn fill_root(
     to: *mut Root,
     name: *mut [u8; ROOT_NAME_LEN],
     root: Address,
 ) -> Result<usize, Unreadable> {
-    // The helper writes no byte behind the NUL, and the verifier wants to see all of the stack that is emitted
-    // written.
-    // SAFETY: the caller's promise.
+    // The helper writes nothing after the NUL, and the verifier requires that all emitted stack bytes are initialised.
+    // SAFETY: guaranteed by the caller.
     let with_nul = unsafe {
         name.write([0; ROOT_NAME_LEN]);
         read::name(name.cast(), ROOT_NAME_LEN as u32, read::place(root, &ROOT_NAME))?
     };
     let controllers: u32 = read::member(root, &ROOT_SUBSYS_MASK)?;
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { to.write(Root { controllers: u64::from(controllers) }) };
     Ok(size_of::<Root>() + with_nul - 1)
 }
 
-/// The header of a record about a hierarchy, which is about its root cgroup.
+/// The header of a record of a hierarchy, which names its root cgroup.
 #[inline(always)]
 fn header(kind: Kind, length: usize, root: Address) -> Result<Header, Unreadable> {
     Ok(Header {

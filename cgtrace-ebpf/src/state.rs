@@ -1,4 +1,4 @@
-//! The states of a cgroup between its creation and its removal: populated or empty, frozen or thawed.
+//! State changes of a cgroup: populated or empty, frozen or thawed.
 
 use core::mem::MaybeUninit;
 
@@ -7,25 +7,25 @@ use cgtrace_common::{Header, Kind, Task};
 
 use crate::{
     emit::emit,
-    lifecycle::bare,
+    lifecycle::emit_header,
     read::{self, Address, Unreadable},
 };
 
-/// The record of something that the running task did.
+/// The record of an action of the current task.
 #[repr(C)]
-struct Asked {
+struct ActorRecord {
     header: Header,
     by: Task,
 }
 
 /// `cgroup_notify_populated(struct cgroup *cgrp, const char *path, int val)`
 ///
-/// Under `css_set_lock`, in whatever task drops or takes the last or first reference; once for each ancestor
+/// Under `css_set_lock`, in the task that adds the first or removes the last reference; once for each ancestor
 /// whose state changes.
 #[raw_tracepoint(tracepoint = "cgroup_notify_populated")]
 pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
     let value: i32 = ctx.arg(2);
-    bare(if value == 0 { Kind::Empty } else { Kind::Populated }, ctx.arg(0));
+    emit_header(if value == 0 { Kind::Empty } else { Kind::Populated }, ctx.arg(0));
 }
 
 /// `cgroup_notify_frozen(struct cgroup *cgrp, const char *path, int val)`
@@ -34,7 +34,7 @@ pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
 #[raw_tracepoint(tracepoint = "cgroup_notify_frozen")]
 pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
     let value: i32 = ctx.arg(2);
-    bare(if value == 0 { Kind::Thawed } else { Kind::Frozen }, ctx.arg(0));
+    emit_header(if value == 0 { Kind::Thawed } else { Kind::Frozen }, ctx.arg(0));
 }
 
 /// `cgroup_freeze(struct cgroup *cgrp, const char *path)`
@@ -42,7 +42,7 @@ pub fn cgroup_notify_frozen(ctx: RawTracePointContext) {
 /// In the task that writes `cgroup.freeze`, once for each cgroup below.
 #[raw_tracepoint(tracepoint = "cgroup_freeze")]
 pub fn cgroup_freeze(ctx: RawTracePointContext) {
-    asked(Kind::Freeze, ctx.arg(0));
+    emit_with_actor(Kind::Freeze, ctx.arg(0));
 }
 
 /// `cgroup_unfreeze(struct cgroup *cgrp, const char *path)`
@@ -50,25 +50,25 @@ pub fn cgroup_freeze(ctx: RawTracePointContext) {
 /// As `cgroup_freeze`.
 #[raw_tracepoint(tracepoint = "cgroup_unfreeze")]
 pub fn cgroup_unfreeze(ctx: RawTracePointContext) {
-    asked(Kind::Thaw, ctx.arg(0));
+    emit_with_actor(Kind::Thaw, ctx.arg(0));
 }
 
-/// Emits that freezing or thawing was requested.
+/// Emits a request to freeze or thaw.
 #[inline(always)]
-fn asked(kind: Kind, cgroup: Address) {
-    let mut record = MaybeUninit::<Asked>::uninit();
-    // SAFETY: the record is our own; `fill` says how much of it it filled.
+fn emit_with_actor(kind: Kind, cgroup: Address) {
+    let mut record = MaybeUninit::<ActorRecord>::uninit();
+    // SAFETY: the record is local; `fill` returns how much of it is initialised.
     unsafe { emit(kind, record.as_ptr(), fill(record.as_mut_ptr(), kind, cgroup)) }
 }
 
-/// Fills the record and says how long it became.
+/// Fills the record and returns its length.
 ///
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn fill(record: *mut Asked, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
-    let length = size_of::<Asked>();
-    // SAFETY: the places lie within `record`.
+unsafe fn fill(record: *mut ActorRecord, kind: Kind, cgroup: Address) -> Result<usize, Unreadable> {
+    let length = size_of::<ActorRecord>();
+    // SAFETY: the fields are within `record`.
     unsafe {
         read::header(&raw mut (*record).header, kind, 0, length, cgroup)?;
         read::current(&raw mut (*record).by)?;

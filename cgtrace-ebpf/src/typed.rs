@@ -1,9 +1,9 @@
-//! Reading kernel structures by their types: a program whose tracepoint's arguments have types (`tp_btf`, Linux 5.5) reads
-//! members by plain loads. No helper is called, which costs some 20 ns each time; the verifier holds every load
-//! against the kernel's own BTF, for an offset is a constant to it.
+//! Typed loads from kernel structures: a program whose tracepoint arguments have types (`tp_btf`, Linux 5.5) reads
+//! members by plain loads instead of helper calls, which cost some 20 ns each. Offsets are constants to the verifier,
+//! which checks every load against the kernel's BTF.
 //!
-//! A load from an address that cannot be read gives 0 (the kernel's exception table, `BPF_PROBE_MEM`). Each of these
-//! programs does what the raw one of its tracepoint does; the loader takes that one where this is refused.
+//! A load from an unreadable address returns 0 (the kernel's exception table, `BPF_PROBE_MEM`). Each typed program
+//! does the same as the raw program of its tracepoint, which the loader falls back to if the kernel refuses this one.
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task_btf};
 use cgtrace_common::{CgroupId, Task};
@@ -23,18 +23,18 @@ use crate::{
 /// The verifier knows the type of `base`, and the member there is a `T`: an integer, or a pointer as [`Address`].
 #[inline(always)]
 pub unsafe fn member<T>(base: Address, offset: &Global<u64>) -> T {
-    // SAFETY: the caller's promise; the kernel survives any address. Volatile, so that the compiler neither makes two
-    // loads into one nor one into two, which the verifier would not recognise.
+    // SAFETY: guaranteed by the caller; the kernel handles any address. Volatile, so that the compiler does not merge or
+    // split loads, which the verifier would then refuse.
     unsafe { place(base, offset).cast::<T>().read_volatile() }
 }
 
 /// The id of the cgroup.
 ///
 /// # Safety
-/// The verifier knows `cgroup` as a `struct cgroup *`.
+/// To the verifier, `cgroup` is a `struct cgroup *`.
 #[inline(always)]
 pub unsafe fn cgroup_id(cgroup: Address) -> u64 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { member(member(cgroup, &CGROUP_KN), &KERNFS_NODE_ID) }
 }
 
@@ -44,27 +44,27 @@ pub unsafe fn cgroup_id(cgroup: Address) -> u64 {
 /// As [`cgroup_id`].
 #[inline(always)]
 pub unsafe fn hierarchy_id(cgroup: Address) -> u32 {
-    // SAFETY: the caller's promise.
+    // SAFETY: guaranteed by the caller.
     unsafe { member(member(cgroup, &CGROUP_ROOT), &ROOT_HIERARCHY_ID) }
 }
 
-/// The id of the cgroup that a child names as its parent by that `cgroup_subsys_state`; 0 for none.
+/// The id of the parent cgroup whose `cgroup_subsys_state` is `parent`; 0 for none.
 ///
 /// # Safety
-/// The verifier knows `parent` as a `struct cgroup_subsys_state *`.
+/// To the verifier, `parent` is a `struct cgroup_subsys_state *`.
 #[inline(always)]
 pub unsafe fn id_of_parent(parent: Address) -> u64 {
-    // SAFETY: the caller's promise. Of a root, which has none, all of these loads give 0.
+    // SAFETY: guaranteed by the caller. For a root, which has no parent, all of these loads return 0.
     unsafe { cgroup_id(member(parent, &CSS_CGROUP)) }
 }
 
-/// Fills in who is running.
+/// Fills in the current task.
 ///
 /// # Safety
 /// `to` is valid for writes.
 #[inline(always)]
 pub unsafe fn current(to: *mut Task) {
-    // SAFETY: `to` is the caller's promise; the helper gives a `struct task_struct *`.
+    // SAFETY: the caller guarantees `to`; the helper returns a `struct task_struct *`.
     unsafe {
         let task = bpf_get_current_task_btf() as Address;
         (*to).pid = member(task, &TASK_TGID);
@@ -73,7 +73,7 @@ pub unsafe fn current(to: *mut Task) {
         (*to).uid = member(member(task, &TASK_REAL_CRED), &CRED_UID);
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER), &TASK_START_BOOTTIME);
         (*to).cgroup = CgroupId(cgroup_id(member(member(task, &TASK_CGROUPS), &CSS_SET_DFL_CGRP)));
-        // A kernel may leave the end of a longer, former comm behind the NUL; the reader cuts it off.
+        // The end of a previous, longer comm may be left after the NUL; the reader cuts it off.
         let comm = place(task, &TASK_COMM).cast::<u64>();
         let words = (&raw mut (*to).comm).cast::<u64>();
         words.write(comm.read_volatile());

@@ -1,7 +1,7 @@
-//! What the kernel program costs: loads and attaches it, makes and removes cgroups and processes for it to see,
-//! and prints each program's size to the verifier and its mean time a run, by the kernel's own clock.
+//! Measures the cost of the kernel program: loads and attaches it, creates and removes cgroups and processes, and
+//! prints each program's verified instructions and mean run time, by the kernel's statistics.
 //!
-//! `cargo run --example probe -- FOLDER [PAIRS]` as root; FOLDER is a cgroup to make others in.
+//! `cargo run --example probe -- DIR [PAIRS]` as root; DIR is the cgroup to create others in.
 
 use std::{path::PathBuf, process::Command};
 
@@ -11,12 +11,12 @@ use cgtrace::daemon::probe::{Options, Probe, Records as _};
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args_os().skip(1);
-    let folder =
-        PathBuf::from(arguments.next().context("name a cgroup's folder")?).join("cgtrace-test-probe");
+    let folder = PathBuf::from(arguments.next().context("missing argument: a cgroup directory")?)
+        .join("cgtrace-test-probe");
     let pairs: u32 = arguments.next().map_or(Ok(10_000), |pairs| pairs.to_string_lossy().parse())?;
-    let mut watched = [0; 16];
-    watched[..4].copy_from_slice(b"true");
-    let mut probe = Probe::start(&Options { tracked: vec![watched], ..Options::default() })?;
+    let mut tracked = [0; 16];
+    tracked[..4].copy_from_slice(b"true");
+    let mut probe = Probe::start(&Options { tracked: vec![tracked], ..Options::default() })?;
     let _stats = enable_stats(Stats::RunTime)?;
     let mut events = 0;
     for pair in 0..pairs {

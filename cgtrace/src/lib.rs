@@ -1,7 +1,7 @@
-//! cgtrace: exactly when a cgroup exists, by whom, and why not.
+//! cgtrace: when a cgroup exists, who created or removed it, and why a process cannot find it.
 //!
-//! The way an event goes: kernel hook → ring buffer → [`daemon::probe`] → [`daemon::tracker`] → [`daemon::index`] →
-//! answers, waiters and subscribers in [`daemon::server`].
+//! The path of an event: kernel hook → ring buffer → [`daemon::probe`] → [`daemon::tracker`] → [`daemon::index`] →
+//! replies, waiters and subscribers in [`daemon::server`].
 
 pub mod cli;
 pub mod daemon;

@@ -1,4 +1,4 @@
-//! The program: daemon and command line.
+//! The `cgtrace` binary: daemon and command line.
 
 fn main() -> std::process::ExitCode {
     cgtrace::cli::run()

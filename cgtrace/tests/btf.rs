@@ -1,7 +1,7 @@
-//! Reading BTF: the running kernel's, and bytes that are none.
-#![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
+//! Parsing BTF: the running kernel's, and invalid bytes.
+#![expect(clippy::expect_used, reason = "test helpers may panic")]
 
-use cgtrace::daemon::probe::{Btf, BtfError, Member};
+use cgtrace::daemon::probe::{Btf, BtfError, StructMember};
 use proptest::prelude::*;
 
 /// `BTF_KIND_INT` and `BTF_KIND_STRUCT` of include/uapi/linux/btf.h.
@@ -21,8 +21,8 @@ fn the_running_kernels_structures_are_found() {
     };
     let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
     // The first two members of `list_head` and of `bpf_insn` are fixed by the kernel's ABI or by C itself.
-    assert_eq!(btf.member("list_head", "next"), Some(Member { offset: 0, size: 8 }));
-    assert_eq!(btf.member("list_head", "prev"), Some(Member { offset: 8, size: 8 }));
+    assert_eq!(btf.member("list_head", "next"), Some(StructMember { offset: 0, size: 8 }));
+    assert_eq!(btf.member("list_head", "prev"), Some(StructMember { offset: 8, size: 8 }));
     let id = btf.member("kernfs_node", "id").expect("kernfs_node.id");
     assert_eq!(id.size, 8);
     let own = btf.member("cgroup", "self").expect("cgroup.self");
@@ -35,14 +35,14 @@ fn the_running_kernels_structures_are_found() {
 }
 
 #[test]
-fn a_member_of_a_nameless_structure_is_found() {
+fn a_member_of_an_anonymous_union_is_found() {
     let Some(bytes) = vmlinux() else {
         eprintln!("skipped: this kernel has no BTF");
         return;
     };
     let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
-    // `struct page` has had its flags first and `_refcount` behind nameless unions since 4.18.
-    assert!(btf.member("page", "mapping").is_some(), "page.mapping lies in a nameless union");
+    // `struct page` has had its flags first and `_refcount` after anonymous unions since 4.18.
+    assert!(btf.member("page", "mapping").is_some(), "page.mapping is in an anonymous union");
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn the_running_kernels_controllers_are_found() {
     assert!(btf.enumeration("no_such_enumeration").is_empty());
 }
 
-/// A BTF of these types and strings.
+/// BTF with these types and strings.
 fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
     let type_len = u32::try_from(types.len() * 4).expect("short");
     let string_len = u32::try_from(strings.len()).expect("short");
@@ -72,15 +72,15 @@ fn built(types: &[u32], strings: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_structure_that_contains_itself_is_searched_to_an_end() {
-    // struct a { struct a; struct a; }: two nameless members of its own type.
+fn the_search_of_a_recursive_structure_ends() {
+    // struct a { struct a; struct a; }: two anonymous members of the same type.
     let bytes = built(&[1, STRUCT << 24 | 2, 8, 0, 1, 0, 0, 1, 0], b"\0a\0");
     let btf = Btf::parse(&bytes).expect("well-formed");
     assert_eq!(btf.member("a", "b"), None);
 }
 
 #[test]
-fn a_bit_field_has_no_place() {
+fn a_bit_field_has_no_offset() {
     let int = [0, INT << 24, 4, 32];
     let structure = [1, STRUCT << 24 | 1 << 31 | 1, 4, 3, 1, 3 << 24];
     let bytes = built(&[int.as_slice(), &structure].concat(), b"\0a\0b\0");
@@ -88,25 +88,25 @@ fn a_bit_field_has_no_place() {
 }
 
 #[test]
-fn what_is_cut_off_is_named() {
+fn truncated_btf_is_reported() {
     let bytes = built(&[1, STRUCT << 24 | 2, 8], b"\0a\0");
-    assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::CutOff { id: 1 }));
+    assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::Truncated { id: 1 }));
     assert_eq!(Btf::parse(&bytes[..10]).err(), Some(BtfError::NoHeader { len: 10 }));
     assert!(matches!(Btf::parse(&[0; 24]), Err(BtfError::Magic { magic: 0 })));
 }
 
 proptest! {
     #[test]
-    fn any_types_are_survived(types in proptest::collection::vec(any::<u32>(), 0..64), strings: Vec<u8>) {
+    fn any_types_are_handled(types in proptest::collection::vec(any::<u32>(), 0..64), strings: Vec<u8>) {
         if let Ok(btf) = Btf::parse(&built(&types, &strings)) {
             let _ = btf.member("a", "b.c");
             let _ = btf.enumeration("");
         }
     }
 
-    /// Kinds and numbers small enough to make whole types often.
+    /// Small kinds and numbers, which often form complete types.
     #[test]
-    fn any_likely_types_are_survived(
+    fn any_plausible_types_are_handled(
         parts in proptest::collection::vec((0..20_u32, 0..3_u32, any::<bool>(), 0..8_u32), 0..32),
     ) {
         let mut types = Vec::new();
@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_survived(bytes: Vec<u8>) {
+    fn any_bytes_are_handled(bytes: Vec<u8>) {
         let _ = Btf::parse(&bytes).is_ok();
     }
 }

@@ -1,5 +1,5 @@
-//! From a record's bytes to an event: each kind, and whatever else the bytes are.
-#![expect(clippy::expect_used, reason = "a helper of tests fails as a test does")]
+//! Decoding records of each kind, and invalid bytes.
+#![expect(clippy::expect_used, reason = "test helpers may panic")]
 
 use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, What};
 use cgtrace::daemon::probe::{Controllers, DecodeError, Kind, decode};
@@ -16,7 +16,7 @@ const TASK: Task = Task {
     comm: *b"mkdir\0\0\0\0\0\0\0\0\0\0\0",
 };
 
-/// A record as the kernel program would make it.
+/// A record as the kernel program would emit it.
 fn record(kind: Kind, flags: u16, parts: &[&[u8]]) -> Vec<u8> {
     let length = size_of::<Header>() + parts.iter().map(|part| part.len()).sum::<usize>();
     let header = Header {
@@ -42,7 +42,7 @@ fn decoded(kind: Kind, flags: u16, parts: &[&[u8]]) -> Result<What, DecodeError>
 const KEY: Key = Key { hierarchy: HierarchyId(4), id: CgroupId(1 << 40) };
 
 #[test]
-fn every_kind_is_told_from_every_other() {
+fn every_kind_is_decoded() {
     let task = bytemuck::bytes_of(&TASK);
     let other = Task { pid: 20, ..TASK };
     let other_bytes = bytemuck::bytes_of(&other);
@@ -115,7 +115,7 @@ fn every_kind_is_told_from_every_other() {
 }
 
 #[test]
-fn names_may_be_cut_but_not_too_long_or_missing() {
+fn names_may_be_truncated_but_not_too_long_or_missing() {
     let task = bytemuck::bytes_of(&TASK);
     let long = vec![b'x'; NAME_MAX + 1];
     assert_eq!(
@@ -137,7 +137,7 @@ fn a_tail_must_be_exact() {
 }
 
 #[test]
-fn a_foreign_record_is_refused() {
+fn a_record_with_an_invalid_header_is_refused() {
     let good = record(Kind::Release, 0, &[]);
     let controllers = Controllers::default();
     let with = |at: usize, byte: u8| {
@@ -156,19 +156,19 @@ fn a_foreign_record_is_refused() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_survived(bytes: Vec<u8>) {
+    fn any_bytes_are_handled(bytes: Vec<u8>) {
         let _ = decode(&bytes, &Controllers::default()).is_ok();
     }
 
     #[test]
-    fn any_tail_of_any_kind_is_survived(kind in 0..22_u8, flags: u16, tail: Vec<u8>) {
+    fn any_tail_of_any_kind_is_handled(kind in 0..22_u8, flags: u16, tail: Vec<u8>) {
         let mut bytes = record(Kind::Mkdir, flags, &[&tail]);
         bytes[5] = kind;
         let _ = decode(&bytes, &Controllers::default()).is_ok();
     }
 
     #[test]
-    fn a_name_comes_through_as_it_was(name in proptest::collection::vec(1..=255_u8, 1..=NAME_MAX)) {
+    fn names_are_preserved(name in proptest::collection::vec(1..=255_u8, 1..=NAME_MAX)) {
         let task = bytemuck::bytes_of(&TASK);
         let leaf = Leaf { bytes: name.clone().into(), truncated: false };
         let expected =

@@ -11,7 +11,7 @@ use aya::{
     maps::{Array, Map, MapData},
     programs::{RawTracePoint, links::PinnedLink},
 };
-use cgtrace_common::Kept;
+use cgtrace_common::Persisted;
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -68,15 +68,15 @@ fn unfit() -> Outcome {
         }
     }
     // Records of another version.
-    let mut kept: Array<_, u64> =
+    let mut persisted: Array<_, u64> =
         Map::from_map_data(MapData::from_pin(pins.join("PERSISTED"))?)?.try_into()?;
-    let layout = kept.get(&(Kept::Layout as u32), 0)?;
-    for (word, says) in [(layout + 1, "version"), (7 << 32, "mark of cgtrace")] {
-        kept.set(Kept::Layout as u32, word, 0)?;
+    let layout = persisted.get(&(Persisted::Layout as u32), 0)?;
+    for (word, says) in [(layout + 1, "version"), (7 << 32, "cgtrace's magic number")] {
+        persisted.set(Persisted::Layout as u32, word, 0)?;
         let said = refused(&pins, &[])?;
         ensure!(said.contains(says) && said.contains("cgtrace unpin"), "{said}");
     }
-    kept.set(Kept::Layout as u32, layout, 0)?;
+    persisted.set(Persisted::Layout as u32, layout, 0)?;
     start(&pins)?.verify()?;
     // Another map under the name of one.
     fs::remove_file(pins.join("WAKE"))?;
@@ -130,7 +130,7 @@ fn untrusted() -> Outcome {
     let link = bpffs.path().join("link");
     symlink(&pins, &link)?;
     let said = refused(&link, &[])?;
-    ensure!(said.contains("failed to open the folder of pins"), "{said}");
+    ensure!(said.contains("failed to open the pin directory"), "{said}");
     start(&pins)?.verify()
 }
 
@@ -157,14 +157,14 @@ fn exchanged() -> Outcome {
     }
     // A link that is not there, one of another hook, and one of another daemon's program.
     let rmdir = PinnedLink::from_pin(link(&pins, "cgroup_rmdir"))?.unpin()?;
-    is_refused("`cgroup_rmdir` is not among them")?;
+    is_refused("`cgroup_rmdir` is missing")?;
     let release = PinnedLink::from_pin(link(&pins, "cgroup_release"))?.unpin()?;
-    is_refused("`cgroup_rmdir` is not among them")?;
+    is_refused("`cgroup_rmdir` is missing")?;
     let release = release.pin(link(&pins, "cgroup_rmdir"))?;
     is_refused("`cgroup_rmdir` cannot be taken over: its link holds program")?;
     let release = release.unpin()?;
     let rmdir = rmdir.pin(link(&pins, "cgroup_rmdir"))?;
-    is_refused("`cgroup_release` is not among them")?;
+    is_refused("`cgroup_release` is missing")?;
     let foreign = PinnedLink::from_pin(link(&others, "cgroup_release"))?.unpin()?;
     let foreign = foreign.pin(link(&pins, "cgroup_release"))?;
     is_refused("`cgroup_release` cannot be taken over: its link holds program")?;

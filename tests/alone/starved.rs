@@ -186,6 +186,6 @@ fn told_of() -> Outcome {
         ensure!(count >= 1.0, "{series} is {count}");
     }
     let said = fs::read_to_string(&log)?;
-    ensure!(said.contains("cgtrace::kernel: no room in the ring"), "{said}");
+    ensure!(said.contains("cgtrace::kernel: ring full"), "{said}");
     Ok(())
 }

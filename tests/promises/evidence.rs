@@ -74,12 +74,12 @@ impl Records for Withholding {
         self.0.losses()
     }
 
-    fn keep_dealt_with(&self, losses: &Losses) {
-        self.0.keep_dealt_with(losses);
+    fn store_acknowledged(&self, losses: &Losses) {
+        self.0.store_acknowledged(losses);
     }
 
-    fn keep_seq(&self, seq: u64) {
-        self.0.keep_seq(seq);
+    fn store_seq(&self, seq: u64) {
+        self.0.store_seq(seq);
     }
 }
 

@@ -1,7 +1,7 @@
-//! What the allocator keeps of memory that was freed.
+//! Memory that the allocator retains after it was freed.
 
-/// Gives memory back to the system that is not used again: reading the BTF takes tens of megabytes, and a walk as much
-/// as the index that is made of it. Takes a millisecond or so for each ten megabytes.
+/// Returns freed memory to the system: parsing BTF uses tens of megabytes, and a scan as much as the index built from
+/// it. Takes about a millisecond per ten megabytes.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: it has no preconditions.

@@ -1,4 +1,4 @@
-//! The daemon: traces cgroups, keeps the index, and serves what it recorded.
+//! The daemon: traces cgroups, maintains the index, and serves clients.
 
 pub mod config;
 pub mod index;

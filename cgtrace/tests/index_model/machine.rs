@@ -229,9 +229,9 @@ impl Records for Shared {
         Ok(Losses { lifecycle: self.0.borrow().lost, ..Losses::default() })
     }
 
-    fn keep_dealt_with(&self, _: &Losses) {}
+    fn store_acknowledged(&self, _: &Losses) {}
 
-    fn keep_seq(&self, _: u64) {}
+    fn store_seq(&self, _: u64) {}
 }
 
 impl Clock for Shared {

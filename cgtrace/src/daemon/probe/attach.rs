@@ -1,4 +1,4 @@
-//! Attaching each hook by itself, so that a kernel without one of them loses that one only.
+//! Attaches each hook separately, so that a kernel without one of the tracepoints still gets the others.
 
 use std::os::fd::AsFd as _;
 
@@ -8,7 +8,7 @@ use aya::{
 };
 
 use super::{
-    counters::{Loaded, Program},
+    counters::{LoadedProgram, Program},
     error::{StartError, refusal},
     hooks::{HOOKS, Hook},
     pin::{Folder, LINK, PROGRAM},
@@ -19,13 +19,13 @@ struct Attached {
     /// Its name in the object.
     program: String,
     link: FdLink,
-    loaded: Loaded,
+    loaded: LoadedProgram,
 }
 
-/// Loads and attaches every hook, and pins them if there is a folder for that; says which are, and why others are not.
-/// A program stays attached as long as its pin is there or, without pins, its link.
+/// Loads and attaches every hook, and pins them if `pins` is set. Returns the state of each, and why it is not attached.
+/// A program stays attached as long as its pin exists or, without pins, its link.
 ///
-/// With the kernel's `btf` a hook that has a program that reads by types has that one, if the kernel takes it.
+/// With `btf`, the typed program of a hook is preferred if there is one and the kernel accepts it.
 pub(super) fn attach(
     ebpf: &mut Ebpf,
     btf: Option<&aya::Btf>,
@@ -36,8 +36,8 @@ pub(super) fn attach(
     let mut programs = Vec::new();
     for hook in &HOOKS {
         let name = hook.name;
-        if hook.is_for_execs() && !tracked {
-            programs.push(Program { hook, state: Err("no process name is tracked".to_owned()) });
+        if hook.is_for_tracking() && !tracked {
+            programs.push(Program { hook, state: Err("no comm is tracked".to_owned()) });
             continue;
         }
         let attached = match btf.and_then(|btf| typed(ebpf, name, btf)) {
@@ -54,7 +54,7 @@ pub(super) fn attach(
                 Ok(loaded)
             }
             Err(note) => {
-                tracing::info!(hook = name, note, "left out");
+                tracing::info!(hook = name, note, "hook not attached");
                 Err(note)
             }
         };
@@ -63,7 +63,7 @@ pub(super) fn attach(
     Ok((links, programs))
 }
 
-/// The hook's program that reads by types; `None` without one, or if this kernel or its BTF will not have it.
+/// Attaches the hook's typed program; `None` if there is none, or the kernel refuses it.
 fn typed(ebpf: &mut Ebpf, hook: &'static str, btf: &aya::Btf) -> Option<Attached> {
     let program = format!("{hook}_typed");
     let typed: &mut BtfTracePoint = ebpf.program_mut(&program)?.try_into().ok()?;
@@ -75,40 +75,40 @@ fn typed(ebpf: &mut Ebpf, hook: &'static str, btf: &aya::Btf) -> Option<Attached
     match attached {
         Ok((link, loaded)) => Some(Attached { program, link, loaded }),
         Err(error) => {
-            tracing::debug!(hook, error = refusal(&error), "not by types");
+            tracing::debug!(hook, error = refusal(&error), "typed program refused, using the raw one");
             None
         }
     }
 }
 
-/// The hook's raw program, or why it is left out.
+/// Attaches the hook's raw program, or returns why it is not attached.
 fn raw(ebpf: &mut Ebpf, hook: &'static Hook) -> Result<Result<Attached, String>, StartError> {
     let name = hook.name;
-    let program = ebpf.program_mut(name).ok_or(StartError::Lacks { name })?;
-    let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::Lacks { name })?;
+    let program = ebpf.program_mut(name).ok_or(StartError::MissingPart { name })?;
+    let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::MissingPart { name })?;
     if let Err(error) = program.load() {
-        if hook.is_vital() {
+        if hook.is_required() {
             return Err(StartError::of_program(name, error));
         }
         return Ok(Err(refusal(&error)));
     }
     match attach_raw(program, hook.tracepoint) {
         Ok((link, loaded)) => Ok(Ok(Attached { program: name.to_owned(), link, loaded })),
-        Err(source) if hook.is_vital() => {
+        Err(source) if hook.is_required() => {
             Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })
         }
         Err(error) => Ok(Err(reason(&error))),
     }
 }
 
-fn attach_raw(program: &mut RawTracePoint, hook: &str) -> Result<(FdLink, Loaded), ProgramError> {
+fn attach_raw(program: &mut RawTracePoint, hook: &str) -> Result<(FdLink, LoadedProgram), ProgramError> {
     let id = program.attach(hook)?;
     let link = program.take_link(id)?.into();
     Ok((link, loaded(program.fd()?, &program.info()?)?))
 }
 
-fn loaded(fd: &ProgramFd, info: &ProgramInfo) -> Result<Loaded, ProgramError> {
-    Ok(Loaded {
+fn loaded(fd: &ProgramFd, info: &ProgramInfo) -> Result<LoadedProgram, ProgramError> {
+    Ok(LoadedProgram {
         fd: fd.as_fd().try_clone_to_owned()?,
         jited_bytes: info.size_jitted(),
         id: info.id(),
@@ -122,7 +122,7 @@ fn pin(
     program: Option<&mut aya::programs::Program>,
     link: FdLink,
 ) -> Result<(), StartError> {
-    let program = program.ok_or(StartError::Lacks { name: hook })?;
+    let program = program.ok_or(StartError::MissingPart { name: hook })?;
     folder.pin(&format!("{PROGRAM}{hook}"), |path| program.pin(path))?;
     folder.pin(&format!("{LINK}{hook}"), |path| link.pin(path))?;
     Ok(())
@@ -131,7 +131,7 @@ fn pin(
 fn reason(error: &ProgramError) -> String {
     match error {
         ProgramError::SyscallError(error) if error.io_error.raw_os_error() == Some(libc::ENOENT) => {
-            "this kernel has no such tracepoint".to_owned()
+            "this kernel does not have the tracepoint".to_owned()
         }
         error => error.to_string(),
     }

@@ -1,22 +1,22 @@
-//! Reading BTF, the kernel's description of its own types: where a structure's member lies, and what the values
-//! of an enumeration are. Pure, and total over any bytes.
+//! A reader for BTF, the kernel's description of its types: offsets of structure members, and values of enumerations.
+//! It accepts any bytes without panicking.
 //!
-//! The format is that of Documentation/bpf/btf.rst. aya has a reader too, but does not tell of members.
+//! The format is documented in Documentation/bpf/btf.rst. aya's reader does not expose members.
 
 use thiserror::Error;
 
-/// The first two bytes.
+/// The magic number in the first two bytes.
 const MAGIC: u16 = 0xeb9f;
 
-/// How long the header is that every version has.
+/// The length of the header that all versions have.
 const HEADER_LEN: usize = 24;
 
-/// How deep structures may lie within each other, and how many members one search looks at. Both are far above
-/// any kernel's, and end a search in bytes that describe a circle.
+/// The maximum nesting of structures, and the most members that one search visits. Both are far above any kernel's, and
+/// end the search in cyclic types.
 const DEPTH_MAX: u32 = 16;
 const MEMBERS_MAX: u32 = 1 << 16;
 
-/// Kinds of type that are looked at, `BTF_KIND_*` of include/uapi/linux/btf.h.
+/// The type kinds in use, `BTF_KIND_*` of include/uapi/linux/btf.h.
 mod kind {
     pub const INT: u32 = 1;
     pub const PTR: u32 = 2;
@@ -33,7 +33,7 @@ mod kind {
     pub const ENUM64: u32 = 19;
 }
 
-/// How many bytes follow the fixed part of a type of each kind, from kind 1 on: at all, and for each of its members.
+/// How many bytes follow the fixed part of a type, by kind from kind 1 on: in total, and per member.
 #[rustfmt::skip]
 const VARIABLE_PART: [(usize, usize); 19] = [
     // INT, PTR, ARRAY, STRUCT, UNION, ENUM, FWD, TYPEDEF, VOLATILE, CONST
@@ -42,40 +42,40 @@ const VARIABLE_PART: [(usize, usize); 19] = [
     (0, 0), (0, 0), (0, 8), (4, 0), (0, 12), (0, 0), (4, 0), (0, 0), (0, 12),
 ];
 
-/// Bytes that are no BTF.
+/// Why bytes are not valid BTF.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum BtfError {
-    /// There is not even a header.
-    #[error("{len} bytes are too few for a BTF header")]
+    /// They are shorter than a header.
+    #[error("{len} bytes are too short for a BTF header")]
     NoHeader {
         /// How many bytes there are.
         len: usize,
     },
-    /// It is something else.
+    /// The magic number is wrong.
     #[error("the magic number is {magic:#06x}, expected {MAGIC:#06x}")]
     Magic {
-        /// The number in its place.
+        /// The number found.
         magic: u16,
     },
-    /// The header names bytes that are not there.
-    #[error("the {section} section lies outside of the {len} bytes")]
+    /// The header refers to bytes beyond the end.
+    #[error("the {section} section is outside of the {len} bytes")]
     Section {
         /// `types` or `strings`.
         section: &'static str,
         /// How many bytes there are.
         len: usize,
     },
-    /// A type has a kind that this reader does not know, and so an unknown length.
-    #[error("type {id} is of the unknown kind {kind}")]
+    /// The kind of a type, and therefore its length, is unknown to this reader.
+    #[error("type {id} has the unknown kind {kind}")]
     Kind {
         /// The type's number.
         id: u32,
         /// Its kind.
         kind: u32,
     },
-    /// A type reaches beyond the end of its section.
-    #[error("type {id} is cut off")]
-    CutOff {
+    /// A type extends beyond the end of its section.
+    #[error("type {id} is truncated")]
+    Truncated {
         /// The type's number.
         id: u32,
     },
@@ -83,22 +83,22 @@ pub enum BtfError {
 
 /// A member of a structure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Member {
-    /// Its distance from the structure's beginning, in bytes.
+pub struct StructMember {
+    /// Its offset in the structure, in bytes.
     pub offset: u64,
     /// Its size in bytes.
     pub size: u64,
 }
 
-/// BTF that was found to be whole.
+/// Validated BTF.
 pub struct Btf<'a> {
     types: &'a [u8],
     strings: &'a [u8],
-    /// Where in `types` the type of each number begins; number 0 (void) has no place and is left out.
-    places: Vec<u32>,
+    /// The offset in `types` of each type, by its number less 1: type 0 (void) has none.
+    type_offsets: Vec<u32>,
 }
 
-/// One type's fixed part.
+/// The fixed part of a type.
 #[derive(Clone, Copy)]
 struct Type {
     name: u32,
@@ -107,7 +107,7 @@ struct Type {
     flag: bool,
     /// A size or another type's number.
     size_or_type: u32,
-    /// Where its variable part begins in the types.
+    /// The offset of its variable part in `types`.
     rest: usize,
 }
 
@@ -117,7 +117,7 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
 }
 
 impl<'a> Btf<'a> {
-    /// Checks the bytes of a `/sys/kernel/btf/vmlinux`.
+    /// Parses and validates the bytes of a file such as `/sys/kernel/btf/vmlinux`.
     pub fn parse(bytes: &'a [u8]) -> Result<Self, BtfError> {
         let len = bytes.len();
         let header = |at| word(bytes, at).map(|word| word as usize).ok_or(BtfError::NoHeader { len });
@@ -136,24 +136,24 @@ impl<'a> Btf<'a> {
         };
         let types = section("types", header(8)?, header(12)?)?;
         let strings = section("strings", header(16)?, header(20)?)?;
-        let mut btf = Self { types, strings, places: Vec::new() };
-        btf.find_places()?;
+        let mut btf = Self { types, strings, type_offsets: Vec::new() };
+        btf.find_type_offsets()?;
         Ok(btf)
     }
 
-    fn find_places(&mut self) -> Result<(), BtfError> {
+    fn find_type_offsets(&mut self) -> Result<(), BtfError> {
         let mut at = 0;
         while at < self.types.len() {
-            let id = u32::try_from(self.places.len() + 1).unwrap_or(u32::MAX);
-            let cut_off = BtfError::CutOff { id };
-            let found = self.type_at(at).ok_or(cut_off)?;
+            let id = u32::try_from(self.type_offsets.len() + 1).unwrap_or(u32::MAX);
+            let truncated = BtfError::Truncated { id };
+            let found = self.type_at(at).ok_or(truncated)?;
             let of_kind = VARIABLE_PART.get((found.kind as usize).wrapping_sub(1));
             let (fixed, each) = of_kind.ok_or(BtfError::Kind { id, kind: found.kind })?;
             let end = found.rest + fixed + each * found.count as usize;
             if end > self.types.len() {
-                return Err(cut_off);
+                return Err(truncated);
             }
-            self.places.push(u32::try_from(at).map_err(|_| cut_off)?);
+            self.type_offsets.push(u32::try_from(at).map_err(|_| truncated)?);
             at = end;
         }
         Ok(())
@@ -172,11 +172,11 @@ impl<'a> Btf<'a> {
     }
 
     fn type_of(&self, id: u32) -> Option<Type> {
-        let place = self.places.get((id as usize).checked_sub(1)?)?;
+        let place = self.type_offsets.get((id as usize).checked_sub(1)?)?;
         self.type_at(*place as usize)
     }
 
-    /// Whether the string at that offset is this one.
+    /// Whether the string at offset `name` is `expected`.
     fn is_named(&self, name: u32, expected: &str) -> bool {
         self.strings
             .get(name as usize..)
@@ -191,14 +191,14 @@ impl<'a> Btf<'a> {
     }
 
     fn types(&self) -> impl Iterator<Item = Type> + '_ {
-        self.places.iter().filter_map(|&place| self.type_at(place as usize))
+        self.type_offsets.iter().filter_map(|&place| self.type_at(place as usize))
     }
 
-    /// Where a member of a structure lies. `path` may lead into structures within it (`self.parent`), but not
-    /// through pointers; structures and unions without a name count as part of the one they stand in.
+    /// Finds a member of a structure. `path` may name a member of a nested structure (`self.parent`), but not through
+    /// pointers; members of anonymous structures and unions count as members of the enclosing one.
     #[must_use]
-    pub fn member(&self, structure: &str, path: &str) -> Option<Member> {
-        // Two files of the kernel may have different structures of one name.
+    pub fn member(&self, structure: &str, path: &str) -> Option<StructMember> {
+        // The kernel may have several structures of one name, in different files.
         self.types()
             .filter(|candidate| candidate.kind == kind::STRUCT && self.is_named(candidate.name, structure))
             .find_map(|candidate| {
@@ -207,7 +207,7 @@ impl<'a> Btf<'a> {
             })
     }
 
-    fn member_of(&self, structure: Type, path: &str, depth: u32, fuel: &mut u32) -> Option<Member> {
+    fn member_of(&self, structure: Type, path: &str, depth: u32, fuel: &mut u32) -> Option<StructMember> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         for index in 0..structure.count as usize {
@@ -215,7 +215,7 @@ impl<'a> Btf<'a> {
             let at = structure.rest + 12 * index;
             let name = word(self.types, at)?;
             let bits = word(self.types, at + 8)?;
-            // With the flag the upper byte is a bit field's width.
+            // With the flag, the upper byte is the width of a bit field.
             let (bits, width) = if structure.flag { (bits & 0xff_ffff, bits >> 24) } else { (bits, 0) };
             let resolved = || self.resolved(word(self.types, at + 4)?);
             let inner = if self.is_named(name, "") {
@@ -224,21 +224,23 @@ impl<'a> Btf<'a> {
             } else if self.is_named(name, first) {
                 match rest {
                     Some(rest) => self.member_of(resolved().filter(Type::has_members)?, rest, depth, fuel),
-                    None => Some(Member { offset: 0, size: self.size_of(resolved()?, depth)? }),
+                    None => Some(StructMember { offset: 0, size: self.size_of(resolved()?, depth)? }),
                 }
             } else {
                 None
             };
             if let Some(inner) = inner {
                 let whole = width == 0 && bits % 8 == 0;
-                return whole
-                    .then_some(Member { offset: u64::from(bits / 8) + inner.offset, size: inner.size });
+                return whole.then_some(StructMember {
+                    offset: u64::from(bits / 8) + inner.offset,
+                    size: inner.size,
+                });
             }
         }
         None
     }
 
-    /// The type of that number, behind its typedefs and qualifiers.
+    /// The type with that number, without typedefs and qualifiers.
     fn resolved(&self, mut id: u32) -> Option<Type> {
         for _ in 0..DEPTH_MAX {
             let found = self.type_of(id)?;
@@ -267,7 +269,7 @@ impl<'a> Btf<'a> {
         }
     }
 
-    /// The names and values of an enumeration, in its order. Empty if there is none of that name.
+    /// The names and values of an enumeration, in order. Empty if there is no such enumeration.
     #[must_use]
     pub fn enumeration(&self, name: &str) -> Vec<(&'a str, u64)> {
         self.types()

@@ -1,4 +1,4 @@
-//! The kernel's controllers, by which a hierarchy is named.
+//! The kernel's controllers, which name the hierarchies.
 
 use std::{collections::BTreeMap, rc::Rc};
 
@@ -16,21 +16,20 @@ impl Controllers {
     pub(super) fn find(btf: &Btf<'_>) -> Self {
         let names = btf.enumeration("cgroup_subsys_id").into_iter().filter_map(|(name, bit)| {
             let name = name.strip_suffix("_cgrp_id")?;
-            // On v1 hierarchies, which alone have their controllers in their name, it is called as ever
-            // (`legacy_name` in block/blk-cgroup.c).
+            // The names of v1 hierarchies use the legacy name (`legacy_name` in block/blk-cgroup.c).
             let name = if name == "io" { "blkio" } else { name };
             Some((u32::try_from(bit).ok().filter(|bit| *bit < 64)?, Rc::from(name)))
         });
         Self { names: names.collect() }
     }
 
-    /// Controllers by their bits.
+    /// Bits and names of the controllers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &str)> {
         self.names.iter().map(|(bit, name)| (*bit, &**name))
     }
 
-    /// The hierarchy of that id, set of controllers and `name=`, named as `/proc/PID/cgroup` names it
-    /// (`proc_cgroup_show` in kernel/cgroup/cgroup.c). A controller without a known name is called by its bit.
+    /// The hierarchy with these controllers and `name=`, named as in `/proc/PID/cgroup` (`proc_cgroup_show` in
+    /// kernel/cgroup/cgroup.c). A controller of unknown name is called `controller-BIT`.
     pub(super) fn hierarchy(&self, id: HierarchyId, mask: u64, name: &[u8]) -> Hierarchy {
         if id == UNIFIED {
             return Hierarchy { id, name: Rc::from("v2") };
@@ -51,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_are_named_as_proc_names_them() {
+    fn hierarchies_are_named_as_in_proc() {
         let names = [(1, "cpu"), (2, "cpuacct"), (4, "memory")];
         let controllers = Controllers { names: names.map(|(bit, name)| (bit, Rc::from(name))).into() };
         let name = |id, mask, name| controllers.hierarchy(HierarchyId(id), mask, name).name.to_string();

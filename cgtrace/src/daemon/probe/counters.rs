@@ -1,4 +1,4 @@
-//! What the kernel counts: lost records, and each program's runs and misses.
+//! The kernel's counters: lost records, and the runs and misses of each program.
 
 use std::{
     cell::Cell,
@@ -12,18 +12,18 @@ use std::{
 };
 
 use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
-use cgtrace_common::{Kind, Loss, SPARES};
+use cgtrace_common::{BACKUP_PROGRAMS, Kind, Loss};
 use thiserror::Error;
 
 use super::{error::StartError, hooks::Hook};
 
-/// Counters that cannot be read.
+/// Why counters could not be read.
 #[derive(Debug, Error)]
 pub enum CountError {
     /// The kernel refused to read the map.
-    #[error("failed to read the kernel program's counts of lost records")]
+    #[error("failed to read the kernel program's counters of lost records")]
     Losses(#[from] MapError),
-    /// The kernel refused to tell of a program.
+    /// The kernel refused to report the state of a program.
     #[error("failed to read the state of the kernel program `{program}`")]
     Program {
         /// The program.
@@ -33,62 +33,62 @@ pub enum CountError {
     },
 }
 
-/// How many records were lost since the hooks were attached. Any increase means that something was not seen.
+/// How many records were lost since the hooks were attached. Any increase means that events are missing.
 ///
-/// Among them are the runs of a program that did not take place because its CPU was running it already; kernels before
-/// 5.12 do not count those.
+/// This includes missed runs: those that the kernel skipped because the CPU was already running the program. Kernels
+/// before 5.12 do not count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
-    /// Those that feed the index.
+    /// Lifecycle records, which feed the index.
     pub lifecycle: u64,
-    /// The others.
+    /// Activity records.
     pub activity: u64,
-    /// How many of the others are execs for certain, which move no task.
+    /// How many of the activity records are known to be execs, which do not move tasks.
     pub execs: u64,
 }
 
-/// A hook's program.
+/// The state of a hook's program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ProgramState {
-    /// Its name, which is its tracepoint's.
+    /// The name of the hook.
     pub name: &'static str,
     /// Whether it is attached.
     pub attached: bool,
-    /// Why it is not.
+    /// Why it is not attached.
     pub note: Option<String>,
-    /// How often it did not run because its CPU was running it already.
+    /// How often the kernel skipped it because the CPU was already running it.
     pub missed: u64,
-    /// For how long it ran, in ns; counted while the kernel's BPF statistics are on.
+    /// Its total run time in ns; counted while the kernel's BPF statistics are on.
     pub run_ns: u64,
-    /// How often it ran; likewise.
+    /// How often it ran; counted likewise.
     pub run_count: u64,
-    /// How many instructions the verifier followed; 0 on kernels that do not tell (before 5.16).
+    /// How many instructions the verifier processed; 0 on kernels that do not report it (before 5.16).
     pub verified_instructions: u64,
-    /// The size of its machine code in bytes; 0 where the kernel interprets it.
+    /// The size of its machine code in bytes; 0 if the kernel interprets it.
     pub jited_bytes: u32,
 }
 
-/// A program as it was attached, or was not.
+/// A hook's program, attached or not.
 pub(super) struct Program {
     pub(super) hook: &'static Hook,
-    /// What was loaded, or why it is left out.
-    pub(super) state: Result<Loaded, String>,
+    /// The loaded program, or why it is not attached.
+    pub(super) state: Result<LoadedProgram, String>,
 }
 
-/// A program that the kernel took.
-pub(super) struct Loaded {
+/// A program that the kernel accepted.
+pub(super) struct LoadedProgram {
     pub(super) fd: OwnedFd,
-    /// The size of its machine code in bytes. /proc does not tell it, so that it is asked for once.
+    /// The size of its machine code in bytes, queried once because /proc does not show it.
     pub(super) jited_bytes: u32,
-    /// The kernel's number for it, which no other program has until the next boot.
+    /// The kernel's id of it, unique until the next boot.
     pub(super) id: u32,
     /// The kernel's hash over its instructions.
     pub(super) tag: u64,
 }
 
 /// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and hierarchy id.
-/// `None` counts the records of which the hierarchy is not known: those that could not be read, and those that found no
-/// entry in the map of counters. Runs that the kernel skipped are not among them.
+/// `None` counts records of unknown hierarchy: those that could not be read, and those for which the map of counters had
+/// no entry. Missed runs are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LostRecords(BTreeMap<(bool, Option<u32>), u64>);
 
@@ -106,20 +106,20 @@ impl LostRecords {
     }
 }
 
-/// Where the counters are read.
+/// Reads the counters.
 pub(super) struct Counters {
     losses: PerCpuArray<MapData, u64>,
     lost_of: PerCpuHashMap<MapData, u64, u64>,
-    spared: PerCpuArray<MapData, u64>,
-    /// The missed execs of the last look, and those that two looks found.
+    recovered: PerCpuArray<MapData, u64>,
+    /// Missed execs at the last read, and those confirmed by two reads.
     execs: Cell<(u64, u64)>,
-    programs: Vec<Counted>,
+    programs: Vec<ProgramCounters>,
 }
 
-struct Counted {
+struct ProgramCounters {
     program: Program,
-    /// The descriptor's page in /proc, read again and again: aya does not tell of misses, and a path cannot be
-    /// opened any more once the daemon has dropped its privileges.
+    /// The program's fdinfo file in /proc: aya does not report misses. It stays open because the daemon could not open it
+    /// after dropping its privileges.
     page: Option<File>,
 }
 
@@ -127,22 +127,22 @@ impl Counters {
     pub(super) fn new(
         losses: PerCpuArray<MapData, u64>,
         lost_of: PerCpuHashMap<MapData, u64, u64>,
-        spared: PerCpuArray<MapData, u64>,
+        recovered: PerCpuArray<MapData, u64>,
         programs: Vec<Program>,
     ) -> Result<Self, StartError> {
-        let counted = |program: Program| {
+        let open = |program: Program| {
             let page = program.state.as_ref().ok().map(|loaded| {
                 let path = format!("/proc/self/fdinfo/{}", loaded.fd.as_fd().as_raw_fd());
                 File::open(&path).map_err(|source| StartError::Read { path: path.into(), source })
             });
-            Ok(Counted { program, page: page.transpose()? })
+            Ok(ProgramCounters { program, page: page.transpose()? })
         };
         Ok(Self {
             losses,
             lost_of,
-            spared,
+            recovered,
             execs: Cell::default(),
-            programs: programs.into_iter().map(counted).collect::<Result<_, StartError>>()?,
+            programs: programs.into_iter().map(open).collect::<Result<_, StartError>>()?,
         })
     }
 
@@ -156,7 +156,7 @@ impl Counters {
                 Loss::LifecycleUnassigned | Loss::ActivityUnassigned => {}
             }
         }
-        for Counted { program, page } in &self.programs {
+        for ProgramCounters { program, page } in &self.programs {
             if let Some(page) = page {
                 let Hook { name, kind, .. } = program.hook;
                 let page = read(page).map_err(|source| CountError::Program { program: name, source })?;
@@ -173,18 +173,18 @@ impl Counters {
         Ok(losses)
     }
 
-    /// How many of the execs that the first program was skipped for no other has dealt with.
+    /// How many execs the first program was skipped for and no backup program handled.
     fn lost_execs(&self, skipped: u64) -> Result<u64, CountError> {
         let (before, confirmed) = self.execs.get();
         if skipped == 0 {
             return Ok(0);
         }
-        let mut spared = 0;
-        for turn in 0..SPARES {
-            spared += self.spared.get(&turn, 0)?.iter().sum::<u64>();
+        let mut recovered = 0;
+        for turn in 0..BACKUP_PROGRAMS {
+            recovered += self.recovered.get(&turn, 0)?.iter().sum::<u64>();
         }
-        // Of one in progress the stand-in may not have run yet: it counts if the next look finds it missing, too.
-        let now = skipped.saturating_sub(spared);
+        // For an exec in progress the backup program may not have run yet: it counts if the next read confirms it.
+        let now = skipped.saturating_sub(recovered);
         let confirmed = confirmed.max(before.min(now));
         self.execs.set((now, confirmed));
         Ok(confirmed)
@@ -212,7 +212,7 @@ impl Counters {
     }
 
     pub(super) fn programs(&self) -> Vec<ProgramState> {
-        let state = |Counted { program, page }: &Counted| {
+        let state = |ProgramCounters { program, page }: &ProgramCounters| {
             let page = page.as_ref().and_then(|page| read(page).ok()).unwrap_or_default();
             ProgramState {
                 name: program.hook.name,
@@ -229,19 +229,19 @@ impl Counters {
     }
 }
 
-/// Reads a page of /proc from its beginning, which makes the kernel write it anew.
+/// Reads a file of /proc from offset 0, which makes the kernel generate it again.
 fn read(page: &File) -> io::Result<String> {
     let mut bytes = [0; 1024];
     let len = page.read_at(&mut bytes, 0)?;
     Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
-/// The number in a line `NAME:\tNUMBER` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 without one.
+/// The number in the line `NAME:\tNUMBER` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 if it is missing.
 fn number(page: &str, name: &str) -> u64 {
     field(page, name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }
 
-/// The value of a line `NAME:\tVALUE`.
+/// The value in the line `NAME:\tVALUE`.
 pub(super) fn field<'a>(page: &'a str, name: &str) -> Option<&'a str> {
     page.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }
@@ -251,7 +251,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_is_found_by_its_whole_name() {
+    fn fields_are_matched_by_their_whole_name() {
         let page = "pos:\t0\nrun_time_ns:\t77\nrun_cnt:\t3\nrecursion_misses:\t2\n";
         assert_eq!(number(page, "run_cnt"), 3);
         assert_eq!(number(page, "recursion_misses"), 2);

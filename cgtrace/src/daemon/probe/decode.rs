@@ -1,4 +1,4 @@
-//! From a record's bytes to an [`Event`]. Pure, and total over any bytes.
+//! Decodes records into [`Event`]s. Any bytes are accepted without panicking.
 
 use bytemuck::Pod;
 use cgtrace_common::{
@@ -9,39 +9,39 @@ use thiserror::Error;
 use super::controllers::Controllers;
 use crate::daemon::index::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, What};
 
-/// A record that is none.
+/// Why a record is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
 pub enum DecodeError {
-    /// A part reaches beyond the record's end.
-    #[error("{len} bytes are too few for the next {part} bytes")]
+    /// A part extends beyond the end of the record.
+    #[error("{len} bytes left, expected at least {part}")]
     Short {
         /// How many bytes are left.
         len: usize,
-        /// How many the part has.
+        /// The size of the part.
         part: usize,
     },
-    /// The header tells another length.
-    #[error("the header says {header} bytes, but there are {len}")]
+    /// The length in the header is wrong.
+    #[error("the header claims {header} bytes, but there are {len}")]
     Length {
-        /// What the header says.
+        /// The length in the header.
         header: u32,
         /// How many bytes there are.
         len: usize,
     },
-    /// The program is of another build.
-    #[error("the layout is version {version}, expected {VERSION}")]
+    /// The layout is of another version.
+    #[error("the layout has version {version}, expected {VERSION}")]
     Version {
         /// The record's version.
         version: u8,
     },
-    /// There is no such kind.
-    #[error("there is no kind {kind}")]
+    /// The kind is unknown.
+    #[error("unknown kind {kind}")]
     Kind {
         /// The record's kind.
         kind: u8,
     },
-    /// The part that reaches to the end has a length that it cannot have.
-    #[error("{len} bytes are no tail of a record of kind {kind:?}")]
+    /// The tail has an invalid length.
+    #[error("invalid length {len} of the tail of a record of kind {kind:?}")]
     Tail {
         /// The record's kind.
         kind: Kind,
@@ -50,7 +50,7 @@ pub enum DecodeError {
     },
 }
 
-/// What is still to be read of a record.
+/// The unread part of a record.
 struct Rest<'a>(&'a [u8]);
 
 impl Rest<'_> {
@@ -66,7 +66,7 @@ impl Rest<'_> {
 
     fn take_task(&mut self) -> Result<Task, DecodeError> {
         let mut task: Task = self.take()?;
-        // The kernel may leave the end of a longer, former name behind the NUL.
+        // The end of a previous, longer comm may be left after the NUL.
         let end = task.comm.iter().position(|byte| *byte == 0).unwrap_or(task.comm.len());
         task.comm[end..].fill(0);
         Ok(task)
@@ -75,7 +75,7 @@ impl Rest<'_> {
     fn take_leaf(&mut self, kind: Kind, flags: u16) -> Result<Leaf, DecodeError> {
         let truncated = flags & flag::NAME_TRUNCATED != 0;
         let bytes = self.take_rest();
-        // An empty name is one that could not be read.
+        // The name is empty only if it could not be read.
         if bytes.len() > NAME_MAX || bytes.is_empty() && !truncated {
             return Err(DecodeError::Tail { kind, len: bytes.len() });
         }
@@ -113,7 +113,7 @@ impl Rest<'_> {
     }
 }
 
-/// Decodes one whole record.
+/// Decodes a complete record.
 pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeError> {
     let mut rest = Rest(record);
     let header: Header = rest.take()?;

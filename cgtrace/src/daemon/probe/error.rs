@@ -9,22 +9,22 @@ use thiserror::Error;
 use super::{btf::BtfError, offsets::MemberError, pin::PinError};
 use cgtrace_host::descriptors::next_step;
 
-/// Why the probe cannot start. Each says what is wrong and what to do.
+/// Why the probe cannot start. Each message contains what is wrong and what to do.
 #[derive(Debug, Error)]
 pub enum StartError {
-    /// This process may not load programs.
+    /// This process lacks the privilege to load programs.
     #[error(
         "no privilege to load the kernel program; run as root of the initial user namespace, or with the \
          capabilities CAP_BPF and CAP_PERFMON"
     )]
     NoPrivilege,
-    /// Pins cannot be made or taken over.
+    /// Pins cannot be created or taken over.
     #[error(transparent)]
     Pin(#[from] PinError),
-    /// The kernel does not describe its types.
+    /// The kernel's BTF cannot be read.
     #[error(
-        "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or name the file that \
-         describes this kernel",
+        "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or pass the BTF file of \
+         this kernel",
         path.display()
     )]
     NoBtf {
@@ -33,44 +33,44 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
-    /// The file is no BTF.
-    #[error("`{}` is no BTF that cgtrace can read; name the file that describes this kernel", path.display())]
+    /// The file is not valid BTF.
+    #[error("`{}` is not a valid BTF file; pass the BTF file of this kernel", path.display())]
     BadBtf {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         source: BtfError,
     },
-    /// The kernel's structures are not as any known kernel's.
-    #[error("{source}, according to `{}`: cgtrace does not know this kernel yet; please report its version", path.display())]
+    /// The kernel's structures differ from those of all known kernels.
+    #[error("{source}, according to `{}`: this kernel is not supported yet; please report its version", path.display())]
     MissingMember {
         /// The file.
         path: PathBuf,
         /// What is missing.
         source: MemberError,
     },
-    /// A map could not be made.
-    #[error("the kernel did not make the map `{map}`; {next_step}")]
+    /// A map could not be created.
+    #[error("failed to create the map `{map}`; {next_step}")]
     NoMap {
         /// The map.
         map: String,
         /// What to do.
         next_step: &'static str,
-        /// What it said.
+        /// The error.
         source: io::Error,
     },
-    /// The kernel refused a program that cgtrace cannot do without.
+    /// The kernel refused a required program.
     #[error("the kernel refused the program `{program}`: {reason}")]
     Refused {
         /// The program.
         program: String,
         /// Why, and what to do.
         reason: String,
-        /// What it said.
+        /// The error.
         source: Box<ProgramError>,
     },
-    /// A tracepoint that cgtrace cannot do without cannot be attached to.
-    #[error("failed to attach to the tracepoint `{hook}`; {}", attaching(source))]
+    /// A required tracepoint cannot be attached to.
+    #[error("failed to attach to the tracepoint `{hook}`; {}", attach_next_step(source))]
     NotAttached {
         /// The tracepoint.
         hook: String,
@@ -78,9 +78,7 @@ pub enum StartError {
         source: Box<ProgramError>,
     },
     /// A map cannot be mapped into memory.
-    #[error(
-        "failed to map the kernel program's map `{map}` into memory; see whether the limit on address space is low"
-    )]
+    #[error("failed to map the BPF map `{map}` into memory; check the limit on address space (ulimit -v)")]
     Map {
         /// The map.
         map: &'static str,
@@ -88,19 +86,19 @@ pub enum StartError {
         source: io::Error,
     },
     /// A file of /proc cannot be read.
-    #[error("failed to read `{}`; {}", path.display(), next_step(source, "see whether /proc is mounted"))]
+    #[error("failed to read `{}`; {}", path.display(), next_step(source, "check that /proc is mounted"))]
     Read {
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// The program that was built into this binary is not one that it can load.
-    #[error("the kernel program in this binary does not fit it; build cgtrace again")]
+    /// The program in this binary cannot be loaded.
+    #[error("failed to load the kernel program of this binary; rebuild cgtrace")]
     Object(#[source] Box<EbpfError>),
-    /// The program that was built into this binary lacks a part.
-    #[error("the kernel program in this binary has no `{name}`; build cgtrace again")]
-    Lacks {
+    /// The program in this binary lacks a part.
+    #[error("the kernel program of this binary has no `{name}`; rebuild cgtrace")]
+    MissingPart {
         /// The part's name.
         name: &'static str,
     },
@@ -110,7 +108,7 @@ pub enum StartError {
 }
 
 impl StartError {
-    /// Of a program's object that could not be loaded.
+    /// From the error of loading the object.
     pub(super) fn of_load(error: EbpfError) -> Self {
         match error {
             EbpfError::MapError(MapError::CreateError { name: map, io_error: source }) => {
@@ -122,7 +120,7 @@ impl StartError {
 
     fn of_map(map: String, source: io::Error) -> Self {
         let next_step = match source.raw_os_error() {
-            // The limit on locked memory counts maps before Linux 5.11.
+            // Before Linux 5.11, maps count towards the limit on locked memory.
             Some(libc::EPERM) if is_privileged() && is_before(5, 11) => {
                 "raise the limit on locked memory (LimitMEMLOCK=infinity in the unit, or `ulimit -l unlimited`), or \
                  choose smaller rings"
@@ -134,7 +132,7 @@ impl StartError {
         Self::NoMap { map, next_step, source }
     }
 
-    /// Of a program that the kernel refused.
+    /// From the error of loading a program.
     pub(super) fn of_program(program: &str, error: ProgramError) -> Self {
         if let ProgramError::LoadError { io_error, .. } = &error
             && io_error.raw_os_error() == Some(libc::EPERM)
@@ -147,7 +145,7 @@ impl StartError {
 }
 
 /// What to do about a tracepoint that cannot be attached to.
-fn attaching(error: &ProgramError) -> &'static str {
+fn attach_next_step(error: &ProgramError) -> &'static str {
     let otherwise = "use Linux 5.8 or later, built with CONFIG_CGROUPS";
     match error {
         ProgramError::SyscallError(error) => next_step(&error.io_error, otherwise),
@@ -156,33 +154,33 @@ fn attaching(error: &ProgramError) -> &'static str {
     }
 }
 
-/// Why the kernel refused a program, in short, and what to do.
+/// A short reason why the kernel refused a program, and what to do.
 pub(super) fn refusal(error: &ProgramError) -> String {
     let ProgramError::LoadError { io_error, verifier_log } = error else { return error.to_string() };
     let log = verifier_log.to_string();
-    // kernel/trace/bpf_trace.c takes the helper away under `LOCKDOWN_BPF_READ_KERNEL`.
+    // kernel/trace/bpf_trace.c removes the helper under `LOCKDOWN_BPF_READ_KERNEL`.
     if log.contains("unknown func bpf_probe_read_kernel")
         || log.contains("program of this type cannot use helper bpf_probe_read_kernel")
     {
-        return "the kernel is locked down for confidentiality, so that no program may read its memory; boot with \
-                lockdown=integrity or without"
+        return "kernel lockdown is in confidentiality mode, in which BPF programs cannot read kernel memory; boot with \
+                lockdown=integrity or without lockdown"
             .to_owned();
     }
     match io_error.raw_os_error() {
-        Some(libc::EPERM) => "not permitted; see whether a security module forbids BPF".to_owned(),
+        Some(libc::EPERM) => "not permitted; check whether a security module forbids BPF".to_owned(),
         Some(libc::EMFILE | libc::ENFILE) => next_step(io_error, "").to_owned(),
         _ => {
             let last =
                 log.lines().rev().find(|line| !line.trim().is_empty() && !line.starts_with("processed "));
             format!(
-                "{io_error}: {}; please report this with the kernel's version",
+                "{io_error}: {}; please report this with the kernel version",
                 last.unwrap_or("no reason given")
             )
         }
     }
 }
 
-/// Whether this process has the capabilities, if perhaps in a user namespace only.
+/// Whether this process has the capabilities, possibly only in a user namespace.
 fn is_privileged() -> bool {
     rustix::thread::capabilities(None).is_ok_and(|sets| {
         sets.effective.contains(CapabilitySet::SYS_ADMIN)

@@ -1,49 +1,48 @@
-//! The hooks: which program is attached where.
+//! The hooks: kernel programs and their tracepoints.
 
 use cgtrace_common::Kind;
 
-/// A program, and the tracepoint that it is attached to. The kernel's prototypes stand in cgtrace-ebpf.
+/// A program, and the tracepoint that it is attached to. cgtrace-ebpf documents the kernel's prototypes.
 #[derive(Debug)]
 pub(super) struct Hook {
     pub(super) name: &'static str,
-    /// The tracepoint; most programs have its name.
+    /// The tracepoint; most programs are named after it.
     pub(super) tracepoint: &'static str,
-    /// What its records are about; one of two, where its program tells them apart. `None`: nothing is missed if the
-    /// kernel skips it.
+    /// The kind of its records, or one of two kinds. `None`: a skipped run is not a loss.
     pub(super) kind: Option<Kind>,
-    need: Need,
+    requirement: Requirement,
 }
 
-const fn hook(name: &'static str, kind: Kind, need: Need) -> Hook {
-    Hook { name, tracepoint: name, kind: Some(kind), need }
+const fn hook(name: &'static str, kind: Kind, requirement: Requirement) -> Hook {
+    Hook { name, tracepoint: name, kind: Some(kind), requirement }
 }
 
 const fn exec(name: &'static str, kind: Option<Kind>) -> Hook {
-    Hook { name, tracepoint: "sched_process_exec", kind, need: Need::IfWatched }
+    Hook { name, tracepoint: "sched_process_exec", kind, requirement: Requirement::IfTracked }
 }
 
-/// Every hook.
+/// Every hook, in the order of attaching.
 ///
-/// Their order is that of attaching, and what ends an instance comes before what begins one: a cgroup whose making is
-/// told, and whose removal fell between two attachings, would stay in the index for ever. A removal of what was
-/// never told is harmless, and what was made before the last of them is found by the first walk.
+/// Removal hooks come before creation hooks: a cgroup whose creation was recorded and which was removed before the
+/// removal hook was attached would stay in the index forever. The removal of an unknown cgroup is harmless, and the
+/// initial scan finds the cgroups created before the last hook was attached.
 pub(super) static HOOKS: [Hook; 19] = [
-    hook("cgroup_rmdir", Kind::Rmdir, Need::Always),
-    hook("cgroup_rename", Kind::Rename, Need::IfThere),
-    hook("cgroup_destroy_root", Kind::HierarchyDestroyed, Need::IfThere),
-    hook("cgroup_setup_root", Kind::HierarchyCreated, Need::IfThere),
-    hook("cgroup_mkdir", Kind::Mkdir, Need::Always),
-    hook("cgroup_remount", Kind::Remount, Need::IfThere),
-    hook("cgroup_release", Kind::Release, Need::IfThere),
-    hook("cgroup_attach_task", Kind::Attach, Need::IfThere),
-    hook("cgroup_transfer_tasks", Kind::Transfer, Need::IfThere),
-    hook("cgroup_notify_populated", Kind::Populated, Need::IfThere),
-    hook("cgroup_notify_frozen", Kind::Frozen, Need::IfThere),
-    hook("cgroup_freeze", Kind::Freeze, Need::IfThere),
-    hook("cgroup_unfreeze", Kind::Thaw, Need::IfThere),
-    hook("sched_wakeup_new", Kind::Fork, Need::IfThere),
-    // The kernel runs the programs of a tracepoint in the order of their attaching. What the first one misses, those
-    // after it make good, and count.
+    hook("cgroup_rmdir", Kind::Rmdir, Requirement::Required),
+    hook("cgroup_rename", Kind::Rename, Requirement::Optional),
+    hook("cgroup_destroy_root", Kind::HierarchyDestroyed, Requirement::Optional),
+    hook("cgroup_setup_root", Kind::HierarchyCreated, Requirement::Optional),
+    hook("cgroup_mkdir", Kind::Mkdir, Requirement::Required),
+    hook("cgroup_remount", Kind::Remount, Requirement::Optional),
+    hook("cgroup_release", Kind::Release, Requirement::Optional),
+    hook("cgroup_attach_task", Kind::Attach, Requirement::Optional),
+    hook("cgroup_transfer_tasks", Kind::Transfer, Requirement::Optional),
+    hook("cgroup_notify_populated", Kind::Populated, Requirement::Optional),
+    hook("cgroup_notify_frozen", Kind::Frozen, Requirement::Optional),
+    hook("cgroup_freeze", Kind::Freeze, Requirement::Optional),
+    hook("cgroup_unfreeze", Kind::Thaw, Requirement::Optional),
+    hook("sched_wakeup_new", Kind::Fork, Requirement::Optional),
+    // The kernel runs the programs of a tracepoint in the order of attaching. The backup programs handle, and count,
+    // the execs that the first one misses.
     exec("sched_process_exec", Some(Kind::Exec)),
     exec("sched_process_exec_2", None),
     exec("sched_process_exec_3", None),
@@ -52,23 +51,23 @@ pub(super) static HOOKS: [Hook; 19] = [
 ];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Need {
-    /// Without it there is no index.
-    Always,
-    /// Without it something is not told of.
-    IfThere,
-    /// As `IfThere`, but only when a process name is tracked: it runs at every exec.
-    IfWatched,
+enum Requirement {
+    /// The index depends on it.
+    Required,
+    /// Without it, some events are missing.
+    Optional,
+    /// As `Optional`, but attached only if comms are tracked, because it runs at every exec.
+    IfTracked,
 }
 
 impl Hook {
-    /// Whether there is no index without it.
-    pub(super) fn is_vital(&self) -> bool {
-        self.need == Need::Always
+    /// Whether the index depends on it.
+    pub(super) fn is_required(&self) -> bool {
+        self.requirement == Requirement::Required
     }
 
-    /// Whether it is attached only when process names are tracked.
-    pub(super) fn is_for_execs(&self) -> bool {
-        self.need == Need::IfWatched
+    /// Whether it is attached only if comms are tracked.
+    pub(super) fn is_for_tracking(&self) -> bool {
+        self.requirement == Requirement::IfTracked
     }
 }

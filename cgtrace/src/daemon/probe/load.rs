@@ -1,4 +1,4 @@
-//! Loading the kernel program that is built into this binary.
+//! Loads the kernel program that is built into this binary.
 
 use std::fs;
 
@@ -19,25 +19,25 @@ use super::{
     tracked::{self, TrackedComms},
 };
 
-/// The kernel program, an ELF file, put there by the build script.
+/// The kernel program, an ELF file that the build script compiled.
 pub static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/cgtrace"));
 
-/// `AYA_LOG_LEVEL` of a program that logs nothing.
+/// `AYA_LOG_LEVEL` for no logging.
 const LOG_OFF: u8 = 0;
 
-/// The kernel program as the kernel took it, not yet attached.
-pub(super) struct Loaded {
+/// The loaded kernel program, not yet attached.
+pub(super) struct LoadedObject {
     pub(super) ebpf: Ebpf,
-    /// The kernel's types as aya wants them.
+    /// The kernel's BTF in aya's form.
     pub(super) btf: Option<aya::Btf>,
     pub(super) controllers: Controllers,
     pub(super) maps: Maps,
     pub(super) log: Option<Log>,
 }
 
-/// The maps that are used from here.
+/// The maps that the daemon uses.
 pub(super) struct Maps {
-    /// With its size in bytes.
+    /// The ring and its size in bytes.
     pub(super) lifecycle: (RingBuf<MapData>, u32),
     /// Likewise.
     pub(super) activity: (RingBuf<MapData>, u32),
@@ -45,22 +45,22 @@ pub(super) struct Maps {
     pub(super) lost: MapData,
     pub(super) losses: PerCpuArray<MapData, u64>,
     pub(super) lost_of: PerCpuHashMap<MapData, u64, u64>,
-    pub(super) spared: PerCpuArray<MapData, u64>,
+    pub(super) recovered: PerCpuArray<MapData, u64>,
     pub(super) tracked: TrackedComms,
-    pub(super) kept: MapData,
+    pub(super) persisted: MapData,
 }
 
-/// The program's own log.
+/// The kernel program's log.
 pub(super) struct Log(EbpfLogger<Bridge>);
 
 impl Log {
-    /// Forwards what was logged since the last time.
+    /// Forwards new messages.
     pub(super) fn flush(&mut self) {
         self.0.flush();
     }
 }
 
-/// Forwards the program's log, which aya brings by the `log` crate, to `tracing`.
+/// Forwards the program's log, which aya passes to the `log` crate, to `tracing`.
 struct Bridge;
 
 impl log::Log for Bridge {
@@ -69,17 +69,17 @@ impl log::Log for Bridge {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // The program logs nothing but anomalies.
+        // The program logs anomalies only.
         tracing::warn!(target: "cgtrace::kernel", "{}", record.args());
     }
 
     fn flush(&self) {}
 }
 
-/// Makes the maps and readies the program for [`attach`](super::attach).
+/// Creates the maps and prepares the program for [`attach`](super::attach).
 ///
-/// With a folder for pins, the maps are pinned in it, all but the mark that says that everything is.
-pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, StartError> {
+/// If `pins` is set, the maps are pinned in it, except the one that marks the pins as complete.
+pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObject, StartError> {
     raise_memlock();
     let (offsets, controllers) = read_btf(options)?;
     let lifecycle_size = ring_size(options.lifecycle_ring_bytes);
@@ -88,7 +88,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
     let log_level = if options.kernel_log { aya_log::Level::Warn as u8 } else { LOG_OFF };
     let mut loader = EbpfLoader::new();
     loader
-        // There are no relocations: the offsets are constants that this file sets.
+        // No relocations are needed: the offsets are constants set below.
         .btf(None)
         .map_max_entries("LIFECYCLE_RING", lifecycle_size)
         .map_max_entries("ACTIVITY_RING", activity_size)
@@ -103,13 +103,13 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         loader.override_global(global, offset, true);
     }
     let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
-    let comms = ebpf.map_mut("TRACKED_COMMS").ok_or(StartError::Lacks { name: "TRACKED_COMMS" })?;
+    let comms = ebpf.map_mut("TRACKED_COMMS").ok_or(StartError::MissingPart { name: "TRACKED_COMMS" })?;
     let of_map = |error: aya::maps::MapError| StartError::Object(Box::new(error.into()));
     let mut comms: TrackedComms<_> = comms.try_into().map_err(of_map)?;
     tracked::set(&mut comms, &options.tracked).map_err(of_map)?;
     if let Some(folder) = pins {
         for name in MAPS {
-            let map = ebpf.map(name).ok_or(StartError::Lacks { name })?;
+            let map = ebpf.map(name).ok_or(StartError::MissingPart { name })?;
             folder.pin(name, |path| map.pin(path))?;
         }
     }
@@ -120,9 +120,9 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         lost: take_array(ebpf.take_map("LOST"), "LOST")?,
         losses: take(&mut ebpf, "LOSSES")?,
         lost_of: take(&mut ebpf, "LOST_OF")?,
-        spared: take(&mut ebpf, "SPARED")?,
+        recovered: take(&mut ebpf, "RECOVERED")?,
         tracked: take(&mut ebpf, "TRACKED_COMMS")?,
-        kept: take_array(ebpf.take_map("PERSISTED"), "PERSISTED")?,
+        persisted: take_array(ebpf.take_map("PERSISTED"), "PERSISTED")?,
     };
     let log = if options.kernel_log {
         let logger = EbpfLogger::init_with_logger(&mut ebpf, Bridge);
@@ -131,8 +131,8 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<Loaded, S
         None
     };
     let btf = aya::Btf::parse_file(&options.btf, aya::Endianness::default());
-    let btf = btf.inspect_err(|error| tracing::debug!(%error, "no program reads by types")).ok();
-    Ok(Loaded { ebpf, btf, controllers, maps, log })
+    let btf = btf.inspect_err(|error| tracing::debug!(%error, "typed programs are not used")).ok();
+    Ok(LoadedObject { ebpf, btf, controllers, maps, log })
 }
 
 pub(super) type Offsets = Vec<(&'static str, u64)>;
@@ -146,10 +146,10 @@ pub(super) fn read_btf(options: &Options) -> Result<(Offsets, Controllers), Star
     Ok((offsets, Controllers::find(&btf)))
 }
 
-/// The size that a ring may have: a power of two of whole pages.
+/// Rounds up to a valid ring size: a power of two of at least a page.
 pub(super) fn ring_size(bytes: u32) -> u32 {
     let page = u32::try_from(rustix::param::page_size()).unwrap_or(4096);
-    // The kernel's own limit is far above (`RINGBUF_MAX_DATA_SZ`), but not 2^32.
+    // The kernel's limit is higher (`RINGBUF_MAX_DATA_SZ`), but does not allow 2^32.
     bytes.clamp(page, 1 << 31).next_power_of_two()
 }
 
@@ -157,10 +157,10 @@ fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, Start
 where
     aya::maps::MapError: From<T::Error>,
 {
-    take_typed(ebpf.take_map(name).ok_or(StartError::Lacks { name })?)
+    take_typed(ebpf.take_map(name).ok_or(StartError::MissingPart { name })?)
 }
 
-/// A map as what it is used as.
+/// Converts a map to its typed form.
 pub(super) fn take_typed<T: TryFrom<Map>>(map: Map) -> Result<T, StartError>
 where
     aya::maps::MapError: From<T::Error>,
@@ -172,16 +172,16 @@ where
 pub(super) fn take_array(map: Option<Map>, name: &'static str) -> Result<MapData, StartError> {
     match map {
         Some(Map::Array(data)) => Ok(data),
-        _ => Err(StartError::Lacks { name }),
+        _ => Err(StartError::MissingPart { name }),
     }
 }
 
-/// Before Linux 5.11 maps are counted as locked memory. Where the limit cannot be raised it may still do, and
-/// where it does not, making a map fails and says so.
+/// Raises the limit on locked memory, which before Linux 5.11 includes maps. Failure is not fatal: the current limit may
+/// suffice, and otherwise creating a map fails with its own message.
 pub(super) fn raise_memlock() {
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {
-        tracing::debug!(%error, "the limit on locked memory was not raised");
+        tracing::debug!(%error, "failed to raise the limit on locked memory");
     }
 }
 
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_ring_is_a_power_of_two_of_whole_pages() {
+    fn ring_sizes_are_powers_of_two_of_whole_pages() {
         let page = u32::try_from(rustix::param::page_size()).expect("small");
         assert_eq!(ring_size(0), page);
         assert_eq!(ring_size(page + 1), 2 * page);

@@ -1,10 +1,10 @@
-//! The kernel's side of cgtrace: loads the kernel program, attaches its hooks, and turns its records into
-//! [`Event`](crate::daemon::index::Event)s. Nothing else in cgtrace knows aya.
+//! Loads the kernel program, attaches its hooks, and decodes its records into
+//! [`Event`](crate::daemon::index::Event)s. This is the only module that uses aya.
 //!
-//! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds where the members lie that the program reads
-//! ([`offsets`]), loads the program ([`load`]) and attaches each hook by itself ([`attach`]). From then on
-//! [`Records::drain`] takes what the two rings ([`ring`]) hold and decodes it ([`mod@decode`]), and [`Records::arm`]
-//! asks the program to wake whoever polls the rings ([`words`]).
+//! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds the offsets of the members that the program reads
+//! ([`offsets`]), loads the program ([`load`]) and attaches each hook separately ([`attach`]). Then [`Records::drain`]
+//! reads the two rings ([`ring`]) and decodes their records ([`mod@decode`]), and [`Records::arm`] makes the program
+//! wake the thread that polls the rings ([`control`]).
 
 mod attach;
 mod btf;
@@ -25,8 +25,8 @@ mod tracked;
 use std::os::fd::BorrowedFd;
 
 use aya::programs::links::FdLink;
-pub use btf::{Btf, BtfError, Member};
-use cgtrace_common::Kept;
+pub use btf::{Btf, BtfError, StructMember};
+use cgtrace_common::Persisted;
 pub use cgtrace_common::{Kind, Loss, Wake};
 pub use controllers::Controllers;
 pub use counters::{CountError, Losses, LostRecords, ProgramState};
@@ -45,60 +45,61 @@ use crate::daemon::memory;
 /// The loaded and attached kernel program. Dropping it detaches and unloads it, unless it is pinned.
 pub struct Probe {
     rings: ring::Rings,
-    words: control::Control,
+    control: control::Control,
     counters: counters::Counters,
     tracked: tracked::TrackedComms,
     controllers: Controllers,
     log: Option<load::Log>,
-    kept: control::PinnedControl,
+    persisted: control::PersistedControl,
     taken_over: bool,
-    /// Keeps others out of the pins.
+    /// Holds the lock on the pins.
     _pins: Option<PinFolder>,
     /// Each keeps its program attached.
     _links: Vec<FdLink>,
 }
 
 impl Probe {
-    /// Loads the kernel program and attaches every hook that this kernel has, or takes over what a daemon before us
-    /// pinned. No wakeup is armed at first.
+    /// Loads the kernel program and attaches every hook that this kernel has, or takes over the pins of a previous
+    /// daemon. No wakeup is armed at first.
     pub fn start(options: &Options) -> Result<Self, StartError> {
         let Some(path) = &options.pin else { return Self::load(options, None) };
-        let folder = PinFolder::open_or_make(path)?;
+        let folder = PinFolder::open_or_create(path)?;
         if folder.has(pin::MARK) {
             return Self::take_over(options, folder);
         }
-        // A beginning that was cut short, or nothing.
+        // The folder is empty, or an earlier start was interrupted.
         folder.clear()?;
         Self::load(options, Some(folder))
     }
 
     fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
-        let load::Loaded { mut ebpf, btf, controllers, maps, log } = load::load(options, pins.as_ref())?;
+        let load::LoadedObject { mut ebpf, btf, controllers, maps, log } =
+            load::load(options, pins.as_ref())?;
         let (links, programs) =
             attach::attach(&mut ebpf, btf.as_ref(), !options.tracked.is_empty(), pins.as_ref())?;
         drop((ebpf, btf));
-        let kept = control::PinnedControl::new(&maps.kept)?;
-        kept.set(Kept::Build, pin::build_of(OBJECT));
-        kept.set(Kept::Programs, pin::fingerprint(&programs));
-        kept.set(Kept::Layout, pin::LAYOUT);
+        let persisted = control::PersistedControl::new(&maps.persisted)?;
+        persisted.set(Persisted::Build, pin::build_of(OBJECT));
+        persisted.set(Persisted::Programs, pin::fingerprint(&programs));
+        persisted.set(Persisted::Layout, pin::LAYOUT);
         if let Some(folder) = &pins {
-            folder.pin(pin::MARK, |path| maps.kept.pin(path))?;
+            folder.pin(pin::MARK, |path| maps.persisted.pin(path))?;
         }
-        Self::with(maps, links, programs, controllers, log, kept, pins)
+        Self::with(maps, links, programs, controllers, log, persisted, pins)
     }
 
     fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
         load::raise_memlock();
         let (_, controllers) = load::read_btf(options)?;
-        let wanted = pin::Wanted {
+        let expected = pin::Expected {
             lifecycle_ring: load::ring_size(options.lifecycle_ring_bytes),
             activity_ring: load::ring_size(options.activity_ring_bytes),
             tracked: &options.tracked,
             build: pin::build_of(OBJECT),
         };
-        let pin::TakenOver { maps, programs } = pin::take_over(&folder, &wanted)?;
-        let kept = control::PinnedControl::new(&maps.kept)?;
-        let probe = Self::with(maps, Vec::new(), programs, controllers, None, kept, Some(folder))?;
+        let pin::TakenOver { maps, programs } = pin::take_over(&folder, &expected)?;
+        let persisted = control::PersistedControl::new(&maps.persisted)?;
+        let probe = Self::with(maps, Vec::new(), programs, controllers, None, persisted, Some(folder))?;
         Ok(Self { taken_over: true, ..probe })
     }
 
@@ -108,64 +109,65 @@ impl Probe {
         programs: Vec<counters::Program>,
         controllers: Controllers,
         log: Option<load::Log>,
-        kept: control::PinnedControl,
+        persisted: control::PersistedControl,
         pins: Option<PinFolder>,
     ) -> Result<Self, StartError> {
-        let load::Maps { lifecycle, activity, wake, lost, losses, lost_of, spared, tracked, kept: _ } = maps;
+        let load::Maps { lifecycle, activity, wake, lost, losses, lost_of, recovered, tracked, persisted: _ } =
+            maps;
         let rings = ring::Rings::new(lifecycle, activity)?;
-        let words = control::Control::new(&wake, &lost)?;
-        let counters = counters::Counters::new(losses, lost_of, spared, programs)?;
+        let control = control::Control::new(&wake, &lost)?;
+        let counters = counters::Counters::new(losses, lost_of, recovered, programs)?;
         memory::give_back();
         Ok(Self {
             rings,
-            words,
+            control,
             counters,
             tracked,
             controllers,
             log,
-            kept,
+            persisted,
             taken_over: false,
             _pins: pins,
             _links: links,
         })
     }
 
-    /// Whether this took over what a daemon before it had pinned: the rings hold what that one has not read.
+    /// Whether the pins of a previous daemon were taken over: the rings contain the records that it did not read.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
         self.taken_over
     }
 
-    /// The losses that a daemon before this one has dealt with; its execs are not known.
+    /// The losses that a previous daemon acknowledged; `execs` is unknown.
     #[must_use]
     pub fn acknowledged(&self) -> Losses {
         Losses {
-            lifecycle: self.kept.get(Kept::LifecycleLost),
-            activity: self.kept.get(Kept::ActivityLost),
+            lifecycle: self.persisted.get(Persisted::LifecycleLost),
+            activity: self.persisted.get(Persisted::ActivityLost),
             execs: 0,
         }
     }
 
-    /// The number of the last change that a daemon before this one told.
+    /// The sequence number of the previous daemon's last event.
     #[must_use]
     pub fn last_seq(&self) -> u64 {
-        self.kept.get(Kept::Seq)
+        self.persisted.get(Persisted::Seq)
     }
 
-    /// The rings' descriptors, for epoll. A wakeup makes them readable; poll them edge-triggered, because
-    /// unread records make them readable too, armed or not.
+    /// The rings' file descriptors, for epoll. A wakeup makes them readable; use edge triggering, because unread records
+    /// make them readable too, whether or not the wakeup is armed.
     #[must_use]
     pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
         self.rings.fds()
     }
 
-    /// Tells of the execs of these comms from now on, NUL-padded, and of no others. Without any at the start the exec hook
-    /// is not attached, and nothing is told of them.
+    /// Replaces the tracked comms (NUL-padded), whose execs are recorded. If no comm was tracked at the start, the exec hook
+    /// is not attached, and no exec is recorded.
     ///
     /// # Errors
     ///
-    /// There is no room for so many, or the kernel lets this process change no map.
-    pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), TrackError> {
+    /// The map is too small for the comms, or the kernel does not permit this process to change maps.
+    pub fn track(&mut self, comms: &[[u8; 16]]) -> Result<(), TrackError> {
         Ok(tracked::set(&mut self.tracked, comms)?)
     }
 
@@ -174,7 +176,7 @@ impl Probe {
         self.counters.lost_records()
     }
 
-    /// How the rings are used: the index's, then the other.
+    /// Usage of the lifecycle ring and the activity ring.
     #[must_use]
     pub fn rings(&self) -> [RingUse; 2] {
         self.rings.uses()

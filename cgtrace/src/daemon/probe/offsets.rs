@@ -1,21 +1,21 @@
-//! Which members of which kernel structures the kernel program reads, and where they lie in this kernel.
+//! The members of kernel structures that the kernel program reads, and their offsets in this kernel.
 
 use thiserror::Error;
 
-use super::btf::{Btf, Member};
+use super::btf::{Btf, StructMember};
 
 /// A member that the kernel program reads.
-struct Wanted {
-    /// The program's constant for its offset.
+struct RequiredMember {
+    /// The program's constant that holds the offset.
     global: &'static str,
     structure: &'static str,
-    /// The names it has had, the newest first.
+    /// Its names across kernel versions, newest first.
     names: &'static [&'static str],
-    /// How many bytes the program reads of it.
+    /// The number of bytes that the program reads.
     size: u64,
 }
 
-/// What the program cannot do without.
+/// Why a required member was not found.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum MemberError {
     /// The kernel has no such member.
@@ -26,7 +26,7 @@ pub enum MemberError {
         /// The names that were tried.
         names: String,
     },
-    /// The member is of another size than in any kernel known.
+    /// The member has an unexpected size.
     #[error("`{structure}.{name}` has {size} bytes, expected {expected}")]
     Size {
         /// The structure.
@@ -43,42 +43,42 @@ pub enum MemberError {
 const POINTER: u64 = 8;
 
 #[rustfmt::skip]
-const WANTED: [Wanted; 24] = [
-    Wanted { global: "CGROUP_SELF_PARENT", structure: "cgroup", names: &["self.parent"], size: POINTER },
-    Wanted { global: "CSS_CGROUP", structure: "cgroup_subsys_state", names: &["cgroup"], size: POINTER },
-    Wanted { global: "CGROUP_KN", structure: "cgroup", names: &["kn"], size: POINTER },
-    Wanted { global: "CGROUP_LEVEL", structure: "cgroup", names: &["level"], size: 4 },
-    Wanted { global: "CGROUP_ROOT", structure: "cgroup", names: &["root"], size: POINTER },
+const REQUIRED_MEMBERS: [RequiredMember; 24] = [
+    RequiredMember { global: "CGROUP_SELF_PARENT", structure: "cgroup", names: &["self.parent"], size: POINTER },
+    RequiredMember { global: "CSS_CGROUP", structure: "cgroup_subsys_state", names: &["cgroup"], size: POINTER },
+    RequiredMember { global: "CGROUP_KN", structure: "cgroup", names: &["kn"], size: POINTER },
+    RequiredMember { global: "CGROUP_LEVEL", structure: "cgroup", names: &["level"], size: 4 },
+    RequiredMember { global: "CGROUP_ROOT", structure: "cgroup", names: &["root"], size: POINTER },
     // Up to 5.4 `id` was a union of the same 8 bytes.
-    Wanted { global: "KERNFS_NODE_ID", structure: "kernfs_node", names: &["id"], size: 8 },
-    Wanted { global: "KERNFS_NODE_NAME", structure: "kernfs_node", names: &["name"], size: POINTER },
-    Wanted { global: "ROOT_HIERARCHY_ID", structure: "cgroup_root", names: &["hierarchy_id"], size: 4 },
-    Wanted { global: "ROOT_SUBSYS_MASK", structure: "cgroup_root", names: &["subsys_mask"], size: 4 },
-    Wanted { global: "ROOT_NAME", structure: "cgroup_root", names: &["name"], size: 64 },
-    Wanted { global: "TASK_TGID", structure: "task_struct", names: &["tgid"], size: 4 },
-    Wanted { global: "TASK_PID", structure: "task_struct", names: &["pid"], size: 4 },
-    Wanted { global: "TASK_REAL_PARENT", structure: "task_struct", names: &["real_parent"], size: POINTER },
-    Wanted { global: "TASK_GROUP_LEADER", structure: "task_struct", names: &["group_leader"], size: POINTER },
+    RequiredMember { global: "KERNFS_NODE_ID", structure: "kernfs_node", names: &["id"], size: 8 },
+    RequiredMember { global: "KERNFS_NODE_NAME", structure: "kernfs_node", names: &["name"], size: POINTER },
+    RequiredMember { global: "ROOT_HIERARCHY_ID", structure: "cgroup_root", names: &["hierarchy_id"], size: 4 },
+    RequiredMember { global: "ROOT_SUBSYS_MASK", structure: "cgroup_root", names: &["subsys_mask"], size: 4 },
+    RequiredMember { global: "ROOT_NAME", structure: "cgroup_root", names: &["name"], size: 64 },
+    RequiredMember { global: "TASK_TGID", structure: "task_struct", names: &["tgid"], size: 4 },
+    RequiredMember { global: "TASK_PID", structure: "task_struct", names: &["pid"], size: 4 },
+    RequiredMember { global: "TASK_REAL_PARENT", structure: "task_struct", names: &["real_parent"], size: POINTER },
+    RequiredMember { global: "TASK_GROUP_LEADER", structure: "task_struct", names: &["group_leader"], size: POINTER },
     // Renamed in 5.5 (cf25e24db61c "time: Rename tsk->real_start_time to ->start_boottime").
-    Wanted { global: "TASK_START_BOOTTIME", structure: "task_struct", names: &["start_boottime", "real_start_time"], size: 8 },
-    Wanted { global: "TASK_COMM", structure: "task_struct", names: &["comm"], size: 16 },
-    Wanted { global: "TASK_CGROUPS", structure: "task_struct", names: &["cgroups"], size: POINTER },
-    Wanted { global: "TASK_SELF_EXEC_ID", structure: "task_struct", names: &["self_exec_id"], size: 8 },
-    Wanted { global: "TASK_REAL_CRED", structure: "task_struct", names: &["real_cred"], size: POINTER },
-    Wanted { global: "CRED_UID", structure: "cred", names: &["uid"], size: 4 },
-    Wanted { global: "CSS_SET_DFL_CGRP", structure: "css_set", names: &["dfl_cgrp"], size: POINTER },
-    Wanted { global: "CSS_SET_CGRP_LINKS", structure: "css_set", names: &["cgrp_links"], size: 16 },
-    Wanted { global: "LINK_CGRP", structure: "cgrp_cset_link", names: &["cgrp"], size: POINTER },
-    Wanted { global: "LINK_CGRP_LINK", structure: "cgrp_cset_link", names: &["cgrp_link"], size: 16 },
+    RequiredMember { global: "TASK_START_BOOTTIME", structure: "task_struct", names: &["start_boottime", "real_start_time"], size: 8 },
+    RequiredMember { global: "TASK_COMM", structure: "task_struct", names: &["comm"], size: 16 },
+    RequiredMember { global: "TASK_CGROUPS", structure: "task_struct", names: &["cgroups"], size: POINTER },
+    RequiredMember { global: "TASK_SELF_EXEC_ID", structure: "task_struct", names: &["self_exec_id"], size: 8 },
+    RequiredMember { global: "TASK_REAL_CRED", structure: "task_struct", names: &["real_cred"], size: POINTER },
+    RequiredMember { global: "CRED_UID", structure: "cred", names: &["uid"], size: 4 },
+    RequiredMember { global: "CSS_SET_DFL_CGRP", structure: "css_set", names: &["dfl_cgrp"], size: POINTER },
+    RequiredMember { global: "CSS_SET_CGRP_LINKS", structure: "css_set", names: &["cgrp_links"], size: 16 },
+    RequiredMember { global: "LINK_CGRP", structure: "cgrp_cset_link", names: &["cgrp"], size: POINTER },
+    RequiredMember { global: "LINK_CGRP_LINK", structure: "cgrp_cset_link", names: &["cgrp_link"], size: 16 },
 ];
 
-/// The offset of every member that the program reads, by the name of the program's constant.
+/// The offset of every member that the program reads, with the name of the program's constant.
 pub fn find(btf: &Btf<'_>) -> Result<Vec<(&'static str, u64)>, MemberError> {
-    WANTED.iter().map(|wanted| Ok((wanted.global, wanted.find(btf)?.offset))).collect()
+    REQUIRED_MEMBERS.iter().map(|member| Ok((member.global, member.find(btf)?.offset))).collect()
 }
 
-impl Wanted {
-    fn find(&self, btf: &Btf<'_>) -> Result<Member, MemberError> {
+impl RequiredMember {
+    fn find(&self, btf: &Btf<'_>) -> Result<StructMember, MemberError> {
         let Self { global: _, structure, names, size: expected } = *self;
         let found = names.iter().find_map(|name| Some((*name, btf.member(structure, name)?)));
         let Some((name, member)) = found else {
@@ -100,11 +100,11 @@ mod tests {
         let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
         let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
         let found = find(&btf).expect("every member");
-        assert_eq!(found.len(), WANTED.len());
+        assert_eq!(found.len(), REQUIRED_MEMBERS.len());
     }
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_members_are_reported() {
         // A header and one NUL: no types at all.
         let mut bytes = 0xeb9f_u16.to_ne_bytes().to_vec();
         bytes.extend([1, 0]);

@@ -1,28 +1,28 @@
-//! How the probe is started.
+//! Options of the probe.
 
 use std::path::PathBuf;
 
 use cgtrace_host::process::padded_comm;
 
-/// The comms that are tracked unless others are named: kubelet, what runs its containers, and who else does.
+/// The comms that are tracked by default: kubelet, container runtimes and their managers.
 pub const TRACKED_COMMS: [&str; 8] =
     ["kubelet", "containerd", "dockerd", "crio", "cri-dockerd", "k3s", "rke2", "podman"];
 
-/// How the probe is started.
+/// Options of the probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Options {
-    /// The size of the ring of what the index must know; rounded up to a power of two of whole pages.
+    /// The size of the lifecycle ring; rounded up to a power of two of whole pages.
     pub lifecycle_ring_bytes: u32,
-    /// The size of the ring of what is only told; rounded up likewise.
+    /// The size of the activity ring; rounded up likewise.
     pub activity_ring_bytes: u32,
-    /// The comms whose execs are told of, NUL-padded. Without any, the exec hook is not attached.
+    /// The comms whose execs are recorded, NUL-padded. If empty, the exec hook is not attached.
     pub tracked: Vec<[u8; 16]>,
-    /// Whether the program's own anomalies are logged. Off, the verifier removes the logging altogether.
+    /// Whether the kernel program logs anomalies. If not, the verifier removes the logging code.
     pub kernel_log: bool,
-    /// Where the kernel's BTF is read from.
+    /// The file of the kernel's BTF.
     pub btf: PathBuf,
-    /// The folder of a BPF file system where everything is pinned, so that the program goes on recording without
-    /// a daemon and the next one takes over. The program's log cannot be taken over.
+    /// The directory in a BPF file system where everything is pinned, so that the program continues to record without
+    /// a daemon and the next daemon takes over. The program's log cannot be taken over.
     pub pin: Option<PathBuf>,
 }
 

@@ -1,44 +1,44 @@
-//! The records of the kernel program, as the tracker takes them. Its tests put a model of the kernel in their place.
+//! The tracker's interface to the kernel program's records. The tracker's tests implement it with a model of the kernel.
 
-use cgtrace_common::{Kept, Wake};
+use cgtrace_common::{Persisted, Wake};
 
 use super::{CountError, Drained, Losses, Probe};
 use crate::daemon::index::Event;
 
-/// Where events come from.
+/// A source of events.
 pub trait Records {
-    /// Hands over every event whose record was in a ring when this was called, oldest first, and then what came
-    /// meanwhile, for a bounded number of rounds.
+    /// Passes every event whose record was in a ring at the time of the call to `each`, oldest first, and then those that
+    /// arrived meanwhile, for a bounded number of rounds.
     ///
-    /// Each ring's events come in the order of the ring, which for the index ring is the kernel's own; the two
-    /// are merged by time. An event of a system call that returned before this was called is among them, unless
-    /// [`Drained::busy`] says otherwise.
+    /// Events of each ring are passed in the order of the ring, which for the lifecycle ring is the kernel's order; the two
+    /// rings are merged by time. Events of a system call that returned before the call are included, unless
+    /// [`Drained::busy`] is set.
     fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained;
 
-    /// Asks the program for a wakeup of whoever polls the rings: one, then it is no longer armed.
+    /// Arms one wakeup of the thread that polls the rings.
     ///
-    /// False, and nothing is armed, if that moment has come already: a ring has unread records (for
-    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
+    /// Returns false and arms nothing if the wakeup is already due: a ring has unread records (for [`Wake::AtHalf`]: is
+    /// more than half full). Drain, and arm again.
     #[must_use]
     fn arm(&self, wake: Wake) -> bool;
 
-    /// Whether the program is still to wake us: it was armed, and has not rung since.
+    /// Whether a wakeup is armed and has not happened yet.
     #[must_use]
     fn is_armed(&self) -> bool;
 
-    /// Whether a record was lost since this was asked last. Cheap: it makes no system call. It does not report
-    /// runs that the kernel skipped; [`losses`](Self::losses) does.
+    /// Whether a record was lost since the last call. Cheap: it makes no system call. Missed runs are not included;
+    /// [`losses`](Self::losses) reports them.
     #[must_use]
     fn lost_any(&self) -> bool;
 
-    /// What was lost since the hooks were attached.
+    /// All losses since the hooks were attached.
     fn losses(&self) -> Result<Losses, CountError>;
 
-    /// Keeps for the next daemon that these losses were dealt with.
-    fn keep_dealt_with(&self, losses: &Losses);
+    /// Stores for the next daemon that these losses were acknowledged.
+    fn store_acknowledged(&self, losses: &Losses);
 
-    /// Keeps the number of the last change for the next daemon.
-    fn keep_seq(&self, seq: u64);
+    /// Stores the sequence number of the last event for the next daemon.
+    fn store_seq(&self, seq: u64);
 }
 
 impl Records for Probe {
@@ -50,27 +50,27 @@ impl Records for Probe {
     }
 
     fn arm(&self, wake: Wake) -> bool {
-        self.words.arm(wake, || self.rings.is_due(wake))
+        self.control.arm(wake, || self.rings.is_due(wake))
     }
 
     fn is_armed(&self) -> bool {
-        self.words.is_armed()
+        self.control.is_armed()
     }
 
     fn lost_any(&self) -> bool {
-        self.words.take_lost()
+        self.control.take_lost()
     }
 
     fn losses(&self) -> Result<Losses, CountError> {
         self.counters.losses()
     }
 
-    fn keep_dealt_with(&self, losses: &Losses) {
-        self.kept.set(Kept::LifecycleLost, losses.lifecycle);
-        self.kept.set(Kept::ActivityLost, losses.activity);
+    fn store_acknowledged(&self, losses: &Losses) {
+        self.persisted.set(Persisted::LifecycleLost, losses.lifecycle);
+        self.persisted.set(Persisted::ActivityLost, losses.activity);
     }
 
-    fn keep_seq(&self, seq: u64) {
-        self.kept.set(Kept::Seq, seq);
+    fn store_seq(&self, seq: u64) {
+        self.persisted.set(Persisted::Seq, seq);
     }
 }

@@ -1,4 +1,4 @@
-//! The two rings: taking their records in order.
+//! Reads the records of the two rings in order.
 
 use std::{
     hint, io,
@@ -15,26 +15,26 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::{controllers::Controllers, decode::decode, error::StartError};
 use crate::daemon::index::Event;
 
-/// How long a record that is being written is waited for. Its writer is between two steps of one program; only
-/// if the machine takes its CPU away can that last.
+/// How long to wait for a record that is being written. The writer is between two steps of one program, which only takes
+/// long if its CPU is taken away.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
 
-/// How often a drain looks again for what came meanwhile. Bounded, because a storm never ends.
+/// How many rounds a drain reads records that arrived meanwhile. Bounded, because a storm may not end.
 const ROUNDS: u32 = 4;
 
-/// What one [`Records::drain`](super::Records::drain) did.
+/// The result of [`Records::drain`](super::Records::drain).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Drained {
-    /// How many events were handed over.
+    /// How many events were passed on.
     pub events: u32,
-    /// How many records could not be decoded. There should never be one.
+    /// How many records could not be decoded; 0 unless there is a bug.
     pub undecodable: u32,
-    /// Whether a record of the lifecycle ring was still being written when the time to wait for it was over. What
-    /// stands behind it is not drained either.
+    /// Whether a record of the lifecycle ring was still being written after the wait. The records after it are not drained
+    /// either.
     pub busy: bool,
 }
 
-/// How a ring is used.
+/// The usage of a ring.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RingUse {
     /// `lifecycle` or `activity`.
@@ -52,18 +52,18 @@ struct Ring {
     name: &'static str,
     size: usize,
     consumed: u64,
-    /// An event that was read and is handed over first in the next drain.
+    /// An event that was read and is passed on first in the next drain.
     held: Option<Event>,
-    /// The pages of the two positions. aya keeps them to itself, and a drain must know where to stop.
+    /// The pages of the two positions. aya does not expose them, and a drain must know where to stop.
     consumer: MmapRaw,
     producer: MmapRaw,
     records: RingBuf<MapData>,
 }
 
-/// What came next out of a ring.
+/// The next item of a ring.
 enum Next {
     Event(Event),
-    /// Nothing more, up to where the drain goes.
+    /// No more events before the end of the drain.
     End,
     /// A record that is still being written.
     Busy,
@@ -83,7 +83,7 @@ impl Ring {
         Ok(Self { name, size, consumed: 0, held: None, consumer, producer, records })
     }
 
-    /// Where the kernel will write next.
+    /// The position where the kernel will write next.
     fn produced(&self) -> usize {
         position(&self.producer)
     }
@@ -106,7 +106,7 @@ impl Ring {
         }
         while self.unread(end) > 0 {
             let Some(record) = self.records.next() else {
-                // What was left may have been nothing but wakeups, which aya passes over.
+                // The rest may have been empty wakeup records, which aya skips.
                 return if self.unread(end) == 0 { Next::End } else { Next::Busy };
             };
             self.consumed += 1;
@@ -114,7 +114,7 @@ impl Ring {
                 Ok(event) => return Next::Event(event),
                 Err(error) => {
                     drained.undecodable += 1;
-                    tracing::error!(ring = self.name, %error, "a record of the kernel program is wrong");
+                    tracing::error!(ring = self.name, %error, "invalid record from the kernel program");
                 }
             }
         }
@@ -122,7 +122,7 @@ impl Ring {
     }
 
     /// As [`Self::next`], but waits for a busy record.
-    fn next_patiently(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+    fn next_waiting(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
         let mut since: Option<Instant> = None;
         loop {
             match self.next(end, controllers, drained) {
@@ -142,8 +142,8 @@ impl Ring {
 }
 
 fn position(page: &MmapRaw) -> usize {
-    // SAFETY: the mapping is page-aligned, as long as the word, and outlives the reference, which does not leave
-    // this function. It is only loaded from, so that a read-only mapping will do.
+    // SAFETY: the mapping is page-aligned, has the size of the word, and outlives the reference, which does not leave
+    // this function. It is only loaded from, so a read-only mapping suffices.
     unsafe { AtomicUsize::from_ptr(page.as_mut_ptr().cast()) }.load(Ordering::Acquire)
 }
 
@@ -180,7 +180,7 @@ impl Rings {
         })
     }
 
-    /// Whether the moment to wake at has come.
+    /// Whether the wakeup is due.
     pub(super) fn is_due(&self, wake: Wake) -> bool {
         [&self.lifecycle, &self.activity].into_iter().any(|ring| match wake {
             Wake::Never => false,
@@ -192,7 +192,7 @@ impl Rings {
     pub(super) fn drain(&mut self, controllers: &Controllers, each: &mut dyn FnMut(Event)) -> Drained {
         let mut drained = Drained::default();
         for _ in 0..ROUNDS {
-            // In this order: what an event of the other ring followed is within the end of the lifecycle's ring then.
+            // In this order, so that lifecycle events that precede an activity event are before the lifecycle end.
             let activity_end = self.activity.produced();
             let ends = (self.lifecycle.produced(), activity_end);
             if self.lifecycle.unread(ends.0) == 0
@@ -209,7 +209,7 @@ impl Rings {
         drained
     }
 
-    /// Hands over both rings' events up to these positions, each ring in its order.
+    /// Passes on the events of both rings up to these positions, merged by time.
     fn merge(
         &mut self,
         (lifecycle_end, activity_end): (usize, usize),
@@ -218,11 +218,11 @@ impl Rings {
         each: &mut dyn FnMut(Event),
     ) {
         let Self { lifecycle, activity } = self;
-        let mut from_lifecycle = lifecycle.next_patiently(lifecycle_end, controllers, drained);
+        let mut from_lifecycle = lifecycle.next_waiting(lifecycle_end, controllers, drained);
         let mut from_activity = activity.next(activity_end, controllers, drained);
         loop {
             let lifecycle_first = match (&from_lifecycle, &from_activity) {
-                // What comes after the busy record may be what the next event of the other ring followed.
+                // The busy record, or one after it, may precede the next event of the activity ring.
                 (Next::Busy, _) => break,
                 (Next::Event(of_lifecycle), Next::Event(of_activity)) => {
                     of_lifecycle.boot_ns <= of_activity.boot_ns
@@ -232,7 +232,7 @@ impl Rings {
                 _ => break,
             };
             let event = if lifecycle_first {
-                let next = lifecycle.next_patiently(lifecycle_end, controllers, drained);
+                let next = lifecycle.next_waiting(lifecycle_end, controllers, drained);
                 std::mem::replace(&mut from_lifecycle, next)
             } else {
                 let next = activity.next(activity_end, controllers, drained);
@@ -246,7 +246,7 @@ impl Rings {
         if let Next::Event(event) = from_activity {
             activity.held = Some(event);
         }
-        // A busy record of the activity ring is left to the next drain: nobody's answer depends on it.
+        // A busy record of the activity ring is left for the next drain: no reply depends on it.
         drained.busy |= matches!(from_lifecycle, Next::Busy);
     }
 }

@@ -1,10 +1,9 @@
-//! What makes the daemon a well-behaved system service: few privileges, a service manager that knows how it is, a
-//! socket that somebody else may have made.
+//! Integration with the service manager: dropping privileges, `sd_notify(3)`, and socket activation.
 
 mod notify;
 mod privileges;
 mod socket;
 
 pub use notify::Supervisor;
-pub use privileges::{Kept, NEEDS, Need, Until, drop_after_loading};
+pub use privileges::{NEEDS, Need, RetainedCapabilities, Until, drop_after_loading};
 pub use socket::{InheritError, Sockets, inherited};

@@ -1,5 +1,5 @@
-//! Listening sockets that a service manager passes: `LISTEN_FDS` and `LISTEN_FDNAMES`, as `sd_listen_fds_with_names(3)`
-//! describes them.
+//! Socket activation: listening sockets that the service manager passes in `LISTEN_FDS` and `LISTEN_FDNAMES`, see
+//! `sd_listen_fds_with_names(3)`.
 
 use std::{
     env, io,
@@ -14,54 +14,53 @@ use rustix::{
     net::{AddressFamily, SocketType, sockopt},
 };
 
-/// `SD_LISTEN_FDS_START`: the first descriptor that is passed.
+/// `SD_LISTEN_FDS_START`: the first passed descriptor.
 const FIRST: RawFd = 3;
 
 /// The sockets that the daemon serves.
 #[derive(Debug)]
 pub struct Sockets {
-    /// For everyone.
+    /// For all users.
     pub public: UnixListener,
     /// For root and the group `cgtrace`.
     pub private: UnixListener,
 }
 
-/// Why the sockets that were passed cannot be served.
+/// Why passed sockets cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InheritError {
     /// The variable is not a number.
-    #[error("LISTEN_FDS is `{0}`, expected the number of sockets that were passed")]
+    #[error("invalid LISTEN_FDS `{0}`; expected the number of passed sockets")]
     NotANumber(String),
-    /// They are not one public and one private socket.
+    /// The sockets are not one public and one private socket.
     #[error(
-        "{count} sockets were passed (LISTEN_FDS), named `{names}` (LISTEN_FDNAMES); expected two, named `public` and \
-         `private`: give each its own socket unit with FileDescriptorName=, and list both units in Sockets= of the \
-         service"
+        "got {count} sockets (LISTEN_FDS) named `{names}` (LISTEN_FDNAMES), expected two, named `public` and `private`: \
+         use one socket unit for each, with FileDescriptorName=, and list both units in Sockets= of the service"
     )]
     Names {
-        /// How many.
+        /// The number of sockets.
         count: u32,
         /// Their names, separated by colons.
         names: String,
     },
-    /// One of them is something else.
+    /// A descriptor is not a listening Unix stream socket.
     #[error(
         "the descriptor `{name}` is {found}, expected a listening Unix stream socket (ListenStream=/PATH)"
     )]
     WrongKind {
         /// The name.
         name: String,
-        /// What it is.
+        /// What it is instead.
         found: &'static str,
     },
-    /// The kernel does not say what one of them is.
-    #[error("failed to take over the descriptors that LISTEN_FDS announces: {0}")]
+    /// The type of a descriptor cannot be queried.
+    #[error("failed to take over the descriptors of LISTEN_FDS: {0}")]
     Io(#[from] io::Error),
 }
 
-/// The sockets that were passed to this process, if any were. Call it once, before anything else opens descriptors.
+/// The sockets passed to this process, if any. Call it once, before descriptors are opened.
 pub fn inherited() -> Result<Option<Sockets>, InheritError> {
-    // The variables may have been inherited from a parent that they were meant for.
+    // The variables may have been inherited from a parent process.
     if env::var("LISTEN_PID").ok().and_then(|pid| pid.parse().ok()) != Some(std::process::id()) {
         return Ok(None);
     }
@@ -76,8 +75,8 @@ pub fn inherited() -> Result<Option<Sockets>, InheritError> {
         "private:public" if count == 2 => [FIRST + 1, FIRST],
         _ => return Err(InheritError::Names { count, names }),
     };
-    // SAFETY: the service manager set the variables for this very process and passed both descriptors, and nothing
-    // else here uses them: this is the first thing that the daemon does.
+    // SAFETY: the service manager set the variables for this process and passed both descriptors, and nothing else
+    // uses them: the daemon calls this first.
     let [public, private] = order.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(Some(Sockets { public: checked(public, "public")?, private: checked(private, "private")? }))
 }
@@ -109,15 +108,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_a_listening_unix_stream_is_taken() {
+    fn only_listening_unix_streams_are_accepted() {
         let folder = tempfile::tempdir().unwrap();
         let listener = UnixListener::bind(folder.path().join("socket")).unwrap();
         assert!(checked(listener.into(), "public").is_ok());
-        let told = |fd: OwnedFd| checked(fd, "public").unwrap_err().to_string();
-        assert!(told(File::open("/dev/null").unwrap().into()).contains("not a socket"));
-        assert!(told(UnixDatagram::unbound().unwrap().into()).contains("another type"));
-        assert!(told(UnixStream::pair().unwrap().0.into()).contains("a connection"));
+        let refused = |fd: OwnedFd| checked(fd, "public").unwrap_err().to_string();
+        assert!(refused(File::open("/dev/null").unwrap().into()).contains("not a socket"));
+        assert!(refused(UnixDatagram::unbound().unwrap().into()).contains("another type"));
+        assert!(refused(UnixStream::pair().unwrap().0.into()).contains("a connection"));
         let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        assert!(told(tcp.into()).contains("another family"));
+        assert!(refused(tcp.into()).contains("another family"));
     }
 }

@@ -68,7 +68,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let lost_activity = losses.activity.saturating_sub(before.activity);
         let lost_lifecycle = losses.lifecycle.saturating_sub(before.lifecycle);
         let lost_execs = losses.execs.saturating_sub(before.execs);
-        self.records.keep_dealt_with(&losses);
+        self.records.store_acknowledged(&losses);
         if lost_lifecycle == 0 && !busy {
             self.index.complete_until(drained_from);
         }

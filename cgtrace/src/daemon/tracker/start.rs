@@ -49,7 +49,7 @@ impl Tracker {
     pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::TrackError> {
         // What ran under the former names is in the rings yet.
         let _ = self.catch_up();
-        self.records.watch(comms)?;
+        self.records.track(comms)?;
         self.process_log.watch(comms.iter().copied());
         Ok(())
     }

@@ -212,7 +212,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let mut drained = records.drain(&mut take);
         drained.events = drained.events.saturating_add(u32::try_from(unread).unwrap_or(u32::MAX));
         if let Some(seq) = output.seq {
-            records.keep_seq(seq);
+            records.store_seq(seq);
         }
         self.undecodable += u64::from(drained.undecodable);
         self.notice_losses(began, drained.busy, account);
@@ -225,7 +225,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             output.announce(&Rc::new(change), &self.index);
         }
         if let Some(seq) = output.seq {
-            self.records.keep_seq(seq);
+            self.records.store_seq(seq);
         }
     }
 

@@ -1,74 +1,73 @@
-//! Why pins cannot be used.
+//! Errors of pinning.
 
 use std::{error::Error, io, path::PathBuf};
 
 use thiserror::Error;
 
-/// Why pins cannot be made, used or removed.
+/// Why pins cannot be created, used or removed.
 #[derive(Debug, Error)]
 pub enum PinError {
-    /// The folder does not lie in a BPF file system.
+    /// The directory is not in a BPF file system.
     #[error(
-        "`{}` is not in a BPF file system; mount one (mount -t bpf bpf /sys/fs/bpf), name a folder in one, or start \
-         without --pin",
+        "`{}` is not in a BPF file system; mount one (mount -t bpf bpf /sys/fs/bpf), choose a directory in one, or \
+         start without --pin",
         folder.display()
     )]
     NotBpffs {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
-    /// The folder cannot be made or opened.
-    #[error("failed to open the folder of pins `{}`; its parent must exist, and be in a BPF file system", folder.display())]
+    /// The directory cannot be created or opened.
+    #[error("failed to open the pin directory `{}`; its parent must exist and be in a BPF file system", folder.display())]
     Open {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// Others can change what is in it.
+    /// Other users can change its contents.
     #[error(
-        "the folder of pins `{}` {why}, who could have put other programs and maps there; it must belong to root or to \
-         the user that the daemon runs as, and be writable by nobody else: remove it (cgtrace unpin {}), or name \
-         another folder",
+        "the pin directory `{}` {why}, who could have pinned other programs and maps there; it must belong to root or \
+         to the daemon's user, and not be writable by others: remove it (cgtrace unpin {}), or choose another directory",
         folder.display(), folder.display()
     )]
     Untrusted {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
         /// What is wrong with it.
         why: String,
     },
-    /// Another process holds it.
+    /// Another process holds the lock.
     #[error(
-        "the pins in `{}` are in use by another daemon; stop that one, or name another folder",
+        "the pins in `{}` are in use by another daemon; stop it, or choose another directory",
         folder.display()
     )]
     Busy {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
     },
-    /// The folder has in it what cgtrace did not put there.
+    /// The directory contains an entry that cgtrace did not create.
     #[error(
-        "`{}` holds `{entry}`, which is not cgtrace's; name a folder for cgtrace alone, or remove it",
+        "`{}` contains `{entry}`, which is not cgtrace's; use a directory for cgtrace alone, or remove the entry",
         folder.display()
     )]
     Foreign {
-        /// The folder.
+        /// The directory.
         folder: PathBuf,
-        /// What was found there.
+        /// The entry.
         entry: String,
     },
-    /// What is pinned does not fit.
+    /// The pins do not match this daemon.
     #[error(
-        "the pins in `{}` do not fit this daemon: {what}; start it as the one that made them, or remove them first \
-         (cgtrace unpin {})",
+        "the pins in `{}` do not match this daemon: {difference}; start it with the settings of the previous daemon, or \
+         remove the pins first (cgtrace unpin {})",
         folder.display(), folder.display()
     )]
-    Unfit {
-        /// The folder.
+    Mismatch {
+        /// The directory.
         folder: PathBuf,
         /// What differs.
-        what: String,
+        difference: String,
     },
     /// The kernel refused to pin something.
     #[error("failed to pin `{}`", path.display())]

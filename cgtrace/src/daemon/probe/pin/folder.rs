@@ -1,4 +1,4 @@
-//! The folder of pins.
+//! The pin directory.
 
 use std::{
     error::Error,
@@ -23,31 +23,31 @@ use super::{
 };
 use crate::daemon::probe::hooks::HOOKS;
 
-/// Where the pins are if nobody says where.
+/// The default pin directory.
 pub const FOLDER: &str = "/sys/fs/bpf/cgtrace";
 
 /// `BPF_FS_MAGIC` of include/uapi/linux/magic.h.
 const BPF_FS_MAGIC: i64 = 0xcafe_4a11;
 
-/// A folder of pins that nobody else works in. What is in it is reached by its descriptor, whatever becomes of its path.
+/// A locked pin directory. Its entries are accessed through its descriptor, so its path may change.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    /// It holds the lock, too.
+    /// It also holds the lock.
     folder: OwnedFd,
 }
 
 impl Folder {
-    /// Opens it, and creates it if it is not there. Refused if others than root and this process can change what is in
-    /// it: what they pinned would be taken over.
-    pub fn open_or_make(path: &Path) -> Result<Self, PinError> {
+    /// Opens the directory, and creates it if it does not exist. Refused if users other than root and the daemon's can
+    /// change its contents: the daemon would take over what they pinned.
+    pub fn open_or_create(path: &Path) -> Result<Self, PinError> {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(PinError::Open { folder: path.to_owned(), source: error })
             }
-            made => match Self::open(path) {
-                Err(error @ PinError::NotBpffs { .. }) if made.is_ok() => {
-                    // It is empty, and in the way of nobody.
+            created => match Self::open(path) {
+                Err(error @ PinError::NotBpffs { .. }) if created.is_ok() => {
+                    // It was just created, and is empty.
                     let _ = fs::remove_dir(path);
                     Err(error)
                 }
@@ -69,7 +69,7 @@ impl Folder {
         Ok(self)
     }
 
-    /// Opens it and takes its lock. It may belong to anybody.
+    /// Opens the directory and takes its lock. Its owner is not checked.
     pub fn open(path: &Path) -> Result<Self, PinError> {
         let refused = |source: Errno| PinError::Open { folder: path.to_owned(), source: source.into() };
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -84,23 +84,23 @@ impl Folder {
         }
     }
 
-    /// Where it is.
+    /// The path of the directory.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// By which path bpf(2) finds an object of that name in this very folder.
+    /// The path for bpf(2) of an entry in this directory.
     pub(in super::super) fn entry(&self, name: &str) -> PathBuf {
         format!("/proc/self/fd/{}/{name}", self.folder.as_raw_fd()).into()
     }
 
-    /// Whether an object of that name is pinned.
+    /// Whether an object with that name is pinned.
     pub(in super::super) fn has(&self, name: &str) -> bool {
         statat(&self.folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
     }
 
-    /// Pins an object under that name by `pin`, which is given the path to do it at.
+    /// Pins an object under that name by calling `pin` with the path.
     pub(in super::super) fn pin<T, E: Into<Box<dyn Error + Send + Sync>>>(
         &self,
         name: &str,
@@ -110,13 +110,13 @@ impl Folder {
         pin(self.entry(name)).map_err(refused)
     }
 
-    /// Removes every pin, and with them whatever nobody else holds: hooks are detached. Says how many there were. A
-    /// folder with something else in it is left as it is.
+    /// Removes every pin, which detaches the hooks unless another process holds them, and returns how many there were.
+    /// A directory with foreign entries is not changed.
     pub fn clear(&self) -> Result<usize, PinError> {
-        let unread = |source: Errno| PinError::Open { folder: self.path.clone(), source: source.into() };
+        let refused = |source: Errno| PinError::Open { folder: self.path.clone(), source: source.into() };
         let mut entries = Vec::new();
-        for entry in Dir::read_from(&self.folder).map_err(unread)? {
-            let entry = entry.map_err(unread)?;
+        for entry in Dir::read_from(&self.folder).map_err(refused)? {
+            let entry = entry.map_err(refused)?;
             let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name == "." || name == ".." {
                 continue;
@@ -127,7 +127,7 @@ impl Folder {
             }
             entries.push(name.to_owned());
         }
-        // Without its mark the rest counts for nothing, wherever this is cut short.
+        // The mark first: if this is interrupted, the remaining pins are incomplete and will be cleared.
         entries.sort_by_key(|name| name != MARK);
         for name in &entries {
             unlinkat(&self.folder, name, AtFlags::empty())
@@ -136,7 +136,7 @@ impl Folder {
         Ok(entries.len())
     }
 
-    /// Removes every pin, and the folder.
+    /// Removes every pin, and the directory.
     pub fn remove(self) -> Result<usize, PinError> {
         let pins = self.clear()?;
         let path = &self.path;
@@ -158,7 +158,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_cgtrace_pins_is_its_own() {
+    fn only_entries_that_cgtrace_pins_are_ours() {
         for name in ["PERSISTED", "LIFECYCLE_RING", "link_cgroup_mkdir", "program_sched_process_exec"] {
             assert!(is_ours(OsStr::new(name)), "{name}");
         }
@@ -170,7 +170,7 @@ mod tests {
     #[test]
     fn another_file_system_is_refused() {
         let folder = tempfile::tempdir().unwrap();
-        let error = Folder::open_or_make(&folder.path().join("pins")).unwrap_err();
+        let error = Folder::open_or_create(&folder.path().join("pins")).unwrap_err();
         assert!(matches!(error, PinError::NotBpffs { .. }), "{error}");
         assert!(!folder.path().join("pins").exists());
     }

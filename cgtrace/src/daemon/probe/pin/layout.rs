@@ -1,31 +1,39 @@
-//! How the pins are named, and the words by which the next daemon knows them.
+//! Names of the pins, and values that identify them.
 
 use cgtrace_common::VERSION;
 
 use crate::daemon::probe::counters::Program;
 
-/// The map whose entry says that everything is there.
+/// The map whose pin marks the pins as complete.
 pub(in super::super) const MARK: &str = "PERSISTED";
 
-/// The other maps that a daemon uses; what only the program uses is kept by the program.
-pub(in super::super) const MAPS: [&str; 8] =
-    ["LIFECYCLE_RING", "ACTIVITY_RING", "LOSSES", "LOST", "LOST_OF", "SPARED", "WAKE", "TRACKED_COMMS"];
+/// The other maps that the daemon uses. Maps that only the program uses live as long as the program.
+pub(in super::super) const MAPS: [&str; 8] = [
+    "LIFECYCLE_RING",
+    "ACTIVITY_RING",
+    "LOSSES",
+    "LOST",
+    "HIERARCHY_LOST",
+    "RECOVERED",
+    "WAKE",
+    "TRACKED_COMMS",
+];
 
-/// Of the entry of a hook's link, before the hook's name.
+/// The prefix of the pin of a hook's link.
 pub(in super::super) const LINK: &str = "link_";
 
-/// Of the entry of a hook's program.
+/// The prefix of the pin of a hook's program.
 pub(in super::super) const PROGRAM: &str = "program_";
 
-/// The word [`Kept::Layout`](cgtrace_common::Kept): a mark, and the version of the records.
+/// The value of [`Persisted::Layout`](cgtrace_common::Persisted): a magic number, and the version of the records.
 pub(in super::super) const LAYOUT: u64 = (0x0063_6774_7261_6365 << 8) | VERSION as u64;
 
-/// Which build of the kernel program an object is.
+/// Identifies the build of the kernel program: a hash of the object.
 pub(in super::super) fn build_of(object: &[u8]) -> u64 {
     fnv(object.iter().copied())
 }
 
-/// Which programs these are: by the names, ids and tags of those that are attached.
+/// Identifies the attached programs: a hash of their names, ids and tags.
 pub(in super::super) fn fingerprint(programs: &[Program]) -> u64 {
     let attached =
         programs.iter().filter_map(|program| Some((program.hook.name, program.state.as_ref().ok()?)));

@@ -1,9 +1,9 @@
-//! Pins: links, programs and maps kept in a BPF file system, so that the kernel program goes on recording while no
-//! daemon runs, and the next one reads what the last one has not.
+//! Pins: links, programs and maps in a BPF file system, so that the kernel program continues to record while no daemon
+//! runs, and the next daemon reads the records that the previous one did not.
 //!
-//! Each object has its own entry in one folder, which belongs to cgtrace alone. The entry of the map `PERSISTED` is made
-//! last and removed first: a folder without it is a beginning that was cut short, and is cleared. Whoever works in
-//! the folder holds a lock on it, which the kernel takes away when he ends, however he does.
+//! Each object has an entry in one directory that only cgtrace uses. The entry of the map `PERSISTED` is created last
+//! and removed first: a directory without it comes from an interrupted start, and is cleared. The process that uses the
+//! directory holds a lock on it, which the kernel releases when the process ends.
 
 mod error;
 mod folder;
@@ -14,4 +14,4 @@ mod take_over;
 pub use error::PinError;
 pub use folder::{FOLDER, Folder};
 pub(super) use layout::{LAYOUT, LINK, MAPS, MARK, PROGRAM, build_of, fingerprint};
-pub(super) use take_over::{TakenOver, Wanted, take_over};
+pub(super) use take_over::{Expected, TakenOver, take_over};

@@ -1,104 +1,129 @@
-//! Taking over what another daemon pinned.
+//! Takes over the pins of a previous daemon.
 
 use std::collections::BTreeSet;
 
 use aya::maps::{Map, MapData, MapType};
-use cgtrace_common::{KEPT_WORDS, Kept, LOST_OF_ENTRIES, Loss, SPARES};
+use cgtrace_common::{BACKUP_PROGRAMS, LOST_OF_ENTRIES, Loss, PERSISTED_WORDS, Persisted};
 
 use super::{
     error::PinError,
     folder::Folder,
-    hooks::{Pinned, pinned},
+    hooks::{PinnedHooks, open_hooks},
     layout::{LAYOUT, MARK, fingerprint},
 };
 use crate::daemon::probe::{
-    control::PinnedControl,
+    control::PersistedControl,
     counters::Program,
     error::StartError,
     load::{Maps, take_array, take_typed},
     tracked::{self, TrackedComms},
 };
 
-/// What was taken over.
+/// The objects that were taken over.
 pub(in super::super) struct TakenOver {
     pub maps: Maps,
     pub programs: Vec<Program>,
 }
 
-/// How the daemon would have made it all.
-pub(in super::super) struct Wanted<'a> {
+/// What this daemon would have pinned.
+pub(in super::super) struct Expected<'a> {
     pub lifecycle_ring: u32,
     pub activity_ring: u32,
     pub tracked: &'a [[u8; 16]],
     pub build: u64,
 }
 
-/// Opens everything, and refuses what this daemon would not have made so.
-pub(in super::super) fn take_over(folder: &Folder, wanted: &Wanted<'_>) -> Result<TakenOver, StartError> {
-    let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
-    // First what the rest is judged by.
-    let kept = open(folder, MARK, None, MapType::Array, 4, 8, KEPT_WORDS)?;
-    let kept = array(kept, MARK)?;
-    let words = PinnedControl::new(&kept)?;
-    let layout = words.get(Kept::Layout);
+/// Opens all pins, and refuses those that differ from what this daemon would have pinned.
+pub(in super::super) fn take_over(folder: &Folder, expected: &Expected<'_>) -> Result<TakenOver, StartError> {
+    let mismatch = |difference: String| PinError::Mismatch { folder: folder.path().to_owned(), difference };
+    // The map that identifies the others comes first.
+    let persisted = open(folder, MARK, None, MapType::Array, 4, 8, PERSISTED_WORDS)?;
+    let persisted = array(persisted, MARK)?;
+    let control = PersistedControl::new(&persisted)?;
+    let layout = control.get(Persisted::Layout);
     if layout != LAYOUT {
         let (theirs, ours) = (layout & 0xff, LAYOUT & 0xff);
-        return Err(unfit(if layout >> 8 == LAYOUT >> 8 {
-            format!("their records have version {theirs}, this daemon reads version {ours}")
+        return Err(mismatch(if layout >> 8 == LAYOUT >> 8 {
+            format!("their records have version {theirs}, expected {ours}")
         } else {
-            "they have not the mark of cgtrace".to_owned()
+            "cgtrace's magic number is missing".to_owned()
         })
         .into());
     }
-    if words.get(Kept::Build) != wanted.build {
+    if control.get(Persisted::Build) != expected.build {
         tracing::info!(
             folder = %folder.path().display(),
-            "the pinned kernel program is of another build of cgtrace; it stays until `cgtrace unpin`"
+            "the pinned kernel program is from another build of cgtrace; it stays in use until `cgtrace unpin`"
         );
     }
-    let Pinned { programs, maps } = pinned(folder)?;
-    if fingerprint(&programs) != words.get(Kept::Programs) {
-        return Err(unfit("their programs are not those that were pinned".to_owned()).into());
+    let PinnedHooks { programs, maps } = open_hooks(folder)?;
+    if fingerprint(&programs) != control.get(Persisted::Programs) {
+        return Err(mismatch("the programs are not those that were pinned".to_owned()).into());
     }
     let used = Some(&maps);
     let word = |name| open(folder, name, used, MapType::Array, 4, 4, 1);
-    // Without names there is no program that looks them up.
-    let by_execs = used.filter(|_| !wanted.tracked.is_empty());
-    let tracked =
-        open(folder, "TRACKED_COMMS", by_execs, MapType::Hash, 16, 1, tracked::entries(wanted.tracked))?;
+    // Without tracked comms there is no program that uses the map.
+    let used_by_exec = used.filter(|_| !expected.tracked.is_empty());
+    let tracked = open(
+        folder,
+        "TRACKED_COMMS",
+        used_by_exec,
+        MapType::Hash,
+        16,
+        1,
+        tracked::entries(expected.tracked),
+    )?;
     let tracked: TrackedComms = take_typed(tracked)?;
     let pinned = tracked.keys().collect::<Result<Vec<_>, _>>();
     let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
-    let mut asked = wanted.tracked.to_vec();
-    for names in [&mut pinned, &mut asked] {
+    let mut requested = expected.tracked.to_vec();
+    for names in [&mut pinned, &mut requested] {
         names.sort_unstable();
         names.dedup();
     }
-    if pinned != asked {
-        return Err(unfit(format!("they watch {}, this daemon {}", names(&pinned), names(&asked))).into());
+    if pinned != requested {
+        return Err(
+            mismatch(format!("they track {}, this daemon {}", names(&pinned), names(&requested))).into()
+        );
     }
     let losses = u32::try_from(Loss::ALL.len()).unwrap_or(u32::MAX);
     let maps = Maps {
         lifecycle: (
-            take_typed(open(folder, "LIFECYCLE_RING", used, MapType::RingBuf, 0, 0, wanted.lifecycle_ring)?)?,
-            wanted.lifecycle_ring,
+            take_typed(open(
+                folder,
+                "LIFECYCLE_RING",
+                used,
+                MapType::RingBuf,
+                0,
+                0,
+                expected.lifecycle_ring,
+            )?)?,
+            expected.lifecycle_ring,
         ),
         activity: (
-            take_typed(open(folder, "ACTIVITY_RING", used, MapType::RingBuf, 0, 0, wanted.activity_ring)?)?,
-            wanted.activity_ring,
+            take_typed(open(folder, "ACTIVITY_RING", used, MapType::RingBuf, 0, 0, expected.activity_ring)?)?,
+            expected.activity_ring,
         ),
         wake: array(word("WAKE")?, "WAKE")?,
         lost: array(word("LOST")?, "LOST")?,
         losses: take_typed(open(folder, "LOSSES", used, MapType::PerCpuArray, 4, 8, losses)?)?,
         lost_of: take_typed(open(folder, "LOST_OF", used, MapType::PerCpuHash, 8, 8, LOST_OF_ENTRIES)?)?,
-        spared: take_typed(open(folder, "SPARED", by_execs, MapType::PerCpuArray, 4, 8, SPARES)?)?,
+        recovered: take_typed(open(
+            folder,
+            "RECOVERED",
+            used_by_exec,
+            MapType::PerCpuArray,
+            4,
+            8,
+            BACKUP_PROGRAMS,
+        )?)?,
         tracked,
-        kept,
+        persisted,
     };
     Ok(TakenOver { maps, programs })
 }
 
-/// Opens a pinned map, if it is what it should be: one of that name and shape, and `used` by the pinned programs.
+/// Opens a pinned map, and checks its name and shape, and that its id is in `used` (by the pinned programs).
 fn open(
     folder: &Folder,
     name: &'static str,
@@ -108,26 +133,27 @@ fn open(
     value: u32,
     entries: u32,
 ) -> Result<Map, StartError> {
-    let unfit = |what: String| PinError::Unfit { folder: folder.path().to_owned(), what };
+    let mismatch = |difference: String| PinError::Mismatch { folder: folder.path().to_owned(), difference };
     let data = MapData::from_pin(folder.entry(name))
-        .map_err(|error| unfit(format!("`{name}` cannot be opened ({error})")))?;
-    let info = data.info().map_err(|error| unfit(format!("`{name}` cannot be read ({error})")))?;
+        .map_err(|error| mismatch(format!("`{name}` cannot be opened ({error})")))?;
+    let info = data.info().map_err(|error| mismatch(format!("`{name}` cannot be read ({error})")))?;
     if info.name() != name.as_bytes() || used.is_some_and(|used| !used.contains(&info.id())) {
-        return Err(unfit(format!("`{name}` is not the map that the pinned programs use")).into());
+        return Err(mismatch(format!("`{name}` is not the map that the pinned programs use")).into());
     }
     let found = info.map_type().ok();
     if found != Some(kind) || info.key_size() != key || info.value_size() != value {
-        let what = format!(
-            "`{name}` is a map of type {found:?} with {} bytes a key and {} a value, not {kind:?} with {key} and {value}",
+        let difference = format!(
+            "`{name}` is a map of type {found:?} with {}-byte keys and {}-byte values, expected {kind:?} with {key} and \
+             {value}",
             info.key_size(),
             info.value_size()
         );
-        return Err(unfit(what).into());
+        return Err(mismatch(difference).into());
     }
-    // A set is judged by what is in it.
+    // The capacity of the hash map may differ: its contents are compared.
     if kind != MapType::Hash && info.max_entries() != entries {
         let of = if kind == MapType::RingBuf { "bytes" } else { "entries" };
-        return Err(unfit(format!("`{name}` has {} {of}, not {entries}", info.max_entries())).into());
+        return Err(mismatch(format!("`{name}` has {} {of}, expected {entries}", info.max_entries())).into());
     }
     Map::from_map_data(data).map_err(|error| StartError::Object(Box::new(error.into())))
 }
@@ -136,10 +162,10 @@ fn array(map: Map, name: &'static str) -> Result<MapData, StartError> {
     take_array(Some(map), name)
 }
 
-/// Names of processes, for a message.
+/// Formats comms for a message.
 fn names(comms: &[[u8; 16]]) -> String {
     if comms.is_empty() {
-        return "no process name".to_owned();
+        return "no comms".to_owned();
     }
     let name =
         |comm: &[u8; 16]| String::from_utf8_lossy(comm).trim_end_matches('\0').escape_debug().to_string();
