@@ -8,16 +8,8 @@ use crate::daemon::probe::counters::Program;
 pub(in super::super) const MARK: &str = "PERSISTED";
 
 /// The other maps that the daemon uses. Maps that only the program uses live as long as the program.
-pub(in super::super) const MAPS: [&str; 8] = [
-    "LIFECYCLE_RING",
-    "ACTIVITY_RING",
-    "LOSSES",
-    "LOST",
-    "HIERARCHY_LOST",
-    "RECOVERED",
-    "WAKE",
-    "TRACKED_COMMS",
-];
+pub(in super::super) const MAPS: [&str; 8] =
+    ["LIFECYCLE_RING", "ACTIVITY_RING", "LOSSES", "LOST", "LOST_OF", "RECOVERED", "WAKE", "TRACKED_COMMS"];
 
 /// The prefix of the pin of a hook's link.
 pub(in super::super) const LINK: &str = "link_";
