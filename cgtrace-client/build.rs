@@ -1,8 +1,43 @@
-//! Generates the types of the wire from the interface's description, so that each is declared once.
+//! Generates the wire types from the interface description, so that each is declared once.
 
 use std::{collections::BTreeMap, env, error::Error, fmt::Write as _, fs, path::Path, vec::IntoIter};
 
 const INTERFACE: &str = "src/io.cgtrace.varlink";
+
+/// Types with a Rust definition of their own, and their defaults as JSON.
+const HANDWRITTEN: [(&str, &str); 1] =
+    [("Timestamp", r#"{"time":"1970-01-01T00:00:00.000000000Z","boot_ns":0}"#)];
+
+/// Fields that are strings in the interface and have another type in Rust.
+const TYPED: [Typed; 3] = [
+    Typed { place: ("Event", "kind"), rust: "EventKind", with: None, default: "", initial: None },
+    Typed {
+        place: ("Event", "time"),
+        rust: "SystemTime",
+        with: Some("rfc3339"),
+        default: "1970-01-01T00:00:00.000000000Z",
+        initial: Some("SystemTime::UNIX_EPOCH"),
+    },
+    Typed { place: ("Wait", "state"), rust: "CgroupState", with: None, default: "present", initial: None },
+];
+
+struct Typed {
+    /// The struct and the field.
+    place: (&'static str, &'static str),
+    rust: &'static str,
+    /// The module that reads and writes it.
+    with: Option<&'static str>,
+    /// The default on the wire.
+    default: &'static str,
+    /// The default in Rust, if the type has none.
+    initial: Option<&'static str>,
+}
+
+impl Typed {
+    fn of(name: &str, field: &str) -> Option<&'static Self> {
+        TYPED.iter().find(|typed| typed.place == (name, field))
+    }
+}
 
 /// The fields that have 32 bits in the kernel; other numbers have 64.
 const U32: [&str; 6] = ["hierarchy_id", "level", "pid", "ppid", "tid", "uid"];
@@ -157,20 +192,31 @@ impl Type<'_> {
 
     /// The default as JSON; nothing, if it is left out.
     fn json(&self, structs: &Structs) -> Option<String> {
+        if let Self::Named(name) = self
+            && let Some((_, json)) = HANDWRITTEN.iter().find(|(handwritten, _)| handwritten == name)
+        {
+            return Some((*json).to_owned());
+        }
         Some(match self {
             Self::Optional(_) => return None,
             Self::List(_) => "[]".to_owned(),
             Self::Named("bool") => "false".to_owned(),
             Self::Named("int") => "0".to_owned(),
             Self::Named("string") => r#""""#.to_owned(),
-            Self::Named(name) => structs.get(*name)?.json(structs),
+            Self::Named(name) => structs.get(*name)?.json(name, structs),
         })
     }
 }
 
 impl Struct<'_> {
-    fn json(&self, structs: &Structs) -> String {
-        let field = |field: &Field| Some(format!(r#""{}":{}"#, field.name, field.kind.json(structs)?));
+    fn json(&self, name: &str, structs: &Structs) -> String {
+        let field = |field: &Field| {
+            let json = match Typed::of(name, field.name) {
+                Some(typed) => format!("\"{}\"", typed.default),
+                None => field.kind.json(structs)?,
+            };
+            Some(format!(r#""{}":{json}"#, field.name))
+        };
         format!("{{{}}}", self.fields.iter().filter_map(field).collect::<Vec<_>>().join(","))
     }
 
@@ -179,8 +225,11 @@ impl Struct<'_> {
         for line in &self.docs {
             writeln!(text, "/// {line}")?;
         }
-        let json = self.json(structs);
+        let json = self.json(name, structs);
         let unknown = if self.is_call { ", deny_unknown_fields" } else { "" };
+        let initial = |field: &Field| Typed::of(name, field.name).and_then(|typed| typed.initial);
+        let has_initial = self.fields.iter().any(|field| initial(field).is_some());
+        let default = if has_initial { "" } else { "Default, " };
         write!(
             text,
             r##"///
@@ -189,20 +238,71 @@ impl Struct<'_> {
 /// assert_eq!(json, r#"{json}"#);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Clone, Debug, {default}PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 #[serde(default{unknown})]
 pub struct {name} {{
 "##
         )?;
-        for Field { docs, name, kind } in &self.fields {
+        for Field { docs, name: field, kind } in &self.fields {
             for line in docs {
                 writeln!(text, "    /// {line}")?;
             }
             if let Type::Optional(_) = kind {
                 writeln!(text, "    #[serde(skip_serializing_if = \"Option::is_none\")]")?;
             }
-            writeln!(text, "    pub {name}: {},", kind.rust(name))?;
+            let Some(typed) = Typed::of(name, field) else {
+                writeln!(text, "    pub {field}: {},", kind.rust(field))?;
+                continue;
+            };
+            if let Some(with) = typed.with {
+                writeln!(text, "    #[serde(with = \"{with}\")]")?;
+            }
+            writeln!(text, "    #[cfg_attr(feature = \"schema\", schemars(with = \"String\"))]")?;
+            writeln!(text, "    pub {field}: {},", typed.rust)?;
+        }
+        text.push_str("}\n\n");
+        if has_initial {
+            writeln!(text, "impl Default for {name} {{\n    fn default() -> Self {{\n        Self {{")?;
+            for field in &self.fields {
+                let value = initial(field).unwrap_or("Default::default()");
+                writeln!(text, "            {}: {value},", field.name)?;
+            }
+            text.push_str("        }\n    }\n}\n\n");
+        }
+        if self.is_call {
+            text.push_str(&self.setters(name)?);
+        }
+        Ok(text)
+    }
+
+    /// One method per parameter, to build a call.
+    fn setters(&self, name: &str) -> Result<String, std::fmt::Error> {
+        let mut text = format!("impl {name} {{\n");
+        for Field { docs, name: field, kind } in &self.fields {
+            for line in docs {
+                writeln!(text, "    /// {line}")?;
+            }
+            let (kind, optional) = match kind {
+                Type::Optional(inner) => (inner.as_ref(), true),
+                required => (required, false),
+            };
+            let (argument, value) = match (kind, Typed::of(name, field)) {
+                (_, Some(typed)) => (typed.rust.to_owned(), field.to_string()),
+                (Type::Named("string"), _) => ("impl Into<String>".to_owned(), format!("{field}.into()")),
+                (Type::List(item), _) => (
+                    format!("impl IntoIterator<Item = impl Into<{}>>", item.rust(field)),
+                    format!("{field}.into_iter().map(Into::into).collect()"),
+                ),
+                (other, _) => (other.rust(field), field.to_string()),
+            };
+            let value = if optional { format!("Some({value})") } else { value };
+            writeln!(
+                text,
+                "    #[must_use]\n    pub fn {field}(mut self, {field}: {argument}) -> Self {{\n        \
+                 self.{field} = {value};\n        self\n    }}\n"
+            )?;
         }
         text.push_str("}\n\n");
         Ok(text)
@@ -215,7 +315,9 @@ fn main() -> Result<(), Box<dyn Error>> {
     let description = fs::read_to_string(INTERFACE)?;
     let structs = Parser::new(&description).structs().map_err(|error| format!("{INTERFACE}: {error}"))?;
     let mut code = String::new();
-    for (name, item) in &structs {
+    let generated =
+        structs.iter().filter(|(name, _)| HANDWRITTEN.iter().all(|(handwritten, _)| handwritten != name));
+    for (name, item) in generated {
         code.push_str(&item.rust(name, &structs)?);
     }
     let folder = env::var_os("OUT_DIR").ok_or("cargo sets no OUT_DIR")?;

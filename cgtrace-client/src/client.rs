@@ -108,8 +108,8 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::Client;
     /// for answer in Client::connect()?.lookup(&["/kubepods.slice", "/system.slice"])? {
-    ///     for row in answer.rows {
-    ///         println!("{} on {}: {}", answer.name, row.hierarchy, row.present);
+    ///     for row in answer.hierarchies {
+    ///         println!("{} on {}: {}", answer.path, row.hierarchy, row.present);
     ///     }
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
@@ -123,9 +123,9 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
+    /// let root = wire::Lookup::default().ids([1_u64]);
     /// for answer in Client::connect()?.lookup_with(&root)?.results {
-    ///     println!("{} has the id 1", answer.name);
+    ///     println!("{} has the id 1", answer.path);
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
@@ -157,10 +157,7 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, CgroupState, wire};
-    /// let wait = wire::Wait {
-    ///     hierarchy: Some("memory".to_owned()),
-    ///     ..wire::Wait::new("/kubepods.slice", CgroupState::Populated, None)
-    /// };
+    /// let wait = wire::Wait::new("/kubepods.slice", CgroupState::Populated, None).hierarchy("memory");
     /// Client::connect()?.wait_with(&wait)?;
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
@@ -172,7 +169,7 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// let list = wire::List { patterns: Some(vec!["/kubepods.slice/**".to_owned()]), ..Default::default() };
+    /// let list = wire::List::default().patterns(["/kubepods.slice/**"]);
     /// for cgroup in Client::connect()?.list(&list)? {
     ///     println!("{:?}", cgroup?.path);
     /// }
@@ -202,7 +199,7 @@ impl Client {
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+    /// let history = wire::History::default().paths(["/kubepods.slice"]);
     /// println!("{} moves", Client::connect()?.history(&history)?.moves.len());
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```

@@ -15,6 +15,7 @@ use crate::wire::{Status, Timestamp};
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct DaemonInstance {
     /// The daemon's pid.
     pub pid: u32,
@@ -27,11 +28,11 @@ impl DaemonInstance {
     ///
     /// ```
     /// use cgtrace_client::{DaemonInstance, wire::Status};
-    /// assert_eq!(DaemonInstance::of(&Status { pid: 7, ..Default::default() }).pid, 7);
+    /// assert_eq!(DaemonInstance::of(&Status::default()), DaemonInstance::default());
     /// ```
     #[must_use]
     pub fn of(status: &Status) -> Self {
-        Self { pid: status.pid, started: status.started.clone() }
+        Self { pid: status.pid, started: status.started }
     }
 }
 
@@ -39,11 +40,12 @@ impl DaemonInstance {
 ///
 /// ```
 /// # use cgtrace_client::Cursor;
-/// let stored = serde_json::to_string(&Cursor { seq: 4711, ..Default::default() })?;
-/// assert_eq!(serde_json::from_str::<Cursor>(&stored)?.seq, 4711);
+/// let stored = serde_json::to_string(&Cursor::default())?;
+/// assert_eq!(serde_json::from_str::<Cursor>(&stored)?.seq, 0);
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct Cursor {
     /// Whose numbers these are.
     pub instance: DaemonInstance,

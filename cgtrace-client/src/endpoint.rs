@@ -108,6 +108,7 @@ impl Default for RuntimeDir {
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum Endpoint {
     /// This socket and no other.
     Socket(PathBuf),

@@ -16,6 +16,7 @@ use serde::Deserialize;
 /// ```
 #[derive(Debug, Deserialize, thiserror::Error)]
 #[expect(missing_docs, reason = "the interface and the messages say what each field is")]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum Error {
     /// No daemon accepts a connection.
     #[serde(skip)]
@@ -77,6 +78,7 @@ pub enum Error {
 /// }
 /// ```
 #[derive(Debug)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct Attempt {
     /// The socket.
     pub socket: PathBuf,

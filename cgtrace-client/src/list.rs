@@ -36,7 +36,7 @@ impl<'a> CgroupIter<'a> {
     /// let mut cgtrace = Client::connect()?;
     /// let mut listed = cgtrace.list(&wire::List::default())?;
     /// let cgroups: Result<Vec<_>, _> = listed.by_ref().collect();
-    /// let then = wire::Watch { since_seq: Some(listed.seq()), ..Default::default() };
+    /// let then = wire::Watch::default().since_seq(listed.seq());
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     #[must_use]

@@ -21,6 +21,7 @@ const HEX: &str = "hex:";
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, thiserror::Error)]
 #[error("`{name}` cannot be a cgroup's name: {reason}; it would be: {expected}")]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct InvalidPath {
     /// What was given, as text.
     pub name: String,

@@ -27,7 +27,7 @@ use crate::{
 ///
 /// ```no_run
 /// # use cgtrace_client::{ResilientItem, ResilientStream, wire::Watch};
-/// let watch = Watch { patterns: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+/// let watch = Watch::default().patterns(["/kubepods.slice"]);
 /// for told in ResilientStream::start(watch)? {
 ///     if let ResilientItem::Event(event) = told? {
 ///         println!("{} {:?}", event.kind, event.path);

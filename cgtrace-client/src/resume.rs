@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cursor::{Cursor, DaemonInstance},
     error::Error,
-    wire::{Event, Status, Timestamp, Watch, WatchReply},
+    wire::{Event, Status, Watch, WatchReply},
 };
 
 /// How long to wait before the second attempt; each further wait is twice as long.
@@ -29,15 +29,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 ///         ResilientItem::Event(event) => println!("{} {:?}", event.kind, event.path),
 ///         ResilientItem::Dropped(dropped) => println!("up to {dropped} events were left out here"),
 ///         ResilientItem::Restarted { before, instance } => {
-///             println!("nothing is known from {} to {}", before.at.time, instance.started.time);
+///             println!("nothing is known from {} to {}", before.at, instance.started);
 ///         }
-///         ResilientItem::Started { .. } | ResilientItem::Resumed { .. } => {}
+///         _ => {}
 ///     }
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum ResilientItem {
     /// The first item: every event after this number comes, once and in order.
     Started {
@@ -144,8 +145,8 @@ impl Resume {
         if let (Some(seq), Some((instance, asked))) = (seq, self.asked.take()) {
             (self.broken, self.pause, self.next_try) = (None, PAUSE, None);
             let at = match &self.at {
-                Some(at) if at.instance == instance => at.at.clone(),
-                _ => instance.started.clone(),
+                Some(at) if at.instance == instance => at.at,
+                _ => instance.started,
             };
             self.at = Some(Cursor { instance: instance.clone(), seq, at });
             self.told.push_back(match asked {
@@ -158,7 +159,7 @@ impl Resume {
         if let Some(event) = event {
             if let Some(at) = &mut self.at {
                 at.seq = event.seq;
-                at.at = Timestamp { time: event.time.clone(), boot_ns: event.boot_ns };
+                at.at = event.at();
             }
             self.told.push_back(ResilientItem::Event(Box::new(event)));
         }
@@ -190,9 +191,10 @@ impl Resume {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::wire::Timestamp;
 
     fn status(pid: u32, seq: u64) -> Status {
-        let started = Timestamp { time: String::new(), boot_ns: u64::from(pid) };
+        let started = Timestamp { boot_ns: u64::from(pid), ..Timestamp::default() };
         Status { pid, started, seq, ..Status::default() }
     }
 

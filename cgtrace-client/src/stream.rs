@@ -18,11 +18,13 @@ use crate::{
 ///         StreamItem::Started { seq } => println!("every event after {seq} comes"),
 ///         StreamItem::Event(event) => println!("{} {:?}", event.kind, event.path),
 ///         StreamItem::Dropped(dropped) => println!("{dropped} events were left out"),
+///         _ => {}
 ///     }
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum StreamItem {
     /// Some of what exists, if a snapshot was asked for. All of it is told once [`StreamItem::Started`] comes, and is
     /// what existed right after the event of that number.

@@ -13,7 +13,6 @@ impl Anchor {
     }
 
     pub fn moment(self, boot_ns: u64) -> Timestamp {
-        let time = jiff::Timestamp::from_nanosecond(self.0 + i128::from(boot_ns));
-        Timestamp { time: time.map_or_else(|_| String::new(), |time| format!("{time:.9}")), boot_ns }
+        Timestamp::from_unix_ns(self.0 + i128::from(boot_ns), boot_ns)
     }
 }

@@ -96,7 +96,7 @@ fn stopped() -> Outcome {
     let (missed, inferred) = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     ensure!(missed >= lost, "told of {missed}, and {lost} were lost");
     for (kind, path) in [("mkdir", &kept), ("rmdir", &gone)] {
-        let expected = (kind.to_owned(), Some(cgroup.name_of(path)));
+        let expected = (kind.into(), Some(cgroup.name_of(path)));
         ensure!(inferred.contains(&expected), "{expected:?} is not among {inferred:?}");
     }
     Ok(())

@@ -136,8 +136,13 @@ fn what_each_watcher_sees() -> Outcome {
                 theirs.0.push(ms(seen.saturating_sub(event.boot_ns)));
             }
             if let Some(seen) = told_by_cadvisor.get(&name) {
-                let between = seen.parse::<jiff::Timestamp>()?.duration_since(event.time.parse()?);
-                monitors.0.push(between.as_secs_f64() * 1000.0);
+                let seen = seen.parse::<jiff::Timestamp>()?.as_nanosecond();
+                let seen = wire::Timestamp::from_unix_ns(seen, 0).time;
+                let between = match seen.duration_since(event.time) {
+                    Ok(after) => after.as_secs_f64(),
+                    Err(before) => -before.duration().as_secs_f64(),
+                };
+                monitors.0.push(between * 1000.0);
             }
         }
         table += &format!(

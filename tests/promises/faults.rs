@@ -9,7 +9,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_client::wire;
+use cgtrace_client::{CgroupState, wire};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -96,7 +96,7 @@ fn many_siblings() -> Outcome {
     daemon.wait_ready()?;
     let wait = wire::Wait {
         path: cgroup.name(),
-        state: "populated".to_owned(),
+        state: CgroupState::Populated,
         hierarchy: Some("pids".to_owned()),
         timeout_ms: Some(10_000),
     };

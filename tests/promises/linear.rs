@@ -149,12 +149,7 @@ fn ask(
         if waits {
             // A wait that held says that the state was reached; one that did not says nothing of one moment.
             let until = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
-            let wait = wire::Wait {
-                path: path.clone(),
-                state: until.as_str().to_owned(),
-                hierarchy,
-                timeout_ms: Some(5),
-            };
+            let wait = wire::Wait { path: path.clone(), state: until, hierarchy, timeout_ms: Some(5) };
             let waited = client.wait_with(&wait)?;
             if waited.reached {
                 let present = matches!(until, CgroupState::Present);

@@ -193,14 +193,14 @@ fn ftrace() -> Outcome {
         .collect();
     let mut ours = follower.until_made(&scopes[0].name_of(&end))?;
     ours.push(wire::Event {
-        kind: "mkdir".to_owned(),
+        kind: wire::EventKind::Mkdir,
         id: Some(id(&end)?),
         path: Some(scopes[0].name_of(&end)),
         ..wire::Event::default()
     });
     let ours: Vec<_> = ours
         .into_iter()
-        .map(|event| (event.kind, event.id.unwrap_or(0), event.path.unwrap_or_default()))
+        .map(|event| (String::from(event.kind), event.id.unwrap_or(0), event.path.unwrap_or_default()))
         .collect();
     ensure!(theirs.len() > steps, "ftrace saw {} events only", theirs.len());
     for kind in ["mkdir", "rmdir", "rename", "attach"] {

@@ -119,7 +119,7 @@ impl Client {
     /// # use cgtrace_client::{Error, tokio::Client};
     /// # async fn example() -> Result<(), Error> {
     /// for answer in Client::connect().await?.lookup(&["/kubepods.slice", "/system.slice"]).await? {
-    ///     println!("{}: {}", answer.name, answer.present);
+    ///     println!("{}: {}", answer.path, answer.present);
     /// }
     /// # Ok(())
     /// # }
@@ -134,9 +134,9 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
     /// # async fn example() -> Result<(), Error> {
-    /// let root = wire::Lookup { ids: Some(vec![1]), ..Default::default() };
+    /// let root = wire::Lookup::default().ids([1_u64]);
     /// for answer in Client::connect().await?.lookup_with(&root).await?.results {
-    ///     println!("{} has the id 1", answer.name);
+    ///     println!("{} has the id 1", answer.path);
     /// }
     /// # Ok(())
     /// # }
@@ -172,10 +172,7 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::{Error, CgroupState, tokio::Client, wire};
     /// # async fn example() -> Result<(), Error> {
-    /// let wait = wire::Wait {
-    ///     hierarchy: Some("memory".to_owned()),
-    ///     ..wire::Wait::new("/kubepods.slice", CgroupState::Populated, None)
-    /// };
+    /// let wait = wire::Wait::new("/kubepods.slice", CgroupState::Populated, None).hierarchy("memory");
     /// Client::connect().await?.wait_with(&wait).await?;
     /// # Ok(())
     /// # }
@@ -211,7 +208,7 @@ impl Client {
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
     /// # async fn example() -> Result<(), Error> {
-    /// let history = wire::History { paths: Some(vec!["/kubepods.slice".to_owned()]), ..Default::default() };
+    /// let history = wire::History::default().paths(["/kubepods.slice"]);
     /// println!("{} moves", Client::connect().await?.history(&history).await?.moves.len());
     /// # Ok(())
     /// # }

@@ -13,7 +13,7 @@ use crate::state::CgroupState;
 /// # use cgtrace_client::wire;
 /// let call = wire::Call {
 ///     method: "io.cgtrace.Lookup".to_owned(),
-///     parameters: wire::Lookup { paths: vec!["/".to_owned()], ..Default::default() },
+///     parameters: wire::Lookup::default().paths(["/"]),
 ///     ..Default::default()
 /// };
 /// let message = cgtrace_client::encode(&call)?;
@@ -66,18 +66,13 @@ impl Wait {
     /// use cgtrace_client::{CgroupState, wire::Wait};
     ///
     /// let wait = Wait::new("/kubepods.slice", CgroupState::Absent, Some(Duration::from_secs(2)));
-    /// assert_eq!((wait.state.as_str(), wait.timeout_ms), ("absent", Some(2_000)));
+    /// assert_eq!((wait.state, wait.timeout_ms), (CgroupState::Absent, Some(2_000)));
     /// ```
     #[must_use]
     pub fn new(path: &str, state: CgroupState, timeout: Option<Duration>) -> Self {
         // A time-out is never over before its time.
         let milliseconds =
             |timeout: Duration| u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
-        Self {
-            path: path.to_owned(),
-            state: state.as_str().to_owned(),
-            hierarchy: None,
-            timeout_ms: timeout.map(milliseconds),
-        }
+        Self { path: path.to_owned(), state, hierarchy: None, timeout_ms: timeout.map(milliseconds) }
     }
 }

@@ -9,14 +9,16 @@ use super::Event;
 /// ```
 /// # use cgtrace_client::wire::{EventLine, Dropped};
 /// match serde_json::from_str(r#"{"kind":"dropped","dropped":3}"#)? {
-///     EventLine::Dropped(Dropped::Dropped { dropped }) => println!("{dropped} events are missing here"),
+///     EventLine::Dropped(Dropped::Dropped { dropped, .. }) => println!("{dropped} events are missing here"),
 ///     EventLine::Event(event) => println!("{}", event.kind),
+///     _ => {}
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(untagged)]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum EventLine {
     /// Events are missing here.
     Dropped(Dropped),
@@ -35,6 +37,7 @@ pub enum EventLine {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(tag = "kind", rename_all = "lowercase")]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum Dropped {
     /// The one kind.
     Dropped {
@@ -54,6 +57,7 @@ pub enum Dropped {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct ConfigChecked {
     /// The file.
     pub file: String,
@@ -73,6 +77,7 @@ pub struct ConfigChecked {
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct Unpinned {
     /// The folder of the pins.
     pub folder: String,

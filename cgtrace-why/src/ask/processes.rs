@@ -78,7 +78,7 @@ impl Recorded<'_> {
         let none = format!("no process called {name} runs, so that its own view is not part of this answer");
         let last = self.execs.iter().flatten().next().map(|exec| self.previous(exec)).map(|last| {
             let place = last.cgroups.first().map(|place| escape(place.path.as_bytes())).unwrap_or_default();
-            let began = &last.started.time;
+            let began = last.started;
             format!("the last {name} seen was pid {}, begun at {began}, in {place}", last.task.pid)
         });
         std::iter::once(none).chain(last).collect()

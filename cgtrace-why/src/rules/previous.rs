@@ -86,7 +86,7 @@ pub(super) fn moved_away(case: &Case) -> Option<Found> {
         "{} was in {}, until {}. {mover} to {}.{}",
         wording::task(task),
         wording::quoted(&case.name),
-        wording::time(&event.time, event.boot_ns),
+        wording::moment(&event.at()),
         event.path.as_deref().map_or_else(|| "a cgroup whose name is not known".to_owned(), wording::quoted),
         if empty && case.is_present() { " It is empty now." } else { "" }
     );
@@ -125,7 +125,7 @@ fn told(event: &Event, what: &str) -> String {
         event.task.as_ref().map(wording::task).unwrap_or_default(),
         from.map(|from| format!(" from {from}")).unwrap_or_default(),
         or(event.path.as_deref(), "an unknown cgroup"),
-        wording::time(&event.time, event.boot_ns),
+        wording::moment(&event.at()),
         wording::by(event.by.as_ref()),
         or(event.hierarchy.as_deref(), "an unknown hierarchy")
     )

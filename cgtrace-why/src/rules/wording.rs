@@ -30,21 +30,10 @@ pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String 
     }
 }
 
-/// When: the wall clock's time, or what the boot clock says if there is none.
+/// The wall clock's time to the millisecond; results beside this text have all digits.
 pub(super) fn moment(moment: &Timestamp) -> String {
-    time(&moment.time, moment.boot_ns)
-}
-
-/// The same of an event's time.
-pub(super) fn time(time: &str, boot_ns: u64) -> String {
-    // Milliseconds are as exact as a reader can use; the rows beside this text have all digits.
-    match time.split_once('.') {
-        _ if time.is_empty() => format!("{} s after boot", boot_ns / 1_000_000_000),
-        Some((seconds, digits)) if digits.len() > 3 && digits.ends_with('Z') => {
-            plain(&format!("{seconds}.{}Z", digits.get(..3).unwrap_or(digits)))
-        }
-        _ => plain(time),
-    }
+    let text = moment.to_string();
+    format!("{}Z", text.get(.."0000-00-00T00:00:00.000".len()).unwrap_or(&text))
 }
 
 /// How long: the two largest units.
@@ -196,7 +185,7 @@ mod tests {
 
     #[test]
     fn durations_have_two_units() {
-        let at = |s: u64| Timestamp { time: String::new(), boot_ns: s * 1_000_000_000 };
+        let at = |s: u64| Timestamp::from_unix_ns(0, s * 1_000_000_000);
         let of = |s| duration(&at(0), &at(s));
         assert_eq!(
             [of(0), of(59), of(61), of(7_200), of(90_000)],
@@ -213,9 +202,9 @@ mod tests {
 
     #[test]
     fn never_has_its_bounds() {
-        let observed_since = Timestamp { time: "T".to_owned(), boot_ns: 1 };
+        let observed_since = Timestamp::from_unix_ns(1_234_567, 1);
         let row = HierarchyResult { observed_since, scanned: true, ..HierarchyResult::default() };
-        assert!(never(&row).contains("since T"));
+        assert!(never(&row).contains("since 1970-01-01T00:00:00.001Z"));
         assert!(never(&HierarchyResult { scanned: false, ..row }).contains("could not be read"));
     }
 }

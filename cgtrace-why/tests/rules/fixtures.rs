@@ -1,7 +1,7 @@
 //! Facts for the rules' tests.
 
 use cgtrace_client::wire::{
-    CgroupRef, Event, HierarchyResult, Instance, Membership, PathResult, Task, Timestamp,
+    CgroupRef, Event, EventKind, HierarchyResult, Instance, Membership, PathResult, Task, Timestamp,
 };
 use cgtrace_why::{
     facts::{Facts, Observer, Process, Unit},
@@ -27,7 +27,7 @@ impl Holds for Verdict {
 const KNOWN_SINCE: u64 = 100;
 
 pub fn at(seconds: u64) -> Timestamp {
-    Timestamp { time: format!("T+{seconds}s"), boot_ns: seconds * 1_000_000_000 }
+    Timestamp::from_unix_ns(i128::from(seconds) * 1_000_000_000, seconds * 1_000_000_000)
 }
 
 pub fn task(pid: u32, comm: &str) -> Task {
@@ -104,7 +104,7 @@ pub fn unit(id: &str, active: &str, sub: &str) -> Unit {
 pub fn moved(who: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
     let moment = at(seconds);
     Event {
-        kind: "attach".to_owned(),
+        kind: EventKind::Attach,
         time: moment.time,
         boot_ns: moment.boot_ns,
         hierarchy: Some("v2".to_owned()),

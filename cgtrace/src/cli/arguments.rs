@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ColorChoice, Parser, Subcommand, builder::PossibleValue};
+use cgtrace_client::CgroupState;
+use clap::{
+    Args, ColorChoice, Parser, Subcommand,
+    builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
+};
 use clap_complete::Shell;
 
 use super::duration::parse_duration;
@@ -117,13 +121,14 @@ pub struct On {
     pub hierarchy: Option<String>,
 }
 
-fn states() -> [PossibleValue; 4] {
-    [
+fn state() -> impl TypedValueParser<Value = CgroupState> {
+    PossibleValuesParser::new([
         "present".into(),
         "absent".into(),
         PossibleValue::new("populated").help("A process is in it or below it"),
         PossibleValue::new("empty").help("No process is in it or below it"),
-    ]
+    ])
+    .try_map(|word| word.parse())
 }
 
 #[derive(Debug, Args)]
@@ -131,8 +136,8 @@ pub struct Wait {
     /// The cgroup's name
     pub name: OsString,
     /// The state to wait for
-    #[arg(long, value_name = "STATE", default_value = "present", value_parser = states())]
-    pub until: String,
+    #[arg(long, value_name = "STATE", default_value = "present", value_parser = state())]
+    pub until: CgroupState,
     #[command(flatten)]
     pub on: On,
     /// How long to wait at most, like 500ms, 30s, 5m [default: for ever]

@@ -11,7 +11,7 @@ use super::{
 pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
     let call = wire::Wait {
         path: name::to_wire(&wait.name)?,
-        state: wait.until.clone(),
+        state: wait.until,
         hierarchy: wait.on.hierarchy.clone(),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };

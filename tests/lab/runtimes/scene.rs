@@ -124,7 +124,7 @@ impl Scene {
         let from = u64::try_from(now.tv_sec)? * 1_000_000_000 + u64::try_from(now.tv_nsec)?;
         run(command)?;
         self.until(|event| {
-            matches!(&*event.kind, "attach" | "fork")
+            matches!(event.kind, wire::EventKind::Attach | wire::EventKind::Fork)
                 && event.boot_ns >= from
                 && event.path.as_deref() == Some(&*container.cgroup)
         })
@@ -181,8 +181,8 @@ impl Scene {
             let (id, runtime) = container.proof();
             ensure!(event.container_id.as_deref() == id.filter(|_| !watches), "{event:?}");
             ensure!(event.runtime.as_deref() == runtime, "{event:?}");
-            if !watches && matches!(&*event.kind, "mkdir" | "rmdir") {
-                instances.entry((event.hierarchy_id, event.id)).or_default().push(&event.kind);
+            if !watches && matches!(event.kind, wire::EventKind::Mkdir | wire::EventKind::Rmdir) {
+                instances.entry((event.hierarchy_id, event.id)).or_default().push(event.kind.as_str());
             }
         }
         ensure!(!instances.is_empty(), "nothing of {} was told", container.id);

@@ -39,7 +39,7 @@ fn from_before() -> Outcome {
     first(&verdict, "started-outside-systemd")?;
     let told = of_pid(&verdict, who.pid())?;
     ensure!(told.predates_daemon && told.exec_at.is_none(), "{told:#?}");
-    ensure!(told.started.boot_ns > 0 && !told.started.time.is_empty(), "{told:#?}");
+    ensure!(told.started.boot_ns > 0 && told.started.time > std::time::SystemTime::UNIX_EPOCH, "{told:#?}");
     ensure!(told.ancestors.first().is_some_and(|above| above.pid == std::process::id()), "{told:#?}");
     line(&verdict.evidence, &["was there before cgtrace began"])?;
     Ok(())

@@ -1,14 +1,14 @@
 //! One event a line.
 
-use cgtrace_client::wire::{CgroupRef, Event};
+use cgtrace_client::wire::{CgroupRef, Event, EventKind};
 use clap::builder::styling::Style;
 
-use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, time};
+use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, moment, path, styled, task};
 
 /// `2026-11-23 10:05:00.123456Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
 pub fn event(event: &Event) -> String {
     let mut parts =
-        vec![styled(QUIET, &time(&event.time)), styled(style(&event.kind), &format!("{:9}", event.kind))];
+        vec![styled(QUIET, &moment(&event.at())), styled(style(&event.kind), &format!("{:9}", event.kind))];
     parts.extend(event.hierarchy.as_deref().map(hierarchy));
     if event.id.is_some() {
         parts.push(place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
@@ -46,18 +46,20 @@ pub fn dropped(events: u64) -> String {
     )
 }
 
-fn style(kind: &str) -> Style {
+fn style(kind: &EventKind) -> Style {
     match kind {
-        "mkdir" | "hierarchy-created" | "resynced" => GOOD,
-        "rmdir" | "hierarchy-destroyed" | "lost" => GONE,
-        "rename" | "attach" | "transfer" | "fork" | "exec" => CHANGED,
+        EventKind::Mkdir | EventKind::HierarchyCreated | EventKind::Resynced => GOOD,
+        EventKind::Rmdir | EventKind::HierarchyDestroyed | EventKind::Lost => GONE,
+        EventKind::Rename | EventKind::Attach | EventKind::Transfer | EventKind::Fork | EventKind::Exec => {
+            CHANGED
+        }
         _ => Style::new(),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use cgtrace_client::wire::Task;
+    use cgtrace_client::wire::{Task, Timestamp};
 
     use super::*;
 
@@ -68,8 +70,8 @@ mod tests {
     #[test]
     fn an_event_is_one_harmless_line() {
         let told = event(&Event {
-            time: "2026-11-23T10:05:00.123456789Z".to_owned(),
-            kind: "attach".to_owned(),
+            time: Timestamp::from_unix_ns(1_795_428_300_123_456_789, 0).time,
+            kind: EventKind::Attach,
             hierarchy: Some("v2".to_owned()),
             id: Some(7),
             path: Some("/a\u{1b}c".to_owned()),
@@ -97,7 +99,7 @@ mod tests {
 
     #[test]
     fn what_has_no_place_is_told_too() {
-        let lost = Event { kind: "lost".to_owned(), lost: Some(3), ..Event::default() };
+        let lost = Event { kind: EventKind::Lost, lost: Some(3), ..Event::default() };
         assert!(plain(&event(&lost)).contains("3 records"));
     }
 }

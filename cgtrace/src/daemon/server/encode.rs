@@ -1,16 +1,42 @@
 //! From the index's words to the wire's.
 
 use cgtrace_client::{paths, wire};
-use jiff::Timestamp;
 
 use super::class::SocketClass;
 use crate::daemon::{
     index::{
-        Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Made, Place, PreviousInstance, Task,
+        Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Kind, Made, Place, PreviousInstance,
+        Task,
     },
     tracker::Anchor,
 };
 use cgtrace_paths::Name;
+
+fn kind(kind: Kind) -> wire::EventKind {
+    match kind {
+        Kind::Mkdir => wire::EventKind::Mkdir,
+        Kind::Rmdir => wire::EventKind::Rmdir,
+        Kind::Rename => wire::EventKind::Rename,
+        Kind::Release => wire::EventKind::Release,
+        Kind::Attach => wire::EventKind::Attach,
+        Kind::Fork => wire::EventKind::Fork,
+        Kind::Transfer => wire::EventKind::Transfer,
+        Kind::Populated => wire::EventKind::Populated,
+        Kind::Empty => wire::EventKind::Empty,
+        Kind::Freeze => wire::EventKind::Freeze,
+        Kind::Thaw => wire::EventKind::Thaw,
+        Kind::Frozen => wire::EventKind::Frozen,
+        Kind::Thawed => wire::EventKind::Thawed,
+        Kind::HierarchyCreated => wire::EventKind::HierarchyCreated,
+        Kind::HierarchyDestroyed => wire::EventKind::HierarchyDestroyed,
+        Kind::Remount => wire::EventKind::Remount,
+        Kind::Exec => wire::EventKind::Exec,
+        Kind::Lost => wire::EventKind::Lost,
+        Kind::Resynced => wire::EventKind::Resynced,
+        // Not a kind of event.
+        Kind::Ancestry => kind.as_str().into(),
+    }
+}
 
 /// The clock, and whether identities are left out.
 #[derive(Clone, Copy, Debug)]
@@ -62,14 +88,8 @@ impl Named {
 }
 
 impl Encoder {
-    /// RFC 3339, in UTC, with nine digits.
-    pub fn time(&self, boot_ns: u64) -> String {
-        Timestamp::from_nanosecond(self.anchor.wall_ns(boot_ns))
-            .map_or_else(|_| String::new(), |time| format!("{time:.9}"))
-    }
-
     pub fn moment(&self, boot_ns: u64) -> wire::Timestamp {
-        wire::Timestamp { time: self.time(boot_ns), boot_ns }
+        wire::Timestamp::from_unix_ns(self.anchor.wall_ns(boot_ns), boot_ns)
     }
 
     pub fn task(&self, task: &Task, cgroup: Option<&[u8]>) -> Option<wire::Task> {
@@ -91,11 +111,12 @@ impl Encoder {
         let (path_text, path_hex) = path(bytes);
         let Named { unit, slice, pod_uid, qos, container_id, runtime } =
             bytes.map(Named::of).unwrap_or_default();
+        let wire::Timestamp { time, boot_ns } = self.moment(change.boot_ns);
         wire::Event {
             seq: change.seq,
-            time: self.time(change.boot_ns),
-            boot_ns: change.boot_ns,
-            kind: change.kind.as_str().to_owned(),
+            time,
+            boot_ns,
+            kind: kind(change.kind),
             hierarchy: place.map(|place| {
                 place.hierarchy_name.as_deref().map_or_else(|| unnamed(place.hierarchy), str::to_owned)
             }),
@@ -220,4 +241,17 @@ fn from(place: &Place) -> wire::CgroupRef {
 fn comm(comm: &[u8; 16]) -> String {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     paths::as_text(&comm[..end]).0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_knows_every_kind() {
+        assert_eq!(Kind::EVENTS.map(kind), wire::EventKind::KNOWN);
+        for of_event in Kind::EVENTS {
+            assert_eq!(kind(of_event).as_str(), of_event.as_str());
+        }
+    }
 }

@@ -54,8 +54,8 @@ impl Failure {
         Self::own("UnknownKind", json!({"kind": kind, "known": known}))
     }
 
-    pub fn unknown_state(until: &str, known: &[&str]) -> Self {
-        Self::own("InvalidState", json!({"until": until, "known": known}))
+    pub fn unknown_state(state: &str, known: &[&str]) -> Self {
+        Self::own("InvalidState", json!({"state": state, "known": known}))
     }
 
     pub fn not_permitted(reason: &str) -> Self {

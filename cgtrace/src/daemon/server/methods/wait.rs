@@ -7,6 +7,7 @@ use std::{
 };
 
 use cgtrace_client::{CgroupState, paths, wire};
+use serde::Deserialize;
 
 use super::lookup;
 use crate::daemon::{
@@ -36,7 +37,7 @@ enum Ended {
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let began = Instant::now();
     let shared = Rc::clone(&connection.shared);
-    let wait: wire::Wait = request.parameters()?;
+    let wait = parameters(request)?;
     let timeout = wait.timeout_ms.map(Duration::from_millis);
     settled_within(connection, timeout).await?;
     let waiter = waiter(&shared, &wait)?;
@@ -67,6 +68,22 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         }
     };
     connection.reply(request, &awaited).await
+}
+
+/// The parameters. An unknown state is an error of the interface rather than an invalid parameter.
+fn parameters(request: &Request) -> Result<wire::Wait, Failure> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct State {
+        state: String,
+    }
+
+    if let Ok(State { state }) = request.parameters()
+        && state.parse::<CgroupState>().is_err()
+    {
+        return Err(Failure::unknown_state(&state, &CgroupState::ALL.map(CgroupState::as_str)));
+    }
+    request.parameters()
 }
 
 async fn wait_for(
@@ -119,12 +136,8 @@ async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) 
 }
 
 fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, Failure> {
-    let until = CgroupState::ALL
-        .into_iter()
-        .find(|until| until.as_str() == wait.state)
-        .ok_or_else(|| Failure::unknown_state(&wait.state, &CgroupState::ALL.map(CgroupState::as_str)))?;
     let hierarchy = shared.hierarchy(wait.hierarchy.as_deref())?;
-    Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, until))
+    Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, wait.state))
 }
 
 /// Whether the file system says that the state holds. What changes after the waiter was registered wakes it, so
