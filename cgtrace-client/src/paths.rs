@@ -20,11 +20,11 @@ const HEX: &str = "hex:";
 /// assert_eq!(wrong.expected, "/system.slice");
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, serde::Deserialize, thiserror::Error)]
-#[error("`{name}` cannot be a cgroup's name: {reason}; it would be: {expected}")]
+#[error("invalid cgroup path `{path}`: {reason}; expected {expected}")]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct InvalidPath {
-    /// What was given, as text.
-    pub name: String,
+    /// The invalid path, as text.
+    pub path: String,
     /// What is wrong with it.
     pub reason: String,
     /// What would be right.
@@ -39,7 +39,7 @@ pub struct InvalidPath {
 pub fn from_wire(name: &str) -> Result<Vec<u8>, InvalidPath> {
     let Some(digits) = name.strip_prefix(HEX) else { return normalize(name.as_bytes()) };
     let bytes = unhex(digits).ok_or_else(|| InvalidPath {
-        name: name.to_owned(),
+        path: name.to_owned(),
         reason: "`hex:` is followed by what is not two hexadecimal digits a byte".to_owned(),
         expected: format!("{HEX}{}", hex(b"/system.slice")),
     })?;
@@ -87,7 +87,7 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>, InvalidPath> {
     } else {
         return Ok(rooted(&components));
     };
-    Err(InvalidPath { name: escape(name), reason: reason.to_owned(), expected: escape(&expected) })
+    Err(InvalidPath { path: escape(name), reason: reason.to_owned(), expected: escape(&expected) })
 }
 
 /// Bytes as the wire's text, and their digits if that text is not exact.

@@ -1,6 +1,6 @@
-//! What is in `deploy/` is held to the code: flags, paths, capabilities, event kinds, defaults. No cluster and no root.
+//! Checks `deploy/` against the code: flags, paths, capabilities, event kinds, defaults. Needs no cluster and no root.
 
-#![expect(clippy::panic, reason = "a test's own")]
+#![expect(clippy::panic, reason = "test code")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -26,7 +26,7 @@ fn read(file: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// What the command line makes of words, without running anything.
+/// Parses a command line without running it.
 fn parse(words: &[&str]) -> clap::ArgMatches {
     cgtrace::cli::command().try_get_matches_from(words).unwrap_or_else(|error| panic!("{words:?}: {error}"))
 }
@@ -50,11 +50,11 @@ fn value<'a>(unit: &'a str, key: &str) -> &'a str {
 }
 
 #[test]
-fn the_unit_gives_exactly_the_capabilities_that_are_needed() {
+fn the_unit_grants_exactly_the_required_capabilities() {
     let unit = read("deploy/systemd/cgtrace.service");
     for key in ["AmbientCapabilities", "CapabilityBoundingSet"] {
-        let given: BTreeSet<String> = value(&unit, key).split(' ').map(str::to_owned).collect();
-        assert_eq!(given, named(|_| true), "{key}");
+        let granted: BTreeSet<String> = value(&unit, key).split(' ').map(str::to_owned).collect();
+        assert_eq!(granted, named(|_| true), "{key}");
     }
     assert_eq!(value(&read("deploy/systemd/cgtrace-wait@.service"), "CapabilityBoundingSet"), "");
 }
@@ -111,7 +111,7 @@ fn sockets_directories_and_user_are_the_same_everywhere() {
 }
 
 #[test]
-fn the_daemon_s_memory_is_bounded_and_no_kill_is_deflected_to_others() {
+fn the_daemon_memory_is_limited_without_oom_score_adjust() {
     let unit = read("deploy/systemd/cgtrace.service");
     let mib = |key: &str| -> u32 {
         let text = value(&unit, key);
@@ -130,7 +130,7 @@ fn the_daemon_s_memory_is_bounded_and_no_kill_is_deflected_to_others() {
 }
 
 #[test]
-fn a_unit_that_waits_uses_the_public_socket_alone() {
+fn the_wait_unit_uses_only_the_public_socket() {
     let unit = read("deploy/systemd/cgtrace-wait@.service");
     for key in ["Wants", "After"] {
         assert_eq!(value(&unit, key), "cgtrace-public.socket");
@@ -140,21 +140,21 @@ fn a_unit_that_waits_uses_the_public_socket_alone() {
 }
 
 #[test]
-fn the_service_document_tells_what_fails_without_each_capability() {
+fn the_service_document_lists_every_capability() {
     let document = read("docs/user/service.md");
     for need in NEEDS {
-        let kept = match need.until {
+        let held = match need.until {
             Until::Loaded => "until it is loaded",
             Until::Ended => "always",
         };
-        let row = format!("| {} | {kept} | {} |", need.name, need.without);
+        let row = format!("| {} | {held} | {} |", need.name, need.without);
         assert!(document.contains(&row), "docs/user/service.md lacks: {row}");
     }
 }
 
 // --- Kubernetes ---
 
-/// A value by its path: names of keys, numbers of items.
+/// The value at a path of keys and indexes.
 fn at<'a>(yaml: &'a YamlOwned, path: &str) -> &'a YamlOwned {
     let mut here = yaml;
     for step in path.split('.') {
@@ -168,16 +168,19 @@ fn at<'a>(yaml: &'a YamlOwned, path: &str) -> &'a YamlOwned {
 }
 
 fn text<'a>(yaml: &'a YamlOwned, path: &str) -> &'a str {
-    at(yaml, path).as_str().unwrap_or_else(|| panic!("{path} is no text"))
+    at(yaml, path).as_str().unwrap_or_else(|| panic!("{path} is not a string"))
 }
 
 fn flag(yaml: &YamlOwned, path: &str) -> bool {
-    at(yaml, path).as_bool().unwrap_or_else(|| panic!("{path} is neither true nor false"))
+    at(yaml, path).as_bool().unwrap_or_else(|| panic!("{path} is not a boolean"))
 }
 
 fn texts(yaml: &YamlOwned, path: &str) -> Vec<String> {
-    let items = at(yaml, path).as_vec().unwrap_or_else(|| panic!("{path} is no list"));
-    items.iter().map(|item| item.as_str().unwrap_or_else(|| panic!("{path}: no text")).to_owned()).collect()
+    let items = at(yaml, path).as_vec().unwrap_or_else(|| panic!("{path} is not a list"));
+    items
+        .iter()
+        .map(|item| item.as_str().unwrap_or_else(|| panic!("{path}: not a string")).to_owned())
+        .collect()
 }
 
 /// The pod of a file's only `DaemonSet`.
@@ -194,22 +197,22 @@ fn pod(file: &str) -> YamlOwned {
     at(set, "spec.template.spec").clone()
 }
 
-/// Where a container sees a folder of the host, and whether it may write there.
+/// Each mount: host directory, directory in the container, read-only.
 fn mounts(pod: &YamlOwned) -> Vec<(String, String, bool)> {
     let volumes = at(pod, "volumes").as_vec().unwrap_or_else(|| panic!("no volumes"));
     let mounts = at(pod, "containers.0.volumeMounts").as_vec().unwrap_or_else(|| panic!("no mounts"));
     assert_eq!(volumes.len(), mounts.len(), "each volume is mounted once");
-    let seen = |mount: &YamlOwned| {
+    let decode = |mount: &YamlOwned| {
         let name = text(mount, "name");
         let volume = volumes.iter().find(|volume| text(volume, "name") == name);
         let host = text(volume.unwrap_or_else(|| panic!("no volume {name}")), "hostPath.path").to_owned();
         let read_only = mount.as_mapping_get("readOnly").and_then(YamlOwned::as_bool).unwrap_or(false);
         (host, text(mount, "mountPath").to_owned(), read_only)
     };
-    mounts.iter().map(seen).collect()
+    mounts.iter().map(decode).collect()
 }
 
-fn is_confined(pod: &YamlOwned) {
+fn assert_confined(pod: &YamlOwned) {
     let context = at(pod, "containers.0.securityContext");
     assert!(!flag(context, "privileged") && !flag(context, "allowPrivilegeEscalation"));
     assert!(flag(context, "readOnlyRootFilesystem"));
@@ -221,15 +224,15 @@ fn is_confined(pod: &YamlOwned) {
 }
 
 #[test]
-fn the_daemon_set_gives_what_is_needed_and_no_more() {
+fn the_daemon_set_grants_exactly_the_required_privileges() {
     let pod = pod("deploy/kubernetes/daemonset.yaml");
-    is_confined(&pod);
+    assert_confined(&pod);
     assert!(flag(&pod, "hostPID"));
-    let given: BTreeSet<String> = texts(&pod, "containers.0.securityContext.capabilities.add")
+    let granted: BTreeSet<String> = texts(&pod, "containers.0.securityContext.capabilities.add")
         .iter()
         .map(|name| format!("CAP_{name}"))
         .collect();
-    assert_eq!(given, named(|_| true));
+    assert_eq!(granted, named(|_| true));
     let own = |path: &str, read_only| (path.to_owned(), path.to_owned(), read_only);
     assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(RuntimeDir::DEFAULT, false)]);
     for command in ["command", "startupProbe.exec.command", "livenessProbe.exec.command"] {
@@ -238,19 +241,19 @@ fn the_daemon_set_gives_what_is_needed_and_no_more() {
         let matches = parse(&words);
         let runtime_dir = matches.get_one::<PathBuf>("runtime_dir").cloned();
         assert_eq!(runtime_dir, Some(RuntimeDir::DEFAULT.into()), "{command}");
-        // A probe that traced by itself would find every daemon well.
+        // A probe that fell back to tracing in its own process would succeed without a daemon.
         assert_eq!(matches.get_flag("daemon_only"), command != "command", "{command}");
     }
 }
 
 #[test]
-fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
+fn the_event_log_is_unprivileged_and_its_kinds_exist() {
     let pod = pod("deploy/kubernetes/events.yaml");
-    is_confined(&pod);
+    assert_confined(&pod);
     assert!(!flag(&pod, "hostPID"));
     assert!(at(&pod, "containers.0.securityContext.capabilities").as_mapping_get("add").is_none());
     assert!(flag(&pod, "containers.0.securityContext.runAsNonRoot"));
-    // The directory of the public socket alone: root in a container owns what root owns.
+    // Only the directory of the public socket: root in the container could open the private one.
     let public = format!("{}/public", RuntimeDir::DEFAULT);
     assert_eq!(mounts(&pod), [(public.clone(), public, true)]);
     let words = texts(&pod, "containers.0.command");
@@ -262,7 +265,7 @@ fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
     let kinds: Vec<&String> = events.get_many("kinds").unwrap_or_default().collect();
     assert!(!kinds.is_empty());
     for kind in kinds {
-        assert!(Kind::from_name(kind).is_some(), "{kind} is no kind of event");
+        assert!(Kind::from_name(kind).is_some(), "{kind} is not an event kind");
     }
 }
 
@@ -270,10 +273,10 @@ fn the_event_log_has_no_privilege_and_asks_for_kinds_that_exist() {
 
 const EXAMPLE: &str = "deploy/cgtrace.toml";
 
-/// Off unless set: the example shows what it could be.
+/// Off by default: the file shows an example value.
 const OFF: [&str; 2] = ["metrics-listen", "pin"];
 
-/// The lines that set a key, by the key.
+/// The example value of each key.
 fn lines(example: &str) -> BTreeMap<&str, &str> {
     example
         .lines()
@@ -284,7 +287,7 @@ fn lines(example: &str) -> BTreeMap<&str, &str> {
 }
 
 #[test]
-fn the_example_is_valid_as_it_stands() {
+fn the_example_is_valid() {
     assert_eq!(config::read(&path(EXAMPLE)).unwrap(), Settings::default());
 }
 
@@ -294,7 +297,7 @@ fn the_example_has_every_key() {
 }
 
 #[test]
-fn the_example_s_values_are_the_defaults() {
+fn the_example_shows_the_defaults() {
     let (example, defaults) = (read(EXAMPLE), Config::default());
     for (key, value) in lines(&example) {
         let settings = Settings::of_toml(&format!("{key} = {value}")).unwrap();
@@ -306,19 +309,18 @@ fn the_example_s_values_are_the_defaults() {
     }
 }
 
-/// The help of a flag tells the same default.
 #[test]
-fn the_help_tells_the_defaults() {
+fn the_help_shows_the_defaults() {
     let example = read(EXAMPLE);
     let lines = lines(&example);
     let flags = Settings::augment_args(clap::Command::new("daemon"));
     for flag in flags.get_arguments() {
         let (Some(key), Some(help)) = (flag.get_long(), flag.get_help()) else { continue };
         let help = help.to_string();
-        if let Some((_, told)) = help.split_once("[default: ")
+        if let Some((_, default)) = help.split_once("[default: ")
             && !OFF.contains(&key)
         {
-            assert_eq!(lines[key].trim_matches('"'), told.trim_end_matches(']'), "{key}");
+            assert_eq!(lines[key].trim_matches('"'), default.trim_end_matches(']'), "{key}");
         }
     }
 }

@@ -1,23 +1,23 @@
-//! The JSON that commands print is a contract: its schemas stand in `docs/protocol/schema/`, so that a change of it is seen in
-//! review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` writes them anew.
+//! The JSON output of commands is a contract. Its schemas are stored in `docs/protocol/schema/`, so that a change shows
+//! up in review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` regenerates them.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use cgtrace_client::wire;
 use schemars::{JsonSchema, generate::SchemaSettings};
 
-#[expect(clippy::expect_used, reason = "a test's own")]
-fn of<T: JsonSchema>() -> String {
+#[expect(clippy::expect_used, reason = "test code")]
+fn schema_of<T: JsonSchema>() -> String {
     let generator = SchemaSettings::draft2020_12().for_serialize().into_generator();
     let mut schema = generator.into_root_schema_for::<T>().to_value();
-    without_examples(&mut schema);
+    remove_examples(&mut schema);
     let mut text = serde_json::to_string_pretty(&schema).expect("a schema is JSON");
     text.push('\n');
     text
 }
 
-/// The documentation's examples are for those who write Rust.
-fn without_examples(schema: &mut serde_json::Value) {
+/// Removes Rust examples from descriptions.
+fn remove_examples(schema: &mut serde_json::Value) {
     match schema {
         serde_json::Value::Object(members) => {
             for (name, value) in members {
@@ -25,30 +25,30 @@ fn without_examples(schema: &mut serde_json::Value) {
                     serde_json::Value::String(text) if name == "description" => {
                         text.truncate(text.find("\n\n```").unwrap_or(text.len()));
                     }
-                    value => without_examples(value),
+                    value => remove_examples(value),
                 }
             }
         }
-        serde_json::Value::Array(values) => values.iter_mut().for_each(without_examples),
+        serde_json::Value::Array(values) => values.iter_mut().for_each(remove_examples),
         _ => {}
     }
 }
 
-/// Each document, or line, that a command prints with `--json`.
+/// The schema of each command's `--json` output.
 fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("exists", of::<wire::PathResult>()),
-        ("wait", of::<wire::WaitReply>()),
-        ("show", of::<cgtrace_why::Shown>()),
-        ("list", of::<wire::ListReply>()),
-        ("tree", of::<wire::ListReply>()),
-        ("events", of::<wire::EventLine>()),
-        ("config-check", of::<wire::ConfigChecked>()),
-        ("unpin", of::<wire::Unpinned>()),
-        ("status", of::<wire::Status>()),
-        ("why", of::<cgtrace_why::report::Report>()),
-        ("metrics", of::<wire::MetricsReply>()),
-        ("verify", of::<wire::VerifyReply>()),
+        ("exists", schema_of::<wire::PathResult>()),
+        ("wait", schema_of::<wire::WaitReply>()),
+        ("show", schema_of::<cgtrace_why::Shown>()),
+        ("list", schema_of::<wire::ListReply>()),
+        ("tree", schema_of::<wire::ListReply>()),
+        ("events", schema_of::<wire::EventLine>()),
+        ("config-check", schema_of::<wire::ConfigChecked>()),
+        ("unpin", schema_of::<wire::Unpinned>()),
+        ("status", schema_of::<wire::Status>()),
+        ("why", schema_of::<cgtrace_why::report::Report>()),
+        ("metrics", schema_of::<wire::MetricsReply>()),
+        ("verify", schema_of::<wire::VerifyReply>()),
     ])
 }
 
@@ -57,26 +57,30 @@ fn folder() -> PathBuf {
 }
 
 #[test]
-fn the_stored_schemas_are_those_of_the_code() {
+fn the_stored_schemas_match_the_code() {
     if env::var_os("CGTRACE_WRITE_SCHEMA").is_some() {
-        fs::create_dir_all(folder()).expect("docs/protocol/schema can be made");
+        fs::create_dir_all(folder()).expect("docs/protocol/schema can be created");
         for (command, schema) in schemas() {
             fs::write(folder().join(format!("{command}.json")), schema).expect("a schema can be written");
         }
     }
     let mut stored = BTreeMap::new();
-    for entry in fs::read_dir(folder()).expect("docs/protocol/schema is there") {
+    for entry in fs::read_dir(folder()).expect("docs/protocol/schema exists") {
         let path = entry.expect("docs/protocol/schema can be read").path();
         let command = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default().to_owned();
         stored.insert(command, fs::read_to_string(&path).expect("a schema can be read"));
     }
     let commands: Vec<&str> = stored.keys().map(String::as_str).collect();
-    assert_eq!(commands, schemas().into_keys().collect::<Vec<_>>(), "one schema a command that prints JSON");
+    assert_eq!(
+        commands,
+        schemas().into_keys().collect::<Vec<_>>(),
+        "one schema for each command that prints JSON"
+    );
     for (command, schema) in schemas() {
         assert!(
             stored.get(command) == Some(&schema),
-            "docs/protocol/schema/{command}.json is not what `{command} --json` prints: if the change is meant, \
-             CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema"
+            "docs/protocol/schema/{command}.json differs from the output of `{command} --json`; if the change is \
+             intended, run CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema"
         );
     }
 }

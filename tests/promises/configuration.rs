@@ -1,4 +1,4 @@
-//! The daemon is configured by one file, in which every mistake is named, and by flags of the same names.
+//! One file, and flags of the same names, configure the daemon. Every mistake in the file is reported.
 
 use std::{
     fs,
@@ -23,15 +23,15 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("configuration::a_file_is_checked_before_it_is_used", check),
+        trial("configuration::a_file_is_checked_before_use", check),
         trial("configuration::every_limit_can_be_set_and_is_reported", limits),
-        trial("configuration::the_past_is_kept_as_far_as_is_set", previous),
-        trial("configuration::sighup_watches_other_names", watched),
-        trial("configuration::sighup_reloads_what_can_change_and_tells_what_cannot", reload),
+        trial("configuration::max_previous_bytes_bounds_previous_instances", previous),
+        trial("configuration::sighup_changes_the_tracked_comms", tracked),
+        trial("configuration::sighup_reloads_and_reports_keys_that_need_a_restart", reload),
     ]
 }
 
-/// A file in a folder of its own.
+/// A configuration file in a temporary directory.
 struct File {
     _folder: tempfile::TempDir,
     path: PathBuf,
@@ -50,12 +50,12 @@ impl File {
     }
 }
 
-fn says(output: &Output, code: i32, words: &[&str]) -> Outcome {
+fn expect_output(output: &Output, code: i32, words: &[&str]) -> Outcome {
     let text = [&*output.stdout, &*output.stderr].concat();
     let text = String::from_utf8_lossy(&text);
-    ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
+    ensure!(output.status.code() == Some(code), "expected exit code {code}: {output:?}");
     for word in words {
-        ensure!(text.contains(word), "`{word}` is not said: {text}");
+        ensure!(text.contains(word), "the output lacks `{word}`: {text}");
     }
     Ok(())
 }
@@ -64,26 +64,30 @@ fn check() -> Outcome {
     let table: &[(&str, i32, &[&str])] = &[
         ("", 0, &["valid"]),
         ("max-queued-bytes = 100\nlog = 'debug'\n", 0, &["valid"]),
-        ("max-queued-bytes = 100\nwatch = []\npin = '/x'\n", 0, &["valid", "by a restart: watch, pin\n"]),
+        (
+            "max-queued-bytes = 100\ntrack-exec = []\npin = '/x'\n",
+            0,
+            &["valid", "restart: track-exec, pin\n"],
+        ),
         (
             "\nmax_queued_byte = 100\n",
             2,
-            &["line 2", "no key `max_queued_byte`", "did you mean `max-queued-bytes`"],
+            &["line 2", "unknown key `max_queued_byte`", "did you mean `max-queued-bytes`"],
         ),
-        ("max-connections = 0\n", 2, &["`max-connections` cannot be 0", "1 to"]),
+        ("max-connections = 0\n", 2, &["invalid `max-connections` 0", "1 to"]),
         ("max-connections = -1\n", 2, &["line 1", "max-connections"]),
         ("lifecycle-ring = '8'\n", 2, &["line 1", "expected u32"]),
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
         ("max-connections\n", 2, &["line 1"]),
-        ("runtime-dir = ''\n", 2, &["`runtime-dir` cannot be empty", "/run/cgtrace"]),
-        ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "in digits", "127.0.0.1:9469"]),
+        ("runtime-dir = ''\n", 2, &["invalid `runtime-dir` ``", "/run/cgtrace"]),
+        ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "numeric", "127.0.0.1:9469"]),
     ];
     for (text, code, words) in table {
         let file = File::new(text)?;
         let output = program().args(["config", "check"]).arg(&file.path).output()?;
-        says(&output, *code, words).with_context(|| format!("{text:?}"))?;
-        // What the check refuses, the daemon refuses in the same words, before it touches the kernel.
+        expect_output(&output, *code, words).with_context(|| format!("{text:?}"))?;
+        // The daemon rejects the same files with the same words, before it loads anything into the kernel.
         if *code != 0 {
             let folder = tempfile::tempdir()?;
             let mut daemon = Command::new("timeout");
@@ -94,18 +98,18 @@ fn check() -> Outcome {
                 .arg(folder.path())
                 .arg("daemon");
             let output = daemon.arg("--config").arg(&file.path).env_remove("CGTRACE_SOCKET").output()?;
-            says(&output, *code, words).with_context(|| format!("daemon: {text:?}"))?;
+            expect_output(&output, *code, words).with_context(|| format!("daemon: {text:?}"))?;
         }
     }
     let missing = ["config", "check", "/nonexistent/cgtrace.toml"];
-    says(&program().args(missing).output()?, 2, &["/nonexistent/cgtrace.toml"])?;
+    expect_output(&program().args(missing).output()?, 2, &["/nonexistent/cgtrace.toml"])?;
     let flag = program().args(["daemon", "--metrics-listen", "0.0.0.0:1"]).output()?;
-    says(&flag, 2, &["--metrics-listen", "loopback"])?;
+    expect_output(&flag, 2, &["--metrics-listen", "loopback"])?;
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/cgtrace.toml");
-    says(&program().args(["config", "check", example]).output()?, 0, &["valid"])
+    expect_output(&program().args(["config", "check", example]).output()?, 0, &["valid"])
 }
 
-/// Each limit with a value that is none of the defaults.
+/// Each limit with a value that is not its default.
 const LIMITS: [(&str, u64); 12] = [
     ("max-connections", 104),
     ("max-public-connections", 105),
@@ -129,21 +133,21 @@ fn reported(daemon: &Daemon) -> Result<serde_json::Map<String, serde_json::Value
 fn limits() -> Outcome {
     let text: Vec<String> = LIMITS.iter().map(|(key, value)| format!("{key} = {value}")).collect();
     let file = File::new(&text.join("\n"))?;
-    // By the file; a flag wins over it.
+    // From the file; a flag overrides it.
     let daemon = Daemon::start_with(&["--config", file.path()?, "--max-connections", "7"])?;
-    let told = reported(&daemon)?;
-    ensure!(told.len() == LIMITS.len(), "not every limit is tried: {told:?}");
+    let limits = reported(&daemon)?;
+    ensure!(limits.len() == LIMITS.len(), "not every limit is tested: {limits:?}");
     for (key, value) in LIMITS {
         let value = if key == "max-connections" { 7 } else { value };
-        let told = told.get(&key.replace('-', "_")).and_then(serde_json::Value::as_u64);
-        ensure!(told == Some(value), "{key}: {told:?}");
+        let limit = limits.get(&key.replace('-', "_")).and_then(serde_json::Value::as_u64);
+        ensure!(limit == Some(value), "{key}: {limit:?}");
     }
-    // By flags alone.
+    // From flags only.
     let flags: Vec<String> = LIMITS.iter().map(|(key, value)| format!("--{key}={value}")).collect();
     let daemon = Daemon::start_with(&flags.iter().map(String::as_str).collect::<Vec<_>>())?;
-    let told = reported(&daemon)?;
+    let limits = reported(&daemon)?;
     for (key, value) in LIMITS {
-        ensure!(told.get(&key.replace('-', "_")) == Some(&value.into()), "{key}: {told:?}");
+        ensure!(limits.get(&key.replace('-', "_")) == Some(&value.into()), "{key}: {limits:?}");
     }
     Ok(())
 }
@@ -154,32 +158,32 @@ fn previous() -> Outcome {
     let hierarchy = any();
     let cgroup = Cgroup::new(hierarchy, "previous")?;
     let path = cgroup.join("c");
-    let name = cgroup.name_of(&path);
+    let cgroup_path = cgroup.name_of(&path);
     for _ in 0..10 {
         fs::create_dir(&path)?;
         fs::remove_dir(&path)?;
     }
-    let kept = || -> Result<Vec<u64>> {
-        let row = daemon.row(&name, hierarchy)?;
+    let stored = || -> Result<Vec<u64>> {
+        let row = daemon.row(&cgroup_path, hierarchy)?;
         ensure!(!row.present, "{row:?}");
         Ok(row.previous.iter().map(|instance| instance.id).collect())
     };
-    let eight = kept()?;
+    let ids = stored()?;
     ensure!(
-        eight.len() == 8 && eight.is_sorted_by(|newer, older| newer > older),
-        "the last eight: {eight:?}"
+        ids.len() == 8 && ids.is_sorted_by(|newer, older| newer > older),
+        "expected the last eight: {ids:?}"
     );
     fs::write(&file.path, "max-previous-bytes = 0\n")?;
     daemon.signal(Signal::HUP)?;
     let start = Instant::now();
-    while !kept()?.is_empty() {
-        ensure!(start.elapsed() < Duration::from_secs(30), "{:?}", kept()?);
+    while !stored()?.is_empty() {
+        ensure!(start.elapsed() < Duration::from_secs(30), "{:?}", stored()?);
         thread::sleep(Duration::from_millis(5));
     }
     daemon.verify()
 }
 
-/// Waits until the log says so.
+/// Waits until the log contains the words.
 fn logged(log: &Path, words: &str) -> Outcome {
     let start = Instant::now();
     while start.elapsed() < Duration::from_secs(30) {
@@ -191,41 +195,41 @@ fn logged(log: &Path, words: &str) -> Outcome {
     bail!("`{words}` is not in the log: {}", fs::read_to_string(log)?)
 }
 
-/// Whether the daemon saw a process's exec.
-fn executed(daemon: &Daemon, name: &str, pid: u32) -> Result<bool> {
+/// Whether the daemon observed a process's exec.
+fn has_exec(daemon: &Daemon, name: &str, pid: u32) -> Result<bool> {
     let history = wire::History { comms: Some(vec![name.to_owned()]), ..wire::History::default() };
     let execs = daemon.client()?.history(&history)?.execs.context("no execs")?;
     Ok(execs.iter().any(|exec| exec.task.pid == pid && exec.observed))
 }
 
-fn watched() -> Outcome {
+fn tracked() -> Outcome {
     const FORMER: &str = "cgtrace-former";
     const LATTER: &str = "cgtrace-latter";
-    let file = File::new(&format!("watch = ['{FORMER}']\n"))?;
+    let file = File::new(&format!("track-exec = ['{FORMER}']\n"))?;
     let log = file.path.with_extension("log");
     let mut daemon = Daemon::spawn_logging(&["--config", file.path()?], &log)?;
     daemon.wait_ready()?;
-    let executed = |name: &str, pid: u32| executed(&daemon, name, pid);
+    let has_exec = |name: &str, pid: u32| has_exec(&daemon, name, pid);
     let former = Fake::start(FORMER, "1", &[])?;
     let unseen = Fake::start(LATTER, "1", &[])?;
-    ensure!(executed(FORMER, former.pid())?, "the first name is not watched");
-    ensure!(!executed(LATTER, unseen.pid())?, "a name is watched that nobody named");
+    ensure!(has_exec(FORMER, former.pid())?, "the first comm is not tracked");
+    ensure!(!has_exec(LATTER, unseen.pid())?, "a comm is tracked that was not configured");
 
-    fs::write(&file.path, format!("watch = ['{LATTER}']\n"))?;
+    fs::write(&file.path, format!("track-exec = ['{LATTER}']\n"))?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "the configuration was reloaded")?;
     let later = Fake::start(FORMER, "1", &[])?;
     let seen = Fake::start(LATTER, "1", &[])?;
-    ensure!(executed(LATTER, seen.pid())?, "the new name is not watched");
-    ensure!(!executed(FORMER, later.pid())?, "the former name is still watched");
-    // What was seen is kept, and of who ran already nothing is made up.
-    ensure!(executed(FORMER, former.pid())?, "what was seen was forgotten");
-    ensure!(!executed(LATTER, unseen.pid())?, "an exec from before was made up");
+    ensure!(has_exec(LATTER, seen.pid())?, "the new comm is not tracked");
+    ensure!(!has_exec(FORMER, later.pid())?, "the former comm is still tracked");
+    // Recorded execs stay; none is invented for processes that already ran.
+    ensure!(has_exec(FORMER, former.pid())?, "a recorded exec was discarded");
+    ensure!(!has_exec(LATTER, unseen.pid())?, "an exec from before the reload was invented");
     daemon.verify()?;
 
-    fs::write(&file.path, "watch = []\n")?;
+    fs::write(&file.path, "track-exec = []\n")?;
     daemon.signal(Signal::HUP)?;
-    logged(&log, "`watch` has changed in the configuration: it needs a restart")
+    logged(&log, "`track-exec` changed in the configuration and needs a restart")
 }
 
 fn reload() -> Outcome {
@@ -239,27 +243,27 @@ fn reload() -> Outcome {
 
     fs::write(
         &file.path,
-        "max-connections = 111\nmax-patterns-per-call = 6\nindex-ring = 16\nlog = 'debug'\n",
+        "max-connections = 111\nmax-patterns-per-call = 6\nlifecycle-ring = 16\nlog = 'debug'\n",
     )?;
     daemon.signal(Signal::HUP)?;
-    logged(&log, "`lifecycle-ring` has changed in the configuration: it needs a restart")?;
+    logged(&log, "`lifecycle-ring` changed in the configuration and needs a restart")?;
     logged(&log, "the configuration was reloaded")?;
-    let told = limits(&daemon)?;
-    // The flag still wins over the file.
-    ensure!(told.max_connections == 111 && told.max_patterns_per_call == 5, "{told:?}");
-    ensure!(daemon.client()?.status()?.rings[0].size == 8 << 20, "the ring cannot have changed");
+    let reloaded = limits(&daemon)?;
+    // The flag still overrides the file.
+    ensure!(reloaded.max_connections == 111 && reloaded.max_patterns_per_call == 5, "{reloaded:?}");
+    ensure!(daemon.client()?.status()?.rings[0].size == 8 << 20, "the ring size changed without a restart");
 
     fs::write(&file.path, "max-connections = 112\nmax-conections = 1\n")?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "did you mean `max-connections`")?;
-    ensure!(limits(&daemon)?.max_connections == 111, "a wrong file changed something");
+    ensure!(limits(&daemon)?.max_connections == 111, "an invalid file changed a setting");
 
-    // A wrong file that was mended is taken.
+    // The corrected file is accepted.
     fs::write(&file.path, "max-connections = 113\n")?;
     daemon.signal(Signal::HUP)?;
     let start = Instant::now();
     while limits(&daemon)?.max_connections != 113 {
-        ensure!(start.elapsed() < Duration::from_secs(30), "the mended file was not taken");
+        ensure!(start.elapsed() < Duration::from_secs(30), "the corrected file was not accepted");
         thread::sleep(Duration::from_millis(5));
     }
     daemon.verify()

@@ -213,7 +213,7 @@ impl Frame {
 /// A path as it was asked. Unlike elsewhere it may be any text: what is wrong with it is part of the answer.
 fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
     let wrong = |reason: &str| InvalidPath {
-        name: paths::escape(path),
+        path: paths::escape(path),
         reason: reason.to_owned(),
         expected: "/system.slice/kubelet.service".to_owned(),
     };

@@ -14,16 +14,15 @@ pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Verdict, F
     super::daemon::log_filter(settings.log.as_deref())
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;
     let path = paths::escape(file.as_os_str().as_bytes());
-    // Whoever has just changed it is about to reload.
-    let later = config::compare(&Config::default(), Config::of([settings])).later;
+    let needs_restart = config::compare(&Config::default(), Config::of([settings])).needs_restart;
     if output.json {
-        let needs_restart = later.into_iter().map(str::to_owned).collect();
+        let needs_restart = needs_restart.into_iter().map(str::to_owned).collect();
         output.document(&ConfigChecked { file: path, valid: true, needs_restart })?;
         return Ok(Verdict::Yes);
     }
     output.line(format!("{path}: valid"))?;
-    if !later.is_empty() {
-        output.line(format!("not put in force by a reload, but by a restart: {}", later.join(", ")))?;
+    if !needs_restart.is_empty() {
+        output.line(format!("needs a restart, not only a reload: {}", needs_restart.join(", ")))?;
     }
     Ok(Verdict::Yes)
 }

@@ -83,9 +83,9 @@ fn reloading<S: 'static>(
                 return None;
             }
         };
-        let Reload { config, changed, later } = config::compare(&now, next);
-        for key in &later {
-            tracing::warn!("`{key}` has changed in the configuration: it needs a restart");
+        let Reload { config, changed, needs_restart } = config::compare(&now, next);
+        for key in &needs_restart {
+            tracing::warn!("`{key}` changed in the configuration and needs a restart");
         }
         if config.log != now.log {
             // It fails only when nobody logs any more.

@@ -1,4 +1,4 @@
-//! What is in force: the settings over their defaults.
+//! The effective configuration: defaults overridden by settings.
 
 use std::net::SocketAddr;
 
@@ -8,18 +8,18 @@ use cgtrace_host::process::padded_comm;
 use super::{Settings, limits::Limits};
 use crate::daemon::probe;
 
-/// The daemon's whole configuration.
+/// The daemon's effective configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
-    /// Where the daemon listens.
+    /// The directory of the daemon's sockets.
     pub runtime_dir: RuntimeDir,
-    /// How the kernel program is loaded.
+    /// How the BPF programs are loaded.
     pub probe: probe::Options,
-    /// What is logged, as `tracing_subscriber::EnvFilter` reads it.
+    /// The log filter, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
-    /// Where metrics are served, if at all.
+    /// The address that serves metrics, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// How much clients can take.
+    /// Limits on what clients can use.
     pub limits: Limits,
 }
 
@@ -36,7 +36,7 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The defaults with these settings, of which a later one wins.
+    /// Applies the layers to the defaults; a later layer overrides an earlier one.
     #[must_use]
     pub fn of(layers: impl IntoIterator<Item = Settings>) -> Self {
         let mut config = Self::default();
@@ -85,7 +85,7 @@ mod tests {
     use crate::daemon::config::LimitSettings;
 
     #[test]
-    fn a_flag_wins_over_the_file_and_the_file_over_the_default() {
+    fn flags_override_the_file_and_the_file_overrides_defaults() {
         let settings = |limits| Settings { limits, ..Settings::default() };
         let flags = LimitSettings { max_connections: Some(7), ..LimitSettings::default() };
         let file =

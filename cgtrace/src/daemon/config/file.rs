@@ -1,4 +1,4 @@
-//! Reading the file. Whatever is wrong with it is said with its place and with what would be right.
+//! Reads the configuration file. An error names the line and a value that would be accepted.
 
 use std::{
     fs, io,
@@ -9,13 +9,13 @@ use toml::de::DeTable;
 
 use super::Settings;
 
-/// Where the file is looked for.
+/// The default path of the configuration file.
 pub const DEFAULT_PATH: &str = "/etc/cgtrace/cgtrace.toml";
 
-/// Why a file cannot be used.
+/// An error in a configuration file.
 #[derive(Debug, thiserror::Error)]
 pub enum FileError {
-    /// It cannot be read.
+    /// The file cannot be read.
     #[error("failed to read `{path}`: {source}", path = path.display())]
     Read {
         /// The file.
@@ -23,14 +23,14 @@ pub enum FileError {
         /// The cause.
         source: io::Error,
     },
-    /// Something in it cannot be.
-    #[error("`{path}`{place}: {reason}", path = path.display())]
+    /// The content is invalid.
+    #[error("`{path}`{line}: {reason}", path = path.display())]
     Content {
         /// The file.
         path: PathBuf,
-        /// Where, if the reason does not say it.
-        place: String,
-        /// What, and what would be right.
+        /// `, line N`; empty if the reason names the line.
+        line: String,
+        /// What is wrong, and what would be accepted.
         reason: String,
     },
 }
@@ -43,34 +43,34 @@ pub fn read(path: &Path) -> Result<Settings, FileError> {
 }
 
 fn parse(path: &Path, text: &str) -> Result<Settings, FileError> {
-    let wrong = |place, reason| FileError::Content { path: path.to_owned(), place, reason };
-    let syntax = |error: toml::de::Error| wrong(String::new(), error.to_string().trim_end().to_owned());
+    let invalid = |line, reason| FileError::Content { path: path.to_owned(), line, reason };
+    let syntax = |error: toml::de::Error| invalid(String::new(), error.to_string().trim_end().to_owned());
     let table = DeTable::parse(text).map_err(syntax)?;
     let known = Settings::keys();
     for key in table.get_ref().keys() {
-        let name: &str = key.get_ref();
-        if !known.iter().any(|known| known == name) {
+        let key_name: &str = key.get_ref();
+        if !known.iter().any(|known| known == key_name) {
             let before = text.get(..key.span().start).unwrap_or_default();
-            let advice = match nearest(name, &known) {
+            let advice = match nearest(key_name, &known) {
                 Some(nearest) => format!("did you mean `{nearest}`?"),
-                None => format!("the keys are: {}", known.join(", ")),
+                None => format!("expected one of: {}", known.join(", ")),
             };
-            let place = format!(", line {}", before.matches('\n').count() + 1);
-            return Err(wrong(place, format!("there is no key `{name}`; {advice}")));
+            let line = format!(", line {}", before.matches('\n').count() + 1);
+            return Err(invalid(line, format!("unknown key `{key_name}`; {advice}")));
         }
     }
     let settings = Settings::of_toml(text).map_err(syntax)?;
-    settings.check().map_err(|error| wrong(String::new(), error.to_string()))?;
+    settings.check().map_err(|error| invalid(String::new(), error.to_string()))?;
     Ok(settings)
 }
 
-/// The word of `known` that is most like `word`, if one is like it at all.
+/// The entry of `known` that is most similar to `word`, if any is similar enough.
 #[must_use]
 pub fn nearest(word: &str, known: &[String]) -> Option<String> {
     let word = word.to_lowercase().replace('_', "-");
-    let likeness = |known: &String| strsim::jaro_winkler(&word, known);
-    let nearest = known.iter().max_by(|a, b| likeness(a).total_cmp(&likeness(b)))?;
-    (likeness(nearest) > 0.7).then(|| nearest.clone())
+    let similarity = |known: &String| strsim::jaro_winkler(&word, known);
+    let nearest = known.iter().max_by(|a, b| similarity(a).total_cmp(&similarity(b)))?;
+    (similarity(nearest) > 0.7).then(|| nearest.clone())
 }
 
 #[cfg(test)]
@@ -82,19 +82,23 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_key_names_the_nearest_and_its_line() {
-        let said = error("max-connections = 3\n\nmax_queued_byte = 5\n");
+    fn an_unknown_key_is_reported_with_its_line_and_the_nearest_key() {
+        let message = error("max-connections = 3\n\nmax_queued_byte = 5\n");
         assert_eq!(
-            said,
-            "`cgtrace.toml`, line 3: there is no key `max_queued_byte`; did you mean `max-queued-bytes`?"
+            message,
+            "`cgtrace.toml`, line 3: unknown key `max_queued_byte`; did you mean `max-queued-bytes`?"
         );
-        assert!(error("zzz = 1").contains("the keys are: btf, lifecycle-ring"), "{}", error("zzz = 1"));
-        assert!(error("[service]\nsocket = 'x'").contains("no key `service`"));
+        assert!(
+            error("zzz = 1").contains("expected one of: activity-ring, btf, lifecycle-ring"),
+            "{}",
+            error("zzz = 1")
+        );
+        assert!(error("[service]\nsocket = 'x'").contains("unknown key `service`"));
     }
 
     #[test]
-    fn a_wrong_value_says_what_would_be_right() {
-        assert!(error("lifecycle-ring = 0").contains("`lifecycle-ring` cannot be 0: it takes 1 to 1024"));
+    fn an_invalid_value_is_reported_with_a_valid_one() {
+        assert!(error("lifecycle-ring = 0").contains("invalid `lifecycle-ring` 0: expected 1 to 1024"));
         assert!(
             error("lifecycle-ring = 'big'").contains("expected u32"),
             "{}",
@@ -112,7 +116,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(text in ".*") {
+        fn parse_never_panics(text in ".*") {
             let _ = parse(Path::new("x"), &text);
         }
     }

@@ -1,18 +1,18 @@
-//! How much of the service clients can take.
+//! Limits on what clients can use.
 
 use cgtrace_client::wire;
 use clap::Args;
 use serde::Deserialize;
 
-use super::value::{WrongValue, within};
+use super::value::{InvalidValue, check_range};
 
-/// Defines each limit once: its documentation, its name, its unit, its default and the values that it takes.
+/// Defines each limit once: documentation, name, unit, default and valid range.
 macro_rules! limits {
-    ($($(#[$what:meta])* $name:ident: $unit:literal = $default:expr, $range:expr;)*) => {
-        /// The limits. `Status` reports each.
+    ($($(#[$doc:meta])* $name:ident: $unit:literal = $default:expr, $range:expr;)*) => {
+        /// The limits, as `Status` reports them.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub struct Limits {
-            $($(#[$what])* pub $name: usize,)*
+            $($(#[$doc])* pub $name: usize,)*
         }
 
         impl Default for Limits {
@@ -22,8 +22,8 @@ macro_rules! limits {
         }
 
         impl Limits {
-            /// The names of those that differ.
-            pub fn different(&self, other: &Self) -> impl Iterator<Item = &'static str> {
+            /// The names of the limits that differ.
+            pub fn differing(&self, other: &Self) -> impl Iterator<Item = &'static str> {
                 let same = [$((stringify!($name), self.$name == other.$name),)*];
                 same.into_iter().filter_map(|(name, same)| (!same).then_some(name))
             }
@@ -35,17 +35,17 @@ macro_rules! limits {
             }
         }
 
-        /// The limits that are set: each is a flag of the daemon and a key of its configuration, by the same name.
+        /// The limits that are set. Each is a flag of the daemon and a configuration key of the same name.
         #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
         #[serde(default, rename_all = "kebab-case")]
         pub struct LimitSettings {
-            $($(#[$what])* #[arg(long, value_name = $unit, help_heading = "Limits")] pub $name: Option<usize>,)*
+            $($(#[$doc])* #[arg(long, value_name = $unit, help_heading = "Limits")] pub $name: Option<usize>,)*
         }
 
         impl LimitSettings {
-            /// Whether each can be.
-            pub fn check(&self) -> Result<(), WrongValue> {
-                $(within(stringify!($name), self.$name, $range)?;)*
+            /// Checks each value that is set against its range.
+            pub fn check(&self) -> Result<(), InvalidValue> {
+                $(check_range(stringify!($name), self.$name, $range)?;)*
                 Ok(())
             }
 
@@ -58,28 +58,28 @@ macro_rules! limits {
 }
 
 limits! {
-    /// Connections to the private socket at a time [default: 16384]
+    /// Maximum number of connections to the private socket [default: 16384]
     max_connections: "N" = 16_384, 1..=1_000_000;
-    /// Connections to the public socket at a time; one uid can have a quarter of them [default: 2048]
+    /// Maximum number of connections to the public socket; one uid can use a quarter [default: 2048]
     max_public_connections: "N" = 2_048, 1..=1_000_000;
-    /// Bytes of one call [default: 1048576]
+    /// Maximum size of one call [default: 1048576]
     max_call_bytes: "BYTES" = 1 << 20, 4_096..=64 << 20;
-    /// Bytes of a socket's calls that are being received or answered [default: 16777216]
+    /// Maximum size of all calls in progress, per socket [default: 16777216]
     max_pending_call_bytes: "BYTES" = 16 << 20, 1 << 16..=1 << 40;
-    /// Paths and ids of one Lookup [default: 10000]
+    /// Maximum number of paths and ids in one Lookup [default: 10000]
     max_paths_per_lookup: "N" = 10_000, 1..=1_000_000;
-    /// Patterns of one List or Watch [default: 1000]
+    /// Maximum number of patterns in one List or Watch [default: 1000]
     max_patterns_per_call: "N" = 1_000, 1..=100_000;
-    /// Bytes of a socket's compiled patterns [default: 8388608]
+    /// Maximum size of all compiled patterns, per socket [default: 8388608]
     max_pattern_bytes: "BYTES" = 8 << 20, 4_096..=1 << 40;
-    /// Bytes of the events that wait for one subscriber before it misses some [default: 16777216]
+    /// Maximum size of one subscriber's event queue; further events are dropped [default: 16777216]
     max_queued_bytes_per_subscriber: "BYTES" = 16 << 20, 1..=1 << 40;
-    /// Bytes of the events that wait for a socket's subscribers [default: 33554432]
+    /// Maximum size of all event queues, per socket [default: 33554432]
     max_queued_bytes: "BYTES" = 32 << 20, 1..=1 << 40;
-    /// Bytes of a socket's replies that clients have not read [default: 67108864]
+    /// Maximum size of replies that clients have not read yet, per socket [default: 67108864]
     max_unread_reply_bytes: "BYTES" = 64 << 20, 1 << 20..=1 << 40;
-    /// Bytes of the changes kept for clients that come back with a sequence number [default: 8388608]
+    /// Size of the event history for clients that reconnect with a sequence number [default: 8388608]
     max_recent_bytes: "BYTES" = 8 << 20, 0..=1 << 40;
-    /// Bytes of the previous instances of all hierarchies; 0: none are kept [default: 16777216]
+    /// Size of the history of removed cgroups, over all hierarchies; 0 stores none [default: 16777216]
     max_previous_bytes: "BYTES" = 16 << 20, 0..=1 << 40;
 }

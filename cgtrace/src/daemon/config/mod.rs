@@ -1,4 +1,4 @@
-//! The daemon's configuration: a TOML file and flags of the same names, of which a flag wins.
+//! The daemon's configuration: a TOML file, and flags of the same names that override it.
 
 mod effective;
 mod file;
@@ -12,4 +12,4 @@ pub use file::{DEFAULT_PATH, FileError, nearest, read};
 pub use limits::{LimitSettings, Limits};
 pub use reload::{Reload, compare};
 pub use settings::Settings;
-pub use value::WrongValue;
+pub use value::InvalidValue;

@@ -1,39 +1,39 @@
-//! Values that cannot be.
+//! Checks of values.
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-/// A value that cannot be.
+/// An invalid value of a setting.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{key}` cannot be {value}: {right}")]
-pub struct WrongValue {
-    /// Which key.
+#[error("invalid `{key}` {value}: expected {expected}")]
+pub struct InvalidValue {
+    /// The key.
     pub key: String,
-    /// What it was given.
+    /// The invalid value.
     pub value: String,
-    /// What would be right.
-    pub right: String,
+    /// What would be valid.
+    pub expected: String,
 }
 
-impl WrongValue {
-    pub(super) fn new(key: &str, value: impl Display, right: impl Into<String>) -> Self {
-        Self { key: key.replace('_', "-"), value: value.to_string(), right: right.into() }
+impl InvalidValue {
+    pub(super) fn new(key: &str, value: impl Display, expected: impl Into<String>) -> Self {
+        Self { key: key.replace('_', "-"), value: value.to_string(), expected: expected.into() }
     }
 
-    /// The same about the flag of that name.
+    /// The message for the flag of the same name.
     #[must_use]
     pub fn as_flag(&self) -> String {
-        format!("`--{}` cannot be {}: {}", self.key, self.value, self.right)
+        format!("invalid `--{}` {}: expected {}", self.key, self.value, self.expected)
     }
 }
 
-pub(super) fn within<T: PartialOrd + Display>(
+pub(super) fn check_range<T: PartialOrd + Display>(
     key: &str,
     value: Option<T>,
     range: RangeInclusive<T>,
-) -> Result<(), WrongValue> {
-    let right = format!("it takes {} to {}", range.start(), range.end());
+) -> Result<(), InvalidValue> {
+    let expected = format!("{} to {}", range.start(), range.end());
     match value {
-        Some(value) if !range.contains(&value) => Err(WrongValue::new(key, value, right)),
+        Some(value) if !range.contains(&value) => Err(InvalidValue::new(key, value, expected)),
         _ => Ok(()),
     }
 }

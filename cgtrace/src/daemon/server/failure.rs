@@ -1,16 +1,16 @@
-//! The errors of the interface, and what ends a call.
+//! The errors of the interface.
 
 use std::io;
 
 use cgtrace_client::{paths::InvalidPath, wire::Reply};
 use serde_json::{Value, json};
 
-/// Why a call has no answer.
+/// Why a call failed.
 #[derive(Debug)]
 pub enum CallError {
-    /// The client receives an error.
+    /// The client receives an error reply.
     Failure(Failure),
-    /// The connection ends.
+    /// The connection is closed.
     Connection(io::Error),
 }
 
@@ -46,7 +46,7 @@ impl Failure {
         Self::own("UnknownHierarchy", json!({"hierarchy": hierarchy, "known": known}))
     }
 
-    pub fn bad_pattern(pattern: &str, reason: &str) -> Self {
+    pub fn invalid_pattern(pattern: &str, reason: &str) -> Self {
         Self::own("InvalidPattern", json!({"pattern": pattern, "reason": reason}))
     }
 
@@ -54,7 +54,7 @@ impl Failure {
         Self::own("UnknownKind", json!({"kind": kind, "known": known}))
     }
 
-    pub fn unknown_state(state: &str, known: &[&str]) -> Self {
+    pub fn invalid_state(state: &str, known: &[&str]) -> Self {
         Self::own("InvalidState", json!({"state": state, "known": known}))
     }
 
@@ -66,7 +66,7 @@ impl Failure {
         Self::own("LimitExceeded", json!({"resource": resource, "limit": limit}))
     }
 
-    /// The index is not complete yet, or not again.
+    /// The initial scan or a resync is in progress.
     pub fn not_ready() -> Self {
         Self::unavailable("index not ready (initial scan or resync in progress); retry")
     }
@@ -91,14 +91,13 @@ impl Failure {
         Self::varlink("InterfaceNotFound", json!({"interface": interface}))
     }
 
-    /// As a reply.
     pub fn reply(self) -> Reply<Value> {
         Reply { parameters: Some(self.parameters), continues: false, error: Some(self.name) }
     }
 }
 
 impl From<InvalidPath> for Failure {
-    fn from(InvalidPath { name, reason, expected }: InvalidPath) -> Self {
-        Self::own("InvalidPath", json!({"name": name, "reason": reason, "expected": expected}))
+    fn from(InvalidPath { path, reason, expected }: InvalidPath) -> Self {
+        Self::own("InvalidPath", json!({"path": path, "reason": reason, "expected": expected}))
     }
 }

@@ -54,7 +54,7 @@ impl Patterns {
         }
         let wrong = |reason| PatternError::Glob { pattern: paths::escape(pattern.as_bytes()), reason };
         if !pattern.starts_with(['/', '*']) {
-            return Err(wrong(format!("it does not begin with `/`; it would be: /{pattern}")));
+            return Err(wrong(format!("it does not begin with `/`; expected /{pattern}")));
         }
         self.globs.push(Glob::new(pattern).map_err(wrong)?);
         Ok(())

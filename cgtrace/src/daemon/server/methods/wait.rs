@@ -81,7 +81,7 @@ fn parameters(request: &Request) -> Result<wire::Wait, Failure> {
     if let Ok(State { state }) = request.parameters()
         && state.parse::<CgroupState>().is_err()
     {
-        return Err(Failure::unknown_state(&state, &CgroupState::ALL.map(CgroupState::as_str)));
+        return Err(Failure::invalid_state(&state, &CgroupState::ALL.map(CgroupState::as_str)));
     }
     request.parameters()
 }

@@ -171,7 +171,7 @@ pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<P
     for text in texts {
         patterns.add(text).map_err(|error| match error {
             PatternError::Name(impossible) => impossible.into(),
-            PatternError::Glob { pattern, reason } => Failure::bad_pattern(&pattern, &reason),
+            PatternError::Glob { pattern, reason } => Failure::invalid_pattern(&pattern, &reason),
         })?;
         connection.yield_turn().await;
     }
