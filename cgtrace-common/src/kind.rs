@@ -64,14 +64,14 @@ kinds! {
     Frozen = 12 "frozen",
     /// A cgroup is no longer frozen: nothing follows.
     Thawed = 13 "thawed",
-    /// A hierarchy was created: by, [`Root`](crate::Root), the root's `name=`.
+    /// A hierarchy was created: by, [`HierarchyRoot`](crate::HierarchyRoot), the root's `name=`.
     HierarchyCreated = 14 "hierarchy-created",
-    /// A hierarchy was destroyed: [`Root`](crate::Root), the root's `name=`.
+    /// A hierarchy was destroyed: [`HierarchyRoot`](crate::HierarchyRoot), the root's `name=`.
     HierarchyDestroyed = 15 "hierarchy-destroyed",
-    /// A hierarchy's options were changed: by, [`Root`](crate::Root), the root's `name=`.
+    /// A hierarchy's options were changed: by, [`HierarchyRoot`](crate::HierarchyRoot), the root's `name=`.
     Remount = 16 "remount",
     /// A process executed a program with a tracked comm: by (the process itself), then one
-    /// [`Membership`](crate::Membership) per hierarchy, up to the end of the record.
+    /// [`CgroupMembership`](crate::CgroupMembership) per hierarchy, up to the end of the record.
     Exec = 17 "exec",
     /// Records were lost. Reported by the daemon; there is no such record.
     Lost = 18 "lost",

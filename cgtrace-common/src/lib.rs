@@ -12,7 +12,7 @@ mod shared;
 
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
 pub use kind::Kind;
-pub use record::{Header, Membership, Root, Task, flag};
+pub use record::{CgroupMembership, Header, HierarchyRoot, Task, flag};
 pub use shared::{BACKUP_PROGRAMS, LOST_OF_ENTRIES, Loss, PERSISTED_WORDS, Persisted, Wake, lost_of_key};
 
 /// The version of the record layout. A reader refuses any other.
@@ -24,7 +24,7 @@ pub const VERSION: u8 = 2;
 /// mkdir(2), `PATH_MAX` including the NUL.
 pub const NAME_MAX: usize = 4095;
 
-/// The most [`Membership`]s in an exec record, that is, v1 hierarchies.
+/// The most [`CgroupMembership`]s in an exec record, that is, v1 hierarchies.
 /// `CGROUP_SUBSYS_COUNT` is 14 in 6.18, and each controller can be in a separate hierarchy.
 pub const MEMBERSHIPS_MAX: usize = 16;
 

@@ -59,7 +59,7 @@ pub struct Task {
 /// The controllers of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Root {
+pub struct HierarchyRoot {
     /// `cgroup_root->subsys_mask`: bit n is the controller whose `enum cgroup_subsys_id` is n.
     pub controllers: u64,
 }
@@ -67,7 +67,7 @@ pub struct Root {
 /// The cgroup of a task in one hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
-pub struct Membership {
+pub struct CgroupMembership {
     /// The hierarchy.
     pub hierarchy_id: u32,
     /// Zero.
@@ -78,5 +78,5 @@ pub struct Membership {
 
 const _: () = assert!(size_of::<Header>() == 40);
 const _: () = assert!(size_of::<Task>() == 48);
-const _: () = assert!(size_of::<Root>() == 8);
-const _: () = assert!(size_of::<Membership>() == 16);
+const _: () = assert!(size_of::<HierarchyRoot>() == 8);
+const _: () = assert!(size_of::<CgroupMembership>() == 16);

@@ -13,7 +13,7 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use cgtrace_common::{ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, Task};
+use cgtrace_common::{ANCESTORS_MAX, CgroupMembership, Header, Kind, MEMBERSHIPS_MAX, Task};
 
 use crate::{
     emit::{self, emit, unreadable, wake_for_exec},
@@ -32,7 +32,7 @@ use crate::{
 struct ExecRecord {
     header: Header,
     by: Task,
-    memberships: [MaybeUninit<Membership>; MEMBERSHIPS_MAX],
+    memberships: [MaybeUninit<CgroupMembership>; MEMBERSHIPS_MAX],
 }
 
 /// The record of an exec's ancestry.
@@ -228,7 +228,7 @@ unsafe fn fill_exec(record: *mut ExecRecord, task: Address) -> Result<usize, Unr
         node = read::next(node)?;
         count += 1;
     }
-    let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<Membership>();
+    let length = size_of::<Header>() + size_of::<Task>() + count * size_of::<CgroupMembership>();
     // SAFETY: the fields are within `record`.
     unsafe {
         let cgroup = read::default_cgroup(css_set)?;

@@ -12,7 +12,7 @@ use aya_ebpf::{
         },
     },
 };
-use cgtrace_common::{CgroupId, Header, Kind, Membership, Task, VERSION};
+use cgtrace_common::{CgroupId, CgroupMembership, Header, Kind, Task, VERSION};
 
 use crate::offsets::{
     CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_DFL_CGRP,
@@ -164,6 +164,6 @@ pub fn default_cgroup(css_set: Address) -> Result<Address, Unreadable> {
 
 /// The membership of a task in this cgroup.
 #[inline(always)]
-pub fn membership(cgroup: Address) -> Result<Membership, Unreadable> {
-    Ok(Membership { hierarchy_id: hierarchy_id(cgroup)?, reserved: 0, cgroup_id: cgroup_id(cgroup)? })
+pub fn membership(cgroup: Address) -> Result<CgroupMembership, Unreadable> {
+    Ok(CgroupMembership { hierarchy_id: hierarchy_id(cgroup)?, reserved: 0, cgroup_id: cgroup_id(cgroup)? })
 }

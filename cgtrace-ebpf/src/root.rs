@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use cgtrace_common::{Header, Kind, Root, Task, VERSION};
+use cgtrace_common::{Header, HierarchyRoot, Kind, Task, VERSION};
 
 use crate::{
     emit::emit,
@@ -22,7 +22,7 @@ const ROOT_ID: u64 = 1;
 struct ActorRecord {
     header: Header,
     by: Task,
-    root: Root,
+    root: HierarchyRoot,
     name: [u8; ROOT_NAME_LEN],
 }
 
@@ -30,7 +30,7 @@ struct ActorRecord {
 #[repr(C)]
 struct DestroyedRecord {
     header: Header,
-    root: Root,
+    root: HierarchyRoot,
     name: [u8; ROOT_NAME_LEN],
 }
 
@@ -107,7 +107,7 @@ unsafe fn fill_destroyed(record: *mut DestroyedRecord, root: Address) -> Result<
 /// `to` and `name` are valid for writes.
 #[inline(always)]
 unsafe fn fill_root(
-    to: *mut Root,
+    to: *mut HierarchyRoot,
     name: *mut [u8; ROOT_NAME_LEN],
     root: Address,
 ) -> Result<usize, Unreadable> {
@@ -119,8 +119,8 @@ unsafe fn fill_root(
     };
     let controllers: u32 = read::member(root, &ROOT_SUBSYS_MASK)?;
     // SAFETY: guaranteed by the caller.
-    unsafe { to.write(Root { controllers: u64::from(controllers) }) };
-    Ok(size_of::<Root>() + with_nul - 1)
+    unsafe { to.write(HierarchyRoot { controllers: u64::from(controllers) }) };
+    Ok(size_of::<HierarchyRoot>() + with_nul - 1)
 }
 
 /// The header of a record of a hierarchy, which names its root cgroup.

@@ -4,13 +4,13 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::process::kernel_boot_ns;
 
-/// Ns since boot by the kernel's own clock, suspended time counted: the clock of every record.
+/// Ns since boot, including suspend, outside of any time namespace: the clock of the kernel program's records.
 #[must_use]
 pub fn boot_ns() -> u64 {
     kernel_boot_ns(u64::try_from(read(ClockId::Boottime)).unwrap_or(0))
 }
 
-/// Ns since 1970.
+/// Ns since the Unix epoch.
 #[must_use]
 pub fn wall_ns() -> i128 {
     read(ClockId::Realtime)

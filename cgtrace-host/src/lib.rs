@@ -1,6 +1,6 @@
-//! Reads this machine: cgroup hierarchies and where they are mounted, what is in a cgroupfs, and processes in `/proc`.
+//! Reads the state of this machine: cgroup hierarchies and their mounts, cgroupfs, and processes in `/proc`.
 //!
-//! The daemon and the command line use it, each with its own authority.
+//! The daemon and the command line use it, each with the privileges of its own process.
 
 pub mod clock;
 pub mod descriptors;

@@ -1,4 +1,4 @@
-//! A root directory whose files are read as the processes in it see them: no link in it leads anywhere else.
+//! A root directory whose files are read as the processes in it see them: links cannot lead out of it.
 
 use std::{
     collections::VecDeque,
@@ -17,11 +17,11 @@ use rustix::{
     io::Errno,
 };
 
-/// The largest file that is read, in bytes.
+/// The size of the largest file that is read, in bytes.
 pub const MAX_FILE_BYTES: u64 = 1 << 20;
 /// `MAXSYMLINKS` of include/linux/namei.h.
 const MAX_LINKS: u32 = 40;
-/// Renames in the directories on the way make the kernel give up; so often is it asked.
+/// How often openat2(2) is tried: it fails with EAGAIN if directories of the path are renamed meanwhile.
 const MAX_TRIES: u32 = 3;
 /// `PROC_SUPER_MAGIC` of include/uapi/linux/magic.h.
 const PROC_MAGIC: u64 = 0x9fa0;
@@ -35,14 +35,14 @@ pub enum FileError {
     /// It is a FIFO, a device, a directory or a socket.
     #[error("it is {0}, not a regular file")]
     NotRegular(&'static str),
-    /// What it holds depends on the reader.
+    /// It is in procfs: its content depends on the reader.
     #[error("it is in procfs")]
     Procfs,
     /// It is too large.
     #[error("it is larger than 1 MiB")]
     TooLarge,
-    /// A relative path that leads out of the working directory.
-    #[error("its path leads out of the working directory of its process")]
+    /// Its relative path contains `..`.
+    #[error("its relative path leads out of the working directory of the process")]
     Upwards,
 }
 
@@ -51,76 +51,76 @@ pub enum FileError {
 pub struct Root(OwnedFd);
 
 impl Root {
-    /// That directory.
+    /// Opens the directory.
     pub fn open(path: &Path) -> io::Result<Self> {
         Self::open_at(CWD, path)
     }
 
-    /// A directory by its path from another one.
+    /// Opens a directory relative to another one.
     pub fn open_at(directory: impl AsFd, path: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(openat(directory, path, flags, Mode::empty())?))
     }
 
-    /// What a path leads to, as a descriptor that can be looked at but not read.
+    /// Resolves a path to an `O_PATH` descriptor.
     pub fn resolve(&self, path: &Path) -> io::Result<OwnedFd> {
         let flags = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS;
         for _ in 0..MAX_TRIES {
             match openat2(&self.0, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty(), flags) {
                 Err(Errno::AGAIN) => {}
-                // Not before Linux 5.6, and not where a sandbox refuses it (systemd's RestrictSUIDSGID= does so).
+                // Before Linux 5.6, or refused by a sandbox (such as systemd's RestrictSUIDSGID=).
                 Err(Errno::NOSYS | Errno::PERM) => break,
                 other => return Ok(other?),
             }
         }
-        self.walk(path)
+        self.resolve_by_component(path)
     }
 
-    /// The same, one component after the other.
-    fn walk(&self, path: &Path) -> io::Result<OwnedFd> {
+    /// The same without openat2(2), component by component.
+    fn resolve_by_component(&self, path: &Path) -> io::Result<OwnedFd> {
         let mut left: VecDeque<PathBuf> = VecDeque::new();
         push(&mut left, path);
-        // The way from the root to where it is now.
-        let mut way: Vec<OwnedFd> = Vec::new();
+        // The directories from the root to the current one.
+        let mut ancestors: Vec<OwnedFd> = Vec::new();
         let mut links = 0;
         while let Some(name) = left.pop_front() {
             if name == Path::new("..") {
-                way.pop();
+                ancestors.pop();
                 continue;
             }
             if name == Path::new("/") {
-                way.clear();
+                ancestors.clear();
                 continue;
             }
             let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-            let here = way.last().unwrap_or(&self.0);
+            let here = ancestors.last().unwrap_or(&self.0);
             let next = openat(here, &name, flags, Mode::empty())?;
             if FileType::from_raw_mode(fstat(&next)?.st_mode) != FileType::Symlink {
-                way.push(next);
+                ancestors.push(next);
                 continue;
             }
             links += 1;
-            // A link of procfs may lead out of every root.
+            // Magic links of procfs can lead out of the root.
             if links > MAX_LINKS || is_procfs(&next)? {
                 return Err(Errno::LOOP.into());
             }
             let to = readlinkat(&next, "", Vec::new())?;
             push(&mut left, Path::new(OsStr::from_bytes(to.to_bytes())));
         }
-        match way.pop() {
+        match ancestors.pop() {
             Some(found) => Ok(found),
             None => Ok(self.0.try_clone()?),
         }
     }
 
-    /// Whether there is a directory.
+    /// Whether the path is a directory.
     #[must_use]
-    pub fn is_folder(&self, path: &str) -> bool {
+    pub fn is_directory(&self, path: &str) -> bool {
         let mode = self.resolve(Path::new(path)).and_then(|found| Ok(fstat(found)?.st_mode));
         mode.is_ok_and(|mode| FileType::from_raw_mode(mode) == FileType::Directory)
     }
 
-    /// The text of a regular file. It may block where its file system does.
+    /// Reads a regular file. It may block on the file system.
     pub fn read(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         let found = self.resolve(path)?;
         let about = fstat(&found).map_err(io::Error::from)?;
@@ -137,21 +137,21 @@ impl Root {
         if u64::try_from(about.st_size).is_ok_and(|size| size > MAX_FILE_BYTES) {
             return Err(FileError::TooLarge);
         }
-        // It is known by now what is opened: nothing on the way can be exchanged any more.
+        // Reopens the checked descriptor, so that the path cannot change in between.
         let file = File::open(format!("/proc/self/fd/{}", found.as_raw_fd()))?;
         let mut text = Vec::new();
         file.take(MAX_FILE_BYTES + 1).read_to_end(&mut text)?;
         if text.len() as u64 > MAX_FILE_BYTES { Err(FileError::TooLarge) } else { Ok(text) }
     }
 
-    /// Where a link leads, if it is one.
+    /// The target of a symbolic link; `None` if it is not one.
     #[must_use]
     pub fn link(&self, folder: &str, name: &str) -> Option<String> {
         let folder = self.resolve(Path::new(folder)).ok()?;
         readlinkat(&folder, name, Vec::new()).ok()?.into_string().ok()
     }
 
-    /// The names in a directory, sorted; none if there is no such directory.
+    /// The sorted names in a directory; empty if there is no such directory.
     #[must_use]
     pub fn names(&self, folder: &str) -> Vec<String> {
         let open = || {
@@ -171,7 +171,7 @@ impl Root {
     }
 }
 
-/// Puts a path's components before what is left of the way.
+/// Puts the components of a path before the remaining ones.
 fn push(left: &mut VecDeque<PathBuf>, path: &Path) {
     for component in path.components().rev() {
         match component {
@@ -194,15 +194,15 @@ mod tests {
     fn read(root: &Root, path: &str) -> String {
         let text = root.read(Path::new(path)).map(|text| String::from_utf8(text).unwrap());
         let found = text.unwrap_or_else(|error| error.to_string());
-        // The fallback finds the same.
-        let (one, other) = (root.resolve(Path::new(path)), root.walk(Path::new(path)));
+        // The fallback resolves to the same file.
+        let (one, other) = (root.resolve(Path::new(path)), root.resolve_by_component(Path::new(path)));
         let id = |found: OwnedFd| fstat(found).map(|about| (about.st_dev, about.st_ino)).unwrap();
         assert_eq!(one.map(id).ok(), other.map(id).ok(), "{path}");
         found
     }
 
     #[test]
-    fn links_lead_nowhere_else() {
+    fn links_do_not_lead_out() {
         let folder = tempfile::tempdir().unwrap();
         let (inside, outside) = (folder.path().join("root"), folder.path().join("secret"));
         fs::create_dir_all(inside.join("etc/below")).unwrap();
@@ -226,7 +226,7 @@ mod tests {
         assert!(read(&root, "/etc/none").contains("No such file"));
         assert!(read(&root, "/etc/config/x").contains("Not a directory"));
         assert_eq!(read(&root, "/"), "it is a directory, not a regular file");
-        assert!(root.is_folder("etc/below") && !root.is_folder("etc/config"));
+        assert!(root.is_directory("etc/below") && !root.is_directory("etc/config"));
         assert_eq!(root.names("etc/below"), [""; 0]);
     }
 
@@ -240,11 +240,11 @@ mod tests {
         assert_eq!(read(&root, "large"), "it is larger than 1 MiB");
         let host = Root::open(Path::new("/")).unwrap();
         assert_eq!(read(&host, "/dev/zero"), "it is a device, not a regular file");
-        // It would be this process's own.
+        // Its content would be that of the reading process.
         let own = host.read(&PathBuf::from(format!("/proc/{}/environ", std::process::id())));
         assert!(matches!(own, Err(FileError::Procfs)), "{own:?}");
         let magic = host.read(&PathBuf::from(format!("/proc/{}/root/etc/passwd", std::process::id())));
         assert!(matches!(magic, Err(FileError::Io(_))), "{magic:?}");
-        assert!(host.walk(Path::new("/proc/self/exe")).is_err());
+        assert!(host.resolve_by_component(Path::new("/proc/self/exe")).is_err());
     }
 }

@@ -3,7 +3,7 @@
 
 use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, What};
 use cgtrace::daemon::probe::{Controllers, DecodeError, Kind, decode};
-use cgtrace_common::{ANCESTORS_MAX, Header, Membership, NAME_MAX, Root, Task, VERSION, flag};
+use cgtrace_common::{ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, NAME_MAX, Task, VERSION, flag};
 use proptest::prelude::*;
 
 const TASK: Task = Task {
@@ -46,9 +46,9 @@ fn every_kind_is_decoded() {
     let task = bytemuck::bytes_of(&TASK);
     let other = Task { pid: 20, ..TASK };
     let other_bytes = bytemuck::bytes_of(&other);
-    let root = Root { controllers: 1 << 3 };
+    let root = HierarchyRoot { controllers: 1 << 3 };
     let root = bytemuck::bytes_of(&root);
-    let membership = Membership { hierarchy_id: 9, reserved: 0, cgroup_id: 5 };
+    let membership = CgroupMembership { hierarchy_id: 9, reserved: 0, cgroup_id: 5 };
     let membership = bytemuck::bytes_of(&membership);
     let hierarchy = Hierarchy { id: KEY.hierarchy, name: "controller-3,name=x".into() };
     let leaf = Leaf { bytes: (*b"a\xff b").into(), truncated: false };

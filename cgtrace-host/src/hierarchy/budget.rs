@@ -1,42 +1,42 @@
-//! How much work a read of the machine may do.
+//! Limits the work of a read.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-/// Bounds a read whose length others control. One step is one directory entry.
+/// Limits a read whose length other users control. One step is one directory entry.
 #[derive(Clone, Debug)]
 pub struct Budget {
     steps: u64,
     cancelled: Arc<AtomicBool>,
 }
 
-/// Why a read was stopped before its end.
+/// Why a read was stopped early.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Stopped {
-    /// Its result is not wanted any more.
+    /// Its result is no longer needed.
     #[error("cancelled")]
     Cancelled,
-    /// It would take more steps than it may.
-    #[error("too many cgroups to read at once; name one with fewer below it")]
+    /// It reached the limit of steps.
+    #[error("too many cgroups to read at once; choose one with fewer descendants")]
     OutOfSteps,
 }
 
 impl Budget {
-    /// So many steps, until `cancelled` is set.
+    /// Allows this many steps, until `cancelled` is set.
     #[must_use]
     pub const fn new(steps: u64, cancelled: Arc<AtomicBool>) -> Self {
         Self { steps, cancelled }
     }
 
-    /// As many steps as it takes.
+    /// Allows any number of steps.
     #[must_use]
     pub fn unlimited() -> Self {
         Self::new(u64::MAX, Arc::default())
     }
 
-    /// Takes one step, if it may be taken.
+    /// Takes one step, or fails if the budget is used up or cancelled.
     pub fn step(&mut self) -> Result<(), Stopped> {
         if self.cancelled.load(Ordering::Relaxed) {
             return Err(Stopped::Cancelled);

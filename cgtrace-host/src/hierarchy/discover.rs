@@ -1,4 +1,4 @@
-//! Which hierarchies there are, and where each can be read.
+//! Discovers the hierarchies and their mounts.
 
 use std::{
     fs,
@@ -21,14 +21,14 @@ const INITIAL_NAMESPACE: u64 = 0xEFFF_FFFB;
 
 /// A hierarchy that exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct DiscoveredHierarchy {
     /// Its id.
     pub id: HierarchyId,
-    /// Its name, written as `/proc/PID/cgroup` does; `v2` for the default one.
+    /// Its name as in `/proc/PID/cgroup`; `v2` for the default hierarchy.
     pub name: Rc<str>,
-    /// Where it is mounted in our mount namespace, if it is.
+    /// Its mount in this process's mount namespace, if there is one.
     pub mount: Option<Mount>,
-    /// What is to be known about that mount.
+    /// A remark about the mount.
     pub note: Option<String>,
 }
 
@@ -37,19 +37,20 @@ pub struct Found {
 pub struct Mount {
     /// The mount point.
     pub path: PathBuf,
-    /// cgroup v2.
+    /// Whether it is cgroup v2.
     pub unified: bool,
 }
 
-/// Every hierarchy that this kernel shows, with its mount.
+/// Every hierarchy that the kernel shows, with its mount.
 ///
-/// `/proc/self/cgroup` names them all, those too that are not mounted any more but live on (a v1 hierarchy with
-/// children survives umount(2)). It lists the default one only once that was mounted, so `mountinfo` may add it.
-pub fn discover() -> Result<Vec<Found>, HierarchyError> {
+/// `/proc/self/cgroup` lists all of them, including those that still exist after they were unmounted (a v1 hierarchy
+/// with children survives umount(2)). It lists the default hierarchy only after that was mounted, so `mountinfo` may
+/// add it.
+pub fn discover() -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
     discover_below(Path::new("/proc"))
 }
 
-fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
+fn discover_below(proc: &Path) -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
     let read = |name: &str| {
         let path = proc.join(name);
         fs::read(&path).map_err(|source| HierarchyError::Read { path, source })
@@ -57,7 +58,7 @@ fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
     let lines = parse_proc_cgroup(&read("self/cgroup")?);
     let mounts = parse_mountinfo(&read("self/mountinfo")?);
     let with_mount = |id, name: &str| with_mount(id, name, &mounts, &shows_whole);
-    let mut found: Vec<Found> = lines
+    let mut found: Vec<DiscoveredHierarchy> = lines
         .into_iter()
         .map(|line| {
             let id = HierarchyId(line.id);
@@ -76,8 +77,8 @@ fn discover_below(proc: &Path) -> Result<Vec<Found>, HierarchyError> {
 
 /// Whether a mount shows its hierarchy from the real root, whose inode number is 1.
 ///
-/// The root that mountinfo gives is told from the reader's cgroup namespace: `/..` may be the whole of it, and `/`
-/// a part. What is mounted over, or cannot be looked at, shows nothing.
+/// The root in mountinfo is relative to the reader's cgroup namespace: `/..` may be the whole hierarchy, and `/` a part
+/// of it. False if the mount is covered by another one or cannot be read.
 fn shows_whole(line: &MountLine) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(&line.mount_point)
@@ -89,14 +90,14 @@ fn with_mount(
     name: &str,
     mounts: &[MountLine],
     shows_whole: &dyn Fn(&MountLine) -> bool,
-) -> Found {
+) -> DiscoveredHierarchy {
     let candidates = mounts.iter().filter(|line| is_of(line, name));
-    // A mount that shows a part of the hierarchy would make the rest look as if it were not there.
+    // A mount of a part of the hierarchy is not used: cgroups outside of it would look removed.
     let (whole, parts): (Vec<_>, Vec<_>) = candidates.partition(|line| shows_whole(line));
     let best = whole.into_iter().min_by_key(|line| line.mount_point.as_os_str().len());
     let note = (best.is_none() && !parts.is_empty())
-        .then(|| "only a part of it is mounted in this mount namespace: known from events alone".to_owned());
-    Found {
+        .then(|| "only part of it is mounted in this mount namespace; known from events only".to_owned());
+    DiscoveredHierarchy {
         id,
         name: Rc::from(name),
         mount: best.map(|line| Mount { path: line.mount_point.clone(), unified: line.unified }),
@@ -104,8 +105,8 @@ fn with_mount(
     }
 }
 
-/// Whether a mount is of the hierarchy. mountinfo has no hierarchy ids, but a controller, and a name, is in one
-/// hierarchy only.
+/// Whether a mount is one of the hierarchy. mountinfo has no hierarchy ids, but each controller, and each `name=`,
+/// belongs to a single hierarchy.
 fn is_of(line: &MountLine, name: &str) -> bool {
     let options = || line.options.join(&b',');
     match (line.unified, name) {
@@ -114,13 +115,13 @@ fn is_of(line: &MountLine, name: &str) -> bool {
     }
 }
 
-/// The name of the hierarchy that a mount shows, out of the names that there are.
+/// The name among `names` of the hierarchy that a mount shows.
 #[must_use]
 pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     names.into_iter().find(|name| is_of(line, name))
 }
 
-/// Whether this process is in a cgroup namespace of its own, so that paths in /proc are not from the real root.
+/// Whether this process is in a cgroup namespace other than the initial one, so that paths in /proc do not start at the real root.
 #[must_use]
 pub fn in_cgroup_namespace() -> bool {
     use std::os::unix::fs::MetadataExt as _;
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn co_mounted_controllers_match_whatever_their_order() {
+    fn co_mounted_controllers_match_in_any_order() {
         let mounts = mounts("26 25 0:24 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpuacct,cpu\n");
         let found = with_mount(HierarchyId(3), "cpu,cpuacct", &mounts, &|_| true);
         assert_eq!(found.mount.map(|mount| mount.path), Some(PathBuf::from("/sys/fs/cgroup/cpu")));
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_of_a_hierarchy_is_not_taken_for_the_whole() {
+    fn a_mount_of_a_part_is_not_used() {
         let part = "26 25 0:24 /docker/x /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n";
         let is_root = |line: &MountLine| line.root == b"/";
         let found = with_mount(UNIFIED, "v2", &mounts(part), &is_root);
@@ -158,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proc_is_said_with_the_file() {
+    fn a_missing_file_of_proc_is_reported() {
         let empty = tempfile::tempdir().unwrap();
         let error = discover_below(empty.path()).unwrap_err();
         assert!(error.to_string().contains("self/cgroup"), "{error}");

@@ -1,27 +1,27 @@
-//! What can go wrong with a hierarchy.
+//! Errors of discovering and scanning hierarchies.
 
 use std::{io, path::PathBuf};
 
 use super::budget::Stopped;
 use crate::descriptors::next_step;
 
-/// Why the hierarchies could not be found out.
+/// Why the hierarchies could not be discovered.
 #[derive(Debug, thiserror::Error)]
 pub enum HierarchyError {
     /// A file of /proc could not be read.
-    #[error("failed to read `{path}`; {}", next_step(source, "is /proc mounted here?"))]
+    #[error("failed to read `{path}`; {}", next_step(source, "check that /proc is mounted"))]
     Read {
         /// The file.
         path: PathBuf,
         /// The cause.
         source: io::Error,
     },
-    /// This kernel has no cgroups, or none is mounted.
+    /// The kernel has no cgroups, or no hierarchy is mounted.
     #[error(
-        "`{path}` names no cgroup hierarchy; mount one, for example: mount -t cgroup2 cgroup2 /sys/fs/cgroup"
+        "`{path}` does not list any cgroup hierarchy; mount one, for example: mount -t cgroup2 cgroup2 /sys/fs/cgroup"
     )]
     None {
-        /// The file that should name them.
+        /// The file that should list them.
         path: PathBuf,
     },
 }
@@ -40,8 +40,8 @@ pub enum ScanError {
         /// The cause.
         source: io::Error,
     },
-    /// Something else is mounted over it.
-    #[error("`{path}` is not a cgroup file system; something is mounted over it")]
+    /// Another file system is mounted over it.
+    #[error("`{path}` is not a cgroup file system; another file system is mounted over it")]
     Covered {
         /// The mount point.
         path: PathBuf,
@@ -54,13 +54,13 @@ pub enum ScanError {
         /// The cause.
         source: io::Error,
     },
-    /// A part of it could not be read.
+    /// Some directories could not be read.
     #[error("{note}")]
     Unreadable {
-        /// How much, and the first of it.
+        /// How many, and the first one.
         note: String,
     },
-    /// It was stopped before its end.
+    /// The scan was stopped early.
     #[error(transparent)]
     Stopped(#[from] Stopped),
 }

@@ -1,4 +1,4 @@
-//! From a cgroup's id to where it is, without a scan.
+//! Finds a cgroup by its id, without a scan.
 
 use std::{
     ffi::c_int,
@@ -25,7 +25,7 @@ use cgtrace_common::{CgroupId, ROOT};
 const FILEID_KERNFS: c_int = 0xfe;
 
 /// Right after its mkdir event a node cannot be opened by its handle yet: `kernfs_activate` follows the
-/// tracepoint (kernel/cgroup/cgroup.c, `cgroup_mkdir`). Measured: under 0.1 ms.
+/// tracepoint (kernel/cgroup/cgroup.c, `cgroup_mkdir`). The measured delay is below 0.1 ms.
 const TRIES: u32 = 20;
 
 #[repr(C)]
@@ -35,12 +35,12 @@ struct Handle {
     id: u64,
 }
 
-/// Where the cgroup with this id is: itself and what is above it up to the first one that `is_known`, the topmost first.
-/// `None` if there is none (any more). Needs `CAP_DAC_READ_SEARCH`.
+/// Finds the cgroup with this id. Returns it and its ancestors below the first one that `is_known`, topmost first; `None`
+/// if it does not exist (any more). Needs `CAP_DAC_READ_SEARCH`.
 ///
-/// A cgroup whose mkdir was seen a moment ago `is_fresh`: it is tried for until it can be opened.
+/// `is_fresh` means that its mkdir event has just been read: opening it is retried.
 ///
-/// On Linux 5.10 the handle of a removed cgroup can still be opened, so that each must be found in its parent.
+/// On Linux 5.10 the handle of a removed cgroup can still be opened, so each cgroup is looked up in its parent.
 pub fn locate(
     mount: &Mount,
     id: CgroupId,
@@ -89,14 +89,14 @@ pub fn locate(
     Ok(Some(found))
 }
 
-/// The name of a directory in its parent; `None` if it is not there any more.
+/// The name of a directory in its parent; `None` if it no longer exists.
 fn name_in(
     directory: &OwnedFd,
     parent: &OwnedFd,
     id: CgroupId,
     budget: &mut Budget,
 ) -> Result<Option<Box<[u8]>>, ScanError> {
-    // The kernel's own answer, which may be cut or say ` (deleted)`: the parent tells whether it is right.
+    // The kernel's path of the descriptor may be truncated or end in ` (deleted)`, so it is checked against the parent.
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     if let Ok(path) = readlinkat(CWD, link, Vec::new())
         && let Some(leaf) = path.to_bytes().rsplit(|byte| *byte == b'/').next()
@@ -124,7 +124,7 @@ fn name_in(
 
 fn open_handle(root: &OwnedFd, id: u64) -> io::Result<OwnedFd> {
     let mut handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
-    // SAFETY: the handle has the layout of `struct file_handle` with 8 bytes behind it, and outlives the call.
+    // SAFETY: the handle has the layout of `struct file_handle` followed by 8 bytes, and outlives the call.
     let fd = unsafe {
         libc::open_by_handle_at(
             root.as_raw_fd(),
@@ -135,6 +135,6 @@ fn open_handle(root: &OwnedFd, id: u64) -> io::Result<OwnedFd> {
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor, and nobody else has it.
+    // SAFETY: the kernel has just opened this descriptor, and nothing else owns it.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

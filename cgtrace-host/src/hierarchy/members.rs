@@ -1,4 +1,4 @@
-//! Which processes are in a cgroup.
+//! Members, writers and controllers of a cgroup.
 
 use std::{
     io::{self, Read as _},
@@ -15,7 +15,7 @@ use super::{
     scan::{DIRECTORY, open_root},
 };
 
-/// Opens a cgroup's directory by its absolute path, component by component: the whole may be longer than
+/// Opens a cgroup's directory by its absolute path, component by component, because the path may be longer than
 /// `PATH_MAX`.
 pub fn open_cgroup(mount: &Mount, path: &[u8]) -> io::Result<OwnedFd> {
     let mut fd = open_root(mount).map_err(io::Error::other)?;
@@ -25,18 +25,18 @@ pub fn open_cgroup(mount: &Mount, path: &[u8]) -> io::Result<OwnedFd> {
     Ok(fd)
 }
 
-/// What is in a cgroup, not below it.
+/// The members of a cgroup, without its descendants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Members {
-    /// The pids of its processes, or the ids of its threads if it is threaded, as this pid namespace numbers them.
+    /// The pids of its processes, or the tids of its threads if it is threaded, in this pid namespace.
     pub ids: Vec<u32>,
-    /// How many this pid namespace does not number. v1 leaves these out instead.
+    /// How many members have no id in this pid namespace. v1 does not list these.
     pub elsewhere: usize,
-    /// Whether there are cgroups below it.
+    /// Whether it has child cgroups.
     pub children: bool,
 }
 
-/// The processes in a cgroup.
+/// Reads the members of a cgroup.
 pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Members> {
     let directory = open_cgroup(mount, path)?;
     let mut ids = match numbers(&directory, "cgroup.procs") {
@@ -46,24 +46,24 @@ pub fn read_members(mount: &Mount, path: &[u8]) -> io::Result<Members> {
     }?;
     let all = ids.len();
     ids.retain(|id| *id != 0);
-    // kernfs counts the directories below one among its links.
+    // In kernfs, subdirectories count as links.
     let children = fstat(&directory)?.st_nlink > 2;
     Ok(Members { elsewhere: all - ids.len(), ids, children })
 }
 
-/// A user or group other than root and the caller that may write to a cgroup.
+/// Who, other than root and this user, may write to a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Writer {
     /// The owner.
     User(u32),
     /// The group.
     Group(u32),
-    /// Everybody.
+    /// All users.
     Everyone,
 }
 
-/// Who else may move processes into a cgroup, or put another one in its place: by its directory, one above it, or its
-/// `cgroup.procs`. `None`: nobody, or there is no such cgroup.
+/// Who, other than root and this user, may move processes into a cgroup, or replace it: by write access to its
+/// directory, to an ancestor's, or to its `cgroup.procs`. `None` if there is no such user, or no such cgroup.
 pub fn other_writer(mount: &Mount, path: &[u8]) -> io::Result<Option<Writer>> {
     let own = rustix::process::geteuid().as_raw();
     let writer = |about: &Stat| {
@@ -94,7 +94,7 @@ pub fn other_writer(mount: &Mount, path: &[u8]) -> io::Result<Option<Writer>> {
     }
 }
 
-/// The controllers of a cgroup on v2: its `cgroup.controllers`.
+/// The `cgroup.controllers` of a v2 cgroup.
 pub fn read_controllers(mount: &Mount, path: &[u8]) -> io::Result<Vec<String>> {
     let directory = open_cgroup(mount, path)?;
     Ok(read_file(&directory, "cgroup.controllers")?.split_whitespace().map(str::to_owned).collect())

@@ -1,5 +1,4 @@
-//! Hierarchies: which there are, where they are mounted, and what their directories hold. The only part that
-//! reads cgroupfs.
+//! Hierarchies, their mounts, and their cgroups. This is the only module that reads cgroupfs.
 
 mod budget;
 mod discover;
@@ -12,7 +11,7 @@ mod proc_cgroup;
 mod scan;
 
 pub use budget::{Budget, Stopped};
-pub use discover::{Found, Mount, discover, hierarchy_of, in_cgroup_namespace};
+pub use discover::{DiscoveredHierarchy, Mount, discover, hierarchy_of, in_cgroup_namespace};
 pub use error::{HierarchyError, ScanError};
 pub use handle::locate;
 pub use members::{Members, Writer, open_cgroup, other_writer, read_controllers, read_members};

@@ -1,30 +1,30 @@
-//! `/proc/PID/mountinfo`: where cgroup file systems are mounted. Pure.
+//! Parses the cgroup mounts in `/proc/PID/mountinfo`.
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt as _, path::PathBuf};
 
-/// One mounted cgroup file system.
+/// A mounted cgroup file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountLine {
-    /// Where it is mounted.
+    /// The mount point.
     pub mount_point: PathBuf,
     /// The file system's device number: major, minor.
     pub device: (u32, u32),
-    /// Which directory of the hierarchy that is: `/`, unless a part of it was bind-mounted, or a cgroup
-    /// namespace shows it another way.
+    /// The directory of the hierarchy that is mounted: `/`, unless it is a bind mount of a part, or the reader is in a
+    /// cgroup namespace.
     pub root: Vec<u8>,
-    /// cgroup v2.
+    /// Whether it is cgroup v2.
     pub unified: bool,
-    /// The super options of a v1 mount that may name its hierarchy: controllers and `name=…`.
+    /// The superblock options, which for v1 contain the controllers and `name=…`.
     pub options: Vec<Vec<u8>>,
 }
 
-/// The cgroup mounts among the lines, in their order. A line that is not understood is passed over.
+/// The cgroup mounts in the order of their lines. Lines that cannot be parsed are skipped.
 #[must_use]
 pub fn parse_mountinfo(text: &[u8]) -> Vec<MountLine> {
     text.split(|byte| *byte == b'\n').filter_map(parse_mount).collect()
 }
 
-/// The cgroup mount of a line.
+/// The cgroup mount in a line.
 // 36 35 98:0 /mnt1 /mnt2 rw,noatime master:1 - ext3 /dev/root rw,errors=continue
 //          (root)(point)          (optional)  - (type)(source)(super options)
 pub(crate) fn parse_mount(line: &[u8]) -> Option<MountLine> {
@@ -49,7 +49,7 @@ pub(crate) fn parse_mount(line: &[u8]) -> Option<MountLine> {
     })
 }
 
-/// Space, tab, newline and backslash are written as three octal digits (`mangle` in `fs/proc_namespace.c`).
+/// Undoes the escaping of space, tab, newline and backslash as three octal digits (`mangle` in `fs/proc_namespace.c`).
 pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;

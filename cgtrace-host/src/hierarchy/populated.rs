@@ -1,4 +1,4 @@
-//! Whether there is a process in a cgroup or below it.
+//! Whether a cgroup or a descendant contains a process.
 
 use std::{
     ffi::CStr,
@@ -20,8 +20,8 @@ use super::{
     scan::scan_below,
 };
 
-/// Whether there is a process in a cgroup or below it; `None` if it does not exist. On v1 every cgroup below is read,
-/// within the budget.
+/// Whether a cgroup or a descendant contains a process; `None` if the cgroup does not exist. On v1 this reads all
+/// descendants, within the budget.
 pub fn read_populated(mount: &Mount, path: &[u8], budget: &mut Budget) -> Result<Option<bool>, ScanError> {
     let read_error = |source| ScanError::Read { path: String::from_utf8_lossy(path).into_owned(), source };
     let directory = match open_cgroup(mount, path) {
@@ -31,7 +31,7 @@ pub fn read_populated(mount: &Mount, path: &[u8], budget: &mut Budget) -> Result
     };
     match read_file(&directory, "cgroup.events") {
         Ok(events) => return Ok(Some(events.lines().any(|line| line == "populated 1"))),
-        // Neither a v1 cgroup nor the root has that file.
+        // v1 cgroups and the root do not have the file.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) if is_gone(&error) => return Ok(None),
         Err(error) => return Err(read_error(error)),
@@ -48,11 +48,11 @@ pub fn read_populated(mount: &Mount, path: &[u8], budget: &mut Budget) -> Result
     if populated.map_err(|errno| read_error(errno.into()))? {
         return Ok(Some(true));
     }
-    // There may be one in what could not be read.
+    // An unreadable directory may contain a process.
     report.note().map_or(Ok(Some(false)), |note| Err(ScanError::Unreadable { note }))
 }
 
-/// Whether a `cgroup.procs` names a process; one that has gone meanwhile does not.
+/// Whether a `cgroup.procs` lists a process; false if the cgroup was removed meanwhile.
 fn has_process(directory: BorrowedFd<'_>, procs: &CStr) -> Result<bool, Errno> {
     let opened = openat(directory, procs, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
     match opened.and_then(|fd| read(&fd, &mut [0_u8; 64])) {

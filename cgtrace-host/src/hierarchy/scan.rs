@@ -1,6 +1,6 @@
-//! Scanning a cgroupfs: every directory's inode number, which is its cgroup's id, its parent's, and its name.
+//! Scans a cgroupfs for the inode number of each directory (the cgroup's id), that of its parent, and its name.
 //!
-//! By directory descriptors and not by paths: a v1 rename cannot lead it astray, and a path may be longer than
+//! The scan uses directory descriptors instead of paths, which v1 renames can change and which may be longer than
 //! `PATH_MAX`.
 
 use std::{
@@ -29,41 +29,41 @@ use cgtrace_common::{CgroupId, ROOT};
 /// `CGROUP2_SUPER_MAGIC` and `CGROUP_SUPER_MAGIC` of include/uapi/linux/magic.h.
 const MAGICS: [i64; 2] = [0x6367_7270, 0x0027_e0eb];
 
-/// The most directories that a scan keeps open. A directory waits open for as long as it has subdirectories to
-/// be read; beyond this number the one opened first is closed, and opened again when its turn comes.
+/// The most directories that a scan keeps open. A directory stays open while it has unread subdirectories; beyond this
+/// number the one opened first is closed, and reopened when needed.
 const OPEN_MAX: usize = 128;
 
-/// One directory that a scan found.
+/// A directory that a scan found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Scanned {
     /// Its inode number, which is the cgroup's id.
     pub id: CgroupId,
     /// Its parent's inode number.
     pub parent: CgroupId,
-    /// Its name in its parent, when it was read.
+    /// Its name in its parent, at the time of reading.
     pub leaf: Box<[u8]>,
 }
 
-/// How a scan went.
+/// The result of a scan.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanReport {
-    /// Directories found, the root not among them.
+    /// Directories found, without the root.
     pub cgroups: u64,
     /// Directories that could not be read.
     pub unreadable: u64,
-    /// The first of these, and why.
+    /// The first of these, with the error.
     pub first_unreadable: Option<String>,
 }
 
 impl ScanReport {
-    /// What was not read: `None` if all was read.
+    /// Describes unread directories; `None` if all were read.
     #[must_use]
     pub fn note(&self) -> Option<String> {
         let first = self.first_unreadable.as_deref()?;
-        Some(format!("{} of its directories could not be read, the first: {first}", self.unreadable))
+        Some(format!("{} directories could not be read, the first: {first}", self.unreadable))
     }
 
-    fn unreadable(&mut self, directory: &Directory, error: Errno) {
+    fn unreadable(&mut self, directory: &PendingDirectory, error: Errno) {
         self.unreadable += 1;
         self.first_unreadable.get_or_insert_with(|| {
             format!("`{}`: {}", String::from_utf8_lossy(directory.name.to_bytes()), io::Error::from(error))
@@ -72,14 +72,15 @@ impl ScanReport {
 }
 
 /// A directory that is being scanned.
-struct Directory {
+struct PendingDirectory {
     id: CgroupId,
     name: CString,
-    parent: Option<Rc<Directory>>,
+    parent: Option<Rc<PendingDirectory>>,
     fd: RefCell<Option<OwnedFd>>,
 }
 
-/// Reads all cgroups below the mount. What is removed meanwhile may be found or not; what stays is found once.
+/// Reads all cgroups below the mount. A cgroup that is removed meanwhile may be found or not; one that stays is found
+/// once.
 pub fn scan(
     mount: &Mount,
     budget: &mut Budget,
@@ -92,10 +93,10 @@ pub fn scan(
     .map_err(ScanError::from)
 }
 
-/// What is called for each directory, with its parent's descriptor and its name there.
+/// Called for each directory with its parent's descriptor and its name.
 type Visit<'a> = dyn FnMut(BorrowedFd<'_>, &CStr, Scanned) -> ControlFlow<()> + 'a;
 
-/// Reads all cgroups below a directory until `visit` breaks off. The first level has the parent [`ROOT`].
+/// Reads all cgroups below a directory until `visit` breaks. The first level has the parent [`ROOT`].
 pub(super) fn scan_below(
     top: OwnedFd,
     budget: &mut Budget,
@@ -106,7 +107,7 @@ pub(super) fn scan_below(
         open: VecDeque::new(),
         buffer: Box::new_uninit_slice(32 << 10),
     };
-    let mut pending = vec![Rc::new(Directory {
+    let mut pending = vec![Rc::new(PendingDirectory {
         id: ROOT,
         name: CString::default(),
         parent: None,
@@ -135,21 +136,21 @@ pub(super) const DIRECTORY: OFlags =
 
 struct Scan {
     report: ScanReport,
-    /// The directories that are open, the one opened first at the front.
-    open: VecDeque<Rc<Directory>>,
+    /// The open directories, the one opened first at the front.
+    open: VecDeque<Rc<PendingDirectory>>,
     buffer: Box<[MaybeUninit<u8>]>,
 }
 
 impl Scan {
     fn read(
         &mut self,
-        directory: &Rc<Directory>,
-        pending: &mut Vec<Rc<Directory>>,
+        directory: &Rc<PendingDirectory>,
+        pending: &mut Vec<Rc<PendingDirectory>>,
         budget: &mut Budget,
         visit: &mut Visit<'_>,
     ) -> Result<ControlFlow<()>, Stopped> {
         if let Err(error) = self.reopen(directory) {
-            // Removed meanwhile: its rmdir event takes it, and what was below it, out of the index.
+            // If it was removed meanwhile, rmdir events remove it and its descendants from the index.
             if error != Errno::NOENT && error != Errno::NODEV {
                 self.report.unreadable(directory, error);
             }
@@ -180,7 +181,7 @@ impl Scan {
                 return Ok(ControlFlow::Break(()));
             }
             if has_subdirectories(fd.as_fd(), name, id) {
-                pending.push(Rc::new(Directory {
+                pending.push(Rc::new(PendingDirectory {
                     id,
                     name: name.to_owned(),
                     parent: Some(Rc::clone(directory)),
@@ -191,8 +192,8 @@ impl Scan {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Opens a directory, and those above it that were closed.
-    fn reopen(&mut self, directory: &Rc<Directory>) -> Result<(), Errno> {
+    /// Opens a directory and its closed ancestors.
+    fn reopen(&mut self, directory: &Rc<PendingDirectory>) -> Result<(), Errno> {
         let mut closed = vec![Rc::clone(directory)];
         while let Some(top) = closed.last() {
             if top.fd.borrow().is_some() {
@@ -211,19 +212,19 @@ impl Scan {
                 let Some(parent) = parent.as_ref() else { return Err(Errno::NOENT) };
                 openat(parent, directory.name.as_c_str(), DIRECTORY, Mode::empty())?
             };
-            // A v1 rename may have given the name to another one since it was read.
+            // A v1 rename may have given the name to another directory since it was read.
             if fstat(&fd)?.st_ino != directory.id.0 {
                 return Err(Errno::NOENT);
             }
             *directory.fd.borrow_mut() = Some(fd);
             self.open.push_back(directory);
-            self.close_what_is_done();
+            self.close_finished();
         }
         Ok(())
     }
 
-    fn close_what_is_done(&mut self) {
-        // Nobody waits for a directory that only this list still holds.
+    fn close_finished(&mut self) {
+        // A directory that only this list holds has no unread subdirectories.
         while self.open.front().is_some_and(|first| Rc::strong_count(first) == 1) {
             self.open.pop_front();
         }
@@ -236,14 +237,14 @@ impl Scan {
     }
 }
 
-/// A directory's link count is two more than it has subdirectories (`kernfs_refresh_inode` in fs/kernfs/inode.c,
-/// since 3.14), so most need not be opened. One that is made after this look has its own event.
+/// A directory's link count is the number of its subdirectories plus two (`kernfs_refresh_inode` in fs/kernfs/inode.c,
+/// since 3.14), so most directories need not be opened. Subdirectories created after this check have events.
 fn has_subdirectories(parent: BorrowedFd<'_>, name: &CStr, id: CgroupId) -> bool {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
-        // Another one by this name: opening it will tell.
+        // Another directory with this name: opening it decides.
         Ok(stat) => stat.st_nlink > 2 || stat.st_ino != id.0,
         Err(Errno::NOENT | Errno::NODEV) => false,
-        // Opening it will tell.
+        // Opening it decides.
         Err(_) => true,
     }
 }

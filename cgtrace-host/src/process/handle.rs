@@ -1,4 +1,4 @@
-//! One process, held by descriptors: what is read of it is of no other one that gets its pid.
+//! A process held by descriptors, so that reads never return data of another process that reuses its pid.
 
 use std::{
     ffi::OsString,
@@ -20,85 +20,85 @@ use rustix::{
     thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
 };
 
-use super::{Process, ProcessError, State, mounts::visible, of_texts, stat::parse_stat};
+use super::{ProcessError, ProcessStatus, State, mounts::visible, parse_status, stat::parse_stat};
 use crate::{
     hierarchy::{HierarchyLine, MountLine, parse_mount, parse_proc_cgroup},
     root::{FileError, Root},
 };
 
-/// The most bytes and words of a command line that are read.
+/// The limit bytes and arguments of a command line that are read.
 const MAX_COMMAND_LINE: u64 = 128 << 10;
 const MAX_ARGUMENTS: usize = 4_096;
-/// The most bytes and lines of a mount table that are read.
+/// The limit bytes and lines of a mount table that are read.
 const MAX_MOUNTINFO: u64 = 16 << 20;
 const MAX_MOUNTS: usize = 100_000;
-/// The most bytes of any other file of `/proc/PID` that are read. There is a line a hierarchy in the largest.
+/// The limit bytes of any other file of `/proc/PID` that are read. The largest has a line per hierarchy.
 const MAX_TEXT: u64 = 1 << 20;
-/// The most descriptors of one process that are looked at.
+/// The limit descriptors of one process that are read.
 const MAX_DESCRIPTORS: usize = 4_096;
 
 const DIRECTORY: OFlags = OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::CLOEXEC);
 
-/// What was read, and whether there was more.
+/// A value that was read up to a limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Bounded<T> {
-    /// What was read.
+    /// The value.
     pub value: T,
-    /// There is more than is read.
-    pub cut: bool,
+    /// Whether the limit truncated it.
+    pub truncated: bool,
 }
 
-/// A process's cgroups, by a thread of it that runs.
+/// The cgroups of a process, taken from a running thread.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Located {
-    /// One line a hierarchy.
+    /// One line per hierarchy.
     pub lines: Vec<HierarchyLine>,
-    /// None of its threads runs: v1 shows it in the root, wherever it was.
+    /// Whether no thread runs: then v1 shows the process in the root, wherever it was.
     pub zombie: bool,
 }
 
-/// A process.
+/// A handle of a process.
 #[derive(Debug)]
 pub struct ProcessHandle {
-    process: Process,
+    process: ProcessStatus,
     pidfd: OwnedFd,
     directory: OwnedFd,
 }
 
 impl ProcessHandle {
-    /// `None` if there is no such process, or it is hidden from us.
+    /// Opens a process; `None` if it does not exist, or is hidden from this process.
     pub fn open(pid: u32) -> Result<Option<Self>, ProcessError> {
         let Some(id) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(None) };
         let pidfd = match pidfd_open(id, PidfdFlags::empty()) {
             Ok(pidfd) => pidfd,
-            // No process, or a thread that is not its process's first.
+            // No such process, or the id of a thread other than the leader.
             Err(Errno::SRCH | Errno::INVAL | Errno::NOENT) => return Ok(None),
             Err(error) => return Err(ProcessError { pid, source: error.into() }),
         };
         let directory = directory(pid)?;
-        // A pid is given again after its process was waited for: while that has not happened, both are of one process.
+        // A pid is reused only after its process was reaped: until then, both descriptors are of the same process.
         let Some(directory) = directory.filter(|_| exists(&pidfd)) else { return Ok(None) };
         let process = read_process(&directory, pid)?;
         Ok(process.map(|process| Self { process, pidfd, directory }))
     }
 
-    /// What it was when it was opened.
+    /// Its status when it was opened.
     #[must_use]
-    pub fn process(&self) -> &Process {
+    pub fn process(&self) -> &ProcessStatus {
         &self.process
     }
 
-    /// Whether it still is: it has not ended, runs for the same user, and has executed nothing else.
+    /// Whether it is unchanged: it still runs, as the same user, and has not called execve(2).
     #[must_use]
     pub fn is_same(&self) -> bool {
         let now = read_process(&self.directory, self.process.pid).ok().flatten();
         now.is_some_and(|now| {
-            let identity = |of: &Process| (of.start_boot_ns, of.uid, of.comm.clone(), of.image);
+            let identity = |of: &ProcessStatus| (of.start_boot_ns, of.uid, of.comm.clone(), of.image);
             identity(&now) == identity(&self.process) && now.state != State::Zombie
         })
     }
 
-    /// Its cgroups. Of one whose first thread has exited, v1 shows that thread in the root: another one is asked.
+    /// Its cgroups. If its leader has exited, v1 shows the leader in the root, so another thread is read.
     pub fn cgroups(&self) -> io::Result<Located> {
         if self.process.state == State::LeaderExited {
             for thread in self.numbers("task")? {
@@ -122,18 +122,18 @@ impl ProcessHandle {
         Ok(names.take(MAX_DESCRIPTORS).collect())
     }
 
-    /// Its command line, one text an argument. It may block: the memory is the process's.
+    /// Its command line, by argument. It may block, because it reads the process's memory.
     pub fn arguments(&self) -> io::Result<Bounded<Vec<String>>> {
-        let Bounded { value: line, mut cut } = read(&self.directory, "cmdline", MAX_COMMAND_LINE)?;
+        let Bounded { value: line, mut truncated } = read(&self.directory, "cmdline", MAX_COMMAND_LINE)?;
         let line = line.strip_suffix(b"\0").unwrap_or(&line);
         if line.is_empty() {
-            return Ok(Bounded { value: Vec::new(), cut });
+            return Ok(Bounded { value: Vec::new(), truncated });
         }
         let mut words = line.split(|byte| *byte == 0);
         let text = |word| String::from_utf8_lossy(word).into_owned();
         let value = words.by_ref().take(MAX_ARGUMENTS).map(text).collect();
-        cut |= words.next().is_some();
-        Ok(Bounded { value, cut })
+        truncated |= words.next().is_some();
+        Ok(Bounded { value, truncated })
     }
 
     /// Its root directory.
@@ -141,7 +141,7 @@ impl ProcessHandle {
         Root::open_at(&self.directory, Path::new("root"))
     }
 
-    /// The text of a file, by the path that the process knows it by. It may block where its file system does.
+    /// Reads a file by its path as the process sees it. It may block on the file system.
     pub fn file(&self, path: &Path) -> Result<Vec<u8>, FileError> {
         if path.is_absolute() {
             return self.root()?.read(path);
@@ -152,13 +152,13 @@ impl ProcessHandle {
         Root::open_at(&self.directory, Path::new("cwd"))?.read(path)
     }
 
-    /// The path of what it executes.
+    /// The path of its executable.
     pub fn executable_path(&self) -> io::Result<PathBuf> {
         let path = readlinkat(&self.directory, "exe", Vec::new())?;
         Ok(PathBuf::from(OsString::from_vec(path.into_bytes())))
     }
 
-    /// The device and inode number of what it executes. It may block where its file system does.
+    /// The device and inode number of its executable. It may block on the file system.
     pub fn executable(&self) -> io::Result<(u64, u64)> {
         let about = statat(&self.directory, "exe", AtFlags::empty())?;
         Ok((about.st_dev, about.st_ino))
@@ -169,36 +169,36 @@ impl ProcessHandle {
         Ok(statat(&self.directory, format!("ns/{kind}"), AtFlags::empty())?.st_ino)
     }
 
-    /// The cgroup mounts that it can reach, in their order: what is mounted over is left out. Their roots are as seen
-    /// from this process's own cgroup namespace.
+    /// The cgroup mounts that it can reach, in order; mounts that others cover are skipped. Their roots are relative to
+    /// the cgroup namespace of the calling process.
     pub fn cgroup_mounts(&self) -> io::Result<Bounded<Vec<MountLine>>> {
-        let Bounded { value: text, mut cut } = read(&self.directory, "mountinfo", MAX_MOUNTINFO)?;
+        let Bounded { value: text, mut truncated } = read(&self.directory, "mountinfo", MAX_MOUNTINFO)?;
         let lines = text.split(|byte| *byte == b'\n');
-        cut |= lines.clone().nth(MAX_MOUNTS).is_some_and(|line| !line.is_empty());
+        truncated |= lines.clone().nth(MAX_MOUNTS).is_some_and(|line| !line.is_empty());
         let lines: Vec<&[u8]> = lines.take(MAX_MOUNTS).collect();
-        Ok(Bounded { value: visible(&lines).into_iter().filter_map(parse_mount).collect(), cut })
+        Ok(Bounded { value: visible(&lines).into_iter().filter_map(parse_mount).collect(), truncated })
     }
 
-    /// Its cgroups as it sees them itself, from its cgroup namespace's root. Needs `CAP_SYS_ADMIN`.
+    /// Its cgroups relative to the root of its own cgroup namespace. Needs `CAP_SYS_ADMIN`.
     pub fn cgroups_within(&self) -> io::Result<Vec<HierarchyLine>> {
-        // A namespace is a thread's: one that ends with it.
+        // Namespaces are per thread, so a temporary thread enters it.
         let within = || {
             move_into_thread_name_spaces(self.pidfd.as_fd(), ThreadNameSpaceType::CONTROL_GROUP)?;
             read(&self.directory, "cgroup", MAX_TEXT)
         };
         let text = thread::scope(|scope| scope.spawn(within).join())
-            .map_err(|_| io::Error::other("the thread panicked"))??;
+            .map_err(|_| io::Error::other("namespace thread panicked"))??;
         Ok(parse_proc_cgroup(&text.value))
     }
 
-    /// Adds its inotify instances and their watches; `false` if there is no time for all of them, or there are too many.
-    pub(super) fn count_inotify(&self, counted: &mut super::table::Inotify, until: Instant) -> bool {
+    /// Adds its inotify instances and watches to `counted`; `false` if time runs out or it has too many descriptors.
+    pub(super) fn count_inotify(&self, counted: &mut super::table::Inotify, deadline: Instant) -> bool {
         let Ok(descriptors) = self.numbers("fd") else { return true };
         if descriptors.len() >= MAX_DESCRIPTORS {
             return false;
         }
         for number in descriptors {
-            if Instant::now() > until {
+            if Instant::now() > deadline {
                 return false;
             }
             let link = readlinkat(&self.directory, format!("fd/{number}"), Vec::new());
@@ -206,7 +206,7 @@ impl ProcessHandle {
                 continue;
             }
             match read(&self.directory, &format!("fdinfo/{number}"), MAX_TEXT) {
-                Ok(Bounded { cut: true, .. }) => return false,
+                Ok(Bounded { truncated: true, .. }) => return false,
                 Ok(info) => counted.add(&info.value),
                 Err(_) => {}
             }
@@ -215,7 +215,7 @@ impl ProcessHandle {
     }
 }
 
-/// Whether the process was not waited for yet.
+/// Whether the process has not been reaped yet.
 fn exists(pidfd: &OwnedFd) -> bool {
     // SAFETY: signal 0 is never sent, and no memory is passed.
     let sent = unsafe {
@@ -230,8 +230,8 @@ fn exists(pidfd: &OwnedFd) -> bool {
     sent == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::ESRCH)
 }
 
-/// Who a pid is; `None` if there is no such process, or it is hidden from us.
-pub fn describe(pid: u32) -> Result<Option<Process>, ProcessError> {
+/// Reads the status of a process; `None` if it does not exist, or is hidden from this process.
+pub fn describe(pid: u32) -> Result<Option<ProcessStatus>, ProcessError> {
     directory(pid)?.map_or(Ok(None), |directory| read_process(&directory, pid))
 }
 
@@ -243,20 +243,20 @@ fn directory(pid: u32) -> Result<Option<OwnedFd>, ProcessError> {
     }
 }
 
-fn read_process(directory: &OwnedFd, pid: u32) -> Result<Option<Process>, ProcessError> {
+fn read_process(directory: &OwnedFd, pid: u32) -> Result<Option<ProcessStatus>, ProcessError> {
     let read = |name| read(directory, name, MAX_TEXT);
     match read("stat").and_then(|stat| Ok((stat, read("status")?))) {
-        Ok((stat, status)) => Ok(of_texts(pid, &stat.value, &status.value)),
+        Ok((stat, status)) => Ok(parse_status(pid, &stat.value, &status.value)),
         Err(error) if matches!(error.raw_os_error(), Some(libc::ESRCH | libc::ENOENT)) => Ok(None),
         Err(error) => Err(ProcessError { pid, source: error }),
     }
 }
 
-fn read(directory: &OwnedFd, name: &str, most: u64) -> io::Result<Bounded<Vec<u8>>> {
+fn read(directory: &OwnedFd, name: &str, limit: u64) -> io::Result<Bounded<Vec<u8>>> {
     let file = openat(directory, name, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     let mut value = Vec::new();
-    File::from(file).take(most + 1).read_to_end(&mut value)?;
-    let cut = value.len() as u64 > most;
-    value.truncate(usize::try_from(most).unwrap_or(usize::MAX));
-    Ok(Bounded { value, cut })
+    File::from(file).take(limit + 1).read_to_end(&mut value)?;
+    let truncated = value.len() as u64 > limit;
+    value.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+    Ok(Bounded { value, truncated })
 }

@@ -1,4 +1,4 @@
-//! Processes: who a pid is and in which cgroups. The only part that reads /proc of processes.
+//! Processes and their cgroups. This is the only module that reads `/proc/PID`.
 
 mod handle;
 mod mounts;
@@ -10,37 +10,37 @@ use std::io;
 
 pub use handle::{Bounded, Located, ProcessHandle, describe};
 pub use stat::{Stat, State, parse_stat};
-pub use table::{Found, Inotify, ancestors, find, inotify_of, named, pids};
+pub use table::{Inotify, ProcessInfo, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
 
-/// A process, as /proc tells it.
+/// The status of a process or thread, from /proc.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Process {
-    /// Its pid, or a thread's id, in this pid namespace.
+pub struct ProcessStatus {
+    /// Its pid or tid, in this pid namespace.
     pub pid: u32,
-    /// The process's, if `pid` is a thread's.
+    /// The pid of its process.
     pub tgid: u32,
     /// Its parent's pid.
     pub ppid: u32,
-    /// Its name: up to 15 bytes.
+    /// Its comm: up to 15 bytes.
     pub comm: Vec<u8>,
     /// Its real uid, in this user namespace.
     pub uid: u32,
-    /// When it began: ns since boot, in steps of 10 ms (`USER_HZ` is 100 on every architecture of today).
+    /// When it started: ns since boot, in steps of 10 ms (`USER_HZ` is 100 on all current architectures).
     pub start_boot_ns: u64,
     /// Whether it runs.
     pub state: State,
-    /// Differs from one exec to the next, if this process may see it.
+    /// Addresses that change with each exec; zeros if this process may not read them.
     pub image: (u64, u64),
 }
 
-/// A comm as the kernel cuts it.
+/// A comm truncated to the kernel's limit.
 #[must_use]
-pub fn cut_comm(comm: &[u8]) -> &[u8] {
+pub fn truncate_comm(comm: &[u8]) -> &[u8] {
     comm.get(..15).unwrap_or(comm)
 }
 
-/// A comm as the kernel keeps it: at most 15 bytes, and NULs behind them (`TASK_COMM_LEN`).
+/// A comm as the kernel stores it: at most 15 bytes, NUL-padded (`TASK_COMM_LEN`).
 #[must_use]
 pub fn padded_comm(comm: &[u8]) -> [u8; 16] {
     let mut padded = [0; 16];
@@ -56,9 +56,9 @@ pub fn comm_of(padded: &[u8; 16]) -> &[u8] {
     padded.split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
-/// Why a process could not be described.
+/// Why the status of a process could not be read.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to read `/proc/{pid}`: {source}; is /proc mounted with hidepid?")]
+#[error("failed to read `/proc/{pid}`: {source}; check whether /proc is mounted with hidepid")]
 pub struct ProcessError {
     /// The process.
     pub pid: u32,
@@ -66,10 +66,10 @@ pub struct ProcessError {
     pub source: io::Error,
 }
 
-/// A process, of its `stat` and `status`.
-fn of_texts(pid: u32, stat: &[u8], status: &[u8]) -> Option<Process> {
+/// Parses `stat` and `status`.
+fn parse_status(pid: u32, stat: &[u8], status: &[u8]) -> Option<ProcessStatus> {
     let stat = parse_stat(stat)?;
-    Some(Process {
+    Some(ProcessStatus {
         pid,
         tgid: number(status, "Tgid:").unwrap_or(pid),
         ppid: stat.ppid,
@@ -81,7 +81,7 @@ fn of_texts(pid: u32, stat: &[u8], status: &[u8]) -> Option<Process> {
     })
 }
 
-/// The first number behind a key of `/proc/PID/status`.
+/// The first number after a key of `/proc/PID/status`.
 fn number(status: &[u8], key: &str) -> Option<u32> {
     let status = String::from_utf8_lossy(status);
     let line = status.lines().find_map(|line| line.strip_prefix(key))?;

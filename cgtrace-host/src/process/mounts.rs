@@ -1,4 +1,4 @@
-//! Which mounts of a mount table can be reached, in time linear in its length. Pure.
+//! Finds the mounts of a mount table that can be reached, in linear time.
 
 use std::collections::HashMap;
 
@@ -11,35 +11,35 @@ struct Line<'a> {
     text: &'a [u8],
 }
 
-/// A directory, by its place in the tree of mount points; 0 is the root.
+/// A directory, by its number in the tree of mount points; 0 is the root.
 type Node = usize;
 
-/// The mounts, by their numbers in the table.
+/// The mounts, by their line numbers.
 #[derive(Default)]
 struct Table {
     /// The last mount on a directory of another mount.
     on: HashMap<(usize, Node), usize>,
-    /// The topmost of those that are stacked there, where that is known.
+    /// The topmost mount of the stack on a directory, where already known.
     top: HashMap<(usize, Node), usize>,
 }
 
-/// The lines of a `mountinfo` whose mounts are not covered by others.
+/// The lines of a `mountinfo` whose mounts are not covered by other mounts.
 pub(super) fn visible<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
     let numbers: HashMap<&[u8], usize> = lines.iter().enumerate().map(|(at, line)| (line.id, at)).collect();
     let parent = |line: &Line| numbers.get(line.parent).copied().filter(|_| line.parent != line.id);
-    // The root's parent is no mount of this table.
+    // The parent of the root mount is not in this table.
     let Some(root) = lines.iter().position(|line| parent(line).is_none()) else { return Vec::new() };
     let mut names: HashMap<(Node, &[u8]), Node> = HashMap::new();
-    let ways: Vec<Vec<Node>> = lines.iter().map(|line| way(&line.point, &mut names)).collect();
+    let routes: Vec<Vec<Node>> = lines.iter().map(|line| route(&line.point, &mut names)).collect();
     let mut table = Table::default();
-    for (at, (line, way)) in lines.iter().zip(&ways).enumerate() {
-        if let (Some(parent), Some(node)) = (parent(line), way.last()) {
+    for (at, (line, route)) in lines.iter().zip(&routes).enumerate() {
+        if let (Some(parent), Some(node)) = (parent(line), route.last()) {
             table.on.insert((parent, *node), at);
         }
     }
-    let all = lines.iter().zip(&ways).enumerate();
-    let reached = all.filter(|(at, (_, way))| table.at(root, way) == *at);
+    let all = lines.iter().zip(&routes).enumerate();
+    let reached = all.filter(|(at, (_, route))| table.at(root, route) == *at);
     reached.map(|(_, (line, _))| line.text).collect()
 }
 
@@ -49,23 +49,23 @@ fn parse(text: &[u8]) -> Option<Line<'_>> {
     Some(Line { id, parent, point: unescape(fields.nth(2)?), text })
 }
 
-/// The directories on the way to a mount point, the root first and itself last.
-fn way<'a>(point: &'a [u8], names: &mut HashMap<(Node, &'a [u8]), Node>) -> Vec<Node> {
-    let mut way = vec![0];
+/// The directories from the root to a mount point, inclusive.
+fn route<'a>(point: &'a [u8], names: &mut HashMap<(Node, &'a [u8]), Node>) -> Vec<Node> {
+    let mut route = vec![0];
     for name in point.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
         let next = names.len() + 1;
-        way.push(*names.entry((way.last().copied().unwrap_or_default(), name)).or_insert(next));
+        route.push(*names.entry((route.last().copied().unwrap_or_default(), name)).or_insert(next));
     }
-    way
+    route
 }
 
 impl Table {
-    /// The mount that a way leads to: at each directory on it, whatever is mounted there on what was reached.
-    fn at(&mut self, root: usize, way: &[Node]) -> usize {
-        way.iter().fold(root, |reached, node| self.topmost(reached, *node))
+    /// The mount that a path resolves to, crossing the mounts on each of its directories.
+    fn at(&mut self, root: usize, route: &[Node]) -> usize {
+        route.iter().fold(root, |reached, node| self.topmost(reached, *node))
     }
 
-    /// Mounts on one directory stack; each is the child of the one below it.
+    /// The topmost mount on a directory: mounts stack, each as the child of the one below it.
     fn topmost(&mut self, below: usize, node: Node) -> usize {
         let (mut at, mut passed) = (below, Vec::new());
         while let Some(next) = self.on.get(&(at, node)) {
@@ -73,7 +73,7 @@ impl Table {
                 at = *top;
                 break;
             }
-            // No mount is below itself, whatever a table says.
+            // Invalid tables may contain cycles.
             if passed.len() > self.on.len() {
                 break;
             }
@@ -106,24 +106,24 @@ mod tests {
 ";
 
     #[test]
-    fn what_nothing_covers_is_reached() {
+    fn uncovered_mounts_are_visible() {
         assert_eq!(ids(HOST), ["20", "25", "26"]);
     }
 
     #[test]
-    fn a_mount_above_covers_what_is_below() {
+    fn a_mount_on_an_ancestor_covers_descendants() {
         assert_eq!(ids(&format!("{HOST}30 25 0:30 / /sys/fs/cgroup rw - tmpfs none rw\n")), ["20", "30"]);
         assert_eq!(ids(&format!("{HOST}30 20 0:30 / /sys rw - tmpfs none rw\n")), ["20", "30"]);
     }
 
     #[test]
-    fn the_last_on_one_directory_is_reached() {
+    fn the_last_mount_on_a_directory_is_visible() {
         let text = format!("{HOST}30 26 0:30 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n");
         assert_eq!(ids(&text), ["20", "25", "30"]);
     }
 
-    /// The same, looked for from line to line. Each id is there once.
-    fn plainly<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
+    /// A quadratic reference implementation, for tables with unique ids.
+    fn visible_reference<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
         let lines: Vec<Line> = mountinfo.iter().copied().filter_map(parse).collect();
         let is_root =
             |line: &&Line| line.parent == line.id || !lines.iter().any(|other| other.id == line.parent);
@@ -145,30 +145,30 @@ mod tests {
     }
 
     #[test]
-    fn many_stacked_mounts_cost_little() {
+    fn many_stacked_mounts_take_linear_time() {
         let line =
             |id: usize, parent: usize, point: &str| format!("{id} {parent} 0:1 / {point} rw - cgroup2 x rw");
         let stacked = (1..50_000).map(|id| line(id, id - 1, "/a/b")).collect::<Vec<_>>();
         let deep = (50_000..60_000).map(|id| line(id, 49_999, &format!("/a/b/{id}{}", "/c".repeat(500))));
         let all: Vec<String> = [line(0, 0, "/")].into_iter().chain(stacked).chain(deep).collect();
         let all: Vec<&[u8]> = all.iter().map(String::as_bytes).collect();
-        // The root, the uppermost of the stack, and what is on that.
+        // The root, the topmost of the stack, and the mounts on that.
         let visible = visible(&all);
         assert!(visible[0].starts_with(b"0 0 ") && visible.len() == 10_002);
     }
 
     proptest! {
         #[test]
-        fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..300)) {
+        fn any_bytes_are_accepted(text in prop::collection::vec(any::<u8>(), 0..300)) {
             let _ = visible(&text.split(|byte| *byte == b'\n').collect::<Vec<_>>());
         }
 
         #[test]
-        fn any_table_is_read(rows in prop::collection::vec((0..8_usize, "/|(/[ab]){1,3}"), 0..8)) {
+        fn any_table_matches_the_reference(rows in prop::collection::vec((0..8_usize, "/|(/[ab]){1,3}"), 0..8)) {
             let line = |(id, (parent, point)): (usize, &(usize, String))| format!("{id} {parent} 0:1 / {point} rw - x x rw");
             let lines: Vec<String> = rows.iter().enumerate().map(line).collect();
             let all: Vec<&[u8]> = lines.iter().map(String::as_bytes).collect();
-            prop_assert_eq!(visible(&all), plainly(&all));
+            prop_assert_eq!(visible(&all), visible_reference(&all));
         }
     }
 }

@@ -1,51 +1,51 @@
-//! `/proc/PID/stat`. Pure.
+//! Parses `/proc/PID/stat`.
 
-/// Ns in one tick of the times in /proc: `USER_HZ` is 100.
+/// Ns per tick of times in /proc: `USER_HZ` is 100.
 const TICK_NS: u64 = 10_000_000;
 
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u32 = 0x0020_0000;
 
-/// Whether a process runs.
+/// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// It does, with its first thread.
+    /// It runs.
     Alive,
-    /// It does, and is the kernel's.
+    /// It is a kernel thread.
     KernelThread,
-    /// Its first thread has exited; others run.
+    /// Its leader has exited; other threads run.
     LeaderExited,
-    /// All of it has exited.
+    /// All threads have exited.
     Zombie,
 }
 
-/// What we want of the line.
+/// The fields in use.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Stat {
-    /// The thread's name.
+    /// The thread's comm.
     pub comm: Vec<u8>,
-    /// Whether it runs.
+    /// The state of the process.
     pub state: State,
     /// The parent's pid.
     pub ppid: u32,
-    /// When the process began: ns since boot, in steps of 10 ms.
+    /// When the process started: ns since boot, in steps of 10 ms.
     pub start_boot_ns: u64,
-    /// Where its code and its stack begin: 0 to those who may not trace it. Chosen anew by each exec.
+    /// The start addresses of its code and its stack, which each exec randomizes; 0 if this process may not trace it.
     pub image: (u64, u64),
 }
 
-/// Reads the line; `None` if it is none.
+/// Parses the line; `None` if it is invalid.
 #[must_use]
 pub fn parse_stat(line: &[u8]) -> Option<Stat> {
-    // The name stands in parentheses and may hold any byte, parentheses, spaces and newlines among them: it
-    // ends with the last one.
+    // The comm is in parentheses and may contain any byte, including parentheses, spaces and newlines: it ends at the
+    // last closing parenthesis.
     let open = line.iter().position(|byte| *byte == b'(')?;
     let close = line.iter().rposition(|byte| *byte == b')')?;
     let comm = line.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // After the name come state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22,
-    // startcode 26, startstack 28.
+    // The comm is followed by state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22, startcode 26,
+    // startstack 28.
     let exited = matches!(fields.next()?, "Z" | "X" | "x");
     let ppid = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;

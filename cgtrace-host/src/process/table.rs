@@ -1,38 +1,38 @@
-//! All processes at a time: who is called so, and whose child a process is.
+//! Finds processes by comm, their ancestors, and their inotify usage.
 
 use std::{collections::HashSet, fs, time::Instant};
 
-use super::{Process, ProcessHandle, describe};
+use super::{ProcessHandle, ProcessStatus, describe};
 use crate::hierarchy::HierarchyLine;
 
-/// So many ancestors are followed. A chain is never that long, but while it is read it may change under us.
+/// The most ancestors that are followed. Bounded because the chain may change during the read.
 const ANCESTORS: usize = 32;
 
 /// A process with its cgroups and its ancestors.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
+pub struct ProcessInfo {
     /// The process.
-    pub process: Process,
-    /// Its cgroups, one a hierarchy.
+    pub process: ProcessStatus,
+    /// Its cgroups, one per hierarchy.
     pub cgroups: Vec<HierarchyLine>,
-    /// Its parent, that one's parent, and so on.
-    pub ancestors: Vec<Process>,
+    /// Its ancestors, parent first.
+    pub ancestors: Vec<ProcessStatus>,
 }
 
-/// The processes that exist, by pid: kernel threads and zombies too.
+/// The pids of all processes, including kernel threads and zombies.
 #[must_use]
 pub fn pids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
     entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect()
 }
 
-/// The live processes whose comm is one of those, the eldest first. Zombies and kernel threads are left out.
+/// The live processes with one of these comms, oldest first, without zombies and kernel threads.
 #[must_use]
-pub fn named(comms: &[&[u8]]) -> Vec<Found> {
-    let mut found: Vec<Found> = pids()
+pub fn named(comms: &[&[u8]]) -> Vec<ProcessInfo> {
+    let mut found: Vec<ProcessInfo> = pids()
         .into_iter()
         .filter(|pid| {
-            // The cheapest file that has the name.
+            // The cheapest file that contains the comm.
             let comm = fs::read(format!("/proc/{pid}/comm"));
             comm.is_ok_and(|comm| comms.contains(&comm.strip_suffix(b"\n").unwrap_or(&comm)))
         })
@@ -42,21 +42,21 @@ pub fn named(comms: &[&[u8]]) -> Vec<Found> {
     found
 }
 
-/// A live process with its cgroups and ancestors; `None` if there is none of that pid, or only its zombie.
+/// A live process with its cgroups and ancestors; `None` if there is no such process, or it is a zombie.
 #[must_use]
-pub fn find(pid: u32) -> Option<Found> {
+pub fn find(pid: u32) -> Option<ProcessInfo> {
     let handle = ProcessHandle::open(pid).ok().flatten()?;
     let process = handle.process().clone();
     let cgroups = handle.cgroups().ok()?.lines;
     let ancestors = ancestors(process.ppid);
-    // One that ended, or became another user's meanwhile, is as good as not there.
-    handle.is_same().then_some(Found { process, cgroups, ancestors })
+    // A process that ended or changed its user meanwhile is treated as missing.
+    handle.is_same().then_some(ProcessInfo { process, cgroups, ancestors })
 }
 
-/// A process, its parent, and so on up to pid 1.
+/// A process and its ancestors up to pid 1.
 #[must_use]
-pub fn ancestors(pid: u32) -> Vec<Process> {
-    let mut ancestors: Vec<Process> = Vec::new();
+pub fn ancestors(pid: u32) -> Vec<ProcessStatus> {
+    let mut ancestors: Vec<ProcessStatus> = Vec::new();
     let mut next = pid;
     while next != 0 && ancestors.len() < ANCESTORS && ancestors.iter().all(|known| known.pid != next) {
         let Ok(Some(process)) = describe(next) else { break };
@@ -66,20 +66,20 @@ pub fn ancestors(pid: u32) -> Vec<Process> {
     ancestors
 }
 
-/// inotify's use by some processes.
+/// The inotify usage of some processes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Inotify {
-    /// Watches.
+    /// The number of watches.
     pub watches: u64,
-    /// Instances.
+    /// The number of instances.
     pub instances: u64,
-    /// A descriptor that several processes have, or that was duplicated, is one instance: it has the same watches. One
-    /// without any cannot be distinguished from another.
+    /// Watch lists counted so far: a descriptor that was duplicated or inherited has the same watches, and is one
+    /// instance. Instances without watches cannot be distinguished.
     seen: HashSet<Vec<u8>>,
 }
 
 impl Inotify {
-    /// Adds a descriptor, of its `fdinfo`.
+    /// Adds the descriptor with this `fdinfo`.
     pub(super) fn add(&mut self, info: &[u8]) {
         let lines: Vec<&[u8]> =
             info.split(|byte| *byte == b'\n').filter(|line| line.starts_with(b"inotify")).collect();
@@ -90,20 +90,20 @@ impl Inotify {
     }
 }
 
-/// inotify's use by the processes of one uid, as far as they can be looked at; `None` if that takes longer, or one has
-/// more than 4,096 descriptors.
+/// The inotify usage of the readable processes of one uid; `None` if this takes longer than `deadline`, or a process has more
+/// than 4,096 descriptors.
 #[must_use]
-pub fn inotify_of(uid: u32, until: Instant) -> Option<Inotify> {
+pub fn inotify_of(uid: u32, deadline: Instant) -> Option<Inotify> {
     let mut counted = Inotify::default();
     for pid in pids() {
-        if Instant::now() > until {
+        if Instant::now() > deadline {
             return None;
         }
         if !describe(pid).is_ok_and(|process| process.is_some_and(|process| process.uid == uid)) {
             continue;
         }
         let Ok(Some(handle)) = ProcessHandle::open(pid) else { continue };
-        if handle.process().uid == uid && !handle.count_inotify(&mut counted, until) {
+        if handle.process().uid == uid && !handle.count_inotify(&mut counted, deadline) {
             return None;
         }
     }

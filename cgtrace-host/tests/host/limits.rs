@@ -1,4 +1,4 @@
-//! How much is read, and what to do where there is no more room.
+//! Budgets, and limits on open files.
 
 use std::{
     io,
@@ -20,7 +20,7 @@ fn a_budget_ends_with_its_steps_or_when_cancelled() {
 }
 
 #[test]
-fn the_limit_on_files_is_named_only_where_it_is_the_cause() {
+fn the_limit_on_files_is_suggested_only_if_reached() {
     let step = |code| next_step(&io::Error::from_raw_os_error(code), "run as root");
     assert!(step(libc::EMFILE).contains("LimitNOFILE="));
     assert!(step(libc::ENFILE).contains("fs.file-max"));

@@ -1,4 +1,4 @@
-//! What is read of this machine, and how.
+//! Tests of the public interface.
 
 mod limits;
 mod parsers;

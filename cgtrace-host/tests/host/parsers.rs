@@ -1,4 +1,4 @@
-//! The files of `/proc` that are read.
+//! Parsers of files in `/proc`.
 
 use std::path::PathBuf;
 
@@ -17,7 +17,7 @@ const HYBRID: &[u8] = b"\
 ";
 
 #[test]
-fn cgroup_mounts_are_found_with_their_names() {
+fn cgroup_mounts_are_parsed() {
     let lines = parse_mountinfo(HYBRID);
     assert_eq!(lines.len(), 3);
     assert_eq!(lines[0].mount_point, PathBuf::from("/sys/fs/cgroup/cpu,cpuacct"));
@@ -29,7 +29,7 @@ fn cgroup_mounts_are_found_with_their_names() {
 }
 
 #[test]
-fn hybrid_lines_of_a_process_are_read() {
+fn lines_of_proc_cgroup_are_parsed() {
     let text = b"12:cpu,cpuacct:/a:b\n9:name=systemd:/\n3:cpuset,name=x:/y\n0::/init.scope (deleted)\n";
     let lines = parse_proc_cgroup(text);
     let names: Vec<(u32, &str)> = lines.iter().map(|line| (line.id, line.name.as_str())).collect();
@@ -39,7 +39,7 @@ fn hybrid_lines_of_a_process_are_read() {
 }
 
 #[test]
-fn a_comm_may_hold_what_the_line_is_made_of() {
+fn a_comm_may_contain_separators() {
     let line = b"42 (a) b) (c) S 7 42 42 0 -1 0 0 0 0 0 0 0 0 0 20 0 1 0 1234 23 24 25 26 27 28 29\n";
     let stat = parse_stat(line).unwrap();
     assert_eq!(stat.comm, b"a) b) (c");
@@ -49,7 +49,7 @@ fn a_comm_may_hold_what_the_line_is_made_of() {
 }
 
 #[test]
-fn a_leader_that_exited_before_its_threads_is_no_zombie() {
+fn a_leader_that_exited_before_its_threads_is_not_a_zombie() {
     let state = |state, flags, threads| {
         let line = format!("42 (a) {state} 7 42 42 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 1234 0 0");
         parse_stat(line.as_bytes()).map(|stat| stat.state)
@@ -61,7 +61,7 @@ fn a_leader_that_exited_before_its_threads_is_no_zombie() {
 
 proptest! {
     #[test]
-    fn any_bytes_are_read(text in prop::collection::vec(any::<u8>(), 0..300)) {
+    fn any_bytes_are_accepted(text in prop::collection::vec(any::<u8>(), 0..300)) {
         let _ = (parse_mountinfo(&text), parse_proc_cgroup(&text), parse_stat(&text));
     }
 

@@ -1,4 +1,4 @@
-//! Processes, in `/proc`.
+//! Processes in `/proc`.
 
 use cgtrace_host::process::{ProcessHandle, comm_of, describe, padded_comm};
 
@@ -6,14 +6,14 @@ use cgtrace_host::process::{ProcessHandle, comm_of, describe, padded_comm};
 const NO_PID: u32 = 1 << 23;
 
 #[test]
-fn a_long_name_is_cut_as_the_kernel_cuts_it() {
+fn long_comms_are_truncated_as_in_the_kernel() {
     assert_eq!(&padded_comm(b"a-very-long-name-indeed"), b"a-very-long-nam\0");
     assert_eq!(&padded_comm(b"kubelet"), b"kubelet\0\0\0\0\0\0\0\0\0");
     assert_eq!(comm_of(&padded_comm(b"kubelet")), b"kubelet");
 }
 
 #[test]
-fn this_process_is_described() {
+fn describe_returns_the_status_of_this_process() {
     let pid = std::process::id();
     let process = describe(pid).unwrap().unwrap();
     assert_eq!(process.pid, pid);
@@ -22,18 +22,18 @@ fn this_process_is_described() {
 }
 
 #[test]
-fn this_process_is_read() {
+fn a_handle_reads_this_process() {
     let handle = ProcessHandle::open(std::process::id()).unwrap().unwrap();
     assert!(handle.is_same());
     assert_eq!(handle.process().uid, rustix::process::getuid().as_raw());
     assert!(!handle.cgroups().unwrap().lines.is_empty());
     assert!(!handle.arguments().unwrap().value.is_empty());
     assert_eq!(handle.executable_path().unwrap(), std::env::current_exe().unwrap());
-    assert!(!handle.cgroup_mounts().unwrap().cut);
+    assert!(!handle.cgroup_mounts().unwrap().truncated);
 }
 
 #[test]
-fn one_that_has_ended_is_noticed() {
+fn the_end_of_a_process_is_noticed() {
     let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
     let handle = ProcessHandle::open(child.id()).unwrap().unwrap();
     assert!(handle.is_same());

@@ -7,7 +7,7 @@ mod writable;
 use std::collections::BTreeSet;
 
 use cgtrace_client::{Client, paths, paths::InvalidPath, wire};
-use cgtrace_host::{hierarchy, process::cut_comm};
+use cgtrace_host::{hierarchy, process::truncate_comm};
 use cgtrace_paths::names_hierarchy;
 
 use crate::{
@@ -195,7 +195,7 @@ impl Frame {
         paths: &[String],
         comms: &[Vec<u8>],
     ) -> Result<Recorded<'a>, AskError> {
-        let comms = comms.iter().map(|comm| paths::as_text(cut_comm(comm)).0).collect();
+        let comms = comms.iter().map(|comm| paths::as_text(truncate_comm(comm)).0).collect();
         let history =
             wire::History { paths: Some(paths.to_vec()), comms: Some(comms), ..wire::History::default() };
         let wire::HistoryReply { seq, moves, execs, .. } = client.history(&history)?;

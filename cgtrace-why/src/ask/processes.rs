@@ -22,7 +22,7 @@ pub(super) struct Recorded<'a> {
 
 impl Recorded<'_> {
     /// A live process.
-    pub fn process(&self, found: &process::Found, of_unit: bool) -> Process {
+    pub fn process(&self, found: &process::ProcessInfo, of_unit: bool) -> Process {
         let task = task_of(&found.process);
         let exec = self.execs.iter().flatten().find(|exec| same_process(&exec.task, &task));
         let seen = exec.filter(|exec| exec.observed);
@@ -103,7 +103,7 @@ fn sorted(mut places: Vec<Membership>) -> Vec<Membership> {
 }
 
 /// A process as results have it.
-pub(crate) fn task_of(process: &process::Process) -> wire::Task {
+pub(crate) fn task_of(process: &process::ProcessStatus) -> wire::Task {
     wire::Task {
         pid: process.pid,
         tid: process.pid,

@@ -10,7 +10,7 @@ pub(crate) use deadline::Deadline;
 pub use observer::Who;
 pub(crate) use observer::{ObserverFound, find as find_observer};
 
-pub(crate) use cgtrace_host::hierarchy::Found as Hierarchy;
+pub(crate) use cgtrace_host::hierarchy::DiscoveredHierarchy as Hierarchy;
 use cgtrace_host::{
     hierarchy,
     process::{self, Bounded, ProcessHandle},
@@ -26,7 +26,7 @@ use crate::{
 pub(crate) struct Outside {
     /// The live processes that are called as the path's would be, the eldest first, each with whether it is the
     /// unit's; `None` if the path names none.
-    pub processes: Option<Vec<(bool, process::Found)>>,
+    pub processes: Option<Vec<(bool, process::ProcessInfo)>>,
     /// What those are called.
     pub comms: Vec<Vec<u8>>,
     /// The path's unit.
@@ -43,14 +43,14 @@ pub(crate) fn mounts(hierarchies: &[Hierarchy]) -> Vec<Mounted> {
 
 /// Where cgroup file systems are mounted for a process; `None` if it could not be looked at.
 fn mounts_of(handle: &ProcessHandle, hierarchies: &[Hierarchy]) -> Option<Bounded<Vec<Mounted>>> {
-    let Bounded { value: lines, cut } = handle.cgroup_mounts().ok()?;
+    let Bounded { value: lines, truncated } = handle.cgroup_mounts().ok()?;
     let names = || hierarchies.iter().map(|hierarchy| &*hierarchy.name);
     let mounted = lines.into_iter().filter_map(|line| {
         let hierarchy = hierarchy::hierarchy_of(&line, names())?.to_owned();
         let point = line.mount_point.to_string_lossy().into_owned();
         Some(Mounted { hierarchy, point, root: String::from_utf8_lossy(&line.root).into_owned() })
     });
-    Some(Bounded { value: mounted.collect(), cut })
+    Some(Bounded { value: mounted.collect(), truncated })
 }
 
 /// What is to be known about a path. May take some ten milliseconds.
@@ -66,7 +66,7 @@ pub(crate) fn about(
     let programs = unit.iter().flat_map(|unit| &unit.programs).filter_map(|program| unit::file_name(program));
     let mut comms: Vec<Vec<u8>> = Vec::new();
     for name in parsed.process_name().as_deref().into_iter().chain(programs) {
-        let comm = process::cut_comm(name.as_bytes()).to_vec();
+        let comm = process::truncate_comm(name.as_bytes()).to_vec();
         if !comms.contains(&comm) {
             comms.push(comm);
         }

@@ -4,7 +4,7 @@ use cgtrace_host::process::{self, ProcessHandle};
 
 /// The root of a process's cgroup namespace, if that is not ours, by the hierarchy on which it is deepest in the tree:
 /// each has a root of its own.
-pub(super) fn namespace_root(handle: &ProcessHandle, found: &process::Found) -> Option<String> {
+pub(super) fn namespace_root(handle: &ProcessHandle, found: &process::ProcessInfo) -> Option<String> {
     let theirs = handle.namespace("cgroup").ok()?;
     if theirs == namespace_of(std::process::id())? {
         return None;
@@ -26,7 +26,7 @@ fn namespace_of(pid: u32) -> Option<u64> {
 
 /// Without `CAP_SYS_ADMIN` no namespace can be entered: its root is then taken to be the innermost cgroup that has all
 /// its processes, on the hierarchy on which that is deepest.
-fn common_root(found: &process::Found, namespace: u64) -> Option<String> {
+fn common_root(found: &process::ProcessInfo, namespace: u64) -> Option<String> {
     let mut roots: Vec<(u32, Vec<u8>)> =
         found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();
     for pid in process::pids().into_iter().filter(|pid| namespace_of(*pid) == Some(namespace)) {

@@ -31,7 +31,7 @@ pub enum Who {
 /// An observer, as it was found.
 #[derive(Clone, Debug)]
 pub(crate) struct ObserverFound {
-    pub found: process::Found,
+    pub found: process::ProcessInfo,
     /// What the rules need of it; of its process only whether it is its unit's, or root's.
     pub observer: Observer,
     /// What could not be found out, and why.
@@ -71,7 +71,7 @@ pub(crate) fn find(
 
 /// Which process of a comm is meant, and whether it is its unit's or root's.
 fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<String>> {
-    let named = process::named(&[process::cut_comm(comm.as_bytes())]);
+    let named = process::named(&[process::truncate_comm(comm.as_bytes())]);
     if named.is_empty() {
         return Ok(None);
     }
@@ -93,8 +93,8 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Str
 
 /// One of several processes that may be meant: its pid, real uid, program, and cgroup on the service manager's
 /// hierarchy, else on v2.
-fn candidate(found: &process::Found) -> String {
-    let process::Process { pid, uid, .. } = found.process;
+fn candidate(found: &process::ProcessInfo) -> String {
+    let process::ProcessStatus { pid, uid, .. } = found.process;
     let handle = ProcessHandle::open(pid).ok().flatten();
     let program = handle.and_then(|handle| handle.executable_path().ok());
     let program = program.map_or_else(
@@ -116,13 +116,13 @@ fn describe(
 ) -> Option<ObserverFound> {
     let mut notes = Vec::new();
     let process = handle.process().clone();
-    let found = process::Found {
+    let found = process::ProcessInfo {
         cgroups: whole_paths(handle, &mut notes)?,
         ancestors: process::ancestors(process.ppid),
         process,
     };
     let command_line = read(deadline, "the observer's command line", &mut notes, || {
-        handle.arguments().map(|Bounded { value, cut }| (value, cut))
+        handle.arguments().map(|Bounded { value, truncated }| (value, truncated))
     });
     let (arguments, cut) = command_line.unwrap_or_default();
     if cut {
@@ -135,7 +135,7 @@ fn describe(
         })
     });
     let mounts = mounts_of(handle, hierarchies);
-    if mounts.as_ref().is_some_and(|mounts| mounts.cut) {
+    if mounts.as_ref().is_some_and(|mounts| mounts.truncated) {
         notes
             .push("the observer's mount table is too long to be read: the rest of it is left out".to_owned());
     }

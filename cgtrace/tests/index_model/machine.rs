@@ -8,7 +8,7 @@ use std::rc::Rc;
 use cgtrace::daemon::index::{CgroupId, Event, HierarchyId, UNIFIED, What};
 use cgtrace::daemon::probe::{CountError, Drained, Losses, Records, Wake};
 use cgtrace::daemon::tracker::{Clock, Machine};
-use cgtrace_host::hierarchy::{Found, HierarchyError, Mount, ScanError, Scanned};
+use cgtrace_host::hierarchy::{DiscoveredHierarchy, HierarchyError, Mount, ScanError, Scanned};
 
 use crate::kernel::{Kernel, Sent};
 use crate::observer::Observer;
@@ -42,7 +42,7 @@ pub struct World {
     lost: u64,
     lost_any: bool,
     /// Those that are gone and listed still.
-    lingering: Vec<Found>,
+    lingering: Vec<DiscoveredHierarchy>,
     /// What happens to the hierarchies after the list of them was read, before it is used.
     pub meanwhile: Vec<u8>,
 }
@@ -137,7 +137,7 @@ impl World {
         let sent = self.kernel.remove_hierarchy(which);
         if let Some(sent) = &sent {
             let ended = before.into_iter().filter(|found| found.id == sent.hierarchy);
-            self.lingering.extend(ended.map(|found| Found { mount: None, ..found }));
+            self.lingering.extend(ended.map(|found| DiscoveredHierarchy { mount: None, ..found }));
         }
         self.send(sent);
     }
@@ -147,8 +147,8 @@ impl World {
         self.lingering.clear();
     }
 
-    fn list(&self) -> Vec<Found> {
-        let found = |tree: &crate::kernel::Tree| Found {
+    fn list(&self) -> Vec<DiscoveredHierarchy> {
+        let found = |tree: &crate::kernel::Tree| DiscoveredHierarchy {
             id: tree.id,
             name: Rc::clone(&tree.name),
             mount: Some(Mount { path: PathBuf::from(tree.id.0.to_string()), unified: tree.id == UNIFIED }),
@@ -245,7 +245,7 @@ impl Clock for Shared {
 }
 
 impl Machine for Shared {
-    fn hierarchies(&self) -> Result<Vec<Found>, HierarchyError> {
+    fn hierarchies(&self) -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
         let mut world = self.0.borrow_mut();
         let mut found = world.list();
         found.extend(world.lingering.iter().cloned());

@@ -65,7 +65,7 @@ fn look_up_here(name: &str, deadline: Deadline) -> (Option<Unit>, Option<String>
         Ok(root) => root,
         Err(error) => return (None, Some(format!("the unit files could not be read: {error}"))),
     };
-    let asked = (root.is_folder(BOOTED) || bus::chosen().is_some()).then(|| bus::ask(name, deadline));
+    let asked = (root.is_directory(BOOTED) || bus::chosen().is_some()).then(|| bus::ask(name, deadline));
     let (mut unit, note) = match asked {
         Some(Ok(unit)) => (unit, None),
         Some(Err(error)) => {
@@ -105,7 +105,7 @@ fn uid_of(user: &str, root: &Root) -> Option<u32> {
 
 /// Whether a process is the unit's: its name proves nothing, as everybody may call one so. Of a unit that is not known,
 /// root's processes and the caller's own count.
-pub(crate) fn proves(unit: Option<&Unit>, found: &process::Found, deadline: Deadline) -> bool {
+pub(crate) fn proves(unit: Option<&Unit>, found: &process::ProcessInfo, deadline: Deadline) -> bool {
     let process = &found.process;
     let Some(unit) = unit.filter(|unit| unit.facts.load_state != "not-found") else {
         return process.uid == 0 || process.uid == rustix::process::getuid().as_raw();
@@ -122,7 +122,7 @@ pub(crate) fn proves(unit: Option<&Unit>, found: &process::Found, deadline: Dead
 }
 
 /// Whether a process runs one of the programs, as its own root directory has them.
-fn executes(programs: &[String], process: &process::Process) -> bool {
+fn executes(programs: &[String], process: &process::ProcessStatus) -> bool {
     let Some(handle) = ProcessHandle::open(process.pid).ok().flatten() else { return false };
     let Ok(running) = handle.executable() else { return false };
     let Ok(root) = handle.root() else { return false };

@@ -2,7 +2,8 @@
 
 use bytemuck::Pod;
 use cgtrace_common::{
-    ANCESTORS_MAX, Header, Kind, MEMBERSHIPS_MAX, Membership, NAME_MAX, Root, Task, VERSION, flag,
+    ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, Kind, MEMBERSHIPS_MAX, NAME_MAX, Task, VERSION,
+    flag,
 };
 use thiserror::Error;
 
@@ -83,18 +84,18 @@ impl Rest<'_> {
     }
 
     fn take_hierarchy(&mut self, id: u32, controllers: &Controllers) -> Result<Hierarchy, DecodeError> {
-        let Root { controllers: mask } = self.take()?;
+        let HierarchyRoot { controllers: mask } = self.take()?;
         Ok(controllers.hierarchy(HierarchyId(id), mask, self.take_rest()))
     }
 
     fn take_memberships(&mut self) -> Result<Box<[Key]>, DecodeError> {
-        let count = self.0.len() / size_of::<Membership>();
+        let count = self.0.len() / size_of::<CgroupMembership>();
         if count > MEMBERSHIPS_MAX {
             return Err(DecodeError::Tail { kind: Kind::Exec, len: self.0.len() });
         }
         (0..count)
             .map(|_| {
-                let Membership { hierarchy_id, reserved: _, cgroup_id } = self.take()?;
+                let CgroupMembership { hierarchy_id, reserved: _, cgroup_id } = self.take()?;
                 Ok(Key { hierarchy: HierarchyId(hierarchy_id), id: CgroupId(cgroup_id) })
             })
             .collect()

@@ -7,7 +7,7 @@ use crate::daemon::{
     memory,
     probe::Records,
 };
-use cgtrace_host::hierarchy::{Found, HierarchyError, Mount};
+use cgtrace_host::hierarchy::{DiscoveredHierarchy, HierarchyError, Mount};
 
 use super::{
     HierarchyView, Tracker,
@@ -51,8 +51,8 @@ impl Roots {
     /// Takes out of a list what has ended, and forgets what is not listed any more. What is mounted has not ended: it is
     /// another hierarchy of that id, whose coming was lost. A root is destroyed after its last mount is gone
     /// (`cgroup_kill_sb`).
-    fn without_destroyed(&mut self, mut found: Vec<Found>) -> Vec<Found> {
-        let lists = |id: HierarchyId, name: &Option<Rc<str>>, found: &Found| {
+    fn without_destroyed(&mut self, mut found: Vec<DiscoveredHierarchy>) -> Vec<DiscoveredHierarchy> {
+        let lists = |id: HierarchyId, name: &Option<Rc<str>>, found: &DiscoveredHierarchy| {
             found.id == id && found.mount.is_none() && name.as_ref().is_none_or(|name| *name == found.name)
         };
         self.destroyed.retain(|id, name| found.iter().any(|found| lists(*id, name, found)));
@@ -100,8 +100,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.roots.read_at_ns.map(|at| Duration::from_nanos(at.saturating_sub(now)))
     }
 
-    fn take_hierarchies(&mut self, found: &[Found], known_since_boot_ns: u64) {
-        for Found { id, name, mount, note } in found {
+    fn take_hierarchies(&mut self, found: &[DiscoveredHierarchy], known_since_boot_ns: u64) {
+        for DiscoveredHierarchy { id, name, mount, note } in found {
             let id = *id;
             let state = self.index.hierarchy(id);
             if state.as_ref().is_none_or(|state| state.name.is_none()) {

@@ -30,7 +30,7 @@ pub use verify::{Difference, Verification, Verified, VerifyScan};
 
 use std::rc::Rc;
 
-use cgtrace_host::process::{Process, padded_comm};
+use cgtrace_host::process::{ProcessStatus, padded_comm};
 
 use crate::daemon::index::{CgroupId, Change, Index, Task};
 
@@ -42,8 +42,8 @@ pub trait Listener {
 
 /// A process of `/proc` in the index's words; its cgroup is not among them.
 #[must_use]
-pub fn task_of(process: &Process) -> Task {
-    let Process { pid, tgid: _, ppid, comm, uid, start_boot_ns, state: _, image: _ } = process;
+pub fn task_of(process: &ProcessStatus) -> Task {
+    let ProcessStatus { pid, tgid: _, ppid, comm, uid, start_boot_ns, state: _, image: _ } = process;
     Task {
         pid: *pid,
         tid: *pid,

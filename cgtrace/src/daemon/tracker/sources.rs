@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cgtrace_common::CgroupId;
 use cgtrace_host::{
     clock,
-    hierarchy::{self, Budget, Found, HierarchyError, Mount, ScanError, Scanned},
+    hierarchy::{self, Budget, DiscoveredHierarchy, HierarchyError, Mount, ScanError, Scanned},
 };
 
 /// The clocks.
@@ -19,7 +19,7 @@ pub trait Clock {
 /// The machine: its hierarchies and its clocks.
 pub trait Machine: Clock {
     /// As [`hierarchy::discover`].
-    fn hierarchies(&self) -> Result<Vec<Found>, HierarchyError>;
+    fn hierarchies(&self) -> Result<Vec<DiscoveredHierarchy>, HierarchyError>;
     /// As [`hierarchy::locate`], within the time that the owner's thread has for it.
     fn locate(
         &self,
@@ -48,7 +48,7 @@ impl Clock for ThisMachine {
 }
 
 impl Machine for ThisMachine {
-    fn hierarchies(&self) -> Result<Vec<Found>, HierarchyError> {
+    fn hierarchies(&self) -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
         hierarchy::discover()
     }
 

@@ -55,7 +55,7 @@ impl Tracker {
     }
 
     /// Takes the processes of tracked names that /proc showed at `boot_ns`: those that were there before.
-    pub fn take_before(&mut self, boot_ns: u64, found: &[process::Found]) {
+    pub fn take_before(&mut self, boot_ns: u64, found: &[process::ProcessInfo]) {
         let _ = self.catch_up();
         let Self { index, process_log, .. } = self;
         for found in found {
