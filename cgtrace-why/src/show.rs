@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace_client::{Client, paths, wire};
 use cgtrace_host::{
-    hierarchy::{self, Found, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated},
+    hierarchy::{
+        self, DiscoveredHierarchy, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated,
+    },
     process::{self, ProcessError, ProcessHandle, State},
 };
 use serde::{Deserialize, Serialize};
@@ -157,7 +159,7 @@ fn stripped(path: &[u8]) -> Option<&[u8]> {
 }
 
 fn members(
-    found: &[Found],
+    found: &[DiscoveredHierarchy],
     answer: &wire::PathResult,
     row: &wire::HierarchyResult,
     notes: &mut Vec<String>,
