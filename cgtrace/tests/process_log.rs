@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, ROOT, Task, UNIFIED,
-    What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, PreviousLimits, ROOT, Task,
+    UNIFIED, What,
 };
 use cgtrace::daemon::process_log::{LogEntry, ProcessLog};
 use cgtrace_host::process::padded_comm;
@@ -34,8 +34,8 @@ struct Scene {
 
 impl Scene {
     fn new() -> Self {
-        let mut index = Index::new(Limits::default());
-        index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
+        let mut index = Index::new(PreviousLimits::default());
+        index.add_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
         let mut scene = Self { index, process_log: ProcessLog::new([padded_comm(b"kubelet")]), now: 1 };
         for (id, parent, leaf) in [(10, 1, "a"), (11, 1, "b"), (12, 10, "c")] {
             let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
@@ -49,7 +49,7 @@ impl Scene {
         self.now += 1;
         let event = Event { boot_ns: self.now, what };
         let change = self.index.apply(&event).map(Rc::new);
-        self.process_log.take(&event, change.as_ref(), &self.index);
+        self.process_log.record(&event, change.as_ref(), &self.index);
         change
     }
 
@@ -137,8 +137,8 @@ fn a_second_exec_is_the_same_process_and_what_was_before_is_less() {
     scene.exec(task(42, "kubelet"), 11, &[]);
     assert_eq!(scene.kubelets(), [42]);
     let Scene { index, process_log, .. } = &mut scene;
-    process_log.take_before(9, &task(42, "kubelet"), &[key(10)], &[], index);
-    process_log.take_before(9, &task(30, "kubelet"), &[key(10)], &[], index);
+    process_log.record_preexisting(9, &task(42, "kubelet"), &[key(10)], &[], index);
+    process_log.record_preexisting(9, &task(30, "kubelet"), &[key(10)], &[], index);
     let observed: Vec<bool> =
         process_log.of_comm(&padded_comm(b"kubelet")).map(|seen| seen.observed).collect();
     assert_eq!(observed, [false, true]);
@@ -195,12 +195,12 @@ fn a_storm_of_moves_leaves_those_of_watched_processes() {
 fn hierarchies_are_kept_apart() {
     let mut scene = Scene::new();
     let other = HierarchyId(3);
-    scene.index.know_hierarchy(&Hierarchy { id: other, name: "memory".into() }, 1);
+    scene.index.add_hierarchy(&Hierarchy { id: other, name: "memory".into() }, 1);
     scene.attach(task(42, "x"), 10, task(1, "init"));
     let root = Key { hierarchy: other, id: ROOT };
     scene.take(What::Attach { key: root, task: task(42, "x"), threadgroup: true, by: task(1, "init") });
     let change = &scene.process_log.moves(b"/a")[0];
-    assert_eq!(change.place.as_ref().map(|place| place.hierarchy), Some(UNIFIED));
+    assert_eq!(change.cgroup.as_ref().map(|cgroup| cgroup.hierarchy), Some(UNIFIED));
     assert_eq!(scene.moved("/a"), [42]);
 }
 

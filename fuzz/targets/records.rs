@@ -2,14 +2,14 @@
 #![no_main]
 
 use cgtrace::daemon::{
-    index::{Index, Limits},
+    index::{Index, PreviousLimits},
     probe::{Controllers, decode},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let controllers = Controllers::default();
-    let mut index = Index::new(Limits::default());
+    let mut index = Index::new(PreviousLimits::default());
     // Records one after another, each after its length.
     let mut rest = input;
     while let Some((length, after)) = rest.split_first() {

@@ -91,7 +91,7 @@ struct Recorder {
 
 impl Listener for Recorder {
     fn changed(&mut self, change: &Rc<Change>, _: &Index, _: Anchor) {
-        let path = change.place.as_ref().and_then(|place| place.path.as_deref());
+        let path = change.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
         let path = path.map(String::from_utf8_lossy).unwrap_or_default();
         if let Some(path) = path.strip_prefix(&self.below) {
             let inferred = if change.inferred { "?" } else { "" };
@@ -225,7 +225,7 @@ fn release() -> Outcome {
     Ok(())
 }
 
-/// More than are looked up in place: a scan finds the rest.
+/// More than are looked up in cgroup: a scan finds the rest.
 fn flood() -> Outcome {
     const HIDDEN: usize = 300;
     let mut stage = Stage::new(any())?;

@@ -16,7 +16,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use cgtrace::daemon::{
-    index::{Index, Limits},
+    index::{Index, PreviousLimits},
     probe::{Options, Probe, Records as _},
     process_log::ProcessLog,
 };
@@ -311,7 +311,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
     let program = folder.path().join("cgtrace-six");
     copy_program("/bin/true", &program)?;
     let mut probe = Probe::start(&Options { tracked: vec![comm], ..Options::default() })?;
-    let (mut index, mut process_log) = (Index::new(Limits::default()), ProcessLog::new([comm]));
+    let (mut index, mut process_log) = (Index::new(PreviousLimits::default()), ProcessLog::new([comm]));
     for round in 0..crate::support::rounds(40) {
         let barrier = Barrier::new(AT_ONCE);
         let children = thread::scope(|scope| {
@@ -329,7 +329,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
         }
         probe.drain(&mut |event| {
             let change = index.apply(&event).map(Rc::new);
-            process_log.take(&event, change.as_ref(), &index);
+            process_log.record(&event, change.as_ref(), &index);
         });
         for pid in pids {
             let seen = process_log.of_comm(&comm).find(|seen| seen.task.pid == pid);

@@ -13,7 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, Leaf, Limits, Task, UNIFIED, What};
+use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, Leaf, PreviousLimits, Task, UNIFIED, What};
 use cgtrace_client::{RuntimeDir, wire};
 use libtest_mimic::Trial;
 
@@ -49,7 +49,7 @@ pub fn trials() -> Vec<Trial> {
 /// A v2 cgroup takes about 18 ids: 2^32 of them are gone in hours of churn. No test waits so long, so this one
 /// asks the index and the wire.
 fn wide_ids() -> Outcome {
-    let mut index = Index::new(Limits::default());
+    let mut index = Index::new(PreviousLimits::default());
     let wide = (7_u64 << 32) + 42;
     let creator = Task {
         pid: 1,

@@ -3,19 +3,20 @@
 use std::rc::Rc;
 
 use crate::script::{
-    PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, task, told, unwalked, walk,
+    PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, scan, task, told,
+    unscanned,
 };
 use cgtrace::daemon::index::{
-    Actor, Anomaly, Birth, CgroupId, Change, Child, Gap, HierarchyId, Index, Kind, Leaf, Limits, Made,
-    PREVIOUS_PER_PATH, ROOT, Task, UNIFIED, What,
+    Actor, Anomaly, CgroupId, Change, Child, Creation, Gap, HierarchyId, Index, Kind, Leaf, Origin,
+    PREVIOUS_PER_PATH, PreviousLimits, ROOT, Task, UNIFIED, What,
 };
 
 fn actor(pid: u32, cgroup: &str) -> Rc<Actor> {
     Rc::new(Actor { task: Rc::new(task(pid)), cgroup: Some(cgroup.as_bytes().into()) })
 }
 
-fn before(boot_ns: u64) -> Birth {
-    Birth { boot_ns, made: Made::Before, by: None }
+fn before(boot_ns: u64) -> Creation {
+    Creation { boot_ns, origin: Origin::Preexisting, by: None }
 }
 
 pub fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
@@ -29,11 +30,14 @@ fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
     let change = plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     assert_eq!(told([&change]), ["mkdir 5 /a"]);
     assert_eq!(change.boot_ns, 2_000);
-    assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("v2"));
+    assert_eq!(change.cgroup.unwrap().hierarchy_name.as_deref(), Some("v2"));
     assert_eq!(change.by, Some(actor(100, "/")));
     let instance = index.instance(key(5)).unwrap();
     assert_eq!((instance.parent, instance.level, instance.leaf), (ROOT, 9, &b"a"[..]));
-    assert_eq!(instance.birth, Birth { boot_ns: 2_000, made: Made::Seen, by: Some(actor(100, "/")) });
+    assert_eq!(
+        instance.creation,
+        Creation { boot_ns: 2_000, origin: Origin::Observed, by: Some(actor(100, "/")) }
+    );
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(5)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
 }
@@ -49,11 +53,11 @@ fn a_removed_cgroup_leaves_a_past_life() {
     let previous: Vec<_> = index.previous_instances(UNIFIED, b"/a").collect();
     assert_eq!(previous.len(), 1);
     assert_eq!((previous[0].key, previous[0].removed_boot_ns, previous[0].inferred), (key(5), 3_000, false));
-    assert_eq!((previous[0].birth.boot_ns, previous[0].birth.made), (2_000, Made::Seen));
+    assert_eq!((previous[0].creation.boot_ns, previous[0].creation.origin), (2_000, Origin::Observed));
     assert_eq!(previous[0].removed_by, Some(actor(200, "/")));
     assert_eq!(index.previous_by_id(key(5)), Some(previous[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
-    assert_eq!((state.cgroups, state.made, state.removed, state.previous_instances), (1, 1, 1, 1));
+    assert_eq!((state.cgroups, state.created, state.removed, state.previous_instances), (1, 1, 1, 1));
 }
 
 #[test]
@@ -108,7 +112,7 @@ fn a_rename_keeps_the_life_and_leads_all_below_along() {
     let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
     assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
     assert_eq!(change.by, Some(actor(300, "/")));
-    assert_eq!(index.instance(pids(5)).unwrap().birth.boot_ns, 2_000);
+    assert_eq!(index.instance(pids(5)).unwrap().creation.boot_ns, 2_000);
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
     assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
@@ -163,10 +167,10 @@ fn a_release_removes_no_other_cgroup() {
 fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Anomaly::MkdirTwice);
-    assert_eq!(index.instance(key(5)).unwrap().birth.boot_ns, 2_000);
+    assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Anomaly::DuplicateMkdir);
+    assert_eq!(index.instance(key(5)).unwrap().creation.boot_ns, 2_000);
     plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
-    assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Anomaly::RmdirTwice);
+    assert_eq!(refused(&mut index, 2_003, rmdir(key(5), 1, "a")), Anomaly::DuplicateRmdir);
     assert_eq!(refused(&mut index, 2_004, mkdir(key(5), 1, "a")), Anomaly::MkdirAfterRmdir);
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
     assert_eq!(index.anomalies().total(), 3);
@@ -174,7 +178,7 @@ fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
 
 #[test]
 fn a_cgroup_may_come_before_its_parent() {
-    let mut index = unwalked();
+    let mut index = unscanned();
     let change = plain(&mut index, 2_000, mkdir(key(9), 5, "c"));
     assert_eq!(told([&change]), ["mkdir 9 -"]);
     assert_eq!(index.path(key(9)), None);
@@ -194,11 +198,11 @@ fn level_1_is_below_the_root_whatever_the_parent_is_said_to_be() {
 
 #[test]
 fn the_removal_of_what_was_made_before_is_told_and_remembered() {
-    let mut index = unwalked();
+    let mut index = unscanned();
     let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(told([&change]), ["rmdir 5 /a"]);
     let instance = index.previous_by_id(key(5)).unwrap();
-    assert_eq!((&instance.birth, instance.removed_boot_ns), (&before(1_000), 2_000));
+    assert_eq!((&instance.creation, instance.removed_boot_ns), (&before(1_000), 2_000));
     // Its parent is known by its own end only.
     assert_eq!(told([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
     assert_eq!(told([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
@@ -208,8 +212,8 @@ fn the_removal_of_what_was_made_before_is_told_and_remembered() {
 fn the_removal_of_what_was_missed_claims_no_more_than_is_known() {
     let mut index = empty();
     let removed = odd(&mut index, 2_000, rmdir(key(5), 1, "a"));
-    assert_eq!(removed, ("rmdir 5 /a".into(), Anomaly::RmdirUnknown));
-    assert_eq!(index.previous_by_id(key(5)).unwrap().birth, before(2_000));
+    assert_eq!(removed, ("rmdir 5 /a".into(), Anomaly::UnknownRmdir));
+    assert_eq!(index.previous_by_id(key(5)).unwrap().creation, before(2_000));
 }
 
 #[test]
@@ -223,22 +227,22 @@ fn what_is_below_a_removed_cgroup_has_no_path_until_a_walk_ends_it() {
     assert_eq!((index.path(key(7)), index.resolve(UNIFIED, b"/a/b/c")), (None, None));
     // Changes still say where it was.
     assert_eq!(told([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
-    assert_eq!(told(&walk(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
+    assert_eq!(told(&scan(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
     assert!(index.previous_by_id(key(6)).unwrap().inferred);
 }
 
 #[test]
 fn a_rename_of_what_was_not_known_makes_it_known() {
-    let mut index = unwalked();
+    let mut index = unscanned();
     let change = plain(&mut index, 2_000, rename(pids(5), 1, "z"));
     assert_eq!((told([&change]), change.from), (vec!["rename 5 /z".into()], None));
-    assert_eq!(index.instance(pids(5)).unwrap().birth, before(1_000));
+    assert_eq!(index.instance(pids(5)).unwrap().creation, before(1_000));
     let mut index = empty();
     let renamed = odd(&mut index, 2_000, rename(pids(5), 1, "z"));
-    assert_eq!(renamed, ("rename 5 /z".into(), Anomaly::RenameUnknown));
-    assert_eq!(index.instance(pids(5)).unwrap().birth, before(2_000));
+    assert_eq!(renamed, ("rename 5 /z".into(), Anomaly::UnknownRename));
+    assert_eq!(index.instance(pids(5)).unwrap().creation, before(2_000));
     plain(&mut index, 2_001, rmdir(pids(5), 1, "z"));
-    assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Anomaly::RenameUnknown);
+    assert_eq!(refused(&mut index, 2_002, rename(pids(5), 1, "y")), Anomaly::UnknownRename);
 }
 
 #[test]
@@ -247,18 +251,18 @@ fn a_rename_never_moves_to_another_parent() {
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
     let renamed = odd(&mut index, 2_002, rename(pids(6), 5, "c"));
-    assert_eq!(renamed, ("rename 6 /b -> /c".into(), Anomaly::RenameElsewhere));
+    assert_eq!(renamed, ("rename 6 /b -> /c".into(), Anomaly::RenameToOtherParent));
 }
 
 #[test]
 fn no_cgroup_becomes_its_own_ancestor() {
     let mut index = empty();
-    assert_eq!(refused(&mut index, 2_000, mkdir(key(5), 5, "a")), Anomaly::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_000, mkdir(key(5), 5, "a")), Anomaly::InvalidParent);
     plain(&mut index, 2_001, mkdir(key(7), 6, "b"));
     plain(&mut index, 2_002, mkdir(key(8), 7, "c"));
-    assert_eq!(refused(&mut index, 2_003, mkdir(key(6), 8, "a")), Anomaly::ImpossibleParent);
-    assert_eq!(refused(&mut index, 2_004, mkdir(key(0), 1, "a")), Anomaly::ImpossibleParent);
-    assert_eq!(refused(&mut index, 2_005, rename(pids(9), 9, "a")), Anomaly::ImpossibleParent);
+    assert_eq!(refused(&mut index, 2_003, mkdir(key(6), 8, "a")), Anomaly::InvalidParent);
+    assert_eq!(refused(&mut index, 2_004, mkdir(key(0), 1, "a")), Anomaly::InvalidParent);
+    assert_eq!(refused(&mut index, 2_005, rename(pids(9), 9, "a")), Anomaly::InvalidParent);
 }
 
 #[test]
@@ -268,7 +272,7 @@ fn a_root_is_no_child() {
         assert_eq!(refused(&mut index, 2_000, what), Anomaly::RootAsChild);
     }
     assert_eq!(index.resolve(UNIFIED, b"/"), Some(key(1)));
-    assert_eq!(index.instance(key(1)).unwrap().birth, before(1_000));
+    assert_eq!(index.instance(key(1)).unwrap().creation, before(1_000));
 }
 
 #[test]
@@ -312,7 +316,7 @@ fn an_impossible_name_leads_nowhere() {
     let mut index = empty();
     for (id, name) in (5..).zip(["", ".", "..", "a/b", "a\nb", "a\0b"]) {
         let (told, odd) = odd(&mut index, 2_000, mkdir(key(id), 1, name));
-        assert_eq!((told, odd), (format!("mkdir {id} -"), Anomaly::InvalidPath), "{name:?}");
+        assert_eq!((told, odd), (format!("mkdir {id} -"), Anomaly::InvalidLeaf), "{name:?}");
         assert_eq!(index.path(key(id)), None);
     }
     for (id, name) in (20..).zip(["...", "a b", "\u{1b}[1m", "x (deleted)", "\\", "cpu.max"]) {
@@ -327,13 +331,13 @@ fn a_loss_bounds_what_never_means() {
     assert_eq!(index.last_gap(UNIFIED), None);
     let lost = index.lost(3_000, 4, Some(PIDS));
     assert_eq!((lost.kind, lost.lost, lost.boot_ns), (Kind::Lost, Some(4), 3_000));
-    assert_eq!(lost.place.unwrap().hierarchy, PIDS);
+    assert_eq!(lost.cgroup.unwrap().hierarchy, PIDS);
     assert_eq!(index.last_gap(UNIFIED), None);
     // Nobody said that a part of the time is sure.
     let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, lost: missed });
     assert_eq!(index.last_gap(PIDS), gap(1_000, 3_000, 4));
     let resynced = index.resynced(3_100, None);
-    assert_eq!((resynced.kind, resynced.place, resynced.seq), (Kind::Resynced, None, lost.seq + 1));
+    assert_eq!((resynced.kind, resynced.cgroup, resynced.seq), (Kind::Resynced, None, lost.seq + 1));
     index.complete_until(3_200);
     index.lost(3_300, 1, None);
     assert_eq!(index.last_gap(UNIFIED), gap(3_200, 3_300, 1));
@@ -357,15 +361,15 @@ fn a_tree_of_1500_levels_is_no_deeper_than_another() {
     assert_eq!(deepest.len(), 9_000);
     assert_eq!(index.resolve(UNIFIED, &deepest), Some(key(levels + 1)));
     assert_eq!(index.subtree(key(1)).count(), 1_501);
-    let ends = walk(&mut index, UNIFIED, 3_000, &[]);
+    let ends = scan(&mut index, UNIFIED, 3_000, &[]);
     assert_eq!(ends.len(), 1_500);
-    assert_eq!(ends[0].place.as_ref().unwrap().path.as_deref(), Some(&*deepest));
+    assert_eq!(ends[0].cgroup.as_ref().unwrap().path.as_deref(), Some(&*deepest));
 }
 
 #[test]
 fn the_past_is_bounded_by_its_bytes_and_by_path() {
     let mut index = empty();
-    index.keep_past(Limits { max_previous_bytes: 100_000 });
+    index.limit_previous(PreviousLimits { max_previous_bytes: 100_000 });
     let long = |id: u64| format!("{id}{}", "x".repeat(4_000));
     for id in 10..110 {
         plain(&mut index, id * 10, mkdir(key(id), 1, &long(id)));
@@ -378,7 +382,7 @@ fn the_past_is_bounded_by_its_bytes_and_by_path() {
         plain(&mut index, id * 10 + 1, rmdir(key(id), 1, "a"));
     }
     assert_eq!(index.previous_instances(UNIFIED, b"/a").count(), PREVIOUS_PER_PATH);
-    index.keep_past(Limits { max_previous_bytes: 0 });
+    index.limit_previous(PreviousLimits { max_previous_bytes: 0 });
     assert_eq!(index.hierarchy(UNIFIED).map(|state| state.previous_instances), Some(0));
     assert_eq!(index.check_invariants(), Ok(()));
 }

@@ -3,7 +3,7 @@
 use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, UNIFIED, What};
 
 use crate::script::{
-    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, scanned, task, told, unwalked,
+    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, scanned, task, told, unscanned,
 };
 
 fn event(what: What) -> Event {
@@ -12,7 +12,7 @@ fn event(what: What) -> Event {
 
 /// What an event proves, and then the event itself.
 fn concluded(index: &mut Index, what: What) -> Vec<String> {
-    let mut changes = index.conclude(&event(what.clone()));
+    let mut changes = index.infer_missed(&event(what.clone()));
     assert_eq!(index.check_invariants(), Ok(()));
     assert!(changes.iter().all(|change| change.inferred && change.boot_ns == 3_000));
     changes.extend(apply(index, 3_000, what).0);
@@ -35,14 +35,14 @@ fn named(key: Key) -> [What; 6] {
 fn what_is_in_use_is_alive() {
     let mut index = empty();
     for what in named(key(5)) {
-        assert_eq!(index.unknown_but_alive(&event(what.clone())), [key(5)], "{what:?}");
+        assert_eq!(index.missed_mkdirs(&event(what.clone())), [key(5)], "{what:?}");
     }
     let found = [scanned(4, 1, "a"), scanned(5, 4, "b")];
-    assert_eq!(told(&index.found_alive(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
+    assert_eq!(told(&index.insert_missed(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
     assert_eq!(index.check_invariants(), Ok(()));
     assert_eq!((path(&index, key(5)), index.instance(key(5)).unwrap().level), (Some("/a/b".into()), 2));
     for what in named(key(5)) {
-        assert_eq!(index.unknown_but_alive(&event(what)), []);
+        assert_eq!(index.missed_mkdirs(&event(what)), []);
     }
     assert_eq!(told([&plain(&mut index, 3_001, named(key(5))[0].clone())]), ["attach 5 /a/b"]);
 }
@@ -51,11 +51,11 @@ fn what_is_in_use_is_alive() {
 fn a_parent_of_what_is_created_removed_or_renamed_is_alive() {
     let index = empty();
     for what in [mkdir(key(6), 5, "x"), rmdir(key(6), 5, "x"), rename(key(6), 5, "x")] {
-        assert_eq!(index.unknown_but_alive(&event(what)), [key(5)]);
+        assert_eq!(index.missed_mkdirs(&event(what)), [key(5)]);
     }
     let what =
         What::Mkdir(Child { key: key(6), parent: CgroupId(5), level: 1, leaf: leaf("x"), by: task(1) });
-    assert_eq!(index.unknown_but_alive(&event(what)), []);
+    assert_eq!(index.missed_mkdirs(&event(what)), []);
 }
 
 #[test]
@@ -68,17 +68,17 @@ fn some_events_prove_nothing() {
         What::Frozen { key, frozen: false },
         What::Release { key },
     ] {
-        assert_eq!(index.unknown_but_alive(&event(what.clone())), []);
-        assert_eq!(index.conclude(&event(what)), []);
+        assert_eq!(index.missed_mkdirs(&event(what.clone())), []);
+        assert_eq!(index.infer_missed(&event(what)), []);
     }
     // Nor does what comes late, nor any event of a hierarchy that was not scanned.
     plain(&mut index, 2_000, mkdir(key, 1, "a"));
     plain(&mut index, 2_001, rmdir(key, 1, "a"));
     for what in named(key) {
-        assert_eq!(index.unknown_but_alive(&event(what.clone())), []);
-        assert_eq!(unwalked().unknown_but_alive(&event(what)), []);
+        assert_eq!(index.missed_mkdirs(&event(what.clone())), []);
+        assert_eq!(unscanned().missed_mkdirs(&event(what)), []);
     }
-    assert_eq!(index.found_alive(UNIFIED, [scanned(5, 1, "a")], 3_000), []);
+    assert_eq!(index.insert_missed(UNIFIED, [scanned(5, 1, "a")], 3_000), []);
     assert!(index.instance(of(5)).is_none());
 }
 
@@ -118,6 +118,6 @@ fn a_name_given_twice_on_v1_is_in_doubt() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     let again = event(mkdir(pids(6), 1, "a"));
-    assert_eq!((index.conclude(&again), index.name_is_in_doubt(&again)), (vec![], Some(pids(5).hierarchy)));
-    assert_eq!(index.name_is_in_doubt(&event(mkdir(pids(6), 1, "b"))), None);
+    assert_eq!((index.infer_missed(&again), index.ambiguous_name(&again)), (vec![], Some(pids(5).hierarchy)));
+    assert_eq!(index.ambiguous_name(&event(mkdir(pids(6), 1, "b"))), None);
 }

@@ -3,23 +3,25 @@
 use crate::apply::ids;
 use crate::script::{
     PIDS, apply, empty, hierarchy, key, mkdir, odd, pids, plain, refused, rmdir, scanned, task, told,
-    unwalked,
+    unscanned,
 };
-use cgtrace::daemon::index::{Anomaly, HierarchyId, Index, Limits, Made, Merged, ROOT, UNIFIED, What};
+use cgtrace::daemon::index::{
+    Anomaly, HierarchyId, Index, MergeOutcome, Origin, PreviousLimits, ROOT, UNIFIED, What,
+};
 
 #[test]
 fn an_event_of_an_unknown_hierarchy_introduces_it() {
-    let mut index = Index::new(Limits::default());
+    let mut index = Index::new(PreviousLimits::default());
     let (change, odd) = apply(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     assert_eq!(odd, Some(Anomaly::UnknownHierarchy));
-    assert_eq!(change.unwrap().place.unwrap().hierarchy_name, None);
+    assert_eq!(change.unwrap().cgroup.unwrap().hierarchy_name, None);
     let state = index.hierarchy(PIDS).unwrap();
-    assert_eq!((state.name, state.known_since_boot_ns, state.scanned), (None, 2_000, false));
+    assert_eq!((state.name, state.observed_since_boot_ns, state.scanned), (None, 2_000, false));
     // Its name, and that every event since an earlier time was seen, comes later.
-    index.know_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
-    index.know_hierarchy(&hierarchy(PIDS, "pids"), 500);
+    index.add_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
+    index.add_hierarchy(&hierarchy(PIDS, "pids"), 500);
     let state = index.hierarchy(PIDS).unwrap();
-    assert_eq!((state.name.as_deref(), state.known_since_boot_ns), (Some("pids"), 1_000));
+    assert_eq!((state.name.as_deref(), state.observed_since_boot_ns), (Some("pids"), 1_000));
     assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
     // Told events may be late, and so introduce nothing.
     let late = What::Populated {
@@ -32,7 +34,7 @@ fn an_event_of_an_unknown_hierarchy_introduces_it() {
 
 #[test]
 fn the_default_hierarchy_has_its_name_from_the_start() {
-    let mut index = Index::new(Limits::default());
+    let mut index = Index::new(PreviousLimits::default());
     apply(&mut index, 2_000, mkdir(key(5), 1, "a"));
     assert_eq!(index.hierarchy(UNIFIED).unwrap().name.as_deref(), Some("v2"));
     assert_eq!(index.find_hierarchy("v2"), Some(UNIFIED));
@@ -45,10 +47,10 @@ fn a_hierarchy_that_came_is_known_from_its_birth() {
     let change = plain(&mut index, 2_000, added.clone());
     assert_eq!(told([&change]), ["hierarchy-created 1 /"]);
     let state = index.hierarchy(HierarchyId(9)).unwrap();
-    assert_eq!((state.known_since_boot_ns, state.scanned, state.cgroups), (2_000, true, 1));
+    assert_eq!((state.observed_since_boot_ns, state.scanned, state.cgroups), (2_000, true, 1));
     let root = cgtrace::daemon::index::Key { hierarchy: HierarchyId(9), id: ROOT };
-    assert_eq!(index.instance(root).unwrap().birth.made, Made::Seen);
-    assert_eq!(refused(&mut index, 2_001, added), Anomaly::RootAddedTwice);
+    assert_eq!(index.instance(root).unwrap().creation.origin, Origin::Observed);
+    assert_eq!(refused(&mut index, 2_001, added), Anomaly::DuplicateHierarchy);
     assert_eq!(index.find_hierarchy("name=x"), Some(HierarchyId(9)));
 }
 
@@ -59,7 +61,7 @@ fn a_root_that_proc_told_of_before_its_event_is_not_replaced() {
     let added = What::HierarchyCreated { hierarchy: hierarchy(PIDS, "pids"), by: task(4) };
     plain(&mut index, 2_001, added);
     assert_eq!(index.resolve(PIDS, b"/a"), Some(pids(5)));
-    assert_eq!(index.instance(pids(1)).unwrap().birth.made, Made::Seen);
+    assert_eq!(index.instance(pids(1)).unwrap().creation.origin, Origin::Observed);
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn a_new_hierarchy_of_an_old_id_inherits_nothing() {
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
     plain(&mut index, 2_002, rmdir(pids(5), 1, "a"));
-    index.begin_walk(PIDS);
+    index.begin_scan(PIDS);
     assert_eq!(
         told([&plain(&mut index, 2_003, What::HierarchyDestroyed { id: PIDS })]),
         ["hierarchy-destroyed 1 /"]
@@ -76,29 +78,32 @@ fn a_new_hierarchy_of_an_old_id_inherits_nothing() {
     assert_eq!(index.resolve(PIDS, b"/"), None);
     assert_eq!((index.previous_instances(PIDS, b"/a").count(), index.hierarchies().count()), (0, 1));
     plain(&mut index, 2_004, What::HierarchyCreated { hierarchy: hierarchy(PIDS, "memory"), by: task(4) });
-    // The walk was of the old one.
-    assert_eq!(index.merge_scan(PIDS, [scanned(6, 1, "b")], true, 2_005), Merged::default());
-    assert_eq!(index.anomalies().of(Anomaly::WalkNotBegun), 1);
+    // The scan was of the old one.
+    assert_eq!(index.merge_scan(PIDS, [scanned(6, 1, "b")], true, 2_005), MergeOutcome::default());
+    assert_eq!(index.anomalies().of(Anomaly::ScanNotBegun), 1);
     assert_eq!(ids(&index, PIDS), [1]);
     plain(&mut index, 2_006, mkdir(pids(5), 1, "a"));
     let replaced = What::HierarchyCreated { hierarchy: hierarchy(PIDS, "cpu"), by: task(4) };
-    assert_eq!(odd(&mut index, 2_007, replaced), ("hierarchy-created 1 /".into(), Anomaly::RootAddedTwice));
-    assert_eq!((ids(&index, PIDS), index.hierarchy(PIDS).unwrap().made), (vec![1], 0));
+    assert_eq!(
+        odd(&mut index, 2_007, replaced),
+        ("hierarchy-created 1 /".into(), Anomaly::DuplicateHierarchy)
+    );
+    assert_eq!((ids(&index, PIDS), index.hierarchy(PIDS).unwrap().created), (vec![1], 0));
     assert_eq!(index.previous_by_id(pids(5)), None);
 }
 
 #[test]
 fn a_hierarchy_that_vanished_is_forgotten() {
-    let mut index = unwalked();
+    let mut index = unscanned();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, rmdir(pids(5), 1, "a"));
     let change = index.forget_hierarchy(PIDS, 3_000);
     assert_eq!(told(change.as_ref()), ["hierarchy-destroyed? 1 /"]);
-    assert_eq!(change.unwrap().place.unwrap().hierarchy_name.as_deref(), Some("pids"));
+    assert_eq!(change.unwrap().cgroup.unwrap().hierarchy_name.as_deref(), Some("pids"));
     assert_eq!(index.forget_hierarchy(PIDS, 3_001), None);
     assert_eq!((index.hierarchy(PIDS), index.previous_by_id(pids(5))), (None, None));
     let late = odd(&mut index, 3_002, What::HierarchyDestroyed { id: PIDS });
-    assert_eq!(late, ("hierarchy-destroyed 1 /".into(), Anomaly::RootUnknown));
+    assert_eq!(late, ("hierarchy-destroyed 1 /".into(), Anomaly::UnknownRoot));
 }
 
 #[test]
@@ -106,6 +111,6 @@ fn a_remount_changes_the_name() {
     let mut index = empty();
     let what = What::Remount { hierarchy: hierarchy(PIDS, "pids,name=x"), by: task(4) };
     let change = plain(&mut index, 2_000, what);
-    assert_eq!(change.place.unwrap().hierarchy_name.as_deref(), Some("pids,name=x"));
+    assert_eq!(change.cgroup.unwrap().hierarchy_name.as_deref(), Some("pids,name=x"));
     assert_eq!(index.find_hierarchy("name=x"), Some(PIDS));
 }

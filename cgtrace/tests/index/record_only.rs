@@ -18,7 +18,7 @@ fn an_attach_says_where_from_only_if_it_is_known() {
     assert_eq!(told([&first]), ["attach 5 /a"]);
     assert_eq!(from(&plain(&mut index, 2_003, attach(6))), Some((5, Rc::from(&b"/a"[..]))));
     let again = plain(&mut index, 2_004, attach(6));
-    assert_eq!(again.from, again.place);
+    assert_eq!(again.from, again.cgroup);
     // After a loss it may have been moved unseen.
     index.lost(2_005, 1, None);
     assert_eq!(from(&plain(&mut index, 2_006, attach(5))), None);
@@ -85,7 +85,7 @@ fn a_told_event_after_the_removal_has_the_last_path() {
 #[test]
 fn an_exec_is_told_where_the_process_is() {
     let mut index = empty();
-    index.know_hierarchy(&hierarchy(HierarchyId(1), "name=systemd"), 1_000);
+    index.add_hierarchy(&hierarchy(HierarchyId(1), "name=systemd"), 1_000);
     let systemd = cgtrace::daemon::index::Key { hierarchy: HierarchyId(1), id: CgroupId(8) };
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(systemd, 1, "s"));

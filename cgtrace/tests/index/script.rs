@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    Anomaly, CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Limits, Scanned,
-    Task, UNIFIED, What,
+    Anomaly, CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, PreviousLimits,
+    Scanned, Task, UNIFIED, What,
 };
 
 /// A v1 hierarchy.
@@ -48,25 +48,25 @@ pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
 }
 
 /// An index that knows v2 and pids since 1,000 ns, neither of them scanned.
-pub fn unwalked() -> Index {
-    let mut index = Index::new(Limits::default());
-    index.know_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
-    index.know_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
+pub fn unscanned() -> Index {
+    let mut index = Index::new(PreviousLimits::default());
+    index.add_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
+    index.add_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
     index
 }
 
 /// The same, both scanned at 1,500 ns and found empty.
 pub fn empty() -> Index {
-    let mut index = unwalked();
+    let mut index = unscanned();
     for hierarchy in [UNIFIED, PIDS] {
-        assert_eq!(walk(&mut index, hierarchy, 1_500, &[]), []);
+        assert_eq!(scan(&mut index, hierarchy, 1_500, &[]), []);
     }
     index
 }
 
-/// A walk during which nothing happens.
-pub fn walk(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned]) -> Vec<Change> {
-    index.begin_walk(hierarchy);
+/// A scan during which nothing happens.
+pub fn scan(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned]) -> Vec<Change> {
+    index.begin_scan(hierarchy);
     let changes = index.merge_scan(hierarchy, found.to_vec(), true, at).changes;
     assert_eq!(index.check_invariants(), Ok(()));
     changes
@@ -107,16 +107,16 @@ pub fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Anomaly) {
 /// Changes as text: kind, `?` if inferred, id, path.
 pub fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
     let text = |change: &Change| {
-        let place = change.place.as_ref().unwrap();
+        let cgroup = change.cgroup.as_ref().unwrap();
         let path =
-            place.path.as_deref().map_or("-".into(), |path| String::from_utf8_lossy(path).into_owned());
+            cgroup.path.as_deref().map_or("-".into(), |path| String::from_utf8_lossy(path).into_owned());
         let from = change.from.as_ref().and_then(|from| from.path.as_deref());
         let from = match (change.kind, from) {
             (Kind::Rename, Some(from)) => format!("{} -> ", String::from_utf8_lossy(from)),
             _ => String::new(),
         };
         let inferred = if change.inferred { "?" } else { "" };
-        format!("{}{inferred} {} {from}{path}", change.kind.as_str(), place.id.0)
+        format!("{}{inferred} {} {from}{path}", change.kind.as_str(), cgroup.id.0)
     };
     changes.into_iter().map(text).collect()
 }

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace::daemon::index::{
-    Birth, CgroupId, HierarchyState, Index, Key, Limits, Made, PREVIOUS_PER_PATH, PreviousInstance, ROOT,
-    UNIFIED,
+    CgroupId, Creation, HierarchyState, Index, Key, Origin, PREVIOUS_PER_PATH, PreviousInstance,
+    PreviousLimits, ROOT, UNIFIED,
 };
 
 use crate::kernel::{Cgroup, Tree};
@@ -40,17 +40,17 @@ fn check_tree(
     let state = index.hierarchy(tree.id).ok_or("not known")?;
     check_names(tree, index, &state)?;
     let certain = !account.lossy && !account.hasty && index.last_gap(tree.id).is_none();
-    let told = Told { now, tree, since: state.known_since_boot_ns, certain };
+    let told = Told { now, tree, since: state.observed_since_boot_ns, certain };
     for (id, cgroup) in tree.live() {
         let key = Key { hierarchy: tree.id, id };
         let instance = index.instance(key).ok_or_else(|| format!("{id:?} has no instance"))?;
         if instance.parent != cgroup.parent || instance.leaf != cgroup.leaf || instance.truncated {
             return Err(format!("{id:?} instances as {instance:?}"));
         }
-        told.birth(key, cgroup, &instance.birth, account)?;
-        let since = instance.birth.boot_ns;
-        if account.births.insert(key, since).is_some_and(|before| before > since) {
-            return Err(format!("{id:?} was created_at earlier than told: {:?}", instance.birth));
+        told.creation(key, cgroup, &instance.creation, account)?;
+        let since = instance.creation.boot_ns;
+        if account.creations.insert(key, since).is_some_and(|before| before > since) {
+            return Err(format!("{id:?} was created_at earlier than told: {:?}", instance.creation));
         }
     }
     told.previous(stage, account)?;
@@ -116,9 +116,16 @@ struct Told<'a> {
 }
 
 impl Told<'_> {
-    fn birth(&self, key: Key, truth: &Cgroup, birth: &Birth, account: &Account) -> Result<(), String> {
-        let wrong = |what| Err(format!("{key:?} created_at {} is told {what}: {birth:?}", truth.created_at));
-        let at = birth.boot_ns;
+    fn creation(
+        &self,
+        key: Key,
+        truth: &Cgroup,
+        creation: &Creation,
+        account: &Account,
+    ) -> Result<(), String> {
+        let wrong =
+            |what| Err(format!("{key:?} created_at {} is told {what}: {creation:?}", truth.created_at));
+        let at = creation.boot_ns;
         if at < self.since || at > self.now {
             return wrong("of a time before knowledge began, or to come");
         }
@@ -126,15 +133,17 @@ impl Told<'_> {
             return wrong("to be there before it was");
         }
         let seen = account.mkdirs.contains(&key);
-        let by = birth.by.as_ref().map(|by| *by.task);
-        match birth.made {
-            Made::Seen if at != truth.created_at || by != Some(truth.creator) || !seen => {
+        let by = creation.by.as_ref().map(|by| *by.task);
+        match creation.origin {
+            Origin::Observed if at != truth.created_at || by != Some(truth.creator) || !seen => {
                 wrong("exactly, but not so")
             }
-            Made::Inferred if !account.lossy && !account.hasty => wrong("inferred though nothing was lost"),
-            Made::Inferred | Made::Before if by.is_some() => wrong("by a creator who was not seen"),
-            _ if seen && !account.hasty && birth.made != Made::Seen => wrong("inexactly though seen"),
-            Made::Before if self.certain && at != self.since => wrong("before another time"),
+            Origin::Inferred if !account.lossy && !account.hasty => wrong("inferred though nothing was lost"),
+            Origin::Inferred | Origin::Preexisting if by.is_some() => wrong("by a creator who was not seen"),
+            _ if seen && !account.hasty && creation.origin != Origin::Observed => {
+                wrong("inexactly though seen")
+            }
+            Origin::Preexisting if self.certain && at != self.since => wrong("before another time"),
             _ => Ok(()),
         }
     }
@@ -159,7 +168,7 @@ impl Told<'_> {
             }
         }
         // A forgotten parent's path is missing in its child's.
-        let named = self.certain && !account.nameless && stage.limits == Limits::default();
+        let named = self.certain && !account.nameless && stage.limits == PreviousLimits::default();
         if named && stage.index().hierarchy(hierarchy).map(|s| s.previous_instances) != Some(kept) {
             return Err(format!("{kept} previous instances have names"));
         }
@@ -185,7 +194,7 @@ impl Told<'_> {
         ended.truncate(PREVIOUS_PER_PATH);
         let told: Vec<_> =
             instances.iter().map(|instance| (instance.removed_boot_ns, instance.key.id)).collect();
-        if stage.limits != Limits::default() {
+        if stage.limits != PreviousLimits::default() {
             ended.truncate(told.len());
         }
         let by_id = |(_, id): &(u64, CgroupId)| {
@@ -204,7 +213,7 @@ impl Told<'_> {
         let wrong = |what| Err(format!("{what}: {instance:?}"));
         let Some(truth) = self.tree.cgroups.get(&instance.key.id) else { return wrong("never was") };
         let Some(end) = &truth.end else { return wrong("still instances") };
-        self.birth(instance.key, truth, &instance.birth, account)?;
+        self.creation(instance.key, truth, &instance.creation, account)?;
         if instance.inferred && !account.lossy && !account.hasty {
             return wrong("inferred though nothing was lost");
         }
@@ -216,7 +225,7 @@ impl Told<'_> {
         if instance.removed_boot_ns < end.at || instance.inferred && instance.removed_by.is_some() {
             return wrong("ended later, or by someone who was not seen");
         }
-        if instance.removed_boot_ns < instance.birth.boot_ns {
+        if instance.removed_boot_ns < instance.creation.boot_ns {
             return wrong("ended before it began");
         }
         let path_is_sure = self.tree.id == UNIFIED || !account.lossy && !account.hasty && !account.nameless;

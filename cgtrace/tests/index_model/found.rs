@@ -1,6 +1,6 @@
 //! What the model found once, shrunk.
 
-use cgtrace::daemon::index::Limits;
+use cgtrace::daemon::index::PreviousLimits;
 use proptest::test_runner::TestCaseError;
 
 use crate::kernel::SHORT_NAMES;
@@ -11,7 +11,7 @@ fn mkdir(hierarchy: u8, parent: u8, name: u8) -> Step {
 }
 
 fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
-    run(steps, Limits::default(), false)
+    run(steps, PreviousLimits::default(), false)
 }
 
 /// A scan finds `4` under the name that `3` was created with while it ran; no record tells that `3` was removed. The
@@ -29,14 +29,14 @@ fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(
                 Step::BeginScan { hierarchy },
                 Step::MergeScans { hasty: None },
             ],
-            Limits::default(),
+            PreviousLimits::default(),
             true,
         )?;
     }
     Ok(())
 }
 
-/// The walk read the parent's old name, and could not open it any more.
+/// The scan read the parent's old name, and could not open it any more.
 #[test]
 fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestCaseError> {
     holds(&[
@@ -49,7 +49,7 @@ fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestC
     ])
 }
 
-/// The same before the first walk, which then has not found all that was there before.
+/// The same before the first scan, which then has not found all that was there before.
 #[test]
 fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseError> {
     holds(&[
@@ -62,7 +62,7 @@ fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseErro
     ])
 }
 
-/// The same with the rename lost: the next walk finds what the first one concluded to be removed.
+/// The same with the rename lost: the next scan finds what the first one concluded to be removed.
 #[test]
 fn what_was_concluded_wrongly_lives_on() -> Result<(), TestCaseError> {
     holds(&[
@@ -96,7 +96,7 @@ fn a_hierarchy_older_than_the_loss_is_walked() -> Result<(), TestCaseError> {
     holds(&[Step::Lose { places: 0b10 }, Step::AddHierarchy { again: false }, mkdir(2, 0, 0), Step::Notice])
 }
 
-/// It was found by a walk that was merged before its rmdir was applied.
+/// It was found by a scan that was merged before its rmdir was applied.
 #[test]
 fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
     holds(&[
@@ -125,7 +125,7 @@ fn a_name_that_is_learnt_late_is_another_s_until_then() -> Result<(), TestCaseEr
     ])
 }
 
-/// The walk missed a parent that was there before, below a renamed one: its child was known from its mkdir alone.
+/// The scan missed a parent that was there before, below a renamed one: its child was known from its mkdir alone.
 #[test]
 fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
     holds(&[

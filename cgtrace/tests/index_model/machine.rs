@@ -186,8 +186,8 @@ impl World {
 
     /// Hands a record over once more: the last one, or an older one that may come in any order.
     pub fn double(&mut self, back: u8) {
-        let Some(place) = self.handed_over.len().checked_sub(usize::from(back) + 1) else { return };
-        let sent = &self.handed_over[place];
+        let Some(position) = self.handed_over.len().checked_sub(usize::from(back) + 1) else { return };
+        let sent = &self.handed_over[position];
         let alive = self.kernel.trees.get(&sent.hierarchy).is_some_and(|tree| tree.since == sent.tree_since);
         let any_order = matches!(sent.event.what, What::Mkdir(_) | What::Rmdir(_));
         // A rename that was lost since would be undone.

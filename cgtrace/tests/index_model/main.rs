@@ -12,7 +12,7 @@ mod stage;
 mod steps;
 mod subscriber;
 
-use cgtrace::daemon::index::Limits;
+use cgtrace::daemon::index::PreviousLimits;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -37,29 +37,29 @@ proptest! {
 
     #[test]
     fn without_a_loss_all_is_exact(steps in steps(CALM, 80)) {
-        run(&steps, Limits::default(), false)?;
+        run(&steps, PreviousLimits::default(), false)?;
     }
 
     #[test]
     fn long_names_are_learnt(steps in steps(Troubles { long_names: true, ..CALM }, 60)) {
-        run(&steps, Limits::default(), false)?;
+        run(&steps, PreviousLimits::default(), false)?;
     }
 
     #[test]
     fn losses_are_healed(steps in steps(Troubles { losses: true, long_names: true, ..CALM }, 80)) {
-        run(&steps, Limits::default(), false)?;
+        run(&steps, PreviousLimits::default(), false)?;
     }
 
     #[test]
     fn a_hasty_merge_is_understood(
         steps in steps(Troubles { losses: true, hasty_merges: true, ..CALM }, 60)
     ) {
-        run(&steps, Limits::default(), false)?;
+        run(&steps, PreviousLimits::default(), false)?;
     }
 
     #[test]
     fn what_no_record_tells_is_proved(steps in steps(Troubles { hidden: true, ..CALM }, 60)) {
-        run(&steps, Limits::default(), true)?;
+        run(&steps, PreviousLimits::default(), true)?;
     }
 
     #[test]
@@ -67,7 +67,7 @@ proptest! {
         steps in steps(CALM, 100),
         max_previous_bytes in 0..4_000_usize,
     ) {
-        run(&steps, Limits { max_previous_bytes }, false)?;
+        run(&steps, PreviousLimits { max_previous_bytes }, false)?;
     }
 
     #[test]

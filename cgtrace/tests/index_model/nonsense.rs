@@ -1,8 +1,8 @@
 //! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
 
 use cgtrace::daemon::index::{
-    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, Limits, PREVIOUS_PER_PATH,
-    PreviousInstance, Scanned, Task, What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, PREVIOUS_PER_PATH,
+    PreviousInstance, PreviousLimits, Scanned, Task, What,
 };
 use proptest::prelude::*;
 
@@ -18,15 +18,15 @@ pub enum Call {
     Resynced(u64, Option<HierarchyId>),
     CompleteUntil(u64),
     SetLeaf(Key, Vec<u8>),
-    Keep(Limits),
+    Keep(PreviousLimits),
 }
 
-pub fn calls() -> impl Strategy<Value = (Limits, Vec<Call>)> {
+pub fn calls() -> impl Strategy<Value = (PreviousLimits, Vec<Call>)> {
     (limits(), prop::collection::vec(call(), 1..60))
 }
 
-fn limits() -> impl Strategy<Value = Limits> {
-    (0..3_000_usize).prop_map(|max_previous_bytes| Limits { max_previous_bytes })
+fn limits() -> impl Strategy<Value = PreviousLimits> {
+    (0..3_000_usize).prop_map(|max_previous_bytes| PreviousLimits { max_previous_bytes })
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -128,7 +128,7 @@ fn what() -> impl Strategy<Value = What> {
     ]
 }
 
-pub fn run((limits, calls): &(Limits, Vec<Call>)) -> Result<(), TestCaseError> {
+pub fn run((limits, calls): &(PreviousLimits, Vec<Call>)) -> Result<(), TestCaseError> {
     let mut limits = *limits;
     let mut index = Index::new(limits);
     let mut seq = 0;
@@ -151,16 +151,16 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
     match call {
         Call::Apply(event) => index.apply(event).into_iter().collect(),
         Call::Know(hierarchy, at) => {
-            index.know_hierarchy(hierarchy, *at);
+            index.add_hierarchy(hierarchy, *at);
             Vec::new()
         }
         Call::Forget(id, at) => index.forget_hierarchy(*id, *at).into_iter().collect(),
         Call::Begin(id) => {
-            index.begin_walk(*id);
+            index.begin_scan(*id);
             Vec::new()
         }
         Call::Abandon(id) => {
-            index.abandon_walk(*id);
+            index.abandon_scan(*id);
             Vec::new()
         }
         Call::Merge { hierarchy, found, complete, at } => {
@@ -177,13 +177,13 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
             Vec::new()
         }
         Call::Keep(limits) => {
-            index.keep_past(*limits);
+            index.limit_previous(*limits);
             Vec::new()
         }
     }
 }
 
-fn check_past(index: &Index, limits: Limits) -> Result<(), TestCaseError> {
+fn check_past(index: &Index, limits: PreviousLimits) -> Result<(), TestCaseError> {
     // The paths and whatever else belongs to one are not counted here.
     let most = limits.max_previous_bytes / size_of::<PreviousInstance>();
     prop_assert!(index.hierarchies().map(|state| state.previous_instances).sum::<usize>() <= most);

@@ -26,8 +26,8 @@ pub struct Account {
     pub nameless: bool,
     pub mkdirs: BTreeSet<Key>,
     pub rmdirs: BTreeSet<Key>,
-    /// The birth that was told last, of each.
-    pub births: BTreeMap<Key, u64>,
+    /// The creation that was told last, of each.
+    pub creations: BTreeMap<Key, u64>,
 }
 
 /// The event that is handed over.
@@ -137,7 +137,7 @@ impl Observer {
 
     fn take(&mut self, kernel: &Kernel, change: &Change, index: &Index) -> Result<(), String> {
         self.subscriber.take(change)?;
-        let hierarchy = change.place.as_ref().map(|place| place.hierarchy);
+        let hierarchy = change.cgroup.as_ref().map(|cgroup| cgroup.hierarchy);
         match (change.kind, hierarchy) {
             (Kind::Lost, _) => self.take_loss(change, index)?,
             (Kind::Resynced, _) => {}
@@ -172,7 +172,7 @@ impl Observer {
         }
         for state in index.hierarchies() {
             let gap = index.last_gap(state.id).ok_or("a loss without a gap")?;
-            let since = state.known_since_boot_ns;
+            let since = state.observed_since_boot_ns;
             let now = change.boot_ns;
             if gap.from_boot_ns > first.max(since) || gap.from_boot_ns < since || gap.to_boot_ns != now {
                 return Err(format!("{gap:?} of {:?} known since {since}, lost since {first}", state.id));
@@ -214,8 +214,8 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
         What::HierarchyCreated { by, .. } => (ROOT, Some(by)),
         _ => (ROOT, None),
     };
-    let Some(place) = &change.place else { return Err("nowhere") };
-    if place.id != id || place.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {
+    let Some(cgroup) = &change.cgroup else { return Err("nowhere") };
+    if cgroup.id != id || cgroup.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {
         return Err("of another cgroup or time");
     }
     if change.by.as_ref().map(|by| &*by.task) != by {
@@ -229,7 +229,7 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
     let in_order = matches!(what, What::Mkdir(_) | What::Rmdir(_) | What::Rename(_));
     // What is told late is told by today's path, unless there are no renames.
     let checked = sent.hierarchy == UNIFIED && !matches!(what, What::Release { .. }) || known && in_order;
-    match place.path.as_deref() {
+    match cgroup.path.as_deref() {
         Some(path) if checked && path != sent.path => Err("by another path"),
         None if known && in_order => Err("without a path"),
         _ => Ok(()),

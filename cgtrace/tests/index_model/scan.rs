@@ -25,13 +25,13 @@ struct Directory {
     reading: Reading,
 }
 
-pub struct ScanState {
+pub struct DirectoryScan {
     unread: Vec<Directory>,
     pub found: Vec<Scanned>,
     pub complete: bool,
 }
 
-impl ScanState {
+impl DirectoryScan {
     pub fn begin() -> Self {
         let root = Directory { id: ROOT, parent: CgroupId(0), leaf: Vec::new(), reading: Reading::Begun };
         Self { unread: vec![root], found: Vec::new(), complete: true }
@@ -42,8 +42,8 @@ impl ScanState {
         if self.unread.is_empty() {
             return false;
         }
-        let place = usize::from(which) % self.unread.len();
-        let directory = &mut self.unread[place];
+        let index = usize::from(which) % self.unread.len();
+        let directory = &mut self.unread[index];
         let after = match &directory.reading {
             Reading::Begun => None,
             Reading::After(position) => Some(position),
@@ -51,7 +51,7 @@ impl ScanState {
                 if tree.child(directory.parent, &directory.leaf) == Some(directory.id) {
                     directory.reading = Reading::Begun;
                 } else {
-                    self.unread.swap_remove(place);
+                    self.unread.swap_remove(index);
                 }
                 return true;
             }
@@ -59,7 +59,7 @@ impl ScanState {
         let entries = tree.children(directory.id).map(|(id, leaf)| ((hash(leaf), leaf.to_vec()), id));
         let entry = entries.filter(|(position, _)| after.is_none_or(|after| position > after)).min();
         let Some((position, id)) = entry else {
-            self.unread.swap_remove(place);
+            self.unread.swap_remove(index);
             return true;
         };
         let (parent, leaf) = (directory.id, position.1.clone());

@@ -4,30 +4,30 @@ use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cgtrace::daemon::index::{CgroupId, HierarchyId, Index, Key, Limits, Task, What};
+use cgtrace::daemon::index::{CgroupId, HierarchyId, Index, Key, PreviousLimits, Task, What};
 use cgtrace::daemon::tracker::{ScanResult, Tracker};
 use cgtrace_host::hierarchy::{ScanError, ScanReport};
 
 use crate::kernel::Kernel;
 use crate::machine::{Shared, World};
 use crate::observer::{HubListener, Observer};
-use crate::scan::ScanState;
+use crate::scan::DirectoryScan;
 
 pub struct Stage {
     pub tracker: Tracker<Shared, Shared>,
-    pub limits: Limits,
+    pub limits: PreviousLimits,
     world: Rc<RefCell<World>>,
     /// The scans of the job that runs; `None`: there is nothing to read any more.
-    walks: BTreeMap<HierarchyId, Option<ScanState>>,
+    scans: BTreeMap<HierarchyId, Option<DirectoryScan>>,
     /// The last scan of these did not find all there is, and the tracker says so.
     unfinished: BTreeSet<HierarchyId>,
 }
 
 impl Stage {
-    pub fn start(kernel: Kernel, limits: Limits) -> Self {
+    pub fn start(kernel: Kernel, limits: PreviousLimits) -> Self {
         let world = Rc::new(RefCell::new(World::new(kernel)));
         let tracker = tracker(&world, limits);
-        Self { tracker, limits, world, walks: BTreeMap::new(), unfinished: BTreeSet::new() }
+        Self { tracker, limits, world, scans: BTreeMap::new(), unfinished: BTreeSet::new() }
     }
 
     pub fn restart(&mut self) {
@@ -38,7 +38,7 @@ impl Stage {
             world.observer = Observer::default();
         }
         self.tracker = tracker(&self.world, self.limits);
-        self.walks.clear();
+        self.scans.clear();
         self.unfinished.clear();
     }
 
@@ -67,7 +67,7 @@ impl Stage {
 
     pub fn repeat(&mut self, back: u8) {
         // What ended and is forgotten would begin anew.
-        if self.limits != Limits::default() {
+        if self.limits != PreviousLimits::default() {
             return;
         }
         self.world().double(back);
@@ -91,7 +91,7 @@ impl Stage {
     }
 
     fn begin_scans(&mut self) {
-        if !self.walks.is_empty() {
+        if !self.scans.is_empty() {
             return;
         }
         let Some(job) = self.tracker.next_scan() else { return };
@@ -101,37 +101,37 @@ impl Stage {
             let same = |name: &Rc<str>| known.as_ref().is_some_and(|known| known.name.as_ref() == Some(name));
             let there = world.kernel.trees.get(&id).is_some_and(|tree| same(&tree.name));
             drop(world);
-            self.walks.insert(id, there.then(ScanState::begin));
+            self.scans.insert(id, there.then(DirectoryScan::begin));
             self.world().observer.scanning.insert(id);
         }
     }
 
     pub fn read_scan(&mut self, hierarchy: HierarchyId, whiches: &[u8]) {
         let world = self.world.borrow();
-        if let Some(Some(walk)) = self.walks.get_mut(&hierarchy)
+        if let Some(Some(scan)) = self.scans.get_mut(&hierarchy)
             && let Some(tree) = world.kernel.trees.get(&hierarchy)
         {
             for which in whiches {
-                walk.step(tree, *which);
+                scan.step(tree, *which);
             }
         }
     }
 
     pub fn skip_in_scan(&mut self, hierarchy: HierarchyId, which: u8) {
-        if let Some(Some(walk)) = self.walks.get_mut(&hierarchy) {
-            walk.skip(which);
+        if let Some(Some(scan)) = self.scans.get_mut(&hierarchy) {
+            scan.skip(which);
         }
     }
 
     pub fn fail_scan(&mut self, hierarchy: HierarchyId) {
-        if let Some(walk) = self.walks.get_mut(&hierarchy) {
-            *walk = None;
+        if let Some(scan) = self.scans.get_mut(&hierarchy) {
+            *scan = None;
         }
     }
 
     /// Merges what was found. `hasty`: so many records alone are taken before.
     pub fn merge_scans(&mut self, hasty: Option<u8>) {
-        if self.walks.is_empty() {
+        if self.scans.is_empty() {
             return;
         }
         if let Some(count) = hasty {
@@ -139,7 +139,7 @@ impl Stage {
         }
         let _ = self.tracker.catch_up();
         let (mut results, mut first) = (Vec::new(), Vec::new());
-        for (hierarchy, walk) in std::mem::take(&mut self.walks) {
+        for (hierarchy, scan) in std::mem::take(&mut self.scans) {
             let mut world = self.world.borrow_mut();
             let hasty = !world.is_drained();
             let unnoticed = world.observer.has_unnoticed();
@@ -151,13 +151,13 @@ impl Stage {
             // A first scan takes what it finds for older than its hierarchy's knowledge, until the mkdir says better:
             // which it cannot if a second hasty merge ended that instance before.
             account.doubtful |= !scanned && (unnoticed || hasty);
-            let found = match walk.zip(kernel.trees.get(&hierarchy)) {
-                Some((mut walk, tree)) => {
-                    walk.finish(tree);
-                    account.nameless |= !scanned && !walk.complete;
-                    let first_unreadable = (!walk.complete).then(String::new);
-                    let unreadable = u64::from(!walk.complete);
-                    Ok((walk.found, ScanReport { cgroups: 0, unreadable, first_unreadable }))
+            let found = match scan.zip(kernel.trees.get(&hierarchy)) {
+                Some((mut scan, tree)) => {
+                    scan.finish(tree);
+                    account.nameless |= !scanned && !scan.complete;
+                    let first_unreadable = (!scan.complete).then(String::new);
+                    let unreadable = u64::from(!scan.complete);
+                    Ok((scan.found, ScanReport { cgroups: 0, unreadable, first_unreadable }))
                 }
                 None => {
                     account.nameless = true;
@@ -225,7 +225,7 @@ impl Stage {
         }
         for _ in 0..100 {
             self.begin_scans();
-            if self.walks.is_empty() {
+            if self.scans.is_empty() {
                 break;
             }
             self.merge_scans(None);
@@ -244,10 +244,10 @@ impl Stage {
     }
 }
 
-fn tracker(world: &Rc<RefCell<World>>, limits: Limits) -> Tracker<Shared, Shared> {
+fn tracker(world: &Rc<RefCell<World>>, limits: PreviousLimits) -> Tracker<Shared, Shared> {
     let shared = || Shared(Rc::clone(world));
     let mut tracker = Tracker::new(shared(), shared(), &[]);
-    tracker.keep_past(limits);
+    tracker.limit_previous(limits);
     tracker.listen(Box::new(HubListener(Rc::clone(world))));
     let since = tracker.started_boot_ns();
     if let Err(error) = tracker.discover(since) {

@@ -1,6 +1,6 @@
 //! What may happen next.
 
-use cgtrace::daemon::index::Limits;
+use cgtrace::daemon::index::PreviousLimits;
 use proptest::prelude::*;
 
 use crate::checks::check;
@@ -133,12 +133,12 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
 }
 
 /// Lets it all happen, and settles at the end. `hidden`: as in [`Troubles`].
-pub fn run(steps: &[Step], limits: Limits, hidden: bool) -> Result<(), TestCaseError> {
+pub fn run(steps: &[Step], limits: PreviousLimits, hidden: bool) -> Result<(), TestCaseError> {
     let mut stage = Stage::start(Kernel::new(), limits);
-    for (place, step) in steps.iter().chain([&Step::Settle]).enumerate() {
+    for (number, step) in steps.iter().chain([&Step::Settle]).enumerate() {
         take(&mut stage, step, hidden)
             .and_then(|()| stage.outcome())
-            .map_err(|wrong| TestCaseError::fail(format!("step {place}, {step:?}: {wrong}")))?;
+            .map_err(|wrong| TestCaseError::fail(format!("step {number}, {step:?}: {wrong}")))?;
     }
     Ok(())
 }

@@ -17,9 +17,9 @@ impl Subscriber {
             return Err(format!("after {}: {change:?}", self.seq));
         }
         self.seq = change.seq;
-        let Some(place) = &change.place else { return Ok(()) };
-        let key = Key { hierarchy: place.hierarchy, id: place.id };
-        let path = place.path.as_deref().map(<[u8]>::to_vec);
+        let Some(cgroup) = &change.cgroup else { return Ok(()) };
+        let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
+        let path = cgroup.path.as_deref().map(<[u8]>::to_vec);
         match change.kind {
             Kind::Mkdir => {
                 let before = self.live.insert(key, path);
@@ -50,7 +50,7 @@ impl Subscriber {
         }
     }
 
-    /// Begins anew on one hierarchy: what its first walk finds is not told as changes. What was told before and
+    /// Begins anew on one hierarchy: what its first scan finds is not told as changes. What was told before and
     /// waits for its parent, whose making was lost, is below no root yet.
     pub fn snapshot(&mut self, index: &Index, hierarchy: HierarchyId) {
         self.live.retain(|live, _| live.hierarchy != hierarchy || index.instance(*live).is_some());

@@ -25,12 +25,12 @@ impl Index {
             }
             What::Transfer { key, task, by } => Some(self.transfer(at, *key, task, by)),
             What::Fork { key, task, by } => Some(self.fork(at, *key, task, by)),
-            What::Populated { key, populated: true } => Some(self.told_state(event.what.kind(), at, *key)),
+            What::Populated { key, populated: true } => Some(self.populated(event.what.kind(), at, *key)),
             What::Freeze { key, by, .. } => Some(self.freeze(event.what.kind(), at, *key, by)),
             // These may come after the removal, since Linux 6.19.
             What::Populated { key, .. } | What::Frozen { key, .. } => {
-                let place = self.place(*key);
-                Some(self.change(event.what.kind(), at, Some(place)))
+                let cgroup = self.cgroup(*key);
+                Some(self.change(event.what.kind(), at, Some(cgroup)))
             }
             What::HierarchyCreated { hierarchy, by } => self.hierarchy_created(at, hierarchy, by),
             What::HierarchyDestroyed { id } => Some(self.hierarchy_destroyed(at, *id)),
@@ -62,7 +62,7 @@ impl Index {
 
     /// Whether a cgroup is known to have been removed. Ids are never given twice.
     pub(super) fn is_removed(&self, key: Key) -> bool {
-        let walk = self.hierarchies.get(&key.hierarchy).and_then(|known| known.walk.as_ref());
-        self.previous.of(key).is_some() || walk.is_some_and(|walk| walk.has_removed(key.id))
+        let scan = self.hierarchies.get(&key.hierarchy).and_then(|known| known.scan.as_ref());
+        self.previous.of(key).is_some() || scan.is_some_and(|scan| scan.has_removed(key.id))
     }
 }

@@ -17,16 +17,16 @@ pub struct Change {
     /// What.
     pub kind: Kind,
     /// Where; `None` for what concerns no hierarchy.
-    pub place: Option<Place>,
+    pub cgroup: Option<ChangedCgroup>,
     /// Where it was before: the old name of a rename, the cgroup that a task is known to have come from.
-    pub from: Option<Place>,
+    pub from: Option<ChangedCgroup>,
     /// The task that an attach, a transfer, a fork or an exec is about.
     pub task: Option<Rc<Task>>,
     /// Whether the whole process was moved; attach only.
     pub threadgroup: Option<bool>,
     /// Who did it, where that is known.
     pub by: Option<Rc<Actor>>,
-    /// Not seen, but concluded from a walk after records were lost; its time is that of the walk.
+    /// Not seen, but concluded from a scan after records were lost; its time is that of the scan.
     pub inferred: bool,
     /// Records that were lost; `Lost` only.
     pub lost: Option<u64>,
@@ -34,7 +34,7 @@ pub struct Change {
 
 /// A cgroup as a change names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct ChangedCgroup {
     /// The hierarchy.
     pub hierarchy: HierarchyId,
     /// The hierarchy's name; `None` if it was never learnt.

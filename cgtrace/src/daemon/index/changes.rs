@@ -3,11 +3,11 @@
 use std::rc::Rc;
 
 use super::Index;
-use super::change::{Change, Kind, Place};
+use super::change::{Change, ChangedCgroup, Kind};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
 use super::hierarchies::{Gap, HierarchyData};
-use super::instance::{Actor, Made, PreviousInstance};
-use super::previous::Past;
+use super::instance::{Actor, Origin, PreviousInstance};
+use super::previous::PreviousInstances;
 use super::tree::Missing;
 
 impl Index {
@@ -28,7 +28,7 @@ impl Index {
         let complete_until = self.complete_until_boot_ns;
         let concerned = |known: &&mut HierarchyData| hierarchy.is_none_or(|only| only == known.id);
         for known in self.hierarchies.values_mut().filter(concerned) {
-            let from_boot_ns = complete_until.max(known.known_since_boot_ns).min(at_boot_ns);
+            let from_boot_ns = complete_until.max(known.observed_since_boot_ns).min(at_boot_ns);
             known.gap = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, lost });
         }
         if hierarchy.is_none() {
@@ -36,8 +36,8 @@ impl Index {
             self.last_loss = Some(Gap { from_boot_ns, to_boot_ns: at_boot_ns, lost });
             self.complete_until(at_boot_ns);
         }
-        let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
-        let change = self.change(Kind::Lost, at_boot_ns, place);
+        let cgroup = hierarchy.map(|hierarchy| self.cgroup(Key { hierarchy, id: ROOT }));
+        let change = self.change(Kind::Lost, at_boot_ns, cgroup);
         Change { lost: Some(lost), ..change }
     }
 
@@ -52,18 +52,18 @@ impl Index {
 
     /// All that exists is known again, on one hierarchy or, with `None`, on all.
     pub fn resynced(&mut self, at_boot_ns: u64, hierarchy: Option<HierarchyId>) -> Change {
-        let place = hierarchy.map(|hierarchy| self.place(Key { hierarchy, id: ROOT }));
-        self.change(Kind::Resynced, at_boot_ns, place)
+        let cgroup = hierarchy.map(|hierarchy| self.cgroup(Key { hierarchy, id: ROOT }));
+        self.change(Kind::Resynced, at_boot_ns, cgroup)
     }
 
-    /// The next change, with nothing but its place.
-    pub(super) fn change(&mut self, kind: Kind, boot_ns: u64, place: Option<Place>) -> Change {
+    /// The next change, with nothing but its cgroup.
+    pub(super) fn change(&mut self, kind: Kind, boot_ns: u64, cgroup: Option<ChangedCgroup>) -> Change {
         self.seq += 1;
         Change {
             seq: self.seq,
             boot_ns,
             kind,
-            place,
+            cgroup,
             from: None,
             task: None,
             threadgroup: None,
@@ -74,13 +74,19 @@ impl Index {
     }
 
     /// The same, with who did it.
-    pub(super) fn change_by(&mut self, kind: Kind, boot_ns: u64, place: Place, by: Rc<Actor>) -> Change {
-        Change { by: Some(by), ..self.change(kind, boot_ns, Some(place)) }
+    pub(super) fn change_by(
+        &mut self,
+        kind: Kind,
+        boot_ns: u64,
+        cgroup: ChangedCgroup,
+        by: Rc<Actor>,
+    ) -> Change {
+        Change { by: Some(by), ..self.change(kind, boot_ns, Some(cgroup)) }
     }
 
     /// The same, concluded and not seen.
-    pub(super) fn inferred(&mut self, kind: Kind, boot_ns: u64, place: Place) -> Change {
-        Change { inferred: true, ..self.change(kind, boot_ns, Some(place)) }
+    pub(super) fn inferred(&mut self, kind: Kind, boot_ns: u64, cgroup: ChangedCgroup) -> Change {
+        Change { inferred: true, ..self.change(kind, boot_ns, Some(cgroup)) }
     }
 
     /// Who did something, in its shared form.
@@ -92,9 +98,9 @@ impl Index {
     }
 
     /// A cgroup as a change names it: by its path now or, if it is gone, its last one.
-    pub(super) fn place(&mut self, key: Key) -> Place {
+    pub(super) fn cgroup(&mut self, key: Key) -> ChangedCgroup {
         let known = self.hierarchies.get(&key.hierarchy);
-        Place {
+        ChangedCgroup {
             hierarchy: key.hierarchy,
             hierarchy_name: known.and_then(|known| known.name.clone()),
             id: key.id,
@@ -103,39 +109,39 @@ impl Index {
     }
 
     /// The path that a cgroup has or would have, by its parent's and its leaf.
-    pub(super) fn place_below(&mut self, key: Key, parent: CgroupId, leaf: Option<&[u8]>) -> Place {
-        let above = self.place(Key { id: parent, ..key });
+    pub(super) fn cgroup_below(&mut self, key: Key, parent: CgroupId, leaf: Option<&[u8]>) -> ChangedCgroup {
+        let above = self.cgroup(Key { id: parent, ..key });
         let path = above.path.zip(leaf).map(|(above, leaf)| {
             let above = above.strip_suffix(b"/").unwrap_or(&above);
             Rc::from([above, leaf].join(&b'/'))
         });
-        Place { id: key.id, path, ..above }
+        ChangedCgroup { id: key.id, path, ..above }
     }
 
-    /// Ends a cgroup's instance, which must be there, in the index and for the walk in progress. Its children are
+    /// Ends a cgroup's instance, which must be there, in the index and for the scan in progress. Its children are
     /// the caller's care.
     pub(super) fn end_instance(
         &mut self,
-        place: &Place,
+        cgroup: &ChangedCgroup,
         boot_ns: u64,
         by: Option<Rc<Actor>>,
         inferred: bool,
     ) {
-        let key = Key { hierarchy: place.hierarchy, id: place.id };
+        let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
         let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
         let Some(mut node) = known.tree.remove(key.id) else { return };
-        // A walk found it, and was merged before the event that is older: it was there until then at most.
-        if node.made != Made::Seen {
-            node.born_boot_ns = node.born_boot_ns.min(boot_ns);
+        // A scan found it, and was merged before the event that is older: it was there until then at most.
+        if node.origin != Origin::Observed {
+            node.created_boot_ns = node.created_boot_ns.min(boot_ns);
         }
         known.removed += 1;
-        if let Some(walk) = &mut known.walk {
-            walk.removed(key.id, &node, place.path.is_none());
+        if let Some(scan) = &mut known.scan {
+            scan.removed(key.id, &node, cgroup.path.is_none());
         }
         self.previous.insert(PreviousInstance {
             key,
-            path: place.path.clone(),
-            birth: node.birth(),
+            path: cgroup.path.clone(),
+            creation: node.creation(),
             removed_boot_ns: boot_ns,
             removed_by: by,
             inferred,
@@ -146,7 +152,7 @@ impl Index {
 /// The path of a cgroup, live or previous. Below an ancestor that is gone, that one's last path is gone on with.
 fn path_of(
     known: Option<&HierarchyData>,
-    previous: &Past,
+    previous: &PreviousInstances,
     key: Key,
     scratch: &mut Vec<u8>,
 ) -> Option<Rc<[u8]>> {

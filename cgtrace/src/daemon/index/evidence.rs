@@ -7,7 +7,7 @@ use super::Index;
 use super::anomaly::Anomaly;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, Child, Event, HierarchyId, Key, ROOT, UNIFIED, What, possible_name};
-use super::instance::Made;
+use super::instance::Origin;
 use super::node::Node;
 use cgtrace_host::hierarchy::Scanned;
 
@@ -21,7 +21,7 @@ impl Index {
     /// The cgroups that an event proves to exist, or to have existed at its time, and that are not known: their mkdir was
     /// missed.
     #[must_use]
-    pub fn unknown_but_alive(&self, event: &Event) -> Vec<Key> {
+    pub fn missed_mkdirs(&self, event: &Event) -> Vec<Key> {
         let missed = |key: &Key| {
             let known = self.hierarchies.get(&key.hierarchy);
             known.is_some_and(|known| known.scanned && known.tree.find(key.id).is_none())
@@ -47,7 +47,7 @@ impl Index {
 
     /// Keeps cgroups that were found to exist, parents before their children, as an event of that time proved. Answers
     /// with their makings, `inferred`.
-    pub fn found_alive(
+    pub fn insert_missed(
         &mut self,
         hierarchy: HierarchyId,
         found: impl IntoIterator<Item = Scanned>,
@@ -65,21 +65,21 @@ impl Index {
                 continue;
             }
             let node = Node::new(id, parent, level.saturating_add(1), leaf, false);
-            if known.tree.insert(node.born(Made::Inferred, at_boot_ns, None)).is_none() {
+            if known.tree.insert(node.created(Origin::Inferred, at_boot_ns, None)).is_none() {
                 break;
             }
-            known.made += 1;
-            if let Some(walk) = &mut known.walk {
-                walk.named(id, at_boot_ns);
+            known.created += 1;
+            if let Some(scan) = &mut known.scan {
+                scan.named(id, at_boot_ns);
             }
-            let place = self.place(key);
-            changes.push(self.inferred(Kind::Mkdir, at_boot_ns, place));
+            let cgroup = self.cgroup(key);
+            changes.push(self.inferred(Kind::Mkdir, at_boot_ns, cgroup));
         }
         changes
     }
 
     /// Takes what an event proves by itself to have been missed before it. Answers with these changes, `inferred`.
-    pub fn conclude(&mut self, event: &Event) -> Vec<Change> {
+    pub fn infer_missed(&mut self, event: &Event) -> Vec<Change> {
         let at = event.boot_ns;
         match &event.what {
             // rmdir(2) refuses a cgroup that has children.
@@ -91,7 +91,7 @@ impl Index {
                 changes
             }
             What::Release { key } if key.id != ROOT && self.is_known(key.hierarchy, key.id) => {
-                self.anomalies.count(Anomaly::ReleaseOfLive);
+                self.anomalies.count(Anomaly::ReleaseWithoutRmdir);
                 let mut changes = self.end_below(*key, at);
                 changes.push(self.end_missed(*key, at));
                 changes
@@ -112,7 +112,7 @@ impl Index {
                     && !self.is_known(key.hierarchy, key.id) =>
             {
                 let found = Scanned { id: key.id, parent: child.parent(), leaf: leaf.bytes.clone() };
-                self.found_alive(key.hierarchy, [found], at)
+                self.insert_missed(key.hierarchy, [found], at)
             }
             _ => Vec::new(),
         }
@@ -121,7 +121,7 @@ impl Index {
     /// The v1 hierarchy where a name was given anew whose former holder was renamed or removed without a record: only a
     /// scan can tell which.
     #[must_use]
-    pub fn name_is_in_doubt(&self, event: &Event) -> Option<HierarchyId> {
+    pub fn ambiguous_name(&self, event: &Event) -> Option<HierarchyId> {
         let What::Mkdir(Child { key, .. }) = &event.what else { return None };
         self.former_holder(event).filter(|_| key.hierarchy != UNIFIED).map(|former| former.hierarchy)
     }
@@ -147,8 +147,8 @@ impl Index {
 
     /// Ends a cgroup whose rmdir was missed.
     fn end_missed(&mut self, key: Key, at: u64) -> Change {
-        let place = self.place(key);
-        self.end_instance(&place, at, None, true);
-        self.inferred(Kind::Rmdir, at, place)
+        let cgroup = self.cgroup(key);
+        self.end_instance(&cgroup, at, None, true);
+        self.inferred(Kind::Rmdir, at, cgroup)
     }
 }

@@ -3,9 +3,9 @@
 use std::rc::Rc;
 
 use super::event::{CgroupId, Hierarchy, HierarchyId, ROOT, UNIFIED};
-use super::instance::Made;
+use super::instance::Origin;
 use super::node::Node;
-use super::scan::ScanState;
+use super::scan::PendingScan;
 use super::tree::Tree;
 
 /// What is known of a hierarchy, in figures.
@@ -16,24 +16,24 @@ pub struct HierarchyState {
     /// Its name, as `/proc/PID/cgroup` writes it; `None` if it was never learnt.
     pub name: Option<Rc<str>>,
     /// When knowledge of it began: ns since boot. Nothing is said about the time before.
-    pub known_since_boot_ns: u64,
-    /// Every name that lost an instance after this time is remembered: ns since boot. Not before `known_since_boot_ns`.
+    pub observed_since_boot_ns: u64,
+    /// Every name that lost an instance after this time is remembered: ns since boot. Not before `observed_since_boot_ns`.
     pub complete_since_boot_ns: u64,
-    /// Whether all that was there at that time is known: it was scanned, or it was seen from its birth.
+    /// Whether all that was there at that time is known: it was scanned, or it was seen from its creation.
     pub scanned: bool,
     /// How many cgroups there are, the root among them.
     pub cgroups: usize,
     /// How many were made since, seen or inferred.
-    pub made: u64,
+    pub created: u64,
     /// How many were removed since, seen or inferred.
     pub removed: u64,
-    /// How many walks mended it after a loss.
+    /// How many scans mended it after a loss.
     pub resyncs: u64,
     /// How many ended instances are kept.
     pub previous_instances: usize,
 }
 
-/// A stretch of time of which records are missing. What lived beyond its end is known again once a walk is
+/// A stretch of time of which records are missing. What lived beyond its end is known again once a scan is
 /// merged; what began and ended within it never will be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -50,14 +50,14 @@ pub struct Gap {
 pub(super) struct HierarchyData {
     pub id: HierarchyId,
     pub name: Option<Rc<str>>,
-    pub known_since_boot_ns: u64,
+    pub observed_since_boot_ns: u64,
     /// It is known only because an event named it.
     pub implicit: bool,
     pub scanned: bool,
     pub tree: Tree,
-    pub walk: Option<ScanState>,
+    pub scan: Option<PendingScan>,
     pub gap: Option<Gap>,
-    pub made: u64,
+    pub created: u64,
     pub removed: u64,
     pub resyncs: u64,
 }
@@ -68,13 +68,13 @@ impl HierarchyData {
             id,
             // The default hierarchy has but one name, whoever speaks of it first.
             name: name.or_else(|| (id == UNIFIED).then(|| Rc::from("v2"))),
-            known_since_boot_ns: since_boot_ns,
+            observed_since_boot_ns: since_boot_ns,
             implicit: false,
             scanned: false,
             tree: Tree::new(root),
-            walk: None,
+            scan: None,
             gap: None,
-            made: 0,
+            created: 0,
             removed: 0,
             resyncs: 0,
         }
@@ -82,13 +82,13 @@ impl HierarchyData {
 
     /// A hierarchy that was there at `since_boot_ns` already.
     pub fn found(id: HierarchyId, name: Option<Rc<str>>, since_boot_ns: u64) -> Self {
-        Self::new(id, name, since_boot_ns, root().born(Made::Before, since_boot_ns, None))
+        Self::new(id, name, since_boot_ns, root().created(Origin::Preexisting, since_boot_ns, None))
     }
 
     /// Since when a cgroup is there whose making was not seen, if it is met at `boot_ns`. While nothing was
     /// missed, it was there before knowledge began.
     pub fn unseen_since(&self, boot_ns: u64) -> u64 {
-        if self.scanned || self.gap.is_some() { boot_ns } else { self.known_since_boot_ns }
+        if self.scanned || self.gap.is_some() { boot_ns } else { self.observed_since_boot_ns }
     }
 
     /// Whether a user's word for a hierarchy means this one.

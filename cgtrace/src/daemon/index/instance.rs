@@ -6,23 +6,23 @@ use super::event::{CgroupId, Key, Task};
 
 /// How much is known about when a cgroup was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Made {
+pub enum Origin {
     /// Its making was seen: the time is the kernel's own.
-    Seen,
-    /// The record of its making was lost: the time is that of the walk or event which proved it.
+    Observed,
+    /// The record of its making was lost: the time is that of the scan or event which proved it.
     Inferred,
     /// It was there at that time already: when knowledge of its hierarchy began or, if it was made while records were
     /// lost, when it was first heard of. Nothing is known about the time before.
-    Before,
+    Preexisting,
 }
 
 /// When a cgroup was made, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Birth {
+pub struct Creation {
     /// The time from which on it is known to exist: ns since boot.
     pub boot_ns: u64,
     /// What that time is.
-    pub made: Made,
+    pub origin: Origin,
     /// Who made it, if that was seen.
     pub by: Option<Rc<Actor>>,
 }
@@ -40,7 +40,7 @@ pub struct Actor {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance<'a> {
     /// When it was made.
-    pub birth: Birth,
+    pub creation: Creation,
     /// Its parent; 0 for a root.
     pub parent: CgroupId,
     /// Its depth below the root, whose level is 0.
@@ -59,7 +59,7 @@ pub struct PreviousInstance {
     /// Its path when it was removed; `None` if a name on the way was never learnt.
     pub path: Option<Rc<[u8]>>,
     /// When it was made.
-    pub birth: Birth,
+    pub creation: Creation,
     /// When it was removed: ns since boot. If `inferred`, when that was found out.
     pub removed_boot_ns: u64,
     /// Who removed it.

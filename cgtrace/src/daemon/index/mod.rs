@@ -1,11 +1,11 @@
 //! The index: which cgroups there are and were. Pure: no I/O, no clock, no async.
 //!
-//! [`Index::apply`] takes events, [`Index::begin_walk`] and [`Index::merge_scan`] take what a walk found; the
+//! [`Index::apply`] takes events, [`Index::begin_scan`] and [`Index::merge_scan`] take what a scan found; the
 //! rest asks. Any sequence of calls leaves a consistent index and none panics; what did not fit is counted as
 //! an [`Anomaly`].
 //!
 //! One hierarchy's cgroups are a `Tree`, linked by parent ids, so that a cgroup may come before its parent.
-//! Ended instances are kept apart, in `Past`, which is bounded.
+//! Ended instances are kept apart, in `PreviousInstances`, which is bounded.
 
 mod anomaly;
 mod apply;
@@ -31,17 +31,17 @@ use std::rc::Rc;
 
 pub use anomaly::{Anomaly, AnomalyCounts};
 pub use cgtrace_host::hierarchy::Scanned;
-pub use change::{Change, Kind, Place};
+pub use change::{Change, ChangedCgroup, Kind};
 pub use event::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
-pub use instance::{Actor, Birth, Instance, Made, PreviousInstance};
-pub use merge::Merged;
-pub use previous::{Limits, PREVIOUS_PER_PATH};
+pub use instance::{Actor, Creation, Instance, Origin, PreviousInstance};
+pub use merge::MergeOutcome;
+pub use previous::{PREVIOUS_PER_PATH, PreviousLimits};
 pub use subtree::{Paused, Subtree};
 
 use hierarchies::HierarchyData;
 use membership::Memberships;
-use previous::Past;
+use previous::PreviousInstances;
 use task_cache::TaskCache;
 
 /// The processes whose last known cgroup is remembered, so that an attach can say where from. Each takes some
@@ -52,7 +52,7 @@ const MEMBERSHIPS: usize = 4_096;
 #[derive(Debug)]
 pub struct Index {
     hierarchies: BTreeMap<HierarchyId, HierarchyData>,
-    previous: Past,
+    previous: PreviousInstances,
     task_cache: TaskCache,
     memberships: Memberships,
     anomalies: AnomalyCounts,
@@ -70,10 +70,10 @@ pub struct Index {
 impl Index {
     /// An index that knows nothing yet.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: PreviousLimits) -> Self {
         Self {
             hierarchies: BTreeMap::new(),
-            previous: Past::new(limits),
+            previous: PreviousInstances::new(limits),
             task_cache: TaskCache::new(),
             memberships: Memberships::new(MEMBERSHIPS),
             anomalies: AnomalyCounts::default(),
@@ -85,12 +85,12 @@ impl Index {
         }
     }
 
-    /// Introduces a hierarchy that is there at `known_since_boot_ns`, from which time on every event of it is
-    /// seen. Its cgroups are not known until a walk is merged.
+    /// Introduces a hierarchy that is there at `observed_since_boot_ns`, from which time on every event of it is
+    /// seen. Its cgroups are not known until a scan is merged.
     ///
     /// For a hierarchy that is known already this gives its name anew and, if only an event had named it so
     /// far, the earlier of both times.
-    pub fn know_hierarchy(&mut self, hierarchy: &Hierarchy, known_since_boot_ns: u64) {
+    pub fn add_hierarchy(&mut self, hierarchy: &Hierarchy, observed_since_boot_ns: u64) {
         let Hierarchy { id, name } = hierarchy;
         let name = Rc::clone(name);
         match self.hierarchies.get_mut(id) {
@@ -98,23 +98,23 @@ impl Index {
                 known.name = Some(name);
                 if known.implicit {
                     known.implicit = false;
-                    known.known_since_boot_ns = known.known_since_boot_ns.min(known_since_boot_ns);
+                    known.observed_since_boot_ns = known.observed_since_boot_ns.min(observed_since_boot_ns);
                 }
             }
             None => {
-                self.hierarchies.insert(*id, HierarchyData::found(*id, Some(name), known_since_boot_ns));
+                self.hierarchies.insert(*id, HierarchyData::found(*id, Some(name), observed_since_boot_ns));
             }
         }
     }
 
     /// Keeps so much of the previous from now on, and forgets at once what is beyond it.
-    pub fn keep_past(&mut self, limits: Limits) {
+    pub fn limit_previous(&mut self, limits: PreviousLimits) {
         self.shape += 1;
         self.previous.set_limits(limits);
     }
 
     /// Numbers the changes on from that one, which was the last of an index before this.
-    pub const fn continue_from(&mut self, seq: u64) {
+    pub const fn resume_seq(&mut self, seq: u64) {
         self.seq = seq;
     }
 

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use super::event::CgroupId;
-use super::instance::{Actor, Birth, Made};
+use super::instance::{Actor, Creation, Origin};
 
 /// The slot that does not exist: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
@@ -16,13 +16,13 @@ pub(super) struct Node {
     pub parent: CgroupId,
     /// The leaf name, or as much of it as is known.
     pub leaf: Box<[u8]>,
-    pub born_boot_ns: u64,
+    pub created_boot_ns: u64,
     pub creator: Option<Rc<Actor>>,
     /// The next sibling; in a free slot, the next free one.
     pub next: u32,
     pub previous: u32,
     pub level: u32,
-    pub made: Made,
+    pub origin: Origin,
     /// The leaf is not wholly known: the cgroup has no path, and no name leads to it.
     pub truncated: bool,
 }
@@ -37,27 +37,27 @@ impl Node {
             id,
             parent,
             leaf,
-            born_boot_ns: 0,
+            created_boot_ns: 0,
             creator: None,
             next: NONE,
             previous: NONE,
             level,
-            made: Made::Before,
+            origin: Origin::Preexisting,
             truncated,
         }
     }
 
-    /// The same, with its birth.
-    pub fn born(mut self, made: Made, boot_ns: u64, creator: Option<Rc<Actor>>) -> Self {
-        self.made = made;
-        self.born_boot_ns = boot_ns;
+    /// The same, with its creation.
+    pub fn created(mut self, origin: Origin, boot_ns: u64, creator: Option<Rc<Actor>>) -> Self {
+        self.origin = origin;
+        self.created_boot_ns = boot_ns;
         self.creator = creator;
         self
     }
 
-    /// Its birth, as answers give it.
-    pub fn birth(&self) -> Birth {
-        Birth { boot_ns: self.born_boot_ns, made: self.made, by: self.creator.clone() }
+    /// Its creation, as answers give it.
+    pub fn creation(&self) -> Creation {
+        Creation { boot_ns: self.created_boot_ns, origin: self.origin, by: self.creator.clone() }
     }
 }
 

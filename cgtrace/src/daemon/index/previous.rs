@@ -13,13 +13,13 @@ pub const PREVIOUS_PER_PATH: usize = 8;
 
 /// How much of the previous is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
+pub struct PreviousLimits {
     /// Bytes of the previous instances of all hierarchies. The path whose last removal is the longest ago loses its
     /// oldest one first.
     pub max_previous_bytes: usize,
 }
 
-impl Default for Limits {
+impl Default for PreviousLimits {
     fn default() -> Self {
         Self { max_previous_bytes: 16 << 20 }
     }
@@ -45,8 +45,8 @@ struct OfHierarchy {
 
 /// The previous instances of every hierarchy.
 #[derive(Debug)]
-pub(super) struct Past {
-    limits: Limits,
+pub(super) struct PreviousInstances {
+    limits: PreviousLimits,
     bytes: usize,
     /// By a number that grows with each removal.
     names: BTreeMap<u64, Name>,
@@ -55,8 +55,8 @@ pub(super) struct Past {
     hierarchies: BTreeMap<HierarchyId, OfHierarchy>,
 }
 
-impl Past {
-    pub fn new(limits: Limits) -> Self {
+impl PreviousInstances {
+    pub fn new(limits: PreviousLimits) -> Self {
         Self {
             limits,
             bytes: 0,
@@ -68,7 +68,7 @@ impl Past {
     }
 
     /// Forgets what is beyond new limits.
-    pub fn set_limits(&mut self, limits: Limits) {
+    pub fn set_limits(&mut self, limits: PreviousLimits) {
         self.limits = limits;
         self.forget_beyond_limits();
     }
@@ -160,7 +160,7 @@ impl Past {
             .instances
             .iter()
             .position(|instance| instance.key == key)
-            .map(|place| name.instances.remove(place));
+            .map(|position| name.instances.remove(position));
         self.put(number, name);
         instance
     }
@@ -229,7 +229,7 @@ impl Past {
 /// created and removed it. Those are shared mostly, but they need not be.
 fn bytes_of(name: &Name) -> usize {
     let of_instance = |instance: &PreviousInstance| {
-        let actors = [&instance.birth.by, &instance.removed_by].into_iter().flatten();
+        let actors = [&instance.creation.by, &instance.removed_by].into_iter().flatten();
         let cgroups: usize = actors.filter_map(|by| by.cgroup.as_deref()).map(<[u8]>::len).sum();
         let tasks = 2 * size_of::<(Task, Actor)>();
         size_of::<(PreviousInstance, Key, u64)>() + tasks + cgroups

@@ -24,14 +24,14 @@ impl Index {
         HierarchyState {
             id: known.id,
             name: known.name.clone(),
-            known_since_boot_ns: known.known_since_boot_ns,
+            observed_since_boot_ns: known.observed_since_boot_ns,
             complete_since_boot_ns: self
                 .previous
                 .forgotten_until(known.id)
-                .map_or(known.known_since_boot_ns, |until| until.max(known.known_since_boot_ns)),
+                .map_or(known.observed_since_boot_ns, |until| until.max(known.observed_since_boot_ns)),
             scanned: known.scanned,
             cgroups: known.tree.len(),
-            made: known.made,
+            created: known.created,
             removed: known.removed,
             resyncs: known.resyncs,
             previous_instances: self.previous.count(known.id),
@@ -65,7 +65,7 @@ impl Index {
     pub fn instance(&self, key: Key) -> Option<Instance<'_>> {
         let node = self.hierarchies.get(&key.hierarchy)?.tree.get(key.id)?;
         Some(Instance {
-            birth: node.birth(),
+            creation: node.creation(),
             parent: node.parent,
             level: node.level,
             leaf: &node.leaf,
@@ -84,7 +84,7 @@ impl Index {
 
     /// The names that had an instance which has ended, with their hierarchies, as many as are kept: from the newest to the oldest
     /// death.
-    pub fn past_names(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
+    pub fn previous_paths(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
         self.previous.names()
     }
 
@@ -104,7 +104,7 @@ impl Index {
         }
     }
 
-    /// Goes on where a walk of a subtree was paused. What it tells is of one moment only if the
+    /// Goes on where a scan of a subtree was paused. What it tells is of one moment only if the
     /// [`shape`](Self::shape) is still the same.
     #[must_use]
     pub fn resume(&self, paused: Paused) -> Subtree<'_> {

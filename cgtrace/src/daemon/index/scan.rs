@@ -7,11 +7,11 @@ use super::node::Node;
 
 /// What events told since a scan began.
 #[derive(Debug, Default)]
-pub(super) struct ScanState {
+pub(super) struct PendingScan {
     /// When the last loss was noticed before it began. An event that is older says nothing of what the scan finds:
     /// what undid it may have been lost.
     begun_after_ns: u64,
-    /// Made or renamed: alive then, and named by an event.
+    /// Origin or renamed: alive then, and named by an event.
     pub named: HashSet<CgroupId>,
     /// One was renamed: the scan may have missed what is below it, and nothing else may know of that.
     pub renamed: bool,
@@ -27,7 +27,7 @@ pub(super) struct Pathless {
     pub leaf: Box<[u8]>,
 }
 
-impl ScanState {
+impl PendingScan {
     /// A scan begins, after a loss that was noticed at that time.
     pub fn begin(begun_after_ns: u64) -> Self {
         Self { begun_after_ns, ..Self::default() }

@@ -3,7 +3,7 @@
 use super::event::{CgroupId, HierarchyId, Key, ROOT};
 use super::tree::Tree;
 
-/// Walks a subtree: parents before children, siblings in the byte order of their names. Besides each cgroup's
+/// Scans a subtree: parents before children, siblings in the byte order of their names. Besides each cgroup's
 /// key and level it has its path, which costs less here than asking for each.
 #[derive(Debug)]
 pub struct Subtree<'a> {
@@ -12,7 +12,7 @@ pub struct Subtree<'a> {
     has_path: bool,
 }
 
-/// Where a walk of a subtree stopped.
+/// Where a scan of a subtree stopped.
 #[derive(Debug)]
 pub struct Paused {
     pub(super) hierarchy: HierarchyId,

@@ -34,14 +34,14 @@ impl TaskCache {
     pub fn of(&mut self, task: &Task, path: impl FnOnce(CgroupId) -> Option<Rc<[u8]>>) -> Rc<Actor> {
         let slot = self.slot(task);
         let cgroup = self.cgroup(task.cgroup, path);
-        let Some(place) = self.tasks.get_mut(slot) else {
+        let Some(entry) = self.tasks.get_mut(slot) else {
             return Rc::new(Actor { task: Rc::new(*task), cgroup });
         };
-        match place {
+        match entry {
             Some(creator) if *creator.task == *task && creator.cgroup.is_some() == cgroup.is_some() => {
                 Rc::clone(creator)
             }
-            _ => Rc::clone(place.insert(Rc::new(Actor { task: Rc::new(*task), cgroup }))),
+            _ => Rc::clone(entry.insert(Rc::new(Actor { task: Rc::new(*task), cgroup }))),
         }
     }
 
@@ -57,8 +57,8 @@ impl TaskCache {
             Some(Some((held, path))) if *held == id => Some(Rc::clone(path)),
             _ => {
                 let path = path(id).filter(|path| path.len() <= MAX_PATH)?;
-                if let Some(place) = self.cgroups.get_mut(slot) {
-                    *place = Some((id, Rc::clone(&path)));
+                if let Some(entry) = self.cgroups.get_mut(slot) {
+                    *entry = Some((id, Rc::clone(&path)));
                 }
                 Some(path)
             }

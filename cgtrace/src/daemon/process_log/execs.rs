@@ -44,17 +44,17 @@ pub struct Ancestor {
 pub(super) struct Execs(BTreeMap<[u8; 16], VecDeque<LogEntry>>);
 
 impl Execs {
-    pub fn insert(&mut self, sighting: LogEntry) {
-        if self.0.len() >= COMMS && !self.0.contains_key(&sighting.task.comm) {
+    pub fn insert(&mut self, entry: LogEntry) {
+        if self.0.len() >= COMMS && !self.0.contains_key(&entry.task.comm) {
             return;
         }
-        let of_comm = self.0.entry(sighting.task.comm).or_default();
+        let of_comm = self.0.entry(entry.task.comm).or_default();
         // A program that executes itself again is the same process, and its last exec is what it is now.
-        of_comm.retain(|known| !super::same_process(&known.task, &sighting.task));
+        of_comm.retain(|known| !super::same_process(&known.task, &entry.task));
         if of_comm.len() >= OF_ONE_COMM {
             of_comm.pop_front();
         }
-        of_comm.push_back(sighting);
+        of_comm.push_back(entry);
     }
 
     pub fn of(&self, comm: &[u8; 16]) -> impl Iterator<Item = &LogEntry> {

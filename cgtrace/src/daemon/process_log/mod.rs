@@ -58,12 +58,12 @@ impl ProcessLog {
     }
 
     /// Other comms are tracked from now on, NUL-padded. What was seen of the former ones is kept.
-    pub fn watch(&mut self, tracked: impl IntoIterator<Item = [u8; 16]>) {
+    pub fn set_tracked(&mut self, tracked: impl IntoIterator<Item = [u8; 16]>) {
         self.tracked = tracked.into_iter().collect();
     }
 
     /// Takes an event, and the change that `index` answered it with.
-    pub fn take(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
+    pub fn record(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
         match &event.what {
             What::Ancestry { task, ancestors } => {
                 // Of an earlier exec of the process, whose own record was lost.
@@ -75,7 +75,7 @@ impl ProcessLog {
             }
             What::Exec { task, memberships } => {
                 let ancestors = self.take_pending(task).unwrap_or_default();
-                self.execs.insert(sighting(true, event.boot_ns, task, memberships, &ancestors, index));
+                self.execs.insert(entry(true, event.boot_ns, task, memberships, &ancestors, index));
             }
             What::Attach { .. } | What::Transfer { .. } | What::Fork { .. } => {
                 if let Some(change) = change {
@@ -93,7 +93,7 @@ impl ProcessLog {
     }
 
     /// Takes a process of a tracked name that was there already, as /proc showed it at `boot_ns`.
-    pub fn take_before(
+    pub fn record_preexisting(
         &mut self,
         boot_ns: u64,
         task: &Task,
@@ -104,14 +104,15 @@ impl ProcessLog {
         // What was seen at its exec is known better.
         let seen = self.execs.of(&task.comm).any(|known| same_process(&known.task, task));
         if !seen {
-            self.execs.insert(sighting(false, boot_ns, task, memberships, ancestors, index));
+            self.execs.insert(entry(false, boot_ns, task, memberships, ancestors, index));
         }
     }
 
     fn moved(&mut self, change: &Rc<Change>) {
         let thread =
             change.task.as_ref().is_none_or(|task| task.tid != task.pid) && change.threadgroup != Some(true);
-        let same = change.from.as_ref().zip(change.place.as_ref()).is_some_and(|(from, to)| from.id == to.id);
+        let same =
+            change.from.as_ref().zip(change.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
         // A write that moves nothing is told too; a thread is no process.
         if thread || same {
             return;
@@ -147,7 +148,7 @@ fn same_process(one: &Task, other: &Task) -> bool {
     one.pid == other.pid && one.start_boot_ns.abs_diff(other.start_boot_ns) <= 10_000_000
 }
 
-fn sighting(
+fn entry(
     observed: bool,
     boot_ns: u64,
     task: &Task,

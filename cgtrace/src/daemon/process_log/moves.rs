@@ -39,11 +39,12 @@ impl Moves {
     }
 
     pub fn insert(&mut self, change: &Rc<Change>) {
-        let name = |place: &crate::daemon::index::Place| Some((place.hierarchy, place.path.clone()?));
+        let name =
+            |cgroup: &crate::daemon::index::ChangedCgroup| Some((cgroup.hierarchy, cgroup.path.clone()?));
         let paths =
-            [&change.place, &change.from].into_iter().flatten().filter_map(|place| place.path.as_deref());
+            [&change.cgroup, &change.from].into_iter().flatten().filter_map(|cgroup| cgroup.path.as_deref());
         let bytes: usize = paths.map(<[u8]>::len).sum();
-        if let Some(to) = change.place.as_ref().and_then(name) {
+        if let Some(to) = change.cgroup.as_ref().and_then(name) {
             push(&mut self.passed(to, bytes).into, change);
         }
         if let Some(from) = change.from.as_ref().and_then(name) {

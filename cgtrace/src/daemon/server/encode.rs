@@ -5,8 +5,8 @@ use cgtrace_client::{paths, wire};
 use super::class::SocketClass;
 use crate::daemon::{
     index::{
-        Actor, Birth, Change, HierarchyId, HierarchyState, Index, Key, Kind, Made, Place, PreviousInstance,
-        Task,
+        Actor, Change, ChangedCgroup, Creation, HierarchyId, HierarchyState, Index, Key, Kind, Origin,
+        PreviousInstance, Task,
     },
     tracker::Anchor,
 };
@@ -106,8 +106,8 @@ impl Encoder {
     }
 
     pub fn event(&self, change: &Change) -> wire::Event {
-        let place = change.place.as_ref();
-        let bytes = place.and_then(|place| place.path.as_deref());
+        let cgroup = change.cgroup.as_ref();
+        let bytes = cgroup.and_then(|cgroup| cgroup.path.as_deref());
         let (path_text, path_hex) = path(bytes);
         let Named { unit, slice, pod_uid, qos, container_id, runtime } =
             bytes.map(Named::of).unwrap_or_default();
@@ -117,11 +117,11 @@ impl Encoder {
             time,
             boot_ns,
             kind: kind(change.kind),
-            hierarchy: place.map(|place| {
-                place.hierarchy_name.as_deref().map_or_else(|| unnamed(place.hierarchy), str::to_owned)
+            hierarchy: cgroup.map(|cgroup| {
+                cgroup.hierarchy_name.as_deref().map_or_else(|| unnamed(cgroup.hierarchy), str::to_owned)
             }),
-            hierarchy_id: place.map(|place| place.hierarchy.0),
-            id: place.map(|place| place.id.0),
+            hierarchy_id: cgroup.map(|cgroup| cgroup.hierarchy.0),
+            id: cgroup.map(|cgroup| cgroup.id.0),
             path: path_text,
             path_hex,
             unit,
@@ -155,7 +155,7 @@ impl Encoder {
     pub fn instance(&self, index: &Index, key: Key) -> Option<wire::Instance> {
         let instance = index.instance(key)?;
         let (path, path_hex) = path(index.path(key).as_deref());
-        let Born { created_at, before, created_by, inferred } = self.birth(&instance.birth);
+        let Born { created_at, before, created_by, inferred } = self.creation(&instance.creation);
         Some(wire::Instance {
             id: key.id.0,
             path,
@@ -172,7 +172,7 @@ impl Encoder {
     /// An instance that has ended.
     pub fn previous_instance(&self, previous: &PreviousInstance) -> wire::Instance {
         let (path, path_hex) = path(previous.path.as_deref());
-        let Born { created_at, before, created_by, inferred } = self.birth(&previous.birth);
+        let Born { created_at, before, created_by, inferred } = self.creation(&previous.creation);
         wire::Instance {
             id: previous.key.id.0,
             path,
@@ -186,11 +186,11 @@ impl Encoder {
         }
     }
 
-    fn birth(&self, birth: &Birth) -> Born {
-        let (at, is_before) = (self.moment(birth.boot_ns), birth.made == Made::Before);
+    fn creation(&self, creation: &Creation) -> Born {
+        let (at, is_before) = (self.moment(creation.boot_ns), creation.origin == Origin::Preexisting);
         let (created_at, before) = if is_before { (None, Some(at)) } else { (Some(at), None) };
-        let created_by = self.actor(birth.by.as_deref());
-        Born { created_at, before, created_by, inferred: birth.made == Made::Inferred }
+        let created_by = self.actor(creation.by.as_deref());
+        Born { created_at, before, created_by, inferred: creation.origin == Origin::Inferred }
     }
 
     fn actor(&self, by: Option<&Actor>) -> Option<wire::Task> {
@@ -199,9 +199,9 @@ impl Encoder {
 
     /// One cgroup of a list.
     pub fn cgroup(&self, hierarchy: &str, listed: &CgroupIter, known_path: Option<&[u8]>) -> wire::Cgroup {
-        let CgroupIter { key, parent, level, birth } = listed;
+        let CgroupIter { key, parent, level, creation } = listed;
         let (path, path_hex) = path(known_path);
-        let Born { created_at, before, created_by, .. } = self.birth(birth);
+        let Born { created_at, before, created_by, .. } = self.creation(creation);
         wire::Cgroup {
             hierarchy: hierarchy.to_owned(),
             hierarchy_id: key.hierarchy.0,
@@ -222,7 +222,7 @@ pub struct CgroupIter {
     pub key: Key,
     pub parent: u64,
     pub level: u32,
-    pub birth: Birth,
+    pub creation: Creation,
 }
 
 struct Born {
@@ -232,9 +232,9 @@ struct Born {
     inferred: bool,
 }
 
-fn from(place: &Place) -> wire::CgroupRef {
-    let (path, path_hex) = path(place.path.as_deref());
-    wire::CgroupRef { id: place.id.0, path, path_hex }
+fn from(cgroup: &ChangedCgroup) -> wire::CgroupRef {
+    let (path, path_hex) = path(cgroup.path.as_deref());
+    wire::CgroupRef { id: cgroup.id.0, path, path_hex }
 }
 
 /// A thread's name without its padding.

@@ -9,8 +9,8 @@ use crate::daemon::index;
 impl Limits {
     /// How many previous instances the index keeps.
     #[must_use]
-    pub const fn previous(&self) -> index::Limits {
-        index::Limits { max_previous_bytes: self.max_previous_bytes }
+    pub const fn previous(&self) -> index::PreviousLimits {
+        index::PreviousLimits { max_previous_bytes: self.max_previous_bytes }
     }
 }
 

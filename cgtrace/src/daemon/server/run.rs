@@ -83,7 +83,7 @@ fn serve_sockets(
 ) -> anyhow::Result<()> {
     raise_descriptors(&mut options.limits);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
-    tracker.borrow_mut().keep_past(options.limits.previous());
+    tracker.borrow_mut().limit_previous(options.limits.previous());
     // There is one thread yet: those that come have no more than it.
     let kept = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
         .context("failed to drop the capabilities that loading took")?;
@@ -127,7 +127,7 @@ fn serve_sockets(
                     }
                     raise_descriptors(&mut limits);
                     shared.hub.set_limits(limits);
-                    shared.tracker.borrow_mut().keep_past(limits.previous());
+                    shared.tracker.borrow_mut().limit_previous(limits.previous());
                 }
             }
             std::future::pending::<()>().await;
@@ -246,7 +246,7 @@ async fn look_at_processes(shared: Rc<Shared>) {
     });
     // Their cgroups are found by name, so the index is to be complete.
     if let (Ok((at, found)), Ok(())) = (found.await, shared.settled().await) {
-        shared.tracker.borrow_mut().take_before(at, &found);
+        shared.tracker.borrow_mut().record_preexisting(at, &found);
     }
 }
 

@@ -136,7 +136,7 @@ impl Shared {
 
     /// The same, and which kinds are wanted, after a subscriber came or left.
     pub fn subscribers_changed(&self) {
-        self.tracker.borrow_mut().set_following_releases(self.hub.want(Kind::Release));
+        self.tracker.borrow_mut().set_wakes_on_release(self.hub.want(Kind::Release));
         self.listeners_changed();
     }
 

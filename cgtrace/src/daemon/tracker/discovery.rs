@@ -13,7 +13,7 @@ use super::{
     HierarchyView, Tracker,
     scan::{ScanJob, ScanResult},
     sources::Machine,
-    verify::{Verification, Verified, VerifyScan},
+    verify::{Verification, VerifyReport, VerifyScan},
 };
 
 /// How often the list of hierarchies is read again at once because one came or went meanwhile.
@@ -24,7 +24,7 @@ const READ_AGAIN_AFTER_NS: u64 = 20_000_000;
 
 /// The hierarchies that came and went, against the lists that are read beside.
 #[derive(Debug, Default)]
-pub(super) struct Roots {
+pub(super) struct HierarchyChanges {
     /// When the last of them came, went or changed.
     changed_at_ns: u64,
     /// Those that went and may be listed still: `cgroup_destroy_root` (kernel/cgroup/cgroup.c) fires before it takes the
@@ -34,7 +34,7 @@ pub(super) struct Roots {
     read_at_ns: Option<u64>,
 }
 
-impl Roots {
+impl HierarchyChanges {
     /// A hierarchy came, went or changed; `index` does not know of it yet.
     pub fn note(&mut self, event: &Event, index: &Index) {
         self.changed_at_ns = self.changed_at_ns.max(event.boot_ns);
@@ -63,9 +63,9 @@ impl Roots {
 
 impl<R: Records, M: Machine> Tracker<R, M> {
     /// Looks which hierarchies there are and where they are mounted, at the start.
-    pub fn discover(&mut self, known_since_boot_ns: u64) -> Result<(), HierarchyError> {
+    pub fn discover(&mut self, observed_since_boot_ns: u64) -> Result<(), HierarchyError> {
         let found = self.machine.hierarchies()?;
-        self.take_hierarchies(&found, known_since_boot_ns);
+        self.take_hierarchies(&found, observed_since_boot_ns);
         Ok(())
     }
 
@@ -74,17 +74,17 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// A list is taken only if no hierarchy came or went since before it was read: otherwise it may lack what is there
     /// by now, and what it has may be gone.
     pub fn discover_again(&mut self) -> Result<(), HierarchyError> {
-        self.roots.read_at_ns = None;
+        self.hierarchy_changes.read_at_ns = None;
         for _ in 0..READS {
             let read_at_ns = self.machine.boot_ns();
             let found = self.machine.hierarchies()?;
-            if self.catch_up().is_ok() && self.roots.changed_at_ns < read_at_ns {
-                let found = self.roots.without_destroyed(found);
+            if self.catch_up().is_ok() && self.hierarchy_changes.changed_at_ns < read_at_ns {
+                let found = self.hierarchy_changes.without_destroyed(found);
                 self.take_hierarchies(&found, read_at_ns);
                 return Ok(());
             }
         }
-        self.roots.read_at_ns = Some(self.machine.boot_ns() + READ_AGAIN_AFTER_NS);
+        self.hierarchy_changes.read_at_ns = Some(self.machine.boot_ns() + READ_AGAIN_AFTER_NS);
         self.nudge.notify_one();
         Ok(())
     }
@@ -92,20 +92,20 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Reads the list of hierarchies again if that is due; gives how long it is until then.
     pub(super) fn discover_if_due(&mut self) -> Option<Duration> {
         let now = self.machine.boot_ns();
-        if self.roots.read_at_ns.is_some_and(|at| at <= now)
+        if self.hierarchy_changes.read_at_ns.is_some_and(|at| at <= now)
             && let Err(error) = self.discover_again()
         {
             tracing::warn!(%error, "failed to look for hierarchies after some came or went");
         }
-        self.roots.read_at_ns.map(|at| Duration::from_nanos(at.saturating_sub(now)))
+        self.hierarchy_changes.read_at_ns.map(|at| Duration::from_nanos(at.saturating_sub(now)))
     }
 
-    fn take_hierarchies(&mut self, found: &[DiscoveredHierarchy], known_since_boot_ns: u64) {
+    fn take_hierarchies(&mut self, found: &[DiscoveredHierarchy], observed_since_boot_ns: u64) {
         for DiscoveredHierarchy { id, name, mount, note } in found {
             let id = *id;
             let state = self.index.hierarchy(id);
             if state.as_ref().is_none_or(|state| state.name.is_none()) {
-                self.index.know_hierarchy(&Hierarchy { id, name: Rc::clone(name) }, known_since_boot_ns);
+                self.index.add_hierarchy(&Hierarchy { id, name: Rc::clone(name) }, observed_since_boot_ns);
             }
             let scanned = state.is_some_and(|state| state.scanned);
             let view = self.views.entry(id).or_default();
@@ -117,7 +117,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             if mount.is_some() {
                 self.resyncs.resync_if_needed(id);
                 if !scanned {
-                    self.resyncs.want(id);
+                    self.resyncs.request(id);
                 }
             }
         }
@@ -158,7 +158,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// The next scan to run, if one is asked for and none runs. Hand its result to [`merge`](Self::merge).
     pub fn next_scan(&mut self) -> Option<ScanJob> {
-        if !self.resyncs.waiting() {
+        if !self.resyncs.has_pending() {
             return None;
         }
         let hierarchies: Vec<(HierarchyId, Mount)> = self
@@ -174,7 +174,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             })
             .collect();
         for (id, _) in &hierarchies {
-            self.index.begin_walk(*id);
+            self.index.begin_scan(*id);
         }
         if hierarchies.is_empty() { None } else { Some(ScanJob { hierarchies }) }
     }
@@ -186,7 +186,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let is_known = self.catch_up().is_ok();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {
-            let (mut whole, mut crossed) = (false, false);
+            let (mut whole, mut raced) = (false, false);
             match found {
                 Ok((scanned, report)) => {
                     whole = report.unreadable == 0;
@@ -196,21 +196,21 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                         view.note = Some(note);
                     }
                     let merged = self.index.merge_scan(hierarchy, scanned, whole, now);
-                    crossed = merged.crossed;
+                    raced = merged.raced;
                     self.announce(merged.changes);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to scan a hierarchy");
-                    self.index.abandon_walk(hierarchy);
+                    self.index.abandon_scan(hierarchy);
                     if let Some(view) = self.views.get_mut(&hierarchy) {
                         view.note = Some(error.to_string());
                     }
                 }
             }
             if !is_known {
-                self.resyncs.want(hierarchy);
+                self.resyncs.request(hierarchy);
             }
-            if self.resyncs.finish(hierarchy, whole, crossed) {
+            if self.resyncs.finish(hierarchy, whole, raced) {
                 self.finished_resyncs += 1;
                 let change = self.index.resynced(now, Some(hierarchy));
                 self.announce([change]);
@@ -233,20 +233,20 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         (verification, ScanJob { hierarchies: mounts.collect() })
     }
 
-    /// Gives a comparison what the scan found. Then [go on](Verification::go_on) with it until all is compared.
+    /// Gives a comparison what the scan found. Then [go on](Verification::proceed) with it until all is compared.
     pub fn compare(&mut self, verification: &mut Verification, scan: VerifyScan) {
         let _ = self.catch_up();
         verification.take(&self.index, scan);
     }
 
-    /// Ends the comparison. `None`: a loss or a vanished hierarchy spoilt it; begin again.
-    pub fn end_verify(&mut self, verification: Verification) -> Option<Verified> {
-        let mut verified = verification.end()?;
+    /// Ends the comparison. `None`: a loss or a vanished hierarchy invalid it; begin again.
+    pub fn end_verify(&mut self, verification: Verification) -> Option<VerifyReport> {
+        let mut report = verification.end()?;
         for (id, view) in &self.views {
             if view.mount.is_none() {
-                verified.unreadable.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
+                report.unreadable.push(format!("hierarchy {}: not mounted in this mount namespace", id.0));
             }
         }
-        Some(verified)
+        Some(report)
     }
 }

@@ -51,11 +51,11 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
             // The program woke us: the next turn drains.
             woken = lifecycle_ring.readable() => {
                 woken.map_err(|source| wait("the lifecycle ring", source))?.clear_ready();
-                tracker.borrow_mut().woken += 1;
+                tracker.borrow_mut().wakeup_count += 1;
             }
             woken = activity_ring.readable() => {
                 woken.map_err(|source| wait("the activity ring", source))?.clear_ready();
-                tracker.borrow_mut().woken += 1;
+                tracker.borrow_mut().wakeup_count += 1;
             }
             // A storm, or a look that was put off: look again by ourselves.
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}

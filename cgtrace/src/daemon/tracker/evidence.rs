@@ -16,14 +16,14 @@ const RESYNC_EVERY_NS: u64 = 1_000_000_000;
 
 /// The lookups of the current second.
 #[derive(Debug, Default)]
-pub(super) struct Resolutions {
+pub(super) struct IdLookups {
     now_ns: u64,
     second: u64,
     done: u32,
     resynced_at_ns: BTreeMap<HierarchyId, u64>,
 }
 
-impl Resolutions {
+impl IdLookups {
     /// A drain begins.
     pub fn begin(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
@@ -35,7 +35,7 @@ impl Resolutions {
 
     /// The changes that an event proves to have been missed, in their order. They come before the event, so that it has
     /// a path.
-    pub fn conclude(
+    pub fn infer_missed(
         &mut self,
         event: &Event,
         index: &mut Index,
@@ -44,10 +44,10 @@ impl Resolutions {
         resyncs: &mut Resyncs,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        for key in index.unknown_but_alive(event) {
+        for key in index.missed_mkdirs(event) {
             let mount = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref());
             // A resync that is to come finds it as well.
-            let Some(mount) = mount.filter(|_| !resyncs.is_wanted(key.hierarchy)) else { continue };
+            let Some(mount) = mount.filter(|_| !resyncs.is_requested(key.hierarchy)) else { continue };
             if self.done >= PER_SECOND {
                 self.resync(key.hierarchy, resyncs);
                 continue;
@@ -55,7 +55,7 @@ impl Resolutions {
             self.done += 1;
             let is_known = |id| index.is_known(key.hierarchy, id);
             match machine.locate(mount, key.id, &is_known, false) {
-                Ok(Some(found)) => changes.extend(index.found_alive(key.hierarchy, found, event.boot_ns)),
+                Ok(Some(found)) => changes.extend(index.insert_missed(key.hierarchy, found, event.boot_ns)),
                 // It is gone again.
                 Ok(None) => {}
                 Err(error) => {
@@ -64,8 +64,8 @@ impl Resolutions {
                 }
             }
         }
-        changes.extend(index.conclude(event));
-        if let Some(hierarchy) = index.name_is_in_doubt(event) {
+        changes.extend(index.infer_missed(event));
+        if let Some(hierarchy) = index.ambiguous_name(event) {
             self.resync(hierarchy, resyncs);
         }
         changes

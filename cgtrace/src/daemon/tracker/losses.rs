@@ -7,7 +7,7 @@ use crate::daemon::probe::{Losses, Records};
 const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
 
 /// So long it is put off for those who were woken, in ns.
-pub(super) const PUT_OFF_NS: u64 = 2_000_000;
+pub(super) const DEFER_NS: u64 = 2_000_000;
 
 /// The losses that have been dealt with.
 #[derive(Debug, Default)]
@@ -17,16 +17,16 @@ pub(super) struct LossCounts {
     earlier: Losses,
     read_at_ns: u64,
     /// When the account was put off until those who were woken have their answers.
-    pub(super) put_off_at_ns: Option<u64>,
+    pub(super) deferred_at_ns: Option<u64>,
 }
 
 /// When the kernel is asked for skipped runs, if that is due.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Account {
+pub(super) enum LossCheck {
     /// Before the answer.
-    AtOnce,
+    Now,
     /// It is some twenty reads from /proc and maps, in which a woken waiter would wait: a moment later, if anybody waits.
-    After,
+    Deferred,
 }
 
 impl LossCounts {
@@ -41,21 +41,21 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     ///
     /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
     /// is `busy`.
-    pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, account: Account) {
+    pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, check: LossCheck) {
         let now = self.machine.boot_ns();
         let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
         if !self.records.lost_any() {
             if !due {
                 return;
             }
-            if account == Account::After && self.wakeups.anybody() {
-                let since = *self.losses.put_off_at_ns.get_or_insert(now);
-                if now.saturating_sub(since) < PUT_OFF_NS {
+            if check == LossCheck::Deferred && self.wakeups.is_listening() {
+                let since = *self.losses.deferred_at_ns.get_or_insert(now);
+                if now.saturating_sub(since) < DEFER_NS {
                     return;
                 }
             }
         }
-        self.losses.put_off_at_ns = None;
+        self.losses.deferred_at_ns = None;
         self.losses.read_at_ns = now;
         let losses = match self.records.losses() {
             Ok(losses) => losses,
@@ -83,7 +83,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         };
         self.announce([change]);
         if lost_lifecycle > 0 {
-            self.verifications.spoil();
+            self.verifications.invalidate();
             let all: Vec<_> = self.index.hierarchies().map(|state| state.id).collect();
             for hierarchy in all {
                 self.resync(hierarchy);

@@ -26,7 +26,7 @@ pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};
 pub use sources::{Clock, Machine, ThisMachine};
 pub use start::StartError;
 pub use state::{HierarchyView, Tracker, Unavailable};
-pub use verify::{Difference, Verification, Verified, VerifyScan};
+pub use verify::{Difference, Verification, VerifyReport, VerifyScan};
 
 use std::rc::Rc;
 

@@ -1,7 +1,7 @@
 //! Taking over from a daemon before us: what happened while nobody read is told as if somebody had.
 //!
 //! The rings hold every event since the last one that was read. So what was there at the time of the first of them is
-//! known: live then = (found by a walk now ∪ removed since) \ made since. The index begins with that, and then takes
+//! known: live then = (found by a scan now ∪ removed since) \ made since. The index begins with that, and then takes
 //! the events one by one, which have their paths and task_cache as ever.
 
 use std::{rc::Rc, thread, time::Duration};
@@ -21,8 +21,8 @@ const BUSY_TRIES: u32 = 500;
 
 /// What events nobody has read say of the time before them.
 #[derive(Debug, Default)]
-struct Before {
-    made: HashSet<Key>,
+struct PriorState {
+    created: HashSet<Key>,
     renamed: HashSet<Key>,
     /// Removed, and not made since: they were there.
     removed: HashMap<HierarchyId, Vec<Scanned>>,
@@ -30,18 +30,18 @@ struct Before {
     roots: HashSet<HierarchyId>,
 }
 
-impl Before {
+impl PriorState {
     fn of(backlog: &[Event]) -> Self {
         let mut before = Self::default();
         for event in backlog {
             match &event.what {
                 What::Mkdir(Child { key, .. }) => {
-                    before.made.insert(*key);
+                    before.created.insert(*key);
                 }
                 What::Rename(Child { key, .. }) => {
                     before.renamed.insert(*key);
                 }
-                What::Rmdir(Child { key, parent, leaf, .. }) if !before.made.contains(key) => {
+                What::Rmdir(Child { key, parent, leaf, .. }) if !before.created.contains(key) => {
                     let known = !leaf.truncated && !before.renamed.contains(key);
                     before.removed.entry(key.hierarchy).or_default().push(Scanned {
                         id: key.id,
@@ -61,13 +61,13 @@ impl Before {
         before
     }
 
-    /// What was there on a hierarchy, of which a walk afterwards found `scanned`.
+    /// What was there on a hierarchy, of which a scan afterwards found `scanned`.
     fn there(&mut self, hierarchy: HierarchyId, scanned: Vec<Scanned>) -> Vec<Scanned> {
         let mut there = self.removed.remove(&hierarchy).unwrap_or_default();
         let gone: HashSet<CgroupId> = there.iter().map(|removed| removed.id).collect();
         for mut found in scanned {
             let key = Key { hierarchy, id: found.id };
-            if self.made.contains(&key) || gone.contains(&found.id) {
+            if self.created.contains(&key) || gone.contains(&found.id) {
                 continue;
             }
             if self.renamed.contains(&key) {
@@ -86,8 +86,8 @@ impl Tracker {
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
         let acknowledged = self.records.acknowledged();
         self.losses.begin_with(acknowledged);
-        self.index.continue_from(self.records.last_seq());
-        // First the walk, then the rings: whatever it finds that was made since has its event in them.
+        self.index.resume_seq(self.records.last_seq());
+        // First the scan, then the rings: whatever it finds that was made since has its event in them.
         let found = self.machine.hierarchies()?;
         let mounts = found.iter().filter_map(|found| Some((found.id, found.mount.clone()?))).collect();
         let scanned = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
@@ -99,11 +99,11 @@ impl Tracker {
             (true, _) | (false, None) => self.started_boot_ns,
             (false, Some(first)) => first.min(self.started_boot_ns),
         };
-        let mut before = Before::of(&self.backlog);
+        let mut before = PriorState::of(&self.backlog);
         for found in &found {
             if !before.roots.contains(&found.id) {
                 let hierarchy = Hierarchy { id: found.id, name: Rc::clone(&found.name) };
-                self.index.know_hierarchy(&hierarchy, since);
+                self.index.add_hierarchy(&hierarchy, since);
             }
         }
         for ScanResult { hierarchy, found } in scanned {
@@ -112,17 +112,17 @@ impl Tracker {
             }
             // What cannot be read is scanned again, as after any start.
             if let Ok((scanned, report)) = found {
-                self.index.begin_walk(hierarchy);
+                self.index.begin_scan(hierarchy);
                 let there = before.there(hierarchy, scanned);
-                // The first walk of a hierarchy changes nothing that would have to be told.
+                // The first scan of a hierarchy changes nothing that would have to be told.
                 self.index.merge_scan(hierarchy, there, report.unreadable == 0, since);
             }
         }
         self.discover(since)?;
-        // A walk that a rename crossed may have missed something.
+        // A scan that a rename raced may have missed something.
         for key in &before.renamed {
             if self.views.get(&key.hierarchy).is_some_and(|view| view.mount.is_some()) {
-                self.resyncs.want(key.hierarchy);
+                self.resyncs.request(key.hierarchy);
             }
         }
         tracing::info!(events = self.backlog.len(), "took over the pinned hooks and what was not read");
@@ -182,7 +182,7 @@ mod tests {
             What::Rename(Child { key: key(11), parent, level, leaf: leaf("renamed"), by }),
         ];
         let backlog: Vec<Event> = (1..).zip(whats).map(|(boot_ns, what)| Event { boot_ns, what }).collect();
-        let mut before = Before::of(&backlog);
+        let mut before = PriorState::of(&backlog);
         let mut there =
             before.there(UNIFIED, vec![scanned(20, "new"), scanned(11, "renamed"), scanned(12, "still")]);
         there.sort_by_key(|scanned| scanned.id);

@@ -4,31 +4,31 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::daemon::index::HierarchyId;
 
-/// How often a scan that events crossed is repeated at once.
-const CROSSED_MAX: u32 = 5;
+/// How often a scan that events raced is repeated at once.
+const MAX_RACED_SCANS: u32 = 5;
 
 /// The scans that are asked for and the scan that runs.
 #[derive(Debug, Default)]
 pub struct Resyncs {
-    wanted: BTreeSet<HierarchyId>,
+    requested: BTreeSet<HierarchyId>,
     running: BTreeSet<HierarchyId>,
     /// Hierarchies whose records were lost, so that their next merge ends with `resynced`.
     needs_resync: BTreeSet<HierarchyId>,
-    /// How many scans in a row events crossed.
-    crossed: BTreeMap<HierarchyId, u32>,
+    /// How many scans in a row events raced.
+    raced: BTreeMap<HierarchyId, u32>,
 }
 
 impl Resyncs {
     /// Asks for a scan of a hierarchy. One that runs already does not count: what was lost may be older than
     /// what it has read.
-    pub fn want(&mut self, hierarchy: HierarchyId) {
-        self.wanted.insert(hierarchy);
+    pub fn request(&mut self, hierarchy: HierarchyId) {
+        self.requested.insert(hierarchy);
     }
 
     /// Asks for a scan because records were lost.
     pub fn resync(&mut self, hierarchy: HierarchyId) {
         self.needs_resync.insert(hierarchy);
-        self.wanted.insert(hierarchy);
+        self.requested.insert(hierarchy);
     }
 
     /// Something is missing of a hierarchy that cannot be read yet: it is scanned once it can.
@@ -39,13 +39,13 @@ impl Resyncs {
     /// A hierarchy can be read: asks for the scan that it lacks, unless one runs.
     pub fn resync_if_needed(&mut self, hierarchy: HierarchyId) {
         if self.needs_resync.contains(&hierarchy) && !self.running.contains(&hierarchy) {
-            self.wanted.insert(hierarchy);
+            self.requested.insert(hierarchy);
         }
     }
 
     /// Whether a scan of the hierarchy is to begin that has not begun yet.
-    pub fn is_wanted(&self, hierarchy: HierarchyId) -> bool {
-        self.wanted.contains(&hierarchy)
+    pub fn is_requested(&self, hierarchy: HierarchyId) -> bool {
+        self.requested.contains(&hierarchy)
     }
 
     /// The hierarchies to scan now, if any are asked for and no scan runs. They count as running from here on.
@@ -53,43 +53,43 @@ impl Resyncs {
         if !self.running.is_empty() {
             return Vec::new();
         }
-        self.running = std::mem::take(&mut self.wanted);
+        self.running = std::mem::take(&mut self.requested);
         self.running.iter().copied().collect()
     }
 
-    /// A hierarchy's scan has ended. `whole` says whether it could read all there is, `crossed` whether events
+    /// A hierarchy's scan has ended. `whole` says whether it could read all there is, `raced` whether events
     /// contradict it, so that it is made again. Says whether that resynced a loss.
-    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool, crossed: bool) -> bool {
+    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool, raced: bool) -> bool {
         self.running.remove(&hierarchy);
-        if crossed {
-            let times = self.crossed.entry(hierarchy).or_default();
+        if raced {
+            let times = self.raced.entry(hierarchy).or_default();
             *times += 1;
-            if *times < CROSSED_MAX {
-                self.wanted.insert(hierarchy);
+            if *times < MAX_RACED_SCANS {
+                self.requested.insert(hierarchy);
             } else {
-                self.crossed.remove(&hierarchy);
+                self.raced.remove(&hierarchy);
             }
         } else {
-            self.crossed.remove(&hierarchy);
+            self.raced.remove(&hierarchy);
         }
-        whole && !self.wanted.contains(&hierarchy) && self.needs_resync.remove(&hierarchy)
+        whole && !self.requested.contains(&hierarchy) && self.needs_resync.remove(&hierarchy)
     }
 
     /// The hierarchy is gone: nothing is to be scanned there any more.
     pub fn forget(&mut self, hierarchy: HierarchyId) {
-        self.wanted.remove(&hierarchy);
+        self.requested.remove(&hierarchy);
         self.needs_resync.remove(&hierarchy);
-        self.crossed.remove(&hierarchy);
+        self.raced.remove(&hierarchy);
     }
 
     /// Whether every scan that was asked for has ended, so that answers can be given.
     pub fn settled(&self) -> bool {
-        self.wanted.is_empty() && self.running.is_empty()
+        self.requested.is_empty() && self.running.is_empty()
     }
 
     /// Whether any asked-for scan has yet to begin.
-    pub fn waiting(&self) -> bool {
-        self.running.is_empty() && !self.wanted.is_empty()
+    pub fn has_pending(&self) -> bool {
+        self.running.is_empty() && !self.requested.is_empty()
     }
 }
 
@@ -118,7 +118,7 @@ mod tests {
     fn a_scan_that_events_crossed_is_made_again_but_not_for_ever() {
         let mut resyncs = Resyncs::default();
         resyncs.resync(MEMORY);
-        for _ in 1..CROSSED_MAX {
+        for _ in 1..MAX_RACED_SCANS {
             assert_eq!(resyncs.start(), [MEMORY]);
             assert!(!resyncs.finish(MEMORY, true, true));
         }
@@ -133,7 +133,7 @@ mod tests {
         resyncs.resync(V2);
         resyncs.start();
         assert!(!resyncs.finish(V2, false, false));
-        resyncs.want(V2);
+        resyncs.request(V2);
         resyncs.start();
         assert!(resyncs.finish(V2, true, false), "the loss is resynced by the next one");
     }
@@ -141,8 +141,8 @@ mod tests {
     #[test]
     fn a_first_scan_heals_nothing() {
         let mut resyncs = Resyncs::default();
-        resyncs.want(V2);
-        resyncs.want(MEMORY);
+        resyncs.request(V2);
+        resyncs.request(MEMORY);
         assert_eq!(resyncs.start(), [V2, MEMORY]);
         assert!(!resyncs.finish(V2, true, false));
         assert!(!resyncs.settled());

@@ -50,12 +50,12 @@ impl Tracker {
         // What ran under the former names is in the rings yet.
         let _ = self.catch_up();
         self.records.track(comms)?;
-        self.process_log.watch(comms.iter().copied());
+        self.process_log.set_tracked(comms.iter().copied());
         Ok(())
     }
 
     /// Takes the processes of tracked names that /proc showed at `boot_ns`: those that were there before.
-    pub fn take_before(&mut self, boot_ns: u64, found: &[process::ProcessInfo]) {
+    pub fn record_preexisting(&mut self, boot_ns: u64, found: &[process::ProcessInfo]) {
         let _ = self.catch_up();
         let Self { index, process_log, .. } = self;
         for found in found {
@@ -64,9 +64,15 @@ impl Tracker {
                 .iter()
                 .filter_map(|line| index.resolve(HierarchyId(line.id), &line.path))
                 .collect();
-            index.found_process(&task_of(&found.process), &memberships);
+            index.record_process(&task_of(&found.process), &memberships);
             let ancestors: Vec<_> = found.ancestors.iter().map(task_of).collect();
-            process_log.take_before(boot_ns, &task_of(&found.process), &memberships, &ancestors, index);
+            process_log.record_preexisting(
+                boot_ns,
+                &task_of(&found.process),
+                &memberships,
+                &ancestors,
+                index,
+            );
         }
     }
 

@@ -6,7 +6,7 @@ use cgtrace_common::Wake;
 use tokio::sync::Notify;
 
 use crate::daemon::{
-    index::{Change, Event, HierarchyId, Index, Key, Limits, What},
+    index::{Change, Event, HierarchyId, Index, Key, PreviousLimits, What},
     probe::{Drained, Probe, Records},
     process_log::ProcessLog,
 };
@@ -15,9 +15,9 @@ use cgtrace_host::hierarchy::Mount;
 use super::{
     Listener,
     clock::Anchor,
-    discovery::Roots,
-    evidence::Resolutions,
-    losses::{Account, LossCounts, PUT_OFF_NS},
+    discovery::HierarchyChanges,
+    evidence::IdLookups,
+    losses::{DEFER_NS, LossCheck, LossCounts},
     resyncs::Resyncs,
     sources::{Machine, ThisMachine},
     verify::Verifications,
@@ -50,9 +50,9 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     anchor: Anchor,
     pub(super) started_boot_ns: u64,
     pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
-    pub(super) roots: Roots,
+    pub(super) hierarchy_changes: HierarchyChanges,
     pub(super) resyncs: Resyncs,
-    pub(super) resolutions: Resolutions,
+    pub(super) id_lookups: IdLookups,
     /// What happened while no daemon read; applied with the first drain.
     pub(super) backlog: Vec<Event>,
     pub(super) wakeups: Wakeups,
@@ -62,7 +62,7 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     /// The driver sleeps until the program wakes it.
     sleeps_armed: bool,
     pub(super) finished_resyncs: u64,
-    pub(super) woken: u64,
+    pub(super) wakeup_count: u64,
     pub(super) undecodable: u64,
     pub(super) settled: Rc<Notify>,
     /// Notified when there is something for the driver to do that no file descriptor reports.
@@ -74,15 +74,15 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub fn new(records: R, machine: M, tracked: &[[u8; 16]]) -> Self {
         Self {
             records,
-            index: Index::new(Limits::default()),
+            index: Index::new(PreviousLimits::default()),
             process_log: ProcessLog::new(tracked.iter().copied()),
             anchor: Anchor::now(&machine),
             started_boot_ns: machine.boot_ns(),
             machine,
             views: BTreeMap::new(),
-            roots: Roots::default(),
+            hierarchy_changes: HierarchyChanges::default(),
             resyncs: Resyncs::default(),
-            resolutions: Resolutions::default(),
+            id_lookups: IdLookups::default(),
             backlog: Vec::new(),
             wakeups: Wakeups::default(),
             listeners: Vec::new(),
@@ -90,7 +90,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             verifications: Verifications::default(),
             sleeps_armed: false,
             finished_resyncs: 0,
-            woken: 0,
+            wakeup_count: 0,
             undecodable: 0,
             settled: Rc::new(Notify::new()),
             nudge: Rc::new(Notify::new()),
@@ -98,8 +98,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     }
 
     /// How much of the previous is kept from now on.
-    pub fn keep_past(&mut self, limits: Limits) {
-        self.index.keep_past(limits);
+    pub fn limit_previous(&mut self, limits: PreviousLimits) {
+        self.index.limit_previous(limits);
     }
 
     /// Adds a listener to every change from here on.
@@ -117,8 +117,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Whether anybody follows `release`. Only then does a release wake us: they come late, and each would be the first
     /// of a storm to the next record.
-    pub fn set_following_releases(&mut self, followed: bool) {
-        if self.wakeups.following_releases(followed) {
+    pub fn set_wakes_on_release(&mut self, followed: bool) {
+        if self.wakeups.set_wakes_on_release(followed) {
             self.nudge.notify_one();
         }
     }
@@ -126,11 +126,11 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index
     /// after it, for the records are submitted inside those system calls.
     pub fn catch_up(&mut self) -> Result<(), Unavailable> {
-        self.catch_up_with(Account::AtOnce)
+        self.catch_up_with(LossCheck::Now)
     }
 
-    fn catch_up_with(&mut self, account: Account) -> Result<(), Unavailable> {
-        let drained = self.drain(account);
+    fn catch_up_with(&mut self, check: LossCheck) -> Result<(), Unavailable> {
+        let drained = self.drain(check);
         // The program rang for the driver, and this has taken the bell out of the ring: epoll finds nothing in it
         // any more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the driver sleep on, unarmed.
         if self.sleeps_armed && !self.records.is_armed() {
@@ -145,12 +145,12 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// As [`catch_up`](Self::catch_up), for one who was woken by an event: the account of skipped runs, if it is due, is
     /// taken after the answer.
     pub fn catch_up_for_woken(&mut self) -> Result<(), Unavailable> {
-        self.catch_up_with(Account::After)
+        self.catch_up_with(LossCheck::Deferred)
     }
 
-    fn drain(&mut self, account: Account) -> Drained {
+    fn drain(&mut self, check: LossCheck) -> Drained {
         let began = self.machine.boot_ns();
-        self.resolutions.begin(began);
+        self.id_lookups.begin(began);
         let Self {
             records,
             machine,
@@ -159,9 +159,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             anchor,
             listeners,
             views,
-            roots,
+            hierarchy_changes,
             resyncs,
-            resolutions,
+            id_lookups,
             nudge,
             verifications,
             backlog,
@@ -172,8 +172,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         let mut take = |event: Event| {
             match &event.what {
                 What::HierarchyCreated { .. } | What::HierarchyDestroyed { .. } | What::Remount { .. } => {
-                    roots.note(&event, index);
-                    verifications.spoil();
+                    hierarchy_changes.note(&event, index);
+                    verifications.invalidate();
                     if let What::HierarchyDestroyed { id } = &event.what {
                         views.remove(id);
                         resyncs.forget(*id);
@@ -185,24 +185,24 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 }
                 _ => {}
             }
-            for change in resolutions.conclude(&event, index, machine, views, resyncs) {
-                if let Some(place) = &change.place {
-                    verifications.touch(Key { hierarchy: place.hierarchy, id: place.id });
+            for change in id_lookups.infer_missed(&event, index, machine, views, resyncs) {
+                if let Some(cgroup) = &change.cgroup {
+                    verifications.touch(Key { hierarchy: cgroup.hierarchy, id: cgroup.id });
                 }
                 output.announce(&Rc::new(change), index);
             }
-            if resyncs.waiting() {
+            if resyncs.has_pending() {
                 nudge.notify_one();
             }
             let truncated = truncated(&event);
             let change = index.apply(&event);
             if let Some(key) = truncated
-                && let Some(leaf) = resolutions.leaf(key, machine, views, resyncs)
+                && let Some(leaf) = id_lookups.leaf(key, machine, views, resyncs)
             {
                 index.set_leaf(key, &leaf);
             }
             let change = change.map(Rc::new);
-            process_log.take(&event, change.as_ref(), index);
+            process_log.record(&event, change.as_ref(), index);
             if let Some(change) = change {
                 output.announce(&change, index);
             }
@@ -215,7 +215,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             records.store_seq(seq);
         }
         self.undecodable += u64::from(drained.undecodable);
-        self.notice_losses(began, drained.busy, account);
+        self.notice_losses(began, drained.busy, check);
         drained
     }
 
@@ -234,9 +234,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub fn settle(&mut self) -> Option<Duration> {
         self.anchor.refresh(&self.machine);
         loop {
-            let drained = self.drain(Account::After);
-            let put_off = self.losses.put_off_at_ns.map(|_| Duration::from_nanos(PUT_OFF_NS));
-            let later = [put_off, self.discover_if_due()].into_iter().flatten().min();
+            let drained = self.drain(LossCheck::Deferred);
+            let deferral = self.losses.deferred_at_ns.map(|_| Duration::from_nanos(DEFER_NS));
+            let later = [deferral, self.discover_if_due()].into_iter().flatten().min();
             match self.wakeups.after_drain(self.machine.boot_ns(), drained.events) {
                 Sleep::For(pause) => {
                     let _ = self.records.arm(Wake::Never);
@@ -287,8 +287,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Times that the program woke us.
     #[must_use]
-    pub fn woken(&self) -> u64 {
-        self.woken
+    pub fn wakeup_count(&self) -> u64 {
+        self.wakeup_count
     }
 
     /// Times that a hierarchy was resynced after a loss.

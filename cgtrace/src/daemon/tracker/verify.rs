@@ -1,7 +1,7 @@
 //! Comparing the index with every cgroupfs while events go on.
 //!
-//! What changed while the walk ran can be seen either way by it, so it is left out: only a cgroup that the
-//! index held unchanged from before the walk until after it, and one that it held at neither end, is compared.
+//! What changed while the scan ran can be seen either way by it, so it is left out: only a cgroup that the
+//! index held unchanged from before the scan until after it, and one that it held at neither end, is compared.
 
 use std::{
     cell::RefCell,
@@ -53,7 +53,7 @@ pub struct Difference {
 
 /// How the comparison came out.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verified {
+pub struct VerifyReport {
     /// Cgroups compared.
     pub compared: u64,
     /// Hierarchies, or parts of them, that could not be read, with the reason.
@@ -67,7 +67,7 @@ pub struct Verified {
 struct Touched {
     keys: HashSet<Key>,
     /// Records were lost or a hierarchy came or went: the comparison means nothing and is to be done again.
-    spoilt: bool,
+    invalid: bool,
 }
 
 /// The verifications that go on, as the tracker knows them: one ends when whoever makes it drops it.
@@ -80,7 +80,7 @@ impl Verifications {
         let touched = Rc::default();
         self.0.retain(|going_on| going_on.strong_count() > 0);
         self.0.push(Rc::downgrade(&touched));
-        Verification { touched, left: Vec::new(), verified: Verified::default() }
+        Verification { touched, left: Vec::new(), report: VerifyReport::default() }
     }
 
     /// Notes that this cgroup was made, removed or renamed.
@@ -91,8 +91,8 @@ impl Verifications {
     }
 
     /// Notes that no comparison that goes on means anything.
-    pub fn spoil(&self) {
-        self.each(|touched| touched.spoilt = true);
+    pub fn invalidate(&self) {
+        self.each(|touched| touched.invalid = true);
     }
 
     fn each(&self, note: impl Fn(&mut Touched)) {
@@ -108,10 +108,10 @@ pub struct Verification {
     touched: Rc<RefCell<Touched>>,
     /// The hierarchies still to be compared, the next one last.
     left: Vec<Part>,
-    verified: Verified,
+    report: VerifyReport,
 }
 
-/// One hierarchy's walk, compared with the index cgroup by cgroup.
+/// One hierarchy's scan, compared with the index cgroup by cgroup.
 #[derive(Debug)]
 struct Part {
     hierarchy: HierarchyId,
@@ -123,23 +123,23 @@ struct Part {
 }
 
 impl Verification {
-    /// Takes what the walk found. Whatever had been made or removed before the walk's end is to be in the index.
-    pub(super) fn take(&mut self, index: &Index, walk: VerifyScan) {
-        for (hierarchy, found) in walk.results {
+    /// Takes what the scan found. Whatever had been made or removed before the scan's end is to be in the index.
+    pub(super) fn take(&mut self, index: &Index, scan: VerifyScan) {
+        for (hierarchy, found) in scan.results {
             match found {
                 Ok((found, report)) => {
-                    self.verified.unreadable.extend(report.note());
+                    self.report.unreadable.extend(report.note());
                     let known = index.subtree(Key { hierarchy, id: ROOT }).pause();
                     self.left.push(Part { hierarchy, known, found, hides: report.unreadable > 0 });
                 }
-                Err(error) => self.verified.unreadable.push(error.to_string()),
+                Err(error) => self.report.unreadable.push(error.to_string()),
             }
         }
         self.left.reverse();
     }
 
     /// Compares so many cgroups with the index as it is now; whether that were all.
-    pub fn go_on(&mut self, index: &Index, mut most: usize) -> bool {
+    pub fn proceed(&mut self, index: &Index, mut most: usize) -> bool {
         while let Some(mut part) = self.left.pop() {
             let mut known = index.resume(part.known);
             let touched = self.touched.borrow();
@@ -149,7 +149,7 @@ impl Verification {
                 let Some((key, _)) = known.next() else { continue };
                 let found = part.found.remove(&key.id);
                 if key.id != ROOT && !touched.keys.contains(&key) {
-                    self.verified.compare(index, key, found, true, part.hides);
+                    self.report.compare(index, key, found, true, part.hides);
                 }
             }
             if !known.is_over() {
@@ -161,23 +161,23 @@ impl Verification {
             for (id, found) in part.found {
                 let key = Key { hierarchy: part.hierarchy, id };
                 if id != ROOT && !touched.keys.contains(&key) {
-                    self.verified.compare(index, key, Some(found), false, false);
+                    self.report.compare(index, key, Some(found), false, false);
                 }
             }
         }
         true
     }
 
-    /// How it came out. `None`: a loss or a vanished hierarchy spoilt it; begin again.
-    pub(super) fn end(self) -> Option<Verified> {
-        let Self { touched, mut verified, .. } = self;
+    /// How it came out. `None`: a loss or a vanished hierarchy invalid it; begin again.
+    pub(super) fn end(self) -> Option<VerifyReport> {
+        let Self { touched, mut report, .. } = self;
         let touched = touched.borrow();
-        verified.differences.retain(|difference| !touched.keys.contains(&difference.key));
-        (!touched.spoilt).then_some(verified)
+        report.differences.retain(|difference| !touched.keys.contains(&difference.key));
+        (!touched.invalid).then_some(report)
     }
 }
 
-impl Verified {
+impl VerifyReport {
     /// Compares what the index says of a cgroup with what the scan found of it. One that is not `reachable` from the
     /// root of the index differs in any case; where a part could not be read (`hides`), what was not found does not.
     fn compare(&mut self, index: &Index, key: Key, found: Option<Scanned>, reachable: bool, hides: bool) {
@@ -204,7 +204,7 @@ impl Verified {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::index::{Child, Event, Hierarchy, Leaf, Limits, Task, UNIFIED, What};
+    use crate::daemon::index::{Child, Event, Hierarchy, Leaf, PreviousLimits, Task, UNIFIED, What};
 
     fn key(id: u64) -> Key {
         Key { hierarchy: UNIFIED, id: CgroupId(id) }
@@ -219,8 +219,8 @@ mod tests {
     }
 
     fn index(cgroups: &[(u64, &str)]) -> Index {
-        let mut index = Index::new(Limits::default());
-        index.know_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
+        let mut index = Index::new(PreviousLimits::default());
+        index.add_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
         for (id, leaf) in cgroups {
             let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };
             let what = What::Mkdir(Child { key: key(*id), parent: ROOT, level: 1, leaf, by: by() });
@@ -229,7 +229,7 @@ mod tests {
         index
     }
 
-    /// What is said of each difference: id, path, what the index believes, what the walk found. `meanwhile` happens after the
+    /// What is said of each difference: id, path, what the index believes, what the scan found. `meanwhile` happens after the
     /// first cgroup was compared.
     fn differences(
         index: &mut Index,
@@ -241,9 +241,9 @@ mod tests {
         let found = (by_id(found), ScanReport::default());
         verification.take(index, VerifyScan { results: vec![(UNIFIED, Ok(found))] });
         // The root, and one more.
-        verification.go_on(index, 2);
+        verification.proceed(index, 2);
         meanwhile(index, &verifications);
-        while !verification.go_on(index, 1) {}
+        while !verification.proceed(index, 1) {}
         let differences = verification.end()?.differences.into_iter();
         let mut told: Vec<_> = differences
             .map(|Difference { key, path, index, filesystem }| {
@@ -289,7 +289,7 @@ mod tests {
     #[test]
     fn what_a_loss_spoilt_means_nothing() {
         let mut index = index(&[(11, "gone")]);
-        assert_eq!(differences(&mut index, Vec::new(), |_, verifications| verifications.spoil()), None);
+        assert_eq!(differences(&mut index, Vec::new(), |_, verifications| verifications.invalidate()), None);
     }
 
     #[test]

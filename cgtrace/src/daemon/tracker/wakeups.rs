@@ -34,12 +34,12 @@ impl Wakeups {
     }
 
     /// Whether anybody follows `release`. Says whether that is new.
-    pub fn following_releases(&mut self, followed: bool) -> bool {
+    pub fn set_wakes_on_release(&mut self, followed: bool) -> bool {
         std::mem::replace(&mut self.releases, followed) != followed
     }
 
     /// Whether anybody waits or follows.
-    pub fn anybody(&self) -> bool {
+    pub fn is_listening(&self) -> bool {
         self.listening
     }
 
@@ -85,9 +85,9 @@ mod tests {
     fn releases_wake_only_who_follows_them() {
         let mut wakeups = Wakeups::default();
         wakeups.listening(true);
-        assert!(wakeups.following_releases(true) && !wakeups.following_releases(true));
+        assert!(wakeups.set_wakes_on_release(true) && !wakeups.set_wakes_on_release(true));
         assert_eq!(wakeups.after_drain(0, 1), Sleep::Armed(Wake::AtAny));
-        wakeups.following_releases(false);
+        wakeups.set_wakes_on_release(false);
         assert_eq!(wakeups.after_drain(100 * MS, 0), Sleep::Armed(Wake::AtNext));
     }
 

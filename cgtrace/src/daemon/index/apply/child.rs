@@ -4,7 +4,7 @@ use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
-use crate::daemon::index::instance::{Birth, Made, PreviousInstance};
+use crate::daemon::index::instance::{Creation, Origin, PreviousInstance};
 use crate::daemon::index::node::Node;
 use crate::daemon::index::tree::Name;
 
@@ -27,7 +27,7 @@ impl Index {
             return false;
         }
         if has_no_name(child) && !child.leaf.truncated {
-            self.anomalies.count(Anomaly::InvalidPath);
+            self.anomalies.count(Anomaly::InvalidLeaf);
         }
         true
     }
@@ -41,33 +41,33 @@ impl Index {
         let by = self.creator(&child.by);
         let known = self.known(at, key.hierarchy);
         if let Some(node) = known.tree.get_mut(key.id) {
-            // The walk was quicker than the event. What was concluded stays, so that no instance's beginning ever
+            // The scan was quicker than the event. What was concluded stays, so that no instance's beginning ever
             // moves back.
-            if node.made == Made::Before && node.born_boot_ns <= at {
-                node.made = Made::Seen;
-                node.born_boot_ns = at;
+            if node.origin == Origin::Preexisting && node.created_boot_ns <= at {
+                node.origin = Origin::Observed;
+                node.created_boot_ns = at;
                 node.creator = Some(by);
-                known.made += 1;
+                known.created += 1;
             }
-            self.anomalies.count(Anomaly::MkdirTwice);
+            self.anomalies.count(Anomaly::DuplicateMkdir);
             return None;
         }
         if removed {
             self.anomalies.count(Anomaly::MkdirAfterRmdir);
             return None;
         }
-        let node = node(child).born(Made::Seen, at, Some(Rc::clone(&by)));
+        let node = node(child).created(Origin::Observed, at, Some(Rc::clone(&by)));
         let Some(name) = known.tree.insert(node) else {
-            self.anomalies.count(Anomaly::ImpossibleParent);
+            self.anomalies.count(Anomaly::InvalidParent);
             return None;
         };
-        known.made += 1;
-        if let Some(walk) = &mut known.walk {
-            walk.named(key.id, at);
+        known.created += 1;
+        if let Some(scan) = &mut known.scan {
+            scan.named(key.id, at);
         }
         self.count_taken(name);
-        let place = self.place(key);
-        Some(self.change_by(Kind::Mkdir, at, place, by))
+        let cgroup = self.cgroup(key);
+        Some(self.change_by(Kind::Mkdir, at, cgroup, by))
     }
 
     pub(super) fn rmdir(&mut self, at: u64, child: &Child) -> Option<Change> {
@@ -79,38 +79,38 @@ impl Index {
         let known = self.known(at, key.hierarchy);
         let live = known.tree.find(key.id).is_some();
         if !live && removed {
-            self.anomalies.count(Anomaly::RmdirTwice);
+            self.anomalies.count(Anomaly::DuplicateRmdir);
             return None;
         }
         let expected = live || !known.scanned;
-        let birth = Birth { boot_ns: known.unseen_since(at), made: Made::Before, by: None };
+        let creation = Creation { boot_ns: known.unseen_since(at), origin: Origin::Preexisting, by: None };
         if !expected {
-            self.anomalies.count(Anomaly::RmdirUnknown);
+            self.anomalies.count(Anomaly::UnknownRmdir);
         }
         let by = self.creator(&child.by);
-        let place = if live {
-            self.place(key)
+        let cgroup = if live {
+            self.cgroup(key)
         } else {
-            self.place_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
+            self.cgroup_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
         };
         if live {
-            self.end_instance(&place, at, Some(Rc::clone(&by)), false);
+            self.end_instance(&cgroup, at, Some(Rc::clone(&by)), false);
         } else {
             let known = self.known(at, key.hierarchy);
             known.removed += 1;
-            if let Some(walk) = &mut known.walk {
-                walk.removed(key.id, &node(child), place.path.is_none());
+            if let Some(scan) = &mut known.scan {
+                scan.removed(key.id, &node(child), cgroup.path.is_none());
             }
             self.previous.insert(PreviousInstance {
                 key,
-                path: place.path.clone(),
-                birth,
+                path: cgroup.path.clone(),
+                creation,
                 removed_boot_ns: at,
                 removed_by: Some(Rc::clone(&by)),
                 inferred: false,
             });
         }
-        Some(self.change_by(Kind::Rmdir, at, place, by))
+        Some(self.change_by(Kind::Rmdir, at, cgroup, by))
     }
 
     pub(super) fn rename(&mut self, at: u64, child: &Child) -> Option<Change> {
@@ -123,39 +123,39 @@ impl Index {
         let unseen_since = known.unseen_since(at);
         let (scanned, slot) = (known.scanned, known.tree.find(key.id));
         if slot.is_none() && (removed || scanned) {
-            self.anomalies.count(Anomaly::RenameUnknown);
+            self.anomalies.count(Anomaly::UnknownRename);
             if removed {
                 return None;
             }
         }
         let by = self.creator(&child.by);
-        let from = slot.map(|_| self.place(key));
+        let from = slot.map(|_| self.cgroup(key));
         let known = self.known(at, key.hierarchy);
         let (name, elsewhere) = match slot {
             Some(slot) => {
                 let elsewhere = known.tree.node(slot).parent != child.parent();
                 (Some(known.tree.rename(slot, child.leaf.bytes.clone(), has_no_name(child))), elsewhere)
             }
-            None => (known.tree.insert(node(child).born(Made::Before, unseen_since, None)), false),
+            None => (known.tree.insert(node(child).created(Origin::Preexisting, unseen_since, None)), false),
         };
         let Some(name) = name else {
-            self.anomalies.count(Anomaly::ImpossibleParent);
+            self.anomalies.count(Anomaly::InvalidParent);
             return None;
         };
-        if let Some(walk) = &mut known.walk {
-            walk.renamed(key.id, at);
+        if let Some(scan) = &mut known.scan {
+            scan.renamed(key.id, at);
         }
         self.count_taken(name);
         if elsewhere {
-            self.anomalies.count(Anomaly::RenameElsewhere);
+            self.anomalies.count(Anomaly::RenameToOtherParent);
         }
         if key.hierarchy == UNIFIED {
             self.task_cache.forget_paths();
         }
-        let place = self.place(key);
+        let cgroup = self.cgroup(key);
         // One that its own rename made known was known by its new name only.
-        let from = from.filter(|from| from.path != place.path);
-        let change = self.change_by(Kind::Rename, at, place, by);
+        let from = from.filter(|from| from.path != cgroup.path);
+        let change = self.change_by(Kind::Rename, at, cgroup, by);
         Some(Change { from, ..change })
     }
 

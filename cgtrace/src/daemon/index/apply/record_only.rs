@@ -4,25 +4,25 @@ use std::rc::Rc;
 
 use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
-use crate::daemon::index::change::{Change, Kind, Place};
+use crate::daemon::index::change::{Change, ChangedCgroup, Kind};
 use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
 
 impl Index {
     pub(super) fn release(&mut self, at: u64, key: Key) -> Change {
         // Late and in no order, and also for a cgroup whose making failed after all. What it proves was concluded before.
-        let place = self.place(key);
-        self.change(Kind::Release, at, Some(place))
+        let cgroup = self.cgroup(key);
+        self.change(Kind::Release, at, Some(cgroup))
     }
 
-    pub(super) fn told_state(&mut self, kind: Kind, at: u64, key: Key) -> Change {
-        let place = self.told_place(key);
-        self.change(kind, at, Some(place))
+    pub(super) fn populated(&mut self, kind: Kind, at: u64, key: Key) -> Change {
+        let cgroup = self.event_cgroup(key);
+        self.change(kind, at, Some(cgroup))
     }
 
     pub(super) fn freeze(&mut self, kind: Kind, at: u64, key: Key, by: &Task) -> Change {
-        let place = self.told_place(key);
+        let cgroup = self.event_cgroup(key);
         let by = self.creator(by);
-        self.change_by(kind, at, place, by)
+        self.change_by(kind, at, cgroup, by)
     }
 
     pub(super) fn attach(&mut self, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
@@ -35,21 +35,21 @@ impl Index {
     }
 
     fn moved(&mut self, kind: Kind, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
-        let from = self.memberships.moved(key, task, threadgroup).map(|id| self.place(Key { id, ..key }));
-        let place = self.told_place(key);
+        let from = self.memberships.moved(key, task, threadgroup).map(|id| self.cgroup(Key { id, ..key }));
+        let cgroup = self.event_cgroup(key);
         let by = self.creator(by);
         let task = if *by.task == *task { Rc::clone(&by.task) } else { Rc::new(*task) };
-        let change = self.change_by(kind, at, place, by);
+        let change = self.change_by(kind, at, cgroup, by);
         Change { from, task: Some(task), ..change }
     }
 
     pub(super) fn fork(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
         self.memberships.moved(key, task, false);
-        let place = self.told_place(key);
+        let cgroup = self.event_cgroup(key);
         // A task's own cgroup is known on the default hierarchy only.
-        let from = (key.hierarchy == UNIFIED).then(|| self.place(Key { id: by.cgroup, ..key }));
+        let from = (key.hierarchy == UNIFIED).then(|| self.cgroup(Key { id: by.cgroup, ..key }));
         let by = self.creator(by);
-        let change = self.change_by(Kind::Fork, at, place, by);
+        let change = self.change_by(Kind::Fork, at, cgroup, by);
         Change { from, task: Some(Rc::new(*task)), ..change }
     }
 
@@ -57,14 +57,14 @@ impl Index {
         for key in memberships {
             self.memberships.moved(*key, task, false);
         }
-        let place = self.home(task, memberships).map(|key| self.told_place(key));
+        let cgroup = self.home(task, memberships).map(|key| self.event_cgroup(key));
         let creator = self.creator(task);
-        let change = self.change(Kind::Exec, at, place);
+        let change = self.change(Kind::Exec, at, cgroup);
         Change { task: Some(Rc::clone(&creator.task)), ..change }
     }
 
     /// A process was found in these cgroups, so that its next move can say where it came from. Nobody is told.
-    pub fn found_process(&mut self, task: &Task, memberships: &[Key]) {
+    pub fn record_process(&mut self, task: &Task, memberships: &[Key]) {
         for key in memberships {
             self.memberships.found(*key, task);
         }
@@ -85,11 +85,11 @@ impl Index {
             .or((task.cgroup.0 != 0).then_some(Key { hierarchy: UNIFIED, id: task.cgroup }))
     }
 
-    fn told_place(&mut self, key: Key) -> Place {
+    fn event_cgroup(&mut self, key: Key) -> ChangedCgroup {
         let scanned = self.hierarchies.get(&key.hierarchy).is_some_and(|known| known.scanned);
         if scanned && !self.is_known(key.hierarchy, key.id) && !self.is_removed(key) {
             self.anomalies.count(Anomaly::UnknownCgroup);
         }
-        self.place(key)
+        self.cgroup(key)
     }
 }

@@ -5,7 +5,7 @@ use crate::daemon::index::anomaly::Anomaly;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Hierarchy, HierarchyId, Key, ROOT, Task, UNIFIED};
 use crate::daemon::index::hierarchies::{HierarchyData, root, same};
-use crate::daemon::index::instance::Made;
+use crate::daemon::index::instance::Origin;
 
 use std::rc::Rc;
 
@@ -17,46 +17,46 @@ impl Index {
         if let Some(known) = self.hierarchies.get_mut(id).filter(|known| same(known, hierarchy)) {
             known.name = Some(Rc::clone(name));
             let root = known.tree.get_mut(ROOT)?;
-            if root.made == Made::Seen || root.born_boot_ns > at {
-                self.anomalies.count(Anomaly::RootAddedTwice);
+            if root.origin == Origin::Observed || root.created_boot_ns > at {
+                self.anomalies.count(Anomaly::DuplicateHierarchy);
                 return None;
             }
-            root.made = Made::Seen;
-            root.born_boot_ns = at;
+            root.origin = Origin::Observed;
+            root.created_boot_ns = at;
             root.creator = Some(Rc::clone(&by));
         } else {
             if self.hierarchies.contains_key(id) {
-                self.anomalies.count(Anomaly::RootAddedTwice);
+                self.anomalies.count(Anomaly::DuplicateHierarchy);
                 self.forget(*id);
             }
-            let root = root().born(Made::Seen, at, Some(Rc::clone(&by)));
+            let root = root().created(Origin::Observed, at, Some(Rc::clone(&by)));
             let mut known = HierarchyData::new(*id, Some(Rc::clone(name)), at, root);
             known.gap = self.gap_since(at);
-            // All that will be in it is seen from its birth.
+            // All that will be in it is seen from its creation.
             known.scanned = known.gap.is_none();
             self.hierarchies.insert(*id, known);
         }
-        let place = self.place(Key { hierarchy: *id, id: ROOT });
-        Some(self.change_by(Kind::HierarchyCreated, at, place, by))
+        let cgroup = self.cgroup(Key { hierarchy: *id, id: ROOT });
+        Some(self.change_by(Kind::HierarchyCreated, at, cgroup, by))
     }
 
     pub(super) fn hierarchy_destroyed(&mut self, at: u64, id: HierarchyId) -> Change {
         if !self.hierarchies.contains_key(&id) {
-            self.anomalies.count(Anomaly::RootUnknown);
+            self.anomalies.count(Anomaly::UnknownRoot);
         }
-        let place = self.place(Key { hierarchy: id, id: ROOT });
+        let cgroup = self.cgroup(Key { hierarchy: id, id: ROOT });
         self.forget(id);
-        self.change(Kind::HierarchyDestroyed, at, Some(place))
+        self.change(Kind::HierarchyDestroyed, at, Some(cgroup))
     }
 
     pub(super) fn remount(&mut self, at: u64, hierarchy: &Hierarchy, by: &Task) -> Change {
         if !self.hierarchies.contains_key(&hierarchy.id) {
-            self.anomalies.count(Anomaly::RootUnknown);
+            self.anomalies.count(Anomaly::UnknownRoot);
         }
         self.known(at, hierarchy.id).name = Some(Rc::clone(&hierarchy.name));
         let by = self.creator(by);
-        let place = self.place(Key { hierarchy: hierarchy.id, id: ROOT });
-        self.change_by(Kind::Remount, at, place, by)
+        let cgroup = self.cgroup(Key { hierarchy: hierarchy.id, id: ROOT });
+        self.change_by(Kind::Remount, at, cgroup, by)
     }
 
     /// A hierarchy is gone without an event, as a look at `/proc/self/cgroup` shows. `None` if it is not known.

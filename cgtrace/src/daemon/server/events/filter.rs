@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pattern::{Patterns, TooCostly};
-use crate::daemon::index::{Change, HierarchyId, Kind, Place};
+use crate::daemon::index::{Change, ChangedCgroup, HierarchyId, Kind};
 
 /// What a subscriber asks for, in a form by which equal filters are found.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +36,7 @@ impl Filter {
             return Ok(true);
         }
         Ok(self.wants_kind(change.kind)
-            && change.place.as_ref().is_none_or(|place| self.wants(place.hierarchy))
+            && change.cgroup.as_ref().is_none_or(|cgroup| self.wants(cgroup.hierarchy))
             && self.matches_path(change)?)
     }
 
@@ -51,11 +51,11 @@ impl Filter {
     }
 
     fn matches_path(&self, change: &Change) -> Result<bool, TooCostly> {
-        let matches = |place: &Place| self.patterns.matches(place.path.as_deref());
-        match (&change.place, &change.from) {
+        let matches = |cgroup: &ChangedCgroup| self.patterns.matches(cgroup.path.as_deref());
+        match (&change.cgroup, &change.from) {
             // A rename concerns both paths, a move both cgroups.
-            (Some(place), Some(from)) => Ok(matches(place)? || matches(from)?),
-            (Some(place), None) => matches(place),
+            (Some(cgroup), Some(from)) => Ok(matches(cgroup)? || matches(from)?),
+            (Some(cgroup), None) => matches(cgroup),
             (None, _) => Ok(true),
         }
     }

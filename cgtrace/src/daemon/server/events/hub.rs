@@ -271,8 +271,8 @@ impl Hub {
 }
 
 fn path_bytes(change: &Change) -> usize {
-    let places = [&change.place, &change.from];
-    places.into_iter().flatten().filter_map(|place| place.path.as_deref()).map(<[u8]>::len).sum()
+    let cgroups = [&change.cgroup, &change.from];
+    cgroups.into_iter().flatten().filter_map(|cgroup| cgroup.path.as_deref()).map(<[u8]>::len).sum()
 }
 
 /// Keeps a subscriber until it is dropped.
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::{
-        index::{Actor, CgroupId, HierarchyId, Limits as IndexLimits, Place, Task},
+        index::{Actor, CgroupId, ChangedCgroup, HierarchyId, PreviousLimits, Task},
         server::events::{filter::Wanted, pattern::Patterns, queue::Item},
         tracker::ThisMachine,
     };
@@ -309,7 +309,7 @@ mod tests {
             seq: 7,
             boot_ns: 5,
             kind: Kind::Attach,
-            place: Some(Place {
+            cgroup: Some(ChangedCgroup {
                 hierarchy: HierarchyId(0),
                 hierarchy_name: None,
                 id: CgroupId(2),
@@ -346,7 +346,7 @@ mod tests {
         }
         let before = Rc::new(Queue::new(7, None));
         kept.push(hub.subscribe(SocketClass::Private, &filter("/a"), &before));
-        hub.changed(&change(), &Index::new(IndexLimits::default()));
+        hub.changed(&change(), &Index::new(PreviousLimits::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             tokio::select! {

@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, collections::VecDeque, rc::Rc};
 
-use crate::daemon::index::{Change, Place, Task};
+use crate::daemon::index::{Change, ChangedCgroup, Task};
 
 /// Bytes of changes beyond the limit that are kept while clients are being sent them.
 const FOR_REPLAYS: usize = 16 << 20;
@@ -48,10 +48,10 @@ impl Recent {
 }
 
 fn size_of_change(change: &Change) -> usize {
-    let path = |place: &Option<Place>| {
-        place.as_ref().and_then(|place| place.path.as_deref()).map_or(0, |path| path.len() + 16)
+    let path = |cgroup: &Option<ChangedCgroup>| {
+        cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref()).map_or(0, |path| path.len() + 16)
     };
-    size_of::<Change>() + 16 + 2 * size_of::<Task>() + path(&change.place) + path(&change.from)
+    size_of::<Change>() + 16 + 2 * size_of::<Task>() + path(&change.cgroup) + path(&change.from)
 }
 
 /// What came after a number, up to the moment in which this was made.
@@ -100,7 +100,7 @@ mod tests {
             seq,
             boot_ns: seq,
             kind: Kind::Resynced,
-            place: None,
+            cgroup: None,
             from: None,
             task: None,
             threadgroup: None,

@@ -71,11 +71,11 @@ impl Waiter {
         }
         let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
         let (populated, emptied) = (CgroupState::Populated, CgroupState::Empty);
-        match (change.kind, &change.place) {
-            (Kind::Populated, Some(place)) if self.until == populated && here(place.hierarchy) => {
+        match (change.kind, &change.cgroup) {
+            (Kind::Populated, Some(cgroup)) if self.until == populated && here(cgroup.hierarchy) => {
                 self.hold(change);
             }
-            (Kind::Empty, Some(place)) if self.until == emptied && here(place.hierarchy) => {
+            (Kind::Empty, Some(cgroup)) if self.until == emptied && here(cgroup.hierarchy) => {
                 // On one hierarchy this is the answer; on all of them the others are to be looked at.
                 if self.hierarchy.is_some() { self.hold(change) } else { self.look() }
             }
@@ -119,11 +119,11 @@ impl Waiters {
         if self.by_name.is_empty() {
             return;
         }
-        let place = change.place.as_ref().and_then(|place| place.path.as_deref());
+        let current = change.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
         match change.kind {
             Kind::Mkdir | Kind::Rmdir | Kind::Populated | Kind::Empty => {
                 for waiter in
-                    place.and_then(|path| self.by_name.get(path)).into_iter().flat_map(BTreeMap::values)
+                    current.and_then(|path| self.by_name.get(path)).into_iter().flat_map(BTreeMap::values)
                 {
                     waiter.changed(change, index);
                 }
@@ -132,7 +132,7 @@ impl Waiters {
             Kind::Rename => {
                 let former = change.from.as_ref().and_then(|from| from.path.as_deref());
                 for (name, waiters) in &self.by_name {
-                    if [place, former].into_iter().flatten().any(|path| is_within(name, path)) {
+                    if [current, former].into_iter().flatten().any(|path| is_within(name, path)) {
                         for waiter in waiters.values() {
                             waiter.changed(change, index);
                         }

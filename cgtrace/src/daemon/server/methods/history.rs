@@ -90,7 +90,7 @@ fn gone(index: &Index) -> Vec<String> {
     let mut known = HashSet::new();
     let mut bytes = 0;
     index
-        .past_names()
+        .previous_paths()
         .filter(|(hierarchy, path)| index.resolve(*hierarchy, path).is_none())
         .filter(|(_, path)| known.insert(Rc::clone(path)))
         .map(|(_, path)| paths::to_wire(path))

@@ -81,7 +81,7 @@ pub fn by_path(
             let observed_since = if key.is_none() && previous.is_empty() {
                 state.complete_since_boot_ns
             } else {
-                state.known_since_boot_ns
+                state.observed_since_boot_ns
             };
             wire::HierarchyResult {
                 hierarchy: hierarchy_name(&state),
@@ -131,7 +131,7 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) 
             hierarchy: hierarchy_name(&state),
             hierarchy_id: state.id.0,
             present,
-            observed_since: encoder.moment(state.known_since_boot_ns),
+            observed_since: encoder.moment(state.observed_since_boot_ns),
             scanned: state.scanned,
             gap: encoder.gap(index, state.id),
             current: instance,

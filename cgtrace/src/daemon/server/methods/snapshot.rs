@@ -181,7 +181,7 @@ impl Taking {
                     key,
                     parent: instance.parent.0,
                     level: instance.level,
-                    birth: instance.birth,
+                    creation: instance.creation,
                 };
                 self.found.push(Item { hierarchy, listed, path });
             }

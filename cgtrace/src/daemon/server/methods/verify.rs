@@ -13,7 +13,7 @@ use super::super::{
 };
 use crate::daemon::{
     index::{Key, Scanned},
-    tracker::{Difference, Priority, Verified, VerifyScan},
+    tracker::{Difference, Priority, VerifyReport, VerifyScan},
 };
 
 /// How often a comparison that was spoilt by a loss is made again.
@@ -45,7 +45,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
 
 /// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
 /// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
-async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
+async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     let mut verified = compare(connection).await?;
     for pause in PAUSES {
         if verified.differences.is_empty() {
@@ -64,7 +64,7 @@ async fn verify(connection: &mut Connection) -> Result<Verified, Failure> {
 }
 
 /// One comparison that nothing spoilt.
-async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
+async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     let shared = Rc::clone(&connection.shared);
     for _ in 0..TRIES {
         connection.settled().await?;
@@ -77,7 +77,7 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
         };
         connection.settled().await?;
         shared.tracker.borrow_mut().compare(&mut verification, scan);
-        while !verification.go_on(shared.tracker.borrow().index(), PIECE) {
+        while !verification.proceed(shared.tracker.borrow().index(), PIECE) {
             connection.yield_turn().await;
         }
         if let Some(verified) = shared.tracker.borrow_mut().end_verify(verification) {
@@ -89,7 +89,10 @@ async fn compare(connection: &mut Connection) -> Result<Verified, Failure> {
     ))
 }
 
-fn encode(shared: &Shared, Verified { compared, unreadable, differences }: Verified) -> wire::VerifyReply {
+fn encode(
+    shared: &Shared,
+    VerifyReport { compared, unreadable, differences }: VerifyReport,
+) -> wire::VerifyReply {
     let tracker = shared.tracker.borrow();
     let differences: Vec<wire::Difference> = differences
         .into_iter()

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use prometheus_client::metrics::{family::Family, histogram::Histogram};
 
 use crate::daemon::{
-    index::{Change, Index, Key, Kind, Made},
+    index::{Change, Index, Key, Kind, Origin},
     tracker::{Anchor, Listener},
 };
 
@@ -78,14 +78,14 @@ impl Meter {
     }
 
     fn changed(&self, change: &Change, index: &Index) {
-        let Some(place) = &change.place else {
+        let Some(cgroup) = &change.cgroup else {
             self.elsewhere.borrow_mut()[change.kind.event_number()] += 1;
             return;
         };
         let mut hierarchies = self.hierarchies.borrow_mut();
         // The same id may be another hierarchy's by now, so that it is the name that counts.
         let known = hierarchies.iter().position(|counts| {
-            counts.number == place.hierarchy.0 && counts.name.as_deref() == place.hierarchy_name.as_deref()
+            counts.number == cgroup.hierarchy.0 && counts.name.as_deref() == cgroup.hierarchy_name.as_deref()
         });
         let number = known.unwrap_or_else(|| {
             if hierarchies.len() >= MOST
@@ -94,7 +94,7 @@ impl Meter {
                 let Counts { name, number, .. } = hierarchies.remove(gone);
                 self.instances.remove(&[("hierarchy", label(name.as_deref(), number))]);
             }
-            let (name, number) = (place.hierarchy_name.clone(), place.hierarchy.0);
+            let (name, number) = (cgroup.hierarchy_name.clone(), cgroup.hierarchy.0);
             let instances =
                 self.instances.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
             hierarchies.push(Counts { name, number, events: [0; KINDS], instances });
@@ -103,12 +103,12 @@ impl Meter {
         let counts = &mut hierarchies[number];
         counts.events[change.kind.event_number()] += 1;
         if change.kind == Kind::Rmdir
-            && let Some(previous) = index.previous_by_id(Key { hierarchy: place.hierarchy, id: place.id })
+            && let Some(previous) = index.previous_by_id(Key { hierarchy: cgroup.hierarchy, id: cgroup.id })
             // Of any other instance the length is not known.
-            && previous.birth.made == Made::Seen
+            && previous.creation.origin == Origin::Observed
             && !previous.inferred
         {
-            let ns = previous.removed_boot_ns.saturating_sub(previous.birth.boot_ns);
+            let ns = previous.removed_boot_ns.saturating_sub(previous.creation.boot_ns);
             counts.instances.observe(Duration::from_nanos(ns).as_secs_f64());
         }
     }

@@ -66,7 +66,7 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
     started.set(started_ns as f64 / 1e9);
     registry.register_with_unit("start_time", "When the kernel program was attached", Unit::Seconds, started);
     counter(registry, "events_sequence", "Sequence number of the last event", tracker.index().seq());
-    counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.woken());
+    counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.wakeup_count());
     let anomalies = tracker.index().anomalies().total() + tracker.undecodable();
     counter(registry, "anomalies", "Events and records that did not fit what was known", anomalies);
     gauge(registry, "connections", "Connections", shared.connections() as u64);
@@ -80,7 +80,7 @@ fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
         let labels = [("hierarchy", hierarchy_name(&state))];
         set(&cgroups, &labels, state.cgroups as u64);
         set(&scanned, &labels, u64::from(state.scanned));
-        created.get_or_create(&labels).inc_by(state.made);
+        created.get_or_create(&labels).inc_by(state.created);
         removed.get_or_create(&labels).inc_by(state.removed);
         resyncs.get_or_create(&labels).inc_by(state.resyncs);
     }
