@@ -7,7 +7,7 @@ use crate::{
     setup::setup,
 };
 
-/// Measures; the arguments go to cgtrace/benches/figures.
+/// Runs the benchmarks in cgtrace/benches/figures with these arguments.
 pub fn bench(arguments: &[String]) -> Result<()> {
     setup()?;
     run(cargo()?.args(["bench", "-p", "cgtrace", "--bench", "figures", "--"]).args(arguments))

@@ -1,4 +1,4 @@
-//! `dist`: all that is published, in `target/dist`.
+//! `dist`: builds the release in `target/dist`.
 
 use std::{env::consts::ARCH, path::PathBuf, process::Command};
 
@@ -9,10 +9,10 @@ use crate::{
     setup::setup,
 };
 
-/// Builds the program, linked statically, and what packs it. Says in which folder they are.
+/// Builds the statically linked program and the packager. Returns their folder.
 pub fn programs() -> Result<PathBuf> {
     let triple = format!("{ARCH}-unknown-linux-gnu");
-    // With --target the flags are not those of build scripts and macros, which cannot be static.
+    // With --target, RUSTFLAGS do not apply to build scripts and macros, which cannot be static.
     run(cargo()?
         .args(["build", "--locked", "--profile", "dist", "--target", &triple])
         .args(["-p", "cgtrace", "-p", "cgtrace-dist", "--bins"])
@@ -20,24 +20,24 @@ pub fn programs() -> Result<PathBuf> {
     Ok(target()?.join(triple).join("dist"))
 }
 
-/// Builds the program and packs it. Says where the packages are.
+/// Builds the program and the packages. Returns the folder of the packages.
 pub fn dist() -> Result<PathBuf> {
     ensure!(
         std::env::var_os("CGTRACE_BPF_OBJECT").is_none(),
-        "CGTRACE_BPF_OBJECT is set: what is packed must have a kernel program built from these sources; unset it"
+        "CGTRACE_BPF_OBJECT is set, but a release must contain a kernel program built from these sources; unset it"
     );
     setup()?;
     let built = programs()?;
     let triple = format!("{ARCH}-unknown-linux-gnu");
-    // A shared library cannot be linked so; beside, because other flags would build everything anew each time.
-    let beside = target()?.join("dist-libraries");
+    // A shared library cannot be linked with these flags. A separate folder, because changed flags rebuild everything.
+    let library_target = target()?.join("dist-libraries");
     run(cargo()?
         .args(["build", "--locked", "--profile", "dist", "--target", &triple, "-p", "cgtrace-client-c"])
         .arg("--target-dir")
-        .arg(&beside)
-        // The name that programs ask the loader for: dist/src/library.rs.
+        .arg(&library_target)
+        // The name that programs load, see dist/src/library.rs.
         .env("RUSTFLAGS", "-C link-arg=-Wl,-soname,libcgtrace.so.0"))?;
-    let libraries = beside.join(&triple).join("dist");
+    let libraries = library_target.join(&triple).join("dist");
     let out = target()?.join("dist");
     let mut pack = Command::new(built.join("cgtrace-dist"));
     pack.arg("--program")

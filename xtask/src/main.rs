@@ -1,4 +1,4 @@
-//! Every habit of the project, one file a subcommand. `cargo xtask` lists them.
+//! The project's commands, one file per subcommand. `cargo xtask` lists them.
 
 mod bench;
 mod build;
@@ -20,91 +20,91 @@ use clap::{Parser, Subcommand};
 
 use crate::build::Profile;
 
-/// cgtrace's habits.
+/// Builds, tests and packages cgtrace
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask", disable_help_subcommand = true, arg_required_else_help = true)]
 struct Xtask {
     #[command(subcommand)]
-    habit: Habit,
+    task: Task,
 }
 
 #[derive(Subcommand)]
-enum Habit {
-    /// Install what building the kernel program needs, where it is missing
+enum Task {
+    /// Install what the build of the kernel program needs
     Setup,
-    /// Build cgtrace
+    /// Build cgtrace, with debug information
     Build {
-        /// Optimised, as it is shipped
+        /// Optimised, as it is shipped, with LTO
         #[arg(long)]
         release: bool,
     },
-    /// Build cgtrace and run it as root; without arguments it prints live cgroup events
+    /// Build cgtrace fast and run it as root; without arguments, print live cgroup events
     Run {
         /// Arguments for cgtrace
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Bring what tests run against, where it is missing: packages, a real systemd's root file system
+    /// Install what tests run against: packages, a root file system with systemd
     Lab,
-    /// Run every test: units, documents and, as root, the promises against the real kernel
+    /// Run every test: unit tests, documents and, as root, tests against the real kernel
     Test {
-        /// Only tests whose names contain this
+        /// Only tests whose name contains this
         filter: Option<String>,
     },
-    /// Pack all that is published: static program, .deb, .rpm, image, documents, checksums, SBOM
+    /// Build the release: static program, .deb, .rpm, image, documents, checksums, SBOM
     Dist,
-    /// Run the promises on other kernels and in other cgroup modes, in virtual machines
+    /// Run the tests on other kernels and in other cgroup modes, in virtual machines
     Vm {
-        /// Kernels of the matrix, like 6.1; all, if none
+        /// Kernels of the matrix, such as 6.1 [default: all]
         kernels: Vec<String>,
-        /// Modes: v1, hybrid, v2, systemd; all, if none
+        /// Modes: v1, hybrid, v2, systemd [default: all]
         #[arg(long = "cgroup", value_name = "MODE", value_delimiter = ',')]
         modes: Vec<vm::Mode>,
-        /// Every test that can run in a machine, not only the short part
+        /// Every test that can run in a virtual machine, not only the short ones
         #[arg(long)]
         all: bool,
-        /// Only tests whose names contain this
+        /// Only tests whose name contains this
         #[arg(long, value_name = "NAME", conflicts_with_all = ["all", "short"])]
         test: Option<String>,
-        /// Write the newest of every machine that was run to docs/internals/compatibility.md
+        /// Write the latest result of every virtual machine to docs/internals/compatibility.md
         #[arg(long, conflicts_with = "test")]
         write: bool,
-        /// The part that every submission runs: some kernels, and each mode once
+        /// The part that CI runs: some kernels, and each mode once
         #[arg(long, conflicts_with_all = ["kernels", "modes", "all"])]
         short: bool,
     },
-    /// Check formatting, lints and documents
+    /// Check formatting, lints, documents and dependencies
     Lint,
-    /// Change cgroups at random, stop, kill and start the daemon under it, and see what holds at the end, as root
+    /// As root, change cgroups at random while the daemon is stopped, killed and started; check the result
     Soak {
-        /// For so long
+        /// Duration, in minutes
         #[arg(long, default_value_t = 5.0)]
         minutes: f64,
-        /// What the randomness begins with
+        /// Seed of the random number generator
         #[arg(long, default_value_t = 1)]
         seed: u64,
-        /// Write the result there, as JSON
+        /// Write the result to FILE, as JSON
         #[arg(long, value_name = "FILE")]
         json: Option<std::path::PathBuf>,
     },
-    /// Feed whatever reads bytes from outside with bytes that nobody thought of
+    /// Fuzz everything that parses untrusted input
     Fuzz {
-        /// For so long each
+        /// Duration per target, in seconds
         #[arg(long, default_value_t = 60)]
         seconds: u32,
-        /// Targets; all, if none
+        /// Targets [default: all]
         targets: Vec<String>,
     },
-    /// Measure against the untraced kernel and against other tracers, as root
+    /// Run the benchmarks as root: against the untraced kernel and against other tracers
     Bench {
-        /// Groups of figures (all, if none), and --json FILE
+        /// Groups of benchmarks [default: all], and --json FILE
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
 }
 
 fn main() -> ExitCode {
-    match perform(Xtask::parse().habit) {
+    match perform(Xtask::parse().task) {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
@@ -113,21 +113,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn perform(habit: Habit) -> Result<ExitCode> {
-    match habit {
-        Habit::Setup => setup::setup()?,
-        Habit::Build { release } => build::build(if release { Profile::Release } else { Profile::Dev })?,
-        Habit::Run { arguments } => return run::run(&arguments),
-        Habit::Test { filter } => return test::test(filter.as_deref()),
-        Habit::Lab => lab::lab()?,
-        Habit::Dist => println!("{}", dist::dist()?.display()),
-        Habit::Vm { kernels, modes, all, write, short, test } => {
+fn perform(task: Task) -> Result<ExitCode> {
+    match task {
+        Task::Setup => setup::setup()?,
+        Task::Build { release } => build::build(if release { Profile::Release } else { Profile::Dev })?,
+        Task::Run { arguments } => return run::run(&arguments),
+        Task::Test { filter } => return test::test(filter.as_deref()),
+        Task::Lab => lab::lab()?,
+        Task::Dist => println!("{}", dist::dist()?.display()),
+        Task::Vm { kernels, modes, all, write, short, test } => {
             return vm::vm(&vm::Options { kernels, modes, all, write, short, test });
         }
-        Habit::Lint => lint::lint()?,
-        Habit::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
-        Habit::Fuzz { seconds, targets } => return fuzz::fuzz(seconds, &targets),
-        Habit::Bench { arguments } => bench::bench(&arguments)?,
+        Task::Lint => lint::lint()?,
+        Task::Soak { minutes, seed, json } => soak::soak(minutes, seed, json.as_deref())?,
+        Task::Fuzz { seconds, targets } => return fuzz::fuzz(seconds, &targets),
+        Task::Bench { arguments } => bench::bench(&arguments)?,
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -10,13 +10,13 @@ use crate::{
     setup::setup,
 };
 
-/// Runs tests/soak for so many minutes.
+/// Runs tests/soak.
 pub fn soak(minutes: f64, seed: u64, json: Option<&Path>) -> Result<()> {
     setup()?;
     let mut command = cargo()?;
     match stress_ng::fetch() {
         Ok(program) => _ = command.env("CGTRACE_STRESS_NG", program),
-        // The soak says that it was not part of it.
+        // The soak reports that it ran without stress-ng.
         Err(error) => eprintln!("soak: no stress-ng: {error:#}"),
     }
     command.args(["test", "-p", "cgtrace", "--test", "soak", "--"]);
@@ -25,7 +25,7 @@ pub fn soak(minutes: f64, seed: u64, json: Option<&Path>) -> Result<()> {
     }
     command.args(["--minutes", &minutes.to_string(), "--seed", &seed.to_string()]);
     if let Some(json) = json {
-        // The test runs in its package's folder.
+        // Absolute, because the test runs in its package's folder.
         command.arg("--json").arg(std::path::absolute(json)?);
     }
     run(&mut command)

@@ -1,6 +1,6 @@
-//! cAdvisor, the monitor that kubelet has inside: `target/lab/cadvisor/usr/bin/cadvisor`.
+//! cAdvisor, the monitor that kubelet embeds: `target/lab/cadvisor/usr/bin/cadvisor`.
 //!
-//! Debian has it in bullseye only; it needs nothing but libc.
+//! Debian has it in bullseye only. It needs only libc.
 
 use std::fs;
 
@@ -8,15 +8,15 @@ use anyhow::{Context, Result};
 
 use super::{folder, suite::Suite};
 
-/// Fetches it if it is not there: some seconds and 30 MB.
+/// Downloads it if it is missing: some seconds and 30 MB.
 pub fn fetch() -> Result<()> {
     let folder = folder()?;
-    let (there, new) = (folder.join("cadvisor"), folder.join("cadvisor.new"));
-    if there.is_dir() {
+    let (installed, new) = (folder.join("cadvisor"), folder.join("cadvisor.new"));
+    if installed.is_dir() {
         return Ok(());
     }
     let _ = fs::remove_dir_all(&new);
     fs::create_dir_all(&new)?;
     Suite::open("bullseye", &folder)?.unpack("cadvisor", &new)?;
-    fs::rename(&new, &there).with_context(|| format!("failed to make {}", there.display()))
+    fs::rename(&new, &installed).with_context(|| format!("failed to create {}", installed.display()))
 }

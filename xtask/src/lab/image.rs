@@ -1,4 +1,4 @@
-//! The root file system of a real systemd: `target/lab/bookworm`.
+//! A root file system with systemd: `target/lab/bookworm`.
 
 use std::{fs, path::Path};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use super::folder;
 use crate::command::{as_root, run, which};
 
-/// What is in it: systemd as PID 1, a message bus for those who ask it, and PAM for user managers.
+/// Its packages: systemd as PID 1, a message bus for queries, and PAM for user managers.
 const INCLUDE: &str = "systemd,systemd-sysv,dbus,libpam-systemd";
 
 const ARGUMENTS: [&str; 6] = [
@@ -19,7 +19,7 @@ const ARGUMENTS: [&str; 6] = [
     "--include",
 ];
 
-/// Builds it if it is not there, or was built by another recipe: about half a minute and 135 MB.
+/// Builds it if it is missing or was built with other arguments: about half a minute and 135 MB.
 pub fn build() -> Result<()> {
     let folder = folder()?;
     let (image, recipe) = (folder.join("bookworm"), folder.join("bookworm.recipe"));
@@ -28,7 +28,7 @@ pub fn build() -> Result<()> {
         return Ok(());
     }
     let mmdebstrap = which("mmdebstrap").context("mmdebstrap is not installed")?;
-    // Made beside, so that one that was interrupted is never taken for a whole one.
+    // Renamed when complete, so that an interrupted build is not used.
     let new = folder.join("bookworm.new");
     for old in [&image, &new] {
         remove(old)?;
@@ -38,7 +38,7 @@ pub fn build() -> Result<()> {
         .arg(INCLUDE)
         .arg("bookworm")
         .arg(&new)
-        // The host's locale is not in the image.
+        // The image does not have the host's locale.
         .env("LC_ALL", "C")
         .stdout(std::io::stderr()))?;
     run(as_root(Path::new("/bin/mv"))?.arg(&new).arg(&image))?;

@@ -1,7 +1,7 @@
-//! `lab`: the real things that tests run against, installed and built where they are missing.
+//! `lab`: installs or builds the software that tests run against.
 //!
-//! What cannot be had is reported, and does not stop the tests: those that need it skip, and say what was
-//! reported. So everything has its file in `target/lab/`, or `NAME.missing` with the reason.
+//! What is unavailable is reported and does not fail the tests: those that need it are skipped with that reason.
+//! Therefore each item is in `target/lab/`, or `NAME.missing` there has the reason.
 
 mod cadvisor;
 mod image;
@@ -18,10 +18,10 @@ pub use suite::Suite;
 
 use crate::command::{is_root, target, which};
 
-/// Brings everything that tests need; quiet when nothing is missing.
+/// Installs everything that tests need. Prints nothing if nothing is missing.
 pub fn lab() -> Result<()> {
     if !is_root() && which("sudo").is_none() {
-        eprintln!("lab: needs root, as the tests against the kernel do; nothing is brought");
+        eprintln!("lab: root is required, as for the tests against the kernel; nothing was installed");
         return Ok(());
     }
     packages::install();
@@ -30,21 +30,21 @@ pub fn lab() -> Result<()> {
     note("prometheus", prometheus::fetch())
 }
 
-/// Where what was brought is kept.
+/// The lab's folder.
 pub fn folder() -> Result<PathBuf> {
     let folder = target()?.join("lab");
-    fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+    fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
     Ok(folder)
 }
 
-/// Leaves the reason for the tests where a thing could not be brought.
+/// Writes the reason why an item is missing, for the tests.
 fn note(name: &str, outcome: Result<()>) -> Result<()> {
     let reason = folder()?.join(format!("{name}.missing"));
     match outcome {
         Ok(()) if reason.exists() => fs::remove_file(&reason)?,
         Ok(()) => {}
         Err(error) => {
-            eprintln!("lab: no {name}: {error:#}; the tests that need it will be skipped");
+            eprintln!("lab: {name} is unavailable: {error:#}; tests that need it will be skipped");
             fs::write(&reason, format!("{error:#}"))?;
         }
     }

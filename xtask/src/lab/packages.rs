@@ -1,4 +1,4 @@
-//! What tests need of the distribution.
+//! Packages of the distribution that tests need.
 
 use std::{path::Path, process::Command};
 
@@ -6,53 +6,57 @@ use anyhow::{Context as _, Result};
 
 use crate::command::{as_root, run, which};
 
-/// A package of Debian.
+/// A Debian package.
 struct Package {
     name: &'static str,
-    /// A program on PATH, or a file, that is there if the package is.
-    sign: &'static str,
-    /// What it is for.
-    why: &'static str,
+    /// A program on PATH, or a file, that shows that the package is installed.
+    provides: &'static str,
+    /// Its purpose.
+    purpose: &'static str,
 }
 
 const PACKAGES: &[Package] = &[
-    Package { name: "mmdebstrap", sign: "mmdebstrap", why: "builds the root file systems of the lab" },
+    Package {
+        name: "mmdebstrap",
+        provides: "mmdebstrap",
+        purpose: "builds the root file systems of the lab",
+    },
     Package {
         name: "systemd-container",
-        sign: "systemd-nspawn",
-        why: "boots a real systemd in a container: tests/lab",
+        provides: "systemd-nspawn",
+        purpose: "boots a real systemd in a container: tests/lab",
     },
-    Package { name: "strace", sign: "strace", why: "records what the daemon opens: tests/hostile" },
-    Package { name: "golang-go", sign: "go", why: "builds the Go example: tests/clients" },
-    Package { name: "rpm", sign: "rpm", why: "reads the .rpm that dist makes" },
-    Package { name: "pkgconf", sign: "pkg-config", why: "finds the library that dist packs" },
-    Package { name: "umoci", sign: "umoci", why: "unpacks the image that dist makes" },
-    Package { name: "fish", sign: "fish", why: "reads the completions that dist makes" },
-    Package { name: "zsh", sign: "zsh", why: "reads the completions that dist makes" },
+    Package { name: "strace", provides: "strace", purpose: "records what the daemon opens: tests/hostile" },
+    Package { name: "golang-go", provides: "go", purpose: "builds the Go example: tests/clients" },
+    Package { name: "rpm", provides: "rpm", purpose: "reads the .rpm of dist" },
+    Package { name: "pkgconf", provides: "pkg-config", purpose: "finds the library of dist" },
+    Package { name: "umoci", provides: "umoci", purpose: "unpacks the image of dist" },
+    Package { name: "fish", provides: "fish", purpose: "reads the completions of dist" },
+    Package { name: "zsh", provides: "zsh", purpose: "reads the completions of dist" },
     Package {
         name: "busybox-static",
-        sign: "busybox",
-        why: "is what runs in the containers of tests/lab/runtimes",
+        provides: "busybox",
+        purpose: "runs in the containers of tests/lab/runtimes",
     },
-    Package { name: "runc", sign: "runc", why: "runs containers: tests/lab/runtimes" },
-    Package { name: "podman", sign: "podman", why: "runs containers: tests/lab/runtimes" },
-    Package { name: "containerd", sign: "containerd", why: "runs containers: tests/lab/runtimes" },
-    Package { name: "docker.io", sign: "dockerd", why: "runs containers: tests/lab/runtimes" },
-    Package { name: "lxc", sign: "lxc-start", why: "runs containers: tests/lab/runtimes" },
+    Package { name: "runc", provides: "runc", purpose: "runs containers: tests/lab/runtimes" },
+    Package { name: "podman", provides: "podman", purpose: "runs containers: tests/lab/runtimes" },
+    Package { name: "containerd", provides: "containerd", purpose: "runs containers: tests/lab/runtimes" },
+    Package { name: "docker.io", provides: "dockerd", purpose: "runs containers: tests/lab/runtimes" },
+    Package { name: "lxc", provides: "lxc-start", purpose: "runs containers: tests/lab/runtimes" },
 ];
 
-/// Installs what is missing. What fails is reported; the tests that need it find it missing, and skip.
+/// Installs what is missing. Failures are reported; the tests that need the package are skipped.
 pub fn install() {
-    let missing: Vec<&Package> = PACKAGES.iter().filter(|package| !is_there(package.sign)).collect();
+    let missing: Vec<&Package> = PACKAGES.iter().filter(|package| !is_installed(package.provides)).collect();
     if missing.is_empty() {
         return;
     }
-    for Package { name, why, .. } in &missing {
-        eprintln!("lab: no {name} yet, which {why}");
+    for Package { name, purpose, .. } in &missing {
+        eprintln!("lab: installing {name}, which {purpose}");
     }
     let missing: Vec<&str> = missing.into_iter().map(|package| package.name).collect();
     let Some(apt) = which("apt-get") else {
-        eprintln!("lab: no apt-get here; install by hand: {}", missing.join(" "));
+        eprintln!("lab: no apt-get; install these yourself: {}", missing.join(" "));
         return;
     };
     if let Err(error) = update(&apt) {
@@ -61,21 +65,20 @@ pub fn install() {
     if install_now(&apt, &missing).is_ok() {
         return;
     }
-    // One that this distribution does not have must not keep the others away.
+    // A package that this distribution does not have must not block the others.
     for package in missing {
         if let Err(error) = install_now(&apt, &[package]) {
-            eprintln!("lab: no {package}: {error:#}");
+            eprintln!("lab: {package} is unavailable: {error:#}");
         }
     }
 }
 
-fn is_there(sign: &str) -> bool {
-    if sign.starts_with('/') { Path::new(sign).exists() } else { which(sign).is_some() }
+fn is_installed(provides: &str) -> bool {
+    if provides.starts_with('/') { Path::new(provides).exists() } else { which(provides).is_some() }
 }
 
 fn update(apt: &Path) -> Result<()> {
-    run(quiet(&mut as_root(apt)?).args(["update", "-qq"]))
-        .context("the package lists could not be brought up to date")
+    run(quiet(&mut as_root(apt)?).args(["update", "-qq"])).context("failed to update the package lists")
 }
 
 fn install_now(apt: &Path, packages: &[&str]) -> Result<()> {
@@ -84,7 +87,7 @@ fn install_now(apt: &Path, packages: &[&str]) -> Result<()> {
         .args(packages))
 }
 
-/// No questions asked.
+/// Makes apt non-interactive.
 fn quiet(command: &mut Command) -> &mut Command {
     command.env("DEBIAN_FRONTEND", "noninteractive").stdout(std::io::stderr())
 }

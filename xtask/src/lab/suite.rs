@@ -1,6 +1,6 @@
-//! Packages of another Debian suite than this system's, unpacked and never installed.
+//! Packages of another Debian suite than this system's, unpacked but not installed.
 //!
-//! apt gets a root of its own for it, so that the system's package lists stay as they are.
+//! apt runs with a separate root, so that the system's package lists do not change.
 
 use std::{
     fs,
@@ -12,48 +12,48 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{run, which};
 
-/// Where Debian's own keys are, in its package `debian-archive-keyring`.
+/// Debian's keys, from its package `debian-archive-keyring`.
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// A suite's package lists.
+/// The package lists of a suite.
 pub struct Suite {
     name: String,
     root: PathBuf,
 }
 
 impl Suite {
-    /// Fetches the lists of a suite, like `bullseye`, into `folder`.
+    /// Downloads the lists of a suite, such as `bullseye`, into `folder`.
     pub fn open(name: &str, folder: &Path) -> Result<Self> {
         let suite = Self { name: name.to_owned(), root: folder.join(format!("apt-{name}")) };
         for below in ["state/lists/partial", "cache/archives/partial", "etc", "packages"] {
             let folder = suite.root.join(below);
-            fs::create_dir_all(&folder).with_context(|| format!("failed to make {}", folder.display()))?;
+            fs::create_dir_all(&folder).with_context(|| format!("failed to create {}", folder.display()))?;
         }
         if !Path::new(KEYS).exists() {
-            bail!("no {KEYS}; install debian-archive-keyring");
+            bail!("{KEYS} not found; install debian-archive-keyring");
         }
         fs::write(suite.root.join("state/status"), "")?;
         let source = format!("deb [signed-by={KEYS}] {} {name} main\n", mirror()?);
         fs::write(suite.root.join("etc/sources.list"), source)?;
         run(suite.apt("apt-get")?.args(["-qq", "update"]))
-            .with_context(|| format!("the suite {name} could not be had"))?;
+            .with_context(|| format!("failed to download the lists of {name}"))?;
         Ok(suite)
     }
 
-    /// Unpacks a package's newest version into `to`.
+    /// Unpacks the newest version of a package into `to`.
     pub fn unpack(&self, package: &str, to: &Path) -> Result<()> {
         let folder = self.root.join("packages").join(package);
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
         run(self.apt("apt-get")?.args(["-qq", "download", package]).current_dir(&folder))
-            .with_context(|| format!("the suite {} has no {package}", self.name))?;
+            .with_context(|| format!("failed to download {package} from {}", self.name))?;
         for file in fs::read_dir(&folder)? {
             run(Command::new("dpkg-deb").arg("--extract").arg(file?.path()).arg(to))?;
         }
         Ok(fs::remove_dir_all(&folder)?)
     }
 
-    /// Unpacks a package's newest version and everything that it depends on, libc included, into `to`.
+    /// Unpacks the newest version of a package and all its dependencies, including libc, into `to`.
     pub fn unpack_whole(&self, package: &str, to: &Path) -> Result<()> {
         let archives = self.root.join("cache/archives");
         run(self.apt("apt-get")?.args([
@@ -64,7 +64,7 @@ impl Suite {
             "--yes",
             package,
         ]))
-        .with_context(|| format!("the suite {} has no {package}", self.name))?;
+        .with_context(|| format!("failed to download {package} from {}", self.name))?;
         for file in fs::read_dir(&archives)? {
             let file = file?.path();
             if file.extension().is_some_and(|extension| extension == "deb") {
@@ -75,7 +75,7 @@ impl Suite {
         Ok(())
     }
 
-    /// The names of its packages that begin so.
+    /// The names of its packages that start with `prefix`.
     pub fn packages(&self, prefix: &str) -> Result<Vec<String>> {
         let mut command = self.apt("apt-cache")?;
         let output = command.args(["pkgnames", prefix]).stdout(Stdio::piped()).output()?;
@@ -85,9 +85,9 @@ impl Suite {
         Ok(String::from_utf8_lossy(&output.stdout).lines().map(str::to_owned).collect())
     }
 
-    /// One of apt's programs, in this root.
+    /// A program of apt, with this root.
     fn apt(&self, program: &str) -> Result<Command> {
-        let mut command = Command::new(which(program).with_context(|| format!("no {program} here"))?);
+        let mut command = Command::new(which(program).with_context(|| format!("{program} not found"))?);
         let at = |below: &str| self.root.join(below).display().to_string();
         for (name, value) in [
             ("Dir::State", at("state")),
@@ -115,7 +115,7 @@ fn mirror() -> Result<String> {
         files.extend(more.flatten().map(|file| file.path()));
     }
     let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-    texts.into_iter().find_map(|text| mirror_in(&text)).context("apt's sources name no mirror of Debian")
+    texts.into_iter().find_map(|text| mirror_in(&text)).context("apt's sources have no Debian mirror")
 }
 
 fn mirror_in(sources: &str) -> Option<String> {
@@ -131,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mirror_is_found_in_either_form_of_sources() {
+    fn a_mirror_is_found_in_both_formats_of_sources() {
         let deb822 =
             "Types: deb\n# http://old.example/archive/debian/\nURIs: http://a.example/debian/\nSuites: x\n";
         assert_eq!(mirror_in(deb822).as_deref(), Some("http://a.example/debian"));
