@@ -1,5 +1,5 @@
 #!/bin/sh
-# PID 1 of a test machine: mounts what a system has, cgroups as the word cg= says, runs /run-tests, and powers off.
+# PID 1 of a virtual machine: mounts the usual file systems, and cgroups in the mode of cg=; runs /run-tests; powers off.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sys /sys
@@ -29,7 +29,7 @@ v1 | hybrid)
 esac
 ulimit -Hn 65536
 ulimit -Sn 65536
-# As the unit has it: before 5.11 the rings count as locked memory.
+# As in the unit: before Linux 5.11, the rings count as locked memory.
 ulimit -l unlimited
 ip link set lo up 2>/dev/null
 sh /place-tests

@@ -1,4 +1,4 @@
-//! What a machine boots into: an archive with the statically linked program and tests.
+//! The initramfs of the virtual machines: an archive with the statically linked program and tests.
 
 use std::{
     collections::BTreeSet,
@@ -17,22 +17,22 @@ use crate::{
     lab,
 };
 
-/// What is PID 1.
+/// The PID 1 of an archive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Busybox,
     Systemd,
 }
 
-/// The archives, made once for all machines.
+/// The archives, built once for all machines.
 #[derive(Debug)]
 pub struct Initramfs {
     busybox: PathBuf,
     systemd: Option<PathBuf>,
 }
 
-/// Programs that the tests use with options which busybox's do not have. The shell is among them because
-/// busybox's runs its own programs whatever PATH says.
+/// Programs that the tests use with options that busybox lacks. The shell is one of them because busybox's runs its
+/// built-in programs and ignores PATH.
 const PROGRAMS: [&str; 10] =
     ["sh", "findmnt", "mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep", "perl"];
 
@@ -55,7 +55,7 @@ impl Initramfs {
                 let over = folder.join("systemd");
                 systemd_overlay(&over, &built)?;
                 let file = folder.join("systemd.cpio");
-                // The kernel takes archives one after the other (Documentation/driver-api/early-userspace).
+                // The kernel unpacks concatenated archives (Documentation/driver-api/early-userspace).
                 archive(&image, &file)?;
                 append(&over, &file)?;
                 systemd = Some(file);
@@ -64,7 +64,7 @@ impl Initramfs {
         Ok(Self { busybox, systemd })
     }
 
-    /// The archive for a kind of machine, if there is one.
+    /// The archive for a kind of machine, if it could be built.
     pub fn of(&self, kind: Kind) -> Option<&Path> {
         match kind {
             Kind::Busybox => Some(&self.busybox),
@@ -75,12 +75,12 @@ impl Initramfs {
 
 /// The statically linked program and tests.
 struct Built {
-    /// The program as it is published: an emulated machine takes seconds for what is not optimised, such as BTF.
+    /// The optimised program of `dist`: parsing BTF unoptimised takes seconds in an emulated machine.
     program: PathBuf,
-    /// The tests as they run here, but for the last link.
+    /// The tests as they run here, except that they are linked statically.
     tests: PathBuf,
-    /// Where the tests look for the program.
-    looked_for: PathBuf,
+    /// The path at which the tests expect the program.
+    expected_at: PathBuf,
 }
 
 impl Built {
@@ -97,15 +97,15 @@ impl Built {
         eprintln!("+ cargo rustc -p cgtrace --test promises -- -C target-feature=+crt-static");
         let output = command.stderr(Stdio::inherit()).output().context("failed to start cargo")?;
         if !output.status.success() {
-            bail!("the tests could not be built: {}", output.status);
+            bail!("failed to build the tests: {}", output.status);
         }
         let executable = |name: &str| {
             messages(&output.stdout)
                 .filter(|message| message["target"]["name"] == name)
                 .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-                .with_context(|| format!("cargo names no program `{name}`"))
+                .with_context(|| format!("cargo reported no executable `{name}`"))
         };
-        Ok(Self { program, tests: executable("promises")?, looked_for: executable("cgtrace")? })
+        Ok(Self { program, tests: executable("promises")?, expected_at: executable("cgtrace")? })
     }
 }
 
@@ -118,14 +118,14 @@ fn busybox_root(root: &Path, built: &Built) -> Result<()> {
     for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tests", "tmp", "usr"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    let busybox = which("busybox").context("no busybox here")?;
+    let busybox = which("busybox").context("busybox not found")?;
     copy(&busybox, &root.join("bin/busybox"))?;
     let list = Command::new(&busybox).arg("--list").output().context("failed to run busybox")?;
     for name in String::from_utf8_lossy(&list.stdout).lines().filter(|name| *name != "busybox") {
         symlink("busybox", root.join("bin").join(name))?;
     }
     for program in PROGRAMS {
-        let found = which(program).with_context(|| format!("no {program} here"))?;
+        let found = which(program).with_context(|| format!("{program} not found"))?;
         let place = root.join("bin").join(program);
         let _ = fs::remove_file(&place);
         copy(&found, &place)?;
@@ -136,7 +136,7 @@ fn busybox_root(root: &Path, built: &Built) -> Result<()> {
             }
         }
     }
-    // The tests look for it there.
+    // The tests use this path.
     symlink("/bin", root.join("usr/bin"))?;
     fs::write(root.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nnobody:x:65534:65534::/:/bin/sh\n")?;
     fs::write(root.join("etc/group"), "root:x:0:\nnogroup:x:65534:\n")?;
@@ -158,8 +158,8 @@ fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
     install(root, built)
 }
 
-/// Packs the tests and the files of the project that they read, and a script that puts these where the tests expect them: if
-/// that is below /tmp, the machine's start empties or covers it.
+/// Adds the tests, the project's files that they read, and a script that copies these to where the tests expect them.
+/// They cannot be there from the start: the boot empties /tmp or mounts over it.
 fn install(root: &Path, built: &Built) -> Result<()> {
     let tests = root.join("tests/promises");
     copy(&built.tests, &tests)?;
@@ -169,30 +169,30 @@ fn install(root: &Path, built: &Built) -> Result<()> {
         quietly(Command::new("strip").arg(file))?;
     }
     let project = workspace()?;
-    // The tests name them from the crate's own folder.
+    // The tests use paths relative to the crate's folder.
     fs::create_dir_all(root.join("tests/project/cgtrace"))?;
     for folder in ["docs", "deploy"] {
         if project.join(folder).is_dir() {
             quietly(Command::new("cp").arg("-r").arg(project.join(folder)).arg(root.join("tests/project")))?;
         }
     }
-    let folder = built.looked_for.parent().unwrap_or(Path::new("/"));
+    let folder = built.expected_at.parent().unwrap_or(Path::new("/"));
     let place = format!(
         "mkdir -p {} {}\ncp /tests/cgtrace {}\ncp -r /tests/project/. {}\n",
         quoted(folder),
         quoted(&project),
-        quoted(&built.looked_for),
+        quoted(&built.expected_at),
         quoted(&project)
     );
     script(&root.join("place-tests"), &place)
 }
 
-/// A path as a shell's word.
+/// A path, quoted for a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.display().to_string().replace('\'', "'\\''"))
 }
 
-/// The libraries of a program, and its loader.
+/// The shared libraries of a program, and its loader.
 fn libraries(program: &Path) -> Result<BTreeSet<PathBuf>> {
     let output = Command::new("ldd").arg(program).output().context("failed to run ldd")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

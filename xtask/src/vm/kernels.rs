@@ -1,4 +1,4 @@
-//! Debian's kernels, fetched into `target/lab/kernels` and never installed.
+//! Debian's kernels, downloaded into `target/lab/kernels` but not installed.
 
 use std::{
     fs,
@@ -10,19 +10,19 @@ use anyhow::{Context, Result, bail};
 
 use crate::lab::{self, Suite};
 
-/// How long a kernel from the cache is taken for its series' newest.
+/// How long a downloaded kernel counts as the newest of its series.
 const FRESH: Duration = Duration::from_hours(72);
 
-/// A series of kernels, and the suite that has it.
+/// A series of kernels, and its suite.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Series {
     /// `6.1`, or `newest`.
     pub name: &'static str,
-    /// Debian's suite.
+    /// The Debian suite.
     suite: &'static str,
 }
 
-/// The kernels of the matrix: those that distributions keep for long, and the newest.
+/// The kernels of the matrix: long-term kernels of distributions, and the newest.
 pub const MATRIX: [Series; 5] = [
     Series { name: "5.10", suite: "bullseye" },
     Series { name: "6.1", suite: "bookworm" },
@@ -32,7 +32,7 @@ pub const MATRIX: [Series; 5] = [
 ];
 
 impl Series {
-    /// The series of these names; all, if there are none.
+    /// The series with these names; all, if `names` is empty.
     pub fn chosen(names: &[String]) -> Result<Vec<Self>> {
         if names.is_empty() {
             return Ok(MATRIX.to_vec());
@@ -40,11 +40,11 @@ impl Series {
         names.iter().map(|name| Self::named(name)).collect()
     }
 
-    /// The series of that name.
+    /// The series with this name.
     pub fn named(name: &str) -> Result<Self> {
         MATRIX.into_iter().find(|series| series.name == name).with_context(|| {
             let known: Vec<&str> = MATRIX.iter().map(|series| series.name).collect();
-            format!("no kernel `{name}` in the matrix; there are: {}", known.join(", "))
+            format!("kernel `{name}` is not in the matrix; expected one of: {}", known.join(", "))
         })
     }
 }
@@ -53,20 +53,20 @@ impl Series {
 #[derive(Debug)]
 pub struct Kernel {
     pub series: Series,
-    /// As `uname -r` says.
+    /// As `uname -r` prints it.
     pub version: String,
     pub image: PathBuf,
 }
 
 impl Kernel {
-    /// The newest kernel of a series: from the cache while that is fresh, else from the suite.
+    /// The newest kernel of a series: from the cache if that is fresh, otherwise from the suite.
     pub fn fetch(series: Series) -> Result<Self> {
         let folder = lab::folder()?.join("kernels").join(series.name);
         match Self::cached(series, &folder) {
             Some(kernel) if is_fresh(&kernel.image) => Ok(kernel),
             cached => match (Self::download(series, &folder), cached) {
                 (Err(error), Some(kernel)) => {
-                    eprintln!("vm: {} is an earlier download: {error:#}", kernel.version);
+                    eprintln!("vm: using an earlier download, {}: {error:#}", kernel.version);
                     Ok(kernel)
                 }
                 (outcome, _) => outcome,
@@ -77,13 +77,13 @@ impl Kernel {
     fn download(series: Series, folder: &Path) -> Result<Self> {
         let suite = Suite::open(series.suite, &lab::folder()?)?;
         let package = newest(series.name, &suite.packages("linux-image-")?)
-            .with_context(|| format!("the suite {} has no kernel {} any more", series.suite, series.name))?;
+            .with_context(|| format!("the suite {} has no kernel {}", series.suite, series.name))?;
         let version = package.trim_start_matches("linux-image-").to_owned();
         let unpacked = folder.with_extension("new");
         let _ = fs::remove_dir_all(&unpacked);
         fs::create_dir_all(&unpacked)?;
         suite.unpack(&package, &unpacked)?;
-        // From 7.3 on the image is in a package of its own.
+        // Since 7.3, the image is in a separate package.
         let binary = format!("linux-binary-{version}");
         if suite.packages(&binary)?.contains(&binary) {
             suite.unpack(&binary, &unpacked)?;
@@ -92,7 +92,7 @@ impl Kernel {
             .into_iter()
             .map(|place| unpacked.join(place))
             .find(|place| place.is_file())
-            .with_context(|| format!("{package} has no kernel in it"))?;
+            .with_context(|| format!("{package} contains no kernel"))?;
         let _ = fs::remove_dir_all(folder);
         fs::create_dir_all(folder)?;
         fs::copy(&image, folder.join(&version))?;
@@ -110,13 +110,13 @@ impl Kernel {
     }
 }
 
-/// Whether it was downloaded lately enough to be the newest still.
+/// Whether the download is recent enough.
 fn is_fresh(image: &Path) -> bool {
     let age = fs::metadata(image).and_then(|image| image.modified()).map(|time| time.elapsed());
     age.is_ok_and(|age| age.is_ok_and(|age| age < FRESH))
 }
 
-/// The newest package of a series, without those for debugging and those that are not signed.
+/// The newest package of a series, except debug and unsigned packages.
 fn newest(series: &str, packages: &[String]) -> Option<String> {
     let wanted = |package: &&String| {
         package.strip_prefix("linux-image-").and_then(|rest| rest.strip_suffix("-cloud-amd64")).is_some_and(
@@ -130,7 +130,7 @@ fn newest(series: &str, packages: &[String]) -> Option<String> {
     packages.iter().filter(wanted).max_by_key(|package| numbers(package)).cloned()
 }
 
-/// The numbers in a version, which order it.
+/// The numbers in a version, for ordering.
 fn numbers(version: &str) -> Vec<u64> {
     let parts = version.split(|part: char| !part.is_ascii_digit());
     parts.filter_map(|part| part.parse().ok()).collect()

@@ -12,48 +12,45 @@ use anyhow::{Context, Result};
 use super::Mode;
 use crate::lab;
 
-/// What to boot, and what to run in it.
+/// A kernel to boot, and the tests to run in it.
 pub struct Machine<'a> {
     pub kernel: &'a Path,
     pub archive: &'a Path,
     pub mode: Mode,
     pub all: bool,
-    /// Only tests whose names contain this.
+    /// Only tests whose name contains this.
     pub test: Option<&'a str>,
 }
 
-/// What a boot came to.
-pub struct Ran {
+/// The result of a boot.
+pub struct BootResult {
     pub console: String,
     pub took: Duration,
     pub timed_out: bool,
-    /// How many runs of the harness it was to make.
+    /// The number of harness runs to expect.
     pub passes: usize,
 }
 
-/// Tests that are left out, and why: an emulated machine is some ten times slower.
-pub const TOO_MUCH: [(&str, &str); 15] = [
-    ("hostile::", "what strangers send has nothing to do with the kernel's version"),
-    ("linear::", "a hundred thousand answers beside a hundred thousand changes"),
-    ("start::t14_churn", "some ten starts, each beside all the changes that a processor can make"),
-    ("start::many_cgroups", "some ten thousand cgroups"),
-    ("agreement::stat_agrees", "churn on every processor while it is asked"),
+/// Tests that do not run in machines, with the reason. An emulated machine is about ten times slower.
+pub const EXCLUDED: [(&str, &str); 15] = [
+    ("hostile::", "untrusted input does not depend on the kernel"),
+    ("linear::", "a hundred thousand answers during a hundred thousand changes"),
+    ("start::t14_churn", "about ten starts, each at the top rate of changes"),
+    ("start::many_cgroups", "ten thousand cgroups"),
+    ("agreement::stat_agrees", "changes on every CPU during queries"),
     ("lifecycle::three_thousand", "three thousand rounds"),
     ("waiting::10000", "ten thousand waiters"),
-    ("metrics::", "what a scraper is told has nothing to do with the kernel's version"),
-    ("messages::", "nor have the texts of messages and exit codes"),
-    ("configuration::", "nor has what a file of configuration says"),
-    ("schema::", "nor has the form of what is printed"),
-    (
-        "why::out_of_inotify",
-        "descriptors are counted for a bounded time, which is too short for this processor",
-    ),
-    ("protocol::every", "nor have the examples of a document"),
-    ("protocol::what_no", "nor have the examples of a document"),
-    ("supervised::", "nor has what a service manager is told"),
+    ("metrics::", "metrics do not depend on the kernel"),
+    ("messages::", "messages and exit codes do not depend on the kernel"),
+    ("configuration::", "the configuration does not depend on the kernel"),
+    ("schema::", "the output format does not depend on the kernel"),
+    ("why::out_of_inotify", "the time limit for counting descriptors is too short for an emulated CPU"),
+    ("protocol::every", "examples in documents do not depend on the kernel"),
+    ("protocol::what_no", "examples in documents do not depend on the kernel"),
+    ("supervised::", "notifications do not depend on the kernel"),
 ];
 
-/// The longest of those that are left, which a submission's short part leaves to the whole matrix.
+/// The slowest of the others, which only `--all` runs.
 pub const LONG: [(&str, &str); 11] = [
     ("witnesses::", "thousands of events, each compared with another tracer's"),
     ("names::", "paths of thousands of bytes"),
@@ -68,38 +65,41 @@ pub const LONG: [(&str, &str); 11] = [
     ("traps::t16", "thousands of cgroups"),
 ];
 
-/// So often a machine is booted whose kernel stops at a breakpoint of its own.
+/// How often to boot a machine whose kernel stops at one of its own breakpoints.
 const BOOTS: u32 = 3;
 
-/// Begins the console's line for each boot that ended so.
+/// The prefix of a console line for each boot that ended so.
 pub const DIED: &str = "@@DIED ";
 
 impl Machine<'_> {
-    /// Boots, runs the tests, and gives what came over the console.
+    /// Boots, runs the tests, and returns the console's output.
     ///
-    /// The kernel patches its own code by way of breakpoints. QEMU's emulated processors, a thread each, now and then run
-    /// one that has been taken away already, and the kernel stops with `int3`: seen two seconds after its start, before
-    /// anything of cgtrace's was there. Such a machine is booted again, and its row says so.
-    pub fn run(&self) -> Result<Ran> {
-        let mut removed_at = String::new();
+    /// The kernel uses breakpoints to patch its own code. QEMU's emulated CPUs, one thread each, occasionally run one
+    /// that was removed already, and the kernel stops with `int3`: seen two seconds after its start, before cgtrace
+    /// ran. Such a machine is booted again, and its row shows that.
+    pub fn run(&self) -> Result<BootResult> {
+        let mut died = String::new();
         let mut boot = 1;
         loop {
-            let ran = self.boot()?;
-            match stopped_at_breakpoint(&ran.console).filter(|_| boot < BOOTS) {
+            let result = self.boot()?;
+            match stopped_at_breakpoint(&result.console).filter(|_| boot < BOOTS) {
                 Some(line) => {
-                    let log = lab::folder()?.join(format!("vm-removed_at-{boot}.log"));
-                    fs::write(&log, &ran.console)
+                    let log = lab::folder()?.join(format!("vm-died-{boot}.log"));
+                    fs::write(&log, &result.console)
                         .with_context(|| format!("failed to write {}", log.display()))?;
-                    eprintln!("vm: boot {boot} ended with `{line}`, console in {}; again", log.display());
-                    removed_at.push_str(&format!("{DIED}{line}\n"));
+                    eprintln!(
+                        "vm: boot {boot} ended with `{line}`, console log in {}; booting again",
+                        log.display()
+                    );
+                    died.push_str(&format!("{DIED}{line}\n"));
                     boot += 1;
                 }
-                None => return Ok(Ran { console: removed_at + &ran.console, ..ran }),
+                None => return Ok(BootResult { console: died + &result.console, ..result }),
             }
         }
     }
 
-    fn boot(&self) -> Result<Ran> {
+    fn boot(&self) -> Result<BootResult> {
         let folder = lab::folder()?.join("vm");
         let (jobs, log) = (folder.join("jobs"), folder.join("console"));
         let overlay = folder.join("jobs.cpio");
@@ -107,7 +107,7 @@ impl Machine<'_> {
         fs::create_dir_all(&jobs)?;
         fs::write(jobs.join("run-tests"), self.script())?;
         let _ = fs::remove_file(&log);
-        // The kernel takes archives one after the other, so that what differs is a small one behind a large one.
+        // The kernel unpacks concatenated archives: the part that differs is a small one after a large one.
         let line =
             "cp \"$1\" \"$2\" && cd \"$3\" && find . -print0 | cpio --quiet -0 -o -H newc -R 0:0 >>\"$2\"";
         super::quietly(Command::new("sh").args(["-c", line, "sh"]).args([
@@ -126,13 +126,13 @@ impl Machine<'_> {
             .arg(self.kernel)
             .arg("-initrd")
             .arg(&overlay)
-            .args(["-append", &self.words()])
+            .args(["-append", &self.command_line()])
             .stdin(std::process::Stdio::null())
             .status()
             .context("failed to start QEMU")?;
         let console = String::from_utf8_lossy(&fs::read(&log).unwrap_or_default()).replace('\r', "");
         let _ = fs::remove_file(&overlay);
-        Ok(Ran {
+        Ok(BootResult {
             console,
             took: began.elapsed(),
             timed_out: status.code() == Some(124),
@@ -141,7 +141,7 @@ impl Machine<'_> {
     }
 
     /// The kernel's command line.
-    fn words(&self) -> String {
+    fn command_line(&self) -> String {
         let mut words = "console=ttyS0 quiet loglevel=3 panic=-1 reboot=t nokaslr mitigations=off nopti \
                          random.trust_cpu=on tsc=reliable no_timer_check"
             .to_owned();
@@ -151,13 +151,13 @@ impl Machine<'_> {
             }
             mode => {
                 words.push_str(" cg=");
-                words.push_str(mode.word());
+                words.push_str(mode.as_str());
             }
         }
         words
     }
 
-    /// What the harness is run with, one run after the other.
+    /// The arguments of each run of the harness.
     fn passes(&self) -> Vec<String> {
         if let Some(test) = self.test {
             return vec![format!("--test-threads=1 {test}")];
@@ -166,16 +166,16 @@ impl Machine<'_> {
             return vec!["--test-threads=1 true_root".to_owned()];
         }
         let mut rest = "--test-threads=4 --skip machine_clock".to_owned();
-        let left = TOO_MUCH.iter().chain(if self.all { [].iter() } else { LONG.iter() });
-        for (name, _) in left {
+        let skipped = EXCLUDED.iter().chain(if self.all { [].iter() } else { LONG.iter() });
+        for (name, _) in skipped {
             rest.push_str(" --skip ");
             rest.push_str(name);
         }
-        // Nothing else can be told while the clocks jump.
+        // Alone, because other tests fail while clocks jump.
         vec![rest, "--test-threads=1 machine_clock".to_owned()]
     }
 
-    /// The tests to run, and what the verifier followed.
+    /// The script that runs the tests, and reports what the verifier checked.
     fn script(&self) -> String {
         let mut script = "export CGTRACE_TEST_MACHINE=1\nrc=0\n".to_owned();
         for arguments in self.passes() {
@@ -186,7 +186,7 @@ impl Machine<'_> {
     }
 }
 
-/// The line by which a kernel says that it ended at a breakpoint, if that ended it.
+/// The console line of a kernel that stopped at a breakpoint, if that ended it.
 fn stopped_at_breakpoint(console: &str) -> Option<&str> {
     let line = console.lines().find(|line| line.contains("int3: 0000 [#"))?;
     let ended = console.contains("Kernel panic") && !console.contains("@@EXIT ");
@@ -198,7 +198,7 @@ mod tests {
     use super::stopped_at_breakpoint;
 
     #[test]
-    fn a_stop_at_a_breakpoint_is_told_from_other_ends() {
+    fn a_stop_at_a_breakpoint_is_recognised() {
         let oops = "[    2.066956] Oops: int3: 0000 [#1] SMP NOPTI\n";
         let panic = "[    2.084110] Kernel panic - not syncing: Fatal exception in interrupt\n";
         assert!(stopped_at_breakpoint(&format!("{oops}{panic}")).is_some_and(|line| line.contains("Oops")));

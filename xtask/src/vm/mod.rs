@@ -1,7 +1,7 @@
-//! `vm`: the promises on other kernels and in other cgroup modes, in virtual machines.
+//! `vm`: runs the tests on other kernels and in other cgroup modes, in virtual machines.
 //!
-//! A kernel comes from Debian's packages, unpacked and never installed. It boots under QEMU, emulated, with an
-//! initramfs that has the statically linked program and tests; there is no disk and no network.
+//! A kernel is taken from Debian's packages, which are unpacked but not installed. QEMU emulates the machine. Its
+//! initramfs contains the statically linked program and tests. There is no disk and no network.
 
 mod initramfs;
 mod kernels;
@@ -23,23 +23,23 @@ use kernels::{Kernel, Series};
 use machine::Machine;
 use table::{Cell, Outcome, Table};
 
-/// How cgroups are mounted in the machine.
+/// How cgroups are mounted in a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
-    /// Each controller on a hierarchy of its own, and `name=systemd`.
+    /// One v1 hierarchy per controller, and `name=systemd`.
     V1,
-    /// The same, and v2 beside it.
+    /// The same, and v2.
     Hybrid,
-    /// v2 alone.
+    /// v2 only.
     V2,
-    /// v2 alone, with a real systemd as PID 1.
+    /// v2 only, with systemd as PID 1.
     Systemd,
 }
 
 impl Mode {
     const ALL: [Self; 4] = [Self::V1, Self::Hybrid, Self::V2, Self::Systemd];
 
-    fn word(self) -> &'static str {
+    fn as_str(self) -> &'static str {
         match self {
             Self::V1 => "v1",
             Self::Hybrid => "hybrid",
@@ -55,33 +55,33 @@ impl FromStr for Mode {
     fn from_str(word: &str) -> Result<Self, String> {
         Self::ALL
             .into_iter()
-            .find(|mode| mode.word() == word)
-            .ok_or_else(|| format!("no mode `{word}`; there are: v1, hybrid, v2, systemd"))
+            .find(|mode| mode.as_str() == word)
+            .ok_or_else(|| format!("invalid mode `{word}`; expected v1, hybrid, v2 or systemd"))
     }
 }
 
 /// What to run.
 #[derive(Debug, Default)]
 pub struct Options {
-    /// Series of kernels, like `6.1`; the matrix's, if none.
+    /// Series of kernels, such as `6.1`; empty: the whole matrix.
     pub kernels: Vec<String>,
-    /// Modes; all, if none.
+    /// Modes; empty: all.
     pub modes: Vec<Mode>,
-    /// Every test that can run in a machine, instead of the short part.
+    /// Run every test that can run in a machine, not only the short ones.
     pub all: bool,
     /// Write the table to `docs/internals/compatibility.md`.
     pub write: bool,
-    /// The machines that every submission boots, instead of the above.
+    /// Boot the machines of CI, instead of the above.
     pub short: bool,
-    /// Only tests whose names contain this, instead of those that a mode has.
+    /// Only tests whose name contains this, instead of those of the mode.
     pub test: Option<String>,
 }
 
-/// The machines that every submission boots: the eldest, a middle and the newest kernel, and each mode.
+/// The machines of CI: the oldest, a middle and the newest kernel, and each mode.
 const SHORT: [(&str, Mode); 4] =
     [("5.10", Mode::V1), ("6.1", Mode::Hybrid), ("newest", Mode::V2), ("newest", Mode::Systemd)];
 
-/// Programs that it needs, and Debian's packages that have them.
+/// Required programs, and their Debian packages.
 const NEEDS: [(&str, &str); 3] =
     [("qemu-system-x86_64", "qemu-system-x86"), ("busybox", "busybox-static"), ("cpio", "cpio")];
 
@@ -90,11 +90,11 @@ pub fn vm(options: &Options) -> Result<ExitCode> {
     let cells = cells(options)?;
     let mut table = Table::default();
     if let Err(error) = install() {
-        // Without QEMU nothing of a submission is wrong; who asks for machines wants to know.
+        // In CI, a missing QEMU is not a failure of the change.
         if !options.short {
             return Err(error);
         }
-        eprintln!("vm: no machine can be booted here: {error:#}");
+        eprintln!("vm: cannot boot machines: {error:#}");
         for (series, mode) in cells {
             table.add(Cell::skipped(series.name, mode, &format!("not available: {error:#}")));
         }
@@ -108,7 +108,7 @@ pub fn vm(options: &Options) -> Result<ExitCode> {
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-/// Which kernels are to be run, in which modes.
+/// The kernels to boot, each with a mode.
 fn cells(options: &Options) -> Result<Vec<(Series, Mode)>> {
     if options.short {
         return SHORT.into_iter().map(|(name, mode)| Ok((Series::named(name)?, mode))).collect();
@@ -120,13 +120,13 @@ fn cells(options: &Options) -> Result<Vec<(Series, Mode)>> {
 
 fn run_all(cells: &[(Series, Mode)], options: &Options, table: &mut Table) -> Result<()> {
     let initramfs = Initramfs::build(&cells.iter().map(|(_, mode)| *mode).collect::<Vec<_>>())?;
-    // A kernel that cannot be had is asked for once, and is a row of the table, too.
+    // An unavailable kernel is downloaded only once, and still gets its rows.
     let mut kernels: Vec<(Series, Result<Kernel, String>)> = Vec::new();
     for (series, mode) in cells {
         if kernels.last().is_none_or(|(last, _)| last != series) {
             let fetched = Kernel::fetch(*series).map_err(|error| format!("{error:#}"));
             if let Err(error) = &fetched {
-                eprintln!("vm: no kernel {}: {error}", series.name);
+                eprintln!("vm: kernel {} is unavailable: {error}", series.name);
             }
             kernels.push((*series, fetched));
         }
@@ -142,7 +142,7 @@ fn run_all(cells: &[(Series, Mode)], options: &Options, table: &mut Table) -> Re
             None => {}
         }
         if options.write {
-            // After each, so that what was run is not lost if the rest is interrupted.
+            // After each machine, so that an interrupt does not lose results.
             record::all()?.write()?;
         }
     }
@@ -155,22 +155,22 @@ fn cell(kernel: &Kernel, mode: Mode, initramfs: &Initramfs, options: &Options) -
         return Ok(Cell::skipped(
             &kernel.version,
             mode,
-            "no root file system of systemd: see `cargo xtask lab`",
+            "no root file system with systemd; see `cargo xtask lab`",
         ));
     };
     let machine =
         Machine { kernel: &kernel.image, archive, mode, all: options.all, test: options.test.as_deref() };
-    let ran = machine.run()?;
+    let result = machine.run()?;
     if options.test.is_none() {
-        // Of systemd's machines there is one test, which is all.
+        // Machines with systemd run a single test, so that this is all.
         let part = if options.all || mode == Mode::Systemd { "all" } else { "short" };
-        record::ran(kernel.series, mode, &kernel.version, part, &ran)?;
+        record::booted(kernel.series, mode, &kernel.version, part, &result)?;
     }
-    let cell = Cell::of(&kernel.version, mode, ran);
+    let cell = Cell::of(&kernel.version, mode, result);
     if cell.outcome != Outcome::Green {
-        let log = lab::folder()?.join(format!("vm-{}-{}.log", kernel.series.name, mode.word()));
+        let log = lab::folder()?.join(format!("vm-{}-{}.log", kernel.series.name, mode.as_str()));
         std::fs::write(&log, &cell.console).with_context(|| format!("failed to write {}", log.display()))?;
-        eprintln!("vm: {} {}: the console is in {}", kernel.version, mode.word(), log.display());
+        eprintln!("vm: {} {}: console log in {}", kernel.version, mode.as_str(), log.display());
         for line in cell.failures() {
             eprintln!("vm:   {line}");
         }
@@ -189,16 +189,20 @@ fn install() -> Result<()> {
         return Ok(());
     }
     let Some(apt) = which("apt-get") else {
-        bail!("no {}; install them with this system's packages", missing.join(", "));
+        bail!("missing programs: {}; install them with this system's package manager", missing.join(", "));
     };
     if !is_root() && which("sudo").is_none() {
-        bail!("no {}; install them as root: apt-get install {}", missing.join(", "), missing.join(" "));
+        bail!(
+            "missing packages: {}; install them as root: apt-get install {}",
+            missing.join(", "),
+            missing.join(" ")
+        );
     }
     run(as_root(&apt)?.args(["-qq", "update"]))?;
     run(as_root(&apt)?.args(["-qq", "install", "-y", "--no-install-recommends"]).args(missing))
 }
 
-/// Runs a command and hands on its failure with its name.
+/// Runs a command without showing its output. The error contains its stderr.
 fn quietly(command: &mut std::process::Command) -> Result<()> {
     let output =
         command.output().with_context(|| format!("failed to start {}", command.get_program().display()))?;
@@ -212,7 +216,7 @@ fn quietly(command: &mut std::process::Command) -> Result<()> {
     Ok(())
 }
 
-/// A path below a folder that stands for a root: `/bin/sh` in `DIR` is `DIR/bin/sh`.
+/// An absolute path, relative to a root folder: `/bin/sh` in `DIR` is `DIR/bin/sh`.
 fn below(root: &Path, absolute: &Path) -> std::path::PathBuf {
     root.join(absolute.strip_prefix("/").unwrap_or(absolute))
 }

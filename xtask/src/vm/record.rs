@@ -1,4 +1,4 @@
-//! What machines came to before, so that one of them can be run again and the table be written whole.
+//! Stored results of machines, so that a single one can be run again and the table is still complete.
 
 use std::{fs, path::PathBuf, time::Duration};
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{
     Mode,
     kernels::{MATRIX, Series},
-    machine::Ran,
+    machine::BootResult,
     table::{Cell, Table},
 };
 use crate::{command::output, lab};
@@ -16,38 +16,38 @@ use crate::{command::output, lab};
 fn file(series: Series, mode: Mode) -> Result<PathBuf> {
     let folder = lab::folder()?.join("vm-records");
     fs::create_dir_all(&folder)?;
-    Ok(folder.join(format!("{}-{}.json", series.name, mode.word())))
+    Ok(folder.join(format!("{}-{}.json", series.name, mode.as_str())))
 }
 
-fn keep(series: Series, mode: Mode, mut record: Value) -> Result<()> {
+fn store(series: Series, mode: Mode, mut record: Value) -> Result<()> {
     record["date"] = output("date", &["-u", "+%Y-%m-%d"]).unwrap_or_default().into();
     let file = file(series, mode)?;
     fs::write(&file, record.to_string()).with_context(|| format!("failed to write {}", file.display()))
 }
 
-/// Keeps a boot, and which part of the tests it was.
-pub fn ran(series: Series, mode: Mode, kernel: &str, part: &str, ran: &Ran) -> Result<()> {
-    let Ran { console, took, timed_out, passes } = ran;
+/// Stores a boot, and which part of the tests ran.
+pub fn booted(series: Series, mode: Mode, kernel: &str, part: &str, result: &BootResult) -> Result<()> {
+    let BootResult { console, took, timed_out, passes } = result;
     let record = json!({
         "kernel": kernel, "console": console, "seconds": took.as_secs(), "timed_out": timed_out, "passes": passes,
         "part": part,
     });
-    keep(series, mode, record)
+    store(series, mode, record)
 }
 
-/// Keeps that one could not be booted.
+/// Stores that a machine could not be booted.
 pub fn skipped(series: Series, mode: Mode, kernel: &str, why: &str) -> Result<()> {
-    keep(series, mode, json!({ "kernel": kernel, "why": why }))
+    store(series, mode, json!({ "kernel": kernel, "why": why }))
 }
 
-/// The newest of every machine of the matrix, as far as it was run here.
+/// The latest result of every machine of the matrix that ran here.
 pub fn all() -> Result<Table> {
     let mut table = Table::default();
     for series in MATRIX {
         for mode in Mode::ALL {
             let Ok(text) = fs::read_to_string(file(series, mode)?) else { continue };
             let record: Value =
-                serde_json::from_str(&text).context("a record of target/lab/vm-records is broken")?;
+                serde_json::from_str(&text).context("invalid record in target/lab/vm-records")?;
             table.add(cell(mode, &record));
         }
     }
@@ -60,13 +60,13 @@ fn cell(mode: Mode, record: &Value) -> Cell {
     let mut cell = match record["why"].as_str() {
         Some(why) => Cell::skipped(&word("kernel"), mode, why),
         None => {
-            let ran = Ran {
+            let result = BootResult {
                 console: word("console"),
                 took: Duration::from_secs(number("seconds")),
                 timed_out: record["timed_out"] == true,
                 passes: usize::try_from(number("passes")).unwrap_or(0),
             };
-            Cell::of(&word("kernel"), mode, ran)
+            Cell::of(&word("kernel"), mode, result)
         }
     };
     (cell.date, cell.part) = (word("date"), word("part"));

@@ -2,24 +2,24 @@
 
 use std::collections::BTreeMap;
 
-/// `skipped NAME: WHY`, as a test prints it, maybe behind what the harness has begun to say of another one.
+/// Parses `skipped NAME: WHY`, as a test prints it. The harness may have started a line for another test before it.
 fn skipped(line: &str) -> Option<(String, String)> {
-    let (_, said) = line.split_once("skipped ")?;
-    let (name, why) = said.split_once(": ").filter(|(name, _)| name.contains("::") && !name.contains(' '))?;
+    let (_, rest) = line.split_once("skipped ")?;
+    let (name, why) = rest.split_once(": ").filter(|(name, _)| name.contains("::") && !name.contains(' '))?;
     Some((name.to_owned(), why.trim().to_owned()))
 }
 
-/// The skips of all machines: a row a test and reason, with the machines where it was so.
+/// The skipped tests of all machines: one row per test and reason, with the machines.
 #[derive(Debug, Default)]
 pub struct Skips {
-    /// The machines that ran, by mode.
+    /// The kernels that ran, by mode.
     ran: BTreeMap<&'static str, Vec<String>>,
-    /// By test and reason.
+    /// Machines by test and reason.
     rows: BTreeMap<(String, String), Vec<(String, &'static str)>>,
 }
 
 impl Skips {
-    /// Adds a machine's console.
+    /// Adds the console output of a machine.
     pub fn add(&mut self, kernel: &str, mode: &'static str, console: &str) {
         self.ran.entry(mode).or_default().push(kernel.to_owned());
         for row in console.lines().filter_map(skipped) {
@@ -31,17 +31,21 @@ impl Skips {
         }
     }
 
-    /// The table, for a document.
+    /// The table in Markdown.
     pub fn markdown(&self) -> String {
         let mut text = "| skipped test | where | why |\n| --- | --- | --- |\n".to_owned();
         for ((name, why), places) in &self.rows {
-            text.push_str(&format!("| `{name}` | {} | {} |\n", self.words(places), why.replace('|', "\\|")));
+            text.push_str(&format!(
+                "| `{name}` | {} | {} |\n",
+                self.summary(places),
+                why.replace('|', "\\|")
+            ));
         }
         text
     }
 
-    /// The machines in few words: a mode alone stands for every kernel that ran in it.
-    fn words(&self, places: &[(String, &'static str)]) -> String {
+    /// A short list of machines: a mode alone means every kernel that ran in it.
+    fn summary(&self, places: &[(String, &'static str)]) -> String {
         let mut words = Vec::new();
         for (mode, ran) in &self.ran {
             let kernels: Vec<&str> =
@@ -61,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn machines_of_one_reason_are_one_row() {
+    fn one_reason_on_several_machines_is_one_row() {
         let mut skips = Skips::default();
         let no_v2 = "skipped traps::a: no `v2` hierarchy is mounted here\ntest traps::a ... ignored\n";
         skips.add("5.10", "v1", no_v2);

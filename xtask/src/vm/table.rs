@@ -1,4 +1,4 @@
-//! What the machines came to, one row a kernel and mode.
+//! The results of the machines, one row per kernel and mode.
 
 use std::{fmt, fs, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 
 use super::{
     Mode,
-    machine::{DIED, Ran},
+    machine::{BootResult, DIED},
     skips::Skips,
 };
 use crate::{
@@ -14,14 +14,14 @@ use crate::{
     test::{Count, closing},
 };
 
-/// How a cell ended.
+/// The outcome of a cell.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     /// Every test that ran passed.
     Green,
-    /// Something failed, or the machine did not come to an end.
+    /// A test failed, or the machine did not finish.
     Red(String),
-    /// It could not run here.
+    /// The machine could not run here.
     Skipped(String),
 }
 
@@ -31,31 +31,31 @@ pub struct Cell {
     kernel: String,
     mode: &'static str,
     count: Count,
-    /// Seconds until its PID 1 ran the tests.
+    /// Seconds until PID 1 started the tests.
     boot: Option<f64>,
     took: Duration,
     verified: Option<Verified>,
-    /// The day of the boot, where it is one of the table.
+    /// The date of the boot, if it is part of the table.
     pub date: String,
-    /// Which part of the tests it was.
+    /// The part of the tests that ran.
     pub part: String,
     pub outcome: Outcome,
     pub console: String,
 }
 
-/// What the kernel's verifier made of the programs.
+/// What the kernel's verifier reports on the programs.
 #[derive(Clone, Copy, Debug)]
 struct Verified {
-    /// Instructions that it followed, over all programs; since 5.16.
+    /// Instructions that it checked, over all programs; since Linux 5.16.
     instructions: Option<u64>,
     /// Bytes of machine code, over all programs.
     jited_bytes: u64,
 }
 
 impl Cell {
-    /// A boot's.
-    pub fn of(kernel: &str, mode: Mode, ran: Ran) -> Self {
-        let Ran { console, took, timed_out, passes } = ran;
+    /// The cell of a boot.
+    pub fn of(kernel: &str, mode: Mode, result: BootResult) -> Self {
+        let BootResult { console, took, timed_out, passes } = result;
         let ended: Vec<Count> = console.lines().filter_map(closing).collect();
         let mut count = Count::default();
         for pass in &ended {
@@ -67,12 +67,12 @@ impl Cell {
         let outcome = match word("@@EXIT ") {
             _ if count.failed > 0 => Outcome::Red(format!("{} failed", count.failed)),
             Some("0") if ended.len() == passes && count.passed > 0 => Outcome::Green,
-            _ if timed_out => Outcome::Red("it did not come to an end".to_owned()),
-            _ => Outcome::Red("it ended without a result".to_owned()),
+            _ if timed_out => Outcome::Red("timed out".to_owned()),
+            _ => Outcome::Red("ended without a result".to_owned()),
         };
         Self {
             kernel: kernel.to_owned(),
-            mode: mode.word(),
+            mode: mode.as_str(),
             count,
             boot: word("@@BEGIN ").and_then(|up| up.parse().ok()),
             took,
@@ -84,11 +84,11 @@ impl Cell {
         }
     }
 
-    /// What cannot run here, like a kernel that the mirror has not.
+    /// The cell of a machine that cannot run here, for example without a kernel on the mirror.
     pub fn skipped(kernel: &str, mode: Mode, why: &str) -> Self {
         Self {
             kernel: kernel.to_owned(),
-            mode: mode.word(),
+            mode: mode.as_str(),
             count: Count::default(),
             boot: None,
             took: Duration::ZERO,
@@ -100,7 +100,7 @@ impl Cell {
         }
     }
 
-    /// What the harness said of its failures; the console's end, if it said nothing.
+    /// The failures that the harness reported, otherwise the last lines of the console.
     pub fn failures(&self) -> Vec<&str> {
         let lines: Vec<&str> = self.console.lines().collect();
         if self.count.failed == 0 {
@@ -115,7 +115,7 @@ impl Cell {
         let result = match &self.outcome {
             Outcome::Green => match self.console.lines().filter(|line| line.starts_with(DIED)).count() {
                 0 => "green".to_owned(),
-                removed_at => format!("green, at boot {}", removed_at + 1),
+                died => format!("green, at boot {}", died + 1),
             },
             Outcome::Red(why) | Outcome::Skipped(why) => why.clone(),
         };
@@ -148,7 +148,7 @@ impl fmt::Display for Cell {
     }
 }
 
-/// `@@STATUS` and what `cgtrace status --json` printed.
+/// Parses `@@STATUS`, followed by the output of `cgtrace status --json`.
 fn verified(line: &str) -> Option<Verified> {
     let status: serde_json::Value = serde_json::from_str(line.strip_prefix("@@STATUS ")?).ok()?;
     let programs = status["programs"].as_array()?;
@@ -160,7 +160,7 @@ fn verified(line: &str) -> Option<Verified> {
             .sum()
     };
     Some(Verified {
-        // A kernel that does not count them says 0.
+        // A kernel that does not count them reports 0.
         instructions: sum("instructions").filter(|instructions| *instructions > 0),
         jited_bytes: sum("jited_bytes")?,
     })
@@ -199,8 +199,8 @@ impl Table {
         self.cells.iter().any(|cell| !matches!(cell.outcome, Outcome::Skipped(_)))
     }
 
-    /// The tests of all machines, counted as a harness counts: a machine that did not come to an end is a failed
-    /// one, and one that could not run a skipped one.
+    /// The sum over all machines. A machine that did not finish counts as a failed test, one that could not run as a
+    /// skipped one.
     pub fn count(&self) -> Count {
         let mut total = Count::default();
         for cell in &self.cells {
@@ -222,16 +222,16 @@ impl Table {
         format!("{passed} passed, {failed} failed, {skipped} skipped")
     }
 
-    /// Puts the table into `docs/internals/compatibility.md`, between its marks.
+    /// Writes the table to `docs/internals/compatibility.md`, between its markers.
     pub fn write(&self) -> Result<()> {
         const BEGIN: &str = "<!-- table -->\n";
         const END: &str = "<!-- end of table -->";
         let path = workspace()?.join("docs/internals/compatibility.md");
         let text = fs::read_to_string(&path).with_context(|| format!("failed to read {}", path.display()))?;
         let (head, rest) =
-            text.split_once(BEGIN).context("docs/internals/compatibility.md has no mark of its table")?;
+            text.split_once(BEGIN).context("docs/internals/compatibility.md has no table marker")?;
         let (_, tail) =
-            rest.split_once(END).context("docs/internals/compatibility.md has no end of its table")?;
+            rest.split_once(END).context("docs/internals/compatibility.md has no end-of-table marker")?;
         fs::write(&path, format!("{head}{BEGIN}{}\n{}{END}{tail}", self.markdown(), self.skips()))
             .with_context(|| format!("failed to write {}", path.display()))
     }
@@ -282,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_verifier_followed_is_read() {
+    fn verifier_statistics_are_parsed() {
         let line = r#"@@STATUS {"programs":[{"attached":true,"instructions":7,"jited_bytes":100},
             {"attached":true,"instructions":5,"jited_bytes":20},{"attached":false}]}"#
             .replace('\n', "");
