@@ -1,4 +1,4 @@
-//! What `cargo xtask dist` made: installed, used, upgraded, removed, unpacked, read by others' tools.
+//! The packages of `cargo xtask dist`: installed, used, upgraded, removed, unpacked, and read by the usual tools.
 
 mod support;
 
@@ -7,7 +7,7 @@ mod dist {
     pub mod documents;
     pub mod image;
     pub mod library;
-    pub mod made;
+    pub mod packages;
     pub mod rpm;
     pub mod sbom;
 }
@@ -21,7 +21,7 @@ fn main() {
         dist::documents::trials(),
         dist::image::trials(),
         dist::library::trials(),
-        dist::made::trials(),
+        dist::packages::trials(),
         dist::rpm::trials(),
         dist::sbom::trials(),
     ];

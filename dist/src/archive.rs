@@ -1,4 +1,4 @@
-//! tar and gzip, the same bytes for the same contents.
+//! Reproducible tar and gzip.
 
 use std::{
     collections::BTreeSet,
@@ -11,13 +11,13 @@ use anyhow::{Context as _, Result};
 use flate2::{Compression, GzBuilder};
 use tar::{Builder, EntryType, Header};
 
-/// A file of an archive.
+/// A file in an archive.
 pub struct Entry {
-    /// Without a slash at its beginning.
+    /// Without a leading slash.
     pub path: String,
     pub mode: u32,
     pub bytes: Vec<u8>,
-    /// The administrator's to change.
+    /// A configuration file, which an administrator may edit.
     pub configuration: bool,
 }
 
@@ -27,10 +27,10 @@ impl Entry {
     }
 }
 
-/// A tar of files owned by root, with the folders above them, below `prefix`.
+/// A tar of files owned by root, with their parent folders, below `prefix`.
 pub fn tar(entries: &[Entry], prefix: &str, epoch: u32) -> Result<Vec<u8>> {
     let mut builder = Builder::new(Vec::new());
-    let mut made = BTreeSet::new();
+    let mut added = BTreeSet::new();
     let header = |kind: EntryType, mode: u32, size: u64| {
         let mut header = Header::new_gnu();
         header.set_entry_type(kind);
@@ -46,8 +46,8 @@ pub fn tar(entries: &[Entry], prefix: &str, epoch: u32) -> Result<Vec<u8>> {
         let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
         folders.reverse();
         for folder in folders {
-            let named = !folder.as_os_str().is_empty() && folder != Path::new(".");
-            if named && made.insert(folder.to_owned()) {
+            let has_name = !folder.as_os_str().is_empty() && folder != Path::new(".");
+            if has_name && added.insert(folder.to_owned()) {
                 let name = format!("{}/", folder.display());
                 builder.append_data(&mut header(EntryType::Directory, 0o755, 0), name, &[][..])?;
             }
@@ -58,17 +58,17 @@ pub fn tar(entries: &[Entry], prefix: &str, epoch: u32) -> Result<Vec<u8>> {
     Ok(builder.into_inner()?)
 }
 
-/// A tar of all files below a folder.
+/// A tar of all files in a folder, recursively.
 pub fn folder(folder: &Path, epoch: u32) -> Result<Vec<u8>> {
     let mut entries = Vec::new();
     for path in files(folder)? {
-        let name = path.strip_prefix(folder)?.to_str().context("a file's name is no text")?.to_owned();
+        let name = path.strip_prefix(folder)?.to_str().context("a file name is not UTF-8")?.to_owned();
         entries.push(Entry::new(name, 0o644, fs::read(&path)?));
     }
     tar(&entries, "", epoch)
 }
 
-/// All files below a folder, sorted.
+/// All files in a folder, recursively, sorted.
 pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     let (mut files, mut folders) = (Vec::new(), vec![folder.to_owned()]);
     while let Some(folder) = folders.pop() {
@@ -81,7 +81,7 @@ pub fn files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// gzip without a time and without a name.
+/// gzip without a timestamp and a file name.
 pub fn gzip(bytes: &[u8]) -> Result<Vec<u8>> {
     let mut encoder = GzBuilder::new().mtime(0).write(Vec::new(), Compression::new(6));
     encoder.write_all(bytes)?;

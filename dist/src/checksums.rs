@@ -14,7 +14,7 @@ pub fn sha256(bytes: &[u8]) -> String {
     })
 }
 
-/// Of every file in the folder and below it.
+/// Writes the checksums of all files in the folder, recursively.
 pub fn write(folder: &Path) -> Result<()> {
     let mut sums = String::new();
     for file in files(folder)? {

@@ -1,4 +1,4 @@
-//! Which file goes where on a system.
+//! The installed files and their paths.
 
 use std::{fs, path::Path};
 
@@ -10,7 +10,7 @@ use crate::{
     documents::{Document, Kind},
 };
 
-/// Where distributions differ.
+/// Paths that differ between distributions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Layout {
     Debian,
@@ -33,12 +33,14 @@ pub fn of(
 
     let systemd = workspace.join("deploy/systemd");
     for file in files(&systemd)? {
-        let name = file.strip_prefix(&systemd)?.to_str().context("a unit's name is no text")?;
+        let name = file.strip_prefix(&systemd)?.to_str().context("a unit's name is not UTF-8")?;
         let folder = match name.split_once('/') {
             Some(("sysusers.d" | "tmpfiles.d", _)) => "usr/lib",
             None => "usr/lib/systemd/system",
-            // A folder of something else has a place of its own, which is to be named here.
-            Some((folder, _)) => anyhow::bail!("dist does not know where deploy/systemd/{folder} goes"),
+            // Any other folder needs its destination here.
+            Some((folder, _)) => {
+                anyhow::bail!("no destination for deploy/systemd/{folder}; add it to dist/src/contents.rs")
+            }
         };
         entries.push(Entry::new(format!("{folder}/{name}"), 0o644, read(&file)?));
     }

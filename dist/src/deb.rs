@@ -1,4 +1,4 @@
-//! The .deb: an `ar` of two tars, as deb(5) says.
+//! The .deb: an `ar` of two tars, see deb(5).
 
 use std::fmt::Write as _;
 
@@ -10,15 +10,15 @@ use crate::{
     release::{DESCRIPTION, Release, SUMMARY},
 };
 
-/// What a package says of itself.
+/// The metadata of a package.
 pub struct Package {
     pub name: &'static str,
     section: &'static str,
-    /// Further fields, each with its end of line.
+    /// Further fields, each with a newline.
     fields: String,
     summary: &'static str,
     description: &'static str,
-    /// Further files of control.tar, with their modes.
+    /// Further files in control.tar, with their modes.
     control: Vec<(&'static str, u32, String)>,
 }
 
@@ -41,8 +41,8 @@ pub fn library(glibc: &str) -> Package {
         name: "libcgtrace0",
         section: "libs",
         fields: format!("Depends: libc6 (>= {glibc}), libgcc-s1\nSuggests: cgtrace\n"),
-        summary: "asks cgtrace from C: the shared library",
-        description: "libcgtrace asks a running cgtrace daemon, and waits for cgroups without polling.",
+        summary: "cgtrace client library for C - shared library",
+        description: "libcgtrace queries a running cgtrace daemon, and waits for cgroups without polling.",
         control: vec![
             (
                 "shlibs",
@@ -54,15 +54,15 @@ pub fn library(glibc: &str) -> Package {
     }
 }
 
-/// What it takes to build with it.
+/// Header, pkg-config file and static library.
 pub fn development(release: &Release) -> Package {
     let Release { version, revision, .. } = release;
     Package {
         name: "libcgtrace-dev",
         section: "libdevel",
         fields: format!("Depends: libcgtrace0 (= {version}-{revision})\n"),
-        summary: "asks cgtrace from C: header, pkg-config file and static library",
-        description: "cgtrace.h says what each function does.",
+        summary: "cgtrace client library for C - development files",
+        description: "Header, pkg-config file and static library. cgtrace.h documents each function.",
         control: Vec::new(),
     }
 }
@@ -74,13 +74,13 @@ const POSTRM: &str = include_str!("scripts/postrm");
 pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
     let text = |path: &str, mode, text: String| Entry::new(path, mode, text.into_bytes());
     let configuration = contents.iter().filter(|entry| entry.configuration);
-    let configuration = configuration.fold(String::new(), |mut list, entry| {
+    let conffiles = configuration.fold(String::new(), |mut list, entry| {
         let _ = writeln!(list, "/{}", entry.path);
         list
     });
     let mut files = Vec::new();
-    if !configuration.is_empty() {
-        files.push(text("conffiles", 0o644, configuration));
+    if !conffiles.is_empty() {
+        files.push(text("conffiles", 0o644, conffiles));
     }
     files.push(text("control", 0o644, control(package, contents, release)));
     files.extend(package.control.iter().map(|(name, mode, content)| text(name, *mode, content.clone())));
@@ -104,7 +104,7 @@ fn control(package: &Package, contents: &[Entry], release: &Release) -> String {
     )
 }
 
-/// One member of an `ar`, at an even offset.
+/// Appends a member to an `ar`. Members start at even offsets.
 fn member(package: &mut Vec<u8>, name: &str, bytes: &[u8], epoch: u32) {
     let size = bytes.len();
     package.extend_from_slice(

@@ -1,4 +1,4 @@
-//! Manual pages and completions, out of the command line's own description.
+//! Manual pages and completions, generated from the command line's description.
 
 use anyhow::Result;
 use clap_complete::{Shell, generate};

@@ -1,5 +1,5 @@
-//! An OCI image layout, without a container engine: one layer with the program alone. No users and no groups: the daemon
-//! runs as uid 0, and which of its sockets a process may open is up to the host.
+//! An OCI image layout, built without a container engine: one layer that contains only the program. There are no users
+//! and groups: the daemon runs as uid 0, and the host decides which of its sockets a process may open.
 
 use std::{fs, path::Path};
 
@@ -21,7 +21,7 @@ pub fn make(folder: &Path, program: &[u8], release: &Release) -> Result<()> {
         Ok(json!({ "mediaType": media, "digest": format!("sha256:{digest}"), "size": bytes.len() }))
     };
     let layer = tar(&[Entry::new("usr/bin/cgtrace", 0o755, program.to_vec())], "", release.epoch)?;
-    let created = written(release.epoch);
+    let created = rfc3339(release.epoch);
     let config = json!({
         "created": created,
         "architecture": release.debian_arch(),
@@ -30,7 +30,7 @@ pub fn make(folder: &Path, program: &[u8], release: &Release) -> Result<()> {
             "Entrypoint": ["/usr/bin/cgtrace"],
             "Cmd": ["daemon"],
             "Env": ["PATH=/usr/bin"],
-            // By number: capabilities are given to root alone.
+            // Numeric, because only root gets capabilities.
             "User": "0:0",
             "Labels": labels(release),
         },
@@ -67,7 +67,7 @@ fn labels(release: &Release) -> Value {
     })
 }
 
-/// RFC 3339 of seconds since 1970.
-fn written(epoch: u32) -> String {
+/// Seconds since 1970 in RFC 3339.
+fn rfc3339(epoch: u32) -> String {
     jiff::Timestamp::from_second(i64::from(epoch)).map(|time| time.to_string()).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! libcgtrace for C: the shared library for those who run a program, and what it takes to build one.
+//! libcgtrace for C: the shared library, and the development files.
 
 use std::{fs, path::Path};
 
@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 
 use crate::{archive::Entry, contents::Layout, release::Release};
 
-/// The name that a program asks the loader for; its number changes with the interface.
+/// The name that programs load. Its number changes with the ABI.
 pub const SONAME: &str = "libcgtrace.so.0";
 
-/// What the libraries were built into, and what is packed of it.
+/// The files of the library.
 pub struct Library {
     shared: Vec<u8>,
     archive: Vec<u8>,
@@ -26,7 +26,7 @@ impl Library {
         })
     }
 
-    /// The folder for it, without a slash at its beginning.
+    /// The library folder, without a leading slash.
     fn folder(release: &Release, layout: Layout) -> String {
         match layout {
             Layout::Debian => format!("usr/lib/{}-linux-gnu", release.arch),
@@ -34,19 +34,19 @@ impl Library {
         }
     }
 
-    /// For those who run a program.
+    /// The files to run programs.
     pub fn runtime(&self, release: &Release, layout: Layout) -> Vec<Entry> {
         vec![Entry::new(format!("{}/{SONAME}", Self::folder(release, layout)), 0o644, self.shared.clone())]
     }
 
-    /// For those who build one.
+    /// The files to build programs.
     pub fn development(&self, release: &Release, layout: Layout) -> Vec<Entry> {
         let folder = Self::folder(release, layout);
-        // What the linker finds; a text that names the library instead of a link to it, as libc.so is.
+        // For the linker: a script that names the library instead of a symbolic link, like libc.so.
         let linked = format!("/* GNU ld script */\nINPUT ( {SONAME} )\n");
         let config = format!(
             "prefix=/usr\nincludedir=${{prefix}}/include\nlibdir=/{folder}\n\nName: libcgtrace\n\
-             Description: Ask cgtrace from C\nVersion: {}\nLibs: -L${{libdir}} -lcgtrace\n\
+             Description: cgtrace client library for C\nVersion: {}\nLibs: -L${{libdir}} -lcgtrace\n\
              Libs.private: -pthread -ldl -lm\nCflags: -I${{includedir}}\n",
             release.version
         );
@@ -58,7 +58,7 @@ impl Library {
         ]
     }
 
-    /// The glibc that the shared library needs at least, like `2.34`: the newest of whose symbols it has one.
+    /// The oldest glibc that the shared library runs with, such as `2.34`: the newest version among its symbols.
     pub fn glibc(&self) -> Result<String> {
         const MARK: &[u8] = b"GLIBC_";
         let newest = self
@@ -75,7 +75,7 @@ impl Library {
                 Some((major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?))
             })
             .max();
-        let (major, minor) = newest.context("the shared library names no glibc")?;
+        let (major, minor) = newest.context("the shared library has no glibc symbol version")?;
         Ok(format!("{major}.{minor}"))
     }
 }

@@ -1,6 +1,6 @@
-//! Packs cgtrace: `cargo xtask dist` builds the program and runs this on it.
+//! Builds cgtrace's packages. `cargo xtask dist` builds the program and runs this.
 //!
-//! The same program, sources and `SOURCE_DATE_EPOCH` give the same bytes.
+//! The same program, sources and `SOURCE_DATE_EPOCH` produce the same bytes.
 
 mod archive;
 mod checksums;
@@ -22,7 +22,7 @@ use clap::Parser;
 use contents::Layout;
 use release::Release;
 
-/// Packs cgtrace.
+/// Builds cgtrace's packages
 #[derive(Parser)]
 struct Arguments {
     /// The program, linked statically
@@ -34,10 +34,10 @@ struct Arguments {
     /// The workspace
     #[arg(long)]
     workspace: PathBuf,
-    /// The folder to put the packages into, emptied first
+    /// The folder for the packages, emptied first
     #[arg(long)]
     out: PathBuf,
-    /// The packages' revision of this version
+    /// The revision of the packages
     #[arg(long, default_value = "1")]
     revision: String,
 }
@@ -46,11 +46,13 @@ fn main() -> Result<()> {
     let Arguments { program, libraries, workspace, out, revision } = Arguments::parse();
     ensure!(
         env::var_os("CGTRACE_BPF_OBJECT").is_none(),
-        "CGTRACE_BPF_OBJECT is set: what is packed must have a kernel program built from these sources; unset it, and \
-         run `cargo xtask dist` again"
+        "CGTRACE_BPF_OBJECT is set, but a release must contain a kernel program built from these sources; unset it, \
+         and run `cargo xtask dist` again"
     );
     let epoch = match env::var("SOURCE_DATE_EPOCH") {
-        Ok(epoch) => epoch.parse().with_context(|| format!("SOURCE_DATE_EPOCH is `{epoch}`, not seconds"))?,
+        Ok(epoch) => epoch
+            .parse()
+            .with_context(|| format!("invalid SOURCE_DATE_EPOCH `{epoch}`; expected seconds since 1970"))?,
         Err(_) => 0,
     };
     let program = fs::read(&program).with_context(|| format!("failed to read {}", program.display()))?;

@@ -1,4 +1,4 @@
-//! What is packed: version, revision, machine, time.
+//! Version, revision, architecture and time of a release.
 
 use std::env::consts::ARCH;
 
@@ -7,21 +7,21 @@ use anyhow::{Result, bail};
 pub struct Release {
     pub version: String,
     pub revision: String,
-    /// The machine, as rustc, rpm and uname name it.
+    /// The architecture, as rustc, rpm and uname name it.
     pub arch: &'static str,
-    /// Seconds since 1970: the time of all that is packed.
+    /// Seconds since 1970: the time of all files.
     pub epoch: u32,
 }
 
 impl Release {
     pub fn new(version: &str, revision: &str, epoch: u32) -> Result<Self> {
         if revision.is_empty() || !revision.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.') {
-            bail!("the revision `{revision}` has other than letters, digits and dots");
+            bail!("invalid revision `{revision}`; expected letters, digits and dots");
         }
         Ok(Self { version: version.to_owned(), revision: revision.to_owned(), arch: ARCH, epoch })
     }
 
-    /// As Debian and OCI name the machine.
+    /// The architecture, as Debian and OCI name it.
     pub fn debian_arch(&self) -> &'static str {
         match self.arch {
             "x86_64" => "amd64",
@@ -39,9 +39,9 @@ impl Release {
     }
 }
 
-/// One line on what cgtrace is.
+/// A one-line description of cgtrace.
 pub const SUMMARY: &str = "eBPF-based cgroup lifecycle tracer";
 
-/// The rest of it.
-pub const DESCRIPTION: &str = "cgtrace knows exactly when a cgroup exists: since when, made by whom, gone when, \
+/// The long description.
+pub const DESCRIPTION: &str = "cgtrace records exactly when and by which process a cgroup was created and removed, \
                                on every hierarchy (v1, hybrid, v2).";

@@ -9,7 +9,7 @@ use crate::{
     release::{DESCRIPTION, Release, SUMMARY},
 };
 
-/// Which package.
+/// The metadata of a package.
 pub struct Package {
     pub name: &'static str,
     summary: &'static str,
@@ -31,20 +31,20 @@ pub const PROGRAM: Package =
 /// The shared library.
 pub const LIBRARY: Package = Package {
     name: "libcgtrace",
-    summary: "Asks cgtrace from C: the shared library",
-    description: "libcgtrace asks a running cgtrace daemon, and waits for cgroups without polling.",
+    summary: "cgtrace client library for C: shared library",
+    description: "libcgtrace queries a running cgtrace daemon, and waits for cgroups without polling.",
     kind: Kind::Library,
 };
 
-/// What it takes to build with it.
+/// Header, pkg-config file and static library.
 pub const DEVELOPMENT: Package = Package {
     name: "libcgtrace-devel",
-    summary: "Asks cgtrace from C: header, pkg-config file and static library",
-    description: "cgtrace.h says what each function does.",
+    summary: "cgtrace client library for C: development files",
+    description: "Header, pkg-config file and static library. cgtrace.h documents each function.",
     kind: Kind::Development,
 };
 
-/// Fedora's scriptlets for a unit, spelt out: the macros are not everywhere.
+/// Fedora's scriptlets for a unit, expanded, because not every system has the macros.
 const POST: &str = "\
 systemd-sysusers cgtrace.conf 2>/dev/null || :
 systemd-tmpfiles --create cgtrace.conf 2>/dev/null || :
@@ -81,7 +81,7 @@ pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<
             builder.post_install_script(POST).pre_uninstall_script(PREUN).post_uninstall_script(POSTUN);
         }
         Kind::Library => {
-            // As rpmbuild finds them out by itself.
+            // rpmbuild would find these by itself.
             builder.provides(Dependency::any(format!("{SONAME}()(64bit)")));
             builder.requires(Dependency::any("libc.so.6()(64bit)"));
             builder.requires(Dependency::any("libgcc_s.so.1()(64bit)"));

@@ -1,4 +1,4 @@
-//! A bill of materials in `CycloneDX`: every crate that is in the program, with its licence and where it came from.
+//! A bill of materials in `CycloneDX`: every crate in the program, with its license and checksum.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -15,13 +15,13 @@ use crate::release::Release;
 /// The crate of the kernel program.
 const KERNEL_PROGRAM: &str = "cgtrace-ebpf";
 
-/// What is in the program: its own crate, and the kernel program's.
+/// The root crates: the program's and the kernel program's.
 const ROOTS: [&str; 2] = ["cgtrace", KERNEL_PROGRAM];
 
-/// `object`: the SHA-256 of the kernel program as it is embedded, an ELF file.
+/// Builds the document. `object` is the SHA-256 of the embedded kernel program, an ELF file.
 pub fn make(workspace: &Path, release: &Release, object: &str) -> Result<Vec<u8>> {
     let target = format!("{}-unknown-linux-gnu", release.arch);
-    // cargo tree knows which features are on without those of the tests; cargo metadata knows the rest.
+    // `cargo tree` resolves features without those of tests; `cargo metadata` has the details.
     let mut names = BTreeSet::new();
     for root in ROOTS {
         let tree = ["tree", "--locked", "-p", root, "-e", "normal", "--prefix", "none", "--format", "{p}"];
@@ -40,7 +40,7 @@ pub fn make(workspace: &Path, release: &Release, object: &str) -> Result<Vec<u8>
     let reference = |name: &str, version: &str| format!("pkg:cargo/{name}@{version}");
     let mut by_id = BTreeMap::new();
     let (mut components, mut main) = (Vec::new(), None);
-    for package in metadata["packages"].as_array().context("cargo metadata names no packages")? {
+    for package in metadata["packages"].as_array().context("cargo metadata has no packages")? {
         let key = (text(&package["name"]), text(&package["version"]));
         if !names.contains(&key) {
             continue;
@@ -61,13 +61,13 @@ pub fn make(workspace: &Path, release: &Release, object: &str) -> Result<Vec<u8>
     }
     if components.len() + 1 != names.len() {
         bail!(
-            "cargo tree names {} crates, of which cargo metadata knows {}",
+            "cargo tree lists {} crates, but cargo metadata has only {} of them",
             names.len(),
             components.len() + 1
         );
     }
     let mut dependencies = Vec::new();
-    for node in metadata["resolve"]["nodes"].as_array().context("cargo metadata resolves nothing")? {
+    for node in metadata["resolve"]["nodes"].as_array().context("cargo metadata has no dependency graph")? {
         if let Some(from) = by_id.get(&text(&node["id"])) {
             let on = node["dependencies"].as_array().into_iter().flatten();
             let on: BTreeSet<&String> = on.filter_map(|id| by_id.get(id.as_str()?)).collect();
@@ -78,7 +78,7 @@ pub fn make(workspace: &Path, release: &Release, object: &str) -> Result<Vec<u8>
         "bomFormat": "CycloneDX",
         "specVersion": "1.5",
         "version": 1,
-        "metadata": { "component": main.context("cgtrace itself is not among its crates")? },
+        "metadata": { "component": main.context("cargo metadata lacks the crate cgtrace")? },
         "components": components,
         "dependencies": dependencies,
     });
@@ -100,7 +100,7 @@ fn cargo(workspace: &Path, arguments: &[&str]) -> Result<String> {
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// (name, version) -> checksum, out of `Cargo.lock`.
+/// (name, version) -> checksum, from `Cargo.lock`.
 fn checksums(lock: &str) -> BTreeMap<(String, String), String> {
     let mut checksums = BTreeMap::new();
     for package in lock.split("[[package]]").skip(1) {

@@ -1,4 +1,4 @@
-//! The reader of the kernel's BTF.
+//! The parser of the kernel's BTF.
 #![no_main]
 
 use cgtrace::daemon::probe::Btf;

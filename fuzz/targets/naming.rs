@@ -1,4 +1,4 @@
-//! What a name says: units, slices, pods, containers, and how else it may have been meant.
+//! Parsing of cgroup paths: units, slices, pods, containers, and similar spellings.
 #![no_main]
 
 use cgtrace_paths::{MountPoint, escape, expand_slice, parse, parse_at, spellings, unescape};
@@ -9,10 +9,10 @@ fuzz_target!(|input: &[u8]| {
         MountPoint { point: b"/sys/fs/cgroup".to_vec(), hierarchy: Some("v2".to_owned()) },
         MountPoint { point: b"/sys/fs/cgroup/memory".to_vec(), hierarchy: Some("memory".to_owned()) },
     ];
-    for name in [parse(input), parse_at(input, &mounts)] {
-        let _ = (name.components().count(), name.leaf(), name.without_directory(), name.process_name());
-        for variant in spellings(&name, input) {
-            assert_ne!(variant.path, input, "another spelling is another name");
+    for path in [parse(input), parse_at(input, &mounts)] {
+        let _ = (path.components().count(), path.leaf(), path.without_directory(), path.process_name());
+        for variant in spellings(&path, input) {
+            assert_ne!(variant.path, input, "a spelling differs from the input");
         }
     }
     if let Ok(text) = std::str::from_utf8(input) {

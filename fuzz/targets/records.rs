@@ -1,4 +1,4 @@
-//! The decoder of the kernel program's records, and the index that takes what it gives: both are total.
+//! The decoder of the kernel program's records, and the index: both accept any bytes.
 #![no_main]
 
 use cgtrace::daemon::{
@@ -10,7 +10,7 @@ use libfuzzer_sys::fuzz_target;
 fuzz_target!(|input: &[u8]| {
     let controllers = Controllers::default();
     let mut index = Index::new(PreviousLimits::default());
-    // Records one after another, each after its length.
+    // A sequence of records, each preceded by its length.
     let mut rest = input;
     while let Some((length, after)) = rest.split_first() {
         let (record, after) = after.split_at(after.len().min(usize::from(*length)));
@@ -19,7 +19,7 @@ fuzz_target!(|input: &[u8]| {
             index.apply(&event);
         }
     }
-    // And all of it as one: names may be long.
+    // The whole input as one record: paths may be long.
     if let Ok(event) = decode(input, &controllers) {
         index.apply(&event);
         index.apply(&event);

@@ -1,4 +1,4 @@
-//! What a client sends: the call, each method's parameters, the patterns in them.
+//! Messages of clients: the call, the parameters of each method, the patterns in them.
 #![no_main]
 
 use cgtrace::daemon::server::{Patterns, Request};
@@ -9,10 +9,10 @@ fuzz_target!(|input: &[u8]| {
     for message in input.split(|byte| *byte == 0) {
         let Ok(request) = Request::parse(message) else { continue };
         if let Ok(lookup) = request.parameters::<wire::Lookup>() {
-            for name in &lookup.paths {
-                let _ = paths::from_wire(name);
+            for path in &lookup.paths {
+                let _ = paths::from_wire(path);
             }
-            // What we send is what we take.
+            // Serializing and parsing again gives the same call.
             let again = serde_json::to_vec(&lookup).ok().and_then(|text| serde_json::from_slice(&text).ok());
             assert_eq!(again, Some(lookup));
         }
@@ -23,8 +23,8 @@ fuzz_target!(|input: &[u8]| {
             for pattern in watch.patterns.iter().flatten() {
                 let _ = patterns.add(pattern);
             }
-            for name in [&b"/"[..], b"/a/b", b"/\xff"] {
-                let _ = patterns.matches(Some(name));
+            for path in [&b"/"[..], b"/a/b", b"/\xff"] {
+                let _ = patterns.matches(Some(path));
             }
         }
     }

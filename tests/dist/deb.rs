@@ -1,17 +1,17 @@
-//! The .deb, in a root of its own.
+//! The .deb, installed in an overlay.
 
 use std::{fs, process::Command};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use super::made::{deb_of, file, run};
+use super::packages::{deb_of, file, run};
 use crate::support::{Outcome, overlay::Overlay, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("dist::the_deb_is_installed_used_upgraded_removed_and_purged", instance),
-        trial("dist::the_deb_says_what_it_is", says),
+        trial("dist::the_deb_is_installed_used_upgraded_removed_and_purged", lifecycle),
+        trial("dist::the_deb_has_its_metadata", metadata),
     ]
 }
 
@@ -24,7 +24,7 @@ const UNITS: [&str; 6] = [
     "/usr/lib/tmpfiles.d/cgtrace.conf",
 ];
 
-fn says() -> Outcome {
+fn metadata() -> Outcome {
     let package = file(".deb")?;
     let fields = run(Command::new("dpkg-deb").arg("--field").arg(&package))?;
     for field in ["Package: cgtrace", "Version: ", "Architecture: ", "Installed-Size: "] {
@@ -41,7 +41,7 @@ fn says() -> Outcome {
     Ok(())
 }
 
-fn instance() -> Outcome {
+fn lifecycle() -> Outcome {
     let root = Overlay::new()?;
     let status = |root: &Overlay| -> Result<String> {
         run(root.command("dpkg-query").args(["-W", "-f", "${Status} ${Version}", "cgtrace"]))
@@ -51,13 +51,13 @@ fn instance() -> Outcome {
     let first = status(&root)?;
     ensure!(first.starts_with("install ok installed ") && first.ends_with("-1"), "{first}");
 
-    // Used: it traces this very kernel.
+    // Used: it traces this kernel.
     let shown = run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--hierarchy", "v2"]))?;
     ensure!(shown.contains("present"), "{shown}");
     if root.command("systemd-sysusers").arg("--version").output()?.status.success() {
         let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
         ensure!(user.contains("nologin"), "{user}");
-        // Enabled with the service, by its Also=.
+        // Enabled with the service, through its Also=.
         for socket in ["cgtrace-public.socket", "cgtrace-private.socket"] {
             let link = format!("/etc/systemd/system/sockets.target.wants/{socket}");
             ensure!(root.command("test").args(["-L", &link]).status()?.success(), "{socket} is not enabled");
@@ -65,7 +65,7 @@ fn instance() -> Outcome {
     }
     run(root.command("man").args(["--warnings", "-l", "/usr/share/man/man1/cgtrace.1.gz"]))?;
 
-    // Upgraded: what the administrator wrote stays.
+    // Upgraded: the administrator's changes are retained.
     let configuration = "/etc/cgtrace/cgtrace.toml";
     fs::write(root.written(configuration), "# mine\n")?;
     let folder = tempfile::tempdir()?;
@@ -76,7 +76,7 @@ fn instance() -> Outcome {
     ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
     ensure!(run(root.command("/usr/bin/cgtrace").arg("--version"))?.starts_with("cgtrace "));
 
-    // Removed: nothing but the configuration is left; purged: nothing.
+    // Removed: only the configuration is left. Purged: nothing is left.
     run(root.command("dpkg").args(["--remove", "cgtrace"]))?;
     for path in UNITS.into_iter().chain(["/usr/bin/cgtrace", "/usr/share/man/man1/cgtrace.1.gz"]) {
         ensure!(!root.command("test").args(["-e", path]).status()?.success(), "{path} was left");

@@ -1,11 +1,11 @@
-//! Manual pages and completions, as man and the shells read them.
+//! Manual pages and completions, read by man and the shells.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
 
-use super::made::{folder, run};
+use super::packages::{folder, run};
 use crate::support::{Outcome, daemon::program, trial};
 
 pub fn trials() -> Vec<Trial> {
@@ -46,12 +46,12 @@ fn manuals() -> Outcome {
 
 fn read(shell: &str, options: &[&str], name: &str) -> Outcome {
     let script = folder()?.join("completions").join(name);
-    let said = run(Command::new(shell).args(options).arg(&script))?;
-    ensure!(said.is_empty(), "{said}");
+    let printed = run(Command::new(shell).args(options).arg(&script))?;
+    ensure!(printed.is_empty(), "{printed}");
     Ok(())
 }
 
-/// What bash offers after `cgtrace wa`.
+/// The completions in bash after `cgtrace wa`.
 fn bash() -> Outcome {
     let script = folder()?.join("completions/bash/cgtrace");
     let line = r#"source "$1"; COMP_WORDS=(cgtrace wa); COMP_CWORD=1; _cgtrace cgtrace wa cgtrace; printf '%s\n' "${COMPREPLY[@]}""#;

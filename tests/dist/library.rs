@@ -1,11 +1,11 @@
-//! libcgtrace's packages: a C program is built with what they install, and asks a daemon.
+//! libcgtrace's packages: a C program is built with the installed files, and queries a daemon.
 
 use std::{path::Path, process::Command};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use super::made::{package, run};
+use super::packages::{package, run};
 use crate::support::{
     Outcome,
     daemon::{Daemon, program},
@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Its socket is where it can be seen from the overlay too.
+/// A daemon whose socket is visible in the overlay, too.
 fn daemon() -> Result<Daemon> {
     let folder = tempfile::tempdir_in("/dev/shm")?;
     let mut command = program();
@@ -52,8 +52,8 @@ fn built() -> Outcome {
         let needs = run(root.command("readelf").args(["-d", "/root/wait"]))?;
         ensure!(needs.contains("[libcgtrace.so.0]") == linked, "{flags}: {needs}");
         let socket = format!("CGTRACE_SOCKET={}", daemon.socket().display());
-        let said = run(root.command("env").args([&socket, "/root/wait", "/"]))?;
-        ensure!(said == "/: present\n", "{said}");
+        let printed = run(root.command("env").args([&socket, "/root/wait", "/"]))?;
+        ensure!(printed == "/: present\n", "{printed}");
     }
     run(root.command("dpkg").args(["--remove", "libcgtrace-dev", "libcgtrace0"]))?;
     ensure!(!root.command("test").args(["-e", "/usr/include/cgtrace.h"]).status()?.success());

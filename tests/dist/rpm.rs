@@ -1,25 +1,25 @@
-//! The .rpm, as rpm reads it.
+//! The .rpm, read and installed by rpm.
 
 use std::{fs, process::Command};
 
 use anyhow::{Result, ensure};
 use libtest_mimic::Trial;
 
-use super::made::{file, rpm_of, run};
+use super::packages::{file, rpm_of, run};
 use crate::support::{Outcome, overlay::Overlay, skip, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("dist::the_rpm_says_what_it_is", says),
+        trial("dist::the_rpm_has_its_metadata", metadata),
         trial("dist::the_rpm_is_installed_and_removed", installed),
         trial("dist::the_rpm_s_scripts_run_at_install_upgrade_and_erase", scripts),
     ]
 }
 
-fn says() -> Outcome {
+fn metadata() -> Outcome {
     let package = file(".rpm")?;
-    let said = run(Command::new("rpm").args(["-qip"]).arg(&package))?;
-    ensure!(said.contains("Name        : cgtrace") && said.contains("MIT OR Apache-2.0"), "{said}");
+    let info = run(Command::new("rpm").args(["-qip"]).arg(&package))?;
+    ensure!(info.contains("Name        : cgtrace") && info.contains("MIT OR Apache-2.0"), "{info}");
     let listed = run(Command::new("rpm").args(["-qlp"]).arg(&package))?;
     for path in [
         "/usr/bin/cgtrace",
@@ -39,7 +39,7 @@ fn says() -> Outcome {
     Ok(())
 }
 
-/// Into a root with nothing but a database: the files come, verify, and go.
+/// In a root that contains only a database: files are installed, verified and removed.
 fn installed() -> Outcome {
     let root = tempfile::tempdir()?;
     let rpm = || {
@@ -48,7 +48,7 @@ fn installed() -> Outcome {
         command
     };
     run(rpm().arg("--initdb"))?;
-    // The scripts want a shell, which this root has not.
+    // The scripts need a shell, which this root lacks.
     run(rpm().args(["--install", "--nodeps", "--noscripts"]).arg(file(".rpm")?))?;
     let verified = run(rpm().args(["--verify", "--nodeps", "--noscripts", "cgtrace"]))?;
     ensure!(verified.trim().is_empty(), "{verified}");
@@ -59,7 +59,7 @@ fn installed() -> Outcome {
     Ok(())
 }
 
-/// Over this machine's root, so that there are a shell and systemd's tools for the scripts.
+/// In an overlay over this machine's root, which has a shell and systemd's tools for the scripts.
 fn scripts() -> Outcome {
     const LINK: &str = "/etc/systemd/system/sysinit.target.wants/cgtrace.service";
     const SOCKETS: [&str; 2] = [
@@ -70,29 +70,29 @@ fn scripts() -> Outcome {
     if !root.command("systemctl").arg("--version").output()?.status.success() {
         return Err(skip("there is no systemctl here"));
     }
-    // Debian's rpm wants to be told that this is meant.
+    // Debian's rpm requires an option to confirm this.
     let help = run(root.command("rpm").arg("--help"))?;
     let rpm = |arguments: &[&str]| -> Result<String> {
         let debian = help.contains("--force-debian").then_some("--force-debian");
         run(root.command("rpm").args(debian).args(arguments))
     };
-    let there = |path: &str| -> Result<bool> {
-        // A link whose target is elsewhere counts.
+    let exists = |path: &str| -> Result<bool> {
+        // A dangling link counts.
         Ok(root.command("sh").args(["-c", "[ -e \"$0\" ] || [ -L \"$0\" ]", path]).status()?.success())
     };
     run(root.command("rpm").arg("--initdb"))?;
     let package = root.bring(&file(".rpm")?)?;
     rpm(&["--install", "--nodeps", &package])?;
-    // By systemd-sysusers.
+    // Created by systemd-sysusers.
     let user = run(root.command("getent").args(["passwd", "cgtrace"]))?;
     ensure!(user.contains("nologin"), "{user}");
     ensure!(
         run(root.command("/usr/bin/cgtrace").args(["exists", "/", "--hierarchy", "v2"]))?.contains("present")
     );
-    // Whether it is enabled is up to the distribution's presets; from here on it is.
+    // The distribution's presets decide whether it is enabled: enable it.
     run(root.command("systemctl").args(["--no-reload", "enable", "cgtrace.service"]))?;
     for link in [LINK, SOCKETS[0], SOCKETS[1]] {
-        ensure!(there(link)?, "{link}: not enabled");
+        ensure!(exists(link)?, "{link}: not enabled");
     }
 
     let configuration = "/etc/cgtrace/cgtrace.toml";
@@ -101,7 +101,7 @@ fn scripts() -> Outcome {
     let package = root.bring(&rpm_of(folder.path(), "2")?)?;
     rpm(&["--upgrade", "--nodeps", &package])?;
     ensure!(rpm(&["-q", "cgtrace"])?.contains("-2."), "not upgraded");
-    ensure!(there(LINK)?, "an upgrade disabled it");
+    ensure!(exists(LINK)?, "an upgrade disabled it");
     ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
 
     rpm(&["--erase", "cgtrace"])?;
@@ -113,8 +113,8 @@ fn scripts() -> Outcome {
         "/usr/lib/systemd/system/cgtrace.service",
         configuration,
     ] {
-        ensure!(!there(path)?, "{path} was left");
+        ensure!(!exists(path)?, "{path} was left");
     }
-    ensure!(there(&format!("{configuration}.rpmsave"))?, "what the administrator wrote is lost");
+    ensure!(exists(&format!("{configuration}.rpmsave"))?, "the administrator's changes are lost");
     Ok(())
 }

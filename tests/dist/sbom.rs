@@ -1,4 +1,4 @@
-//! The bill of materials: every crate that is in the program and no other, and the kernel program by its hash.
+//! The bill of materials: exactly the crates in the program, and the hash of the kernel program.
 
 use std::{collections::BTreeSet, fs, process::Command};
 
@@ -6,12 +6,12 @@ use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 use serde_json::Value;
 
-use super::made::{file, folder, run};
+use super::packages::{file, folder, run};
 use crate::support::{Outcome, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("dist::the_sbom_names_what_is_in_the_program", sbom),
+        trial("dist::the_sbom_lists_the_crates_in_the_program", sbom),
         trial("dist::the_sbom_has_the_hash_of_the_kernel_program_within_the_program", kernel_program),
     ]
 }
@@ -31,9 +31,9 @@ fn sbom() -> Outcome {
         ensure!(ours || component["hashes"][0]["content"].is_string(), "without a checksum: {component}");
     }
     for name in ["aya", "aya-ebpf", "cgtrace-client", "cgtrace-ebpf", "clap", "serde_json", "tokio"] {
-        ensure!(components.iter().any(|component| component["name"] == name), "{name} is not named");
+        ensure!(components.iter().any(|component| component["name"] == name), "{name} is not listed");
     }
-    // What only tests and packing use.
+    // Crates that only tests and packaging use.
     for name in ["insta", "libtest-mimic", "proptest", "rpm", "schemars", "varlink", "tempfile"] {
         ensure!(
             !components.iter().any(|component| component["name"] == name),
@@ -43,13 +43,13 @@ fn sbom() -> Outcome {
     for dependency in bom["dependencies"].as_array().context("no dependencies")? {
         let on = dependency["dependsOn"].as_array().context("no list")?;
         for reference in on.iter().chain([&dependency["ref"]]) {
-            ensure!(references.contains(reference.as_str().unwrap_or_default()), "{reference} is not named");
+            ensure!(references.contains(reference.as_str().unwrap_or_default()), "{reference} is not listed");
         }
     }
     Ok(())
 }
 
-/// The ELF file for BPF within a program.
+/// The embedded ELF file for BPF in a program.
 fn embedded(program: &[u8]) -> Result<&[u8]> {
     const MACHINE: [u8; 2] = 247_u16.to_le_bytes();
     let number = |at: usize, bytes: usize| -> Option<usize> {

@@ -1,4 +1,4 @@
-//! `fuzz`: feeds whatever reads bytes from outside with bytes that nobody thought of.
+//! `fuzz`: fuzzes everything that parses untrusted input.
 
 use std::{
     env, fs,

@@ -1,4 +1,4 @@
-//! Where the packages are, that they are whole, and that they can be made again.
+//! Finds the packages; tests that they are complete and reproducible.
 
 use std::{
     env::consts::ARCH,
@@ -25,22 +25,22 @@ fn target() -> Result<&'static Path> {
     Path::new(env!("CARGO_BIN_EXE_cgtrace")).ancestors().nth(2).context("no target folder")
 }
 
-/// The packages.
+/// The folder of the packages.
 pub fn folder() -> Result<PathBuf> {
     let folder = target()?.join("dist");
     if folder.join("SHA256SUMS").exists() {
         Ok(folder)
     } else {
-        Err(skip("nothing is packed: `cargo xtask dist` does it"))
+        Err(skip("no packages; run `cargo xtask dist`"))
     }
 }
 
-/// The one file of cgtrace itself whose name ends so.
+/// The file of cgtrace itself with this extension.
 pub fn file(extension: &str) -> Result<PathBuf> {
     find(&folder()?, "cgtrace", extension)
 }
 
-/// A package's file; its version follows its name.
+/// The file of a package. Its version follows its name.
 pub fn package(name: &str, extension: &str) -> Result<PathBuf> {
     find(&folder()?, name, extension)
 }
@@ -61,7 +61,7 @@ fn find(folder: &Path, name: &str, extension: &str) -> Result<PathBuf> {
     bail!("{} has no {name} {extension}", folder.display())
 }
 
-/// Packs again; `revision` is the packages'.
+/// Builds the packages again, with this revision.
 pub fn pack(out: &Path, revision: &str) -> Outcome {
     run(&mut packing(out, revision)?).map(drop)
 }
@@ -69,7 +69,7 @@ pub fn pack(out: &Path, revision: &str) -> Outcome {
 fn packing(out: &Path, revision: &str) -> Result<Command> {
     let folder = folder()?;
     let packer = target()?.join(format!("{ARCH}-unknown-linux-gnu/dist/cgtrace-dist"));
-    // The time that was packed, which is that of every file in the archive.
+    // SOURCE_DATE_EPOCH of the packages is the time of every file in the archive.
     let archive = find(&folder, "cgtrace", "-linux.tar.gz")?;
     let listed = run(Command::new("tar").args(["--full-time", "--utc", "-tvf"]).arg(archive))?;
     let time: Vec<&str> = listed.lines().next().context("an empty archive")?.split_whitespace().collect();
@@ -99,24 +99,24 @@ fn prebuilt() -> Outcome {
     Ok(())
 }
 
-/// A package of a later revision.
+/// The .deb of another revision.
 pub fn deb_of(out: &Path, revision: &str) -> Result<PathBuf> {
     pack(out, revision)?;
     find(out, "cgtrace", ".deb")
 }
 
-/// The same for rpm.
+/// The .rpm of another revision.
 pub fn rpm_of(out: &Path, revision: &str) -> Result<PathBuf> {
     pack(out, revision)?;
     find(out, "cgtrace", ".rpm")
 }
 
-/// What a command prints; an error if it fails, a skip if it is not there.
+/// The standard output of a command. A missing program skips the test.
 pub fn run(command: &mut Command) -> Result<String> {
     let program = command.get_program().to_string_lossy().into_owned();
     match command.output() {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            Err(skip(format!("there is no {program} here")))
+            Err(skip(format!("{program} not found")))
         }
         Err(error) => Err(error.into()),
         Ok(output) if output.status.success() => Ok(String::from_utf8_lossy(&output.stdout).into_owned()),
