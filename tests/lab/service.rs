@@ -382,7 +382,7 @@ fn journal() -> Outcome {
     let mut found = false;
     for line in lines.lines() {
         let entry: serde_json::Value = serde_json::from_str(line)?;
-        if entry["MESSAGE"].as_str().is_some_and(|message| message.contains("the index is complete")) {
+        if entry["MESSAGE"].as_str().is_some_and(|message| message.contains("index complete")) {
             ensure!(entry["PRIORITY"] == "6", "{line}");
             ensure!(!line.contains("INFO"), "{line}");
             found = true;

@@ -1,16 +1,16 @@
 //! The two sockets.
 
-/// Which socket a client has opened. Nothing else decides what it may know.
+/// The socket that a client connected to. It alone determines what the client may see.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SocketClass {
-    /// Open to everyone: paths, ids, times and existence, but no identities.
+    /// Open to all users: paths, ids, times and existence, but no identities.
     Public,
-    /// Open to root and the group `cgtrace`: everything.
+    /// Open to root and the group `cgtrace`; shows everything.
     Private,
 }
 
 impl SocketClass {
-    /// Whether clients of this socket may know who did what.
+    /// Whether clients of this socket see the identities of tasks.
     pub const fn shows_identities(self) -> bool {
         matches!(self, Self::Private)
     }

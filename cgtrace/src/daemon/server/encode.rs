@@ -1,4 +1,4 @@
-//! From the index's words to the wire's.
+//! Encodes index types as wire types.
 
 use cgtrace_client::{paths, wire};
 
@@ -33,27 +33,27 @@ fn kind(kind: Kind) -> wire::EventKind {
         Kind::Exec => wire::EventKind::Exec,
         Kind::Lost => wire::EventKind::Lost,
         Kind::Resynced => wire::EventKind::Resynced,
-        // Not a kind of event.
+        // Not an event kind.
         Kind::Ancestry => kind.as_str().into(),
     }
 }
 
-/// The clock, and whether identities are left out.
+/// Encodes times with a clock anchor, and omits identities on the public socket.
 #[derive(Clone, Copy, Debug)]
 pub struct Encoder {
     pub anchor: Anchor,
     pub class: SocketClass,
 }
 
-/// A path as text, and its digits where the text is not exact.
+/// A path as text, and as hex digits if the text is not exact.
 fn path(path: Option<&[u8]>) -> (Option<String>, Option<String>) {
     path.map_or((None, None), |path| {
-        let (text, digits) = paths::as_text(path);
-        (Some(text), digits)
+        let (text, hex) = paths::as_text(path);
+        (Some(text), hex)
     })
 }
 
-/// A hierarchy's name for people: what is not known has its number only.
+/// A hierarchy's name, or `hierarchy-N` if its name is unknown.
 pub fn hierarchy_name(state: &HierarchyState) -> String {
     state.name.as_deref().map_or_else(|| unnamed(state.id), str::to_owned)
 }
@@ -62,9 +62,9 @@ fn unnamed(id: HierarchyId) -> String {
     format!("hierarchy-{}", id.0)
 }
 
-/// What a path proves of who it belongs to.
+/// The owner of a cgroup, as far as its path proves it.
 #[derive(Debug, Default)]
-pub struct Named {
+pub struct PathOwner {
     pub unit: Option<String>,
     pub slice: Option<String>,
     pub pod_uid: Option<String>,
@@ -73,7 +73,7 @@ pub struct Named {
     pub runtime: Option<String>,
 }
 
-impl Named {
+impl PathOwner {
     pub fn of(path: &[u8]) -> Self {
         let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = cgtrace_paths::parse_exact(path);
         Self {
@@ -88,7 +88,7 @@ impl Named {
 }
 
 impl Encoder {
-    pub fn moment(&self, boot_ns: u64) -> wire::Timestamp {
+    pub fn timestamp(&self, boot_ns: u64) -> wire::Timestamp {
         wire::Timestamp::from_unix_ns(self.anchor.wall_ns(boot_ns), boot_ns)
     }
 
@@ -109,9 +109,9 @@ impl Encoder {
         let cgroup = change.cgroup.as_ref();
         let bytes = cgroup.and_then(|cgroup| cgroup.path.as_deref());
         let (path_text, path_hex) = path(bytes);
-        let Named { unit, slice, pod_uid, qos, container_id, runtime } =
-            bytes.map(Named::of).unwrap_or_default();
-        let wire::Timestamp { time, boot_ns } = self.moment(change.boot_ns);
+        let PathOwner { unit, slice, pod_uid, qos, container_id, runtime } =
+            bytes.map(PathOwner::of).unwrap_or_default();
+        let wire::Timestamp { time, boot_ns } = self.timestamp(change.boot_ns);
         wire::Event {
             seq: change.seq,
             time,
@@ -132,8 +132,8 @@ impl Encoder {
             runtime,
             from: change.from.as_ref().map(from),
             task: change.task.as_ref().and_then(|task| {
-                let told = self.task(task, None)?;
-                Some(wire::Task { threadgroup: change.threadgroup, ..told })
+                let task = self.task(task, None)?;
+                Some(wire::Task { threadgroup: change.threadgroup, ..task })
             }),
             by: self.actor(change.by.as_deref()),
             lost: change.lost,
@@ -141,27 +141,28 @@ impl Encoder {
         }
     }
 
-    /// The last stretch of time of which a hierarchy's records are missing.
+    /// The last gap in a hierarchy's records.
     pub fn gap(&self, index: &Index, hierarchy: HierarchyId) -> Option<wire::Gap> {
         let gap = index.last_gap(hierarchy)?;
         Some(wire::Gap {
-            from: self.moment(gap.from_boot_ns),
-            until: self.moment(gap.to_boot_ns),
+            from: self.timestamp(gap.from_boot_ns),
+            until: self.timestamp(gap.to_boot_ns),
             lost: gap.lost,
         })
     }
 
-    /// The present instance of a cgroup.
+    /// The current instance of a cgroup.
     pub fn instance(&self, index: &Index, key: Key) -> Option<wire::Instance> {
         let instance = index.instance(key)?;
         let (path, path_hex) = path(index.path(key).as_deref());
-        let Born { created_at, before, created_by, inferred } = self.creation(&instance.creation);
+        let CreationFields { created_at, existed_at, created_by, inferred } =
+            self.creation(&instance.creation);
         Some(wire::Instance {
             id: key.id.0,
             path,
             path_hex,
             created_at,
-            existed_at: before,
+            existed_at,
             created_by,
             removed_at: None,
             removed_by: None,
@@ -169,39 +170,40 @@ impl Encoder {
         })
     }
 
-    /// An instance that has ended.
+    /// A removed instance.
     pub fn previous_instance(&self, previous: &PreviousInstance) -> wire::Instance {
         let (path, path_hex) = path(previous.path.as_deref());
-        let Born { created_at, before, created_by, inferred } = self.creation(&previous.creation);
+        let CreationFields { created_at, existed_at, created_by, inferred } =
+            self.creation(&previous.creation);
         wire::Instance {
             id: previous.key.id.0,
             path,
             path_hex,
             created_at,
-            existed_at: before,
+            existed_at,
             created_by,
-            removed_at: Some(self.moment(previous.removed_boot_ns)),
+            removed_at: Some(self.timestamp(previous.removed_boot_ns)),
             removed_by: self.actor(previous.removed_by.as_deref()),
             inferred: inferred || previous.inferred,
         }
     }
 
-    fn creation(&self, creation: &Creation) -> Born {
-        let (at, is_before) = (self.moment(creation.boot_ns), creation.origin == Origin::Preexisting);
-        let (created_at, before) = if is_before { (None, Some(at)) } else { (Some(at), None) };
+    fn creation(&self, creation: &Creation) -> CreationFields {
+        let (at, predates) = (self.timestamp(creation.boot_ns), creation.origin == Origin::Preexisting);
+        let (created_at, existed_at) = if predates { (None, Some(at)) } else { (Some(at), None) };
         let created_by = self.actor(creation.by.as_deref());
-        Born { created_at, before, created_by, inferred: creation.origin == Origin::Inferred }
+        CreationFields { created_at, existed_at, created_by, inferred: creation.origin == Origin::Inferred }
     }
 
     fn actor(&self, by: Option<&Actor>) -> Option<wire::Task> {
         by.and_then(|by| self.task(&by.task, by.cgroup.as_deref()))
     }
 
-    /// One cgroup of a list.
-    pub fn cgroup(&self, hierarchy: &str, listed: &CgroupIter, known_path: Option<&[u8]>) -> wire::Cgroup {
-        let CgroupIter { key, parent, level, creation } = listed;
+    /// A cgroup in a list.
+    pub fn cgroup(&self, hierarchy: &str, listed: &ListedCgroup, known_path: Option<&[u8]>) -> wire::Cgroup {
+        let ListedCgroup { key, parent, level, creation } = listed;
         let (path, path_hex) = path(known_path);
-        let Born { created_at, before, created_by, .. } = self.creation(creation);
+        let CreationFields { created_at, existed_at, created_by, .. } = self.creation(creation);
         wire::Cgroup {
             hierarchy: hierarchy.to_owned(),
             hierarchy_id: key.hierarchy.0,
@@ -211,23 +213,24 @@ impl Encoder {
             path,
             path_hex,
             created_at,
-            existed_at: before,
+            existed_at,
             created_by,
         }
     }
 }
 
-/// A cgroup as it was when a list was begun, without its path.
-pub struct CgroupIter {
+/// A cgroup at the time of a snapshot, without its path.
+pub struct ListedCgroup {
     pub key: Key,
     pub parent: u64,
     pub level: u32,
     pub creation: Creation,
 }
 
-struct Born {
+/// The fields of an instance about its creation.
+struct CreationFields {
     created_at: Option<wire::Timestamp>,
-    before: Option<wire::Timestamp>,
+    existed_at: Option<wire::Timestamp>,
     created_by: Option<wire::Task>,
     inferred: bool,
 }
@@ -237,7 +240,7 @@ fn from(cgroup: &ChangedCgroup) -> wire::CgroupRef {
     wire::CgroupRef { id: cgroup.id.0, path, path_hex }
 }
 
-/// A thread's name without its padding.
+/// A comm without its NUL padding.
 fn comm(comm: &[u8; 16]) -> String {
     let end = comm.iter().position(|byte| *byte == 0).unwrap_or(comm.len());
     paths::as_text(&comm[..end]).0

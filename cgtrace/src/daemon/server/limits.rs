@@ -1,4 +1,4 @@
-//! How much of the service clients can take. `Status` reports each limit.
+//! Accounting of what clients use, against the limits. `Status` reports each limit.
 
 use std::{cell::Cell, rc::Rc};
 
@@ -7,20 +7,20 @@ pub use crate::daemon::config::Limits;
 use crate::daemon::index;
 
 impl Limits {
-    /// How many previous instances the index keeps.
+    /// The limits of the index.
     #[must_use]
     pub const fn previous(&self) -> index::PreviousLimits {
         index::PreviousLimits { max_previous_bytes: self.max_previous_bytes }
     }
 }
 
-/// The longest reply, which is the longest message that the client library accepts.
+/// The maximum size of a reply: the longest message that the client library accepts.
 pub const MAX_REPLY_BYTES: usize = 16 << 20;
 
-/// One uid on the public socket can take this fraction of the whole.
-const SHARE_OF_UID: usize = 4;
+/// One uid on the public socket can use the limit divided by this.
+const UID_FRACTION: usize = 4;
 
-/// What is counted for each socket.
+/// A resource that is counted per socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Resource {
     Connections,
@@ -46,26 +46,26 @@ impl Resource {
     }
 }
 
-/// What a socket's clients, or those of one uid among them, have taken.
+/// What a socket's clients, or those of one uid, use.
 #[derive(Debug, Default)]
 pub struct Account {
     used: [Cell<usize>; Resource::COUNT],
-    /// The socket's account, of which this uid's is a part.
-    whole: Option<Rc<Self>>,
+    /// The socket's account, if this is a uid's.
+    socket: Option<Rc<Self>>,
 }
 
 impl Account {
-    /// A uid's account within a socket's.
-    pub fn of_uid(whole: &Rc<Self>) -> Rc<Self> {
-        Rc::new(Self { used: Default::default(), whole: Some(Rc::clone(whole)) })
+    /// An account of one uid within a socket's account.
+    pub fn of_uid(socket: &Rc<Self>) -> Rc<Self> {
+        Rc::new(Self { used: Default::default(), socket: Some(Rc::clone(socket)) })
     }
 
-    /// How much is taken.
+    /// How much is in use.
     pub fn used(&self, resource: Resource) -> usize {
         self.used[resource as usize].get()
     }
 
-    /// Takes an amount, until the share is dropped.
+    /// Takes an amount, released when the share is dropped.
     pub fn take(
         self: &Rc<Self>,
         resource: Resource,
@@ -79,24 +79,24 @@ impl Account {
 
     fn fits(&self, resource: Resource, amount: usize, limits: &Limits) -> Result<(), Failure> {
         let (name, limit) = resource.limit(limits);
-        let limit = if self.whole.is_some() { limit.div_ceil(SHARE_OF_UID) } else { limit };
+        let limit = if self.socket.is_some() { limit.div_ceil(UID_FRACTION) } else { limit };
         if self.used(resource).saturating_add(amount) > limit {
             return Err(Failure::limit_exceeded(name, limit));
         }
-        self.whole.as_ref().map_or(Ok(()), |whole| whole.fits(resource, amount, limits))
+        self.socket.as_ref().map_or(Ok(()), |socket| socket.fits(resource, amount, limits))
     }
 
-    /// Takes an amount of what the whole counts otherwise, if it fits.
+    /// Takes an amount from this account only, if it fits; the socket counts it separately.
     pub fn add_own(&self, resource: Resource, amount: usize, limits: &Limits) -> bool {
         let used = &self.used[resource as usize];
-        let fits = used.get() + amount <= resource.limit(limits).1.div_ceil(SHARE_OF_UID);
+        let fits = used.get() + amount <= resource.limit(limits).1.div_ceil(UID_FRACTION);
         if fits {
             used.set(used.get() + amount);
         }
         fits
     }
 
-    /// Gives that back.
+    /// Releases an amount taken with [`Self::add_own`].
     pub fn subtract_own(&self, resource: Resource, amount: usize) {
         let used = &self.used[resource as usize];
         used.set(used.get() - amount);
@@ -105,21 +105,21 @@ impl Account {
     fn add(&self, resource: Resource, amount: usize) {
         let used = &self.used[resource as usize];
         used.set(used.get() + amount);
-        if let Some(whole) = &self.whole {
-            whole.add(resource, amount);
+        if let Some(socket) = &self.socket {
+            socket.add(resource, amount);
         }
     }
 
     fn subtract(&self, resource: Resource, amount: usize) {
         let used = &self.used[resource as usize];
         used.set(used.get() - amount);
-        if let Some(whole) = &self.whole {
-            whole.subtract(resource, amount);
+        if let Some(socket) = &self.socket {
+            socket.subtract(resource, amount);
         }
     }
 }
 
-/// An amount that is given back when dropped.
+/// An amount in use; dropping it releases the amount.
 #[derive(Debug)]
 pub struct Share {
     account: Rc<Account>,
@@ -128,7 +128,7 @@ pub struct Share {
 }
 
 impl Share {
-    /// Takes more, or gives some back.
+    /// Changes the amount.
     pub fn resize(&mut self, amount: usize, limits: &Limits) -> Result<(), Failure> {
         if let Some(more) = amount.checked_sub(self.amount) {
             if more > 0 {
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_uid_takes_a_quarter_and_all_of_them_the_whole() {
+    fn one_uid_can_use_a_quarter_and_all_uids_together_the_limit() {
         let limits = Limits { max_pattern_bytes: 100, ..Limits::default() };
         let socket = Rc::<Account>::default();
         let uids: Vec<_> = (0..5).map(|_| Account::of_uid(&socket)).collect();

@@ -1,8 +1,8 @@
-//! The service: Varlink over two Unix sockets, one task a connection, all on the thread that owns the index.
+//! The service: Varlink over two Unix sockets, one task per connection, all on the thread that owns the index.
 //!
-//! [`transport`] accepts connections and frames messages; [`methods`] answers calls, and its dispatch is handed to the
-//! transport as a function; [`events`] brings changes to waiters and subscribers. What a socket's clients can take is
-//! counted in [`limits`], for each socket by itself.
+//! [`transport`] accepts connections and frames messages; [`methods`] answers calls, and its dispatch is passed to the
+//! transport as a function; [`events`] delivers changes to waiters and subscribers; [`limits`] counts what the clients
+//! of each socket use.
 
 mod class;
 mod encode;

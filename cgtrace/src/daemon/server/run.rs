@@ -1,4 +1,4 @@
-//! Tracker and server together on one thread: as a daemon, or inside a command for itself alone.
+//! Runs tracker and server on one thread: as a daemon, or inside a command.
 
 use std::{cell::RefCell, io, net::SocketAddr, os::unix::net, rc::Rc, sync::mpsc, thread};
 
@@ -16,7 +16,7 @@ use super::{
     class::SocketClass,
     limits::Limits,
     methods::dispatch,
-    metrics::Metered,
+    metrics::MetricsServer,
     shared::{SETTLE_TIMEOUT, Shared},
     transport::{accept, bind, serve},
 };
@@ -27,38 +27,38 @@ use crate::daemon::{
 };
 use cgtrace_host::{clock, descriptors, process};
 
-/// How the daemon is to run.
+/// The options of the daemon.
 pub struct DaemonOptions {
-    /// Where it listens, unless its sockets are passed to it.
+    /// The directory of the sockets, unless they are inherited.
     pub runtime_dir: RuntimeDir,
-    /// How the kernel program is loaded.
+    /// How the BPF programs are loaded.
     pub probe: probe::Options,
-    /// How much clients can take.
+    /// Limits on what clients can use.
     pub limits: Limits,
-    /// Where metrics are served over HTTP, if at all.
+    /// The address that serves metrics over HTTP, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// Called at SIGHUP: what is to be in force from then on; `None`: nothing changes.
+    /// Called on SIGHUP. Returns the new values, or `None` if nothing changes.
     pub reload: Box<dyn FnMut() -> Option<Reloaded>>,
 }
 
-/// What can change while the daemon runs.
+/// The values that a reload can change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloaded {
-    /// How much clients can take.
+    /// Limits on what clients can use.
     pub limits: Limits,
-    /// Where metrics are served over HTTP, if at all.
+    /// The address that serves metrics over HTTP, if any.
     pub metrics_listen: Option<SocketAddr>,
-    /// The comms whose execs are told of, NUL-padded.
+    /// The comms whose execs are recorded, NUL-padded.
     pub tracked: Vec<[u8; 16]>,
 }
 
-/// Why the tracker could not run inside this process.
+/// Why the tracker cannot run in this process.
 #[derive(Debug, thiserror::Error)]
 pub enum InProcessError {
-    /// It could not start.
+    /// The tracker failed to start.
     #[error(transparent)]
     Start(#[from] StartError),
-    /// The runtime or its socket pair could not be made.
+    /// The runtime or the socket pair could not be created.
     #[error("failed to run the tracker in this process: {0}")]
     Io(#[from] io::Error),
 }
@@ -68,8 +68,8 @@ pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
     descriptors::raise_limit();
     let supervisor = Rc::new(Supervisor::from_env());
     if let Some(sockets) = service::inherited()? {
-        // They outlive this process: the service manager keeps new connections until the next daemon.
-        tracing::info!("serving the sockets that were passed");
+        // They outlive this process: the service manager queues new connections for the next daemon.
+        tracing::info!("using inherited sockets");
         return serve_sockets(options, sockets, &supervisor);
     }
     let (sockets, _created) = bind(&options.runtime_dir)?;
@@ -84,46 +84,46 @@ fn serve_sockets(
     raise_descriptors(&mut options.limits);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
     tracker.borrow_mut().limit_previous(options.limits.previous());
-    // There is one thread yet: those that come have no more than it.
-    let kept = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
-        .context("failed to drop the capabilities that loading took")?;
-    tracing::info!(%kept, "capabilities dropped");
+    // Before any other thread starts: threads inherit the capabilities.
+    let retained = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
+        .context("failed to drop the capabilities that only loading needs")?;
+    tracing::info!(%retained, "capabilities dropped");
     let scans = ScanThread::start().context("failed to start the scan thread")?;
     let runtime = runtime().context("failed to start the runtime")?;
     let outcome = LocalSet::new().block_on(&runtime, async {
         let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.limits);
-        let listener = |socket| UnixListener::from_std(socket).context("failed to wait on a socket");
+        let listener = |socket| UnixListener::from_std(socket).context("failed to register a socket");
         let (public, private) = (listener(sockets.public)?, listener(sockets.private)?);
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
         let mut interrupt = signal(SignalKind::interrupt()).context("failed to wait for SIGINT")?;
         let mut hangup = signal(SignalKind::hangup()).context("failed to wait for SIGHUP")?;
         let ready = Rc::clone(&shared);
-        let told = Rc::clone(supervisor);
+        let supervisor_of_start = Rc::clone(supervisor);
         tokio::task::spawn_local(async move {
             while ready.settled().await.is_err() {
-                told.still_starting(SETTLE_TIMEOUT * 2);
+                supervisor_of_start.still_starting(SETTLE_TIMEOUT * 2);
             }
-            tracing::info!("the index is complete");
-            told.ready(&summary(&ready));
+            tracing::info!("index complete");
+            supervisor_of_start.ready(&summary(&ready));
         });
-        tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
-        let mut serves = options.metrics_listen;
-        let mut watches = std::mem::take(&mut options.probe.tracked);
-        let listen = |address| Metered::listen(address, Rc::clone(&shared));
-        let mut metered = serves.map(listen).transpose()?;
+        tokio::task::spawn_local(record_running_processes(Rc::clone(&shared)));
+        let mut metrics_address = options.metrics_listen;
+        let mut tracked_now = std::mem::take(&mut options.probe.tracked);
+        let listen = |address| MetricsServer::listen(address, Rc::clone(&shared));
+        let mut metrics_server = metrics_address.map(listen).transpose()?;
         let reloading = async {
             while hangup.recv().await.is_some() {
                 if let Some(Reloaded { mut limits, metrics_listen, tracked }) = (options.reload)() {
-                    if metrics_listen != serves {
-                        serves = metrics_listen;
-                        drop(metered.take());
-                        metered = metrics_listen.and_then(|address| {
+                    if metrics_listen != metrics_address {
+                        metrics_address = metrics_listen;
+                        drop(metrics_server.take());
+                        metrics_server = metrics_listen.and_then(|address| {
                             listen(address).inspect_err(|error| tracing::error!("{error}")).ok()
                         });
                     }
-                    if tracked != watches {
-                        watch(&shared, &tracked);
-                        watches = tracked;
+                    if tracked != tracked_now {
+                        track(&shared, &tracked);
+                        tracked_now = tracked;
                     }
                     raise_descriptors(&mut limits);
                     shared.hub.set_limits(limits);
@@ -145,20 +145,20 @@ fn serve_sockets(
         supervisor.stopping();
         outcome
     });
-    // Nothing is waited for: a scan that runs ends with the process.
+    // A scan that still runs ends with the process.
     runtime.shutdown_background();
     outcome
 }
 
-/// Watches other comms, of which processes may run already.
-fn watch(shared: &Rc<Shared>, comms: &[[u8; 16]]) {
+/// Tracks other comms, whose processes may already run.
+fn track(shared: &Rc<Shared>, comms: &[[u8; 16]]) {
     match shared.tracker.borrow_mut().watch(comms) {
-        Ok(()) => drop(tokio::task::spawn_local(look_at_processes(Rc::clone(shared)))),
-        Err(error) => tracing::error!("`watch` is in force in part at most; restart the daemon: {error}"),
+        Ok(()) => drop(tokio::task::spawn_local(record_running_processes(Rc::clone(shared)))),
+        Err(error) => tracing::error!("failed to apply `track-exec` completely; restart the daemon: {error}"),
     }
 }
 
-/// One line about the index, for those who look at the service.
+/// A one-line summary of the index for `systemctl status`.
 fn summary(shared: &Shared) -> String {
     let tracker = shared.tracker.borrow();
     let (mut hierarchies, mut cgroups) = (0, 0);
@@ -169,10 +169,11 @@ fn summary(shared: &Shared) -> String {
     format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
 }
 
-/// Raises the process's own limit on descriptors to what the connections need, as far as the hard limit allows. Where
-/// it does not, each socket has half of what is left, so that the public one takes none of the private one's.
+/// Raises the soft limit on file descriptors to what the connections need, as far as the hard limit allows. If that is
+/// not enough, each socket is limited to half of what is available, so that public clients cannot use up the private
+/// socket's share.
 fn raise_descriptors(limits: &mut Limits) {
-    /// Rings, maps, hooks, mounts and logs.
+    /// Descriptors for rings, maps, links, mounts and logs.
     const OWN: u64 = 256;
     let needed = (limits.max_connections + limits.max_public_connections) as u64 + OWN;
     let limit = getrlimit(Resource::Nofile);
@@ -195,13 +196,12 @@ fn raise_descriptors(limits: &mut Limits) {
         descriptors = open,
         max_connections = limits.max_connections,
         max_public_connections = limits.max_public_connections,
-        "this process may not open a descriptor for every connection, so the limits are lower; raise its limit \
-         (LimitNOFILE= in a unit) or lower `max-connections`"
+        "the limit on file descriptors is too low for every connection, so the connection limits are lowered; raise \
+         it (LimitNOFILE= in a unit) or lower `max-connections`"
     );
 }
 
-/// Runs tracker and server on a thread of this process; the stream is a connection to them. They end with the
-/// process.
+/// Runs tracker and server on a thread of this process, and returns a connection to them. They end with the process.
 pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     let (ours, theirs) = net::UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
@@ -221,7 +221,7 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
             let shared = Shared::new(Rc::clone(&tracker), scans.clone(), Limits::default());
-            tokio::task::spawn_local(look_at_processes(Rc::clone(&shared)));
+            tokio::task::spawn_local(record_running_processes(Rc::clone(&shared)));
             if let Ok(stream) = UnixStream::from_std(theirs) {
                 serve(stream, &shared, SocketClass::Private, dispatch);
             }
@@ -234,8 +234,8 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     Ok(ours)
 }
 
-/// Finds the processes of tracked names that were there before their execs could be seen.
-async fn look_at_processes(shared: Rc<Shared>) {
+/// Records the processes with tracked comms that started before their execs could be observed.
+async fn record_running_processes(shared: Rc<Shared>) {
     let tracked: Vec<[u8; 16]> = shared.tracker.borrow().process_log().tracked().copied().collect();
     if tracked.is_empty() {
         return;
@@ -244,7 +244,7 @@ async fn look_at_processes(shared: Rc<Shared>) {
         let comms: Vec<&[u8]> = tracked.iter().map(process::comm_of).collect();
         (clock::boot_ns(), process::named(&comms))
     });
-    // Their cgroups are found by name, so the index is to be complete.
+    // Their cgroups are resolved by path, which needs a complete index.
     if let (Ok((at, found)), Ok(())) = (found.await, shared.settled().await) {
         shared.tracker.borrow_mut().record_preexisting(at, &found);
     }

@@ -1,4 +1,4 @@
-//! What every connection's task shares.
+//! The state that all connections share.
 
 use std::{
     cell::{Cell, RefCell},
@@ -22,37 +22,37 @@ use crate::daemon::{
     tracker::{ScanThread, Tracker, Unavailable},
 };
 
-/// How long an answer waits for the first index, or for a resync.
+/// How long a call waits for the initial scan or a resync.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often a record that is being written is waited for, a millisecond each. Its writer runs with interrupts
-/// off; only a machine that takes its CPU away can make that long.
+/// How often to wait, for 1 ms each, for a record that is being written. Its writer runs with interrupts off, so this
+/// takes long only if the hypervisor preempts its CPU.
 const BUSY_TRIES: u32 = 500;
 
-/// How the tracker takes every event up to now.
+/// A method of the tracker that processes all records up to now.
 pub type CatchUp = fn(&mut Tracker) -> Result<(), Unavailable>;
 
-/// The tracker, what listens to it, and the sockets.
+/// The tracker, its listeners, and the sockets.
 pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
-    /// Where what may block runs.
+    /// The thread for blocking work.
     pub scans: ScanThread,
     pub hub: Rc<Hub>,
     pub meter: Rc<Meter>,
-    /// How many connections have ended.
+    /// The number of closed connections.
     pub closed: Cell<u64>,
     sockets: [Socket; 2],
 }
 
-/// Why the index is not exact now.
+/// Why the index is not up to date.
 pub enum Unsettled {
-    /// The first scan or a resync is in progress.
+    /// The initial scan or a resync is in progress.
     Scanning(Rc<Notify>),
     /// A record is being written.
     Busy(Unavailable),
 }
 
-/// How long is waited for an exact index, over all reasons.
+/// The remaining patience of one call with an index that is not up to date.
 #[derive(Default)]
 pub struct Patience {
     deadline: Option<Instant>,
@@ -60,7 +60,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// Waits until it may be exact.
+    /// Waits until the index may be up to date.
     pub async fn wait(&mut self, unsettled: Unsettled) -> Result<(), Failure> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + SETTLE_TIMEOUT);
         match unsettled {
@@ -98,27 +98,27 @@ impl Shared {
         &self.sockets[class as usize]
     }
 
-    /// Connections to both sockets.
+    /// The number of connections to both sockets.
     pub fn connections(&self) -> usize {
         self.sockets.iter().map(Socket::connections).sum()
     }
 
-    /// Bytes of replies that clients of both sockets have not read.
+    /// The size of replies that clients of both sockets have not read.
     pub fn unread_reply_bytes(&self) -> usize {
         self.sockets.iter().map(|socket| socket.account.used(Resource::UnreadReplyBytes)).sum()
     }
 
-    /// Makes the index exact as of now, if that can be done at once.
+    /// Brings the index up to date, if that is possible without waiting.
     pub fn settle(&self, catch_up: CatchUp) -> Result<(), Unsettled> {
         let scanning =
             || self.tracker.borrow().unsettled().map_or(Ok(()), |end| Err(Unsettled::Scanning(end)));
         scanning()?;
         catch_up(&mut self.tracker.borrow_mut()).map_err(Unsettled::Busy)?;
-        // Catching up may have found a loss.
+        // Catching up may find a loss, which starts a resync.
         scanning()
     }
 
-    /// Returns once the index is exact as of now: everything that was done before this call is in it.
+    /// Waits until the index contains every change made before this call.
     pub async fn settled(&self) -> Result<(), Failure> {
         let mut patience = Patience::default();
         while let Err(unsettled) = self.settle(Tracker::catch_up) {
@@ -127,16 +127,16 @@ impl Shared {
         Ok(())
     }
 
-    /// Says whether there are waiters or subscribers, after one came or left.
+    /// Reports to the tracker whether there are waiters or subscribers.
     pub fn listeners_changed(&self) {
         let mut tracker = self.tracker.borrow_mut();
         self.hub.set_anchor(tracker.anchor());
         tracker.set_listening(self.hub.has_listeners());
     }
 
-    /// The same, and which kinds are wanted, after a subscriber came or left.
+    /// Like [`Self::listeners_changed`], for subscribers: also reports which kinds they select.
     pub fn subscribers_changed(&self) {
-        self.tracker.borrow_mut().set_wakes_on_release(self.hub.want(Kind::Release));
+        self.tracker.borrow_mut().set_wakes_on_release(self.hub.selects(Kind::Release));
         self.listeners_changed();
     }
 
@@ -144,7 +144,7 @@ impl Shared {
         Encoder { anchor: self.tracker.borrow().anchor(), class }
     }
 
-    /// The hierarchy that a client names.
+    /// Resolves the name of a hierarchy.
     pub fn hierarchy(&self, name: Option<&str>) -> Result<Option<HierarchyId>, Failure> {
         let Some(name) = name else { return Ok(None) };
         let tracker = self.tracker.borrow();

@@ -1,4 +1,4 @@
-//! One of the two sockets: what its clients have taken, and when they have the thread.
+//! The state of one socket: what its clients use, and when they get the thread.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,37 +17,36 @@ use super::{
     limits::{Account, Limits, Resource, Share},
 };
 
-/// Large requests of one socket that are in progress at a time.
-const LARGE: usize = 4;
+/// Maximum number of large requests of one socket in progress.
+const MAX_LARGE: usize = 4;
 
-/// A turn as short as this is lost in the duration of a call.
-const SHORT: Duration = Duration::from_micros(50);
+/// The longest turn that does not noticeably delay a call.
+const SHORT_TURN: Duration = Duration::from_micros(50);
 
-/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time for calls, and as much
-/// for accepting; of what takes longer than a short turn 1/200: it meets fewer than one in a hundred private calls.
+/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time for calls, and the
+/// same for accepting. Turns that are not short get 1/200, so that they delay fewer than 1 in 100 private calls.
 const PAUSE_AFTER_SHORT: u32 = 19;
 const PAUSE_AFTER_LONG: u32 = 199;
 
-/// Pauses are collected until they are worth a timer.
-const LEAST_PAUSE: Duration = Duration::from_millis(1);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// Shorter pauses are accumulated until they reach this.
+const MIN_PAUSE: Duration = Duration::from_millis(1);
+const MAX_PAUSE: Duration = Duration::from_secs(10);
 
-/// A socket.
 pub struct Socket {
     pub class: SocketClass,
-    /// What all its clients together have taken.
+    /// What all its clients use.
     pub account: Rc<Account>,
-    users: RefCell<HashMap<u32, Weak<Account>>>,
-    /// Held by requests that take long.
+    uids: RefCell<HashMap<u32, Weak<Account>>>,
+    /// Held by each large request.
     pub large: Semaphore,
-    /// Held by the one comparison, or the one read of a cgroupfs, that is made for this socket.
+    /// Held by the one verification or cgroupfs read in progress for this socket.
     pub scan: Semaphore,
     turns: Rc<Turns>,
-    /// Accepting does not queue behind the calls of all connections: each of their turns would let in one more.
+    /// Separate from `turns`, so that accepting does not queue behind the calls of all connections.
     accepts: Rc<Turns>,
 }
 
-/// The public socket's turns: one at a time. The private socket does not wait for any.
+/// Hands out the public socket's turns, one at a time. The private socket never waits.
 struct Turns {
     one: Arc<Semaphore>,
     private: Option<Rc<Account>>,
@@ -55,11 +54,11 @@ struct Turns {
     paused_until: Cell<Option<Instant>>,
 }
 
-/// Time on the thread; it ends when dropped.
+/// A turn on the thread; it ends when dropped.
 pub struct Turn {
     began: Instant,
-    /// How long the thread had worked then: one that waits for a CPU does not work. Only the public socket's is counted.
-    worked: Duration,
+    /// The thread's CPU time at the start of the turn; public socket only.
+    cpu_time: Duration,
     turns: Rc<Turns>,
     _one: Option<OwnedSemaphorePermit>,
 }
@@ -71,8 +70,8 @@ impl Socket {
         let socket = |class, account, private: Option<Rc<Account>>| Self {
             class,
             account,
-            users: RefCell::default(),
-            large: Semaphore::new(LARGE),
+            uids: RefCell::default(),
+            large: Semaphore::new(MAX_LARGE),
             scan: Semaphore::new(1),
             turns: Turns::new(private.clone()),
             accepts: Turns::new(private),
@@ -94,17 +93,17 @@ impl Socket {
         self.account.used(self.connections_resource())
     }
 
-    /// Counts another connection, of that uid.
+    /// Counts a new connection of a uid.
     pub fn admit(&self, uid: u32, limits: &Limits) -> Result<(Rc<Account>, Share), Failure> {
         let account = match self.class {
             SocketClass::Private => Rc::clone(&self.account),
             SocketClass::Public => {
-                let mut users = self.users.borrow_mut();
-                let known = users.get(&uid).and_then(Weak::upgrade);
+                let mut uids = self.uids.borrow_mut();
+                let known = uids.get(&uid).and_then(Weak::upgrade);
                 known.unwrap_or_else(|| {
-                    users.retain(|_, account| account.strong_count() > 0);
+                    uids.retain(|_, account| account.strong_count() > 0);
                     let account = Account::of_uid(&self.account);
-                    users.insert(uid, Rc::downgrade(&account));
+                    uids.insert(uid, Rc::downgrade(&account));
                     account
                 })
             }
@@ -113,12 +112,12 @@ impl Socket {
         Ok((account, connection))
     }
 
-    /// Begins a turn: on the public socket when the one before has ended and its pause is over.
+    /// Begins a turn; on the public socket, waits for the previous one and its pause to end.
     pub async fn turn(&self) -> Turn {
         self.turns.next().await
     }
 
-    /// The same for accepting a connection.
+    /// Like [`Self::turn`], for accepting a connection.
     pub async fn turn_to_accept(&self) -> Turn {
         self.accepts.next().await
     }
@@ -141,16 +140,16 @@ impl Turns {
             if let Some(until) = self.paused_until.take() {
                 tokio::time::sleep_until(until.into()).await;
             }
-            before = worked();
+            before = thread_cpu_time();
         }
-        Turn { began: Instant::now(), worked: before, turns: Rc::clone(self), _one: one }
+        Turn { began: Instant::now(), cpu_time: before, turns: Rc::clone(self), _one: one }
     }
 }
 
 impl Turn {
-    /// Whether it has taken so long that others should run.
+    /// Whether other tasks should run now.
     pub fn is_over(&self) -> bool {
-        self.began.elapsed() >= SHORT / 2
+        self.began.elapsed() >= SHORT_TURN / 2
     }
 }
 
@@ -160,24 +159,23 @@ impl Drop for Turn {
         if private.used(Resource::Connections) == 0 {
             return;
         }
-        let owed = self.turns.owed.get() + pause_after(worked().saturating_sub(self.worked));
-        if owed < LEAST_PAUSE {
+        let owed = self.turns.owed.get() + pause_after(thread_cpu_time().saturating_sub(self.cpu_time));
+        if owed < MIN_PAUSE {
             self.turns.owed.set(owed);
         } else {
             self.turns.owed.set(Duration::ZERO);
-            self.turns.paused_until.set(Some(Instant::now() + owed.min(LONGEST_PAUSE)));
+            self.turns.paused_until.set(Some(Instant::now() + owed.min(MAX_PAUSE)));
         }
     }
 }
 
-/// How long this thread has worked.
-fn worked() -> Duration {
+fn thread_cpu_time() -> Duration {
     let time = clock_gettime(ClockId::ThreadCPUTime);
     Duration::new(time.tv_sec.unsigned_abs(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }
 
 fn pause_after(turn: Duration) -> Duration {
-    turn * if turn <= SHORT { PAUSE_AFTER_SHORT } else { PAUSE_AFTER_LONG }
+    turn * if turn <= SHORT_TURN { PAUSE_AFTER_SHORT } else { PAUSE_AFTER_LONG }
 }
 
 #[cfg(test)]
@@ -195,11 +193,11 @@ mod tests {
         run(async {
             let take = |socket: &Socket| {
                 let turns = Rc::clone(&socket.turns);
-                let began = worked();
-                while worked().saturating_sub(began) < Duration::from_millis(2) {
+                let began = thread_cpu_time();
+                while thread_cpu_time().saturating_sub(began) < Duration::from_millis(2) {
                     std::hint::spin_loop();
                 }
-                drop(Turn { began: Instant::now(), worked: began, turns, _one: None });
+                drop(Turn { began: Instant::now(), cpu_time: began, turns, _one: None });
                 socket.turns.paused_until.get()
             };
             assert_eq!((take(&public), take(&private)), (None, None));
@@ -217,10 +215,10 @@ mod tests {
     fn one_uid_leaves_room_for_others() {
         let [public, private] = Socket::both();
         let limits = Limits { max_public_connections: 8, ..Limits::default() };
-        let kept: Vec<_> = (0..2).map(|_| public.admit(7, &limits).unwrap()).collect();
+        let connections: Vec<_> = (0..2).map(|_| public.admit(7, &limits).unwrap()).collect();
         assert!(public.admit(7, &limits).is_err());
         assert!(public.admit(8, &limits).is_ok() && private.admit(7, &limits).is_ok());
-        drop(kept);
+        drop(connections);
         assert!(public.admit(7, &limits).is_ok());
         assert_eq!(public.connections(), 0);
     }

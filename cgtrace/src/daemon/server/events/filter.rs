@@ -1,53 +1,51 @@
-//! What a subscriber asks for.
+//! Filters of subscribers.
 
 use std::collections::BTreeSet;
 
 use super::pattern::{Patterns, TooCostly};
 use crate::daemon::index::{Change, ChangedCgroup, HierarchyId, Kind};
 
-/// What a subscriber asks for, in a form by which equal filters are found.
+/// The criteria of a subscriber; ordered, to find equal filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Wanted {
-    /// Empty: all.
+pub struct Criteria {
+    /// Empty means all.
     pub patterns: BTreeSet<String>,
-    /// Empty: all.
+    /// Empty means all.
     pub kinds: BTreeSet<Kind>,
-    /// Empty: all.
+    /// Empty means all.
     pub hierarchies: BTreeSet<HierarchyId>,
 }
 
-/// What is wanted, ready to be compared with changes.
+/// The criteria with compiled patterns.
 #[derive(Debug)]
 pub struct Filter {
-    pub wanted: Wanted,
+    pub criteria: Criteria,
     pub patterns: Patterns,
 }
 
 impl Filter {
-    /// How many bytes it takes.
+    /// The size in memory, in bytes.
     pub fn size(&self) -> usize {
-        let texts = self.wanted.patterns.iter().map(|pattern| size_of::<String>() + pattern.len());
+        let texts = self.criteria.patterns.iter().map(|pattern| size_of::<String>() + pattern.len());
         size_of::<Self>() + 2 * texts.sum::<usize>() + self.patterns.size()
     }
 
     pub fn matches(&self, change: &Change) -> Result<bool, TooCostly> {
-        // What concerns the stream as a whole goes to everyone.
-        if matches!(change.kind, Kind::Lost | Kind::Resynced) && self.wanted.kinds.is_empty() {
+        // Events about the stream itself go to every subscriber that does not select kinds.
+        if matches!(change.kind, Kind::Lost | Kind::Resynced) && self.criteria.kinds.is_empty() {
             return Ok(true);
         }
-        Ok(self.wants_kind(change.kind)
-            && change.cgroup.as_ref().is_none_or(|cgroup| self.wants(cgroup.hierarchy))
+        Ok(self.selects_kind(change.kind)
+            && change.cgroup.as_ref().is_none_or(|cgroup| self.selects_hierarchy(cgroup.hierarchy))
             && self.matches_path(change)?)
     }
 
-    /// Whether a kind is among those asked for.
-    pub fn wants_kind(&self, kind: Kind) -> bool {
-        self.wanted.kinds.is_empty() || self.wanted.kinds.contains(&kind)
+    pub fn selects_kind(&self, kind: Kind) -> bool {
+        self.criteria.kinds.is_empty() || self.criteria.kinds.contains(&kind)
     }
 
-    /// Whether a hierarchy is among those asked for.
-    pub fn wants(&self, hierarchy: HierarchyId) -> bool {
-        self.wanted.hierarchies.is_empty() || self.wanted.hierarchies.contains(&hierarchy)
+    pub fn selects_hierarchy(&self, hierarchy: HierarchyId) -> bool {
+        self.criteria.hierarchies.is_empty() || self.criteria.hierarchies.contains(&hierarchy)
     }
 
     fn matches_path(&self, change: &Change) -> Result<bool, TooCostly> {

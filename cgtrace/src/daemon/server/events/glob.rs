@@ -1,4 +1,4 @@
-//! One glob over whole paths.
+//! A glob over whole paths.
 
 use globset::GlobBuilder;
 use regex_automata::{
@@ -10,30 +10,31 @@ use regex_automata::{
     util::syntax,
 };
 
-/// Bytes of a glob. Compiling one of this length takes up to 5 ms, in which no one else is served.
+/// Maximum length of a glob. Compiling one of this length takes up to 5 ms, during which no other client is served.
 const MAX_BYTES: usize = 1 << 10;
 
-/// Bytes of a compiled glob: `{…}` within `{…}` multiply nothing, but a class may have many ranges.
+/// Maximum size of a compiled glob: nested `{…}` do not multiply it, but a class may have many ranges.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
-/// A match that may take more steps, of some 2 ns each, is given up. It is the bits of what the matcher has visited.
+/// Maximum number of steps of a match, of about 2 ns each. It is also the number of bits in the set of visited states.
 pub const MAX_STEPS: usize = 1 << 20;
 
-/// A compiled glob. The matcher visits each state once for each byte at most, and builds no automaton meanwhile: what it
-/// takes is known beforehand, in bytes and in time.
+/// A compiled glob. The matcher visits each state at most once per byte and builds no automaton while matching, so that
+/// its memory and time are known in advance.
 #[derive(Clone, Debug)]
 pub struct Glob {
     machine: BoundedBacktracker,
-    /// Every match begins and ends with these.
+    /// Every match starts with this literal.
     prefix: Box<[u8]>,
+    /// Every match ends with this literal.
     suffix: Box<[u8]>,
 }
 
 impl Glob {
-    /// Compiles a glob; what is wrong with it else.
+    /// Compiles a glob, or returns what is wrong with it.
     pub fn new(glob: &str) -> Result<Self, String> {
         if glob.len() > MAX_BYTES {
-            return Err(format!("it has more than {MAX_BYTES} bytes"));
+            return Err(format!("longer than {MAX_BYTES} bytes"));
         }
         let read = GlobBuilder::new(glob)
             .literal_separator(true)
@@ -57,12 +58,12 @@ impl Glob {
         Ok(Self { machine, prefix: prefix.as_bytes().into(), suffix: suffix.as_bytes().into() })
     }
 
-    /// How many bytes it takes.
+    /// The size in memory, in bytes.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.prefix.len() + self.suffix.len() + self.machine.get_nfa().memory_usage()
     }
 
-    /// Whether it matches a path; `None` if that may take more than the steps that are left.
+    /// Whether the glob matches a path; `None` if the match may take more than the remaining steps.
     pub fn matches(&self, path: &[u8], steps: &mut usize) -> Option<bool> {
         if !path.starts_with(&self.prefix) || !path.ends_with(&self.suffix) {
             return Some(false);
@@ -73,7 +74,7 @@ impl Glob {
     }
 }
 
-/// The expression with classes that do not match `/`, as in glob(7). Its other brackets are escaped.
+/// Rewrites the classes of an expression so that they do not match `/`, as in glob(7). All other brackets are escaped.
 fn within_components(expression: &str) -> Result<String, String> {
     let mut within = String::with_capacity(expression.len() * 2);
     let (mut escaped, mut in_class) = (false, false);
@@ -81,9 +82,9 @@ fn within_components(expression: &str) -> Result<String, String> {
         match character {
             '[' if !escaped => within.push_str("[["),
             ']' if !escaped => within.push_str("]&&[^/]]"),
-            // A byte of a longer character.
+            // A byte of a multibyte character.
             'x' if escaped && in_class => {
-                return Err("a character class has ASCII characters only".to_owned());
+                return Err("character classes support ASCII characters only".to_owned());
             }
             other => within.push(other),
         }
@@ -102,9 +103,9 @@ mod tests {
     }
 
     #[test]
-    fn globs_are_as_usual() {
+    fn globs_follow_glob_7_with_braces_and_double_stars() {
         for (glob, yes, no) in [
-            // A star stops at a slash, unless two of them are a component.
+            // A star does not match a slash, unless two of them are a component.
             ("/a/*.service", &["/a/x.service", "/a/.service"][..], &["/a/b/x.service", "/a/x.slice"][..]),
             ("/a/**/x", &["/a/x", "/a/b/x", "/a/b/c/x"], &["/ax", "/a/bx", "/a/b/c"]),
             ("**/x", &["/x", "/b/c/x"], &["/bx"]),
@@ -138,14 +139,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_utf_8_is_matched_by_bytes() {
+    fn paths_that_are_not_utf_8_are_matched_by_byte() {
         let glob = Glob::new("/a*\u{e9}").unwrap();
         assert_eq!(glob.matches(b"/a\xff\n\xc3\xa9", &mut usize::MAX.clone()), Some(true));
         assert_eq!(glob.matches(b"/a\xff\xa9", &mut usize::MAX.clone()), Some(false));
     }
 
     #[test]
-    fn a_costly_match_ends_with_its_steps() {
+    fn a_costly_match_stops_at_the_step_limit() {
         let glob = Glob::new(&"/**/*a*".repeat(100)).unwrap();
         let mut steps = MAX_STEPS;
         assert_eq!(glob.matches("/a".repeat(2_000).as_bytes(), &mut steps), None);
@@ -154,7 +155,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_text_makes_it_panic(glob in "[/a*?{},!\\[\\]-]{0,24}", path in "[/ab]{0,12}") {
+        fn new_and_matches_never_panic(glob in "[/a*?{},!\\[\\]-]{0,24}", path in "[/ab]{0,12}") {
             if let Ok(glob) = Glob::new(&glob) {
                 let _ = glob.matches(path.as_bytes(), &mut 100_000);
             }

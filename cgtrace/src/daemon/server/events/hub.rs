@@ -1,7 +1,7 @@
-//! Where changes go: to waiters, to subscribers, and to the recent ones for clients that come back.
+//! Distributes changes to waiters and subscribers, and stores recent ones for clients that reconnect.
 //!
-//! The private socket's subscribers receive a change in the moment in which it is applied. For the public socket's it is
-//! put aside, and compared with their filters when the public socket has a turn: what they ask for delays no drain.
+//! Subscribers of the private socket receive a change as soon as it is applied. For the public socket, changes are queued
+//! and filtered when the public socket has a turn, so that its subscribers do not delay the draining of the rings.
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,27 +31,27 @@ use crate::daemon::{
     tracker::{Anchor, Listener},
 };
 
-/// Changes that wait for the public socket's turn; each keeps its paths alive, which are at most 160 KB long.
+/// Maximum number of changes queued for the public socket; each holds its paths, which are at most 160 KB long.
 const MAX_PENDING: usize = 4_096;
 const MAX_PENDING_PATH_BYTES: usize = 4 << 20;
 
-/// Bytes beyond the limit of a queue for events about the stream itself.
-const FOR_VITAL: usize = 64 << 10;
+/// Bytes beyond a queue's limit that are reserved for events about the stream itself.
+const STREAM_EVENT_RESERVE: usize = 64 << 10;
 
-/// A reply as bytes. What is serialized here can always be written as JSON.
+/// Encodes a reply. The types serialized here can always be represented as JSON.
 pub fn encode_reply<P: serde::Serialize>(parameters: &P, continues: bool) -> Vec<u8> {
     let reply = wire::Reply { parameters: Some(parameters), continues, error: None };
     cgtrace_client::encode(&reply).unwrap_or_default()
 }
 
-/// A change that waits for the public socket's turn.
+/// A change queued for the public socket.
 enum Pending {
     Change(Rc<Change>),
-    /// This many changes did not fit here.
+    /// This many changes were dropped here.
     Dropped(u64),
 }
 
-/// What the tracker feeds.
+/// Receives the changes of the tracker.
 pub struct Hub {
     pub waiters: Rc<RefCell<Waiters>>,
     subscribers: [RefCell<Subscribers>; 2],
@@ -62,10 +62,10 @@ pub struct Hub {
     recent: Rc<RefCell<Recent>>,
     anchor: Cell<Anchor>,
     limits: Cell<Limits>,
-    missed: Cell<u64>,
+    dropped: Cell<u64>,
 }
 
-/// Listens to the tracker.
+/// Registers a hub with the tracker.
 pub struct HubListener(pub Rc<Hub>);
 
 impl Listener for HubListener {
@@ -87,7 +87,7 @@ impl Hub {
             recent: Rc::default(),
             anchor: Cell::new(anchor),
             limits: Cell::new(limits),
-            missed: Cell::default(),
+            dropped: Cell::default(),
         }
     }
 
@@ -96,7 +96,6 @@ impl Hub {
         self.limits.get()
     }
 
-    /// Limits from now on.
     pub fn set_limits(&self, limits: Limits) {
         self.limits.set(limits);
     }
@@ -108,12 +107,12 @@ impl Hub {
             self.deliver(SocketClass::Private, change, private.groups());
         }
         if !self.subscribers[SocketClass::Public as usize].borrow().is_empty() {
-            self.put_aside(change);
+            self.enqueue_public(change);
         }
         self.recent.borrow_mut().push(Rc::clone(change), self.limits.get().max_recent_bytes);
     }
 
-    fn put_aside(&self, change: &Rc<Change>) {
+    fn enqueue_public(&self, change: &Rc<Change>) {
         let mut pending = self.pending.borrow_mut();
         let bytes = self.pending_path_bytes.get() + path_bytes(change);
         if pending.len() < MAX_PENDING && bytes <= MAX_PENDING_PATH_BYTES {
@@ -127,7 +126,7 @@ impl Hub {
         self.has_pending.notify_one();
     }
 
-    /// Delivers to the public socket's subscribers, turn by turn, for ever.
+    /// Delivers to the public socket's subscribers, turn by turn; never returns.
     pub async fn deliver_public(&self, socket: &Socket) {
         loop {
             self.has_pending.notified().await;
@@ -139,7 +138,7 @@ impl Hub {
                 let mut turn = socket.turn().await;
                 match pending {
                     Pending::Change(change) => {
-                        // Encoded at most once, for those that share it.
+                        // Encoded at most once, shared by all subscribers.
                         let mut encoded = None;
                         for group in &groups {
                             self.deliver_to(SocketClass::Public, &change, group, &mut encoded);
@@ -152,7 +151,7 @@ impl Hub {
                     }
                     Pending::Dropped(count) => {
                         for group in &groups {
-                            group.each(|queue| self.miss(queue, count));
+                            group.each(|queue| self.drop_events(queue, count));
                         }
                     }
                 }
@@ -185,40 +184,41 @@ impl Hub {
         group: &Group,
         encoded: &mut Option<Rc<Encoded>>,
     ) {
-        let missed = match group.filter.matches(change) {
+        let too_costly = match group.filter.matches(change) {
             Ok(false) => return,
             Ok(true) => false,
             Err(TooCostly) => true,
         };
         let limits = self.limits.get();
-        let reserve = if matches!(change.kind, Kind::Lost | Kind::Resynced) { FOR_VITAL } else { 0 };
+        let reserve_bytes =
+            if matches!(change.kind, Kind::Lost | Kind::Resynced) { STREAM_EVENT_RESERVE } else { 0 };
         let encoded = encoded.get_or_insert_with(|| {
             let bytes = self.reply(change, class);
             let account = &self.accounts[class as usize];
             Rc::new(Encoded { share: account.take(Resource::QueuedBytes, bytes.len(), &limits).ok(), bytes })
         });
         group.each(|queue| {
-            if !queue.wants(change.seq) {
-            } else if missed {
-                self.miss(queue, 1);
-            } else if !queue.push(encoded, &limits, reserve) {
-                self.missed.set(self.missed.get() + 1);
+            if !queue.is_new(change.seq) {
+            } else if too_costly {
+                self.drop_events(queue, 1);
+            } else if !queue.push(encoded, &limits, reserve_bytes) {
+                self.dropped.set(self.dropped.get() + 1);
             }
         });
     }
 
-    fn miss(&self, queue: &Queue, count: u64) {
-        queue.miss(count);
-        self.missed.set(self.missed.get() + count);
+    fn drop_events(&self, queue: &Queue, count: u64) {
+        queue.drop_events(count);
+        self.dropped.set(self.dropped.get() + count);
     }
 
-    /// A change as a reply of `Watch`.
+    /// Encodes a change as a reply to `Watch`.
     pub fn reply(&self, change: &Change, class: SocketClass) -> Vec<u8> {
         let event = Encoder { anchor: self.anchor.get(), class }.event(change);
         encode_reply(&wire::WatchReply { event: Some(event), ..Default::default() }, true)
     }
 
-    /// The clock that events are dated by from here on.
+    /// Sets the clock anchor for the times of events.
     pub fn set_anchor(&self, anchor: Anchor) {
         self.anchor.set(anchor);
     }
@@ -228,14 +228,14 @@ impl Hub {
         self.subscriptions() > 0 || self.waiters.borrow().len() > 0
     }
 
-    /// Whether any subscriber wants that kind.
-    pub fn want(&self, kind: Kind) -> bool {
-        self.subscribers.iter().any(|subscribers| subscribers.borrow().want(kind))
+    /// Whether any subscriber selects a kind.
+    pub fn selects(&self, kind: Kind) -> bool {
+        self.subscribers.iter().any(|subscribers| subscribers.borrow().selects(kind))
     }
 
-    /// How many events subscribers have missed.
-    pub fn missed(&self) -> u64 {
-        self.missed.get()
+    /// The number of events dropped from queues of subscribers.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.get()
     }
 
     pub fn subscriptions(&self) -> usize {
@@ -253,18 +253,18 @@ impl Hub {
         lengths
     }
 
-    /// Adds a subscriber, whose queue receives what comes from here on.
+    /// Adds a subscriber. Its queue receives all changes from now on.
     pub fn subscribe(
         self: &Rc<Self>,
         class: SocketClass,
         filter: &Rc<Filter>,
         queue: &Rc<Queue>,
-    ) -> Subscribed {
+    ) -> Subscription {
         let ticket = self.subscribers[class as usize].borrow_mut().add(filter, queue);
-        Subscribed { hub: Rc::clone(self), class, ticket }
+        Subscription { hub: Rc::clone(self), class, ticket }
     }
 
-    /// What came after `since_seq`, and how much of that is forgotten; `seq` is the number of the last change.
+    /// The changes after `since_seq`, and how many of them are no longer stored. `seq` is the last sequence number.
     pub fn replay(&self, since_seq: u64, seq: u64) -> (Replay, u64) {
         Replay::new(&self.recent, since_seq, seq)
     }
@@ -275,14 +275,14 @@ fn path_bytes(change: &Change) -> usize {
     cgroups.into_iter().flatten().filter_map(|cgroup| cgroup.path.as_deref()).map(<[u8]>::len).sum()
 }
 
-/// Keeps a subscriber until it is dropped.
-pub struct Subscribed {
+/// Unregisters a subscriber when dropped.
+pub struct Subscription {
     hub: Rc<Hub>,
     class: SocketClass,
     ticket: Ticket,
 }
 
-impl Drop for Subscribed {
+impl Drop for Subscription {
     fn drop(&mut self) {
         self.hub.subscribers[self.class as usize].borrow_mut().remove(&self.ticket);
     }
@@ -295,11 +295,11 @@ mod tests {
     use super::*;
     use crate::daemon::{
         index::{Actor, CgroupId, ChangedCgroup, HierarchyId, PreviousLimits, Task},
-        server::events::{filter::Wanted, pattern::Patterns, queue::Item},
+        server::events::{filter::Criteria, pattern::Patterns, queue::Item},
         tracker::ThisMachine,
     };
 
-    /// root moved a process of another user.
+    /// Root moves a process of another user.
     fn change() -> Rc<Change> {
         let task = |uid| {
             let comm = *b"mkdir\0\0\0\0\0\0\0\0\0\0\0";
@@ -325,27 +325,27 @@ mod tests {
     }
 
     fn filter(pattern: &str) -> Rc<Filter> {
-        let wanted = Wanted { patterns: BTreeSet::from([pattern.to_owned()]), ..Wanted::default() };
+        let criteria = Criteria { patterns: BTreeSet::from([pattern.to_owned()]), ..Criteria::default() };
         let mut patterns = Patterns::none();
         patterns.add(pattern).unwrap();
-        Rc::new(Filter { wanted, patterns })
+        Rc::new(Filter { criteria, patterns })
     }
 
     #[test]
-    fn a_change_is_encoded_once_for_each_socket() {
+    fn a_change_is_encoded_once_per_socket() {
         let sockets = Socket::both();
         let hub = Rc::new(Hub::new(Limits::default(), &sockets, Anchor::now(&ThisMachine)));
-        let mut kept = Vec::new();
+        let mut subscriptions = Vec::new();
         let mut queues: Vec<(SocketClass, Rc<Queue>)> = Vec::new();
         for class in [SocketClass::Public, SocketClass::Private] {
             for filter in ["/**", "/a", "/a"].map(filter) {
                 let queue = Rc::new(Queue::new(6, None));
-                kept.push(hub.subscribe(class, &filter, &queue));
+                subscriptions.push(hub.subscribe(class, &filter, &queue));
                 queues.push((class, queue));
             }
         }
         let before = Rc::new(Queue::new(7, None));
-        kept.push(hub.subscribe(SocketClass::Private, &filter("/a"), &before));
+        subscriptions.push(hub.subscribe(SocketClass::Private, &filter("/a"), &before));
         hub.changed(&change(), &Index::new(PreviousLimits::default()));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {

@@ -1,4 +1,4 @@
-//! The way of a change from the tracker to waiters and subscribers.
+//! Delivers changes from the tracker to waiters and subscribers.
 
 mod filter;
 mod glob;
@@ -9,7 +9,7 @@ mod recent;
 mod subscription;
 mod waiters;
 
-pub use filter::{Filter, Wanted};
+pub use filter::{Criteria, Filter};
 pub use hub::{Hub, HubListener, encode_reply};
 pub use pattern::{PatternError, Patterns, TooCostly};
 pub use queue::{Item, Queue};

@@ -1,4 +1,4 @@
-//! Patterns: globs over whole paths; a plain path means that cgroup and everything below it.
+//! Patterns: globs over whole paths. A path without wildcards matches that cgroup and everything below it.
 
 use cgtrace_client::paths::{self, InvalidPath};
 use cgtrace_paths::is_within;
@@ -8,10 +8,10 @@ use super::glob::{Glob, MAX_STEPS};
 /// An invalid pattern.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PatternError {
-    /// A plain path that no cgroup can have.
+    /// An invalid path.
     #[error(transparent)]
-    Name(#[from] InvalidPath),
-    /// A glob that cannot be read.
+    Path(#[from] InvalidPath),
+    /// An invalid glob.
     #[error("invalid pattern `{pattern}`: {reason}")]
     Glob {
         /// The pattern.
@@ -21,11 +21,11 @@ pub enum PatternError {
     },
 }
 
-/// Whether a path matches takes too long to find out.
+/// Matching a path against the patterns would take too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooCostly;
 
-/// Several patterns; a path matches if it matches one of them.
+/// A set of patterns; a path matches if any of them matches.
 #[derive(Clone, Debug)]
 pub struct Patterns {
     plain: Vec<Vec<u8>>,
@@ -34,40 +34,40 @@ pub struct Patterns {
 }
 
 impl Patterns {
-    /// Matches every path, also an unknown one.
+    /// Patterns that match every path, including an unknown one.
     #[must_use]
     pub fn all() -> Self {
         Self { plain: Vec::new(), globs: Vec::new(), all: true }
     }
 
-    /// None yet, so that nothing matches.
+    /// An empty set, which matches nothing.
     #[must_use]
     pub fn none() -> Self {
         Self { plain: Vec::new(), globs: Vec::new(), all: false }
     }
 
-    /// Adds a pattern as the wire carries it.
+    /// Adds a pattern in its wire encoding.
     pub fn add(&mut self, pattern: &str) -> Result<(), PatternError> {
         if !pattern.contains(['*', '?', '[', '{']) {
             self.plain.push(paths::from_wire(pattern)?);
             return Ok(());
         }
-        let wrong = |reason| PatternError::Glob { pattern: paths::escape(pattern.as_bytes()), reason };
+        let invalid = |reason| PatternError::Glob { pattern: paths::escape(pattern.as_bytes()), reason };
         if !pattern.starts_with(['/', '*']) {
-            return Err(wrong(format!("it does not begin with `/`; expected /{pattern}")));
+            return Err(invalid(format!("it does not begin with `/`; expected /{pattern}")));
         }
-        self.globs.push(Glob::new(pattern).map_err(wrong)?);
+        self.globs.push(Glob::new(pattern).map_err(invalid)?);
         Ok(())
     }
 
-    /// How many bytes they take.
+    /// The size in memory, in bytes.
     #[must_use]
     pub fn size(&self) -> usize {
         let plain = self.plain.iter().map(|path| size_of::<Vec<u8>>() + path.len());
         plain.sum::<usize>() + self.globs.iter().map(Glob::size).sum::<usize>()
     }
 
-    /// Whether a path matches; `None` is an unknown path.
+    /// Whether a path matches; `None` stands for an unknown path.
     pub fn matches(&self, path: Option<&[u8]>) -> Result<bool, TooCostly> {
         if self.all {
             return Ok(true);
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn a_plain_path_means_everything_below_it() {
+    fn a_plain_path_matches_everything_below_it() {
         let matches =
             |pattern, path: &str| patterns(pattern).unwrap().matches(Some(path.as_bytes())).unwrap();
         assert!(matches("/a", "/a") && matches("/a", "/a/b/c") && matches("/", "/anything"));

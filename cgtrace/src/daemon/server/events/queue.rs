@@ -1,4 +1,4 @@
-//! The events that wait for one subscriber: bounded in bytes, and exact about what was dropped.
+//! The event queue of one subscriber: bounded in bytes, with an exact count of dropped events.
 
 use std::{
     cell::{Cell, RefCell},
@@ -10,36 +10,35 @@ use tokio::sync::Notify;
 
 use crate::daemon::server::limits::{Account, Limits, Resource, Share};
 
-/// An encoded reply, shared by every subscriber of its socket. Its bytes are counted once for the socket.
+/// An encoded reply, shared by all subscribers of its socket. Its bytes are counted once per socket.
 #[derive(Debug)]
 pub struct Encoded {
     pub bytes: Vec<u8>,
     pub share: Option<Share>,
 }
 
-/// What a subscriber receives next.
+/// An item of the queue.
 #[derive(Clone, Debug)]
 pub enum Item {
     Reply(Rc<Encoded>),
     /// This many events were dropped here.
-    Missed(u64),
+    Dropped(u64),
 }
 
-/// One subscriber's queue.
 #[derive(Debug)]
 pub struct Queue {
-    /// The number of the last change before the subscription.
+    /// The sequence number of the last change before the subscription.
     since: u64,
     waiting: RefCell<VecDeque<Item>>,
     bytes: Cell<usize>,
-    missed: Cell<u64>,
+    dropped: Cell<u64>,
     filled: Notify,
-    /// What each of its uid's subscribers has queued counts for the uid, too.
+    /// The account of the subscriber's uid, which its queued bytes count for, too.
     uid: Option<Rc<Account>>,
 }
 
-/// Memory of an item beside its reply.
-const ITEM: usize = 64;
+/// Memory of an item in addition to its reply.
+const ITEM_OVERHEAD: usize = 64;
 
 impl Queue {
     pub fn new(since: u64, uid: Option<Rc<Account>>) -> Self {
@@ -47,68 +46,67 @@ impl Queue {
             since,
             waiting: RefCell::default(),
             bytes: Cell::default(),
-            missed: Cell::default(),
+            dropped: Cell::default(),
             filled: Notify::new(),
             uid,
         }
     }
 
-    /// Whether a change came after the subscription began.
-    pub fn wants(&self, seq: u64) -> bool {
+    /// Whether a change is newer than the subscription.
+    pub fn is_new(&self, seq: u64) -> bool {
         seq > self.since
     }
 
-    /// How many items wait.
     pub fn len(&self) -> usize {
         self.waiting.borrow().len()
     }
 
-    /// Adds a reply if it fits; counts it as missed otherwise, and says so. `reserve`: bytes beyond the limit that it may
-    /// use.
+    /// Adds a reply if it fits, else counts it as dropped and returns false. The reply may exceed the limit by `reserve`
+    /// bytes.
     pub fn push(&self, reply: &Rc<Encoded>, limits: &Limits, reserve: usize) -> bool {
-        let size = ITEM + reply.bytes.len();
+        let size = ITEM_OVERHEAD + reply.bytes.len();
         let bytes = self.bytes.get() + size;
         let fits = bytes <= limits.max_queued_bytes_per_subscriber + reserve
             && (reply.share.is_some() || reserve > 0)
             && self.uid.as_ref().is_none_or(|uid| uid.add_own(Resource::QueuedBytes, size, limits));
         if fits {
             let mut waiting = self.waiting.borrow_mut();
-            let missed = self.missed.take();
-            if missed > 0 {
-                waiting.push_back(Item::Missed(missed));
+            let dropped = self.dropped.take();
+            if dropped > 0 {
+                waiting.push_back(Item::Dropped(dropped));
             }
             waiting.push_back(Item::Reply(Rc::clone(reply)));
             self.bytes.set(bytes);
             self.filled.notify_one();
         } else {
-            self.miss(1);
+            self.drop_events(1);
         }
         fits
     }
 
-    /// Counts events that are dropped.
-    pub fn miss(&self, count: u64) {
-        self.missed.set(self.missed.get() + count);
+    /// Counts dropped events.
+    pub fn drop_events(&self, count: u64) {
+        self.dropped.set(self.dropped.get() + count);
         self.filled.notify_one();
     }
 
-    /// The next item. The last missed events are reported once everything before them is sent.
+    /// Removes the next item. Events dropped at the end are reported once everything before them is sent.
     pub fn pop(&self) -> Option<Item> {
         let item = self.waiting.borrow_mut().pop_front();
         if let Some(Item::Reply(reply)) = &item {
-            let size = ITEM + reply.bytes.len();
+            let size = ITEM_OVERHEAD + reply.bytes.len();
             self.bytes.set(self.bytes.get() - size);
             if let Some(uid) = &self.uid {
                 uid.subtract_own(Resource::QueuedBytes, size);
             }
         }
         item.or_else(|| {
-            let missed = self.missed.take();
-            (missed > 0).then_some(Item::Missed(missed))
+            let dropped = self.dropped.take();
+            (dropped > 0).then_some(Item::Dropped(dropped))
         })
     }
 
-    /// Waits until there may be something.
+    /// Waits until the queue may have an item.
     pub async fn filled(&self) {
         self.filled.notified().await;
     }
@@ -126,9 +124,9 @@ impl Drop for Queue {
 mod tests {
     use super::*;
 
-    /// Two replies fit.
+    /// Limits under which two replies fit.
     fn limits() -> Limits {
-        Limits { max_queued_bytes_per_subscriber: 2 * (ITEM + 1), ..Limits::default() }
+        Limits { max_queued_bytes_per_subscriber: 2 * (ITEM_OVERHEAD + 1), ..Limits::default() }
     }
 
     fn reply(number: u8) -> Rc<Encoded> {
@@ -136,16 +134,16 @@ mod tests {
         Rc::new(Encoded { bytes: vec![number], share })
     }
 
-    /// A reply's number, or how many were missed.
+    /// The next item: a reply's number, or how many were dropped.
     fn pop(queue: &Queue) -> Option<(u8, u64)> {
         queue.pop().map(|item| match item {
             Item::Reply(reply) => (reply.bytes[0], 0),
-            Item::Missed(missed) => (0, missed),
+            Item::Dropped(dropped) => (0, dropped),
         })
     }
 
     #[test]
-    fn what_does_not_fit_is_counted_where_it_would_have_been() {
+    fn dropped_events_are_counted_in_place() {
         let queue = Queue::new(0, None);
         for number in 1..6 {
             queue.push(&reply(number), &limits(), 0);
@@ -156,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_missed_events_need_no_further_event() {
+    fn events_dropped_at_the_end_are_reported() {
         let queue = Queue::new(0, None);
         for number in 1..4 {
             queue.push(&reply(number), &limits(), 0);
@@ -166,9 +164,9 @@ mod tests {
     }
 
     #[test]
-    fn what_a_uid_has_queued_is_given_back() {
+    fn popping_and_dropping_a_queue_releases_its_bytes() {
         let uid = Account::of_uid(&Rc::default());
-        let limits = Limits { max_queued_bytes: 4 * 3 * (ITEM + 1), ..limits() };
+        let limits = Limits { max_queued_bytes: 4 * 3 * (ITEM_OVERHEAD + 1), ..limits() };
         let queues: Vec<_> = (0..2).map(|_| Queue::new(0, Some(Rc::clone(&uid)))).collect();
         let pushed = |queue: &Queue| queue.push(&reply(1), &limits, 0);
         assert_eq!([0, 0, 1, 1].map(|queue: usize| pushed(&queues[queue])), [true, true, true, false]);

@@ -1,14 +1,14 @@
-//! The subscribers of one socket: each distinct filter is compared with a change once, however many share it.
+//! The subscribers of one socket. Subscribers with equal filters share a group, so that each filter is evaluated once.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
 use super::{
-    filter::{Filter, Wanted},
+    filter::{Criteria, Filter},
     queue::Queue,
 };
 use crate::daemon::index::Kind;
 
-/// The subscribers that want the same.
+/// The subscribers with equal filters.
 #[derive(Debug)]
 pub struct Group {
     pub filter: Rc<Filter>,
@@ -16,21 +16,21 @@ pub struct Group {
 }
 
 impl Group {
-    /// The queues of its subscribers.
-    pub fn each(&self, queue: impl FnMut(&Rc<Queue>)) {
-        self.queues.borrow().values().for_each(queue);
+    /// Calls a function with each subscriber's queue.
+    pub fn each(&self, visit: impl FnMut(&Rc<Queue>)) {
+        self.queues.borrow().values().for_each(visit);
     }
 }
 
 /// All subscribers of a socket.
 #[derive(Debug, Default)]
 pub struct Subscribers {
-    groups: BTreeMap<Wanted, Rc<Group>>,
+    groups: BTreeMap<Criteria, Rc<Group>>,
     count: usize,
     next: u64,
 }
 
-/// Whose queue it is.
+/// Identifies a subscriber.
 #[derive(Clone, Debug)]
 pub struct Ticket {
     filter: Rc<Filter>,
@@ -46,9 +46,9 @@ impl Subscribers {
         self.count == 0
     }
 
-    /// Whether any subscriber wants that kind.
-    pub fn want(&self, kind: Kind) -> bool {
-        self.groups.values().any(|group| group.filter.wants_kind(kind))
+    /// Whether any subscriber selects a kind.
+    pub fn selects(&self, kind: Kind) -> bool {
+        self.groups.values().any(|group| group.filter.selects_kind(kind))
     }
 
     pub fn groups(&self) -> impl Iterator<Item = &Rc<Group>> {
@@ -60,20 +60,20 @@ impl Subscribers {
         self.next += 1;
         let group = self
             .groups
-            .entry(filter.wanted.clone())
+            .entry(filter.criteria.clone())
             .or_insert_with(|| Rc::new(Group { filter: Rc::clone(filter), queues: RefCell::default() }));
         group.queues.borrow_mut().insert(self.next, Rc::clone(queue));
         Ticket { filter: Rc::clone(filter), number: self.next }
     }
 
     pub fn remove(&mut self, Ticket { filter, number }: &Ticket) {
-        let Some(group) = self.groups.get(&filter.wanted) else { return };
+        let Some(group) = self.groups.get(&filter.criteria) else { return };
         if group.queues.borrow_mut().remove(number).is_some() {
             self.count -= 1;
         }
         let is_empty = group.queues.borrow().is_empty();
         if is_empty {
-            self.groups.remove(&filter.wanted);
+            self.groups.remove(&filter.criteria);
         }
     }
 }
@@ -84,8 +84,8 @@ mod tests {
     use crate::daemon::server::events::pattern::Patterns;
 
     fn filter(kinds: &[Kind]) -> Rc<Filter> {
-        let wanted = Wanted { kinds: kinds.iter().copied().collect(), ..Wanted::default() };
-        Rc::new(Filter { wanted, patterns: Patterns::all() })
+        let criteria = Criteria { kinds: kinds.iter().copied().collect(), ..Criteria::default() };
+        Rc::new(Filter { criteria, patterns: Patterns::all() })
     }
 
     #[test]
@@ -96,14 +96,14 @@ mod tests {
         let two = subscribers.add(&filter(&[Kind::Mkdir]), &queue);
         let three = subscribers.add(&filter(&[Kind::Rmdir]), &queue);
         assert_eq!((subscribers.len(), subscribers.groups.len()), (3, 2));
-        assert!(subscribers.want(Kind::Rmdir) && !subscribers.want(Kind::Release));
+        assert!(subscribers.selects(Kind::Rmdir) && !subscribers.selects(Kind::Release));
         subscribers.remove(&one);
         subscribers.remove(&one);
         assert_eq!((subscribers.len(), subscribers.groups.len()), (2, 2));
         subscribers.remove(&two);
         subscribers.remove(&three);
         let all = subscribers.add(&filter(&[]), &queue);
-        assert!(subscribers.want(Kind::Release));
+        assert!(subscribers.selects(Kind::Release));
         subscribers.remove(&all);
         assert!(subscribers.is_empty() && subscribers.groups.is_empty());
     }

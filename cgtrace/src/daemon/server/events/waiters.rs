@@ -1,4 +1,4 @@
-//! Calls that wait until a path is in a state. Nothing is polled: the change that brings the state ends the wait.
+//! Calls that wait until a path reaches a state. They do not poll: the change that reaches the state ends the wait.
 
 use std::{
     cell::{Cell, RefCell},
@@ -12,53 +12,53 @@ use tokio::sync::Notify;
 use crate::daemon::index::{Change, HierarchyId, Index, Kind};
 use cgtrace_paths::is_within;
 
-/// A call that waits.
+/// A waiting call.
 #[derive(Debug)]
 pub struct Waiter {
-    pub name: Vec<u8>,
+    pub path: Vec<u8>,
     pub hierarchy: Option<HierarchyId>,
-    pub until: CgroupState,
-    /// The number of the change that brought the state.
+    pub state: CgroupState,
+    /// The sequence number of the change that reached the state.
     reached: Cell<Option<u64>>,
-    /// The state may have been reached: only the file system can tell.
-    look: Cell<bool>,
+    /// The state may be reached; the file system must be read to find out.
+    must_read: Cell<bool>,
     woken: Notify,
 }
 
 impl Waiter {
-    pub fn new(name: Vec<u8>, hierarchy: Option<HierarchyId>, until: CgroupState) -> Rc<Self> {
+    pub fn new(path: Vec<u8>, hierarchy: Option<HierarchyId>, state: CgroupState) -> Rc<Self> {
         Rc::new(Self {
-            name,
+            path,
             hierarchy,
-            until,
+            state,
             reached: Cell::default(),
-            look: Cell::default(),
+            must_read: Cell::default(),
             woken: Notify::new(),
         })
     }
 
-    /// The number of the change that brought the state, once one has.
+    /// The sequence number of the change that reached the state, if any.
     pub fn reached(&self) -> Option<u64> {
         self.reached.get()
     }
 
-    /// Whether the file system is to be asked; once for each time.
-    pub fn take_look(&self) -> bool {
-        self.look.take()
+    /// Whether the file system must be read; resets the flag.
+    pub fn take_must_read(&self) -> bool {
+        self.must_read.take()
     }
 
-    /// Waits until the state is reached or to be looked at.
+    /// Waits until the state is reached or the file system must be read.
     pub async fn woken(&self) {
         self.woken.notified().await;
     }
 
-    /// Whether the index alone says that the state holds now.
+    /// Whether the index alone proves that the path is in the state.
     pub fn holds(&self, index: &Index) -> bool {
         let present = match self.hierarchy {
-            Some(hierarchy) => index.resolve(hierarchy, &self.name).is_some(),
-            None => index.hierarchies().any(|state| index.resolve(state.id, &self.name).is_some()),
+            Some(hierarchy) => index.resolve(hierarchy, &self.path).is_some(),
+            None => index.hierarchies().any(|hierarchy| index.resolve(hierarchy.id, &self.path).is_some()),
         };
-        match self.until {
+        match self.state {
             CgroupState::Present => present,
             CgroupState::Absent | CgroupState::Empty => !present,
             CgroupState::Populated => false,
@@ -72,39 +72,39 @@ impl Waiter {
         let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
         let (populated, emptied) = (CgroupState::Populated, CgroupState::Empty);
         match (change.kind, &change.cgroup) {
-            (Kind::Populated, Some(cgroup)) if self.until == populated && here(cgroup.hierarchy) => {
-                self.hold(change);
+            (Kind::Populated, Some(cgroup)) if self.state == populated && here(cgroup.hierarchy) => {
+                self.reach(change);
             }
-            (Kind::Empty, Some(cgroup)) if self.until == emptied && here(cgroup.hierarchy) => {
-                // On one hierarchy this is the answer; on all of them the others are to be looked at.
-                if self.hierarchy.is_some() { self.hold(change) } else { self.look() }
+            (Kind::Empty, Some(cgroup)) if self.state == emptied && here(cgroup.hierarchy) => {
+                // On one hierarchy the state is reached; on all of them the others must be read, too.
+                if self.hierarchy.is_some() { self.reach(change) } else { self.request_read() }
             }
             (Kind::Populated | Kind::Empty, _) => {}
             (Kind::Lost | Kind::Resynced, _) => {
-                if matches!(self.until, CgroupState::Populated | CgroupState::Empty) {
-                    self.look();
+                if matches!(self.state, CgroupState::Populated | CgroupState::Empty) {
+                    self.request_read();
                 }
             }
-            _ if self.holds(index) => self.hold(change),
+            _ if self.holds(index) => self.reach(change),
             _ => {}
         }
     }
 
-    fn hold(&self, change: &Change) {
+    fn reach(&self, change: &Change) {
         self.reached.set(Some(change.seq));
         self.woken.notify_one();
     }
 
-    fn look(&self) {
-        self.look.set(true);
+    fn request_read(&self) {
+        self.must_read.set(true);
         self.woken.notify_one();
     }
 }
 
-/// All waiters, by the path that they wait for.
+/// All waiters, by path.
 #[derive(Debug, Default)]
 pub struct Waiters {
-    by_name: HashMap<Vec<u8>, BTreeMap<u64, Rc<Waiter>>>,
+    by_path: HashMap<Vec<u8>, BTreeMap<u64, Rc<Waiter>>>,
     next: u64,
     count: usize,
 }
@@ -116,23 +116,23 @@ impl Waiters {
 
     /// Wakes the waiters that a change concerns.
     pub fn changed(&self, change: &Change, index: &Index) {
-        if self.by_name.is_empty() {
+        if self.by_path.is_empty() {
             return;
         }
         let current = change.cgroup.as_ref().and_then(|cgroup| cgroup.path.as_deref());
         match change.kind {
             Kind::Mkdir | Kind::Rmdir | Kind::Populated | Kind::Empty => {
                 for waiter in
-                    current.and_then(|path| self.by_name.get(path)).into_iter().flat_map(BTreeMap::values)
+                    current.and_then(|path| self.by_path.get(path)).into_iter().flat_map(BTreeMap::values)
                 {
                     waiter.changed(change, index);
                 }
             }
-            // A cgroup that is renamed takes all below it along.
+            // A rename changes the paths of all descendants.
             Kind::Rename => {
                 let former = change.from.as_ref().and_then(|from| from.path.as_deref());
-                for (name, waiters) in &self.by_name {
-                    if [current, former].into_iter().flatten().any(|path| is_within(name, path)) {
+                for (waiting_path, waiters) in &self.by_path {
+                    if [current, former].into_iter().flatten().any(|path| is_within(waiting_path, path)) {
                         for waiter in waiters.values() {
                             waiter.changed(change, index);
                         }
@@ -140,7 +140,7 @@ impl Waiters {
                 }
             }
             Kind::HierarchyCreated | Kind::HierarchyDestroyed | Kind::Lost | Kind::Resynced => {
-                self.by_name
+                self.by_path
                     .values()
                     .flat_map(BTreeMap::values)
                     .for_each(|waiter| waiter.changed(change, index));
@@ -152,23 +152,23 @@ impl Waiters {
     fn add(&mut self, waiter: &Rc<Waiter>) -> u64 {
         self.next += 1;
         self.count += 1;
-        self.by_name.entry(waiter.name.clone()).or_default().insert(self.next, Rc::clone(waiter));
+        self.by_path.entry(waiter.path.clone()).or_default().insert(self.next, Rc::clone(waiter));
         self.next
     }
 
-    fn remove(&mut self, name: &[u8], number: u64) {
-        if let Some(waiters) = self.by_name.get_mut(name) {
+    fn remove(&mut self, path: &[u8], number: u64) {
+        if let Some(waiters) = self.by_path.get_mut(path) {
             if waiters.remove(&number).is_some() {
                 self.count -= 1;
             }
             if waiters.is_empty() {
-                self.by_name.remove(name);
+                self.by_path.remove(path);
             }
         }
     }
 }
 
-/// Keeps a waiter registered until it is dropped, however the wait ends.
+/// Unregisters a waiter when dropped.
 pub struct Registered {
     waiters: Rc<RefCell<Waiters>>,
     waiter: Rc<Waiter>,
@@ -184,6 +184,6 @@ impl Registered {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        self.waiters.borrow_mut().remove(&self.waiter.name, self.number);
+        self.waiters.borrow_mut().remove(&self.waiter.path, self.number);
     }
 }

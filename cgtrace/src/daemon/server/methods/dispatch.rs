@@ -1,4 +1,4 @@
-//! Which method answers a call.
+//! Dispatches calls to methods.
 
 use std::{io, pin::Pin, time::Instant};
 
@@ -8,7 +8,7 @@ use crate::daemon::server::{
     transport::{Connection, Request},
 };
 
-/// Answers one call. An error ends the connection; the client receives its own mistakes as errors of the interface.
+/// Answers one call. The client receives failures as error replies; a returned error closes the connection.
 pub fn dispatch<'a>(
     connection: &'a mut Connection,
     request: &'a Request,
@@ -22,7 +22,7 @@ pub fn dispatch<'a>(
         }
         if let Some(method) = request.method.strip_prefix("io.cgtrace.") {
             let took = began.elapsed().saturating_sub(connection.unread_for.saturating_sub(unread_for));
-            connection.shared.meter.answered(method, took);
+            connection.shared.meter.record_request(method, took);
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! `History`: what the daemon recorded of moves, execs and removed cgroups.
+//! `History`: recorded moves, execs and removed cgroups.
 
 use std::{collections::HashSet, rc::Rc};
 
@@ -16,7 +16,7 @@ use crate::daemon::{
 };
 use cgtrace_host::process::padded_comm;
 
-/// Paths and comms of one call: each path is compared with every remembered move.
+/// Maximum number of paths and comms in one call: each path is compared with every recorded move.
 const MAX_TERMS: usize = 256;
 
 const MAX_REMOVED_PATHS: usize = 50_000;
@@ -52,21 +52,21 @@ fn history(
         seq: index.seq(),
         moves: moves.iter().map(|change| encoder.event(change)).collect(),
         execs: connection.class.shows_identities().then(|| execs(&tracker, encoder, comms)),
-        removed_paths: removed_paths.then(|| gone(index)),
+        removed_paths: removed_paths.then(|| list_removed(index)),
     }
 }
 
-/// The tracked processes of these names, the newest first.
+/// The tracked processes with these comms, newest first.
 fn execs(tracker: &Tracker, encoder: Encoder, comms: &[String]) -> Vec<wire::Exec> {
     let comms: HashSet<[u8; 16]> = comms.iter().map(|comm| padded_comm(comm.as_bytes())).collect();
-    let mut seen: Vec<&LogEntry> =
+    let mut entries: Vec<&LogEntry> =
         comms.iter().flat_map(|comm| tracker.process_log().of_comm(comm)).collect();
-    seen.sort_by_key(|seen| std::cmp::Reverse(seen.boot_ns));
-    seen.into_iter().filter_map(|seen| exec(tracker.index(), encoder, seen)).collect()
+    entries.sort_by_key(|entry| std::cmp::Reverse(entry.boot_ns));
+    entries.into_iter().filter_map(|entry| exec(tracker.index(), encoder, entry)).collect()
 }
 
-fn exec(index: &Index, encoder: Encoder, seen: &LogEntry) -> Option<wire::Exec> {
-    let LogEntry { observed, boot_ns, task, memberships, ancestors } = seen;
+fn exec(index: &Index, encoder: Encoder, entry: &LogEntry) -> Option<wire::Exec> {
+    let LogEntry { observed, boot_ns, task, memberships, ancestors } = entry;
     let path = |path: &[u8]| paths::as_text(path).0;
     let membership = |(id, at): &(_, Option<Rc<[u8]>>)| {
         let state = index.hierarchy(*id)?;
@@ -75,7 +75,7 @@ fn exec(index: &Index, encoder: Encoder, seen: &LogEntry) -> Option<wire::Exec> 
     let unified = memberships.iter().find(|(id, _)| *id == UNIFIED).and_then(|(_, path)| path.as_deref());
     Some(wire::Exec {
         task: encoder.task(task, unified)?,
-        at: encoder.moment(*boot_ns),
+        at: encoder.timestamp(*boot_ns),
         observed: *observed,
         cgroups: memberships.iter().filter_map(membership).collect(),
         ancestors: ancestors
@@ -85,14 +85,14 @@ fn exec(index: &Index, encoder: Encoder, seen: &LogEntry) -> Option<wire::Exec> 
     })
 }
 
-/// The paths of previous instances that exist on no hierarchy where they were removed, the last removed first.
-fn gone(index: &Index) -> Vec<String> {
-    let mut known = HashSet::new();
+/// The paths of removed cgroups that do not exist now on the hierarchy of their removal, last removed first.
+fn list_removed(index: &Index) -> Vec<String> {
+    let mut listed = HashSet::new();
     let mut bytes = 0;
     index
         .previous_paths()
         .filter(|(hierarchy, path)| index.resolve(*hierarchy, path).is_none())
-        .filter(|(_, path)| known.insert(Rc::clone(path)))
+        .filter(|(_, path)| listed.insert(Rc::clone(path)))
         .map(|(_, path)| paths::to_wire(path))
         .take(MAX_REMOVED_PATHS)
         .take_while(|path| {

@@ -1,13 +1,13 @@
-//! `org.varlink.service`: what every Varlink service says of itself.
+//! `org.varlink.service`: introspection of the service.
 
 use serde::{Deserialize, Serialize};
 
 use crate::daemon::server::failure::Failure;
 
-/// The description of `org.varlink.service`, as the Varlink project publishes it.
+/// The description of `org.varlink.service`, as published by the Varlink project.
 const VARLINK_SERVICE: &str = include_str!("org.varlink.service.varlink");
 
-/// What `GetInfo` answers.
+/// The reply to `GetInfo`.
 #[derive(Debug, Serialize)]
 pub struct Info {
     vendor: &'static str,
@@ -29,17 +29,19 @@ pub fn info() -> Info {
 
 /// The parameters of `GetInterfaceDescription`.
 #[derive(Debug, Deserialize)]
-pub struct Wanted {
+pub struct GetInterfaceDescription {
     interface: String,
 }
 
-/// What `GetInterfaceDescription` answers.
+/// The reply to `GetInterfaceDescription`.
 #[derive(Debug, Serialize)]
 pub struct Description {
     description: &'static str,
 }
 
-pub fn describe(Wanted { interface }: &Wanted) -> Result<Description, Failure> {
+pub fn describe(
+    GetInterfaceDescription { interface }: &GetInterfaceDescription,
+) -> Result<Description, Failure> {
     let description = match interface.as_str() {
         "io.cgtrace" => cgtrace_client::INTERFACE,
         "org.varlink.service" => VARLINK_SERVICE,

@@ -1,4 +1,4 @@
-//! `List`: what exists now.
+//! `List`: the cgroups that exist now.
 
 use cgtrace_client::wire;
 
@@ -13,9 +13,9 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     connection.settled().await?;
     let patterns = watch::patterns(connection, &patterns.unwrap_or_default()).await?;
     let _counted = watch::count_patterns(connection, patterns.size())?;
-    let wanted = connection.shared.hierarchy(hierarchy.as_deref())?;
-    let wants = |id| wanted.is_none_or(|wanted| wanted == id);
-    let snapshot = Snapshot::take(connection, &patterns, wants).await?;
+    let selected = connection.shared.hierarchy(hierarchy.as_deref())?;
+    let selects = |id| selected.is_none_or(|selected| selected == id);
+    let snapshot = Snapshot::take(connection, &patterns, selects).await?;
     if request.oneway {
         return Ok(());
     }

@@ -1,4 +1,4 @@
-//! `Lookup`: what is known of paths and of ids.
+//! `Lookup`: the current and previous instances of paths and ids.
 
 use std::rc::Rc;
 
@@ -14,70 +14,70 @@ use crate::daemon::{
     },
 };
 
-/// Paths and ids that are answered as of one moment, without anything running in between.
-const PIECE: usize = 16;
+/// Number of paths and ids that are looked up without yielding to other tasks.
+const CHUNK: usize = 16;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
-    let wire::Lookup { paths: names, ids, hierarchy, .. } = request.parameters()?;
+    let wire::Lookup { paths, ids, hierarchy, .. } = request.parameters()?;
     let ids = ids.unwrap_or_default();
     let max = connection.limits().max_paths_per_lookup;
-    if names.len() + ids.len() > max {
+    if paths.len() + ids.len() > max {
         return Err(Failure::limit_exceeded("max_paths_per_lookup", max).into());
     }
     let shared = Rc::clone(&connection.shared);
     let mut large = None;
-    if names.len() + ids.len() > PIECE {
+    if paths.len() + ids.len() > CHUNK {
         connection.end_turn();
         large = shared.socket(connection.class).large.acquire().await.ok();
     }
     connection.settled().await?;
-    let wanted = shared.hierarchy(hierarchy.as_deref())?;
+    let selected = shared.hierarchy(hierarchy.as_deref())?;
     let encoder = shared.encoder(connection.class);
     let seq = shared.tracker.borrow().index().seq();
     let mut reply = LongReply::begin(connection, &format!("\"seq\":{seq},\"results\""))?;
-    for piece in names.chunks(PIECE) {
+    for chunk in paths.chunks(CHUNK) {
         {
             let tracker = shared.tracker.borrow();
-            for name in piece {
-                let path = paths::from_wire(name).map_err(Failure::from)?;
-                reply.push(connection, &by_path(tracker.index(), encoder, &path, wanted))?;
+            for path in chunk {
+                let path = paths::from_wire(path).map_err(Failure::from)?;
+                reply.push(connection, &by_path(tracker.index(), encoder, &path, selected))?;
             }
         }
         connection.yield_turn().await;
     }
-    for piece in ids.chunks(PIECE) {
+    for chunk in ids.chunks(CHUNK) {
         {
             let tracker = shared.tracker.borrow();
-            for id in piece {
-                for answer in by_id(tracker.index(), encoder, *id, wanted) {
-                    reply.push(connection, &answer)?;
+            for id in chunk {
+                for result in by_id(tracker.index(), encoder, *id, selected) {
+                    reply.push(connection, &result)?;
                 }
             }
         }
         connection.yield_turn().await;
     }
-    // A client that does not read keeps no others waiting.
+    // Released before sending, so that a client that does not read does not block others.
     drop(large);
     if request.oneway { Ok(()) } else { reply.send(connection, false).await }
 }
 
-/// What is known of a path on each hierarchy, or on one.
+/// Looks up a path on each hierarchy, or on one.
 pub fn by_path(
     index: &Index,
     encoder: Encoder,
     path: &[u8],
-    wanted: Option<HierarchyId>,
+    selected: Option<HierarchyId>,
 ) -> wire::PathResult {
-    let rows: Vec<wire::HierarchyResult> = index
+    let hierarchies: Vec<wire::HierarchyResult> = index
         .hierarchies()
-        .filter(|state| wanted.is_none_or(|wanted| wanted == state.id))
+        .filter(|state| selected.is_none_or(|selected| selected == state.id))
         .map(|state| {
             let key = index.resolve(state.id, path);
             let previous: Vec<_> = index
                 .previous_instances(state.id, path)
                 .map(|previous| encoder.previous_instance(previous))
                 .collect();
-            // A path of which nothing is stored may have been one of those that were forgotten.
+            // If nothing is stored about a path, its previous instances may have been discarded.
             let observed_since = if key.is_none() && previous.is_empty() {
                 state.complete_since_boot_ns
             } else {
@@ -87,7 +87,7 @@ pub fn by_path(
                 hierarchy: hierarchy_name(&state),
                 hierarchy_id: state.id.0,
                 present: key.is_some(),
-                observed_since: encoder.moment(observed_since),
+                observed_since: encoder.timestamp(observed_since),
                 scanned: state.scanned,
                 gap: encoder.gap(index, state.id),
                 current: key.and_then(|key| encoder.instance(index, key)),
@@ -95,55 +95,46 @@ pub fn by_path(
             }
         })
         .collect();
-    let (name, name_hex) = paths::as_text(path);
-    let present = rows.iter().any(|row| row.present);
-    wire::PathResult {
-        path: name,
-        path_hex: name_hex,
-        present,
-        hierarchies: rows,
-        ..wire::PathResult::default()
-    }
+    let present = hierarchies.iter().any(|hierarchy| hierarchy.present);
+    let (path, path_hex) = paths::as_text(path);
+    wire::PathResult { path, path_hex, present, hierarchies, ..wire::PathResult::default() }
 }
 
-/// The cgroups that have, or had, this id: ids are counted on each hierarchy by itself.
-fn by_id(index: &Index, encoder: Encoder, id: u64, wanted: Option<HierarchyId>) -> Vec<wire::PathResult> {
-    let mut answers = Vec::new();
-    for state in index.hierarchies().filter(|state| wanted.is_none_or(|wanted| wanted == state.id)) {
+/// Looks up an id on each hierarchy, or on one: each hierarchy has its own ids.
+fn by_id(index: &Index, encoder: Encoder, id: u64, selected: Option<HierarchyId>) -> Vec<wire::PathResult> {
+    let mut results = Vec::new();
+    for state in index.hierarchies().filter(|state| selected.is_none_or(|selected| selected == state.id)) {
         let key = Key { hierarchy: state.id, id: CgroupId(id) };
         if let Some(path) = index.path(key) {
-            answers.push(by_path(index, encoder, &path, Some(state.id)));
+            results.push(by_path(index, encoder, &path, Some(state.id)));
             continue;
         }
         let (present, instance, previous) = match (encoder.instance(index, key), index.previous_by_id(key)) {
-            // It exists, but the name of one above it is unknown.
+            // It exists, but the name of an ancestor is unknown.
             (Some(instance), _) => (true, Some(instance), Vec::new()),
             (None, Some(previous)) => (false, None, vec![encoder.previous_instance(previous)]),
             (None, None) => continue,
         };
-        let name = instance
-            .as_ref()
-            .or(previous.first())
-            .and_then(|instance| instance.path.clone())
-            .unwrap_or_default();
-        let name_hex = instance.as_ref().or(previous.first()).and_then(|instance| instance.path_hex.clone());
-        let row = wire::HierarchyResult {
+        let newest = instance.as_ref().or(previous.first());
+        let path = newest.and_then(|instance| instance.path.clone()).unwrap_or_default();
+        let path_hex = newest.and_then(|instance| instance.path_hex.clone());
+        let result = wire::HierarchyResult {
             hierarchy: hierarchy_name(&state),
             hierarchy_id: state.id.0,
             present,
-            observed_since: encoder.moment(state.observed_since_boot_ns),
+            observed_since: encoder.timestamp(state.observed_since_boot_ns),
             scanned: state.scanned,
             gap: encoder.gap(index, state.id),
             current: instance,
             previous,
         };
-        answers.push(wire::PathResult {
-            path: name,
-            path_hex: name_hex,
+        results.push(wire::PathResult {
+            path,
+            path_hex,
             present,
-            hierarchies: vec![row],
+            hierarchies: vec![result],
             ..wire::PathResult::default()
         });
     }
-    answers
+    results
 }

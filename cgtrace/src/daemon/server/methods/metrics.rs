@@ -1,4 +1,4 @@
-//! `Metrics`: what is counted, as text.
+//! `Metrics`: the metrics as text.
 
 use cgtrace_client::wire;
 

@@ -1,4 +1,4 @@
-//! One file a method, and the dispatch.
+//! The methods, one per file, and their dispatch.
 
 mod dispatch;
 mod history;

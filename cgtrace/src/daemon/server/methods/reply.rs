@@ -1,4 +1,5 @@
-//! A reply with a long list: serialized element by element, so that others run in between, counted and bounded.
+//! A reply with a long list. It is serialized element by element, so that other tasks run in between; its memory is
+//! counted and limited.
 
 use super::super::{
     failure::{CallError, Failure},
@@ -6,18 +7,18 @@ use super::super::{
     transport::Connection,
 };
 
-/// A reply that is being made.
+/// A reply under construction.
 pub struct LongReply {
     bytes: Vec<u8>,
     counted: Share,
     elements: usize,
 }
 
-/// Its memory grows in steps of this many bytes, and is counted.
+/// Its memory grows in steps of this many bytes.
 const STEP: usize = 64 << 10;
 
 impl LongReply {
-    /// Begins one with what comes before the list's elements.
+    /// Begins a reply; `before` is the text before the list.
     pub fn begin(connection: &Connection, before: &str) -> Result<Self, Failure> {
         let counted = connection.account.take(Resource::UnreadReplyBytes, STEP, &connection.limits())?;
         let mut bytes = Vec::with_capacity(STEP);
@@ -25,12 +26,11 @@ impl LongReply {
         Ok(Self { bytes, counted, elements: 0 })
     }
 
-    /// How many bytes it has.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Adds an element of the list, if it fits.
+    /// Adds an element to the list.
     pub fn push<T: serde::Serialize>(
         &mut self,
         connection: &Connection,

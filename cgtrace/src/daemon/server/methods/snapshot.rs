@@ -1,11 +1,12 @@
-//! What existed at one moment. It is taken and sent piece by piece, while others run.
+//! The cgroups that exist at one point in time. A snapshot is taken and sent in chunks, so that other tasks run in
+//! between.
 
 use std::rc::Rc;
 
 use cgtrace_client::wire;
 
 use super::super::{
-    encode::{CgroupIter, Encoder, hierarchy_name},
+    encode::{Encoder, ListedCgroup, hierarchy_name},
     events::{Patterns, TooCostly},
     failure::{CallError, Failure},
     limits::{Resource, Share},
@@ -14,75 +15,76 @@ use super::super::{
 use super::reply::LongReply;
 use crate::daemon::index::{HierarchyId, Index, Paused};
 
-/// Cgroups in one reply of several.
+/// Maximum number of cgroups in one of several replies.
 const MAX_PER_REPLY: usize = 500;
 
-/// Bytes after which such a reply is sent.
+/// Size after which one of several replies is sent.
 const REPLY_BYTES: usize = 256 << 10;
 
-/// Cgroups after which others may run.
-const PIECE: usize = 16;
+/// Number of cgroups after which other tasks may run.
+const CHUNK: usize = 16;
 
-/// How often it is begun again because something changed; then it is taken at once.
-const TRIES: u32 = 3;
+/// How often a snapshot is restarted after a change; the last attempt does not yield.
+const RETRIES: u32 = 3;
 
-/// The cgroups of one moment, parents before children.
+/// The cgroups, parents before children.
 pub struct Snapshot {
-    /// The number of the last event before it.
+    /// The sequence number of the last event before the snapshot.
     pub seq: u64,
     encoder: Encoder,
     hierarchies: Vec<String>,
-    left: std::vec::IntoIter<Item>,
-    /// The path of the last one that had one.
+    remaining: std::vec::IntoIter<Item>,
+    /// The last known path.
     path: Vec<u8>,
     _counted: Share,
 }
 
-/// A cgroup, and its path as the difference to the one before: paths in a deep tree are long, and much alike.
+/// A cgroup, with its path as the difference to the previous one: paths in a deep tree are long and similar.
 struct Item {
     hierarchy: usize,
-    listed: CgroupIter,
-    /// How many bytes are the same, and the others; `None`: the path is unknown.
+    listed: ListedCgroup,
+    /// The number of common bytes, and the rest; `None` if the path is unknown.
     path: Option<(usize, Box<[u8]>)>,
 }
 
 impl Snapshot {
-    /// What matches now, on the hierarchies that are `wanted`. Nothing else runs between that moment and the return.
+    /// The matching cgroups on the selected hierarchies. No other task runs between the snapshot and the return.
     pub async fn take(
         connection: &mut Connection,
         patterns: &Patterns,
-        wanted: impl Fn(HierarchyId) -> bool,
+        selects: impl Fn(HierarchyId) -> bool,
     ) -> Result<Self, Failure> {
         let shared = Rc::clone(&connection.shared);
         connection.end_turn();
         let large = shared.socket(connection.class).large.acquire().await;
         connection.settled().await?;
         let encoder = shared.encoder(connection.class);
-        for attempt in 0..=TRIES {
+        for attempt in 0..=RETRIES {
             let counted = connection.account.take(Resource::UnreadReplyBytes, 1, &connection.limits())?;
             let shape = shared.tracker.borrow().index().shape();
-            let mut taking = Taking::begin(shared.tracker.borrow().index(), &wanted, counted);
+            let mut builder = Builder::begin(shared.tracker.borrow().index(), &selects, counted);
             loop {
                 {
                     let tracker = shared.tracker.borrow();
                     if tracker.index().shape() != shape {
                         break;
                     }
-                    if taking.go_on(tracker.index(), patterns, connection)? {
+                    if builder.advance(tracker.index(), patterns, connection)? {
                         drop(large);
-                        return Ok(taking.end(tracker.index(), encoder));
+                        return Ok(builder.finish(tracker.index(), encoder));
                     }
                 }
-                if attempt < TRIES {
+                if attempt < RETRIES {
                     connection.yield_turn().await;
                 }
             }
         }
-        // Nothing else runs during the last attempt, so nothing changes.
+        // Not reached: the last attempt does not yield, so nothing changes.
         Err(Failure::unavailable("the index changed while it was read; retry"))
     }
 
-    /// Sends it, in several replies or one. `head` is what each reply begins with; `ends`: the last is the call's.
+    /// Sends the snapshot, in one reply or in several. `head` is the text before the list; `ends` marks the last reply as
+    /// the last one of the call.
     pub async fn send(
         mut self,
         connection: &mut Connection,
@@ -99,11 +101,11 @@ impl Snapshot {
                 if several && (count == MAX_PER_REPLY || reply.len() > REPLY_BYTES) {
                     break;
                 }
-                if count % PIECE == 0 {
+                if count % CHUNK == 0 {
                     connection.yield_turn().await;
                 }
             }
-            let last = self.left.len() == 0;
+            let last = self.remaining.len() == 0;
             reply.send(connection, !(last && ends)).await?;
             if last {
                 return Ok(());
@@ -112,8 +114,8 @@ impl Snapshot {
     }
 
     fn next(&mut self) -> Option<wire::Cgroup> {
-        let Self { encoder, hierarchies, left, path, .. } = self;
-        let Item { hierarchy, listed, path: difference } = left.next()?;
+        let Self { encoder, hierarchies, remaining, path, .. } = self;
+        let Item { hierarchy, listed, path: difference } = remaining.next()?;
         let known = difference.map(|(same, rest)| {
             path.truncate(same);
             path.extend_from_slice(&rest);
@@ -123,44 +125,44 @@ impl Snapshot {
     }
 }
 
-/// A snapshot that is being taken.
-struct Taking {
+/// A snapshot under construction.
+struct Builder {
     hierarchies: Vec<String>,
-    /// What is still to be scanned, the next one last.
-    left: Vec<(usize, Paused)>,
+    /// The hierarchies still to be scanned, the next one last.
+    remaining: Vec<(usize, Paused)>,
     found: Vec<Item>,
     path: Vec<u8>,
     path_bytes: usize,
     counted: Share,
 }
 
-impl Taking {
-    fn begin(index: &Index, wanted: impl Fn(HierarchyId) -> bool, counted: Share) -> Self {
+impl Builder {
+    fn begin(index: &Index, selects: impl Fn(HierarchyId) -> bool, counted: Share) -> Self {
         let mut hierarchies = Vec::new();
-        let mut left = Vec::new();
-        for state in index.hierarchies().filter(|state| wanted(state.id)) {
+        let mut remaining = Vec::new();
+        for state in index.hierarchies().filter(|state| selects(state.id)) {
             let Some(root) = index.resolve(state.id, b"/") else { continue };
-            left.push((hierarchies.len(), index.subtree(root).pause()));
+            remaining.push((hierarchies.len(), index.subtree(root).pause()));
             hierarchies.push(hierarchy_name(&state));
         }
-        left.reverse();
-        Self { hierarchies, left, found: Vec::new(), path: Vec::new(), path_bytes: 0, counted }
+        remaining.reverse();
+        Self { hierarchies, remaining, found: Vec::new(), path: Vec::new(), path_bytes: 0, counted }
     }
 
-    /// Looks at a piece's cgroups; whether these were the last.
-    fn go_on(
+    /// Scans a chunk of cgroups; returns whether the snapshot is complete.
+    fn advance(
         &mut self,
         index: &Index,
         patterns: &Patterns,
         connection: &Connection,
     ) -> Result<bool, Failure> {
-        let mut most = PIECE;
-        while let Some((hierarchy, paused)) = self.left.pop() {
+        let mut budget = CHUNK;
+        while let Some((hierarchy, paused)) = self.remaining.pop() {
             let mut subtree = index.resume(paused);
-            while most > 0
+            while budget > 0
                 && let Some((key, _)) = subtree.next()
             {
-                most -= 1;
+                budget -= 1;
                 let matches = patterns.matches(subtree.path());
                 let matches = matches.map_err(|TooCostly| {
                     Failure::unavailable("the patterns take too long to match; use fewer or simpler ones")
@@ -177,7 +179,7 @@ impl Taking {
                     (same, rest)
                 });
                 self.path_bytes += path.as_ref().map_or(0, |(_, rest)| rest.len());
-                let listed = CgroupIter {
+                let listed = ListedCgroup {
                     key,
                     parent: instance.parent.0,
                     level: instance.level,
@@ -186,24 +188,24 @@ impl Taking {
                 self.found.push(Item { hierarchy, listed, path });
             }
             if !subtree.is_over() {
-                self.left.push((hierarchy, subtree.pause()));
+                self.remaining.push((hierarchy, subtree.pause()));
             }
-            if most == 0 {
+            if budget == 0 {
                 break;
             }
         }
         let bytes = self.found.capacity() * size_of::<Item>() + self.path_bytes;
         self.counted.resize(bytes, &connection.limits())?;
-        Ok(self.left.is_empty())
+        Ok(self.remaining.is_empty())
     }
 
-    fn end(self, index: &Index, encoder: Encoder) -> Snapshot {
+    fn finish(self, index: &Index, encoder: Encoder) -> Snapshot {
         let Self { hierarchies, found, counted, .. } = self;
         Snapshot {
             seq: index.seq(),
             encoder,
             hierarchies,
-            left: found.into_iter(),
+            remaining: found.into_iter(),
             path: Vec::new(),
             _counted: counted,
         }

@@ -1,4 +1,4 @@
-//! `Status`: what the service knows, since when, and how well it keeps up.
+//! `Status`: the state of the service, its hierarchies, programs and rings.
 
 use cgtrace_client::wire;
 
@@ -30,7 +30,7 @@ fn status(connection: &Connection) -> wire::Status {
                 mount: view.mount.map(|mount| mount.path.to_string_lossy().into_owned()),
                 scanned: state.scanned,
                 note: view.note,
-                observed_since: encoder.moment(state.observed_since_boot_ns),
+                observed_since: encoder.timestamp(state.observed_since_boot_ns),
                 cgroups: state.cgroups as u64,
                 previous_instances: state.previous_instances as u64,
                 created: state.created,
@@ -75,7 +75,7 @@ fn status(connection: &Connection) -> wire::Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         kernel,
-        started: encoder.moment(tracker.started_boot_ns()),
+        started: encoder.timestamp(tracker.started_boot_ns()),
         seq: index.seq(),
         hierarchies,
         programs,

@@ -1,4 +1,4 @@
-//! `Verify`: the index against every cgroupfs.
+//! `Verify`: compares the index with every cgroupfs.
 
 use std::{collections::HashSet, rc::Rc, time::Duration};
 
@@ -16,26 +16,26 @@ use crate::daemon::{
     tracker::{Difference, Priority, VerifyReport, VerifyScan},
 };
 
-/// How often a comparison that was spoilt by a loss is made again.
+/// How often to compare if losses or mounts invalidate the comparison.
 const TRIES: u32 = 5;
 
-/// After so many cgroups others may have a turn.
-const PIECE: usize = 16;
+/// Number of cgroups after which other tasks may run.
+const CHUNK: usize = 16;
 
-/// The pauses before a difference is looked for again. Whoever is right waits for none of them.
+/// The pauses before a difference is checked again.
 const PAUSES: [Duration; 3] = [Duration::from_millis(300), Duration::from_secs(1), Duration::from_secs(3)];
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     if connection.class == SocketClass::Public {
-        let reason = "Verify reads every cgroupfs, and is answered on the private socket only: ask as root or as a \
-                      member of the group cgtrace";
+        let reason = "Verify reads every cgroupfs and needs the private socket; run as root or as a member of the group \
+                      cgtrace";
         return Err(Failure::not_permitted(reason).into());
     }
     let shared = Rc::clone(&connection.shared);
     connection.end_turn();
     let one = tokio::select! {
         one = shared.socket(connection.class).scan.acquire() => one,
-        () = connection.left() => return Ok(()),
+        () = connection.disconnected() => return Ok(()),
     };
     let verified = verify(connection).await?;
     drop(one);
@@ -43,8 +43,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     connection.reply(request, &reply).await
 }
 
-/// A difference counts once every comparison, with pauses between them, has found it: rmdir(2) takes the directory away
-/// before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
+/// Reports a difference only if repeated comparisons, with pauses between them, all find it: rmdir(2) removes the
+/// directory before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
 async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     let mut verified = compare(connection).await?;
     for pause in PAUSES {
@@ -63,7 +63,7 @@ async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     Ok(verified)
 }
 
-/// One comparison that nothing spoilt.
+/// Makes one valid comparison.
 async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     let shared = Rc::clone(&connection.shared);
     for _ in 0..TRIES {
@@ -73,20 +73,18 @@ async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
         connection.end_turn();
         let scan = tokio::select! {
             scan = scan => scan.map_err(|error| Failure::unavailable(&error.to_string()))?,
-            () = connection.left() => return Err(Failure::unavailable("the client has left")),
+            () = connection.disconnected() => return Err(Failure::unavailable("the client disconnected")),
         };
         connection.settled().await?;
         shared.tracker.borrow_mut().compare(&mut verification, scan);
-        while !verification.proceed(shared.tracker.borrow().index(), PIECE) {
+        while !verification.proceed(shared.tracker.borrow().index(), CHUNK) {
             connection.yield_turn().await;
         }
         if let Some(verified) = shared.tracker.borrow_mut().end_verify(verification) {
             return Ok(verified);
         }
     }
-    Err(Failure::unavailable(
-        "records were lost, or hierarchies came and went, during every comparison; ask again",
-    ))
+    Err(Failure::unavailable("records were lost or hierarchies changed during every comparison; retry"))
 }
 
 fn encode(
@@ -99,8 +97,8 @@ fn encode(
         .map(|Difference { key, path, index, filesystem }| {
             let state = tracker.index().hierarchies().find(|state| state.id == key.hierarchy);
             let (path, path_hex) = path.as_deref().map_or((None, None), |path| {
-                let (text, digits) = paths::as_text(path);
-                (Some(text), digits)
+                let (text, hex) = paths::as_text(path);
+                (Some(text), hex)
             });
             wire::Difference {
                 hierarchy: state.map_or_else(String::new, |state| hierarchy_name(&state)),

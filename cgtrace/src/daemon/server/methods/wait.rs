@@ -1,4 +1,4 @@
-//! `Wait`: returns the moment a path is in a state.
+//! `Wait`: returns as soon as a path is in a state.
 
 use std::{
     rc::Rc,
@@ -23,15 +23,15 @@ use crate::daemon::{
 };
 use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError};
 
-/// Cgroups that are read below one to find out whether a process is among them. On v2 the kernel says it.
+/// Maximum number of descendants to read to find out whether a v1 cgroup is populated; on v2 the kernel reports it.
 const MAX_STEPS: u64 = 100_000;
 
-/// What ended the wait.
+/// How the wait ended.
 enum Ended {
-    /// The change that brought the state, by its number.
-    Held(u64),
+    /// The state was reached, by the change with this sequence number.
+    Reached(u64),
     TimedOut,
-    ClientLeft,
+    Disconnected,
 }
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
@@ -41,7 +41,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let timeout = wait.timeout_ms.map(Duration::from_millis);
     settled_within(connection, timeout).await?;
     let waiter = waiter(&shared, &wait)?;
-    // Nothing runs between the catching up and this: what was before is in the index, what comes after finds the waiter.
+    // No other task runs between catching up and this: earlier changes are in the index, later ones reach the waiter.
     let registered = Registered::new(&shared.hub.waiters, &waiter);
     shared.listeners_changed();
     let ended = wait_for(connection, &shared, &waiter, || {
@@ -51,23 +51,23 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     drop(registered);
     shared.listeners_changed();
     let reached = match ended? {
-        Ended::Held(seq) => Some(seq),
-        // A state that was reached in the very moment of the time-out still counts.
+        Ended::Reached(seq) => Some(seq),
+        // A state that is reached at the same time as the timeout still counts.
         Ended::TimedOut => waiter.reached(),
-        Ended::ClientLeft => return Ok(()),
+        Ended::Disconnected => return Ok(()),
     };
     connection.settled_for_woken().await?;
-    let awaited = {
+    let reply = {
         let tracker = shared.tracker.borrow();
         let encoder = shared.encoder(connection.class);
         wire::WaitReply {
             reached: reached.is_some(),
             seq: reached.unwrap_or(tracker.index().seq()),
             elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
-            result: lookup::by_path(tracker.index(), encoder, &waiter.name, waiter.hierarchy),
+            result: lookup::by_path(tracker.index(), encoder, &waiter.path, waiter.hierarchy),
         }
     };
-    connection.reply(request, &awaited).await
+    connection.reply(request, &reply).await
 }
 
 /// The parameters. An unknown state is an error of the interface rather than an invalid parameter.
@@ -90,30 +90,30 @@ async fn wait_for(
     connection: &mut Connection,
     shared: &Shared,
     waiter: &Waiter,
-    left: impl Fn() -> Option<Duration>,
+    remaining: impl Fn() -> Option<Duration>,
 ) -> Result<Ended, Failure> {
     let class = connection.class;
     if waiter.holds(shared.tracker.borrow().index()) {
-        return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+        return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
     }
     connection.end_turn();
-    // What holds already is the answer whatever the time-out, even none at all.
-    if matches!(waiter.until, CgroupState::Populated | CgroupState::Empty) {
+    // If the path is already in the state, the reply is the same whatever the timeout, even 0.
+    if matches!(waiter.state, CgroupState::Populated | CgroupState::Empty) {
         let holds = tokio::select! {
             holds = read_populated(shared, class, waiter) => holds?,
-            () = connection.left() => return Ok(Ended::ClientLeft),
+            () = connection.disconnected() => return Ok(Ended::Disconnected),
         };
         if holds {
-            return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+            return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
         }
     }
     let reached = async {
         loop {
             if let Some(seq) = waiter.reached() {
-                return Ok(Ended::Held(seq));
+                return Ok(Ended::Reached(seq));
             }
-            if waiter.take_look() && read_populated(shared, class, waiter).await? {
-                return Ok(Ended::Held(shared.tracker.borrow().index().seq()));
+            if waiter.take_must_read() && read_populated(shared, class, waiter).await? {
+                return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
             }
             if waiter.reached().is_none() {
                 waiter.woken().await;
@@ -122,15 +122,15 @@ async fn wait_for(
     };
     tokio::select! {
         reached = reached => reached,
-        () = elapsed(left()) => Ok(Ended::TimedOut),
-        () = connection.left() => Ok(Ended::ClientLeft),
+        () = sleep(remaining()) => Ok(Ended::TimedOut),
+        () = connection.disconnected() => Ok(Ended::Disconnected),
     }
 }
 
-/// The index may not be ready; that is waited for no longer than for the state itself.
+/// Waits for the index, but no longer than for the state.
 async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) -> Result<(), Failure> {
     let Some(timeout) = timeout else { return connection.settled().await };
-    // Even without any time left, what is known now is an answer.
+    // A timeout of 0 still gets a reply from the current index.
     let settled = tokio::time::timeout(timeout.max(Duration::from_millis(1)), connection.settled());
     settled.await.unwrap_or_else(|_| Err(Failure::not_ready()))
 }
@@ -140,26 +140,26 @@ fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, Failure> {
     Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, wait.state))
 }
 
-/// Whether the file system says that the state holds. What changes after the waiter was registered wakes it, so
-/// nothing is missed between this look and the next.
+/// Whether the path is in the state according to the file system. Changes after the waiter was registered wake it, so
+/// that none is missed between two reads.
 async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) -> Result<bool, Failure> {
     let mounts: Vec<(HierarchyId, Mount)> = {
         let tracker = shared.tracker.borrow();
         let index = tracker.index();
         index
             .hierarchies()
-            .filter(|state| waiter.hierarchy.is_none_or(|wanted| wanted == state.id))
-            .filter(|state| index.resolve(state.id, &waiter.name).is_some())
+            .filter(|state| waiter.hierarchy.is_none_or(|selected| selected == state.id))
+            .filter(|state| index.resolve(state.id, &waiter.path).is_some())
             .filter_map(|state| Some((state.id, tracker.view(state.id).mount?)))
             .collect()
     };
-    // Absent, or not mounted here: then only events say.
+    // If the cgroup is absent or its hierarchy not mounted here, only events report the state.
     let mut populated = Vec::with_capacity(mounts.len());
     let unreadable = |error: ScanError| Failure::unavailable(&error.to_string());
     for (hierarchy, mount) in mounts {
-        let path = waiter.name.clone();
+        let path = waiter.path.clone();
         populated.push(if hierarchy == UNIFIED && path != b"/" {
-            // One small file: it takes less than another thread does.
+            // One small file: reading it is faster than using another thread.
             hierarchy::read_populated(&mount, &path, &mut Budget::new(0, Arc::default()))
                 .map_err(unreadable)?
         } else {
@@ -169,13 +169,13 @@ async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) ->
             read.map_err(|error| Failure::unavailable(&error.to_string()))?.map_err(unreadable)?
         });
     }
-    Ok(match waiter.until {
+    Ok(match waiter.state {
         CgroupState::Populated => populated.contains(&Some(true)),
         _ => !populated.is_empty() && populated.iter().all(|populated| *populated == Some(false)),
     })
 }
 
-async fn elapsed(timeout: Option<Duration>) {
+async fn sleep(timeout: Option<Duration>) {
     match timeout {
         Some(timeout) => tokio::time::sleep(timeout).await,
         None => std::future::pending().await,

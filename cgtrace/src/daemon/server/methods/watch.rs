@@ -1,4 +1,4 @@
-//! `Watch`: every change, once and in order, from a known number on.
+//! `Watch`: every change, once and in order, starting at a known sequence number.
 
 use std::{collections::BTreeSet, rc::Rc};
 
@@ -9,20 +9,20 @@ use crate::daemon::{
     index::Kind,
     server::{
         class::SocketClass,
-        events::{Filter, Item, PatternError, Patterns, Queue, Replay, TooCostly, Wanted},
+        events::{Criteria, Filter, Item, PatternError, Patterns, Queue, Replay, TooCostly},
         failure::{CallError, Failure},
         limits::{Resource, Share},
         transport::{Connection, Request},
     },
 };
 
-/// Bytes of events that are written at once.
+/// Maximum size of events written at once.
 const BATCH: usize = 64 << 10;
 
-/// Recent changes after which others may run.
-const PIECE: usize = 4;
+/// Number of replayed changes after which other tasks may run.
+const CHUNK: usize = 4;
 
-/// Hierarchies that one call names.
+/// Maximum number of hierarchies in one call.
 const MAX_HIERARCHIES: usize = 256;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
@@ -31,25 +31,26 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     }
     let shared = Rc::clone(&connection.shared);
     let watch: wire::Watch = request.parameters()?;
-    // What was mounted before this call is known by its name.
+    // Hierarchies mounted before this call are known by name.
     connection.settled().await?;
     let filter = Rc::new(filter(connection, &watch).await?);
     let _counted = count_patterns(connection, filter.size())?;
     let mut snapshot = None;
     if watch.snapshot == Some(true) {
-        snapshot = Some(Snapshot::take(connection, &filter.patterns, |id| filter.wants(id)).await?);
+        snapshot =
+            Some(Snapshot::take(connection, &filter.patterns, |id| filter.selects_hierarchy(id)).await?);
     }
-    // Nothing runs between the moment of the snapshot, or the catching up, and the end of this: what was before is in the
-    // snapshot, what comes after goes into the queue.
+    // No other task runs between the snapshot, or catching up, and the subscription: earlier changes are in the snapshot,
+    // later ones go to the queue.
     let seq = shared.tracker.borrow().index().seq();
     let uid = (connection.class == SocketClass::Public).then(|| Rc::clone(&connection.account));
     let queue = Rc::new(Queue::new(seq, uid));
-    let subscribed = shared.hub.subscribe(connection.class, &filter, &queue);
-    let (replay, missed) = watch.since_seq.map(|since| shared.hub.replay(since, seq)).unzip();
+    let subscription = shared.hub.subscribe(connection.class, &filter, &queue);
+    let (replay, discarded) = watch.since_seq.map(|since| shared.hub.replay(since, seq)).unzip();
     shared.subscribers_changed();
     let started = wire::WatchReply {
         seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
-        dropped: missed.filter(|missed| *missed > 0),
+        dropped: discarded.filter(|count| *count > 0),
         ..Default::default()
     };
     let outcome = async {
@@ -58,19 +59,19 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         }
         let mut batch = encode_reply(&started, true);
         if let Some(replay) = replay {
-            send_recent(connection, &filter, replay, &mut batch).await?;
+            send_replay(connection, &filter, replay, &mut batch).await?;
         }
         follow(connection, &queue, batch).await
     }
     .await;
-    drop(subscribed);
+    drop(subscription);
     shared.subscribers_changed();
-    // The stream ends with the connection: there is no last reply.
+    // The stream ends with the connection, without a last reply.
     outcome.and(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
 }
 
-/// Sends what happened before the subscription began; the last of it may be left in `batch`.
-async fn send_recent(
+/// Sends the changes before the subscription; the last ones may remain in `batch`.
+async fn send_replay(
     connection: &mut Connection,
     filter: &Filter,
     mut replay: Replay,
@@ -78,18 +79,18 @@ async fn send_recent(
 ) -> Result<(), CallError> {
     let hub = Rc::clone(&connection.shared.hub);
     for number in 1.. {
-        let (mut missed, change) = replay.next();
+        let (mut dropped, change) = replay.next();
         let end = change.is_none();
         let mut event = None;
         if let Some(change) = change {
             match filter.matches(&change) {
                 Ok(true) => event = Some(hub.reply(&change, connection.class)),
                 Ok(false) => {}
-                Err(TooCostly) => missed += 1,
+                Err(TooCostly) => dropped += 1,
             }
         }
-        if missed > 0 {
-            batch.extend(encode_missed(missed));
+        if dropped > 0 {
+            batch.extend(encode_dropped(dropped));
         }
         batch.extend(event.unwrap_or_default());
         if end {
@@ -99,20 +100,20 @@ async fn send_recent(
             connection.write(batch).await?;
             batch.clear();
         }
-        if number % PIECE == 0 {
+        if number % CHUNK == 0 {
             connection.yield_turn().await;
         }
     }
     Ok(())
 }
 
-/// Sends what comes into the queue until the client leaves.
+/// Sends the items of the queue until the client disconnects.
 async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) -> Result<(), CallError> {
     loop {
         while batch.len() < BATCH {
             match queue.pop() {
                 Some(Item::Reply(reply)) => batch.extend_from_slice(&reply.bytes),
-                Some(Item::Missed(missed)) => batch.extend(encode_missed(missed)),
+                Some(Item::Dropped(dropped)) => batch.extend(encode_dropped(dropped)),
                 None => break,
             }
         }
@@ -120,7 +121,7 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) 
             connection.end_turn();
             tokio::select! {
                 () = queue.filled() => {}
-                () = connection.left() => return Ok(()),
+                () = connection.disconnected() => return Ok(()),
             }
             connection.begin_turn().await;
             continue;
@@ -130,35 +131,35 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) 
     }
 }
 
-fn encode_missed(missed: u64) -> Vec<u8> {
-    encode_reply(&wire::WatchReply { dropped: Some(missed), ..Default::default() }, true)
+fn encode_dropped(dropped: u64) -> Vec<u8> {
+    encode_reply(&wire::WatchReply { dropped: Some(dropped), ..Default::default() }, true)
 }
 
 async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filter, Failure> {
     if watch.snapshot == Some(true) && watch.since_seq.is_some() {
         return Err(Failure::invalid_parameter(
-            "since_seq: with a snapshot the stream begins with its number; leave one of the two out",
+            "since_seq: not together with snapshot, whose stream starts at the number of the snapshot",
         ));
     }
     let texts = watch.patterns.as_deref().unwrap_or_default();
     let patterns = patterns(connection, texts).await?;
-    let mut wanted = Wanted { patterns: texts.iter().cloned().collect(), ..Wanted::default() };
+    let mut criteria = Criteria { patterns: texts.iter().cloned().collect(), ..Criteria::default() };
     for word in watch.kinds.iter().flatten() {
         let kind = Kind::from_name(word)
             .ok_or_else(|| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
-        wanted.kinds.insert(kind);
+        criteria.kinds.insert(kind);
     }
     let named: BTreeSet<&String> = watch.hierarchies.iter().flatten().chain(&watch.hierarchy).collect();
     if named.len() > MAX_HIERARCHIES {
         return Err(Failure::limit_exceeded("max_hierarchies_per_watch", MAX_HIERARCHIES));
     }
     for name in named {
-        wanted.hierarchies.extend(connection.shared.hierarchy(Some(name))?);
+        criteria.hierarchies.extend(connection.shared.hierarchy(Some(name))?);
     }
-    Ok(Filter { wanted, patterns })
+    Ok(Filter { criteria, patterns })
 }
 
-/// A call's patterns; without any, all paths match. Others run while they are compiled.
+/// Compiles the patterns of a call; without any, all paths match. Other tasks run in between.
 pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<Patterns, Failure> {
     let max = connection.limits().max_patterns_per_call;
     if texts.len() > max {
@@ -170,7 +171,7 @@ pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<P
     let mut patterns = Patterns::none();
     for text in texts {
         patterns.add(text).map_err(|error| match error {
-            PatternError::Name(impossible) => impossible.into(),
+            PatternError::Path(invalid) => invalid.into(),
             PatternError::Glob { pattern, reason } => Failure::invalid_pattern(&pattern, &reason),
         })?;
         connection.yield_turn().await;
@@ -178,7 +179,7 @@ pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<P
     Ok(patterns)
 }
 
-/// Counts compiled patterns until the share is dropped.
+/// Counts the memory of compiled patterns until the share is dropped.
 pub fn count_patterns(connection: &Connection, bytes: usize) -> Result<Share, Failure> {
     connection.account.take(Resource::PatternBytes, bytes, &connection.limits())
 }

@@ -1,4 +1,4 @@
-//! Metrics over HTTP, for Prometheus: on a loopback address, GET and HEAD only, everything bounded.
+//! Serves metrics to Prometheus over HTTP: on a loopback address, GET and HEAD only, with limits on everything.
 
 use std::{
     io,
@@ -19,37 +19,39 @@ use tokio::{
 use super::text;
 use crate::daemon::server::{class::SocketClass, shared::Shared};
 
-/// Connections at a time; a further one is closed.
-const CONNECTIONS: usize = 16;
+/// Maximum number of connections; further ones are closed.
+const MAX_CONNECTIONS: usize = 16;
 
-/// Bytes of a request's head.
-const HEAD: usize = 8 << 10;
+/// Maximum size of a request's head.
+const MAX_HEAD_BYTES: usize = 8 << 10;
 
-/// How long the head may take to arrive.
+/// Time limit for receiving the head.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a connection may take in all.
+/// Time limit for a connection.
 const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long to wait with the next connection when there is no descriptor for it.
-const FULL_PAUSE: Duration = Duration::from_millis(50);
+/// Pause after a failed accept, e.g. because there is no file descriptor.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// Why metrics cannot be served.
+/// Metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error("failed to serve metrics on {address}: {source}; give another `metrics-listen`, or none")]
+#[error(
+    "failed to serve metrics on {address}: {source}; choose another `metrics-listen` address or remove it"
+)]
 pub struct MetricsError {
     address: SocketAddr,
     source: io::Error,
 }
 
 /// Serves metrics until it is dropped.
-pub struct Metered {
-    /// It ends what it holds when it is dropped.
+pub struct MetricsServer {
+    /// Dropping it aborts the task.
     _accepting: JoinSet<()>,
 }
 
-impl Metered {
-    /// Listens on a loopback address. Must run within a `LocalSet`'s runtime.
+impl MetricsServer {
+    /// Listens on a loopback address. Must be called within a `LocalSet`.
     pub fn listen(address: SocketAddr, shared: Rc<Shared>) -> Result<Self, MetricsError> {
         let failed = |source| MetricsError { address, source };
         let listener = net::TcpListener::bind(address).map_err(failed)?;
@@ -62,22 +64,21 @@ impl Metered {
 }
 
 async fn accept(listener: TcpListener, shared: Rc<Shared>) {
-    let free = Arc::new(Semaphore::new(CONNECTIONS));
+    let free = Arc::new(Semaphore::new(MAX_CONNECTIONS));
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
                 let Ok(permit) = Arc::clone(&free).try_acquire_owned() else { continue };
                 let shared = Rc::clone(&shared);
                 tokio::task::spawn_local(async move {
-                    // Returned however this ends.
                     let _permit = permit;
-                    // An error concerns the client alone.
+                    // An error concerns only this client.
                     let _ = timeout(TOTAL_TIMEOUT, serve(stream, &shared)).await;
                 });
             }
             Err(error) => {
                 tracing::warn!(%error, "failed to accept a connection for metrics");
-                tokio::time::sleep(FULL_PAUSE).await;
+                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }
@@ -86,46 +87,50 @@ async fn accept(listener: TcpListener, shared: Rc<Shared>) {
 /// Answers one request and closes.
 async fn serve(mut stream: TcpStream, shared: &Shared) -> io::Result<()> {
     let head = timeout(HEAD_TIMEOUT, read_head(&mut stream)).await.map_err(io::Error::from)??;
-    let answer = match head.as_deref().map_or(Err(TOO_LONG), request) {
+    let response = match head.as_deref().map_or(Err(TOO_LARGE), parse_request) {
         Ok(body) if shared.settled().await.is_ok() => {
-            // Any user may connect to a loopback address.
+            // Any user can connect to a loopback address.
             let _turn = shared.socket(SocketClass::Public).turn().await;
             response("200 OK", text::CONTENT_TYPE, &text::encode(shared), body)
         }
         Ok(body) => response(NOT_READY.status, PLAIN, NOT_READY.text, body),
         Err(Refusal { status, text }) => response(status, PLAIN, text, true),
     };
-    stream.write_all(&answer).await?;
+    stream.write_all(&response).await?;
     stream.shutdown().await
 }
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
-/// Why there are no metrics in a response.
+/// An error response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Refusal {
     status: &'static str,
     text: &'static str,
 }
 
-const NO_REQUEST: Refusal = Refusal { status: "400 Bad Request", text: "this is no HTTP request\n" };
+const BAD_REQUEST: Refusal = Refusal { status: "400 Bad Request", text: "invalid HTTP request\n" };
 
-const ELSEWHERE: Refusal = Refusal { status: "404 Not Found", text: "metrics are at /metrics\n" };
+const NOT_FOUND: Refusal = Refusal { status: "404 Not Found", text: "not found; metrics are at /metrics\n" };
 
-const OTHER_METHOD: Refusal =
-    Refusal { status: "405 Method Not Allowed\r\nAllow: GET, HEAD", text: "only GET and HEAD\n" };
-
-/// A name that leads here is not proof that the page that uses it belongs here (DNS rebinding).
-const OTHER_HOST: Refusal = Refusal {
-    status: "421 Misdirected Request",
-    text: "the Host header must be localhost or a loopback address, with or without a port\n",
+const METHOD_NOT_ALLOWED: Refusal = Refusal {
+    status: "405 Method Not Allowed\r\nAllow: GET, HEAD",
+    text: "method not allowed; use GET or HEAD\n",
 };
 
-const TOO_LONG: Refusal =
-    Refusal { status: "431 Request Header Fields Too Large", text: "the request is too long\n" };
+/// Protects against DNS rebinding: a web page can make its own name resolve to a loopback address.
+const MISDIRECTED: Refusal = Refusal {
+    status: "421 Misdirected Request",
+    text: "invalid Host header; expected localhost or a loopback address, optionally with a port\n",
+};
 
-const NOT_READY: Refusal =
-    Refusal { status: "503 Service Unavailable", text: "the index is not complete; ask again\n" };
+const TOO_LARGE: Refusal =
+    Refusal { status: "431 Request Header Fields Too Large", text: "request too long\n" };
+
+const NOT_READY: Refusal = Refusal {
+    status: "503 Service Unavailable",
+    text: "index not ready (initial scan or resync in progress); retry\n",
+};
 
 fn response(status: &str, content_type: &str, text: &str, body: bool) -> Vec<u8> {
     let length = text.len();
@@ -138,16 +143,16 @@ fn response(status: &str, content_type: &str, text: &str, body: bool) -> Vec<u8>
     response.into_bytes()
 }
 
-/// The bytes up to the empty line; `None` if it does not come within the bound.
+/// Reads up to the empty line; `None` if the head is too large.
 async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     let mut head = Vec::new();
-    while head.len() < HEAD {
-        let mut piece = [0; 1024];
-        let read = stream.read(&mut piece).await?;
+    while head.len() < MAX_HEAD_BYTES {
+        let mut chunk = [0; 1024];
+        let read = stream.read(&mut chunk).await?;
         if read == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        head.extend_from_slice(&piece[..read]);
+        head.extend_from_slice(&chunk[..read]);
         if [&b"\r\n\r\n"[..], b"\n\n"].iter().any(|end| head.windows(end.len()).any(|at| at == *end)) {
             return Ok(Some(head));
         }
@@ -155,29 +160,29 @@ async fn read_head(stream: &mut TcpStream) -> io::Result<Option<Vec<u8>>> {
     Ok(None)
 }
 
-/// Whether the metrics that a request asks for are to be in the response.
-fn request(head: &[u8]) -> Result<bool, Refusal> {
-    let mut lines = str::from_utf8(head).map_err(|_| NO_REQUEST)?.lines();
+/// Parses a request for metrics; returns whether the response has a body.
+fn parse_request(head: &[u8]) -> Result<bool, Refusal> {
+    let mut lines = str::from_utf8(head).map_err(|_| BAD_REQUEST)?.lines();
     let words: Vec<&str> = lines.next().unwrap_or_default().split(' ').collect();
-    let [method, target, version] = words[..] else { return Err(NO_REQUEST) };
+    let [method, target, version] = words[..] else { return Err(BAD_REQUEST) };
     if !version.starts_with("HTTP/1.") {
-        return Err(NO_REQUEST);
+        return Err(BAD_REQUEST);
     }
     let mut hosts = lines
         .filter_map(|line| line.split_once(':'))
         .filter_map(|(name, value)| name.eq_ignore_ascii_case("host").then_some(value.trim()));
     if !matches!((hosts.next(), hosts.next()), (Some(host), None) if is_loopback(host)) {
-        return Err(OTHER_HOST);
+        return Err(MISDIRECTED);
     }
     match (method, target.split('?').next().unwrap_or_default()) {
         ("GET", "/metrics") => Ok(true),
         ("HEAD", "/metrics") => Ok(false),
-        ("GET" | "HEAD", _) => Err(ELSEWHERE),
-        _ => Err(OTHER_METHOD),
+        ("GET" | "HEAD", _) => Err(NOT_FOUND),
+        _ => Err(METHOD_NOT_ALLOWED),
     }
 }
 
-/// Whether a `Host` header names the loopback.
+/// Whether a `Host` header names the loopback interface.
 fn is_loopback(host: &str) -> bool {
     let (name, port) = match host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
         Some((address, rest)) if address.parse().is_ok_and(|address: Ipv6Addr| address.is_loopback()) => {
@@ -197,22 +202,22 @@ mod tests {
     use super::*;
 
     fn requested(line: &str) -> Result<bool, Refusal> {
-        request(format!("{line}\r\nHost: localhost:9469\r\n\r\n").as_bytes())
+        parse_request(format!("{line}\r\nHost: localhost:9469\r\n\r\n").as_bytes())
     }
 
     #[test]
-    fn only_get_and_head_of_metrics_are_answered() {
+    fn only_get_and_head_of_metrics_are_served() {
         assert_eq!(requested("GET /metrics HTTP/1.1"), Ok(true));
-        assert_eq!(request(b"GET /metrics?x=1 HTTP/1.0\nhost: [::1]\n\n"), Ok(true));
+        assert_eq!(parse_request(b"GET /metrics?x=1 HTTP/1.0\nhost: [::1]\n\n"), Ok(true));
         assert_eq!(requested("HEAD /metrics HTTP/1.1"), Ok(false));
-        assert_eq!(requested("GET / HTTP/1.1"), Err(ELSEWHERE));
-        assert_eq!(requested("POST /metrics HTTP/1.1"), Err(OTHER_METHOD));
-        assert_eq!(request(b"\xff\xfe\r\n\r\n"), Err(NO_REQUEST));
-        assert_eq!(requested("GET /metrics"), Err(NO_REQUEST));
+        assert_eq!(requested("GET / HTTP/1.1"), Err(NOT_FOUND));
+        assert_eq!(requested("POST /metrics HTTP/1.1"), Err(METHOD_NOT_ALLOWED));
+        assert_eq!(parse_request(b"\xff\xfe\r\n\r\n"), Err(BAD_REQUEST));
+        assert_eq!(requested("GET /metrics"), Err(BAD_REQUEST));
     }
 
     #[test]
-    fn only_the_loopback_is_a_host() {
+    fn only_loopback_hosts_are_accepted() {
         for host in ["localhost", "LOCALHOST:9469", "127.0.0.1", "127.8.9.1:80", "[::1]", "[::1]:9469"] {
             assert!(is_loopback(host), "{host}");
         }
@@ -224,7 +229,7 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
         let twice = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nHost: attacker.example\r\n\r\n";
-        assert_eq!(request(twice), Err(OTHER_HOST));
-        assert_eq!(request(b"GET /metrics HTTP/1.1\r\n\r\n"), Err(OTHER_HOST));
+        assert_eq!(parse_request(twice), Err(MISDIRECTED));
+        assert_eq!(parse_request(b"GET /metrics HTTP/1.1\r\n\r\n"), Err(MISDIRECTED));
     }
 }

@@ -1,4 +1,4 @@
-//! What is counted beside the tracker's own counters.
+//! Counters of events, lifetimes and requests, in addition to the tracker's.
 
 use std::{cell::RefCell, rc::Rc, time::Duration};
 
@@ -9,31 +9,31 @@ use crate::daemon::{
     tracker::{Anchor, Listener},
 };
 
-/// Upper ends of the lengths of instances, in seconds: from a millisecond to a week.
-const LIVES: [f64; 16] = [
+/// Histogram buckets of lifetimes, in seconds: from 1 ms to a week.
+const LIFETIME_BUCKETS: [f64; 16] = [
     0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 60.0, 300.0, 1_800.0, 3_600.0, 21_600.0, 86_400.0,
     604_800.0,
 ];
 
-/// Upper ends of the times that answers take, in seconds: from 10 µs to 10 s.
-const ANSWERS: [f64; 14] =
+/// Histogram buckets of request durations, in seconds: from 10 µs to 10 s.
+const DURATION_BUCKETS: [f64; 14] =
     [1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 1e-1, 1.0, 10.0];
 
-/// The methods whose answers are timed; the others answer when something happens.
+/// The methods whose durations are measured; the others wait for events.
 const TIMED: [&str; 6] = ["Lookup", "List", "Status", "Verify", "Metrics", "History"];
 
-/// Of so many hierarchies counts are kept; beyond, those of one that has ended make room.
-const MOST: usize = 64;
+/// Maximum number of hierarchies with counters; beyond it, the counters of a destroyed hierarchy are removed.
+const MAX_HIERARCHIES: usize = 64;
 
-/// Counts events, lifetimes and answers.
+/// Counts events, lifetimes and request durations.
 pub struct Meter {
     pub(super) hierarchies: RefCell<Vec<Counts>>,
-    /// Changes that concern no hierarchy.
-    pub(super) elsewhere: RefCell<[u64; KINDS]>,
-    /// How long cgroups lived, by hierarchy.
-    pub(super) instances: Histograms,
-    /// How long answers took, by method.
-    pub(super) answers: Histograms,
+    /// Events without a hierarchy.
+    pub(super) no_hierarchy: RefCell<[u64; KINDS]>,
+    /// Lifetimes of cgroups, by hierarchy.
+    pub(super) lifetimes: Histograms,
+    /// Request durations, by method.
+    pub(super) durations: Histograms,
     timed: [Histogram; TIMED.len()],
 }
 
@@ -41,37 +41,37 @@ type Histograms = Family<[(&'static str, String); 1], Histogram, fn() -> Histogr
 
 const KINDS: usize = Kind::EVENTS.len();
 
-/// What happened on one hierarchy.
+/// The counters of one hierarchy.
 pub(super) struct Counts {
     pub(super) name: Option<Rc<str>>,
     pub(super) number: u32,
     pub(super) events: [u64; KINDS],
-    pub(super) instances: Histogram,
+    pub(super) lifetimes: Histogram,
 }
 
 impl Counts {
-    fn is_gone(&self, index: &Index) -> bool {
+    fn is_destroyed(&self, index: &Index) -> bool {
         index.hierarchies().all(|state| state.id.0 != self.number)
     }
 }
 
 impl Default for Meter {
     fn default() -> Self {
-        let answers = Histograms::new_with_constructor(|| Histogram::new(ANSWERS));
-        let timed = TIMED.map(|method| answers.get_or_create_owned(&[("method", method.to_owned())]));
+        let durations = Histograms::new_with_constructor(|| Histogram::new(DURATION_BUCKETS));
+        let timed = TIMED.map(|method| durations.get_or_create_owned(&[("method", method.to_owned())]));
         Self {
             hierarchies: RefCell::default(),
-            elsewhere: RefCell::new([0; KINDS]),
-            instances: Histograms::new_with_constructor(|| Histogram::new(LIVES)),
-            answers,
+            no_hierarchy: RefCell::new([0; KINDS]),
+            lifetimes: Histograms::new_with_constructor(|| Histogram::new(LIFETIME_BUCKETS)),
+            durations,
             timed,
         }
     }
 }
 
 impl Meter {
-    /// Notes how long an answer took, without the time in which the client did not read it.
-    pub fn answered(&self, method: &str, took: Duration) {
+    /// Records the duration of a request, without the time in which the client did not read the reply.
+    pub fn record_request(&self, method: &str, took: Duration) {
         if let Some(number) = TIMED.iter().position(|timed| *timed == method) {
             self.timed[number].observe(took.as_secs_f64());
         }
@@ -79,47 +79,47 @@ impl Meter {
 
     fn changed(&self, change: &Change, index: &Index) {
         let Some(cgroup) = &change.cgroup else {
-            self.elsewhere.borrow_mut()[change.kind.event_number()] += 1;
+            self.no_hierarchy.borrow_mut()[change.kind.event_number()] += 1;
             return;
         };
         let mut hierarchies = self.hierarchies.borrow_mut();
-        // The same id may be another hierarchy's by now, so that it is the name that counts.
+        // The id of a destroyed hierarchy may have been reused, so the name must match, too.
         let known = hierarchies.iter().position(|counts| {
             counts.number == cgroup.hierarchy.0 && counts.name.as_deref() == cgroup.hierarchy_name.as_deref()
         });
         let number = known.unwrap_or_else(|| {
-            if hierarchies.len() >= MOST
-                && let Some(gone) = hierarchies.iter().position(|counts| counts.is_gone(index))
+            if hierarchies.len() >= MAX_HIERARCHIES
+                && let Some(destroyed) = hierarchies.iter().position(|counts| counts.is_destroyed(index))
             {
-                let Counts { name, number, .. } = hierarchies.remove(gone);
-                self.instances.remove(&[("hierarchy", label(name.as_deref(), number))]);
+                let Counts { name, number, .. } = hierarchies.remove(destroyed);
+                self.lifetimes.remove(&[("hierarchy", label(name.as_deref(), number))]);
             }
             let (name, number) = (cgroup.hierarchy_name.clone(), cgroup.hierarchy.0);
-            let instances =
-                self.instances.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
-            hierarchies.push(Counts { name, number, events: [0; KINDS], instances });
+            let lifetimes =
+                self.lifetimes.get_or_create_owned(&[("hierarchy", label(name.as_deref(), number))]);
+            hierarchies.push(Counts { name, number, events: [0; KINDS], lifetimes });
             hierarchies.len() - 1
         });
         let counts = &mut hierarchies[number];
         counts.events[change.kind.event_number()] += 1;
         if change.kind == Kind::Rmdir
             && let Some(previous) = index.previous_by_id(Key { hierarchy: cgroup.hierarchy, id: cgroup.id })
-            // Of any other instance the length is not known.
+            // The lifetime of any other instance is unknown.
             && previous.creation.origin == Origin::Observed
             && !previous.inferred
         {
             let ns = previous.removed_boot_ns.saturating_sub(previous.creation.boot_ns);
-            counts.instances.observe(Duration::from_nanos(ns).as_secs_f64());
+            counts.lifetimes.observe(Duration::from_nanos(ns).as_secs_f64());
         }
     }
 }
 
-/// A hierarchy's name, or what stands for it.
+/// A hierarchy's name, or `hierarchy-N` if its name is unknown.
 pub(super) fn label(name: Option<&str>, number: u32) -> String {
     name.map_or_else(|| format!("hierarchy-{number}"), str::to_owned)
 }
 
-/// Listens to the tracker.
+/// Registers a meter with the tracker.
 pub struct MeterListener(pub Rc<Meter>);
 
 impl Listener for MeterListener {

@@ -1,9 +1,9 @@
-//! Metrics: what is counted, as text, and over HTTP.
+//! Metrics: counters, the text format, and HTTP.
 
 mod http;
 mod meter;
 mod text;
 
-pub use http::Metered;
+pub use http::MetricsServer;
 pub use meter::{Meter, MeterListener};
 pub use text::encode;

@@ -1,4 +1,4 @@
-//! The metrics as text, in the `OpenMetrics` format. They name no cgroup and no task.
+//! The metrics in the `OpenMetrics` text format. They name no cgroup and no task.
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
@@ -15,14 +15,14 @@ use crate::daemon::{
     tracker::Tracker,
 };
 
-/// What the text is, for HTTP.
+/// The content type of the text.
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels<const N: usize> = [(&'static str, String); N];
 type Counters<const N: usize> = Family<Labels<N>, Counter>;
 type Gauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 
-/// Everything, as of now. What is asked of the index is exact if [`Shared::settled`] has been waited for.
+/// Encodes all metrics. Those of the index are up to date if [`Shared::settled`] has just returned.
 pub fn encode(shared: &Shared) -> String {
     let mut registry = Registry::with_prefix("cgtrace");
     let tracker = shared.tracker.borrow();
@@ -59,17 +59,27 @@ fn set<const N: usize>(gauges: &Gauges<N>, labels: &Labels<N>, value: u64) {
 fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
     let kernel = rustix::system::uname().release().to_string_lossy().into_owned();
     let info = Info::new([("version", env!("CARGO_PKG_VERSION").to_owned()), ("kernel", kernel)]);
-    registry.register("build", "This cgtrace, and the kernel that it runs on", info);
+    registry.register("build", "Version of cgtrace and release of the running kernel", info);
     let started: Gauge<f64, AtomicU64> = Gauge::default();
     let started_ns = tracker.anchor().wall_ns(tracker.started_boot_ns());
     #[expect(clippy::cast_precision_loss, reason = "a time in seconds, exact to a microsecond")]
     started.set(started_ns as f64 / 1e9);
-    registry.register_with_unit("start_time", "When the kernel program was attached", Unit::Seconds, started);
+    registry.register_with_unit(
+        "start_time",
+        "Unix time when the BPF programs were attached",
+        Unit::Seconds,
+        started,
+    );
     counter(registry, "events_sequence", "Sequence number of the last event", tracker.index().seq());
-    counter(registry, "wakeups", "Times that the kernel program woke the daemon", tracker.wakeup_count());
+    counter(registry, "wakeups", "Wakeups of the daemon by the BPF programs", tracker.wakeup_count());
     let anomalies = tracker.index().anomalies().total() + tracker.undecodable();
-    counter(registry, "anomalies", "Events and records that did not fit what was known", anomalies);
-    gauge(registry, "connections", "Connections", shared.connections() as u64);
+    counter(
+        registry,
+        "anomalies",
+        "Events and records that contradict the index or cannot be decoded",
+        anomalies,
+    );
+    gauge(registry, "connections", "Open client connections", shared.connections() as u64);
 }
 
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
@@ -84,15 +94,15 @@ fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
         removed.get_or_create(&labels).inc_by(state.removed);
         resyncs.get_or_create(&labels).inc_by(state.resyncs);
     }
-    registry.register("cgroups", "Cgroups that exist now", cgroups);
+    registry.register("cgroups", "Existing cgroups", cgroups);
     registry.register(
         "hierarchy_scanned",
-        "Whether the hierarchy could be read as a whole (1) or not (0)",
+        "Whether the initial scan of the hierarchy is complete (1) or not (0)",
         scanned,
     );
     registry.register("cgroups_created", "Cgroups created", created);
     registry.register("cgroups_removed", "Cgroups removed", removed);
-    registry.register("resyncs", "Walks that resynced a loss", resyncs);
+    registry.register("resyncs", "Scans that resynced a hierarchy after lost records", resyncs);
 }
 
 fn events(registry: &mut Registry, meter: &Meter) {
@@ -106,7 +116,7 @@ fn events(registry: &mut Registry, meter: &Meter) {
             }
         }
     }
-    for (kind, count) in Kind::EVENTS.into_iter().zip(*meter.elsewhere.borrow()) {
+    for (kind, count) in Kind::EVENTS.into_iter().zip(*meter.no_hierarchy.borrow()) {
         if count > 0 {
             let labels = [("kind", kind.as_str().to_owned()), ("hierarchy", String::new())];
             events.get_or_create(&labels).inc_by(count);
@@ -115,9 +125,9 @@ fn events(registry: &mut Registry, meter: &Meter) {
     registry.register("events", "Events, by kind and hierarchy", events);
     registry.register_with_unit(
         "cgroup_lifetime",
-        "How long cgroups lived whose making and removal were both seen",
+        "Lifetimes of cgroups whose creation and removal were both observed",
         Unit::Seconds,
-        meter.instances.clone(),
+        meter.lifetimes.clone(),
     );
 }
 
@@ -142,9 +152,9 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
             lost.get_or_create(&labels).inc_by(count);
         }
     }
-    registry.register_with_unit("ring_used", "What waits in a ring", Unit::Bytes, used);
-    registry.register_with_unit("ring_size", "What a ring can hold", Unit::Bytes, size);
-    registry.register("ring_records_read", "Records that were read from a ring", records);
+    registry.register_with_unit("ring_used", "Bytes that wait in a ring", Unit::Bytes, used);
+    registry.register_with_unit("ring_size", "Capacity of a ring", Unit::Bytes, size);
+    registry.register("ring_records_read", "Records read from a ring", records);
     let help =
         "Records that a ring had no room for or that could not be read; an empty hierarchy means unknown";
     registry.register("lost_records", help, lost);
@@ -162,40 +172,44 @@ fn programs(registry: &mut Registry, tracker: &Tracker) {
             time.get_or_create(&labels).inc_by(std::time::Duration::from_nanos(program.run_ns).as_secs_f64());
         }
     }
-    registry.register("bpf_program_attached", "Whether a kernel program runs (1) or not (0)", attached);
-    registry.register("bpf_program_missed_runs", "Runs of a kernel program that the kernel skipped", missed);
-    registry.register("bpf_program_runs", "Runs of a kernel program, while the kernel counts them", runs);
+    registry.register("bpf_program_attached", "Whether a BPF program is attached (1) or not (0)", attached);
+    registry.register("bpf_program_missed_runs", "Runs of a BPF program that the kernel skipped", missed);
+    registry.register(
+        "bpf_program_runs",
+        "Runs of a BPF program, counted only while kernel.bpf_stats_enabled is set",
+        runs,
+    );
     registry.register_with_unit(
         "bpf_program_run",
-        "Time that a kernel program ran, while the kernel counts it",
+        "Run time of a BPF program, counted only while kernel.bpf_stats_enabled is set",
         Unit::Seconds,
         time,
     );
 }
 
 fn clients(registry: &mut Registry, shared: &Shared) {
-    gauge(registry, "waiters", "Wait calls that wait", shared.hub.waiters.borrow().len() as u64);
-    gauge(registry, "subscriptions", "Watch calls that follow", shared.hub.subscriptions() as u64);
-    let (mut all, mut most) = (0, 0);
-    for waiting in shared.hub.queue_lengths() {
-        all += waiting;
-        most = most.max(waiting);
+    gauge(registry, "waiters", "Wait calls in progress", shared.hub.waiters.borrow().len() as u64);
+    gauge(registry, "subscriptions", "Watch calls in progress", shared.hub.subscriptions() as u64);
+    let (mut total, mut longest) = (0, 0);
+    for length in shared.hub.queue_lengths() {
+        total += length;
+        longest = longest.max(length);
     }
-    gauge(registry, "subscriber_lag_events", "Events that wait for the slowest subscriber", most);
-    gauge(registry, "subscriber_queued_events", "Events that wait for all subscribers", all);
-    let help = "Events that subscribers missed because they were too slow";
-    counter(registry, "subscriber_dropped_events", help, shared.hub.missed());
+    gauge(registry, "subscriber_lag_events", "Length of the longest subscriber queue", longest);
+    gauge(registry, "subscriber_queued_events", "Length of all subscriber queues together", total);
+    let help = "Events dropped because the queue of a slow subscriber was full";
+    counter(registry, "subscriber_dropped_events", help, shared.hub.dropped());
     gauge(
         registry,
         "unread_reply_bytes",
-        "Answers that were given and not read",
+        "Size of replies that clients have not read yet",
         shared.unread_reply_bytes() as u64,
     );
-    let answers = shared.meter.answers.clone();
+    let durations = shared.meter.durations.clone();
     registry.register_with_unit(
         "request_duration",
-        "How long answers took, by method",
+        "Durations of requests, by method",
         Unit::Seconds,
-        answers,
+        durations,
     );
 }

@@ -1,4 +1,4 @@
-//! The two sockets of a runtime directory.
+//! Creates the two sockets of a runtime directory.
 
 use std::{
     fs::{self, DirBuilder, Permissions},
@@ -15,25 +15,25 @@ use rustix::{fs::Mode, process::umask};
 
 use crate::daemon::service::Sockets;
 
-/// Why a socket cannot be served.
+/// A socket cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
-    /// A daemon answers on it already.
+    /// Another daemon listens on the socket.
     #[error(
-        "a cgtrace daemon answers on `{socket}` already; ask it (cgtrace status), stop it, or give this one another \
+        "another cgtrace daemon is listening on `{socket}`; use it (cgtrace status), stop it, or choose another \
          --runtime-dir"
     )]
     AlreadyServed {
         /// The socket.
         socket: PathBuf,
     },
-    /// Something else is at its path.
-    #[error("`{socket}` exists and is not a socket; remove it, or give another --runtime-dir")]
+    /// The path exists and is not a socket.
+    #[error("`{socket}` exists and is not a socket; remove it or choose another --runtime-dir")]
     NotASocket {
         /// The path.
         socket: PathBuf,
     },
-    /// It cannot be created.
+    /// The socket cannot be created.
     #[error("failed to listen on `{socket}`: {source}; {}", remedy(source))]
     Listen {
         /// The socket.
@@ -43,27 +43,25 @@ pub enum ListenError {
     },
 }
 
-/// What may help.
 fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
-        // The address of a Unix socket has 107 bytes, of which `/private/io.cgtrace` takes 19.
-        io::ErrorKind::InvalidInput => "give a --runtime-dir of at most 88 bytes",
-        _ => "make the directory writable, or give another --runtime-dir",
+        // The address of a Unix socket has at most 107 bytes; `/private/io.cgtrace` takes 19 of them.
+        io::ErrorKind::InvalidInput => "choose a --runtime-dir of at most 88 bytes",
+        _ => "make the directory writable or choose another --runtime-dir",
     }
 }
 
-/// The files of the sockets that this process created: removed when dropped, so that clients learn at once that no
-/// daemon answers.
+/// The socket files that this process created. Dropping it removes them, so that clients fail at once without a daemon.
 #[derive(Default)]
 pub struct Created(Vec<(PathBuf, Inode)>);
 
-/// Device and number.
+/// Device and inode number.
 type Inode = (u64, u64);
 
 impl Drop for Created {
     fn drop(&mut self) {
         for (socket, inode) in &self.0 {
-            // Another daemon may have put its own there.
+            // Another daemon may have replaced the file.
             if fs::symlink_metadata(socket).is_ok_and(|found| inode_of(&found) == *inode) {
                 let _ = fs::remove_file(socket);
             }
@@ -75,7 +73,7 @@ fn inode_of(file: &fs::Metadata) -> Inode {
     (file.dev(), file.ino())
 }
 
-/// Listens on both sockets. Directories that are there already keep their mode and group.
+/// Listens on both sockets. Existing directories keep their mode and group.
 pub fn bind(runtime_dir: &RuntimeDir) -> Result<(Sockets, Created), ListenError> {
     let mut created = Created::default();
     let mut listen = |socket: PathBuf, directory_mode, mode| {
@@ -86,7 +84,7 @@ pub fn bind(runtime_dir: &RuntimeDir) -> Result<(Sockets, Created), ListenError>
     Ok((Sockets { public, private }, created))
 }
 
-/// Listens on a socket. A stale one is removed, but only when no daemon answers on it.
+/// Listens on a socket. Replaces a stale socket file, but only if no daemon listens on it.
 fn bind_one(
     runtime_dir: &Path,
     socket: &Path,
@@ -114,7 +112,7 @@ fn bind_one(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(failed(source)),
     }
-    // Its mode is right from the first moment.
+    // Created with the right mode, without a race.
     let before = umask(Mode::from_raw_mode(0o777 & !mode));
     let listener = UnixListener::bind(socket);
     umask(before);
@@ -127,7 +125,7 @@ fn bind_one(
 
 fn create_directory(path: &Path, mode: u32) -> io::Result<()> {
     match DirBuilder::new().mode(mode).create(path) {
-        // Whatever the umask took.
+        // Regardless of the umask.
         Ok(()) => fs::set_permissions(path, Permissions::from_mode(mode)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
         Err(error) => Err(error),
@@ -139,7 +137,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_another_daemon_put_there_is_not_removed() {
+    fn a_socket_of_another_daemon_is_not_removed() {
         let folder = tempfile::tempdir().unwrap();
         let runtime_dir = RuntimeDir::new(folder.path().join("run"));
         let (_sockets, created) = bind(&runtime_dir).unwrap();
@@ -148,7 +146,7 @@ mod tests {
         assert_eq!(modes(runtime_dir.private().parent().unwrap()), 0o750);
         assert_eq!(modes(&runtime_dir.public()), 0o666);
         assert_eq!(modes(runtime_dir.public().parent().unwrap()), 0o755);
-        // Still open, so that its number is not given to the new file.
+        // Still open, so that its inode number is not reused.
         fs::remove_file(runtime_dir.public()).unwrap();
         let _other = UnixListener::bind(runtime_dir.public()).unwrap();
         drop(created);

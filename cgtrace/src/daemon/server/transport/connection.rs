@@ -1,4 +1,4 @@
-//! One connection: reads calls and has them answered in their order. Its errors end nothing but itself.
+//! A connection: reads calls and answers them in order. An error closes only this connection.
 
 use std::{
     io,
@@ -25,14 +25,14 @@ use crate::daemon::server::{
 };
 use crate::daemon::tracker::Tracker;
 
-/// Bytes that are written at once, which takes some 20 µs. A subscriber's batch is no more: in smaller pieces it took a
-/// quarter more of the CPU.
-const PIECE: usize = 80 << 10;
+/// Number of bytes written at once, which takes about 20 µs. A subscriber's batch fits into one write: smaller chunks cost
+/// a quarter more CPU time.
+const CHUNK: usize = 80 << 10;
 
-/// How long a call may take to arrive.
+/// Time limit for receiving a call.
 const RECEIVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What is read at first. Most calls are shorter, and a connection that sends half of one holds no more.
+/// Size of the first read. Most calls are shorter, and an incomplete call holds no more memory than this.
 const FIRST_READ: usize = 512;
 
 /// Answers a call.
@@ -43,36 +43,36 @@ pub type Dispatch =
 pub struct Connection {
     pub shared: Rc<Shared>,
     pub class: SocketClass,
-    /// What this client's uid, or on the private socket everyone, has taken.
+    /// The account of the client's uid; on the private socket, of all clients.
     pub account: Rc<Account>,
-    /// How long this client did not read.
+    /// How long writes waited for this client to read.
     pub unread_for: Duration,
     reader: OwnedReadHalf,
     writer: OwnedWriteHalf,
-    /// What was read and is not yet a whole call.
+    /// Received bytes that are not a complete call yet.
     received: BytesMut,
-    /// Up to where `received` has no NUL.
+    /// The length of the prefix of `received` without a NUL.
     searched: usize,
-    /// Bytes of the call that is being answered.
+    /// Size of the call in progress.
     answering: usize,
-    /// Those, and the bytes of `received`.
+    /// Counts the call in progress and `received`.
     calls: Option<Share>,
     turn: Option<Turn>,
 }
 
-/// A call whose parameters have not been read yet.
+/// A call whose parameters are not parsed yet.
 pub struct Request {
-    /// The method with its interface.
+    /// The fully qualified method.
     pub method: String,
-    /// Whether more than one reply is wanted.
+    /// Whether the client accepts several replies.
     pub more: bool,
-    /// Whether no reply is wanted.
+    /// Whether the client expects no reply.
     pub oneway: bool,
     parameters: Option<Box<RawValue>>,
 }
 
 impl Request {
-    /// Reads a message, without its NUL.
+    /// Parses a message without its NUL.
     pub fn parse(message: &[u8]) -> Result<Self, serde_json::Error> {
         #[derive(Deserialize)]
         struct Parts {
@@ -89,10 +89,10 @@ impl Request {
         Ok(Self { method, more, oneway, parameters })
     }
 
-    /// The call's parameters, as the method takes them.
+    /// Parses the parameters.
     pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Failure> {
         let text = self.parameters.as_deref().map_or("{}", RawValue::get);
-        // serde names the parameter in its message only.
+        // Only the message of serde names the parameter.
         serde_json::from_str(text).map_err(|error| Failure::invalid_parameter(&error.to_string()))
     }
 }
@@ -115,11 +115,11 @@ impl Connection {
         }
     }
 
-    /// Serves the client until it leaves.
+    /// Serves the client until it disconnects.
     pub async fn run(mut self, dispatch: Dispatch) -> io::Result<()> {
         while let Some(message) = self.next_message().await? {
             self.begin_turn().await;
-            // What follows something that is not a call cannot be trusted to be one.
+            // After an invalid message the stream cannot be trusted.
             let request = Request::parse(&message)
                 .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
             drop(message);
@@ -142,7 +142,7 @@ impl Connection {
         self.shared.limits()
     }
 
-    /// Begins to work for this client, in the public socket's turn if it is one of its.
+    /// Begins a turn on the thread for this client.
     pub async fn begin_turn(&mut self) {
         if self.turn.is_none() {
             let turn = self.socket().turn().await;
@@ -150,12 +150,12 @@ impl Connection {
         }
     }
 
-    /// Ends it, before something is waited for.
+    /// Ends the turn; required before waiting.
     pub fn end_turn(&mut self) {
         self.turn = None;
     }
 
-    /// Lets others run, if this turn has taken long.
+    /// Lets other tasks run if this turn has taken long.
     pub async fn yield_turn(&mut self) {
         if self.turn.as_ref().is_some_and(Turn::is_over) {
             self.end_turn();
@@ -164,13 +164,13 @@ impl Connection {
         }
     }
 
-    /// Returns once the index is exact as of now: everything that was done before this call is in it. Nothing runs
-    /// between that moment and the return.
+    /// Waits until the index contains every change made before this call. No other task runs between that point and the
+    /// return.
     pub async fn settled(&mut self) -> Result<(), Failure> {
         self.settled_by(Tracker::catch_up).await
     }
 
-    /// The same for a client that was woken by an event.
+    /// Like [`Self::settled`], for a client that was woken by an event.
     pub async fn settled_for_woken(&mut self) -> Result<(), Failure> {
         self.settled_by(Tracker::catch_up_for_woken).await
     }
@@ -187,7 +187,7 @@ impl Connection {
         Ok(())
     }
 
-    /// Counts what is received and the call that is being answered.
+    /// Counts the received bytes and the call in progress.
     fn count_calls(&mut self) -> io::Result<()> {
         let bytes = self.received.len() + self.answering;
         if bytes == 0 {
@@ -206,11 +206,11 @@ impl Connection {
             if let Ok(reply) = cgtrace_client::encode(&failure.reply()) {
                 let _ = self.writer.try_write(&reply);
             }
-            io::Error::new(io::ErrorKind::QuotaExceeded, "too many bytes of unanswered calls")
+            io::Error::new(io::ErrorKind::QuotaExceeded, "limit exceeded: max_pending_call_bytes")
         })
     }
 
-    /// The next message without its NUL; `None` when the client has left.
+    /// The next message without its NUL; `None` if the client disconnected.
     async fn next_message(&mut self) -> io::Result<Option<Bytes>> {
         let mut deadline = None;
         loop {
@@ -233,7 +233,7 @@ impl Connection {
                 let deadline = *deadline.get_or_insert_with(|| Instant::now() + RECEIVE_TIMEOUT);
                 tokio::time::timeout_at(deadline.into(), self.fill())
                     .await
-                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "a call did not arrive in time"))??
+                    .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "timed out receiving a call"))??
             };
             if !filled {
                 return Ok(None);
@@ -241,12 +241,12 @@ impl Connection {
         }
     }
 
-    /// Reads more; false when the client has left.
+    /// Reads more; returns false if the client disconnected.
     async fn fill(&mut self) -> io::Result<bool> {
         let max = self.limits().max_call_bytes;
         if self.received.len() > max {
-            let what = format!("a call has more than {max} bytes");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, what));
+            let reason = format!("call longer than {max} bytes");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, reason));
         }
         self.reader.readable().await?;
         self.begin_turn().await;
@@ -259,11 +259,11 @@ impl Connection {
         }
     }
 
-    /// Returns when the client has left. What it sends meanwhile is kept for later, within the limits.
-    pub async fn left(&mut self) {
+    /// Returns when the client disconnects. Calls that it sends meanwhile are buffered, within the limits.
+    pub async fn disconnected(&mut self) {
         loop {
             if self.received.len() > self.limits().max_call_bytes {
-                // That it has left is noticed when this call ends.
+                // The disconnect is noticed when the call in progress ends.
                 std::future::pending::<()>().await;
             }
             let filled = self.fill().await;
@@ -274,12 +274,12 @@ impl Connection {
         }
     }
 
-    /// Writes what is counted already. The kernel copies what it is given at once, so others run between pieces.
+    /// Writes bytes that are already counted. Other tasks run between chunks, as each write copies its whole chunk.
     pub async fn write_counted(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.begin_turn().await;
         let mut rest = bytes;
         while !rest.is_empty() {
-            match self.writer.try_write(rest.get(..PIECE).unwrap_or(rest)) {
+            match self.writer.try_write(rest.get(..CHUNK).unwrap_or(rest)) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     rest = rest.get(written..).unwrap_or_default();
@@ -300,12 +300,12 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes. What the client does not read at once is counted; if there is too much of that, the connection ends.
+    /// Writes bytes. The part that the client does not read at once is counted; beyond the limit the connection is closed.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.begin_turn().await;
         let mut rest = bytes;
-        if let Some(piece) = bytes.get(..bytes.len().min(PIECE)) {
-            match self.writer.try_write(piece) {
+        if let Some(chunk) = bytes.get(..bytes.len().min(CHUNK)) {
+            match self.writer.try_write(chunk) {
                 Ok(written) => rest = bytes.get(written..).unwrap_or_default(),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
@@ -316,8 +316,9 @@ impl Connection {
         }
         let limits = self.limits();
         let unread = self.account.take(Resource::UnreadReplyBytes, rest.len(), &limits);
-        let _unread = unread
-            .map_err(|_| io::Error::new(io::ErrorKind::QuotaExceeded, "too many bytes of unread replies"))?;
+        let _unread = unread.map_err(|_| {
+            io::Error::new(io::ErrorKind::QuotaExceeded, "limit exceeded: max_unread_reply_bytes")
+        })?;
         self.write_counted(rest).await
     }
 

@@ -1,4 +1,4 @@
-//! Accepts connections: always, and those beyond a limit only to say so.
+//! Accepts connections. Those beyond a limit are accepted to send the error.
 
 use std::{fs::File, rc::Rc, time::Duration};
 
@@ -12,18 +12,18 @@ use crate::daemon::{
 };
 use cgtrace_host::descriptors::next_step;
 
-/// How long to wait with the next connection when not even the spare descriptor is there.
+/// Pause after a failed accept without a spare descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// After this many closed connections what the allocator kept of theirs goes back to the system: some 13 KB each, where
-/// all were open at once.
-const GIVE_BACK_EVERY: u64 = 1_024;
+/// Number of closed connections after which memory that the allocator retains is returned to the system: about 13 KB per
+/// connection if all were open at once.
+const TRIM_INTERVAL: u64 = 1_024;
 
-/// Accepts connections to one of the sockets, for ever.
+/// Accepts connections to a socket; never returns.
 pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketClass, dispatch: Dispatch) {
-    // Given away to refuse a connection when no other descriptor is left.
+    // Closed to refuse a connection when no other descriptor is available.
     let mut spare = File::open("/dev/null").ok();
-    // Logged once, not with every try.
+    // The failure is logged once, not on every attempt.
     let mut failing = false;
     loop {
         let accepted = listener.accept().await;
@@ -31,7 +31,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
         match accepted {
             Ok((stream, _)) if spare.is_some() => {
                 if std::mem::take(&mut failing) {
-                    tracing::info!("connections are accepted again");
+                    tracing::info!("accepting connections again");
                 }
                 serve(stream, &shared, class, dispatch);
             }
@@ -57,15 +57,15 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
     }
 }
 
-/// Sends the reason, unasked, and closes.
+/// Sends an error without a call, and closes the connection.
 fn refuse(stream: &UnixStream, failure: Failure) {
     if let Ok(reply) = cgtrace_client::encode(&failure.reply()) {
-        // A new connection has room for it; if not, the client sees that it is closed.
+        // The buffer of a new connection has room for it.
         let _ = stream.try_write(&reply);
     }
 }
 
-/// Serves a connection in a task of its own, if there is room for it.
+/// Serves a connection in a new task, within the limits.
 pub fn serve(stream: UnixStream, shared: &Rc<Shared>, class: SocketClass, dispatch: Dispatch) {
     let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
     let (account, connected) = match shared.socket(class).admit(uid, &shared.limits()) {
@@ -76,11 +76,11 @@ pub fn serve(stream: UnixStream, shared: &Rc<Shared>, class: SocketClass, dispat
     tokio::task::spawn_local(async move {
         let connection = Connection::new(stream, Rc::clone(&shared), class, account);
         if let Err(error) = connection.run(dispatch).await {
-            tracing::debug!(%error, "a connection ended");
+            tracing::debug!(%error, "connection closed");
         }
         drop(connected);
         shared.closed.set(shared.closed.get() + 1);
-        if shared.closed.get().is_multiple_of(GIVE_BACK_EVERY) {
+        if shared.closed.get().is_multiple_of(TRIM_INTERVAL) {
             memory::give_back();
         }
     });

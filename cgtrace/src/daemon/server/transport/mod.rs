@@ -1,4 +1,4 @@
-//! Sockets and connections. What a call means is decided elsewhere: the dispatch is passed in.
+//! Sockets and connections. The dispatch of calls is passed in as a function.
 
 mod bind;
 mod connection;
