@@ -1,12 +1,12 @@
-//! Which pod and container a path proves: only where the runtime's ancestry stands. The owner of a part of the
-//! tree can give cgroups in it any name, so that a container's name there is no more than a claim.
+//! Which pod and container a path proves. The owner of a subtree can give its cgroups any name, so a container's name
+//! is proof only where a runtime would have created the cgroup.
 //!
-//! - Nothing is proven below `user.slice`, nor below the cgroup of a service or scope that is no container.
-//! - A scope or a service is a container's if it stands in slices: machined's, libvirt's and nspawn's in `machine.slice`.
-//! - A directory is a container's wherever no unit is above it: runtimes take any parent from their administrator.
-//! - `kubepods` stands at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` where systemd
-//!   puts them.
-//! - The same holds within each container, with its cgroup as the root (kind, k3d, Docker in Docker).
+//! - Nothing is proven below `user.slice`, nor below a service or scope that is not a container.
+//! - A scope or service is a container only inside slices; those of machined, libvirt and nspawn only in `machine.slice`.
+//! - A directory is a container unless there is a unit above it: administrators can configure any parent.
+//! - `kubepods` is at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` are where systemd
+//!   places them.
+//! - The same rules apply inside each container, with its cgroup as the root (kind, k3d, Docker in Docker).
 
 use super::{
     ascii,
@@ -24,12 +24,12 @@ pub(super) fn read(components: &[&[u8]]) -> (Pod, Container) {
         if above.first() == Some(&"user.slice") {
             return (pod, found);
         }
-        match container::of(text, above.last().copied()).filter(|_| stands(text, above)) {
+        match container::of(text, above.last().copied()).filter(|_| is_plausible(text, above)) {
             Some(container) => {
                 pod = pod::of(above).unwrap_or(pod);
                 (found, root) = (container, at + 1);
             }
-            // What is below a unit that is no container is named as that pleases.
+            // A unit that is not a container chooses any names below its cgroup.
             None if is_unit(text) => return (pod::of(above).unwrap_or(pod), found),
             None => {}
         }
@@ -39,8 +39,8 @@ pub(super) fn read(components: &[&[u8]]) -> (Pod, Container) {
     (pod::of(last).filter(|_| !claims).unwrap_or(pod), found)
 }
 
-/// Whether a container of that name can have been made there.
-fn stands(text: &str, above: &[&str]) -> bool {
+/// Whether a runtime could have created a container with that name there.
+fn is_plausible(text: &str, above: &[&str]) -> bool {
     if !is_unit(text) {
         return true;
     }

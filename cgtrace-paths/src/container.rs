@@ -1,8 +1,8 @@
-//! Containers, in the spellings of those who run them.
+//! Recognises the cgroup names of container runtimes.
 
 use super::unescape;
 
-/// What runs a container.
+/// A container runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Runtime {
     /// Docker.
@@ -15,16 +15,16 @@ pub enum Runtime {
     Podman,
     /// LXC, LXD, Incus.
     Lxc,
-    /// systemd-nspawn, and what else registers a machine without saying what it is.
+    /// systemd-nspawn, or another program that registers a machine.
     Nspawn,
-    /// libvirt: a virtual machine, or an LXC container of libvirt's.
+    /// libvirt: a virtual machine or an LXC container.
     Libvirt,
 }
 
 impl Runtime {
     /// Its name.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
             Self::Containerd => "containerd",
@@ -37,14 +37,14 @@ impl Runtime {
     }
 }
 
-/// What is proven of a container.
+/// What a path proves about a container.
 #[derive(Debug, Default)]
 pub(super) struct Container {
     pub id: Option<String>,
     pub runtime: Option<Runtime>,
 }
 
-/// What stands before an id, with `.scope` behind it (systemd driver) or without (cgroupfs driver).
+/// Prefixes of ids, which are followed by `.scope` (systemd driver) or not (cgroupfs driver).
 const PREFIXES: [(&str, Runtime); 5] = [
     ("docker-", Runtime::Docker),
     ("cri-containerd-", Runtime::Containerd),
@@ -53,11 +53,11 @@ const PREFIXES: [(&str, Runtime); 5] = [
     ("libpod-", Runtime::Podman),
 ];
 
-/// Those that watch over a container from a cgroup beside it; that one's processes are not the container's.
+/// Monitors, which run in a cgroup next to the container's; their processes are not part of the container.
 const MONITORS: [(&str, Runtime); 3] =
     [("crio-conmon-", Runtime::Crio), ("libpod-conmon-", Runtime::Podman), ("lxc.monitor.", Runtime::Lxc)];
 
-/// The container that a component's name says, or the one that it watches over.
+/// The container that a component names. For a monitor, only the runtime is known.
 pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
     let proven = |id: &str, runtime| {
         let id = Some(id.to_owned()).filter(|id| !id.is_empty())?;
@@ -90,14 +90,14 @@ pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
     proven(name, Some(Runtime::Lxc))
 }
 
-/// libvirt's names of machines begin with its driver and a number.
+/// Whether a machine's name begins with a libvirt driver and a number.
 fn is_libvirt(machine: &str) -> bool {
     let rest = machine.strip_prefix("qemu-").or(machine.strip_prefix("lxc-"));
     let number = rest.and_then(|rest| rest.split_once('-')).map_or("", |(number, _)| number);
     !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
-/// 64 lower-case digits: what Docker, containerd's CRI plugin, CRI-O and Podman give.
+/// Whether it is 64 lower-case hex digits: an id of Docker, containerd's CRI plugin, CRI-O or Podman.
 fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

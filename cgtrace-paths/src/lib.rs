@@ -1,7 +1,7 @@
-//! What the name of a cgroup says: its unit and slice, its pod, its container. Pure.
+//! Parses cgroup paths: the unit, slice, pod and container that a path names. Performs no I/O.
 //!
-//! Only what the path proves is reported. Any bytes may be given: a name is what a user typed, or what a log or a
-//! process's flags carried, and may be no cgroup's name at all.
+//! Only what the path proves is reported. Any bytes are accepted: a path may come from a user, a log or a process's
+//! arguments, and need not be the path of a cgroup.
 
 mod ancestry;
 mod container;
@@ -22,74 +22,74 @@ use container::Container;
 use pod::Pod;
 use unit::Units;
 
-/// What a name says.
+/// A parsed cgroup path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Name {
-    /// The name from its hierarchy's root: `/`, or `/` before each component. A mount point before it is taken
-    /// off, and so are `.`, `..` and empty components.
+pub struct ParsedPath {
+    /// The path from the hierarchy's root: `/`, or `/` before each component, without a leading mount point, and without
+    /// `.`, `..` and empty components.
     pub path: Vec<u8>,
-    /// The mount point that was taken off.
+    /// The mount point that was removed.
     pub mount: Option<MountPoint>,
-    /// The first component is what a v1 hierarchy's directory is called (`/systemd/system.slice`), so it may be
-    /// no part of the name. It is left in `path`: a cgroup may be called so.
+    /// Set if the first component is the name of a v1 hierarchy's directory (`/systemd/system.slice`), and may not be
+    /// part of the path. It remains in `path`, because a cgroup can have this name.
     pub directory: Option<Directory>,
-    /// How many `..` it began with: it is relative to a cgroup namespace's root.
+    /// The number of leading `..`, which make it relative to a cgroup namespace's root.
     pub upwards: usize,
-    /// It did not begin with `/`.
-    pub unrooted: bool,
-    /// The unit of the system's service manager, unescaped: `kubelet.service`. No slice.
+    /// Whether it lacked the leading `/`.
+    pub relative: bool,
+    /// The unit of the system manager, unescaped: `kubelet.service`. Not a slice.
     pub unit: Option<String>,
-    /// The unit of a user's service manager, which stands below `user@UID.service`.
+    /// The unit of a user manager, below `user@UID.service`.
     pub user_unit: Option<String>,
-    /// The innermost slice of the system's service manager that it stands in, or is.
+    /// The innermost slice of the system manager that contains it, or that it is.
     pub slice: Option<String>,
-    /// The pod's uid with `-`, or the hash of a static pod's manifest.
+    /// The pod's UID with `-`, or the hash of a static pod's manifest.
     pub pod_uid: Option<String>,
-    /// The pod's class.
+    /// The pod's QoS class.
     pub qos: Option<Qos>,
-    /// The innermost container: an id of 64 digits, or the name that its runtime uses.
+    /// The innermost container: an id of 64 hex digits, or the runtime's name for it.
     pub container_id: Option<String>,
-    /// What runs the container.
+    /// The runtime of the container.
     pub runtime: Option<Runtime>,
 }
 
-/// Reads a name. The usual mount points are known.
+/// Parses a path that may begin with one of the usual mount points.
 #[must_use]
-pub fn parse(name: &[u8]) -> Name {
-    parse_at(name, &[])
+pub fn parse(path: &[u8]) -> ParsedPath {
+    parse_at(path, &[])
 }
 
-/// Reads a name, on a machine where cgroup file systems are mounted there.
+/// Parses a path that may begin with one of the usual mount points or of `mounts`.
 #[must_use]
-pub fn parse_at(name: &[u8], mounts: &[MountPoint]) -> Name {
-    let (upwards, components) = mounts::components(name);
+pub fn parse_at(path: &[u8], mounts: &[MountPoint]) -> ParsedPath {
+    let (upwards, components) = mounts::components(path);
     let (mount, components) = mounts::strip(&components, mounts);
     let directory = mounts::directory(components);
-    // In `/systemd/system.slice/x.service` the unit is as plain as without the directory.
+    // The directory in `/systemd/system.slice/x.service` does not hide the unit.
     let inner = if directory.is_some() { components.get(1..).unwrap_or_default() } else { components };
-    Name { path: join(components), mount, directory, upwards, unrooted: is_unrooted(name), ..of(inner) }
+    ParsedPath { path: join(components), mount, directory, upwards, relative: is_relative(path), ..of(inner) }
 }
 
-/// Reads the name of a cgroup that exists, from its hierarchy's root: a first component that is called like a mount
-/// point or a hierarchy's directory is a cgroup of that name, and proves nothing.
+/// Parses the path of an existing cgroup from its hierarchy's root: a first component that looks like a mount point or a
+/// hierarchy's directory is a cgroup with that name.
 #[must_use]
-pub fn parse_exact(name: &[u8]) -> Name {
-    let (_, components) = mounts::components(name);
-    Name { path: join(&components), unrooted: is_unrooted(name), ..of(&components) }
+pub fn parse_exact(path: &[u8]) -> ParsedPath {
+    let (_, components) = mounts::components(path);
+    ParsedPath { path: join(&components), relative: is_relative(path), ..of(&components) }
 }
 
-fn is_unrooted(name: &[u8]) -> bool {
-    name.first().is_some_and(|first| *first != b'/')
+fn is_relative(path: &[u8]) -> bool {
+    path.first().is_some_and(|first| *first != b'/')
 }
 
-/// What components prove.
-fn of(components: &[&[u8]]) -> Name {
+/// What the components prove.
+fn of(components: &[&[u8]]) -> ParsedPath {
     let Units { unit, user_unit, slice } = unit::read(components);
     let (Pod { uid: pod_uid, qos }, Container { id: container_id, runtime }) = ancestry::read(components);
-    Name { unit, user_unit, slice, pod_uid, qos, container_id, runtime, ..Name::default() }
+    ParsedPath { unit, user_unit, slice, pod_uid, qos, container_id, runtime, ..ParsedPath::default() }
 }
 
-impl Name {
+impl ParsedPath {
     /// The components of the path.
     #[must_use]
     pub fn components(&self) -> impl DoubleEndedIterator<Item = &[u8]> {
@@ -108,9 +108,9 @@ impl Name {
         self.directory.as_ref().map_or(&self.path, |directory| &directory.rest)
     }
 
-    /// The name that a process of this unit would have: its first 15 bytes, as the kernel keeps them.
+    /// The comm that a process of this unit would have: at most 15 bytes, as in the kernel.
     #[must_use]
-    pub fn process_name(&self) -> Option<String> {
+    pub fn expected_comm(&self) -> Option<String> {
         let unit = self.user_unit.as_deref().or(self.unit.as_deref());
         let leaf = std::str::from_utf8(self.leaf()).ok();
         let stem = match unit {
@@ -120,7 +120,7 @@ impl Name {
             }
             None => leaf?,
         };
-        // An instance's process is called as the template.
+        // A process of an instance is named after the template.
         let stem = stem.split('@').next().unwrap_or(stem);
         let stem: String = unescape(stem).chars().take_while(|character| *character != '/').collect();
         let end = stem
@@ -145,7 +145,7 @@ fn join(components: &[&[u8]]) -> Vec<u8> {
     path
 }
 
-/// The bytes of an ASCII component; whatever systemd or a container runtime has named is ASCII.
+/// The text of an ASCII component. The names that systemd and container runtimes assign are ASCII.
 fn ascii(component: &[u8]) -> Option<&str> {
     std::str::from_utf8(component).ok().filter(|text| text.is_ascii())
 }

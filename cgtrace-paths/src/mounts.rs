@@ -1,28 +1,28 @@
-//! Mount points in front of a name, and what v1 hierarchies' directories are called.
+//! Mount points at the start of a path, and directory names of v1 hierarchies.
 
 use super::join;
 
-/// Where a cgroup file system is mounted.
+/// The mount point of a cgroup file system.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MountPoint {
     /// The directory.
     pub point: Vec<u8>,
-    /// The hierarchy: `v2`, `memory`, `cpu,cpuacct`, `name=systemd`; `None` where the path does not say.
+    /// The hierarchy: `v2`, `memory`, `cpu,cpuacct`, `name=systemd`; `None` if the path does not name it.
     pub hierarchy: Option<String>,
 }
 
-/// A name's first component, if a hierarchy's directory is called so.
+/// The first component of a path that is the directory name of a hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     /// The component.
     pub text: String,
-    /// The hierarchy that is mounted on a directory of this name.
+    /// The hierarchy that is mounted on a directory with this name.
     pub hierarchy: String,
-    /// The name without it.
+    /// The path without the component.
     pub rest: Vec<u8>,
 }
 
-/// The controllers of v1; a hierarchy's directory is called after its controllers.
+/// The controllers of v1; a hierarchy's directory is named after its controllers.
 const CONTROLLERS: [&str; 15] = [
     "blkio",
     "cpu",
@@ -41,7 +41,7 @@ const CONTROLLERS: [&str; 15] = [
     "rdma",
 ];
 
-/// Where cgroup file systems are mounted nearly everywhere, and where agents in containers find the host's.
+/// The usual mount points of cgroup file systems, and where agents in containers find the host's.
 const BASES: [&[&[u8]]; 7] = [
     &[b"sys", b"fs", b"cgroup"],
     &[b"rootfs", b"sys", b"fs", b"cgroup"],
@@ -52,10 +52,10 @@ const BASES: [&[&[u8]]; 7] = [
     &[b"run", b"cgroup2"],
 ];
 
-/// How many `..` a name begins with, and its components without `.`, `..` and empty ones.
-pub(super) fn components(name: &[u8]) -> (usize, Vec<&[u8]>) {
+/// The number of leading `..`, and the components without `.`, `..` and empty ones.
+pub(super) fn components(path: &[u8]) -> (usize, Vec<&[u8]>) {
     let (mut upwards, mut components) = (0, Vec::new());
-    for component in name.split(|byte| *byte == b'/') {
+    for component in path.split(|byte| *byte == b'/') {
         match component {
             b"" | b"." => {}
             b".." => {
@@ -69,7 +69,7 @@ pub(super) fn components(name: &[u8]) -> (usize, Vec<&[u8]>) {
     (upwards, components)
 }
 
-/// Takes mount points off the front, for as long as there is one: the innermost says the hierarchy.
+/// Removes all leading mount points; the innermost determines the hierarchy.
 pub(super) fn strip<'a, 'b>(
     whole: &'b [&'a [u8]],
     mounts: &[MountPoint],
@@ -83,7 +83,7 @@ pub(super) fn strip<'a, 'b>(
     (mount, rest)
 }
 
-/// The longest mount point at the front: its number of components, at least one, and its hierarchy.
+/// The longest leading mount point: its number of components, at least one, and its hierarchy.
 fn leading(components: &[&[u8]], mounts: &[MountPoint]) -> Option<(usize, Option<String>)> {
     let given = mounts.iter().filter_map(|mount| {
         let point = self::components(&mount.point).1;
@@ -96,18 +96,18 @@ fn leading(components: &[&[u8]], mounts: &[MountPoint]) -> Option<(usize, Option
             None => (base.len(), None),
         }
     });
-    // Of two of one length, what this machine says comes first.
+    // For equal lengths, the mounts of this machine come first.
     given.chain(usual).reduce(|longest, next| if next.0 > longest.0 { next } else { longest })
 }
 
-/// The directory of a hierarchy at the front of a name that has more than that.
+/// The leading directory name of a hierarchy, if there is one.
 pub(super) fn directory(components: &[&[u8]]) -> Option<Directory> {
     let (first, rest) = components.split_first()?;
     let hierarchy = hierarchy_of(first)?;
     Some(Directory { text: String::from_utf8_lossy(first).into_owned(), hierarchy, rest: join(rest) })
 }
 
-/// The hierarchy that is mounted on a directory of this name.
+/// The hierarchy that is mounted on a directory with this name.
 fn hierarchy_of(directory: &[u8]) -> Option<String> {
     let text = super::ascii(directory)?;
     match text {

@@ -1,11 +1,11 @@
-//! Pods, in the spellings of kubelet's two cgroup drivers.
+//! Recognises the pods of kubelet's two cgroup drivers.
 
 use super::expand_slice;
 
-/// A pod's class of service.
+/// The QoS class of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qos {
-    /// Its pods stand in `kubepods` itself.
+    /// `guaranteed`; its pods are directly in `kubepods`.
     Guaranteed,
     /// `burstable`.
     Burstable,
@@ -14,9 +14,9 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// Its name. kubelet leaves out `guaranteed` in paths.
+    /// Its name. kubelet omits `guaranteed` in paths.
     #[must_use]
-    pub const fn word(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Guaranteed => "guaranteed",
             Self::Burstable => "burstable",
@@ -33,18 +33,18 @@ impl Qos {
     }
 }
 
-/// What is proven of a pod.
+/// What a path proves about a pod.
 #[derive(Debug, Default)]
 pub(super) struct Pod {
     pub uid: Option<String>,
     pub qos: Option<Qos>,
 }
 
-/// The pod of the path that these components are, from a root.
+/// The pod in these components, which start at a root.
 pub(super) fn of(texts: &[&str]) -> Option<Pod> {
     let slices = texts.iter().take_while(|text| expand_slice(text).is_some()).count();
     if let Some(slice) = slices.checked_sub(1).and_then(|last| texts.get(last)) {
-        // Each slice stands in the one that its name says.
+        // Each slice must be in the parent that its name implies.
         let path = format!("/{}", texts.get(..slices)?.join("/"));
         return of_slice(slice).filter(|_| expand_slice(slice).as_deref() == Some(&path));
     }
@@ -55,7 +55,7 @@ pub(super) fn of(texts: &[&str]) -> Option<Pod> {
     }
 }
 
-/// `kubepods-burstable-podUID.slice`, with kubelet's own slice before it where it is not the root.
+/// Parses `kubepods-burstable-podUID.slice`, prefixed with kubelet's own slice if that is not the root.
 fn of_slice(text: &str) -> Option<Pod> {
     let stem = text.strip_suffix(".slice")?;
     let at = stem
@@ -70,12 +70,12 @@ fn of_slice(text: &str) -> Option<Pod> {
     }
 }
 
-/// The uid of `podUID`. The systemd driver writes `_` for `-`, which in a slice's name means nesting.
+/// The UID of `podUID`. The systemd driver writes `_` for `-`, which means nesting in the name of a slice.
 fn pod_uid(text: &str) -> Option<String> {
     let uid = text.strip_prefix("pod")?.replace('_', "-");
     let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts: Vec<&str> = uid.split('-').collect();
     let uuid = parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hex(part, length));
-    // A static pod has the hash of its manifest.
+    // The UID of a static pod is the hash of its manifest.
     (uuid || hex(&uid, 32)).then_some(uid)
 }

@@ -1,108 +1,108 @@
-//! How else a name may have been meant: the spellings between which people and tools slip.
+//! Alternative spellings of a path, for common mistakes of people and tools.
 
-use super::{Name, Qos, Runtime, ascii, escape, expand_slice, is_unit, join};
+use super::{ParsedPath, Qos, Runtime, ascii, escape, expand_slice, is_unit, join};
 
-/// In what another spelling differs from the name as it was given.
+/// How an alternative spelling differs from the given path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spelling {
-    /// A mount point stood before it.
+    /// The given path includes a mount point.
     MountPath,
-    /// A v1 hierarchy's directory stood before it.
+    /// The given path includes the directory of a v1 hierarchy.
     Directory,
-    /// It began with `..`, from within a cgroup namespace.
+    /// The given path begins with `..`, as seen in a cgroup namespace.
     Upwards,
-    /// It did not begin with `/`.
-    Unrooted,
-    /// ` (deleted)` stood behind it, as /proc/PID/cgroup puts it.
+    /// The given path does not begin with `/`.
+    Relative,
+    /// The given path ends with the ` (deleted)` of /proc/PID/cgroup.
     Deleted,
-    /// Its slices did not stand in one another as their names say.
+    /// The slices are not nested as their names imply.
     Nesting,
-    /// Its unit had no `.service`, or no slice.
+    /// The unit lacks `.service`, or its slice.
     Unit,
-    /// `\x2d` and `-` were confused, or a shell ate the backslash.
+    /// `\x2d` and `-` are confused, or a shell removed the backslash.
     Escape,
-    /// It was in the form `SLICE:PREFIX:NAME`, which runtimes take as a cgroup's path.
+    /// The form `SLICE:PREFIX:NAME`, which runtimes accept as a cgroup path.
     Colons,
-    /// It was spelt as the other cgroup driver does.
+    /// The other cgroup driver's form.
     Driver,
 }
 
 impl Spelling {
-    /// What was wrong with the name, in words.
+    /// What is wrong with the given path, as text.
     #[must_use]
     pub const fn fault(self) -> &'static str {
         match self {
-            Self::MountPath => "it carries the directory on which a hierarchy is mounted",
-            Self::Directory => "it carries a v1 hierarchy's directory",
+            Self::MountPath => "it includes the mount point of a hierarchy",
+            Self::Directory => "it includes the directory of a v1 hierarchy",
             Self::Upwards => "it is relative to a cgroup namespace",
-            Self::Unrooted => "it does not begin with `/`",
-            Self::Deleted => "it carries the ` (deleted)` of /proc/PID/cgroup",
-            Self::Nesting => "its slices do not stand in one another as their names say",
-            Self::Unit => "it lacks the unit's type, or its slice",
+            Self::Relative => "it does not begin with `/`",
+            Self::Deleted => "it includes the ` (deleted)` of /proc/PID/cgroup",
+            Self::Nesting => "its slices are not nested as their names imply",
+            Self::Unit => "it lacks the type or the slice of the unit",
             Self::Escape => "`-` and `\\x2d` are confused",
-            Self::Colons => "it is in the form that runtimes take, SLICE:PREFIX:NAME",
-            Self::Driver => "it is spelt as the other cgroup driver does (systemd against cgroupfs)",
+            Self::Colons => "it has the form SLICE:PREFIX:NAME that runtimes accept",
+            Self::Driver => "it has the form of the other cgroup driver (systemd or cgroupfs)",
         }
     }
 }
 
-/// Another spelling.
+/// An alternative spelling.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Variant {
-    /// The name.
+    /// The alternative path.
     pub path: Vec<u8>,
-    /// In what it differs.
+    /// How it differs.
     pub spelling: Spelling,
 }
 
-/// The most spellings told of one name.
-const LIMIT: usize = 16;
+/// The most alternatives for one path.
+const MAX_VARIANTS: usize = 16;
 
-/// What the name may have been meant to be, the likeliest first: a few, without the name itself.
+/// Alternative spellings of a path, most likely first, without the path itself.
 #[must_use]
-pub fn spellings(name: &Name, given: &[u8]) -> Vec<Variant> {
-    let mut found = Found { variants: Vec::new(), given };
+pub fn spellings(parsed: &ParsedPath, given: &[u8]) -> Vec<Variant> {
+    let mut candidates = Candidates { variants: Vec::new(), given };
     for (is_so, path, spelling) in [
-        (name.mount.is_some(), name.path.as_slice(), Spelling::MountPath),
-        (name.upwards > 0, &name.path, Spelling::Upwards),
-        (name.directory.is_some(), name.without_directory(), Spelling::Directory),
-        (name.unrooted, &name.path, Spelling::Unrooted),
+        (parsed.mount.is_some(), parsed.path.as_slice(), Spelling::MountPath),
+        (parsed.upwards > 0, &parsed.path, Spelling::Upwards),
+        (parsed.directory.is_some(), parsed.without_directory(), Spelling::Directory),
+        (parsed.relative, &parsed.path, Spelling::Relative),
     ] {
         if is_so {
-            found.add(path, spelling);
+            candidates.add(path, spelling);
         }
     }
-    let path = name.without_directory();
+    let path = parsed.without_directory();
     if let Some(path) = path.strip_suffix(b" (deleted)") {
-        found.add(path, Spelling::Deleted);
+        candidates.add(path, Spelling::Deleted);
     }
     let components: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
-    nesting(&components, &mut found);
-    unit(&components, &mut found);
-    escapes(&components, &mut found);
-    colons(&components, &mut found);
-    drivers(name, &components, &mut found);
-    found.variants
+    nesting(&components, &mut candidates);
+    unit(&components, &mut candidates);
+    escapes(&components, &mut candidates);
+    colons(&components, &mut candidates);
+    drivers(parsed, &components, &mut candidates);
+    candidates.variants
 }
 
-struct Found<'a> {
+struct Candidates<'a> {
     variants: Vec<Variant>,
     given: &'a [u8],
 }
 
-impl Found<'_> {
+impl Candidates<'_> {
     fn add(&mut self, path: impl Into<Vec<u8>>, spelling: Spelling) {
         let path = path.into();
         let new = path != self.given && self.variants.iter().all(|variant| variant.path != path);
-        if new && self.variants.len() < LIMIT {
+        if new && self.variants.len() < MAX_VARIANTS {
             self.variants.push(Variant { path, spelling });
         }
     }
 }
 
-/// Leading slices, put where the innermost of them must stand.
-fn nesting(components: &[&[u8]], found: &mut Found) {
+/// Nests the leading slices as the name of the innermost implies.
+fn nesting(components: &[&[u8]], candidates: &mut Candidates) {
     let slices = components.iter().take_while(|component| ascii(component).and_then(expand_slice).is_some());
     let count = slices.count();
     let innermost = count.checked_sub(1).and_then(|last| expand_slice(ascii(components.get(last)?)?));
@@ -115,12 +115,12 @@ fn nesting(components: &[&[u8]], found: &mut Found) {
         path.extend_from_slice(&join(rest));
     }
     if path != join(components) {
-        found.add(path, Spelling::Nesting);
+        candidates.add(path, Spelling::Nesting);
     }
 }
 
-/// `/system.slice/kubelet` and `kubelet.service`.
-fn unit(components: &[&[u8]], found: &mut Found) {
+/// Completes `/system.slice/kubelet` and `kubelet.service`.
+fn unit(components: &[&[u8]], candidates: &mut Candidates) {
     let Some((leaf, slices)) = components.split_last() else { return };
     let Some(leaf) = ascii(leaf) else { return };
     let typed = is_unit(leaf);
@@ -130,25 +130,25 @@ fn unit(components: &[&[u8]], found: &mut Found) {
     }
     let in_slices = slices.iter().all(|slice| ascii(slice).and_then(expand_slice).is_some());
     if slices.is_empty() {
-        found.add(format!("/system.slice/{service}"), Spelling::Unit);
+        candidates.add(format!("/system.slice/{service}"), Spelling::Unit);
     } else if in_slices && !typed {
-        found.add(join(&[slices, &[service.as_bytes()]].concat()), Spelling::Unit);
+        candidates.add(join(&[slices, &[service.as_bytes()]].concat()), Spelling::Unit);
     }
 }
 
-fn escapes(components: &[&[u8]], found: &mut Found) {
+fn escapes(components: &[&[u8]], candidates: &mut Candidates) {
     let whole = String::from_utf8(join(components)).unwrap_or_default();
     if whole.contains("\\\\x") {
-        found.add(whole.replace("\\\\x", "\\x"), Spelling::Escape);
+        candidates.add(whole.replace("\\\\x", "\\x"), Spelling::Escape);
     }
     if whole.contains("\\x2d") {
-        found.add(whole.replace("\\x2d", "-"), Spelling::Escape);
+        candidates.add(whole.replace("\\x2d", "-"), Spelling::Escape);
     } else if whole.contains("x2d") {
-        found.add(whole.replace("x2d", "\\x2d"), Spelling::Escape);
+        candidates.add(whole.replace("x2d", "\\x2d"), Spelling::Escape);
     }
     let Some((leaf, before)) = components.split_last() else { return };
     let Some(leaf) = ascii(leaf) else { return };
-    // What a unit's name carries that is not systemd's own: a machine's name, an instance.
+    // The part of a unit's name that systemd escapes: a machine's name, or an instance.
     let parts = leaf
         .strip_prefix("machine-")
         .and_then(|rest| Some(("machine-", rest.strip_suffix(".scope")?, ".scope")))
@@ -156,17 +156,17 @@ fn escapes(components: &[&[u8]], found: &mut Found) {
             let (at, end) = (leaf.find('@')? + 1, leaf.rfind('.')?);
             Some((leaf.get(..at)?, leaf.get(at..end)?, leaf.get(end..)?))
         });
-    if let Some((head, carried, tail)) = parts
-        && carried.contains('-')
-        && !carried.contains('\\')
+    if let Some((head, text, tail)) = parts
+        && text.contains('-')
+        && !text.contains('\\')
     {
-        let leaf = format!("{head}{}{tail}", escape(carried));
-        found.add(join(&[before, &[leaf.as_bytes()]].concat()), Spelling::Escape);
+        let leaf = format!("{head}{}{tail}", escape(text));
+        candidates.add(join(&[before, &[leaf.as_bytes()]].concat()), Spelling::Escape);
     }
 }
 
-/// `system.slice:docker:ID`, the form of runc's and crun's systemd driver.
-fn colons(components: &[&[u8]], found: &mut Found) {
+/// Expands `system.slice:docker:ID`, the form of runc's and crun's systemd driver.
+fn colons(components: &[&[u8]], candidates: &mut Candidates) {
     let Some(leaf) = components.last().and_then(|leaf| ascii(leaf)) else { return };
     let parts: Vec<&str> = leaf.split(':').collect();
     let [slice, prefix, name] = parts[..] else { return };
@@ -174,48 +174,48 @@ fn colons(components: &[&[u8]], found: &mut Found) {
     let Some(path) = expand_slice(slice).filter(|_| !name.is_empty()) else { return };
     let path = path.trim_end_matches('/');
     let dash = if prefix.is_empty() { "" } else { "-" };
-    found.add(format!("{path}/{prefix}{dash}{name}.scope"), Spelling::Colons);
+    candidates.add(format!("{path}/{prefix}{dash}{name}.scope"), Spelling::Colons);
 }
 
-/// A pod's and a container's name, as each driver spells it.
-fn drivers(name: &Name, components: &[&[u8]], found: &mut Found) {
+/// Names of pods and containers in the form of each driver.
+fn drivers(parsed: &ParsedPath, components: &[&[u8]], candidates: &mut Candidates) {
     let systemd = components.iter().any(|component| component.ends_with(b".slice"));
-    let container = name.container_id.as_deref().filter(|id| id.len() == 64);
-    if name.pod_uid.is_some() || name.qos.is_some() {
-        let [cgroupfs_pod, systemd_pod] = pods(name.qos, name.pod_uid.as_deref());
+    let container = parsed.container_id.as_deref().filter(|id| id.len() == 64);
+    if parsed.pod_uid.is_some() || parsed.qos.is_some() {
+        let [cgroupfs_pod, systemd_pod] = pods(parsed.qos, parsed.pod_uid.as_deref());
         let Some(id) = container else {
             let other = if systemd { [cgroupfs_pod, systemd_pod] } else { [systemd_pod, cgroupfs_pod] };
             for path in other {
-                found.add(path, Spelling::Driver);
+                candidates.add(path, Spelling::Driver);
             }
             return;
         };
-        let prefixes: &[&str] = match name.runtime {
+        let prefixes: &[&str] = match parsed.runtime {
             Some(Runtime::Docker) => &["docker-"],
             Some(Runtime::Crio) => &["crio-"],
             Some(Runtime::Containerd) => &["cri-containerd-"],
             _ => &["cri-containerd-", "docker-", "crio-"],
         };
-        let crio = name.runtime == Some(Runtime::Crio);
-        found.add(format!("{cgroupfs_pod}/{}{id}", if crio { "crio-" } else { "" }), Spelling::Driver);
+        let crio = parsed.runtime == Some(Runtime::Crio);
+        candidates.add(format!("{cgroupfs_pod}/{}{id}", if crio { "crio-" } else { "" }), Spelling::Driver);
         for prefix in prefixes {
-            found.add(format!("{systemd_pod}/{prefix}{id}.scope"), Spelling::Driver);
+            candidates.add(format!("{systemd_pod}/{prefix}{id}.scope"), Spelling::Driver);
         }
     } else if let Some(id) = container {
-        if name.runtime == Some(Runtime::Docker) || name.runtime.is_none() {
-            found.add(format!("/system.slice/docker-{id}.scope"), Spelling::Driver);
-            found.add(format!("/docker/{id}"), Spelling::Driver);
+        if parsed.runtime == Some(Runtime::Docker) || parsed.runtime.is_none() {
+            candidates.add(format!("/system.slice/docker-{id}.scope"), Spelling::Driver);
+            candidates.add(format!("/docker/{id}"), Spelling::Driver);
         }
     } else if components == [b"kubepods"] {
-        found.add("/kubepods.slice".to_owned(), Spelling::Driver);
+        candidates.add("/kubepods.slice".to_owned(), Spelling::Driver);
     } else if components == [b"kubepods.slice"] {
-        found.add("/kubepods".to_owned(), Spelling::Driver);
+        candidates.add("/kubepods".to_owned(), Spelling::Driver);
     }
 }
 
-/// A pod, or a class of pods, under the cgroupfs driver and under systemd's.
+/// The paths of a pod, or of a class of pods, with the cgroupfs driver and with the systemd driver.
 fn pods(qos: Option<Qos>, uid: Option<&str>) -> [String; 2] {
-    let word = qos.filter(|qos| *qos != Qos::Guaranteed).map_or("", Qos::word);
+    let word = qos.filter(|qos| *qos != Qos::Guaranteed).map_or("", Qos::as_str);
     let (class, dash) = if word.is_empty() { (String::new(), "") } else { (format!("/{word}"), "-") };
     let slice = format!("kubepods{dash}{word}");
     match uid {

@@ -1,17 +1,17 @@
-//! Units and slices, as systemd puts them into names (`src/basic/cgroup-util.c`, `src/basic/unit-name.c`).
+//! systemd's units and slices in cgroup paths (`src/basic/cgroup-util.c`, `src/basic/unit-name.c`).
 
 use std::fmt::Write as _;
 
 use super::ascii;
 
-/// The ends of unit names that can stand in a cgroup's name, without slices.
+/// The suffixes of units that have cgroups, other than slices.
 pub const UNIT_TYPES: [&str; 5] = [".service", ".scope", ".socket", ".mount", ".swap"];
 
 const SLICE: &str = ".slice";
 /// `UNIT_NAME_MAX` of systemd.
 const UNIT_NAME_MAX: usize = 255;
 
-/// What is proven of units.
+/// What a path proves about units.
 #[derive(Debug, Default)]
 pub(super) struct Units {
     pub unit: Option<String>,
@@ -19,8 +19,8 @@ pub(super) struct Units {
     pub slice: Option<String>,
 }
 
-/// Slices come first, then one unit; in a user manager's unit the same again. What a unit makes below its own
-/// cgroup is named as it pleases.
+/// A path has leading slices, then a unit; the same again inside the unit of a user manager. Names below a unit's own
+/// cgroup are arbitrary.
 pub(super) fn read(components: &[&[u8]]) -> Units {
     let (slice, rest) = skip_slices(components);
     let Some((unit, below)) = rest.split_first().and_then(|(first, below)| Some((unit(first)?, below)))
@@ -36,7 +36,7 @@ pub(super) fn read(components: &[&[u8]]) -> Units {
     Units { unit: Some(unit), user_unit, slice }
 }
 
-/// The innermost of the leading slices, and what comes after them.
+/// The innermost leading slice, and the rest of the components.
 fn skip_slices<'a, 'b>(components: &'b [&'a [u8]]) -> (Option<String>, &'b [&'a [u8]]) {
     let count = components.iter().take_while(|component| slice(component).is_some()).count();
     let innermost = count.checked_sub(1).and_then(|last| slice(components.get(last)?));
@@ -51,12 +51,12 @@ fn slice(component: &[u8]) -> Option<String> {
 
 fn unit(component: &[u8]) -> Option<String> {
     let text = ascii(component)?;
-    // systemd puts `_` before a unit's name that would else be taken for a file of the kernel's (`cg_escape`).
+    // systemd prefixes a name with `_` if it could be mistaken for a file of cgroupfs (`cg_escape`).
     let text = text.strip_prefix('_').unwrap_or(text);
     is_unit(text).then(|| text.to_owned())
 }
 
-/// Whether systemd would take that as the name of a unit which is no slice.
+/// Whether it is a valid name of a unit other than a slice.
 #[must_use]
 pub fn is_unit(text: &str) -> bool {
     UNIT_TYPES.iter().any(|end| text.strip_suffix(end).is_some_and(valid_stem)) && text.len() <= UNIT_NAME_MAX
@@ -68,8 +68,8 @@ fn valid_stem(stem: &str) -> bool {
         && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte))
 }
 
-/// Where a slice stands: `a-b.slice` in `/a.slice/a-b.slice`; `/` for the root slice `-.slice`; `None` if that
-/// is no slice.
+/// The path of a slice: `/a.slice/a-b.slice` for `a-b.slice`; `/` for the root slice `-.slice`; `None` if it is not a
+/// slice.
 #[must_use]
 pub fn expand_slice(slice: &str) -> Option<String> {
     let stem = slice.strip_suffix(SLICE).filter(|_| slice.len() <= UNIT_NAME_MAX)?;
@@ -86,7 +86,7 @@ pub fn expand_slice(slice: &str) -> Option<String> {
     }))
 }
 
-/// Undoes systemd's escaping in a unit's name: `\x2d` is `-`.
+/// Undoes systemd's escaping in the name of a unit: `\x2d` is `-`.
 #[must_use]
 pub fn unescape(text: &str) -> String {
     let mut bytes = Vec::with_capacity(text.len());
@@ -104,13 +104,13 @@ pub fn unescape(text: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| text.to_owned())
 }
 
-/// The byte of `xHH`.
+/// The byte that `xHH` encodes.
 fn escaped(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(b"x")?.get(..2)?;
     u8::from_str_radix(std::str::from_utf8(digits).ok().filter(|digits| !digits.starts_with('+'))?, 16).ok()
 }
 
-/// systemd's escaping of a text that is to be one part of a unit's name.
+/// Escapes a text for use as a part of a unit's name, as systemd does.
 #[must_use]
 pub fn escape(text: &str) -> String {
     text.bytes().enumerate().fold(String::with_capacity(text.len()), |mut escaped, (at, byte)| {

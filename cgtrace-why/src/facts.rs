@@ -30,7 +30,7 @@ pub struct Facts {
     pub writable: BTreeMap<String, String>,
     /// For a path that is there on v2: what its `cgroup.controllers` holds, and what its root's does.
     pub v2_controllers: Option<Controllers>,
-    /// The processes that the path would be of: those called as its unit is (`Name::process_name`), or of the
+    /// The processes that the path would be of: those called as its unit is (`ParsedPath::expected_comm`), or of the
     /// unit's executable. `None`: they were not looked for.
     pub processes: Option<Vec<Process>>,
     /// Processes of that kind that were seen and have ended, the last one first; their cgroups are those that they

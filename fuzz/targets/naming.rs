@@ -10,7 +10,7 @@ fuzz_target!(|input: &[u8]| {
         MountPoint { point: b"/sys/fs/cgroup/memory".to_vec(), hierarchy: Some("memory".to_owned()) },
     ];
     for path in [parse(input), parse_at(input, &mounts)] {
-        let _ = (path.components().count(), path.leaf(), path.without_directory(), path.process_name());
+        let _ = (path.components().count(), path.leaf(), path.without_directory(), path.expected_comm());
         for variant in spellings(&path, input) {
             assert_ne!(variant.path, input, "a spelling differs from the input");
         }

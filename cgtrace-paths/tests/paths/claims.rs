@@ -1,4 +1,4 @@
-//! Where a path proves a pod or a container, and where its owner only claims one.
+//! Paths that prove a pod or a container, and paths that only claim one.
 
 use cgtrace_paths::parse;
 
@@ -12,7 +12,7 @@ fn proves(path: &str) -> (bool, bool) {
 }
 
 #[test]
-fn a_user_only_claims() {
+fn names_below_user_slice_are_only_claims() {
     let user = "/user.slice/user-1000.slice/user@1000.service";
     for below in [
         "/kubepods.slice/{P}/cri-containerd-{A}.scope",
@@ -28,7 +28,7 @@ fn a_user_only_claims() {
 }
 
 #[test]
-fn a_service_only_claims() {
+fn names_below_a_service_are_only_claims() {
     assert_eq!(proves("/system.slice/x.service/docker/{A}"), (false, false));
     assert_eq!(proves("/system.slice/x.service/kubepods.slice/{P}/crio-{A}.scope"), (false, false));
     assert_eq!(
@@ -38,7 +38,7 @@ fn a_service_only_claims() {
 }
 
 #[test]
-fn what_is_put_elsewhere_proves_nothing() {
+fn names_in_unexpected_places_prove_nothing() {
     assert_eq!(proves("/x/kubepods.slice/{P}/crio-{A}.scope"), (false, false));
     assert_eq!(proves("/x.slice/{P}"), (false, false));
     assert_eq!(proves("/x/kubepods/pod0123456789abcdef0123456789abcdef"), (false, false));
@@ -46,13 +46,13 @@ fn what_is_put_elsewhere_proves_nothing() {
 }
 
 #[test]
-fn ancestries_that_stand() {
+fn plausible_ancestries_prove_pods_and_containers() {
     assert_eq!(proves("/kubepods.slice/{P}/cri-containerd-{A}.scope"), (true, true));
     assert_eq!(proves("/system.slice/docker-{A}.scope/kubepods.slice/{P}/crio-{A}.scope"), (true, true));
     assert_eq!(proves("/docker/{A}/kubelet/kubepods/pod0123456789abcdef0123456789abcdef/{A}"), (true, true));
     assert_eq!(proves("/machine.slice/libpod-{A}.scope/container"), (false, true));
     assert_eq!(proves("/build.slice/docker-{A}.scope"), (false, true));
     assert_eq!(proves("/machine.slice/systemd-nspawn@x.service/payload/user.slice/a.scope"), (false, true));
-    // Its own users only claim, too.
+    // Users inside a container only claim, too.
     assert_eq!(proves("/docker/{A}/user.slice/user@1.service/kubepods.slice/{P}"), (false, true));
 }

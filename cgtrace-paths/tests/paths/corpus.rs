@@ -1,10 +1,10 @@
-//! Real paths, of reports and of machines, and what they prove.
+//! Real paths from bug reports and machines, and what they prove.
 
 use cgtrace_paths::{Qos, Runtime, parse};
 
 const A: &str = "8d5e4a1c0b7f4f3a9c2d6e8b1a0f7c5d3e2b4a6c8d0e1f2a3b4c5d6e7f8a9b0c";
 
-/// What a row says: unit, slice, pod, class, container, runtime.
+/// What a path proves.
 #[derive(Debug, Default, PartialEq)]
 struct Proof<'a> {
     unit: Option<&'a str>,
@@ -27,7 +27,7 @@ fn unit<'a>(slice: &'a str, unit: &'a str) -> Proof<'a> {
 }
 
 fn check(name: &str, expected: &Proof) {
-    // `A` stands for an id of 64 digits, `U` and `V` for a pod's uid in either spelling, `S` for a static pod's.
+    // `A` is an id of 64 digits, `U` and `V` are a pod's UID in both forms, and `S` is that of a static pod.
     let name = name
         .replace("{A}", A)
         .replace("{U}", UID)
@@ -92,7 +92,7 @@ fn units_of_users() {
         &Proof {
             slice,
             unit: user,
-            // That it is a container is the user's claim.
+            // Only the user claims that it is a container.
             user_unit: Some(&format!("libpod-{A}.scope")),
             ..NONE
         },
@@ -116,12 +116,12 @@ fn pods_of_the_cgroupfs_driver() {
         "/kubepods/burstable/pod{U}/crio-conmon-{A}",
         &Proof { runtime: Some(Runtime::Crio), ..pod(UID, Qos::Burstable) },
     );
-    // kind, whose node is a container.
+    // kind, whose nodes are containers.
     check(
         "/docker/{A}/kubelet/kubepods/burstable/pod{U}/{A}",
         &Proof { container: Some(A), ..pod(UID, Qos::Burstable) },
     );
-    // Of a pod's name in no kubepods nothing is proven, nor of one that is not a pod's.
+    // Pods outside of kubepods, and invalid names of pods, prove nothing.
     check("/burstable/pod{U}", &NONE);
     check("/burstable/pod12", &NONE);
     check("/podman", &NONE);
@@ -178,7 +178,7 @@ fn containers_without_pods() {
     check("/libpod_parent/libpod-{A}", &container(A, Runtime::Podman));
     check("/x/crio-{A}", &container(A, Runtime::Crio));
     check("/kubepods/{A}", &Proof { container: Some(A), ..NONE });
-    // The innermost container counts.
+    // The innermost container is reported.
     check(
         &format!("/docker/{}/docker/{{A}}/init.scope", A.replace('0', "f")),
         &container(A, Runtime::Docker),
@@ -245,8 +245,8 @@ fn containers_without_pods() {
 }
 
 #[test]
-fn processes_are_called_as_their_units() {
-    let of = |name: &str| parse(name.as_bytes()).process_name();
+fn comms_are_expected_after_their_units() {
+    let of = |name: &str| parse(name.as_bytes()).expected_comm();
     assert_eq!(of("/system.slice/kubelet.service").as_deref(), Some("kubelet"));
     assert_eq!(of("/system.slice/system-getty.slice/getty@tty1.service").as_deref(), Some("getty"));
     assert_eq!(of("/system.slice/systemd-journald.service").as_deref(), Some("systemd-journal"));

@@ -1,4 +1,4 @@
-//! What cgroup paths say.
+//! Tests of the path parser.
 
 mod claims;
 mod corpus;

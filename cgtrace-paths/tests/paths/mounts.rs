@@ -1,4 +1,4 @@
-//! Mount points and directories of hierarchies in front of a path.
+//! Leading mount points, and directory names of hierarchies.
 
 use cgtrace_paths::{MountPoint, parse, parse_at};
 
@@ -12,7 +12,7 @@ fn on(path: &str, hierarchy: &str) -> (String, Option<String>) {
 }
 
 #[test]
-fn usual_mount_points_are_taken_off() {
+fn usual_mount_points_are_removed() {
     assert_eq!(mount_of("/sys/fs/cgroup/systemd/system.slice/x"), on("/system.slice/x", "name=systemd"));
     assert_eq!(mount_of("/sys/fs/cgroup/cpu,cpuacct/x"), on("/x", "cpu,cpuacct"));
     assert_eq!(mount_of("/sys/fs/cgroup/unified/x"), on("/x", "v2"));
@@ -23,14 +23,14 @@ fn usual_mount_points_are_taken_off() {
 }
 
 #[test]
-fn a_cgroup_called_as_a_controller_stays_when_its_mount_point_is_plain() {
+fn a_cgroup_named_like_a_controller_remains_after_its_mount_point() {
     let parsed = parse(b"/sys/fs/cgroup/memory/memory/x");
     assert_eq!(parsed.path, b"/memory/x");
     assert_eq!(parsed.directory.unwrap().rest, b"/x");
 }
 
 #[test]
-fn a_directory_is_recognised_and_left() {
+fn a_directory_is_recognised_and_remains() {
     let parsed = parse(b"/systemd/system.slice");
     assert_eq!(parsed.path, b"/systemd/system.slice");
     assert_eq!(parsed.without_directory(), b"/system.slice");
@@ -40,7 +40,7 @@ fn a_directory_is_recognised_and_left() {
 }
 
 #[test]
-fn this_machines_mount_points_count() {
+fn given_mount_points_are_removed() {
     let mounts = [MountPoint { point: b"/cg/mem/".to_vec(), hierarchy: Some("memory".to_owned()) }];
     let parsed = parse_at(b"/cg/mem/a/b", &mounts);
     assert_eq!(parsed.path, b"/a/b");

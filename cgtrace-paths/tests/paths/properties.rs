@@ -1,10 +1,10 @@
-//! What holds for any path.
+//! Properties of all paths.
 
-use cgtrace_paths::{MountPoint, Name, parse, parse_at, spellings};
+use cgtrace_paths::{MountPoint, ParsedPath, parse, parse_at, spellings};
 use proptest::prelude::*;
 
-/// Names made of what the parser looks for, and of anything.
-fn any_name() -> impl Strategy<Value = Vec<u8>> {
+/// Paths of components that the parser recognises, and of random bytes.
+fn any_path() -> impl Strategy<Value = Vec<u8>> {
     let known = prop::sample::select(vec![
         "",
         ".",
@@ -45,27 +45,27 @@ fn any_name() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn any_name_is_read_and_reads_the_same_again(name in any_name()) {
+    fn parsing_is_idempotent(name in any_path()) {
         let once = parse(&name);
         let again = parse(&once.path);
         prop_assert_eq!(&once.path, &again.path);
         prop_assert_eq!(&again.mount, &None);
         prop_assert_eq!(again.upwards, 0);
-        let same = Name { mount: None, upwards: 0, unrooted: false, ..once };
+        let same = ParsedPath { mount: None, upwards: 0, relative: false, ..once };
         prop_assert_eq!(same, again);
     }
 
     #[test]
-    fn any_bytes_are_read(name in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn any_bytes_are_accepted(name in prop::collection::vec(any::<u8>(), 0..200)) {
         let parsed = parse(&name);
         prop_assert_eq!(parsed.path.first(), Some(&b'/'));
-        let _ = parsed.process_name();
+        let _ = parsed.expected_comm();
     }
 
     #[test]
-    fn any_mount_point_is_taken_off_for_good(
-        name in any_name(),
-        point in any_name(),
+    fn any_mount_point_is_removed_completely(
+        name in any_path(),
+        point in any_path(),
     ) {
         let mounts = [MountPoint { point, hierarchy: None }];
         let once = parse_at(&name, &mounts);
@@ -73,7 +73,7 @@ proptest! {
     }
 
     #[test]
-    fn any_name_has_few_spellings(name in any_name()) {
+    fn spellings_are_few_and_absolute(name in any_path()) {
         let spellings = spellings(&parse(&name), &name);
         prop_assert!(spellings.len() <= 16, "{}", spellings.len());
         prop_assert!(spellings.iter().all(|spelling| spelling.path.first() == Some(&b'/')));

@@ -1,15 +1,15 @@
-//! How paths relate to one another, and which hierarchy a word means.
+//! Relations of paths, and names of hierarchies.
 
 use cgtrace_paths::{is_within, names_hierarchy};
 
 #[test]
-fn within_means_whole_components() {
+fn is_within_compares_whole_components() {
     assert!(is_within(b"/a/b", b"/a") && is_within(b"/a", b"/a") && is_within(b"/x", b"/"));
     assert!(!is_within(b"/ab", b"/a") && !is_within(b"/", b"/a"));
 }
 
 #[test]
-fn a_hierarchy_is_named_by_its_name_or_a_part_of_it() {
+fn a_hierarchy_is_named_by_some_of_its_controllers() {
     for (word, hierarchy, expected) in [
         ("cpu", "cpu,cpuacct", true),
         ("cpuacct", "cpu,cpuacct", true),

@@ -1,4 +1,4 @@
-//! How else a path may have been meant.
+//! Alternative spellings of paths.
 
 use cgtrace_paths::{Spelling, parse, spellings};
 
@@ -15,7 +15,7 @@ fn has(name: &str, path: &str, spelling: Spelling) {
 }
 
 #[test]
-fn directories_are_taken_off() {
+fn prefixes_and_suffixes_are_removed() {
     has("/systemd/system.slice", "/system.slice", Spelling::Directory);
     has("/sys/fs/cgroup/memory/x.slice", "/x.slice", Spelling::MountPath);
     has("/../../system.slice/x.service", "/system.slice/x.service", Spelling::Upwards);
@@ -47,7 +47,7 @@ fn escapes_go_both_ways() {
 }
 
 #[test]
-fn drivers_spell_otherwise() {
+fn the_form_of_the_other_driver_is_found() {
     let id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     has(&format!("/docker/{id}"), &format!("/system.slice/docker-{id}.scope"), Spelling::Driver);
     has(&format!("system.slice:docker:{id}"), &format!("/system.slice/docker-{id}.scope"), Spelling::Colons);

@@ -4,7 +4,7 @@ use cgtrace_paths::{escape, expand_slice, is_unit, unescape};
 use proptest::prelude::*;
 
 #[test]
-fn slices_stand_in_one_another() {
+fn slices_are_expanded() {
     assert_eq!(expand_slice("a-b-c.slice").unwrap(), "/a.slice/a-b.slice/a-b-c.slice");
     assert_eq!(expand_slice("system.slice").unwrap(), "/system.slice");
     assert_eq!(expand_slice("-.slice").unwrap(), "/");
@@ -14,7 +14,7 @@ fn slices_stand_in_one_another() {
 }
 
 #[test]
-fn units_have_a_type_and_plain_letters() {
+fn units_have_a_type_and_valid_characters() {
     assert!(is_unit("kubelet.service") && is_unit("a\\x2db@c.scope"));
     assert!(!is_unit("kubelet") && !is_unit(".service") && !is_unit("a.slice") && !is_unit("a b.service"));
 }
@@ -30,12 +30,12 @@ fn escapes_are_undone() {
 
 proptest! {
     #[test]
-    fn escaping_is_undone_but_for_slashes(text in "[^/]{0,20}") {
+    fn escaping_is_undone_except_for_slashes(text in "[^/]{0,20}") {
         prop_assert_eq!(unescape(&escape(&text)), text);
     }
 
     #[test]
-    fn any_text_is_unescaped(text in "\\PC{0,30}") {
+    fn any_text_is_accepted(text in "\\PC{0,30}") {
         let _ = (unescape(&text), expand_slice(&text), is_unit(&text));
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use cgtrace_client::{Client, paths, wire};
 use cgtrace_host::hierarchy::{Budget, read_populated};
-use cgtrace_paths::{Name, Qos, Runtime, parse_exact};
+use cgtrace_paths::{ParsedPath, Qos, Runtime, parse_exact};
 
 use super::AskError;
 use crate::{facts::Facts, gather::Hierarchy, rules};
@@ -30,9 +30,9 @@ pub(crate) fn path(answer: &wire::PathResult) -> Vec<u8> {
 
 /// Adds what the path of a result proves: unit, slice, pod, container.
 pub(crate) fn add_named(answer: &mut wire::PathResult) {
-    let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = parse_exact(&path(answer));
-    let qos = qos.map(Qos::word).map(str::to_owned);
-    let runtime = runtime.map(Runtime::word).map(str::to_owned);
+    let ParsedPath { unit, slice, pod_uid, qos, container_id, runtime, .. } = parse_exact(&path(answer));
+    let qos = qos.map(Qos::as_str).map(str::to_owned);
+    let runtime = runtime.map(Runtime::as_str).map(str::to_owned);
     *answer = wire::PathResult { unit, slice, pod_uid, qos, container_id, runtime, ..std::mem::take(answer) };
 }
 

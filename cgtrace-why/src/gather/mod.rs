@@ -65,7 +65,7 @@ pub(crate) fn about(
     let unit = parsed.unit.as_deref().and_then(|unit| unit::lookup(unit, deadline, notes));
     let programs = unit.iter().flat_map(|unit| &unit.programs).filter_map(|program| unit::file_name(program));
     let mut comms: Vec<Vec<u8>> = Vec::new();
-    for name in parsed.process_name().as_deref().into_iter().chain(programs) {
+    for name in parsed.expected_comm().as_deref().into_iter().chain(programs) {
         let comm = process::truncate_comm(name.as_bytes()).to_vec();
         if !comms.contains(&comm) {
             comms.push(comm);

@@ -1,7 +1,7 @@
 //! A question with what every rule asks of it.
 
 use cgtrace_client::wire::{Event, HierarchyResult, PathResult};
-use cgtrace_paths::{MountPoint, Name, Spelling, Variant};
+use cgtrace_paths::{MountPoint, ParsedPath, Spelling, Variant};
 
 use super::wording;
 use crate::facts::{Facts, Mounted, Observer, Process, Unit};
@@ -10,7 +10,7 @@ use crate::facts::{Facts, Mounted, Observer, Process, Unit};
 pub(super) struct Case<'a> {
     pub facts: &'a Facts,
     /// The path as asked.
-    pub asked: Name,
+    pub asked: ParsedPath,
     /// How else it may have been meant.
     pub variants: Vec<Variant>,
     /// The path that the rules look at: the asked one or, if nothing is known of that, what is left of it without a
@@ -19,7 +19,7 @@ pub(super) struct Case<'a> {
     /// The subject's path.
     pub name: String,
     /// What the subject's path says.
-    pub parsed: Name,
+    pub parsed: ParsedPath,
     /// Whether the subject is another path than the asked one.
     pub is_corrected: bool,
 }

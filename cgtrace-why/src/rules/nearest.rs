@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use cgtrace_paths::Name;
+use cgtrace_paths::ParsedPath;
 
 /// Names are compared up to that length; a longer one is not near to anything.
 const LENGTH: usize = 512;
@@ -62,7 +62,7 @@ fn differ_in_digits(one: &[u8], other: &[u8]) -> bool {
 }
 
 /// Whether parsing may find the two akin: it costs more than this.
-fn shares_leaf(asked: &Name, other: &[u8]) -> bool {
+fn shares_leaf(asked: &ParsedPath, other: &[u8]) -> bool {
     let has = |text: &str| {
         let text = text.as_bytes();
         other.len() >= text.len() && other.windows(text.len().max(1)).any(|window| window == text)
@@ -74,7 +74,7 @@ fn shares_leaf(asked: &Name, other: &[u8]) -> bool {
 }
 
 /// What two names have in common that no typing error could give them.
-pub(super) fn akin(one: &Name, other: &Name) -> Option<&'static str> {
+pub(super) fn akin(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str> {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     if one.container_id.is_some() || other.container_id.is_some() {
         let ids = same(&one.container_id, &other.container_id);
@@ -85,7 +85,8 @@ pub(super) fn akin(one: &Name, other: &Name) -> Option<&'static str> {
     } else if one.user_unit.is_some() || other.user_unit.is_some() {
         None
     } else {
-        let whole = |name: &Name| name.unit.as_deref().is_some_and(|unit| name.leaf() == unit.as_bytes());
+        let whole =
+            |name: &ParsedPath| name.unit.as_deref().is_some_and(|unit| name.leaf() == unit.as_bytes());
         (same(&one.unit, &other.unit) && whole(one) && whole(other))
             .then_some("the same unit in another slice")
     }

@@ -12,7 +12,7 @@ const TOLD: usize = 5;
 
 /// The process runs, but the service manager did not start it.
 pub(super) fn started_outside_systemd(case: &Case) -> Option<Found> {
-    let named = case.parsed.unit.is_some() || case.parsed.process_name().is_some();
+    let named = case.parsed.unit.is_some() || case.parsed.expected_comm().is_some();
     if case.is_anywhere() || !named {
         return None;
     }
@@ -71,7 +71,7 @@ fn kind_of(path: &str) -> String {
     let name = cgtrace_paths::parse(path.as_bytes());
     let unit = name.user_unit.as_deref().or(name.unit.as_deref());
     if let Some(id) = &name.container_id {
-        let runtime = name.runtime.map_or("a", |runtime| runtime.word());
+        let runtime = name.runtime.map_or("a", |runtime| runtime.as_str());
         return format!("the cgroup of {runtime} container {}", wording::plain(id));
     }
     match unit {
@@ -221,7 +221,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<Found> {
     if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_past() {
         return None;
     }
-    let what = wording::quoted(case.parsed.process_name().as_ref().unwrap_or(&case.name));
+    let what = wording::quoted(case.parsed.expected_comm().as_ref().unwrap_or(&case.name));
     let strangers = strangers(case);
     let (nothing, evidence) = if strangers.is_empty() {
         (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")])

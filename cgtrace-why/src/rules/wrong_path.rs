@@ -2,7 +2,7 @@
 
 use cgtrace_client::wire::PathResult;
 
-use cgtrace_paths::{Name, Spelling, Variant};
+use cgtrace_paths::{ParsedPath, Spelling, Variant};
 
 use super::{
     case::{Case, exists, is_known},
@@ -54,7 +54,7 @@ pub(super) fn path_includes_mount(case: &Case) -> Option<Found> {
 }
 
 /// What the path carries, and what is mounted there.
-fn carried_of(name: &Name) -> (String, Option<String>) {
+fn carried_of(name: &ParsedPath) -> (String, Option<String>) {
     if let Some(mount) = &name.mount {
         return (String::from_utf8_lossy(&mount.point).into_owned(), mount.hierarchy.clone());
     }
@@ -98,7 +98,7 @@ pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
 }
 
 /// The absolute name of what is called so in a cgroup namespace with that root.
-pub(super) fn resolve(root: &str, name: &Name) -> String {
+pub(super) fn resolve(root: &str, name: &ParsedPath) -> String {
     let parents: Vec<&str> = root.split('/').filter(|component| !component.is_empty()).collect();
     let kept = parents.get(..parents.len().saturating_sub(name.upwards)).unwrap_or_default();
     let mut path = kept.iter().fold(String::new(), |path, component| path + "/" + component);
@@ -129,7 +129,7 @@ pub(super) fn similar_path_exists(case: &Case) -> Option<Found> {
     let unit = running_elsewhere(case);
     let best = likes.first();
     let formal = case.variants.iter().find(|variant| {
-        matches!(variant.spelling, Spelling::Unrooted | Spelling::Nesting | Spelling::Colons)
+        matches!(variant.spelling, Spelling::Relative | Spelling::Nesting | Spelling::Colons)
     });
     let explains = unit.is_some() || best.is_some_and(|like| like.strong && exists(like.answer));
     let weight = if explains && !case.has_past() { Weight::Explains } else { Weight::Contributes };

@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, paths, wire};
 
-use cgtrace_paths::{MountPoint, Name};
+use cgtrace_paths::{MountPoint, ParsedPath};
 
 use super::{
     Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, stderr::print,
@@ -47,7 +47,7 @@ fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
             Some(MountPoint { point, hierarchy: Some(hierarchy.hierarchy) })
         })
         .collect();
-    let Name { path, mount, .. } = cgtrace_paths::parse_at(name.as_bytes(), &mounts);
+    let ParsedPath { path, mount, .. } = cgtrace_paths::parse_at(name.as_bytes(), &mounts);
     mount?;
     client.exists(&paths::to_wire(&path)).unwrap_or(false).then(|| paths::escape(&path))
 }

@@ -50,7 +50,7 @@ impl Container {
 pub fn proves(path: &str, id: Option<&str>, runtime: Option<&str>) -> Outcome {
     let named = cgtrace_paths::parse_exact(path.as_bytes());
     ensure!(named.container_id.as_deref() == id, "{path}: {named:?}");
-    ensure!(named.runtime.map(cgtrace_paths::Runtime::word) == runtime, "{path}: {named:?}");
+    ensure!(named.runtime.map(cgtrace_paths::Runtime::as_str) == runtime, "{path}: {named:?}");
     Ok(())
 }
 

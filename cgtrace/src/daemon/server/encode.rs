@@ -10,7 +10,7 @@ use crate::daemon::{
     },
     tracker::Anchor,
 };
-use cgtrace_paths::Name;
+use cgtrace_paths::ParsedPath;
 
 fn kind(kind: Kind) -> wire::EventKind {
     match kind {
@@ -75,14 +75,15 @@ pub struct PathOwner {
 
 impl PathOwner {
     pub fn of(path: &[u8]) -> Self {
-        let Name { unit, slice, pod_uid, qos, container_id, runtime, .. } = cgtrace_paths::parse_exact(path);
+        let ParsedPath { unit, slice, pod_uid, qos, container_id, runtime, .. } =
+            cgtrace_paths::parse_exact(path);
         Self {
             unit,
             slice,
             pod_uid,
-            qos: qos.map(|qos| qos.word().to_owned()),
+            qos: qos.map(|qos| qos.as_str().to_owned()),
             container_id,
-            runtime: runtime.map(|runtime| runtime.word().to_owned()),
+            runtime: runtime.map(|runtime| runtime.as_str().to_owned()),
         }
     }
 }
