@@ -82,7 +82,7 @@ cgtrace_watch *cgtrace_watch_start(const char *socket, const char *const *patter
 /* The next item as JSON, an object with one member:
  *   {"started":{"run":{"pid":…,"started":{…}},"seq":…}}   the first one: every event after seq comes
  *   {"event":{…}}                                         the type Event of io.cgtrace.varlink
- *   {"missed":N}                                          events were left out here
+ *   {"dropped":N}                                        events were dropped here
  *   {"resumed":{"seq":…}}                                 the connection broke, and was made again
  *   {"restarted":{"before":{…},"run":{…}}}                another daemon answers; what it does not tell is unknown
  * 1: there is one; 0: timeout_ms are over (negative: waits for ever). */

@@ -161,10 +161,10 @@ fn crate_varlink() -> Outcome {
     let call = |method: &'static str, parameters: Value| {
         MethodCall::<Value, Value, varlink::Error>::new(connection.clone(), method, parameters)
     };
-    let looked = call("io.cgtrace.Lookup", json!({ "names": [name] })).call();
+    let looked = call("io.cgtrace.Lookup", json!({ "paths": [name] })).call();
     let looked = looked.map_err(|error| anyhow::anyhow!("{error:?}"))?;
     ensure!(looked["results"][0]["present"] == true, "{looked}");
-    match call("io.cgtrace.Lookup", json!({ "names": ["relative"] })).call() {
+    match call("io.cgtrace.Lookup", json!({ "paths": ["relative"] })).call() {
         Err(error) => match error.kind() {
             ErrorKind::VarlinkErrorReply(reply) => {
                 ensure!(reply.error.as_deref() == Some("io.cgtrace.InvalidPath"), "{reply:?}");

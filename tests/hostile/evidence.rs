@@ -61,7 +61,7 @@ fn nothing_is_lost() -> Outcome {
 
 /// What the private socket says of a path on v2.
 fn row(stage: &Stage, path: &str) -> Result<Value> {
-    let lookup = json!({"method": "io.cgtrace.Lookup", "parameters": {"names": [path], "hierarchy": "v2"}});
+    let lookup = json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": [path], "hierarchy": "v2"}});
     let mut reply = stage.private()?.call(&lookup)?;
     let row = reply["parameters"]["results"][0]["hierarchies"][0].take();
     ensure!(row.is_object(), "no row: {reply}");

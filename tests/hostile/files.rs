@@ -118,7 +118,7 @@ fn surroundings() -> Outcome {
         for name in ["/..%2f..%2fetc", "/", "/.."] {
             kubelet.call(
                 &stage.public_socket(),
-                &json!({"method": "io.cgtrace.Lookup", "parameters": {"names": [name]}}),
+                &json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": [name]}}),
             )?;
         }
         // Execs of that name, each with links that lead elsewhere.

@@ -47,7 +47,7 @@ impl Kind {
     fn bytes(self, number: usize) -> Vec<u8> {
         let call = match self {
             Self::HalfCall => {
-                let mut call = br#"{"method":"io.cgtrace.Lookup","parameters":{"names":[""#.to_vec();
+                let mut call = br#"{"method":"io.cgtrace.Lookup","parameters":{"paths":[""#.to_vec();
                 call.resize(HALF_CALL, b'x');
                 return call;
             }
@@ -60,10 +60,10 @@ impl Kind {
             Self::Lists | Self::ReadLists => json!({"method": "io.cgtrace.List", "more": true}),
             Self::Lookups => {
                 let names: Vec<String> = (0..1_000).map(|at| format!("/{number}/{at}")).collect();
-                json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names}})
+                json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names}})
             }
             Self::Waits => json!({"method": "io.cgtrace.Wait",
-                "parameters": {"name": format!("/cgtrace-test-never-{number}"), "until": "present"}}),
+                "parameters": {"path": format!("/cgtrace-test-never-{number}"), "state": "present"}}),
         };
         let message = [call.to_string().as_bytes(), b"\0"].concat();
         message.repeat(if matches!(self, Self::Lists | Self::Lookups) { 100 } else { 1 })

@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 fn lookup(path: &str) -> Value {
-    json!({"method": "io.cgtrace.Lookup", "parameters": {"names": [path], "hierarchy": "v2"}})
+    json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": [path], "hierarchy": "v2"}})
 }
 
 fn is_present(reply: &Value) -> bool {

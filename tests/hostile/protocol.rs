@@ -45,7 +45,7 @@ fn garbage() -> Outcome {
     let stage = Stage::start()?;
     let nested = |open: &str| open.repeat(200_000).into_bytes();
     let deep = format!(
-        "{{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{{\"names\":{}{}}}}}",
+        "{{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{{\"paths\":{}{}}}}}",
         "[".repeat(100_000),
         "]".repeat(100_000)
     );
@@ -79,13 +79,13 @@ fn garbage() -> Outcome {
 fn out_of_range() -> Outcome {
     let stage = Stage::start()?;
     for parameters in [
-        json!({"names": [], "ids": [u64::MAX, -1, 1e300]}),
-        json!({"names": [7]}),
-        json!({"names": ["x".repeat(200_000)]}),
-        json!({"names": "/"}),
-        json!({"names": {"/": 1}}),
-        json!({"names": ["hex:0g"]}),
-        json!({"names": [format!("hex:{}", "00".repeat(1_000))]}),
+        json!({"paths": [], "ids": [u64::MAX, -1, 1e300]}),
+        json!({"paths": [7]}),
+        json!({"paths": ["x".repeat(200_000)]}),
+        json!({"paths": "/"}),
+        json!({"paths": {"/": 1}}),
+        json!({"paths": ["hex:0g"]}),
+        json!({"paths": [format!("hex:{}", "00".repeat(1_000))]}),
         json!(7),
     ] {
         let call = json!({"method": "io.cgtrace.Lookup", "parameters": parameters});
@@ -97,7 +97,7 @@ fn out_of_range() -> Outcome {
         }
     }
     for call in [
-        json!({"method": "io.cgtrace.Wait", "parameters": {"name": "/x", "until": "present", "timeout_ms": -1}}),
+        json!({"method": "io.cgtrace.Wait", "parameters": {"path": "/x", "state": "present", "timeout_ms": -1}}),
         json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": -1}, "more": true}),
         json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": 0, "snapshot": true}, "more": true}),
     ] {
@@ -110,7 +110,7 @@ fn out_of_range() -> Outcome {
     // The largest times are waited for, not added to now with an overflow.
     let mut raw = stage.public(ATTACKER)?;
     raw.send(&json!({"method": "io.cgtrace.Wait",
-        "parameters": {"name": "/cgtrace-test-never", "until": "present", "timeout_ms": i64::MAX}}))?;
+        "parameters": {"path": "/cgtrace-test-never", "state": "present", "timeout_ms": i64::MAX}}))?;
     let mut raw = stage.public(ATTACKER)?;
     raw.send(&json!({"method": "io.cgtrace.Watch", "parameters": {"since_seq": i64::MAX}, "more": true}))?;
     stage.serves()?;

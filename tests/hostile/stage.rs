@@ -164,7 +164,7 @@ impl Stage {
     pub fn serves(&self) -> Outcome {
         let mut raw = self.private()?;
         for call in [
-            json!({"method": "io.cgtrace.Lookup", "parameters": {"names": ["/"]}}),
+            json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": ["/"]}}),
             json!({"method": "io.cgtrace.Status"}),
         ] {
             let start = Instant::now();

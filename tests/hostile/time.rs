@@ -35,7 +35,7 @@ fn long_patterns(round: usize) -> Vec<String> {
 
 fn lookup(paths: usize) -> Value {
     let names: Vec<String> = (0..paths).map(|at| format!("/cgtrace-test-{at}/{at}")).collect();
-    json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names}})
+    json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names}})
 }
 
 fn snapshot() -> Value {

@@ -30,7 +30,7 @@ fn attacked() -> Outcome {
             socket(my $one, PF_UNIX, SOCK_STREAM, 0) or last;
             connect($one, sockaddr_un('/run/cgtrace/public/io.cgtrace')) or last;
             fcntl($one, F_SETFL, O_NONBLOCK);
-            syswrite($one, '{"method":"io.cgtrace.Lookup","parameters":{"names":["' . 'x' x 1000000);
+            syswrite($one, '{"method":"io.cgtrace.Lookup","parameters":{"paths":["' . 'x' x 1000000);
             push @held, $one;
         }
         $| = 1;

@@ -54,7 +54,7 @@ fn garbage() -> Outcome {
         b"\xff\xfe\0",
         b"[]\0",
         b"{\"method\":7}\0",
-        b"{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{\"names\":[\0",
+        b"{\"method\":\"io.cgtrace.Lookup\",\"parameters\":{\"paths\":[\0",
         &*vec![b'['; 100_000],
     ] {
         let mut stream = daemon.stream()?;
@@ -69,7 +69,7 @@ fn garbage() -> Outcome {
     for call in [
         r#"{"method":"io.cgtrace.Nothing"}"#,
         r#"{"method":"nothing"}"#,
-        r#"{"method":"io.cgtrace.Lookup","parameters":{"names":7}}"#,
+        r#"{"method":"io.cgtrace.Lookup","parameters":{"paths":7}}"#,
         r#"{"method":"io.cgtrace.Lookup","parameters":{"nmaes":["/"]}}"#,
         r#"{"method":"io.cgtrace.Watch"}"#,
         r#"{"method":"io.cgtrace.Status"}"#,
@@ -344,7 +344,7 @@ fn terminated() -> Outcome {
         r#"{"method":"io.cgtrace.Verify"}"#,
         r#"{"method":"io.cgtrace.List"}"#,
         r#"{"method":"io.cgtrace.Watch","parameters":{"snapshot":true},"more":true}"#,
-        r#"{"method":"io.cgtrace.Wait","parameters":{"name":"/cgtrace-test-none","until":"populated"}}"#,
+        r#"{"method":"io.cgtrace.Wait","parameters":{"path":"/cgtrace-test-none","state":"populated"}}"#,
     ] {
         for _ in 0..8 {
             let mut stream = daemon.stream()?;

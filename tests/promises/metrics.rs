@@ -166,6 +166,7 @@ fn what_happened() -> Outcome {
     }
     ensure!(value(&text, "cgtrace_ring_records_read_total{ring=\"lifecycle\"}")? >= 22.0);
     is(&text, "cgtrace_bpf_program_attached{program=\"cgroup_mkdir\"}", 1)?;
+    names_are_listed(&text)?;
     ensure!(value(&text, "cgtrace_bpf_program_runs_total{program=\"cgroup_mkdir\"}")? >= 0.0);
     ensure!(value(&text, "cgtrace_request_duration_seconds_count{method=\"Status\"}")? >= 1.0);
 
@@ -194,6 +195,17 @@ fn what_happened() -> Outcome {
 }
 
 /// A port that nobody listens on now.
+/// Each metric stands in the list of public words, and each that stands there is served.
+fn names_are_listed(text: &str) -> Outcome {
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
+    let served: BTreeSet<String> = types.map(str::to_owned).collect();
+    let list = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/protocol/words.txt");
+    let listed = fs::read_to_string(list)?;
+    let listed = listed.lines().filter_map(|line| line.strip_prefix("metric ")).map(str::to_owned).collect();
+    ensure!(served == listed, "served {served:?}; docs/protocol/words.txt has {listed:?}");
+    Ok(())
+}
+
 fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }

@@ -93,7 +93,7 @@ fn nonsense() -> Outcome {
     for row in [
         r#"| `io.cgtrace.Nope` | never | `{"reason":"…"}` |"#,
         "| `io.cgtrace.Nope` | never |",
-        r#"| `io.cgtrace.InvalidState` | never | `{"known":[],"until":"gone"}` |"#,
+        r#"| `io.cgtrace.InvalidState` | never | `{"known":[],"state":"gone"}` |"#,
     ] {
         ensure!(asked.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
     }
@@ -112,7 +112,7 @@ fn pipelined() -> Outcome {
     for number in 0..CALLS {
         let names = [cgroup.name(), format!("/cgtrace-test-none-{number}"), "/".to_owned()];
         raw.send(
-            &json!({"method": "io.cgtrace.Lookup", "parameters": {"names": names, "hierarchy": any()}}),
+            &json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names, "hierarchy": any()}}),
         )?;
         // Its answers fill no socket: this test reads as it goes, but far behind.
         if number >= 50 {
@@ -129,7 +129,7 @@ fn pipelined() -> Outcome {
 fn check(said: &Value, name: &str, number: usize) -> Outcome {
     let answers = said["parameters"]["results"].as_array().with_context(|| said.to_string())?;
     let told: Vec<_> =
-        answers.iter().map(|answer| (answer["name"].as_str(), answer["present"].as_bool())).collect();
+        answers.iter().map(|answer| (answer["path"].as_str(), answer["present"].as_bool())).collect();
     let none = format!("/cgtrace-test-none-{number}");
     let expected = [(Some(name), Some(true)), (Some(&*none), Some(false)), (Some("/"), Some(true))];
     ensure!(told == expected, "call {number}: {told:?}");

@@ -80,7 +80,7 @@ fn held(command: &str, text: &str) -> Outcome {
 
 fn lagged() -> Outcome {
     let daemon = Daemon::start_with(&["--max-recent-bytes", "600"])?;
-    let cgroup = Cgroup::new(any(), "lagged")?;
+    let cgroup = Cgroup::new(any(), "dropped")?;
     for name in ["a", "b", "c"] {
         fs::create_dir(cgroup.join(name))?;
     }
@@ -89,7 +89,7 @@ fn lagged() -> Outcome {
     let text = String::from_utf8(output.stdout)?;
     held("events", &text)?;
     let first: Value = serde_json::from_str(text.lines().next().context("nothing was printed")?)?;
-    ensure!(first["kind"] == "lagged" && first["missed"].as_u64() >= Some(3), "{text}");
+    ensure!(first["kind"] == "dropped" && first["dropped"].as_u64() >= Some(3), "{text}");
     ensure!(text.lines().count() == 2, "{text}");
     Ok(())
 }

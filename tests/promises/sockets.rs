@@ -137,10 +137,10 @@ fn identities() -> Outcome {
     fs::create_dir(&inner)?;
     let again = json!({"patterns": [name], "kinds": ["rmdir"], "since_seq": since});
     let calls = [
-        call("Lookup", &json!({"names": [name, cgroup.name_of(&inner)]})),
-        call("Lookup", &json!({"names": [], "ids": [fs::metadata(&inner)?.ino()]})),
+        call("Lookup", &json!({"paths": [name, cgroup.name_of(&inner)]})),
+        call("Lookup", &json!({"paths": [], "ids": [fs::metadata(&inner)?.ino()]})),
         call("List", &json!({"patterns": [name]})),
-        call("Wait", &json!({"name": cgroup.name_of(&inner), "until": "present"})),
+        call("Wait", &json!({"path": cgroup.name_of(&inner), "state": "present"})),
         call("History", &json!({"paths": [name], "comms": ["kubelet"], "removed_paths": true})),
         call("Status", &json!({})),
         call("Metrics", &json!({})),

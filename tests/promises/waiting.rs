@@ -192,7 +192,7 @@ fn ten_thousand() -> Outcome {
         let mut waiter = Raw::new(daemon.stream()?);
         waiter.send(&json!({
             "method": "io.cgtrace.Wait",
-            "parameters": {"name": cgroup.name_of(path), "until": "present", "hierarchy": any()},
+            "parameters": {"path": cgroup.name_of(path), "state": "present", "hierarchy": any()},
         }))?;
         waiters.push(waiter);
     }
@@ -218,7 +218,7 @@ fn ten_thousand() -> Outcome {
                     let reply = waiter.receive()?;
                     let name = cgroup.name_of(&paths[number]);
                     ensure!(reply["parameters"]["reached"] == true, "{reply}");
-                    ensure!(reply["parameters"]["answer"]["name"] == *name, "not {name}: {reply}");
+                    ensure!(reply["parameters"]["result"]["path"] == *name, "not {name}: {reply}");
                     ensure!(reply.get("continues").is_none(), "another reply is to follow: {reply}");
                     ensure!(woken[number].replace(now).is_none(), "{name} was woken twice");
                     left -= 1;

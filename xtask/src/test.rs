@@ -23,8 +23,8 @@ pub struct Count {
 }
 
 /// The harnesses of `cgtrace` in `cgtrace/tests`: they need neither root nor this kernel.
-const PURE: [&str; 8] =
-    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "process_log"];
+const PURE: [&str; 9] =
+    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "process_log", "words"];
 
 /// All harnesses of the crates that have such alone.
 const OTHER_CRATES: [&str; 12] = [

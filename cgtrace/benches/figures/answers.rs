@@ -30,7 +30,7 @@ pub fn lookup(report: &mut Report) -> Result<()> {
     let daemon = Daemon::start()?;
     let mut asked = daemon.connect()?;
     let mut call = serde_json::to_vec(&json!({
-        "method": "io.cgtrace.Lookup", "parameters": {"names": ["/"], "hierarchy": "v2"},
+        "method": "io.cgtrace.Lookup", "parameters": {"paths": ["/"], "hierarchy": "v2"},
     }))?;
     call.push(0);
     asked.send_bytes(&call)?;
@@ -131,7 +131,7 @@ fn make_and_time(path: &Path, woken: &mpsc::Receiver<i64>) -> Result<f64> {
 fn wake_ours(daemon: &Daemon, mount: &Path, path: &Path) -> Result<f64> {
     let name = format!("/{}", path.strip_prefix(mount)?.display());
     let mut connection = daemon.connect()?;
-    connection.send("Wait", &json!({"name": name, "until": "present", "hierarchy": "v2"}), false)?;
+    connection.send("Wait", &json!({"path": name, "state": "present", "hierarchy": "v2"}), false)?;
     let (tell, woken) = mpsc::channel();
     thread::spawn(move || {
         if connection.receive_bytes().is_ok() {

@@ -87,7 +87,7 @@ fn by_cgtrace(scope: &Scope, mount: &Path) -> Result<HashSet<PathBuf>> {
         let mut events = 0;
         while events < ROUNDS * 6 {
             let reply = connection.receive()?;
-            if let Some(missed) = reply["missed"].as_u64() {
+            if let Some(missed) = reply["dropped"].as_u64() {
                 events += usize::try_from(missed)?;
             }
             if let Some(path) = reply["event"]["path"].as_str() {

@@ -128,7 +128,7 @@ impl Connection {
             next += pause;
             thread::sleep(next.saturating_duration_since(Instant::now()));
             let start = Instant::now();
-            self.send("Lookup", &json!({"names": ["/"], "hierarchy": "v2"}), false)?;
+            self.send("Lookup", &json!({"paths": ["/"], "hierarchy": "v2"}), false)?;
             self.receive_bytes()?;
             series.push(start.elapsed().as_secs_f64() * 1e6);
         }

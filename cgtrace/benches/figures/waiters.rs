@@ -67,7 +67,7 @@ fn round(mount: &Path) -> Result<Series> {
         let path = format!("/{}", name(number).strip_prefix(mount)?.display());
         let stream = UnixStream::connect(daemon.socket())?;
         let mut connection = Connection::over(stream.try_clone()?);
-        connection.send("Wait", &json!({"name": path, "until": "present", "hierarchy": "v2"}), false)?;
+        connection.send("Wait", &json!({"path": path, "state": "present", "hierarchy": "v2"}), false)?;
         stream.set_nonblocking(true)?;
         waiting.push(stream);
     }

@@ -20,14 +20,14 @@ fn call(error: &str) -> Option<Value> {
     let call = |method: &str, parameters: Value| json!({"method": method, "parameters": parameters});
     let lookup = |parameters| call("io.cgtrace.Lookup", parameters);
     Some(match error {
-        "io.cgtrace.InvalidPath" => lookup(json!({"names": ["system.slice"]})),
+        "io.cgtrace.InvalidPath" => lookup(json!({"paths": ["system.slice"]})),
         "io.cgtrace.UnknownHierarchy" => lookup(json!({"hierarchy": "memry"})),
         "io.cgtrace.InvalidPattern" => call("io.cgtrace.List", json!({"patterns": ["/a["]})),
         "io.cgtrace.UnknownKind" => {
             json!({"method": "io.cgtrace.Watch", "parameters": {"kinds": ["mkdr"]}, "more": true})
         }
-        "io.cgtrace.InvalidState" => call("io.cgtrace.Wait", json!({"name": "/", "until": "gone"})),
-        "io.cgtrace.LimitExceeded" => lookup(json!({"names": vec!["/"; 10_001]})),
+        "io.cgtrace.InvalidState" => call("io.cgtrace.Wait", json!({"path": "/", "state": "gone"})),
+        "io.cgtrace.LimitExceeded" => lookup(json!({"paths": vec!["/"; 10_001]})),
         // Asked on the public socket.
         "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),
         "io.cgtrace.Unavailable" => {

@@ -50,7 +50,7 @@ fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
 fn unwatching() -> Result<(tempfile::TempDir, Daemon)> {
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("cgtrace.toml");
-    fs::write(&file, "watch = []\n")?;
+    fs::write(&file, "track-exec = []\n")?;
     let daemon = Daemon::start_with(&["--config", file.to_str().context("a temporary path")?])?;
     Ok((folder, daemon))
 }
@@ -196,7 +196,7 @@ impl Scene<'_> {
                 ensure!(parameters["event"]["kind"] == "mkdir", "nothing here brings about {shown}");
                 self.make_unit()?;
             }
-            let said = if parameters.get("missed").is_some() && parameters.get("seq").is_none() {
+            let said = if parameters.get("dropped").is_some() && parameters.get("seq").is_none() {
                 self.miss(daemon, &mut raw)?
             } else {
                 raw.receive()?

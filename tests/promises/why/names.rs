@@ -141,7 +141,7 @@ fn proven() -> Outcome {
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
     let told = [
         read(&show.stdout)?["results"][0].clone(),
-        read(&why.stdout)?["verdicts"][0]["answer"].clone(),
+        read(&why.stdout)?["verdicts"][0]["result"].clone(),
         read(&events.stdout)?,
     ];
     for told in told {

@@ -62,7 +62,7 @@ func (c *Client) call(method string, more bool, parameters any, take func(json.R
 			return err
 		}
 		// Ids can exceed 2^53: decode them into uint64, as here, never into float64.
-		var reply struct {
+		var found struct {
 			Parameters json.RawMessage
 			Error      string
 			Continues  bool
@@ -79,12 +79,12 @@ func (c *Client) call(method string, more bool, parameters any, take func(json.R
 	}
 }
 
-type answer struct {
-	Present bool
-	Rows    []struct {
+type pathResult struct {
+	Present     bool
+	Hierarchies []struct {
 		Hierarchy string
 		Present   bool
-		Life      *struct{ ID uint64 }
+		Current   *struct{ ID uint64 }
 	}
 }
 
@@ -101,58 +101,58 @@ func run(arguments []string) (int, error) {
 	}
 	switch {
 	case len(arguments) == 2 && arguments[0] == "exists":
-		var looked struct{ Answers []answer }
-		err := client.call("Lookup", false, map[string]any{"names": arguments[1:]}, func(reply json.RawMessage) (bool, error) {
-			return false, json.Unmarshal(reply, &looked)
+		var found struct{ Results []pathResult }
+		err := client.call("Lookup", false, map[string]any{"paths": arguments[1:]}, func(message json.RawMessage) (bool, error) {
+			return false, json.Unmarshal(message, &found)
 		})
-		if err != nil || len(looked.Answers) != 1 {
+		if err != nil || len(found.Results) != 1 {
 			return 3, err
 		}
-		for _, row := range looked.Answers[0].Rows {
-			if row.Life != nil {
-				fmt.Println(row.Hierarchy, "present", row.Life.ID)
+		for _, row := range found.Results[0].Hierarchies {
+			if row.Current != nil {
+				fmt.Println(row.Hierarchy, "present", row.Current.ID)
 			} else {
 				fmt.Println(row.Hierarchy, "absent")
 			}
 		}
-		return no(looked.Answers[0].Present), nil
+		return no(found.Results[0].Present), nil
 	case len(arguments) == 3 && arguments[0] == "wait":
 		seconds, err := strconv.ParseFloat(arguments[2], 64)
 		if err != nil {
 			return 2, err
 		}
-		var waited struct{ Held bool }
-		wait := map[string]any{"name": arguments[1], "until": "present", "timeout_ms": int64(seconds * 1000)}
-		err = client.call("Await", false, wait, func(reply json.RawMessage) (bool, error) {
-			return false, json.Unmarshal(reply, &waited)
+		var reply struct{ Reached bool }
+		wait := map[string]any{"path": arguments[1], "state": "present", "timeout_ms": int64(seconds * 1000)}
+		err = client.call("Wait", false, wait, func(message json.RawMessage) (bool, error) {
+			return false, json.Unmarshal(message, &reply)
 		})
 		if err != nil {
 			return 3, err
 		}
-		return no(waited.Held), nil
+		return no(reply.Reached), nil
 	case len(arguments) == 3 && arguments[0] == "watch":
 		left, err := strconv.Atoi(arguments[2])
 		if err != nil {
 			return 2, err
 		}
 		watch := map[string]any{"patterns": arguments[1:2]}
-		err = client.call("Watch", true, watch, func(reply json.RawMessage) (bool, error) {
-			var told struct {
-				Seq    *uint64
-				Missed *uint64
-				Event  json.RawMessage
+		err = client.call("Watch", true, watch, func(message json.RawMessage) (bool, error) {
+			var reply struct {
+				Seq     *uint64
+				Dropped *uint64
+				Event   json.RawMessage
 			}
-			if err := json.Unmarshal(reply, &told); err != nil {
+			if err := json.Unmarshal(message, &reply); err != nil {
 				return false, err
 			}
-			if told.Missed != nil {
-				fmt.Fprintln(os.Stderr, *told.Missed, "events were left out")
+			if reply.Dropped != nil {
+				fmt.Fprintln(os.Stderr, *reply.Dropped, "events dropped")
 			}
-			if told.Seq != nil {
-				fmt.Fprintln(os.Stderr, "every event after", *told.Seq)
+			if reply.Seq != nil {
+				fmt.Fprintln(os.Stderr, "every event after", *reply.Seq)
 			}
-			if told.Event != nil {
-				fmt.Println(string(told.Event))
+			if reply.Event != nil {
+				fmt.Println(string(reply.Event))
 				left--
 			}
 			return left > 0, nil

@@ -63,20 +63,20 @@ class Cgtrace:
 
 def main(arguments):
     match arguments:
-        case ["exists", name]:
-            (answer,) = Cgtrace().call("Lookup", names=[name])["answers"]
-            for row in answer["rows"]:
+        case ["exists", path]:
+            (result,) = Cgtrace().call("Lookup", paths=[path])["results"]
+            for row in result["hierarchies"]:
                 print(row["hierarchy"], "present" if row["present"] else "absent")
-            return 0 if answer["present"] else 1
-        case ["wait", name, seconds]:
+            return 0 if result["present"] else 1
+        case ["wait", path, seconds]:
             timeout = int(float(seconds) * 1000)
-            waited = Cgtrace().call("Await", name=name, until="present", timeout_ms=timeout)
-            return 0 if waited["reached"] else 1
+            reply = Cgtrace().call("Wait", path=path, state="present", timeout_ms=timeout)
+            return 0 if reply["reached"] else 1
         case ["watch", pattern, count]:
             left = int(count)
             for reply in Cgtrace().replies("Watch", more=True, patterns=[pattern]):
-                if "missed" in reply:
-                    print(f"{reply['missed']} events were left out", file=sys.stderr)
+                if "dropped" in reply:
+                    print(f"{reply["dropped"]} events dropped", file=sys.stderr)
                 if "seq" in reply:
                     print(f"every event after {reply['seq']}", file=sys.stderr, flush=True)
                 if "event" in reply:
