@@ -217,7 +217,7 @@ fn tracked() -> Outcome {
 
     fs::write(&file.path, format!("track-exec = ['{LATTER}']\n"))?;
     daemon.signal(Signal::HUP)?;
-    logged(&log, "the configuration was reloaded")?;
+    logged(&log, "configuration reloaded")?;
     let later = Fake::start(FORMER, "1", &[])?;
     let seen = Fake::start(LATTER, "1", &[])?;
     ensure!(has_exec(LATTER, seen.pid())?, "the new comm is not tracked");
@@ -247,7 +247,7 @@ fn reload() -> Outcome {
     )?;
     daemon.signal(Signal::HUP)?;
     logged(&log, "`lifecycle-ring` changed in the configuration and needs a restart")?;
-    logged(&log, "the configuration was reloaded")?;
+    logged(&log, "configuration reloaded")?;
     let reloaded = limits(&daemon)?;
     // The flag still overrides the file.
     ensure!(reloaded.max_connections == 111 && reloaded.max_patterns_per_call == 5, "{reloaded:?}");

@@ -104,7 +104,7 @@ fn other_pid_namespace() -> Outcome {
     command.args(["--pid", "--fork", "--mount-proc"]).arg(inner.get_program()).args(inner.get_args());
     let output = command.args(["show", &cgroup.name(), "--hierarchy", "v2"]).output()?;
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains("in it now: 1 in another pid namespace"), "{text} {:?}", output.stderr);
+    ensure!(text.contains("members: 1 in another pid namespace"), "{text} {:?}", output.stderr);
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! What the command line takes.
+//! The command line's arguments.
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
@@ -13,29 +13,29 @@ use super::duration::parse_duration;
 use crate::daemon::config::Settings;
 use crate::daemon::probe::PIN_FOLDER;
 
-const EXIT_CODES: &str = "\
-Exit codes: 0 yes, 1 no (absent, timed out, unknown, differs), 2 wrong usage or an impossible name, \
-3 cannot know (no daemon and no privileges, or the kernel lacks what is needed: the message says what to do).
+const EXIT_STATUS: &str = "\
+Exit status: 0 yes or done; 1 no (absent, timed out, not found, different); 2 usage error; \
+3 no answer (no daemon and no privileges, or a missing kernel feature).
 
-Without a daemon, root needs none: the tracer then runs inside the command.";
+Without a running daemon, a command run by root traces in its own process.";
 
-/// Exactly when a cgroup exists, by whom it was made, and when it was gone.
+/// Trace the lifecycle of cgroups: when each one exists, who created or removed it, and why it cannot be found
 #[derive(Debug, Parser)]
-#[command(name = "cgtrace", version, after_help = EXIT_CODES, disable_help_subcommand = true, max_term_width = 100)]
+#[command(name = "cgtrace", version, after_help = EXIT_STATUS, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Arguments {
-    /// The directory of the daemon's two sockets [default: /run/cgtrace]
+    /// Directory of the daemon's sockets [default: /run/cgtrace]
     #[arg(long, global = true, env = "CGTRACE_RUNTIME_DIR", value_name = "DIR", hide_env_values = true)]
     pub runtime_dir: Option<PathBuf>,
-    /// Ask the daemon on this socket [default: the private one if this user may open it, else the public one]
-    #[arg(long, global = true, env = "CGTRACE_SOCKET", value_name = "PATH", hide_env_values = true)]
+    /// Connect to this socket [default: the private socket if accessible, else the public one]
+    #[arg(long, global = true, env = "CGTRACE_SOCKET", value_name = "SOCKET", hide_env_values = true)]
     pub socket: Option<PathBuf>,
-    /// Ask the daemon or nobody: do not trace in this process if none answers
+    /// Fail if no daemon is running, instead of tracing in this process
     #[arg(long, global = true)]
     pub daemon_only: bool,
-    /// Print JSON: one document for an answer, one line an event for a stream
+    /// Print JSON: one document, or one line per event
     #[arg(long, global = true)]
     pub json: bool,
-    /// When to colour text; `auto`: on terminals, unless `NO_COLOR` is set
+    /// When to color the output; `auto`: on a terminal, unless `NO_COLOR` is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
     #[command(subcommand)]
@@ -44,59 +44,58 @@ pub struct Arguments {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Run the service in the foreground, until SIGTERM
+    /// Run the tracing daemon in the foreground
     Daemon(Box<Daemon>),
-    /// Say whether a cgroup exists now, on each hierarchy: exit 0 if it does, 1 if not
+    /// Check whether a cgroup exists
     Exists(Exists),
-    /// Wait until a cgroup is present, absent, populated or empty: exit 0 the moment it is, 1 on time-out
+    /// Wait until a cgroup is present, absent, populated or empty
     Wait(Wait),
-    /// Show a cgroup's current: since when, by whom, who is in it now, previous instances
+    /// Show a cgroup: its creation, its members and its previous instances
     Show(Show),
-    /// List the cgroups that exist now
+    /// List cgroups
     List(List),
-    /// Show the cgroups that exist now as trees
+    /// Show cgroups as a tree
     Tree(Tree),
-    /// Follow events as they happen
+    /// Print cgroup events as they happen
     Events(Events),
-    /// Say why a cgroup is not there, or not seen, and what to do: exit 0 if it is there and seen, 1 if not
+    /// Explain why a cgroup does not exist or is not visible to a process, and how to fix it
     Why(Why),
-    /// Show what is known since when, how much was lost, and how it was resynced
+    /// Show the state of the tracer: hierarchies, ring buffers, losses and BPF programs
     Status,
-    /// Print what is counted, in the text format that Prometheus reads
+    /// Print metrics in the Prometheus text format
     Metrics,
-    /// Compare the index with every cgroupfs, now: exit 0 if they are equal, 1 if they differ
+    /// Compare the index with the mounted cgroup file systems
     Verify(Verify),
-    /// Look at the daemon's configuration
+    /// Check the daemon's configuration
     #[command(subcommand)]
     Config(Config),
-    /// Remove what `daemon --pin` pinned: hooks that no daemon uses are detached
+    /// Remove the BPF objects that `daemon --pin` left pinned
     Unpin {
-        /// The folder of the pins
+        /// Directory of the pins
         #[arg(value_name = "DIR", default_value = PIN_FOLDER)]
         folder: PathBuf,
     },
-    /// Print a shell's completions
+    /// Print a shell completion script
     Completions {
-        /// The shell
+        /// Shell to generate the script for
         shell: Shell,
     },
 }
 
 #[derive(Debug, Args)]
 pub struct Daemon {
-    /// The configuration file [default: /etc/cgtrace/cgtrace.toml, if there is one]
+    /// Configuration file [default: /etc/cgtrace/cgtrace.toml, if it exists]
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Every key of the file, each of which wins over it.
     #[command(flatten)]
     pub settings: Settings,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Config {
-    /// Check a configuration file: exit 0 if the daemon would take it, 2 if not
+    /// Validate a configuration file: exit 0 if it is valid, 2 if not
     Check {
-        /// The file
+        /// Configuration file
         #[arg(default_value = crate::daemon::config::DEFAULT_PATH)]
         file: PathBuf,
     },
@@ -104,81 +103,81 @@ pub enum Config {
 
 #[derive(Debug, Args)]
 pub struct Exists {
-    /// The cgroup's name: its path from its hierarchy's root, like /system.slice/kubelet.service
-    pub name: OsString,
+    /// Path of the cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service
+    pub path: OsString,
     #[command(flatten)]
-    pub on: On,
-    /// Print nothing; the exit code is the answer
+    pub hierarchy: HierarchyOption,
+    /// Print nothing; only set the exit status
     #[arg(short, long)]
     pub quiet: bool,
 }
 
-/// A hierarchy.
+/// The option `--hierarchy`.
 #[derive(Debug, Args)]
-pub struct On {
-    /// One hierarchy, as /proc/PID/cgroup names it: v2, a controller (memory), or name=systemd [default: any]
-    #[arg(short = 'H', long = "hierarchy", value_name = "HIERARCHY")]
-    pub hierarchy: Option<String>,
+pub struct HierarchyOption {
+    /// Only this hierarchy: `v2`, a v1 controller like `memory`, or `name=systemd` [default: all]
+    #[arg(id = "hierarchy", short = 'H', long = "hierarchy", value_name = "HIERARCHY")]
+    pub name: Option<String>,
 }
 
 fn state() -> impl TypedValueParser<Value = CgroupState> {
     PossibleValuesParser::new([
-        "present".into(),
-        "absent".into(),
-        PossibleValue::new("populated").help("A process is in it or below it"),
-        PossibleValue::new("empty").help("No process is in it or below it"),
+        PossibleValue::new("present").help("The cgroup exists"),
+        PossibleValue::new("absent").help("The cgroup does not exist"),
+        PossibleValue::new("populated").help("The cgroup or a descendant has a process"),
+        PossibleValue::new("empty").help("The cgroup exists, and neither it nor a descendant has a process"),
     ])
     .try_map(|word| word.parse())
 }
 
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// The cgroup's name
-    pub name: OsString,
-    /// The state to wait for
+    /// Path of the cgroup
+    pub path: OsString,
+    /// State to wait for
     #[arg(long, value_name = "STATE", default_value = "present", value_parser = state())]
     pub until: CgroupState,
     #[command(flatten)]
-    pub on: On,
-    /// How long to wait at most, like 500ms, 30s, 5m [default: for ever]
+    pub hierarchy: HierarchyOption,
+    /// Give up after this time, like 500ms, 30s or 5m [default: never]
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub timeout: Option<Duration>,
-    /// Print nothing; the exit code is the answer
+    /// Print nothing; only set the exit status
     #[arg(short, long)]
     pub quiet: bool,
 }
 
 #[derive(Debug, Args)]
-#[group(id = "which", required = true, multiple = false, args = ["name", "pid"])]
+#[group(id = "which", required = true, multiple = false, args = ["path", "pid"])]
 pub struct Show {
-    /// The cgroup's name, or its id
-    #[arg(value_name = "NAME|ID")]
-    pub name: Option<OsString>,
-    /// A process, whose cgroups to show
+    /// Path of the cgroup, or its ID
+    #[arg(value_name = "PATH|ID")]
+    pub path: Option<OsString>,
+    /// Show the cgroups of this process
     #[arg(long)]
     pub pid: Option<u32>,
     #[command(flatten)]
-    pub on: On,
+    pub hierarchy: HierarchyOption,
 }
 
-const PATTERN: &str = "Globs over whole names (* within a component, ** across); a plain name means that cgroup \
-                       and all below it [default: all]";
+const PATTERN: &str = "Glob that matches whole paths (* within a component, ** across components); a path without \
+                       wildcards matches that cgroup and its descendants [default: all]";
 
 #[derive(Debug, Args)]
 pub struct List {
     #[arg(value_name = "PATTERN", help = PATTERN)]
     pub patterns: Vec<OsString>,
     #[command(flatten)]
-    pub on: On,
+    pub hierarchy: HierarchyOption,
 }
 
 #[derive(Debug, Args)]
 pub struct Tree {
-    /// The cgroup to begin with
+    /// Path of the root of the tree
     #[arg(default_value = "/")]
-    pub name: OsString,
+    pub path: OsString,
     #[command(flatten)]
-    pub on: On,
+    pub hierarchy: HierarchyOption,
 }
 
 #[derive(Debug, Args)]
@@ -189,36 +188,36 @@ pub struct Events {
     #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
     pub kinds: Vec<String>,
     #[command(flatten)]
-    pub on: On,
-    /// Begin with the first event after this number, as far as the daemon still keeps it
+    pub hierarchy: HierarchyOption,
+    /// Start after the event with this sequence number, if the daemon still stores it
     #[arg(long, value_name = "N")]
     pub since_seq: Option<u64>,
-    /// End after so many events
+    /// Exit after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
 }
 
 #[derive(Debug, Args)]
-#[group(id = "question", required = true, multiple = true, args = ["name", "kubelet"])]
+#[group(id = "question", required = true, multiple = true, args = ["path", "kubelet"])]
 pub struct Why {
-    /// The name as the log or the flag has it, like /system.slice/kubelet.service; a mount path before it does no harm
-    pub name: Option<OsString>,
-    /// Who does not see it: the process of that pid
+    /// Path of the cgroup as in the log or the flag, like /system.slice/kubelet.service; it may include the mount point
+    pub path: Option<OsString>,
+    /// PID of the process that cannot see the cgroup
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Who does not see it: the process of that name (its comm); of several, its unit's, else root's
+    /// Name (comm) of the process that cannot see the cgroup; if several match, prefer the unit's, then root's
     #[arg(long, value_name = "COMM", conflicts_with_all = ["pid", "kubelet"])]
     pub process: Option<OsString>,
-    /// Ask for every name that the running kubelet (or the one of --pid) looks up, by its flags and its configuration
-    #[arg(long, conflicts_with = "name")]
+    /// Check every cgroup that the running kubelet (or the one of --pid) looks up, from its flags and configuration
+    #[arg(long, conflicts_with = "path")]
     pub kubelet: bool,
     #[command(flatten)]
-    pub on: On,
+    pub hierarchy: HierarchyOption,
 }
 
 #[derive(Debug, Args)]
 pub struct Verify {
-    /// Compare again and again, so long apart, until interrupted or until a difference is found
+    /// Repeat at this interval until interrupted or a difference is found
     #[arg(long, value_name = "DURATION", value_parser = parse_duration)]
     pub interval: Option<Duration>,
 }

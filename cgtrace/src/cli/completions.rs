@@ -1,12 +1,12 @@
-//! `completions`: what a shell needs to complete our command line.
+//! `completions`: prints a shell completion script.
 
 use clap_complete::{Shell, generate};
 
-use super::{Verdict, failure::Failure, output::Output};
+use super::{Outcome, failure::Failure, output::Output};
 
-pub fn run(shell: Shell, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(shell: Shell, output: &mut Output) -> Result<Outcome, Failure> {
     let mut script = Vec::new();
     generate(shell, &mut super::command(), "cgtrace", &mut script);
     output.write(&script)?;
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }

@@ -1,4 +1,4 @@
-//! Connects to the daemon or, where none answers and this process may trace, to a tracer inside this process.
+//! Connects to the daemon, or starts a tracer in this process if no daemon is running and the privileges suffice.
 
 use std::path::PathBuf;
 
@@ -8,27 +8,27 @@ use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
 use super::{failure::Failure, stderr::print};
 use crate::daemon::server;
 
-/// Connects as the command line says.
+/// Connects according to the command line.
 #[derive(Debug)]
 pub struct Connector {
     endpoint: Endpoint,
-    /// The endpoint was given: if no daemon answers there, the user is told.
-    chosen: bool,
+    /// The endpoint was given explicitly, so a missing daemon is reported.
+    explicit: bool,
     daemon_only: bool,
 }
 
 /// A connection.
 pub struct Connected {
     pub client: Client,
-    /// It leads to a tracer in this process, which knows of nothing before now.
+    /// The tracer runs in this process: it has recorded nothing before now.
     pub in_process: bool,
 }
 
 impl Connector {
-    /// One socket wins over the directory of both.
+    /// `socket` takes precedence over `runtime_dir`.
     pub fn new(socket: Option<PathBuf>, runtime_dir: Option<PathBuf>, daemon_only: bool) -> Self {
         Self {
-            chosen: socket.is_some() || runtime_dir.is_some(),
+            explicit: socket.is_some() || runtime_dir.is_some(),
             endpoint: socket.map_or_else(
                 || runtime_dir.map_or_else(RuntimeDir::default, RuntimeDir::new).into(),
                 Endpoint::Socket,
@@ -48,16 +48,16 @@ impl Connector {
         }
         match server::in_process() {
             Ok(stream) => {
-                if self.chosen {
+                if self.explicit {
                     print(format!(
-                        "cgtrace: no daemon answers on `{}`; tracing in this process, from now on",
+                        "cgtrace: no daemon on `{}`; tracing in this process from now on",
                         self.endpoint
                     ));
                 }
                 Ok(Connected { client: Client::from_stream(stream), in_process: true })
             }
-            Err(error) => Err(Failure::CannotKnow(
-                anyhow!(error).context(format!("{refused}; and this process cannot trace by itself")),
+            Err(error) => Err(Failure::NoAnswer(
+                anyhow!(error).context(format!("{refused}; cannot trace in this process either")),
             )),
         }
     }

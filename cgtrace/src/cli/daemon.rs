@@ -1,42 +1,42 @@
-//! `daemon`: the service in the foreground.
+//! `daemon`: runs the daemon in the foreground.
 
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
 use tracing_subscriber::{EnvFilter, reload};
 
-use super::{Verdict, arguments, failure::Failure, journal::LogFormat, output::is_coloured};
+use super::{Outcome, arguments, failure::Failure, journal::LogFormat, output::is_colored};
 use crate::daemon::{
     config::{self, Config, Reload, Settings},
     server::{DaemonOptions, Reloaded, run_daemon},
 };
 
-/// Where the configuration comes from: a file, and the command line, which wins.
+/// The sources of the configuration: a file, overridden by the command line.
 struct Source {
     file: PathBuf,
-    /// It was named, and so must be there.
-    named: bool,
+    /// The file was given explicitly and must exist.
+    explicit: bool,
     flags: Settings,
 }
 
 impl Source {
     fn read(&self) -> Result<Config, anyhow::Error> {
         let file =
-            if self.named || self.file.exists() { config::read(&self.file)? } else { Settings::default() };
+            if self.explicit || self.file.exists() { config::read(&self.file)? } else { Settings::default() };
         log_filter(file.log.as_deref()).with_context(|| format!("`{}`: `log`", self.file.display()))?;
         Ok(Config::of([file, self.flags.clone()]))
     }
 }
 
-pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Verdict, Failure> {
+pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Outcome, Failure> {
     let arguments::Daemon { config: file, settings } = daemon;
     settings.check().map_err(|wrong| Failure::Usage(anyhow!(wrong.as_flag())))?;
     let source = Source {
-        named: file.is_some(),
+        explicit: file.is_some(),
         file: file.unwrap_or_else(|| PathBuf::from(config::DEFAULT_PATH)),
         flags: Settings {
             runtime_dir,
-            // An empty CGTRACE_LOG is an unset one.
+            // An empty CGTRACE_LOG counts as unset.
             log: settings.log.clone().filter(|log| !log.is_empty()),
             ..settings
         },
@@ -45,9 +45,9 @@ pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Ve
     let filter = log_filter(Some(&config.log))
         .map_err(|error| Failure::Usage(error.context("CGTRACE_LOG or --log")))?;
     let subscriber = tracing_subscriber::fmt()
-        // It would be said on stderr, which is what has failed: a full disk would end the daemon.
+        // They would go to stderr, whose failure caused them; on a full disk that ends the daemon.
         .log_internal_errors(false)
-        .with_ansi(is_coloured(&std::io::stderr()))
+        .with_ansi(is_colored(&std::io::stderr()))
         .with_writer(std::io::stderr)
         .event_format(LogFormat::of_stderr())
         .with_env_filter(filter)
@@ -61,11 +61,11 @@ pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Ve
         metrics_listen: config.metrics_listen,
         reload: reloading(source, config, filter),
     })
-    .map_err(Failure::CannotKnow)?;
-    Ok(Verdict::Yes)
+    .map_err(Failure::NoAnswer)?;
+    Ok(Outcome::Yes)
 }
 
-/// What SIGHUP does: reads the file again, and says what came of it.
+/// The handler of SIGHUP: rereads the file and logs the result.
 fn reloading<S: 'static>(
     source: Source,
     mut now: Config,
@@ -79,7 +79,7 @@ fn reloading<S: 'static>(
         let (next, directives) = match next {
             Ok(next) => next,
             Err(error) => {
-                tracing::error!("the configuration was not reloaded, and stays as it was: {error:#}");
+                tracing::error!("configuration not reloaded, still using the previous one: {error:#}");
                 return None;
             }
         };
@@ -88,10 +88,10 @@ fn reloading<S: 'static>(
             tracing::warn!("`{key}` changed in the configuration and needs a restart");
         }
         if config.log != now.log {
-            // It fails only when nobody logs any more.
+            // Fails only if the subscriber is gone.
             let _ = filter.reload(directives);
         }
-        tracing::info!(changed = changed.join(" "), "the configuration was reloaded");
+        tracing::info!(changed = changed.join(" "), "configuration reloaded");
         now = config;
         Some(Reloaded {
             limits: now.limits,
@@ -101,14 +101,14 @@ fn reloading<S: 'static>(
     })
 }
 
-/// What is logged.
+/// Parses a log filter.
 pub fn log_filter(directives: Option<&str>) -> Result<EnvFilter, anyhow::Error> {
     EnvFilter::builder()
         .with_default_directive(tracing::Level::INFO.into())
         .parse(directives.unwrap_or_default())
         .with_context(|| {
             format!(
-                "`{}` says not what to log, like info or cgtrace::probe=debug",
+                "invalid log filter `{}`; expected a level or directives, like info or cgtrace::probe=debug",
                 directives.unwrap_or_default()
             )
         })

@@ -1,13 +1,13 @@
-//! Durations as people write them.
+//! Durations with units.
 
 use std::time::Duration;
 
-/// Reads `500ms`, `30s`, `5m`, `2h`, `1.5s`; a bare number is seconds.
+/// Parses `500ms`, `30s`, `5m`, `2h`, `1.5s`; a bare number is seconds.
 pub fn parse_duration(text: &str) -> Result<Duration, String> {
-    let wrong = || "expected a number with a unit, like 500ms, 30s, 5m or 2h".to_owned();
+    let invalid = || "expected a number with a unit, like 500ms, 30s, 5m or 2h".to_owned();
     let digits_end = text.find(|character: char| !character.is_ascii_digit() && character != '.');
     let (number, unit) = text.split_at(digits_end.unwrap_or(text.len()));
-    let number: f64 = number.parse().map_err(|_| wrong())?;
+    let number: f64 = number.parse().map_err(|_| invalid())?;
     let seconds = match unit {
         "us" => 1e-6,
         "ms" => 1e-3,
@@ -15,9 +15,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
         "m" | "min" => 60.0,
         "h" => 3_600.0,
         "d" => 86_400.0,
-        _ => return Err(wrong()),
+        _ => return Err(invalid()),
     };
-    Duration::try_from_secs_f64(number * seconds).map_err(|_| wrong())
+    Duration::try_from_secs_f64(number * seconds).map_err(|_| invalid())
 }
 
 #[cfg(test)]
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_said() {
+    fn invalid_durations_are_rejected() {
         for text in ["", "s", "-1s", "1x", "1 s", "1..5s", "999999999999999999999d", "ms"] {
             assert!(parse_duration(text).is_err(), "{text}");
         }

@@ -1,31 +1,31 @@
-//! `events`: what happens, as it happens.
+//! `events`: prints events as they happen.
 
 use cgtrace_client::{StreamItem, wire};
 
 use super::{
-    Verdict, arguments::Events, connect::Connector, failure::Failure, name, output::Output, stderr::print,
+    Outcome, arguments::Events, connect::Connector, failure::Failure, output::Output, path, stderr::print,
     text,
 };
 
-pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let watch = wire::Watch {
-        patterns: name::patterns(&events.patterns),
+        patterns: path::patterns(&events.patterns),
         kinds: (!events.kinds.is_empty()).then(|| events.kinds.clone()),
-        hierarchy: events.on.hierarchy.clone(),
+        hierarchy: events.hierarchy.name.clone(),
         since_seq: events.since_seq,
         ..wire::Watch::default()
     };
     let connected = connector.connect()?;
     let in_process = connected.in_process;
-    let mut watching = connected.client.watch(&watch)?;
-    let mut left = events.count;
-    while let Some(watched) = watching.next() {
-        match watched? {
-            // No snapshot was asked for.
+    let mut stream = connected.client.watch(&watch)?;
+    let mut remaining = events.count;
+    while let Some(item) = stream.next() {
+        match item? {
+            // No snapshot was requested.
             StreamItem::Existing(_) => {}
             StreamItem::Started { .. } => {
                 if in_process && !output.json {
-                    print("cgtrace: tracing in this process; Ctrl-C ends it");
+                    print("cgtrace: tracing in this process; press Ctrl-C to stop");
                 }
             }
             StreamItem::Dropped(dropped) if output.json => {
@@ -38,16 +38,16 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
                 } else {
                     output.line(text::event(&event))?;
                 }
-                left = left.map(|left| left - 1);
+                remaining = remaining.map(|remaining| remaining - 1);
             }
         }
-        if left == Some(0) {
-            return Ok(Verdict::Yes);
+        if remaining == Some(0) {
+            return Ok(Outcome::Yes);
         }
-        // Whoever reads us sees each event at once; a crowd of them is written together.
-        if !watching.has_more() {
+        // Flush once no more events are buffered: low latency, and few writes in a burst.
+        if !stream.has_more() {
             output.flush()?;
         }
     }
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }

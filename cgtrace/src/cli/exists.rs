@@ -1,43 +1,42 @@
-//! `exists`: one line a hierarchy, and the exit code.
+//! `exists`: whether a cgroup exists, one line per hierarchy.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use cgtrace_client::{Client, paths, wire};
-
 use cgtrace_paths::{MountPoint, ParsedPath};
 
 use super::{
-    Verdict, arguments::Exists, connect::Connector, failure::Failure, name, output::Output, stderr::print,
+    Outcome, arguments::Exists, connect::Connector, failure::Failure, output::Output, path, stderr::print,
     text,
 };
 
-pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let lookup = wire::Lookup {
-        paths: vec![name::to_wire(&exists.name)?],
-        hierarchy: exists.on.hierarchy.clone(),
+        paths: vec![path::to_wire(&exists.path)?],
+        hierarchy: exists.hierarchy.name.clone(),
         ..wire::Lookup::default()
     };
     let mut client = connector.connect()?.client;
-    let answer = client.lookup_with(&lookup)?.results.into_iter().next().unwrap_or_default();
+    let result = client.lookup_with(&lookup)?.results.into_iter().next().unwrap_or_default();
     if exists.quiet {
-        // The exit code says it all.
+        // Only the exit status is wanted.
     } else if output.json {
-        output.document(&answer)?;
+        output.document(&result)?;
     } else {
-        for line in text::results(&answer) {
+        for line in text::results(&result) {
             output.line(line)?;
         }
-        if !answer.present
-            && let Some(hint) = without_mount(&mut client, &exists.name)
+        if !result.present
+            && let Some(hint) = without_mount(&mut client, &exists.path)
         {
-            print(format!("cgtrace: names are told from the hierarchy's root; did you mean {hint}?"));
+            print(format!("cgtrace: paths are relative to the root of the hierarchy; did you mean {hint}?"));
         }
     }
-    Ok(if answer.present { Verdict::Yes } else { Verdict::No })
+    Ok(if result.present { Outcome::Yes } else { Outcome::No })
 }
 
-/// The name without the mount point that somebody copied along with it, if that name exists.
-fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
+/// The path without its leading mount point, if such a cgroup exists.
+fn without_mount(client: &mut Client, given: &OsStr) -> Option<String> {
     let status = client.status().ok()?;
     let mounts: Vec<MountPoint> = status
         .hierarchies
@@ -47,7 +46,7 @@ fn without_mount(client: &mut Client, name: &OsStr) -> Option<String> {
             Some(MountPoint { point, hierarchy: Some(hierarchy.hierarchy) })
         })
         .collect();
-    let ParsedPath { path, mount, .. } = cgtrace_paths::parse_at(name.as_bytes(), &mounts);
+    let ParsedPath { path, mount, .. } = cgtrace_paths::parse_at(given.as_bytes(), &mounts);
     mount?;
     client.exists(&paths::to_wire(&path)).unwrap_or(false).then(|| paths::escape(&path))
 }

@@ -1,50 +1,50 @@
-//! Why a command could not answer, and the exit code that says so.
+//! Failures of commands and their exit status.
 
 use std::{io, process::ExitCode};
 
 use cgtrace_client::{Error, paths::InvalidPath};
 
-use super::journal::said_to_journal;
+use super::journal::logs_to_journal;
 use super::stderr::print;
 
 /// A command's failure.
 #[derive(Debug)]
 pub enum Failure {
-    /// The command line asks for what cannot be: exit code 2.
+    /// Usage error or invalid path: exit status 2.
     Usage(anyhow::Error),
-    /// The question is right, and the answer is that there is no such thing: exit code 1.
-    Unknown(anyhow::Error),
-    /// The answer cannot be known: exit code 3.
-    CannotKnow(anyhow::Error),
-    /// Nobody reads our output any more (`cgtrace events | head -1`): nothing to say.
-    Unread,
+    /// No such cgroup or process: exit status 1.
+    NotFound(anyhow::Error),
+    /// The question cannot be answered: exit status 3.
+    NoAnswer(anyhow::Error),
+    /// The reader of stdout has exited (`cgtrace events | head -1`): exit quietly.
+    ClosedPipe,
 }
 
 impl Failure {
-    /// Says it on stderr, and how to exit.
+    /// Prints the error to stderr and returns the exit status.
     pub fn report(self) -> ExitCode {
         let (error, code) = match self {
             Self::Usage(error) => (error, 2),
-            Self::Unknown(error) => (error, 1),
-            Self::CannotKnow(error) => (error, 3),
-            Self::Unread => return ExitCode::SUCCESS,
+            Self::NotFound(error) => (error, 1),
+            Self::NoAnswer(error) => (error, 3),
+            Self::ClosedPipe => return ExitCode::SUCCESS,
         };
-        let priority = if said_to_journal() { "<3>" } else { "" };
-        print(format!("{priority}cgtrace: {}", sentence(&error)));
+        let priority = if logs_to_journal() { "<3>" } else { "" };
+        print(format!("{priority}cgtrace: {}", message(&error)));
         ExitCode::from(code)
     }
 
     /// A write to stdout that failed.
     pub fn of_output(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::BrokenPipe => Self::Unread,
-            _ => Self::CannotKnow(anyhow::Error::new(error).context("failed to write to stdout")),
+            io::ErrorKind::BrokenPipe => Self::ClosedPipe,
+            _ => Self::NoAnswer(anyhow::Error::new(error).context("failed to write to stdout")),
         }
     }
 }
 
-/// The error and its causes, each said once: some messages carry their cause in themselves.
-fn sentence(error: &anyhow::Error) -> String {
+/// The error and its causes, without those that an outer message already includes.
+fn message(error: &anyhow::Error) -> String {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         if text.is_empty() {
@@ -65,7 +65,7 @@ impl From<Error> for Failure {
             | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }
             | Error::InvalidState { .. } => Self::Usage(error.into()),
-            error => Self::CannotKnow(error.into()),
+            error => Self::NoAnswer(error.into()),
         }
     }
 }
@@ -83,10 +83,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_said_once() {
+    fn a_cause_is_printed_once() {
         let error = Err::<(), _>(anyhow!("no such file")).context("failed: no such file; make it");
-        assert_eq!(sentence(&error.unwrap_err()), "failed: no such file; make it");
+        assert_eq!(message(&error.unwrap_err()), "failed: no such file; make it");
         let error = Err::<(), _>(anyhow!("no such file")).context("failed to start");
-        assert_eq!(sentence(&error.unwrap_err()), "failed to start: no such file");
+        assert_eq!(message(&error.unwrap_err()), "failed to start: no such file");
     }
 }

@@ -1,5 +1,5 @@
-//! The log's form: for a person, with the time; for the journal, with a priority in front of each line
-//! (sd-daemon(3)), and without the time, which the journal notes itself.
+//! The log's format: with timestamps on a terminal or in a file; for the journal, with a priority prefix on each line
+//! (sd-daemon(3)) and without timestamps, which the journal adds itself.
 
 use std::{env, ffi::OsStr, fmt, io, os::fd::AsFd};
 
@@ -12,13 +12,13 @@ use tracing_subscriber::{
     registry::LookupSpan,
 };
 
-/// Whether what is written to stderr goes to the journal.
+/// Whether stderr is connected to the journal.
 #[must_use]
-pub fn said_to_journal() -> bool {
+pub fn logs_to_journal() -> bool {
     env::var_os("JOURNAL_STREAM").is_some_and(|stream| is_stream(io::stderr(), &stream))
 }
 
-/// `JOURNAL_STREAM` names device and inode of the stream, because stderr may have been redirected since.
+/// `JOURNAL_STREAM` contains the stream's device and inode, because stderr may have been redirected since.
 fn is_stream(fd: impl AsFd, stream: &OsStr) -> bool {
     rustix::fs::fstat(fd)
         .is_ok_and(|stat| stream.to_str() == Some(format!("{}:{}", stat.st_dev, stat.st_ino).as_str()))
@@ -32,10 +32,10 @@ pub struct LogFormat {
 }
 
 impl LogFormat {
-    /// As stderr is now.
+    /// The format for the present stderr.
     #[must_use]
     pub fn of_stderr() -> Self {
-        Self { plain: Format::default(), journal: said_to_journal() }
+        Self { plain: Format::default(), journal: logs_to_journal() }
     }
 }
 
@@ -60,7 +60,7 @@ where
     }
 }
 
-/// syslog(3)'s priority of a level.
+/// The syslog(3) priority of a level.
 fn priority(level: Level) -> u8 {
     match level {
         Level::ERROR => 3,
@@ -89,7 +89,7 @@ mod tests {
             .event_format(LogFormat { plain: Format::default(), journal })
             .finish();
         tracing::subscriber::with_default(subscriber, || {
-            tracing::warn!(hook = "x", "left out");
+            tracing::warn!(hook = "x", "skipped");
             tracing::info!("complete");
         });
         let mut text = String::new();
@@ -99,15 +99,15 @@ mod tests {
     }
 
     #[test]
-    fn the_journal_gets_priorities_and_a_person_the_time() {
+    fn the_journal_gets_priorities_and_a_terminal_timestamps() {
         let target = module_path!();
-        assert_eq!(logged(true), format!("<4>{target}: left out hook=\"x\"\n<6>{target}: complete\n"));
+        assert_eq!(logged(true), format!("<4>{target}: skipped hook=\"x\"\n<6>{target}: complete\n"));
         let plain = logged(false);
-        assert!(plain.contains("WARN") && plain.contains("left out") && !plain.contains('<'), "{plain}");
+        assert!(plain.contains("WARN") && plain.contains("skipped") && !plain.contains('<'), "{plain}");
     }
 
     #[test]
-    fn a_stream_is_known_by_its_device_and_inode() {
+    fn a_stream_is_identified_by_device_and_inode() {
         let file = File::open("/dev/null").unwrap();
         let stat = file.metadata().unwrap();
         assert!(is_stream(&file, OsStr::new(&format!("{}:{}", stat.dev(), stat.ino()))));

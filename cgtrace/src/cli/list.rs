@@ -1,29 +1,30 @@
-//! `list`: what exists now.
+//! `list`: lists cgroups.
 
 use cgtrace_client::wire;
 
 use super::{
-    Verdict, arguments::List, connect::Connector, failure::Failure, name, output::Output, stderr::print, text,
+    Outcome, arguments::List, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
 };
 
-pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let call = wire::List { patterns: name::patterns(&list.patterns), hierarchy: list.on.hierarchy.clone() };
+pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
+    let call =
+        wire::List { patterns: path::patterns(&list.patterns), hierarchy: list.hierarchy.name.clone() };
     let mut client = connector.connect()?.client;
-    let mut listed = client.list(&call)?;
+    let mut cgroups = client.list(&call)?;
     if output.json {
-        let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
-        output.document(&wire::ListReply { seq: listed.seq(), cgroups })?;
-        return Ok(Verdict::Yes);
+        let all = cgroups.by_ref().collect::<Result<Vec<_>, _>>()?;
+        output.document(&wire::ListReply { seq: cgroups.seq(), cgroups: all })?;
+        return Ok(Outcome::Yes);
     }
-    let mut none = true;
-    for cgroup in listed {
-        none = false;
+    let mut empty = true;
+    for cgroup in cgroups {
+        empty = false;
         output.line(text::cgroup(&cgroup?))?;
     }
-    if none {
+    if empty {
         print(
-            "cgtrace: no cgroup matches; a pattern is held against whole names: `/**/NAME` finds NAME anywhere",
+            "cgtrace: no cgroup matches; patterns match whole paths: use `/**/NAME` to find NAME at any depth",
         );
     }
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }

@@ -1,13 +1,13 @@
-//! `metrics`: what is counted, as Prometheus reads it.
+//! `metrics`: prints metrics in the Prometheus text format.
 
-use super::{Verdict, connect::Connector, failure::Failure, output::Output};
+use super::{Outcome, connect::Connector, failure::Failure, output::Output};
 
-pub fn run(connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let reply = connector.connect()?.client.metrics()?;
     if output.json {
         output.document(&reply)?;
     } else {
         output.write(reply.text.as_bytes())?;
     }
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }

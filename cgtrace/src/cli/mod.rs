@@ -1,7 +1,6 @@
-//! The command line: one file a subcommand. Data goes to stdout, everything else to stderr.
+//! The command line: one file per subcommand. Data goes to stdout, everything else to stderr.
 //!
-//! Exit codes: 0 and 1 answer the question that the command asks; 2 is wrong usage or an impossible name; 3 says
-//! that the answer cannot be known.
+//! Exit status: 0 yes, 1 no, 2 usage error or invalid path, 3 no answer.
 
 mod arguments;
 mod completions;
@@ -15,8 +14,8 @@ mod failure;
 mod journal;
 mod list;
 mod metrics;
-mod name;
 mod output;
+mod path;
 mod show;
 mod status;
 mod stderr;
@@ -37,39 +36,39 @@ use connect::Connector;
 use failure::Failure;
 use output::Output;
 
-/// The command line itself, for completions and manual pages.
+/// The clap command, from which completions and man pages are generated.
 #[must_use]
 pub fn command() -> clap::Command {
     <Arguments as clap::CommandFactory>::command()
 }
 
-/// What a command's question came to.
+/// What the exit status reports: 0 or 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum Outcome {
     Yes,
     No,
 }
 
-/// Parses the arguments, runs the command, and says how to exit.
+/// Parses the arguments, runs the command and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
-            // Help and version are asked for; the rest is wrong usage, which clap exits with 2 for.
+            // 0 for --help and --version, 2 for a usage error.
             let _ = error.print();
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
-    output::choose_colours(arguments.color);
+    output::set_color_choice(arguments.color);
     let mut output = Output::new(arguments.json);
-    let verdict = answer(arguments, &mut output).and_then(|verdict| {
+    let outcome = execute(arguments, &mut output).and_then(|outcome| {
         output.flush()?;
-        Ok(verdict)
+        Ok(outcome)
     });
-    match verdict {
-        Ok(Verdict::Yes) => ExitCode::SUCCESS,
-        Ok(Verdict::No) => ExitCode::from(1),
+    match outcome {
+        Ok(Outcome::Yes) => ExitCode::SUCCESS,
+        Ok(Outcome::No) => ExitCode::from(1),
         Err(failure) => failure.report(),
     }
 }
@@ -78,7 +77,7 @@ fn parse() -> Result<Arguments, clap::Error> {
     let mut command = command();
     for (argument, variable) in [("socket", SOCKET_ENV), ("runtime_dir", RUNTIME_DIR_ENV)] {
         if env::var_os(variable).is_some_and(|path| path.is_empty()) {
-            // Empty is unset, as in shells and for the other clients.
+            // An empty variable counts as unset, as in the client library.
             command = command.mut_arg(argument, |argument| argument.env(None));
         }
     }
@@ -86,13 +85,13 @@ fn parse() -> Result<Arguments, clap::Error> {
     if matches.subcommand_name() == Some("daemon")
         && matches.value_source("socket") == Some(ValueSource::CommandLine)
     {
-        let what = "--socket selects one socket for a client; a daemon serves both of a directory: --runtime-dir DIR";
-        return Err(command.error(ErrorKind::ArgumentConflict, what));
+        let message = "--socket is for clients; the daemon creates its sockets in --runtime-dir DIR";
+        return Err(command.error(ErrorKind::ArgumentConflict, message));
     }
     Arguments::from_arg_matches(&matches).map_err(|error| error.format(&mut command))
 }
 
-fn answer(arguments: Arguments, output: &mut Output) -> Result<Verdict, Failure> {
+fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure> {
     let Arguments { socket, runtime_dir, daemon_only, .. } = arguments;
     let connector = Connector::new(socket, runtime_dir.clone(), daemon_only);
     match arguments.command {

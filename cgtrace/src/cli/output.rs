@@ -1,4 +1,4 @@
-//! Stdout: text or JSON, coloured on a terminal only.
+//! Stdout: text or JSON, colored on a terminal only.
 
 use std::io::{self, BufWriter, StdoutLock, Write as _};
 
@@ -7,8 +7,8 @@ use serde::Serialize;
 
 use super::failure::Failure;
 
-/// Takes what `--color` says, for stdout and stderr.
-pub fn choose_colours(when: clap::ColorChoice) {
+/// Applies `--color` to stdout and stderr.
+pub fn set_color_choice(when: clap::ColorChoice) {
     match when {
         clap::ColorChoice::Auto => ColorChoice::Auto,
         clap::ColorChoice::Always => ColorChoice::Always,
@@ -17,46 +17,45 @@ pub fn choose_colours(when: clap::ColorChoice) {
     .write_global();
 }
 
-/// Whether text for a stream is coloured: what was chosen, else what the environment says (`NO_COLOR`, `CLICOLOR`,
-/// `CLICOLOR_FORCE`, `TERM`, `CI`), and whether it is a terminal.
-pub fn is_coloured(stream: &impl RawStream) -> bool {
+/// Whether text on a stream is colored: by `--color`, else by the environment (`NO_COLOR`, `CLICOLOR`,
+/// `CLICOLOR_FORCE`, `TERM`, `CI`) and whether the stream is a terminal.
+pub fn is_colored(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
 /// Where a command's data goes.
 pub struct Output {
     writer: BufWriter<StdoutLock<'static>>,
-    /// Whether styles are taken out of text.
+    /// Whether to strip styles from text.
     plain: bool,
-    /// Whether it is to be JSON.
+    /// Whether to print JSON.
     pub json: bool,
 }
 
 impl Output {
     pub fn new(json: bool) -> Self {
         let stdout = io::stdout();
-        let plain = !is_coloured(&stdout);
+        let plain = !is_colored(&stdout);
         Self { writer: BufWriter::new(stdout.lock()), plain, json }
     }
 
-    /// A line of text.
+    /// Writes a line of text.
     pub fn line(&mut self, text: impl AsRef<str>) -> Result<(), Failure> {
         let text = text.as_ref();
         let text = if self.plain { strip_str(text).to_string() } else { text.to_owned() };
         self.write(format!("{text}\n").as_bytes())
     }
 
-    /// A line of JSON. It holds no control sequence: JSON escapes them.
+    /// Writes a line of JSON, which escapes control characters.
     pub fn document(&mut self, document: &impl Serialize) -> Result<(), Failure> {
-        let mut line = serde_json::to_vec(document).map_err(|error| {
-            Failure::CannotKnow(anyhow::Error::new(error).context("failed to write JSON"))
-        })?;
+        let mut line = serde_json::to_vec(document)
+            .map_err(|error| Failure::NoAnswer(anyhow::Error::new(error).context("failed to write JSON")))?;
         line.push(b'\n');
         self.write(&line)
     }
 
-    /// An answer: its document, or its lines of text.
-    pub fn answer(
+    /// Writes a result: its JSON document, or its lines of text.
+    pub fn result(
         &mut self,
         document: &impl Serialize,
         lines: impl FnOnce() -> Vec<String>,
@@ -71,7 +70,7 @@ impl Output {
         self.writer.flush().map_err(Failure::of_output)
     }
 
-    /// Bytes as they are.
+    /// Writes bytes unchanged.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), Failure> {
         self.writer.write_all(bytes).map_err(Failure::of_output)
     }

@@ -1,24 +1,24 @@
-//! `status`: what is known since when, and how well the tracer keeps up.
+//! `status`: the state of the tracer.
 
 use cgtrace_client::wire::Status;
 
-use super::{Verdict, connect::Connector, failure::Failure, output::Output, text};
+use super::{Outcome, connect::Connector, failure::Failure, output::Output, text};
 
-pub fn run(connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let connected = connector.connect()?;
     let mut client = connected.client;
     let status = client.status()?;
-    output.answer(&status, || lines(&status, connected.in_process))?;
-    Ok(Verdict::Yes)
+    output.result(&status, || lines(&status, connected.in_process))?;
+    Ok(Outcome::Yes)
 }
 
 fn lines(status: &Status, in_process: bool) -> Vec<String> {
-    let whose = if in_process { "in this process, there is no daemon" } else { "daemon" };
+    let role = if in_process { "no daemon, tracing in this process" } else { "daemon" };
     let mut lines = vec![
-        format!("cgtrace {} (pid {}, {whose}) on Linux {}", status.version, status.pid, status.kernel),
-        format!("knows since {}; last event is number {}", text::moment(&status.started), status.seq),
+        format!("cgtrace {} (pid {}, {role}) on Linux {}", status.version, status.pid, status.kernel),
+        format!("observing since {}; last event: seq {}", text::timestamp(&status.started), status.seq),
         format!(
-            "{} connections, {} waiting, {} following; {} wakeups; {} resyncs; {} anomalies",
+            "{} connections, {} waiters, {} subscriptions; {} wakeups; {} resyncs; {} anomalies",
             status.connections,
             status.waiters,
             status.subscriptions,
@@ -29,10 +29,10 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
         String::new(),
     ];
     let mut hierarchies =
-        text::Table::new(&["hierarchy", "id", "cgroups", "made", "removed", "lost", "resyncs", "mount"]);
+        text::Table::new(&["hierarchy", "id", "cgroups", "created", "removed", "lost", "resyncs", "mount"]);
     for hierarchy in &status.hierarchies {
-        let place = match (&hierarchy.mount, &hierarchy.note) {
-            (None, _) => "not mounted here".to_owned(),
+        let mount = match (&hierarchy.mount, &hierarchy.note) {
+            (None, _) => "not mounted".to_owned(),
             (Some(mount), None) => text::escape(mount),
             (Some(mount), Some(note)) => text::escape(&format!("{mount} ({note})")),
         };
@@ -44,7 +44,7 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
             hierarchy.removed.to_string(),
             hierarchy.lost.to_string(),
             hierarchy.resyncs.to_string(),
-            place,
+            mount,
         ]);
     }
     lines.extend(hierarchies.lines());
@@ -61,14 +61,14 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
     }
     lines.extend(rings.lines());
     lines.push(String::new());
-    let (attached, left_out): (Vec<_>, Vec<_>) = status.programs.iter().partition(|program| program.attached);
-    lines.push(format!("{} hooks attached", attached.len()));
-    for program in left_out {
+    let (attached, skipped): (Vec<_>, Vec<_>) = status.programs.iter().partition(|program| program.attached);
+    lines.push(format!("{} BPF programs attached", attached.len()));
+    for program in skipped {
         let note = program.note.as_deref().unwrap_or("no reason given");
-        lines.push(format!("left out: {}: {}", program.name, text::escape(note)));
+        lines.push(format!("not attached: {}: {}", program.name, text::escape(note)));
     }
     for program in attached.iter().filter(|program| program.missed.unwrap_or(0) > 0) {
-        lines.push(format!("{} was skipped {} times", program.name, program.missed.unwrap_or(0)));
+        lines.push(format!("{}: {} runs missed", program.name, program.missed.unwrap_or(0)));
     }
     lines
 }

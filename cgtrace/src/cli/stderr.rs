@@ -1,9 +1,8 @@
-//! Stderr: whatever is no data.
+//! Stderr: everything that is not data.
 
 use std::{fmt::Display, io::Write as _};
 
-/// Says a line to whoever runs the command. That nobody can read it, or that the disk behind it is full, changes neither
-/// what the command does nor its exit code.
+/// Prints a line to stderr. A failed write (closed stderr, full disk) changes neither the command nor its exit code.
 pub fn print(line: impl Display) {
     let _ = writeln!(anstream::stderr(), "{line}");
 }

@@ -1,35 +1,37 @@
-//! `tree`: what exists now, drawn.
+//! `tree`: draws cgroups as trees.
 
 use std::os::unix::ffi::OsStrExt as _;
 
 use cgtrace_client::{paths, wire};
 
 use super::{
-    Verdict, arguments::Tree, connect::Connector, failure::Failure, name, output::Output, stderr::print, text,
+    Outcome, arguments::Tree, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
 };
 
-pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
-    let call =
-        wire::List { patterns: Some(vec![name::to_wire(&tree.name)?]), hierarchy: tree.on.hierarchy.clone() };
+pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
+    let call = wire::List {
+        patterns: Some(vec![path::to_wire(&tree.path)?]),
+        hierarchy: tree.hierarchy.name.clone(),
+    };
     let mut client = connector.connect()?.client;
     let mut listed = client.list(&call)?;
     let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
     let reply = wire::ListReply { seq: listed.seq(), cgroups };
-    output.answer(&reply, || {
+    output.result(&reply, || {
         let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
         hierarchies.collect::<Vec<_>>().join(&String::new())
     })?;
     if !output.json && reply.cgroups.is_empty() {
-        let name = paths::escape(tree.name.as_bytes());
-        print(format!("cgtrace: `{name}` does not exist; cgtrace why {name} says why"));
+        let path = paths::escape(tree.path.as_bytes());
+        print(format!("cgtrace: `{path}` does not exist; try: cgtrace why {path}"));
     }
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }
 
-/// One hierarchy's cgroups, each after its parent, as lines.
+/// Draws one hierarchy's cgroups, which are sorted so that each follows its parent.
 fn draw(cgroups: &[wire::Cgroup]) -> Vec<String> {
     let last = last_siblings(cgroups);
-    // For each level above the present one: whether a further sibling comes there.
+    // For each level above the current one: whether another sibling follows.
     let mut open: Vec<bool> = Vec::new();
     let top = cgroups.first().map_or(0, |cgroup| cgroup.level);
     cgroups
@@ -53,10 +55,10 @@ fn draw(cgroups: &[wire::Cgroup]) -> Vec<String> {
         .collect()
 }
 
-/// For each cgroup, whether no sibling of it follows.
+/// For each cgroup, whether it is the last of its siblings.
 fn last_siblings(cgroups: &[wire::Cgroup]) -> Vec<bool> {
     let mut last = vec![true; cgroups.len()];
-    // From the end: whether a sibling at this level was seen since the last shallower one.
+    // Scanning backwards: whether a sibling at this level was seen since the last shallower cgroup.
     let mut seen: Vec<bool> = Vec::new();
     for (number, cgroup) in cgroups.iter().enumerate().rev() {
         let level = cgroup.level as usize;
@@ -81,13 +83,13 @@ mod tests {
     }
 
     #[test]
-    fn branches_end_where_the_last_sibling_stands() {
+    fn branches_end_at_the_last_sibling() {
         let drawn = drawn(&[(0, "/"), (1, "/a"), (2, "/a/b"), (3, "/a/b/c"), (2, "/a/\u{1b}d"), (1, "/e")]);
         assert_eq!(drawn[1..], ["├─ a", "│  ├─ b", "│  │  └─ c", "│  └─ \\x1bd", "└─ e"]);
     }
 
     #[test]
-    fn a_subtree_begins_at_the_left() {
+    fn a_subtree_is_not_indented() {
         let drawn = drawn(&[(2, "/a/b"), (3, "/a/b/c")]);
         assert!(drawn[0].ends_with("/a/b"));
         assert_eq!(drawn[1], "└─ c");

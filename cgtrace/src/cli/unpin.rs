@@ -1,17 +1,17 @@
-//! `unpin`: removes what `daemon --pin` pinned.
+//! `unpin`: removes the pins of `daemon --pin`.
 
 use std::{io, os::unix::ffi::OsStrExt as _, path::Path};
 
 use cgtrace_client::{paths, wire};
 
-use super::{Verdict, failure::Failure, output::Output, stderr::print};
+use super::{Outcome, failure::Failure, output::Output, stderr::print};
 use crate::daemon::probe::{PinError, PinFolder};
 
-pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(folder: &Path, output: &mut Output) -> Result<Outcome, Failure> {
     let removed = match PinFolder::open(folder).and_then(PinFolder::remove) {
         Ok(pins) => pins,
         Err(PinError::Open { source, .. }) if source.kind() == io::ErrorKind::NotFound => 0,
-        Err(error) => return Err(Failure::CannotKnow(error.into())),
+        Err(error) => return Err(Failure::NoAnswer(error.into())),
     };
     let folder = paths::escape(folder.as_os_str().as_bytes());
     if output.json {
@@ -21,5 +21,5 @@ pub fn run(folder: &Path, output: &mut Output) -> Result<Verdict, Failure> {
     } else {
         print(format!("cgtrace: removed {removed} pins from `{folder}`"));
     }
-    Ok(Verdict::Yes)
+    Ok(Outcome::Yes)
 }

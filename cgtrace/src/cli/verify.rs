@@ -1,37 +1,37 @@
-//! `verify`: the index against every cgroupfs.
+//! `verify`: compares the index with the cgroup file systems.
 
 use std::thread;
 
 use cgtrace_client::wire::VerifyReply;
 
-use super::{Verdict, arguments::Verify, connect::Connector, failure::Failure, output::Output, text};
+use super::{Outcome, arguments::Verify, connect::Connector, failure::Failure, output::Output, text};
 
-pub fn run(verify: &Verify, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(verify: &Verify, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let mut client = connector.connect()?.client;
     loop {
         let reply = client.verify()?;
-        output.answer(&reply, || lines(&reply))?;
+        output.result(&reply, || lines(&reply))?;
         if !reply.equal {
-            return Ok(Verdict::No);
+            return Ok(Outcome::No);
         }
-        let Some(pause) = verify.interval else { return Ok(Verdict::Yes) };
+        let Some(interval) = verify.interval else { return Ok(Outcome::Yes) };
         output.flush()?;
-        thread::sleep(pause);
+        thread::sleep(interval);
     }
 }
 
 fn lines(reply: &VerifyReply) -> Vec<String> {
-    let VerifyReply { equal, compared, unreadable: unread, differences } = reply;
+    let VerifyReply { equal, compared, unreadable, differences } = reply;
     let mut lines = Vec::new();
     if *equal {
         lines.push(format!("equal: {compared} cgroups compared"));
     } else {
-        lines.push(format!("{} differences among {compared} cgroups", differences.len()));
+        lines.push(format!("{} differences in {compared} cgroups", differences.len()));
     }
     for difference in differences {
         let path = text::path(difference.path.as_deref(), difference.path_hex.as_deref());
         lines.push(format!(
-            "{} {} id {}: the index says {}, the file system says {}",
+            "{} {} id {}: index: {}, file system: {}",
             text::hierarchy(&difference.hierarchy),
             path,
             difference.id,
@@ -39,6 +39,6 @@ fn lines(reply: &VerifyReply) -> Vec<String> {
             text::escape(&difference.filesystem),
         ));
     }
-    lines.extend(unread.iter().map(|unread| format!("not compared: {}", text::escape(unread))));
+    lines.extend(unreadable.iter().map(|unreadable| format!("not compared: {}", text::escape(unreadable))));
     lines
 }

@@ -1,34 +1,34 @@
-//! `wait`: returns the moment a cgroup is in a state.
+//! `wait`: waits until a cgroup is in a state.
 
 use std::time::Duration;
 
 use cgtrace_client::wire;
 
 use super::{
-    Verdict, arguments::Wait, connect::Connector, failure::Failure, name, output::Output, stderr::print, text,
+    Outcome, arguments::Wait, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
 };
 
-pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let call = wire::Wait {
-        path: name::to_wire(&wait.name)?,
+        path: path::to_wire(&wait.path)?,
         state: wait.until,
-        hierarchy: wait.on.hierarchy.clone(),
+        hierarchy: wait.hierarchy.name.clone(),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };
-    let awaited = connector.connect()?.client.wait_with(&call)?;
+    let reply = connector.connect()?.client.wait_with(&call)?;
     if wait.quiet {
-        // The exit code says it all.
+        // Only the exit status is wanted.
     } else if output.json {
-        output.document(&awaited)?;
-    } else if awaited.reached {
-        let waited = text::duration(Duration::from_millis(awaited.elapsed_ms));
-        output.line(format!("{} after {waited}", wait.until))?;
-        for line in text::results(&awaited.result).into_iter().filter(|_| awaited.result.present) {
+        output.document(&reply)?;
+    } else if reply.reached {
+        let elapsed = text::duration(Duration::from_millis(reply.elapsed_ms));
+        output.line(format!("{} after {elapsed}", wait.until))?;
+        for line in text::results(&reply.result).into_iter().filter(|_| reply.result.present) {
             output.line(line)?;
         }
     } else {
-        let waited = text::duration(wait.timeout.unwrap_or_default());
-        print(format!("cgtrace: timed out: not {} after {waited}", wait.until));
+        let timeout = text::duration(wait.timeout.unwrap_or_default());
+        print(format!("cgtrace: timed out: not {} after {timeout}", wait.until));
     }
-    Ok(if awaited.reached { Verdict::Yes } else { Verdict::No })
+    Ok(if reply.reached { Outcome::Yes } else { Outcome::No })
 }

@@ -1,4 +1,4 @@
-//! `why`: why a cgroup is not there, or not seen, and what to do.
+//! `why`: why a cgroup does not exist or is not visible to a process.
 
 use std::os::unix::ffi::OsStrExt as _;
 
@@ -7,42 +7,42 @@ use cgtrace_client::paths;
 use cgtrace_why::{AskError, Question, Who, ask};
 
 use super::{
-    Verdict, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
+    Outcome, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
 };
 
-pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Verdict, Failure> {
+pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let observer = match (why.pid, &why.process) {
         (Some(pid), _) => Some(Who::Pid(pid)),
         (None, Some(comm)) => Some(Who::Comm(paths::as_text(comm.as_bytes()).0)),
         (None, None) => why.kubelet.then(|| Who::Comm("kubelet".to_owned())),
     };
     let question = Question {
-        path: why.name.as_ref().map(|name| name.as_bytes().to_vec()),
-        hierarchy: why.on.hierarchy.clone(),
+        path: why.path.as_ref().map(|path| path.as_bytes().to_vec()),
+        hierarchy: why.hierarchy.name.clone(),
         observer,
     };
     let mut connected = connector.connect()?;
     let report = ask(&mut connected.client, &question)?;
-    let seen = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.visible);
+    let visible = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.visible);
     if output.json {
         output.document(&report)?;
     } else if report.verdicts.is_empty() {
-        return Err(Failure::Unknown(anyhow!(
-            "nothing to ask about: {}; name the cgroup (cgtrace why /system.slice/kubelet.service), or the process that \
-             looks for it (--pid PID)",
+        return Err(Failure::NotFound(anyhow!(
+            "no cgroup to check: {}; give its path (cgtrace why /system.slice/kubelet.service) or the process that looks \
+             for it (--pid PID)",
             report.notes.join("; ")
         )));
     } else {
         for line in text::why(&report) {
             output.line(line)?;
         }
-        if connected.in_process && !seen {
+        if connected.in_process && !visible {
             print(
-                "cgtrace: no daemon runs, so that nothing is known of what was before this moment; start one: sudo cgtrace daemon",
+                "cgtrace: no daemon is running, so nothing before this moment was recorded; start one: sudo cgtrace daemon",
             );
         }
     }
-    Ok(if seen { Verdict::Yes } else { Verdict::No })
+    Ok(if visible { Outcome::Yes } else { Outcome::No })
 }
 
 impl From<AskError> for Failure {
@@ -51,9 +51,9 @@ impl From<AskError> for Failure {
             AskError::Client(error) => error.into(),
             AskError::Path(error) => error.into(),
             AskError::Nothing | AskError::Ambiguous(_) => Self::Usage(error.into()),
-            AskError::NoSuchProcess(_) => Self::Unknown(error.into()),
+            AskError::NoSuchProcess(_) => Self::NotFound(error.into()),
             AskError::Process(_) | AskError::PathTooLong(_) | AskError::Namespaced => {
-                Self::CannotKnow(error.into())
+                Self::NoAnswer(error.into())
             }
         }
     }

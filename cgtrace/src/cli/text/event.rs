@@ -1,20 +1,22 @@
-//! One event a line.
+//! Events, one per line.
 
 use cgtrace_client::wire::{CgroupRef, Event, EventKind};
 use clap::builder::styling::Style;
 
-use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, moment, path, styled, task};
+use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, timestamp};
 
 /// `2026-11-23 10:05:00.123456Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
 pub fn event(event: &Event) -> String {
-    let mut parts =
-        vec![styled(QUIET, &moment(&event.at())), styled(style(&event.kind), &format!("{:9}", event.kind))];
+    let mut parts = vec![
+        styled(QUIET, &timestamp(&event.at())),
+        styled(style(&event.kind), &format!("{:9}", event.kind)),
+    ];
     parts.extend(event.hierarchy.as_deref().map(hierarchy));
     if event.id.is_some() {
-        parts.push(place(event.path.as_deref(), event.path_hex.as_deref(), event.id));
+        parts.push(cgroup(event.path.as_deref(), event.path_hex.as_deref(), event.id));
     }
     if let Some(CgroupRef { id, path, path_hex }) = &event.from {
-        parts.push(format!("from {}", place(path.as_deref(), path_hex.as_deref(), Some(*id))));
+        parts.push(format!("from {}", cgroup(path.as_deref(), path_hex.as_deref(), Some(*id))));
     }
     if let Some(moved) = &event.task {
         let is_thread = moved.threadgroup == Some(false) && moved.tid != moved.pid;
@@ -22,28 +24,23 @@ pub fn event(event: &Event) -> String {
         parts.push(task(moved) + &thread);
     }
     parts.extend(event.by.as_ref().map(|task| styled(QUIET, &by(task))));
-    parts.extend(event.lost.map(|lost| format!("{lost} records; the index is scanned again")));
+    parts.extend(event.lost.map(|lost| format!("{lost} records; resyncing the index")));
     if event.inferred {
         parts.push("(inferred)".to_owned());
     }
     parts.join("  ").trim_end().to_owned()
 }
 
-fn place(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
+fn cgroup(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
     match (text, id) {
         (None, Some(id)) => format!("(id {id})"),
         _ => path(text, hex),
     }
 }
 
-/// What was left out, where it would have stood.
+/// The marker for events that were not sent, in their place in the stream.
 pub fn dropped(events: u64) -> String {
-    styled(
-        CHANGED,
-        &format!(
-            "-- {events} events are left out here: they came faster than they were read, or are not kept"
-        ),
-    )
+    styled(CHANGED, &format!("-- {events} events dropped: not read fast enough, or no longer stored"))
 }
 
 fn style(kind: &EventKind) -> Style {
@@ -68,8 +65,8 @@ mod tests {
     }
 
     #[test]
-    fn an_event_is_one_harmless_line() {
-        let told = event(&Event {
+    fn an_event_is_one_escaped_line() {
+        let line = event(&Event {
             time: Timestamp::from_unix_ns(1_795_428_300_123_456_789, 0).time,
             kind: EventKind::Attach,
             hierarchy: Some("v2".to_owned()),
@@ -92,13 +89,13 @@ mod tests {
             ..Event::default()
         });
         assert_eq!(
-            plain(&told),
+            plain(&line),
             "2026-11-23 10:05:00.123456Z  attach     v2            /a\\x1bc  from /  kubelet[42] thread 43  by systemd[1] in /init.scope"
         );
     }
 
     #[test]
-    fn what_has_no_place_is_told_too() {
+    fn an_event_without_a_cgroup_is_printed() {
         let lost = Event { kind: EventKind::Lost, lost: Some(3), ..Event::default() };
         assert!(plain(&event(&lost)).contains("3 records"));
     }

@@ -1,7 +1,7 @@
-//! Answers and events as text for people. Nothing that a cgroup or process is called can do anything to a terminal.
+//! Results and events as text. Paths and process names are escaped, so they cannot contain terminal control sequences.
 
-mod answer;
 mod event;
+mod result;
 mod table;
 mod why;
 
@@ -10,12 +10,12 @@ use std::time::Duration;
 use cgtrace_client::{paths, wire};
 use clap::builder::styling::{AnsiColor, Style};
 
-pub use answer::{cgroup, instance, results};
 pub use event::{dropped, event};
+pub use result::{cgroup, details, results};
 pub use table::Table;
 pub use why::why;
 
-/// How wide a hierarchy's name is made, so that what follows it stands in a column.
+/// The width of the hierarchy column.
 const HIERARCHY_WIDTH: usize = 12;
 
 const GOOD: Style = AnsiColor::Green.on_default();
@@ -27,17 +27,17 @@ fn styled(style: Style, text: &str) -> String {
     format!("{style}{text}{style:#}")
 }
 
-/// Text that does nothing to a terminal.
+/// Escapes control characters.
 pub fn escape(text: &str) -> String {
     paths::escape(text.as_bytes())
 }
 
-/// A path's bytes: its digits' where there are any, for then the text is not exact.
+/// A path's bytes: from `hex` if present, because the text is then lossy.
 pub fn bytes(path: Option<&str>, hex: Option<&str>) -> Vec<u8> {
     hex.and_then(paths::unhex).unwrap_or_else(|| path.unwrap_or_default().as_bytes().to_vec())
 }
 
-/// A path for people.
+/// An escaped path.
 pub fn path(path: Option<&str>, hex: Option<&str>) -> String {
     match path {
         Some(_) => paths::escape(&bytes(path, hex)),
@@ -45,18 +45,18 @@ pub fn path(path: Option<&str>, hex: Option<&str>) -> String {
     }
 }
 
-/// A hierarchy's name, in a column.
+/// A hierarchy's name, padded to the column's width.
 pub fn hierarchy(name: &str) -> String {
     format!("{:HIERARCHY_WIDTH$}", escape(name))
 }
 
-/// `2026-11-23 10:05:00.123456Z`: microseconds are as exact as a reader can use.
-pub fn moment(moment: &wire::Timestamp) -> String {
-    let text = moment.to_string().replace('T', " ");
+/// `2026-11-23 10:05:00.123456Z`, in microseconds.
+pub fn timestamp(timestamp: &wire::Timestamp) -> String {
+    let text = timestamp.to_string().replace('T', " ");
     format!("{}Z", text.get(.."0000-00-00 00:00:00.000000".len()).unwrap_or(&text))
 }
 
-/// `systemd[1]`, with the uid where it is not root's.
+/// `systemd[1]`, followed by the uid unless it is root's.
 pub fn task(task: &wire::Task) -> String {
     let mut text = format!("{}[{}]", escape(&task.comm), task.pid);
     if let Some(uid) = task.uid.filter(|uid| *uid != 0) {
@@ -97,13 +97,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_are_short_and_say_their_zone() {
+    fn times_are_short_and_in_utc() {
         let at = wire::Timestamp::from_unix_ns(1_795_428_300_123_456_789, 0);
-        assert_eq!(moment(&at), "2026-11-23 10:05:00.123456Z");
+        assert_eq!(timestamp(&at), "2026-11-23 10:05:00.123456Z");
     }
 
     #[test]
-    fn a_name_does_nothing_to_a_terminal() {
+    fn names_are_escaped() {
         assert_eq!(path(Some("/a\u{1b}[2J"), None), "/a\\x1b[2J");
         assert_eq!(path(Some("/\\xff\\\\"), Some("2fff5c")), "/\\xff\\");
         let evil = wire::Task { pid: 7, comm: "\u{1b}]0;x\u{7}".to_owned(), ..wire::Task::default() };

@@ -1,8 +1,8 @@
-//! Columns.
+//! Tables.
 
 use super::{QUIET, styled};
 
-/// Rows under headings, each column as wide as its widest cell; numbers stand to the right.
+/// A table with headings. Each column is as wide as its widest cell; numbers are right-aligned.
 #[derive(Debug)]
 pub struct Table {
     headings: Vec<&'static str>,

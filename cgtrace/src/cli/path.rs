@@ -1,4 +1,4 @@
-//! Names and patterns from the command line, which are bytes.
+//! Paths and patterns from the command line, which are bytes.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -6,12 +6,12 @@ use cgtrace_client::paths;
 
 use super::failure::Failure;
 
-/// A name in the form that the wire carries; an impossible one is an error that shows the right form.
-pub fn to_wire(name: &OsStr) -> Result<String, Failure> {
-    Ok(paths::to_wire(&paths::normalize(name.as_bytes())?))
+/// A path in its wire form. The error for an invalid path shows the valid form.
+pub fn to_wire(path: &OsStr) -> Result<String, Failure> {
+    Ok(paths::to_wire(&paths::normalize(path.as_bytes())?))
 }
 
-/// Patterns likewise; the service says what is wrong with one.
+/// Patterns in their wire form. The daemon validates them.
 pub fn patterns(patterns: &[impl AsRef<OsStr>]) -> Option<Vec<String>> {
     let patterns: Vec<String> =
         patterns.iter().map(|pattern| paths::to_wire(pattern.as_ref().as_bytes())).collect();
