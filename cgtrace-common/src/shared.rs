@@ -7,7 +7,8 @@ pub const BACKUP_PROGRAMS: u32 = 3;
 /// The entries of the map `LOST_OF`: 256 hierarchies for each ring.
 pub const LOST_OF_ENTRIES: u32 = 512;
 
-/// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index) selects the ring.
+/// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index) selects the
+/// ring.
 #[must_use]
 pub const fn lost_of_key(hierarchy_id: u32, feeds_index: bool) -> u64 {
     (feeds_index as u64) << 32 | hierarchy_id as u64

@@ -35,7 +35,8 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
             // SAFETY: guaranteed by the caller.
             let record = unsafe { slice::from_raw_parts(record.cast::<u8>(), length) };
             match ring.output::<[u8]>(record, u64::from(BPF_RB_NO_WAKEUP)) {
-                // These programs are preemptible, and the daemon that they wake could preempt them: see `wake_for_exec`.
+                // These programs are preemptible, and the daemon that they wake could preempt them: see
+                // `wake_for_exec`.
                 Ok(()) if matches!(kind, Kind::Ancestry | Kind::Exec) => {}
                 Ok(()) => wake(kind, ring, half),
                 Err(error) => {

@@ -116,7 +116,7 @@ unsafe fn fill_typed(record: *mut LeafRecord, kind: Kind, cgroup: Address) -> us
             hierarchy_id: typed::hierarchy_id(cgroup),
             level: typed::member(cgroup, &CGROUP_LEVEL),
             cgroup_id: typed::member(node, &KERNFS_NODE_ID),
-            parent_id: typed::id_of_parent(typed::member(cgroup, &CGROUP_SELF_PARENT)),
+            parent_id: typed::parent_id(typed::member(cgroup, &CGROUP_SELF_PARENT)),
         });
         typed::current(&raw mut (*record).by);
         length

@@ -147,7 +147,8 @@ fn record_exec(turn: u32, task: Address) {
     let exec = ExecId { start_boot_ns, number };
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(last) = EXECS.get_ptr_mut(tid & (EXECS_LEN - 1)) else { return };
-    // SAFETY: an entry of a live map. The programs of one exec run one after the other; an exec of another task is not equal.
+    // SAFETY: an entry of a live map. The programs of one exec run one after the other; an exec of another task is
+    // not equal.
     unsafe {
         if turn != 0 {
             if last.read_volatile() == exec {
@@ -167,12 +168,12 @@ fn record_exec(turn: u32, task: Address) {
     }
     let mut record = MaybeUninit::<ExecRecords>::uninit();
     // The ancestors are read now: a shell may have exited a moment later.
-    let place: *mut AncestryRecord = record.as_mut_ptr().cast();
+    let target: *mut AncestryRecord = record.as_mut_ptr().cast();
     // SAFETY: the record is local; `fill_ancestry` returns how much of it is initialised.
-    unsafe { emit(Kind::Ancestry, place, fill_ancestry(place, task)) }
-    let place: *mut ExecRecord = record.as_mut_ptr().cast();
+    unsafe { emit(Kind::Ancestry, target, fill_ancestry(target, task)) }
+    let target: *mut ExecRecord = record.as_mut_ptr().cast();
     // SAFETY: likewise; the previous record was copied.
-    unsafe { emit(Kind::Exec, place, fill_exec(place, task)) }
+    unsafe { emit(Kind::Exec, target, fill_exec(target, task)) }
     emit::note_exec();
 }
 
@@ -187,11 +188,11 @@ unsafe fn fill_ancestry(record: *mut AncestryRecord, task: Address) -> Result<us
     while count < ANCESTORS_MAX {
         let parent: Address = read::member(child, &TASK_REAL_PARENT)?;
         // SAFETY: `count` is below the length of the array.
-        let place = unsafe { (&raw mut (*record).ancestors[count]).cast::<Task>() };
+        let ancestor = unsafe { (&raw mut (*record).ancestors[count]).cast::<Task>() };
         // SAFETY: as above.
         let pid = unsafe {
-            read::task(place, parent)?;
-            (*place).pid
+            read::task(ancestor, parent)?;
+            (*ancestor).pid
         };
         // The idle task is the last ancestor of every task, and its own parent.
         if pid == 0 {
@@ -217,7 +218,7 @@ unsafe fn fill_ancestry(record: *mut AncestryRecord, task: Address) -> Result<us
 #[inline(always)]
 unsafe fn fill_exec(record: *mut ExecRecord, task: Address) -> Result<usize, Unreadable> {
     let css_set: Address = read::member(task, &TASK_CGROUPS)?;
-    let head = read::place(css_set, &CSS_SET_CGRP_LINKS);
+    let head = read::address_of(css_set, &CSS_SET_CGRP_LINKS);
     let mut node: Address = read::next(head)?;
     let mut count = 0;
     while count < MEMBERSHIPS_MAX && node != head {

@@ -31,7 +31,7 @@ pub const COMM_LEN: usize = 16;
 
 /// The address of the member at `offset` of the structure at `base`.
 #[inline(always)]
-pub fn place(base: Address, offset: &Global<u64>) -> Address {
+pub fn address_of(base: Address, offset: &Global<u64>) -> Address {
     base.wrapping_byte_add(offset.load() as usize)
 }
 
@@ -39,7 +39,7 @@ pub fn place(base: Address, offset: &Global<u64>) -> Address {
 #[inline(always)]
 pub fn member<T>(base: Address, offset: &Global<u64>) -> Result<T, Unreadable> {
     // SAFETY: the helper checks the address; every T in use is an integer or a pointer, for which any bytes are valid.
-    unsafe { bpf_probe_read_kernel(place(base, offset).cast()) }.map_err(Unreadable)
+    unsafe { bpf_probe_read_kernel(address_of(base, offset).cast()) }.map_err(Unreadable)
 }
 
 /// The first word of a `list_head`: `next`.
@@ -152,7 +152,7 @@ pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
         (*to).cgroup = CgroupId(cgroup_id(default_cgroup(member(task, &TASK_CGROUPS)?)?)?);
         // The end of a previous, longer comm may be left after the NUL, so it is read as a string.
         (*to).comm = [0; COMM_LEN];
-        name((&raw mut (*to).comm).cast(), COMM_LEN as u32, place(task, &TASK_COMM)).map(|_| ())
+        name((&raw mut (*to).comm).cast(), COMM_LEN as u32, address_of(task, &TASK_COMM)).map(|_| ())
     }
 }
 

@@ -115,7 +115,7 @@ unsafe fn fill_root(
     // SAFETY: guaranteed by the caller.
     let with_nul = unsafe {
         name.write([0; ROOT_NAME_LEN]);
-        read::name(name.cast(), ROOT_NAME_LEN as u32, read::place(root, &ROOT_NAME))?
+        read::name(name.cast(), ROOT_NAME_LEN as u32, read::address_of(root, &ROOT_NAME))?
     };
     let controllers: u32 = read::member(root, &ROOT_SUBSYS_MASK)?;
     // SAFETY: guaranteed by the caller.

@@ -14,7 +14,7 @@ use crate::{
         TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER, TASK_PID, TASK_REAL_CRED, TASK_REAL_PARENT,
         TASK_START_BOOTTIME, TASK_TGID,
     },
-    read::{Address, place},
+    read::{Address, address_of},
 };
 
 /// Reads the member at `offset` of the structure at `base`.
@@ -23,9 +23,9 @@ use crate::{
 /// The verifier knows the type of `base`, and the member there is a `T`: an integer, or a pointer as [`Address`].
 #[inline(always)]
 pub unsafe fn member<T>(base: Address, offset: &Global<u64>) -> T {
-    // SAFETY: guaranteed by the caller; the kernel handles any address. Volatile, so that the compiler does not merge or
-    // split loads, which the verifier would then refuse.
-    unsafe { place(base, offset).cast::<T>().read_volatile() }
+    // SAFETY: guaranteed by the caller; the kernel handles any address. Volatile, so that the compiler does not merge
+    // or split loads, which the verifier would then refuse.
+    unsafe { address_of(base, offset).cast::<T>().read_volatile() }
 }
 
 /// The id of the cgroup.
@@ -53,7 +53,7 @@ pub unsafe fn hierarchy_id(cgroup: Address) -> u32 {
 /// # Safety
 /// To the verifier, `parent` is a `struct cgroup_subsys_state *`.
 #[inline(always)]
-pub unsafe fn id_of_parent(parent: Address) -> u64 {
+pub unsafe fn parent_id(parent: Address) -> u64 {
     // SAFETY: guaranteed by the caller. For a root, which has no parent, all of these loads return 0.
     unsafe { cgroup_id(member(parent, &CSS_CGROUP)) }
 }
@@ -74,7 +74,7 @@ pub unsafe fn current(to: *mut Task) {
         (*to).start_boot_ns = member(member(task, &TASK_GROUP_LEADER), &TASK_START_BOOTTIME);
         (*to).cgroup = CgroupId(cgroup_id(member(member(task, &TASK_CGROUPS), &CSS_SET_DFL_CGRP)));
         // The end of a previous, longer comm may be left after the NUL; the reader cuts it off.
-        let comm = place(task, &TASK_COMM).cast::<u64>();
+        let comm = address_of(task, &TASK_COMM).cast::<u64>();
         let words = (&raw mut (*to).comm).cast::<u64>();
         words.write(comm.read_volatile());
         words.add(1).write(comm.add(1).read_volatile());

@@ -25,8 +25,8 @@ use unit::Units;
 /// A parsed cgroup path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedPath {
-    /// The path from the hierarchy's root: `/`, or `/` before each component, without a leading mount point, and without
-    /// `.`, `..` and empty components.
+    /// The path from the hierarchy's root: `/`, or `/` before each component, without a leading mount point, and
+    /// without `.`, `..` and empty components.
     pub path: Vec<u8>,
     /// The mount point that was removed.
     pub mount: Option<MountPoint>,
@@ -70,8 +70,8 @@ pub fn parse_at(path: &[u8], mounts: &[MountPoint]) -> ParsedPath {
     ParsedPath { path: join(components), mount, directory, upwards, relative: is_relative(path), ..of(inner) }
 }
 
-/// Parses the path of an existing cgroup from its hierarchy's root: a first component that looks like a mount point or a
-/// hierarchy's directory is a cgroup with that name.
+/// Parses the path of an existing cgroup from its hierarchy's root: a first component that looks like a mount point
+/// or a hierarchy's directory is a cgroup with that name.
 #[must_use]
 pub fn parse_exact(path: &[u8]) -> ParsedPath {
     let (_, components) = mounts::components(path);

@@ -121,7 +121,8 @@ pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a st
     names.into_iter().find(|name| is_of(line, name))
 }
 
-/// Whether this process is in a cgroup namespace other than the initial one, so that paths in /proc do not start at the real root.
+/// Whether this process is in a cgroup namespace other than the initial one, so that paths in /proc do not start at
+/// the real root.
 #[must_use]
 pub fn in_cgroup_namespace() -> bool {
     use std::os::unix::fs::MetadataExt as _;

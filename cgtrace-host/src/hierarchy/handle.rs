@@ -35,8 +35,8 @@ struct Handle {
     id: u64,
 }
 
-/// Finds the cgroup with this id. Returns it and its ancestors below the first one that `is_known`, topmost first; `None`
-/// if it does not exist (any more). Needs `CAP_DAC_READ_SEARCH`.
+/// Finds the cgroup with this id. Returns it and its ancestors below the first one that `is_known`, topmost first;
+/// `None` if it does not exist (any more). Needs `CAP_DAC_READ_SEARCH`.
 ///
 /// `is_fresh` means that its mkdir event has just been read: opening it is retried.
 ///

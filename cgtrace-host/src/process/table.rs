@@ -90,8 +90,8 @@ impl Inotify {
     }
 }
 
-/// The inotify usage of the readable processes of one uid; `None` if this takes longer than `deadline`, or a process has more
-/// than 4,096 descriptors.
+/// The inotify usage of the readable processes of one uid; `None` if this takes longer than `deadline`, or a process
+/// has more than 4,096 descriptors.
 #[must_use]
 pub fn inotify_of(uid: u32, deadline: Instant) -> Option<Inotify> {
     let mut counted = Inotify::default();

@@ -26,14 +26,14 @@ fn unit<'a>(slice: &'a str, unit: &'a str) -> Proof<'a> {
     Proof { slice: Some(slice), unit: Some(unit), ..NONE }
 }
 
-fn check(name: &str, expected: &Proof) {
+fn check(path: &str, expected: &Proof) {
     // `A` is an id of 64 digits, `U` and `V` are a pod's UID in both forms, and `S` is that of a static pod.
-    let name = name
+    let path = path
         .replace("{A}", A)
         .replace("{U}", UID)
         .replace("{V}", &UID.replace('-', "_"))
         .replace("{S}", STATIC);
-    let parsed = parse(name.as_bytes());
+    let parsed = parse(path.as_bytes());
     let found = Proof {
         unit: parsed.unit.as_deref(),
         user_unit: parsed.user_unit.as_deref(),
@@ -43,7 +43,7 @@ fn check(name: &str, expected: &Proof) {
         container: parsed.container_id.as_deref(),
         runtime: parsed.runtime,
     };
-    assert_eq!(&found, expected, "{name}");
+    assert_eq!(&found, expected, "{path}");
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn containers_without_pods() {
 
 #[test]
 fn comms_are_expected_after_their_units() {
-    let of = |name: &str| parse(name.as_bytes()).expected_comm();
+    let of = |path: &str| parse(path.as_bytes()).expected_comm();
     assert_eq!(of("/system.slice/kubelet.service").as_deref(), Some("kubelet"));
     assert_eq!(of("/system.slice/system-getty.slice/getty@tty1.service").as_deref(), Some("getty"));
     assert_eq!(of("/system.slice/systemd-journald.service").as_deref(), Some("systemd-journal"));

@@ -2,8 +2,8 @@
 
 use cgtrace_paths::{MountPoint, parse, parse_at};
 
-fn mount_of(name: &str) -> (String, Option<String>) {
-    let parsed = parse(name.as_bytes());
+fn mount_of(path: &str) -> (String, Option<String>) {
+    let parsed = parse(path.as_bytes());
     (String::from_utf8_lossy(&parsed.path).into_owned(), parsed.mount.and_then(|mount| mount.hierarchy))
 }
 

@@ -45,8 +45,8 @@ fn any_path() -> impl Strategy<Value = Vec<u8>> {
 
 proptest! {
     #[test]
-    fn parsing_is_idempotent(name in any_path()) {
-        let once = parse(&name);
+    fn parsing_is_idempotent(path in any_path()) {
+        let once = parse(&path);
         let again = parse(&once.path);
         prop_assert_eq!(&once.path, &again.path);
         prop_assert_eq!(&again.mount, &None);
@@ -56,25 +56,25 @@ proptest! {
     }
 
     #[test]
-    fn any_bytes_are_accepted(name in prop::collection::vec(any::<u8>(), 0..200)) {
-        let parsed = parse(&name);
+    fn any_bytes_are_accepted(path in prop::collection::vec(any::<u8>(), 0..200)) {
+        let parsed = parse(&path);
         prop_assert_eq!(parsed.path.first(), Some(&b'/'));
         let _ = parsed.expected_comm();
     }
 
     #[test]
     fn any_mount_point_is_removed_completely(
-        name in any_path(),
+        path in any_path(),
         point in any_path(),
     ) {
         let mounts = [MountPoint { point, hierarchy: None }];
-        let once = parse_at(&name, &mounts);
+        let once = parse_at(&path, &mounts);
         prop_assert_eq!(&once.path, &parse_at(&once.path, &mounts).path);
     }
 
     #[test]
-    fn spellings_are_few_and_absolute(name in any_path()) {
-        let spellings = spellings(&parse(&name), &name);
+    fn spellings_are_few_and_absolute(path in any_path()) {
+        let spellings = spellings(&parse(&path), &path);
         prop_assert!(spellings.len() <= 16, "{}", spellings.len());
         prop_assert!(spellings.iter().all(|spelling| spelling.path.first() == Some(&b'/')));
     }

@@ -2,16 +2,16 @@
 
 use cgtrace_paths::{Spelling, parse, spellings};
 
-fn of(name: &str) -> Vec<(String, Spelling)> {
-    spellings(&parse(name.as_bytes()), name.as_bytes())
+fn of(given: &str) -> Vec<(String, Spelling)> {
+    spellings(&parse(given.as_bytes()), given.as_bytes())
         .into_iter()
         .map(|variant| (String::from_utf8_lossy(&variant.path).into_owned(), variant.spelling))
         .collect()
 }
 
-fn has(name: &str, path: &str, spelling: Spelling) {
-    let all = of(name);
-    assert!(all.contains(&(path.to_owned(), spelling)), "{name}: {all:?}");
+fn has(given: &str, path: &str, spelling: Spelling) {
+    let all = of(given);
+    assert!(all.contains(&(path.to_owned(), spelling)), "{given}: {all:?}");
 }
 
 #[test]

@@ -32,8 +32,8 @@ impl Control {
     }
 
     fn wake(&self) -> &AtomicU32 {
-        // SAFETY: the mapping is page-aligned, has the size of the word, and lives as long as `self`; the program writes
-        // the word as a whole.
+        // SAFETY: the mapping is page-aligned, has the size of the word, and lives as long as `self`; the program
+        // writes the word as a whole.
         unsafe { AtomicU32::from_ptr(self.wake.as_mut_ptr().cast()) }
     }
 

@@ -86,9 +86,9 @@ pub(super) struct LoadedProgram {
     pub(super) tag: u64,
 }
 
-/// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and hierarchy id.
-/// `None` counts records of unknown hierarchy: those that could not be read, and those for which the map of counters had
-/// no entry. Missed runs are not included.
+/// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and hierarchy
+/// id. `None` counts records of unknown hierarchy: those that could not be read, and those for which the map of
+/// counters had no entry. Missed runs are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LostRecords(BTreeMap<(bool, Option<u32>), u64>);
 
@@ -118,8 +118,8 @@ pub(super) struct Counters {
 
 struct ProgramCounters {
     program: Program,
-    /// The program's fdinfo file in /proc: aya does not report misses. It stays open because the daemon could not open it
-    /// after dropping its privileges.
+    /// The program's fdinfo file in /proc: aya does not report misses. It stays open because the daemon could not
+    /// open it after dropping its privileges.
     page: Option<File>,
 }
 

@@ -154,15 +154,15 @@ impl Probe {
         self.persisted.get(Persisted::Seq)
     }
 
-    /// The rings' file descriptors, for epoll. A wakeup makes them readable; use edge triggering, because unread records
-    /// make them readable too, whether or not the wakeup is armed.
+    /// The rings' file descriptors, for epoll. A wakeup makes them readable; use edge triggering, because unread
+    /// records make them readable too, whether or not the wakeup is armed.
     #[must_use]
     pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
         self.rings.fds()
     }
 
-    /// Replaces the tracked comms (NUL-padded), whose execs are recorded. If no comm was tracked at the start, the exec hook
-    /// is not attached, and no exec is recorded.
+    /// Replaces the tracked comms (NUL-padded), whose execs are recorded. If no comm was tracked at the start, the
+    /// exec hook is not attached, and no exec is recorded.
     ///
     /// # Errors
     ///

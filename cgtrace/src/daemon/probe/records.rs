@@ -1,4 +1,5 @@
-//! The tracker's interface to the kernel program's records. The tracker's tests implement it with a model of the kernel.
+//! The tracker's interface to the kernel program's records. The tracker's tests implement it with a model of the
+//! kernel.
 
 use cgtrace_common::{Persisted, Wake};
 
@@ -7,11 +8,11 @@ use crate::daemon::index::Event;
 
 /// A source of events.
 pub trait Records {
-    /// Passes every event whose record was in a ring at the time of the call to `each`, oldest first, and then those that
-    /// arrived meanwhile, for a bounded number of rounds.
+    /// Passes every event whose record was in a ring at the time of the call to `each`, oldest first, and then those
+    /// that arrived meanwhile, for a bounded number of rounds.
     ///
-    /// Events of each ring are passed in the order of the ring, which for the lifecycle ring is the kernel's order; the two
-    /// rings are merged by time. Events of a system call that returned before the call are included, unless
+    /// Events of each ring are passed in the order of the ring, which for the lifecycle ring is the kernel's order;
+    /// the two rings are merged by time. Events of a system call that returned before the call are included, unless
     /// [`Drained::busy`] is set.
     fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained;
 

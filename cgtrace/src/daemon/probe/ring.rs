@@ -15,8 +15,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::{controllers::Controllers, decode::decode, error::StartError};
 use crate::daemon::index::Event;
 
-/// How long to wait for a record that is being written. The writer is between two steps of one program, which only takes
-/// long if its CPU is taken away.
+/// How long to wait for a record that is being written. The writer is between two steps of one program, which only
+/// takes long if its CPU is taken away.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 /// How many rounds a drain reads records that arrived meanwhile. Bounded, because a storm may not end.
@@ -29,8 +29,8 @@ pub struct Drained {
     pub events: u32,
     /// How many records could not be decoded; 0 unless there is a bug.
     pub undecodable: u32,
-    /// Whether a record of the lifecycle ring was still being written after the wait. The records after it are not drained
-    /// either.
+    /// Whether a record of the lifecycle ring was still being written after the wait. The records after it are not
+    /// drained either.
     pub busy: bool,
 }
 
