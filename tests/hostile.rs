@@ -1,5 +1,5 @@
-//! An attacker without privileges against the daemon of the packaged unit. `docs/user/security.md` says which test holds which
-//! promise.
+//! An unprivileged attacker against the daemon, run as the packaged unit runs it. `docs/user/security.md` lists the test
+//! of each promise.
 
 mod support;
 
@@ -29,7 +29,7 @@ mod hostile {
 use libtest_mimic::Arguments;
 
 fn main() {
-    hostile::attacker::be_if_asked();
+    hostile::attacker::run_if_requested();
     let arguments = Arguments::from_args();
     let trials = [
         hostile::capabilities::trials(),

@@ -1,5 +1,5 @@
-//! The attacker: a process of uid 65534 without capabilities, in a cgroup v2 subtree that was delegated to it, with its own
-//! user, mount and cgroup namespaces. It is the test's own program, started again, and carries out orders that it reads.
+//! The attacker: a process of uid 65534 without capabilities, in a cgroup v2 subtree delegated to it, in new user, mount
+//! and cgroup namespaces. It is the test program, started again, and executes orders from stdin.
 
 use std::{
     fs,
@@ -19,10 +19,10 @@ use crate::support::{cgroup::Cgroup, daemon::open_folder, process::copy_program,
 
 const ROLE: &str = "CGTRACE_TEST_ATTACKER";
 
-/// Enters a cgroup and runs the rest.
+/// Enters a cgroup, then runs the rest of the command.
 const ENTER: &str = "echo $$ >\"$1/cgroup.procs\" && shift && exec \"$@\"";
 
-/// A running attacker; it ends when dropped, and its subtree is removed.
+/// A running attacker. Dropping it kills the process and removes its subtree.
 pub struct Attacker {
     child: Child,
     orders: ChildStdin,
@@ -36,7 +36,7 @@ impl Attacker {
         Self::start_as("attacker", &[])
     }
 
-    /// Under a name and with flags of its choice.
+    /// Starts an attacker with this program name and these flags.
     pub fn start_as(name: &str, flags: &[&str]) -> Result<Self> {
         let home = delegated("hostile")?;
         let folder = open_folder()?;
@@ -68,7 +68,7 @@ impl Attacker {
         }
     }
 
-    /// Has an order carried out, and returns what came of it.
+    /// Sends an order and returns the result.
     pub fn order(&mut self, order: &Value) -> Result<Value> {
         writeln!(self.orders, "{order}")?;
         let mut line = String::new();
@@ -80,7 +80,7 @@ impl Attacker {
         Ok(report)
     }
 
-    /// Calls a method over a connection of its own.
+    /// Calls a method over a new connection.
     pub fn call(&mut self, socket: &Path, call: &Value) -> Result<Value> {
         self.order(&json!({"do": "call", "socket": socket, "call": call}))
     }
@@ -102,7 +102,7 @@ impl Drop for Attacker {
     }
 }
 
-/// A new v2 cgroup in which the attacker may make cgroups and move its processes.
+/// A new v2 cgroup in which the attacker can create cgroups and move its processes.
 pub fn delegated(what: &str) -> Result<Cgroup> {
     let cgroup = Cgroup::new("v2", what)?;
     for file in ["", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"] {
@@ -113,23 +113,23 @@ pub fn delegated(what: &str) -> Result<Cgroup> {
     Ok(cgroup)
 }
 
-/// What the program does first: nothing, unless it is to be the attacker.
-pub fn be_if_asked() {
+/// Runs as the attacker if the environment requests it, and exits.
+pub fn run_if_requested() {
     if std::env::var_os(ROLE).is_none() {
         return;
     }
-    let mut kept = disguise::Kept::default();
+    let mut state = disguise::AttackerState::default();
     for line in std::io::stdin().lines().map_while(Result::ok) {
         let report = serde_json::from_str(&line)
             .map_err(anyhow::Error::from)
-            .and_then(|order| carry_out(&order, &mut kept))
+            .and_then(|order| execute(&order, &mut state))
             .unwrap_or_else(|error| json!({"failed": format!("{error:#}")}));
         println!("{report}");
     }
     std::process::exit(0);
 }
 
-fn carry_out(order: &Value, kept: &mut disguise::Kept) -> Result<Value> {
+fn execute(order: &Value, state: &mut disguise::AttackerState) -> Result<Value> {
     let text = |key: &str| order[key].as_str().with_context(|| format!("the order has no {key}"));
     match text("do")? {
         "nothing" => Ok(json!({})),
@@ -144,26 +144,26 @@ fn carry_out(order: &Value, kept: &mut disguise::Kept) -> Result<Value> {
         }
         "nest" => {
             let number = |key: &str| order[key].as_u64().with_context(|| format!("the order has no {key}"));
-            nest(Path::new(text("below")?), number("count")?, number("leaves")?, kept)
+            nest(Path::new(text("below")?), number("count")?, number("leaves")?, state)
         }
         "enter" => {
-            let bottom = kept.bottom.as_ref().context("there is no nest")?;
+            let bottom = state.bottom.as_ref().context("there is no nest")?;
             let flags = rustix::fs::OFlags::WRONLY;
             let procs = rustix::fs::openat(bottom, "cgroup.procs", flags, rustix::fs::Mode::empty())?;
             rustix::io::write(procs, b"0").context("write to cgroup.procs")?;
             Ok(json!({}))
         }
-        disguise => disguise::put_on(disguise, order, kept),
+        disguise => disguise::put_on(disguise, order, state),
     }
 }
 
-/// Makes a nest of cgroups with long names, each level with leaves that have long names, too; or a former one deeper.
-fn nest(below: &Path, depth: u64, leaves: u64, kept: &mut disguise::Kept) -> Result<Value> {
+/// Creates nested cgroups with long names, each with leaves that have long names, too; continues below a previous nest.
+fn nest(below: &Path, depth: u64, leaves: u64, state: &mut disguise::AttackerState) -> Result<Value> {
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
     let mode = Mode::from_raw_mode(0o755);
     let flags = OFlags::PATH | OFlags::DIRECTORY;
-    // By its descriptor: the path is too long for a call.
-    let mut folder = kept.bottom.take().map_or_else(|| openat(CWD, below, flags, Mode::empty()), Ok)?;
+    // By descriptor: the path is too long for a system call.
+    let mut folder = state.bottom.take().map_or_else(|| openat(CWD, below, flags, Mode::empty()), Ok)?;
     for _ in 0..depth {
         for leaf in 0..leaves {
             mkdirat(&folder, format!("{leaf:0>4000}"), mode).context("mkdirat")?;
@@ -172,11 +172,11 @@ fn nest(below: &Path, depth: u64, leaves: u64, kept: &mut disguise::Kept) -> Res
         mkdirat(&folder, &name, mode).context("mkdirat")?;
         folder = openat(&folder, &name, flags, Mode::empty())?;
     }
-    kept.bottom = Some(folder);
+    state.bottom = Some(folder);
     Ok(json!({}))
 }
 
-/// Makes and removes cgroups whose names are as long as the kernel allows.
+/// Creates and removes cgroups with the longest names that the kernel allows.
 fn flood(below: &Path, count: u64) -> Result<Value> {
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, unlinkat};
     let folder = openat(CWD, below, OFlags::PATH | OFlags::DIRECTORY, Mode::empty())?;
@@ -185,6 +185,6 @@ fn flood(below: &Path, count: u64) -> Result<Value> {
         mkdirat(&folder, &name, Mode::from_raw_mode(0o755)).context("mkdirat")?;
         unlinkat(&folder, &name, AtFlags::REMOVEDIR).context("unlinkat")?;
     }
-    ensure!(count > 0, "a flood of nothing");
+    ensure!(count > 0, "the count is 0");
     Ok(json!({"count": count}))
 }

@@ -1,4 +1,4 @@
-//! Every method of the protocol, called with an argument of the attacker's choice wherever it takes one.
+//! Calls of every method of the protocol, with the attacker's text as each argument.
 
 use std::collections::BTreeSet;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::raw::Raw;
 
-/// The calls, and what was once a call or an argument.
+/// The calls, including former methods and arguments.
 pub fn with(text: &str) -> Vec<Value> {
     let one = [text];
     vec![
@@ -27,19 +27,19 @@ pub fn with(text: &str) -> Vec<Value> {
             "parameters": {"paths": one, "comms": one, "removed_paths": true}}),
         json!({"method": "org.varlink.service.GetInfo"}),
         json!({"method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": text}}),
-        json!({"method": "io.cgtrace.Why", "parameters": {"name": text, "observer": {"process": "kubelet"}}}),
+        json!({"method": "io.cgtrace.Why", "parameters": {"path": text, "observer": {"process": "kubelet"}}}),
         json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": one, "detail": true, "pid": 1}}),
         json!({"method": text, "parameters": {"path": text}}),
     ]
 }
 
 /// Fails if the interface has a method that is not among the calls.
-pub fn are_complete(raw: &mut Raw) -> Result<()> {
+pub fn ensure_complete(raw: &mut Raw) -> Result<()> {
     let reply = raw.call(&json!({
         "method": "org.varlink.service.GetInterfaceDescription", "parameters": {"interface": "io.cgtrace"},
     }))?;
     let description = reply["parameters"]["description"].as_str().context("no description")?;
-    let has: BTreeSet<String> = description
+    let methods: BTreeSet<String> = description
         .lines()
         .filter_map(|line| Some(line.strip_prefix("method ")?.split_once('(')?.0.to_owned()))
         .collect();
@@ -47,12 +47,12 @@ pub fn are_complete(raw: &mut Raw) -> Result<()> {
         .iter()
         .filter_map(|call| call["method"].as_str()?.strip_prefix("io.cgtrace.").map(str::to_owned))
         .collect();
-    ensure!(!has.is_empty() && has.is_subset(&called), "methods {has:?}, called {called:?}");
-    ensure!(!has.contains("Why"), "Why is still a method");
+    ensure!(!methods.is_empty() && methods.is_subset(&called), "methods {methods:?}, called {called:?}");
+    ensure!(!methods.contains("Why"), "Why is still a method");
     Ok(())
 }
 
-/// The first reply to each call, each on a connection of its own: some calls end it, a Watch keeps it.
+/// The first reply to each call. Each uses a new connection, as some calls close it and a Watch occupies it.
 pub fn replies(text: &str, connect: impl Fn() -> Result<Raw>) -> Result<Vec<(Value, Value)>> {
     with(text)
         .into_iter()

@@ -1,4 +1,4 @@
-//! The daemon keeps no more than it uses, from its start to its end.
+//! The daemon retains only the capabilities that it uses.
 
 use std::{fs, path::Path};
 
@@ -13,19 +13,19 @@ use crate::support::{Outcome, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("capabilities::after_the_start_one_is_left", one_is_left),
-        trial("capabilities::the_unit_gives_what_is_needed_and_no_more", unit),
+        trial("capabilities::one_is_retained_after_startup", one_is_retained),
+        trial("capabilities::the_unit_grants_exactly_the_required_ones", unit),
     ]
 }
 
-fn one_is_left() -> Outcome {
+fn one_is_retained() -> Outcome {
     let stage = Stage::start()?;
     let mut allowed = CapabilitySet::DAC_READ_SEARCH;
-    // Before it, reading a map's counters needs it where unprivileged BPF is off.
+    // Before 5.19, reading the counters of a map needs CAP_BPF if unprivileged BPF is disabled.
     if KernelVersion::current()? < KernelVersion::new(5, 19, 0) {
         allowed |= CapabilitySet::BPF;
     }
-    let given = Unit::read()?.bits()?;
+    let granted = Unit::read()?.bits()?;
     for task in fs::read_dir(format!("/proc/{}/task", stage.pid()))? {
         let task = task?.path();
         for field in ["CapPrm", "CapEff"] {
@@ -36,7 +36,7 @@ fn one_is_left() -> Outcome {
             );
         }
         ensure!(set(&task, "CapInh")?.is_empty() && set(&task, "CapAmb")?.is_empty());
-        ensure!(given.contains(set(&task, "CapBnd")?), "CapBnd: {:?}", set(&task, "CapBnd")?);
+        ensure!(granted.contains(set(&task, "CapBnd")?), "CapBnd: {:?}", set(&task, "CapBnd")?);
     }
     ensure!(stage.status("NoNewPrivs")? == "1");
     stage.finish()
@@ -54,7 +54,7 @@ fn set(task: &Path, field: &str) -> Result<CapabilitySet> {
 fn unit() -> Outcome {
     let unit = Unit::read()?;
     let needed: Vec<&str> = NEEDS.iter().map(|need| need.name).collect();
-    ensure!(unit.capabilities == needed, "the unit gives {:?}, needed are {needed:?}", unit.capabilities);
+    ensure!(unit.capabilities == needed, "the unit grants {:?}, required are {needed:?}", unit.capabilities);
     ensure!(!needed.contains(&"CAP_SYS_PTRACE"));
     Ok(())
 }

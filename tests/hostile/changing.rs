@@ -1,4 +1,4 @@
-//! Root asks about a process that becomes another one meanwhile: an answer is never about two of them.
+//! Root runs `why` about a pid whose process changes meanwhile: no report mixes data of two processes.
 
 use std::{
     fs,
@@ -23,25 +23,25 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("changing::a_process_that_executes_another_program_all_the_time", executes),
-        trial("changing::a_pid_that_is_given_to_one_after_the_other", recycled),
+        trial("changing::a_process_that_execs_all_the_time", executes),
+        trial("changing::a_pid_that_is_reused_all_the_time", recycled),
     ]
 }
 
-/// How often it is asked.
+/// How often each test runs `why`.
 const ROUNDS: u32 = 40;
 
-/// The two that alternate: what each is called, and its uid if they are two users'.
+/// The two alternating processes: comm, and uid if they belong to different users.
 const TWO: [(&str, u32); 2] = [("one", 64_611), ("two", 64_612)];
 
-/// Processes that alternate; they end when dropped.
+/// Alternating processes; dropping it kills them.
 struct Changing {
     child: Child,
     _folder: tempfile::TempDir,
 }
 
 impl Changing {
-    /// `script` is perl; it is given the folder of the programs, and says `ready`.
+    /// Runs a Perl script with the folder of the programs as argument, and waits until it prints `ready`.
     fn start(before: &[&str], script: &str) -> Result<Self> {
         let folder = open_folder()?;
         for (name, _) in TWO {
@@ -65,7 +65,7 @@ impl Changing {
         if line.starts_with("no ") {
             return Err(skip(line));
         }
-        ensure!(line == "ready\n", "it did not get ready: {line:?}");
+        ensure!(line == "ready\n", "the script is not ready: {line:?}");
         Ok(changing)
     }
 
@@ -81,23 +81,23 @@ impl Drop for Changing {
     }
 }
 
-/// Which of the two a report is about.
+/// The process of the two that a report is about.
 fn subject(report: &Report) -> Option<&'static str> {
     let comm = &report.observer.as_ref()?.process.task.comm;
     TWO.iter().map(|(name, _)| *name).find(|name| name == comm)
 }
 
-/// Fails if a report has anything of the other one; whether it has the arguments of its own.
+/// Fails if a report contains data of the other process; returns whether it contains the arguments of its own.
 fn is_consistent(report: &Report, name: &str, uid: impl Fn(&str, u32) -> bool) -> Result<bool> {
     let observer = report.observer.as_ref().context("no observer")?;
     ensure!(
         observer.process.task.uid.is_some_and(|is| uid(name, is)),
-        "{name} with another's uid: {report:#?}"
+        "{name} with the uid of another process: {report:#?}"
     );
     let arguments = observer.arguments.join(" ");
-    // What cannot be told apart is left out.
+    // Arguments of an uncertain process are omitted.
     let own = arguments.is_empty() || arguments.contains(&format!("/{name}.yaml"));
-    ensure!(own, "{name} with the other one's arguments: {report:#?}");
+    ensure!(own, "{name} with the arguments of the other process: {report:#?}");
     for (other, _) in TWO.iter().filter(|(other, _)| *other != name) {
         let is_others = report.verdicts.iter().any(|verdict| verdict.path == format!("/{other}"));
         ensure!(!is_others, "{name} with the configuration of {other}: {report:#?}");
@@ -105,24 +105,24 @@ fn is_consistent(report: &Report, name: &str, uid: impl Fn(&str, u32) -> bool) -
     Ok(!arguments.is_empty())
 }
 
-/// Asks again and again; some answers must be about one of the two.
-fn asked(command: impl Fn() -> Command, uid: impl Fn(&str, u32) -> bool) -> Outcome {
-    let (mut about, mut whole) = (0, 0);
+/// Runs `why` repeatedly; at least one report must be about one of the two.
+fn check_reports(command: impl Fn() -> Command, uid: impl Fn(&str, u32) -> bool) -> Outcome {
+    let (mut reports, mut with_arguments) = (0, 0);
     for _ in 0..ROUNDS {
         let output = output_within(&mut command())?;
         ensure!(matches!(output.status.code(), Some(0..=2)), "{}: {}", output.status, text(&output));
-        // There may be no such process at that moment.
+        // The process may not exist at that time.
         let Ok(report) = serde_json::from_slice::<Report>(&output.stdout) else { continue };
         let Some(name) = subject(&report) else { continue };
-        about += 1;
-        whole += u32::from(is_consistent(&report, name, &uid)?);
+        reports += 1;
+        with_arguments += u32::from(is_consistent(&report, name, &uid)?);
     }
-    ensure!(about > 0, "no answer was about one of them");
-    println!("{about} of {ROUNDS} answers about one of them, {whole} of them with arguments");
+    ensure!(reports > 0, "no report is about one of the processes");
+    println!("{reports} of {ROUNDS} reports are about one of the processes, {with_arguments} with arguments");
     Ok(())
 }
 
-/// Its name and all else change at one moment.
+/// Exec changes comm, arguments and configuration at once.
 fn executes() -> Outcome {
     const SCRIPT: &str = r#"
         $ENV{AGAIN} = q{
@@ -137,19 +137,19 @@ fn executes() -> Outcome {
     "#;
     let stage = Stage::start()?;
     let uid = ATTACKER.to_string();
-    let who = Changing::start(&["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"], SCRIPT)?;
+    let process = Changing::start(&["setpriv", "--reuid", &uid, "--regid", &uid, "--clear-groups"], SCRIPT)?;
     let command = || {
         let mut command = program();
         command.args(selection(stage.folder())).args(["why", "--json", "--kubelet", "--pid"]);
-        command.arg(who.pid().to_string());
+        command.arg(process.pid().to_string());
         command
     };
-    asked(command, |_, uid| uid == ATTACKER)?;
-    drop(who);
+    check_reports(command, |_, uid| uid == ATTACKER)?;
+    drop(process);
     stage.finish()
 }
 
-/// Each is another user's.
+/// The pid alternates between processes of two users.
 fn recycled() -> Outcome {
     const SCRIPT: &str = r#"
         use POSIX ();
@@ -172,8 +172,8 @@ fn recycled() -> Outcome {
         }
     "#;
     let stage = Stage::start()?;
-    let who = Changing::start(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], SCRIPT)?;
-    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", who.pid()))?;
+    let process = Changing::start(&["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"], SCRIPT)?;
+    let children = fs::read_to_string(format!("/proc/{0}/task/{0}/children", process.pid()))?;
     let init = children.trim();
     let command = || {
         let mut command = Command::new("nsenter");
@@ -182,7 +182,7 @@ fn recycled() -> Outcome {
         command.stdin(Stdio::null());
         command
     };
-    asked(command, |name, uid| TWO.contains(&(name, uid)))?;
-    drop(who);
+    check_reports(command, |name, uid| TWO.contains(&(name, uid)))?;
+    drop(process);
     stage.finish()
 }

@@ -1,5 +1,5 @@
-//! The configuration of an attacker's process, which root reads: within that process's root alone, and the same where a sandbox
-//! forbids openat2(2).
+//! Root reads the configuration of an attacker's process: only within the root of that process, and with the same result
+//! in a sandbox that forbids openat2(2).
 
 use std::{
     fs, io,
@@ -25,22 +25,22 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("configuration::it_is_read_the_same_without_openat2", without_openat2),
-        trial("configuration::a_link_out_of_its_root_is_not_followed", links),
+        trial("configuration::reads_are_the_same_without_openat2", without_openat2),
+        trial("configuration::links_out_of_the_process_root_are_not_followed", links),
     ]
 }
 
-/// What a sandbox makes openat2(2) fail with: systemd's `RestrictSUIDSGID=`, and the seccomp profiles of older container
+/// The errors of openat2(2) in a sandbox: systemd's `RestrictSUIDSGID=` and the seccomp profiles of older container
 /// runtimes.
 const REFUSALS: [Option<i32>; 3] = [None, Some(libc::ENOSYS), Some(libc::EPERM)];
 
-/// Lets every system call of the command's process through but openat2.
+/// Makes openat2 fail in the command's process; allows all other system calls.
 fn refuse_openat2(command: &mut Command, error: i32) -> Outcome {
     let errno = libc::SECCOMP_RET_ERRNO | error.unsigned_abs();
     let number = u32::try_from(libc::SYS_openat2)?;
     let code = |code: u32| u16::try_from(code);
     let filter = [
-        // Of `struct seccomp_data` the first field: the number of the system call.
+        // The first field of `struct seccomp_data`: the number of the system call.
         libc::sock_filter { code: code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS)?, jt: 0, jf: 0, k: 0 },
         libc::sock_filter {
             code: code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K)?,
@@ -59,20 +59,20 @@ fn refuse_openat2(command: &mut Command, error: i32) -> Outcome {
     let install = move || -> io::Result<()> {
         let mut filter = filter;
         let program = libc::sock_fprog { len: 4, filter: filter.as_mut_ptr() };
-        // SAFETY: takes numbers.
-        let promised = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+        // SAFETY: all arguments are numbers.
+        let no_new_privs = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
         // SAFETY: the program and its four instructions outlive the call.
         let installed =
             unsafe { libc::prctl(libc::PR_SET_SECCOMP, libc::SECCOMP_MODE_FILTER, &raw const program) };
-        if promised == 0 && installed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if no_new_privs == 0 && installed == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     };
-    // SAFETY: it makes system calls, and nothing else.
+    // SAFETY: the function only makes system calls.
     unsafe { command.pre_exec(install) };
     Ok(())
 }
 
-/// What root is answered about a kubelet, or about a unit, in a sandbox.
-fn asked(stage: &Stage, refusal: Option<i32>, arguments: &[&str]) -> Result<Report> {
+/// Runs `why` as root in a sandbox and returns the report.
+fn report_in_sandbox(stage: &Stage, refusal: Option<i32>, arguments: &[&str]) -> Result<Report> {
     let mut command = program();
     command.args(selection(stage.folder())).args(["why", "--json"]).args(arguments);
     if let Some(error) = refusal {
@@ -82,8 +82,8 @@ fn asked(stage: &Stage, refusal: Option<i32>, arguments: &[&str]) -> Result<Repo
     serde_json::from_slice(&output.stdout).with_context(|| format!("{refusal:?}: {}", text(&output)))
 }
 
-/// What a report has of files.
-fn read(report: &Report) -> Vec<String> {
+/// The parts of a report that come from files.
+fn parts_from_files(report: &Report) -> Vec<String> {
     let verdicts = report.verdicts.iter().map(|verdict| {
         let unit =
             verdict.evidence.iter().filter(|line| line.contains("/etc/systemd")).cloned().collect::<String>();
@@ -92,7 +92,7 @@ fn read(report: &Report) -> Vec<String> {
     verdicts.chain(report.notes.iter().cloned()).collect()
 }
 
-/// A unit's file, removed when dropped.
+/// A unit file, removed when dropped.
 struct UnitFile(String);
 
 impl UnitFile {
@@ -100,7 +100,7 @@ impl UnitFile {
         let unit = Self(format!("{}.service", crate::support::cgroup::unique("sandbox")));
         fs::create_dir_all("/etc/systemd/system")
             .and_then(|()| fs::write(unit.path(), "[Service]\nExecStart=/opt/cgtrace-none --x\n"))
-            .map_err(|error| skip(format!("no unit can be made here: {error}")))?;
+            .map_err(|error| skip(format!("no unit can be created here: {error}")))?;
         Ok(unit)
     }
 
@@ -138,23 +138,27 @@ fn without_openat2() -> Outcome {
         let kubelet = Fake::start_in(&[], "kubelet", "1", &[&flag], Some(ATTACKER))?;
         let pid = kubelet.pid().to_string();
         for refusal in REFUSALS {
-            let report = asked(&stage, refusal, &["--kubelet", "--pid", &pid])?;
-            let names: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.path.as_str()).collect();
-            ensure!(names == ["/cgtrace-test-sandbox"], "{path}, {refusal:?}: {:#?}", read(&report));
+            let report = report_in_sandbox(&stage, refusal, &["--kubelet", "--pid", &pid])?;
+            let paths: Vec<&str> = report.verdicts.iter().map(|verdict| verdict.path.as_str()).collect();
+            ensure!(
+                paths == ["/cgtrace-test-sandbox"],
+                "{path}, {refusal:?}: {:#?}",
+                parts_from_files(&report)
+            );
         }
     }
     let unit = UnitFile::new()?;
     let path = format!("/system.slice/{}", unit.0);
-    let plainly = read(&asked(&stage, None, &[&path])?);
-    ensure!(plainly.iter().any(|line| line.contains(&unit.path())), "{plainly:?}");
+    let unrestricted = parts_from_files(&report_in_sandbox(&stage, None, &[&path])?);
+    ensure!(unrestricted.iter().any(|line| line.contains(&unit.path())), "{unrestricted:?}");
     for refusal in REFUSALS {
-        let refused = read(&asked(&stage, refusal, &[&path])?);
-        ensure!(refused == plainly, "{refusal:?}: {refused:#?}, and not {plainly:#?}");
+        let restricted = parts_from_files(&report_in_sandbox(&stage, refusal, &[&path])?);
+        ensure!(restricted == unrestricted, "{refusal:?}: {restricted:#?}, not {unrestricted:#?}");
     }
     stage.finish()
 }
 
-/// Its root has procfs, as a container's has.
+/// The root of the process has a procfs, like a container's.
 fn links() -> Outcome {
     let stage = Stage::start()?;
     let folder = open_folder()?;
@@ -182,23 +186,23 @@ fn links() -> Outcome {
     {
         let link = format!("/etc/link-{number}");
         symlink(&to, root.join(&link[1..]))?;
-        let kubelet = within(&root, &format!("--config={link}{below}"))?;
+        let kubelet = start_in_root(&root, &format!("--config={link}{below}"))?;
         let pid = kubelet.pid().to_string();
         for refusal in REFUSALS {
-            let report = asked(&stage, refusal, &["/cgtrace-test-nowhere", "--pid", &pid])?;
+            let report = report_in_sandbox(&stage, refusal, &["/cgtrace-test-nowhere", "--pid", &pid])?;
             let note = report.notes.iter().find(|note| note.contains(&link));
-            let note = note
-                .with_context(|| format!("{to}, {refusal:?}: nothing is said of it: {:?}", report.notes))?;
+            let note =
+                note.with_context(|| format!("{to}, {refusal:?}: no note about it: {:?}", report.notes))?;
             ensure!(note.contains("was not read") && note.contains(reason), "{to}, {refusal:?}: {note}");
-            let report = asked(&stage, refusal, &["--kubelet", "--pid", &pid])?;
+            let report = report_in_sandbox(&stage, refusal, &["--kubelet", "--pid", &pid])?;
             ensure!(!format!("{report:?}").contains("cgtrace-test-secret"), "{to}, {refusal:?}: {report:#?}");
         }
     }
     stage.finish()
 }
 
-/// An attacker's process with a root of its own.
-fn within(root: &Path, flag: &str) -> Result<Fake> {
+/// Starts an attacker's process in its own root.
+fn start_in_root(root: &Path, flag: &str) -> Result<Fake> {
     let mount = format!("mount --rbind /proc {0}/proc && exec \"$@\"", root.display());
     let before = ["unshare", "--mount", "--propagation", "private", "sh", "-c", &mount, "sh"];
     let script = format!(

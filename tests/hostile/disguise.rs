@@ -1,4 +1,4 @@
-//! What the attacker makes of itself for the admin who asks why about its process.
+//! Disguises of the attacker against an admin who runs `why` about its process.
 
 use std::{
     ffi::CString,
@@ -14,15 +14,15 @@ use rustix::{
 };
 use serde_json::{Value, json};
 
-/// What must stay open for as long as the attacker runs.
+/// Descriptors that must stay open while the attacker runs.
 #[derive(Default)]
-pub struct Kept {
+pub struct AttackerState {
     copies: Vec<OwnedFd>,
     /// The deepest cgroup of a nest.
     pub bottom: Option<OwnedFd>,
 }
 
-pub fn put_on(what: &str, order: &Value, kept: &mut Kept) -> Result<Value> {
+pub fn put_on(what: &str, order: &Value, state: &mut AttackerState) -> Result<Value> {
     let number = || order["count"].as_u64().context("the order has no count");
     match what {
         "command line" => command_line(usize::try_from(number()?)?)?,
@@ -31,19 +31,19 @@ pub fn put_on(what: &str, order: &Value, kept: &mut Kept) -> Result<Value> {
             return watches(
                 Path::new(order["below"].as_str().context("the order has no below")?),
                 number()?,
-                kept,
+                state,
             );
         }
         "fuse" => {
             let path = |key: &str| order[key].as_str().with_context(|| format!("the order has no {key}"));
-            kept.copies.push(fuse(Path::new(path("device")?), Path::new(path("on")?))?);
+            state.copies.push(fuse(Path::new(path("device")?), Path::new(path("on")?))?);
         }
         other => anyhow::bail!("unknown order {other}"),
     }
     Ok(json!({}))
 }
 
-/// Moves its command line to an area of that many bytes.
+/// Moves its command line to an area of this size.
 fn command_line(bytes: usize) -> Result<()> {
     /// `struct prctl_mm_map` of the kernel.
     #[repr(C)]
@@ -58,7 +58,7 @@ fn command_line(bytes: usize) -> Result<()> {
         auxv_size: u32,
         exe_fd: u32,
     }
-    // SAFETY: a new anonymous mapping, which overlaps nothing.
+    // SAFETY: a new anonymous mapping does not overlap another.
     let area = unsafe {
         mmap_anonymous(std::ptr::null_mut(), bytes, ProtFlags::READ | ProtFlags::WRITE, MapFlags::PRIVATE)
     }?;
@@ -70,7 +70,7 @@ fn command_line(bytes: usize) -> Result<()> {
     let field = |number: usize| -> Result<u64> {
         Ok(after_comm.split(' ').nth(number - 3).context("a short stat")?.parse()?)
     };
-    // SAFETY: asks for the end of the heap, and changes nothing.
+    // SAFETY: sbrk(0) only returns the end of the heap.
     let end_of_heap = unsafe { libc::sbrk(0) } as u64;
     let start = area as u64;
     let map = Map {
@@ -90,7 +90,7 @@ fn command_line(bytes: usize) -> Result<()> {
     if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()).context("PR_SET_MM_MAP") }
 }
 
-/// Mounts a folder over itself, again and again.
+/// Mounts a folder over itself repeatedly.
 fn mounts(on: &Path, count: u64) -> Result<()> {
     let folder = CString::new(on.as_os_str().as_encoded_bytes())?;
     for number in 0..count {
@@ -105,7 +105,7 @@ fn mounts(on: &Path, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a file system of its user namespace, of which no request is ever answered. It lasts as long as its device is open.
+/// Mounts a FUSE file system in its user namespace that never answers a request. It exists as long as its device is open.
 fn fuse(device: &Path, on: &Path) -> Result<OwnedFd> {
     let device = fs::OpenOptions::new().read(true).write(true).open(device).context("no FUSE device")?;
     let (kind, target) = (c"fuse", CString::new(on.as_os_str().as_encoded_bytes())?);
@@ -117,9 +117,9 @@ fn fuse(device: &Path, on: &Path) -> Result<OwnedFd> {
     if outcome == 0 { Ok(device.into()) } else { Err(io::Error::last_os_error()).context("mount of fuse") }
 }
 
-/// Holds as many inotify instances as a user may have, and the first one, with a hundred watches, by as many descriptors
-/// as are left.
-fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
+/// Opens as many inotify instances as a user may have, and duplicates the first one, which has 100 watches, until no
+/// descriptor is left.
+fn watches(folder: &Path, count: u64, state: &mut AttackerState) -> Result<Value> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?;
@@ -130,16 +130,16 @@ fn watches(folder: &Path, count: u64, kept: &mut Kept) -> Result<Value> {
         inotify::add_watch(&instance, &below, inotify::WatchFlags::CREATE)?;
     }
     while let Ok(another) = inotify::init(inotify::CreateFlags::CLOEXEC) {
-        kept.copies.push(another);
+        state.copies.push(another);
     }
-    let instances = kept.copies.len() + 1;
+    let instances = state.copies.len() + 1;
     let mut held = instances as u64;
     while held < count
         && let Ok(copy) = instance.try_clone()
     {
-        kept.copies.push(copy);
+        state.copies.push(copy);
         held += 1;
     }
-    kept.copies.push(instance);
+    state.copies.push(instance);
     Ok(json!({"held": held, "instances": instances}))
 }

@@ -1,4 +1,4 @@
-//! No method, argument or name makes the daemon open anything outside cgroupfs.
+//! No method, argument or name makes the daemon open a file outside cgroupfs.
 
 use std::{fs, os::unix::net::UnixListener, process::Command};
 
@@ -16,57 +16,57 @@ use crate::support::{Outcome, process::copy_program, skip, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("files::the_recording_sees_what_is_opened", control),
-        trial("files::no_argument_opens_anything_outside_cgroupfs", arguments),
-        trial("files::no_process_or_cgroup_opens_anything_outside_cgroupfs", surroundings),
+        trial("files::the_recording_detects_opened_files", control),
+        trial("files::no_argument_opens_a_file_outside_cgroupfs", arguments),
+        trial("files::no_process_or_cgroup_opens_a_file_outside_cgroupfs", surroundings),
     ]
 }
 
 const NO_STRACE: &str = "strace is missing";
 
-/// Each way to a file, by a process that does open it.
+/// Opens a file in each possible way, and checks that the recording detects it.
 fn control() -> Outcome {
     let folder = tempfile::tempdir()?;
     let secret = folder.path().join("secret");
     fs::write(&secret, "")?;
     let _listener = UnixListener::bind(folder.path().join("socket"))?;
-    let name = secret.display();
+    let path = secret.display();
     for script in [
-        format!("exec 3<{name}"),
+        format!("exec 3<{path}"),
         format!("cd {} && exec 3<secret", folder.path().display()),
-        format!("exec 3</proc/self/root{name}"),
-        format!("exec 3</sys/fs/cgroup/../../..{name}"),
-        format!("[ -e {name} ]"),
+        format!("exec 3</proc/self/root{path}"),
+        format!("exec 3</sys/fs/cgroup/../../..{path}"),
+        format!("[ -e {path} ]"),
         format!(
-            "exec perl -MSocket -e 'socket S, PF_UNIX, SOCK_STREAM, 0; connect S, sockaddr_un \"{name}\"'"
+            "exec perl -MSocket -e 'socket S, PF_UNIX, SOCK_STREAM, 0; connect S, sockaddr_un \"{path}\"'"
         ),
     ] {
-        let (recording, mut command) = Recording::of()?.ok_or_else(|| skip(NO_STRACE))?;
+        let (recording, mut command) = Recording::new()?.ok_or_else(|| skip(NO_STRACE))?;
         let mut child = command.args(["sh", "-c", &script]).spawn()?;
         child.wait()?;
-        // A shell that starts needs its libraries; what matters is that nothing else hides the file.
-        let strangers = recording.strangers(child.id(), 0, |path| !path.starts_with(folder.path()))?;
-        ensure!(!strangers.is_empty(), "`{script}` was not seen");
+        // Ignores the libraries of the shell.
+        let violations = recording.violations(child.id(), 0, |path| !path.starts_with(folder.path()))?;
+        ensure!(!violations.is_empty(), "`{script}` was not detected");
     }
-    // What is allowed is no stranger.
-    let (recording, mut command) = Recording::of()?.ok_or_else(|| skip(NO_STRACE))?;
+    // Allowed files are not reported.
+    let (recording, mut command) = Recording::new()?.ok_or_else(|| skip(NO_STRACE))?;
     let mut child = command.args(["sh", "-c", "exec 3</sys/fs/cgroup"]).spawn()?;
     child.wait()?;
-    let strangers = recording.strangers(child.id(), 0, |path| !path.starts_with(folder.path()))?;
-    ensure!(strangers.is_empty(), "{strangers:?}");
+    let violations = recording.violations(child.id(), 0, |path| !path.starts_with(folder.path()))?;
+    ensure!(violations.is_empty(), "{violations:?}");
     Ok(())
 }
 
-/// Names, hierarchies, patterns, kinds, process names and methods that are paths elsewhere.
+/// Paths, hierarchies, patterns, kinds, comms and methods that are paths of other files.
 fn arguments() -> Outcome {
     let stage = Stage::start()?;
     if !stage.is_recorded() {
         return Err(skip(NO_STRACE));
     }
-    calls::are_complete(&mut stage.private()?)?;
-    let folder = stage.folder().join("secret");
-    fs::write(&folder, "secret")?;
-    let secret = folder.display().to_string();
+    calls::ensure_complete(&mut stage.private()?)?;
+    let file = stage.folder().join("secret");
+    fs::write(&file, "secret")?;
+    let secret = file.display().to_string();
     let hex = secret.bytes().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     stage.serves_during(|| -> Outcome {
         for text in [
@@ -97,7 +97,7 @@ fn arguments() -> Outcome {
     stage.finish()
 }
 
-/// Processes that bear the name of one that is tracked, cgroups whose names are paths, mounts of a namespace.
+/// Processes with a tracked comm, cgroups whose names look like paths, mounts of a namespace.
 fn surroundings() -> Outcome {
     let stage = Stage::start_with(&["--track-exec", "kubelet"], None)?;
     if !stage.is_recorded() {
@@ -115,16 +115,16 @@ fn surroundings() -> Outcome {
             fs::create_dir(subtree.join(name))?;
         }
         kubelet.order(&json!({"do": "mounts", "on": subtree.path(), "count": 20}))?;
-        for name in ["/..%2f..%2fetc", "/", "/.."] {
+        for path in ["/..%2f..%2fetc", "/", "/.."] {
             kubelet.call(
                 &stage.public_socket(),
-                &json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": [name]}}),
+                &json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": [path]}}),
             )?;
         }
-        // Execs of that name, each with links that lead elsewhere.
+        // Execs of a tracked comm, with the configuration in another file.
         for _ in 0..10 {
             let status = Command::new(program.join("kubelet")).args(["--config=/etc/shadow"]).status();
-            status.context("a program named kubelet")?;
+            status.context("failed to run kubelet")?;
         }
         Ok(())
     })?;

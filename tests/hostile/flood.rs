@@ -1,6 +1,6 @@
-//! Connections of many users at once, and what they send without reading a reply.
+//! Connections of many users at once that send calls without reading the replies.
 
-#![expect(dead_code, reason = "the tests and the figures each use a part of it")]
+#![expect(dead_code, reason = "tests and benchmarks each use a part")]
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -15,28 +15,28 @@ use serde_json::json;
 
 use crate::support::peer::connect_as;
 
-/// Sixteen users, none of them anybody's.
+/// Sixteen unused uids.
 pub const UIDS: std::ops::Range<u32> = 64_100..64_116;
 
-/// One byte less than the longest call, and never its end.
+/// One byte less than the longest call.
 const HALF_CALL: usize = (1 << 20) - 1;
 
-/// What a connection sends.
+/// The calls that a connection sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A call of 1 MiB without its end.
     HalfCall,
-    /// A Watch with a thousand globs.
+    /// A Watch with 1,000 globs.
     Globs,
-    /// A Watch from the oldest event on.
+    /// A Watch from the oldest event.
     Oldest,
-    /// Lists, one after the other, none of which is read.
+    /// Many List calls whose replies are never read.
     Lists,
-    /// Lookups of many paths, one after the other, none of which is read.
+    /// Many Lookup calls with many paths whose replies are never read.
     Lookups,
-    /// A Wait for what never comes.
+    /// A Wait for a path that never exists.
     Waits,
-    /// Lists without end, each of which is read.
+    /// Endless List calls whose replies are read.
     ReadLists,
 }
 
@@ -59,8 +59,8 @@ impl Kind {
             }
             Self::Lists | Self::ReadLists => json!({"method": "io.cgtrace.List", "more": true}),
             Self::Lookups => {
-                let names: Vec<String> = (0..1_000).map(|at| format!("/{number}/{at}")).collect();
-                json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names}})
+                let paths: Vec<String> = (0..1_000).map(|at| format!("/{number}/{at}")).collect();
+                json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": paths}})
             }
             Self::Waits => json!({"method": "io.cgtrace.Wait",
                 "parameters": {"path": format!("/cgtrace-test-never-{number}"), "state": "present"}}),
@@ -70,12 +70,12 @@ impl Kind {
     }
 }
 
-/// A thousand globs, none like another.
+/// 1,000 distinct globs.
 pub fn globs(number: usize) -> Vec<String> {
     (0..1_000).map(|at| format!("/*a{number}-{at}*/[a-z]*{{b,c{at}}}*/**")).collect()
 }
 
-/// A connection and what it has sent so far.
+/// A connection and its progress.
 struct Sender {
     kind: Kind,
     uid: u32,
@@ -86,13 +86,13 @@ struct Sender {
 }
 
 impl Sender {
-    fn wants(&self) -> PollFlags {
+    fn interest(&self) -> PollFlags {
         let writes = if self.sent < self.bytes.len() { PollFlags::OUT } else { PollFlags::empty() };
         let reads = if self.kind == Kind::ReadLists { PollFlags::IN } else { PollFlags::empty() };
         writes | reads
     }
 
-    /// Writes and reads what can be without waiting.
+    /// Writes and reads without blocking.
     fn proceed(&mut self, ready: PollFlags, scratch: &mut [u8]) {
         if ready.contains(PollFlags::OUT) {
             match self.stream.write(&self.bytes[self.sent..]) {
@@ -103,7 +103,7 @@ impl Sender {
         if ready.contains(PollFlags::IN) {
             match self.stream.read(scratch) {
                 Ok(0) => self.closed = true,
-                // The last reply of a call is the last one before the next call.
+                // After the last reply, sends the next call.
                 Ok(read) if scratch[..read].ends_with(b"\0") => self.sent = 0,
                 Ok(_) => {}
                 Err(error) => self.closed = error.kind() != io::ErrorKind::WouldBlock,
@@ -113,7 +113,7 @@ impl Sender {
     }
 }
 
-/// Connections that have sent what they had to send, as far as it was taken.
+/// Connections that have sent their calls, as far as the daemon reads them.
 pub struct Flood {
     socket: PathBuf,
     senders: Vec<Sender>,
@@ -121,11 +121,11 @@ pub struct Flood {
 }
 
 impl Flood {
-    /// Opens the connections, by all sixteen users in turn, and sends until nothing more is taken.
+    /// Opens the connections, by the sixteen users in turn, and sends until the daemon reads no more.
     pub fn of(socket: &Path, kinds: &[Kind], count: usize) -> Result<Self> {
         let mut senders = Vec::with_capacity(count);
         for (number, uid) in UIDS.cycle().take(count).enumerate() {
-            // So that each user has connections of all kinds.
+            // Each user has connections of all kinds.
             let kind = kinds[(number / UIDS.len()) % kinds.len()];
             let stream = connect_as(socket, uid, uid, &[])?;
             stream.set_nonblocking(true)?;
@@ -137,13 +137,16 @@ impl Flood {
         Ok(flood)
     }
 
-    /// Sends and reads what can be; false if nothing could be for that long.
-    pub fn proceed(&mut self, patience: Duration) -> Result<bool> {
-        let mut open: Vec<&mut Sender> =
-            self.senders.iter_mut().filter(|sender| !sender.closed && !sender.wants().is_empty()).collect();
+    /// Sends and reads without blocking; returns false if no connection was ready in time.
+    pub fn proceed(&mut self, timeout: Duration) -> Result<bool> {
+        let mut open: Vec<&mut Sender> = self
+            .senders
+            .iter_mut()
+            .filter(|sender| !sender.closed && !sender.interest().is_empty())
+            .collect();
         let mut polled: Vec<PollFd<'_>> =
-            open.iter().map(|sender| PollFd::new(&sender.stream, sender.wants())).collect();
-        let timeout = Timespec::try_from(patience)?;
+            open.iter().map(|sender| PollFd::new(&sender.stream, sender.interest())).collect();
+        let timeout = Timespec::try_from(timeout)?;
         if polled.is_empty() || poll(&mut polled, Some(&timeout))? == 0 {
             return Ok(false);
         }
@@ -155,7 +158,7 @@ impl Flood {
         Ok(true)
     }
 
-    /// Opens again what the daemon has closed; returns how many there were.
+    /// Reopens connections that the daemon closed; returns their number.
     pub fn renew(&mut self) -> Result<usize> {
         let mut renewed = 0;
         for sender in &mut self.senders {
@@ -171,20 +174,22 @@ impl Flood {
         Ok(renewed)
     }
 
-    /// Waits until the daemon has closed every connection; fails when that takes longer.
-    pub fn wait_dropped(self, patience: Duration) -> Result<()> {
+    /// Waits until the daemon has closed every connection; fails after the timeout.
+    pub fn wait_closed(self, timeout: Duration) -> Result<()> {
         let start = Instant::now();
         let mut scratch = self.scratch;
         for (number, mut sender) in self.senders.into_iter().enumerate() {
             sender.stream.set_nonblocking(false)?;
             loop {
-                let left = patience.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
+                let left = timeout.saturating_sub(start.elapsed()).max(Duration::from_millis(1));
                 sender.stream.set_read_timeout(Some(left))?;
                 match sender.stream.read(&mut scratch) {
                     Ok(0) => break,
                     Ok(_) => {}
                     Err(error) if error.kind() == io::ErrorKind::ConnectionReset => break,
-                    Err(error) => bail!("connection {number} is open after {:?}: {error}", start.elapsed()),
+                    Err(error) => {
+                        bail!("connection {number} is still open after {:?}: {error}", start.elapsed())
+                    }
                 }
             }
         }

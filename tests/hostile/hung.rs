@@ -1,5 +1,5 @@
-//! Root asks about a process whose files lie on a file system that does not answer: the command ends in time, and says what
-//! it could not read.
+//! Root runs `why` about a process whose files are on a file system that does not answer: the command ends in time and
+//! reports which files it could not read.
 
 use std::{
     fs,
@@ -27,23 +27,23 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("hung::a_configuration_that_is_never_found", never_found),
-        trial("hung::a_configuration_that_is_never_read", never_read),
-        trial("hung::a_working_directory_and_open_files", open_files),
-        trial("hung::an_executable", executable),
-        trial("hung::one_that_the_attacker_mounted_itself", own),
+        trial("hung::lookup_of_the_configuration", never_found),
+        trial("hung::read_of_the_configuration", never_read),
+        trial("hung::working_directory_and_open_files", open_files),
+        trial("hung::executable", executable),
+        trial("hung::file_system_of_the_attacker", own),
     ]
 }
 
-/// A process of the attacker's, called kubelet, and what its files are on. The file system ends first, or the process
-/// could not.
+/// A process of the attacker with the comm kubelet, and the file system of its files. The file system is dropped first,
+/// as the process could not exit otherwise.
 struct Hung {
     fuse: Fuse,
     process: Fake,
 }
 
 impl Hung {
-    /// `script` and `flags` are given the mount point, which has one file, `file`.
+    /// `script` and `flag` get the mount point, which contains one file, `kubelet`.
     fn start(
         content: &[u8],
         script: impl Fn(&Path) -> String,
@@ -68,8 +68,8 @@ impl Hung {
     }
 }
 
-/// What root's command prints, once it has ended; the daemon is served meanwhile.
-fn asked(stage: &Stage, arguments: &[&str]) -> Result<String> {
+/// Runs a command as root and returns its output; the daemon must answer meanwhile.
+fn run(stage: &Stage, arguments: &[&str]) -> Result<String> {
     let mut command = program();
     command.args(selection(stage.folder())).args(arguments);
     let output = stage.serves_during(|| output_within(&mut command))?;
@@ -81,8 +81,11 @@ fn config(on: &Path) -> String {
     format!("--config={}/kubelet", on.display())
 }
 
-fn says(said: &str, parts: &[&str]) -> Outcome {
-    ensure!(said.lines().any(|line| parts.iter().all(|part| line.contains(part))), "no {parts:?} in {said}");
+fn has_line(output: &str, parts: &[&str]) -> Outcome {
+    ensure!(
+        output.lines().any(|line| parts.iter().all(|part| line.contains(part))),
+        "no line with {parts:?} in {output}"
+    );
     Ok(())
 }
 
@@ -90,10 +93,10 @@ fn never_found() -> Outcome {
     let stage = Stage::start()?;
     let hung = Hung::start(b"kind: KubeletConfiguration\n", |_| "1".to_owned(), config)?;
     hung.fuse.answer(Answers::None);
-    let said = asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
-    says(&said, &["mounted/kubelet", "was not read in time"])?;
-    ensure!(hung.fuse.unanswered() > 0, "it was not asked: {said}");
-    asked(&stage, &["show", "--pid", &hung.pid()])?;
+    let output = run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
+    has_line(&output, &["mounted/kubelet", "was not read in time"])?;
+    ensure!(hung.fuse.unanswered() > 0, "the file system got no request: {output}");
+    run(&stage, &["show", "--pid", &hung.pid()])?;
     drop(hung);
     stage.finish()
 }
@@ -102,14 +105,14 @@ fn never_read() -> Outcome {
     let stage = Stage::start()?;
     let hung = Hung::start(b"kind: KubeletConfiguration\n", |_| "1".to_owned(), config)?;
     hung.fuse.answer(Answers::AllButReads);
-    let said = asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
-    says(&said, &["mounted/kubelet", "was not read in time"])?;
-    ensure!(hung.fuse.unanswered() > 0, "it was not asked: {said}");
+    let output = run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
+    has_line(&output, &["mounted/kubelet", "was not read in time"])?;
+    ensure!(hung.fuse.unanswered() > 0, "the file system got no request: {output}");
     drop(hung);
     stage.finish()
 }
 
-/// Also a relative path of a configuration.
+/// The path of the configuration is relative, too.
 fn open_files() -> Outcome {
     let stage = Stage::start()?;
     let script = |on: &Path| {
@@ -120,14 +123,14 @@ fn open_files() -> Outcome {
     };
     let hung = Hung::start(b"kind: KubeletConfiguration\n", script, |_| "--config=kubelet".to_owned())?;
     hung.fuse.answer(Answers::None);
-    let said = asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
-    says(&said, &["kubelet", "was not read in time"])?;
-    asked(&stage, &["show", "--pid", &hung.pid()])?;
+    let output = run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?;
+    has_line(&output, &["kubelet", "was not read in time"])?;
+    run(&stage, &["show", "--pid", &hung.pid()])?;
     drop(hung);
     stage.finish()
 }
 
-/// Which process is meant is not clear, so that each one's executable is looked at.
+/// The process is ambiguous, so the executable of each candidate is read.
 fn executable() -> Outcome {
     let stage = Stage::start()?;
     let hung = Hung::start(&fs::read("/usr/bin/perl")?, |_| "1".to_owned(), |_| "--x".to_owned())?;
@@ -136,28 +139,28 @@ fn executable() -> Outcome {
     let mut command = program();
     command.args(selection(stage.folder())).args(["why", "/cgtrace-test-nowhere", "--process", "kubelet"]);
     let output = stage.serves_during(|| output_within(&mut command))?;
-    let said = text(&output);
-    // Another test may have a kubelet of root's, which is then the one that is meant.
+    let text = text(&output);
+    // Another test may run a kubelet as root, which is then selected.
     if output.status.code() == Some(2) {
-        says(&said, &[&format!("pid {}, uid {ATTACKER}", hung.pid())])?;
-        says(&said, &[&format!("pid {}, uid {ATTACKER}", twin.pid())])?;
+        has_line(&text, &[&format!("pid {}, uid {ATTACKER}", hung.pid())])?;
+        has_line(&text, &[&format!("pid {}, uid {ATTACKER}", twin.pid())])?;
     } else {
         is_answered(&output)?;
     }
-    says(&asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?, &["asked by kubelet"])?;
-    asked(&stage, &["why", "/system.slice/kubelet.service"])?;
+    has_line(&run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?, &["asked by kubelet"])?;
+    run(&stage, &["why", "/system.slice/kubelet.service"])?;
     drop(hung);
     stage.finish()
 }
 
-/// In its user namespace, as many distributions allow: the kernel lets not even root in.
+/// A FUSE mount in a user namespace, which many distributions allow: the kernel denies access even to root.
 fn own() -> Outcome {
     let stage = Stage::start()?;
     let folder = open_folder()?;
     let (device, on) = (folder.path().join("device"), folder.path().join("mounted"));
     fs::create_dir(&on)?;
     chown(&on, Some(ATTACKER), Some(ATTACKER))?;
-    // /dev/fuse, which everybody may open on most of them.
+    // /dev/fuse, which all users can open on most distributions.
     mknodat(CWD, &device, FileType::CharacterDevice, Mode::from_raw_mode(0o666), makedev(10, 229))?;
     fs::set_permissions(&device, fs::Permissions::from_mode(0o666))?;
     let mut attacker = Attacker::start_as("kubelet", &[&config(&on)])?;
@@ -165,9 +168,9 @@ fn own() -> Outcome {
         return Err(skip(format!("no FUSE in a user namespace here: {error:#}")));
     }
     let pid = attacker.pid().to_string();
-    let said = asked(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &pid])?;
-    says(&said, &["mounted/kubelet", "was not read", "Permission denied"])?;
-    asked(&stage, &["show", "--pid", &pid])?;
+    let output = run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &pid])?;
+    has_line(&output, &["mounted/kubelet", "was not read", "Permission denied"])?;
+    run(&stage, &["show", "--pid", &pid])?;
     drop(attacker);
     stage.finish()
 }

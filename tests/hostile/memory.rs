@@ -1,4 +1,4 @@
-//! Whatever is sent to the public socket, the daemon's memory stays within 200 MB and the private socket is served.
+//! Whatever clients send to the public socket, the daemon stays within 200 MB and answers on the private socket.
 
 use std::{fs, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::support::{Outcome, cgroup::Cgroup, descriptors::many_descriptors, tri
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("memory::half_sent_calls_are_dropped_at_their_deadline", half_sent_calls),
+        trial("memory::incomplete_calls_are_closed_at_the_deadline", incomplete_calls),
         trial("memory::patterns_are_bounded", || bounded(&[Kind::Globs], 64)),
         trial("memory::subscribers_that_never_read_are_bounded", || bounded(&[Kind::Oldest], 200)),
         trial("memory::replies_that_are_never_read_are_bounded", || {
@@ -26,20 +26,20 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The deadline of an unfinished call is 10 s; a machine under load gets as much again.
-const DROPPED_WITHIN: Duration = Duration::from_secs(20);
+/// Twice the deadline of an incomplete call, which is 10 s, for a machine under load.
+const CLOSED_WITHIN: Duration = Duration::from_secs(20);
 
-fn half_sent_calls() -> Outcome {
+fn incomplete_calls() -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;
     stage.serves_during(|| {
         let flood = Flood::of(&stage.public_socket(), &[Kind::HalfCall], 1_020)?;
-        flood.wait_dropped(DROPPED_WITHIN).context("half-sent calls")
+        flood.wait_closed(CLOSED_WITHIN).context("incomplete calls")
     })?;
     stage.finish()
 }
 
-/// Paths of up to 80 KB, listed and followed by clients that do not read.
+/// Paths of up to 80 KB, in replies to List and Watch that are never read.
 fn long_paths() -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;
@@ -54,7 +54,7 @@ fn long_paths() -> Outcome {
     stage.finish()
 }
 
-/// The connections stay, unread, while cgroups come and go.
+/// The connections stay open and unread while cgroups are created and removed.
 fn bounded(kinds: &[Kind], count: usize) -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;

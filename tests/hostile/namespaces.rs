@@ -1,4 +1,4 @@
-//! Names of a cgroup namespace, and names that claim to be a container's.
+//! Paths of a cgroup namespace, and paths that imitate a container's.
 
 use std::{fs, os::unix::fs::chown};
 
@@ -14,8 +14,8 @@ use crate::support::{Outcome, cgroup::Cgroup, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("namespaces::names_are_those_of_the_real_root", real_root),
-        trial("namespaces::a_path_that_claims_to_be_a_container_is_none", claims),
+        trial("namespaces::paths_start_at_the_real_root", real_root),
+        trial("namespaces::a_path_that_imitates_a_container_proves_none", imitation),
     ]
 }
 
@@ -27,7 +27,7 @@ fn is_present(reply: &Value) -> bool {
     reply["parameters"]["results"][0]["present"] == true
 }
 
-/// `/` is the machine's root for the attacker, too; its own root has its true name, and `..` leads nowhere.
+/// `/` is the machine's root for the attacker, too; its own root has its real path, and `..` is invalid.
 fn real_root() -> Outcome {
     let stage = Stage::start()?;
     let mut attacker = Attacker::start()?;
@@ -37,7 +37,7 @@ fn real_root() -> Outcome {
     ensure!(is_present(&attacker.call(&socket, &lookup(&home))?));
     ensure!(is_present(&attacker.call(&socket, &lookup(&format!("{home}/inner")))?));
     let own = attacker.call(&socket, &lookup("/inner"))?;
-    ensure!(!is_present(&own), "a name of the namespace was taken for one of the machine: {own}");
+    ensure!(!is_present(&own), "a path of the namespace was resolved on the machine: {own}");
     let root = attacker.call(&socket, &lookup("/"))?;
     let id = |reply: &Value| reply["parameters"]["results"][0]["hierarchies"][0]["current"]["id"].clone();
     ensure!(id(&root) == 1, "{root}");
@@ -48,8 +48,8 @@ fn real_root() -> Outcome {
     stage.finish()
 }
 
-/// The pod and the container are proven by the runtime's ancestry alone, which a user's subtree is not.
-fn claims() -> Outcome {
+/// Only a path below the runtime's own cgroups proves a pod and a container; a user's subtree does not.
+fn imitation() -> Outcome {
     let stage = Stage::start()?;
     let user = Cgroup::new("v2", "hostile-user")?;
     let mut attacker = Attacker::start()?;
@@ -68,13 +68,13 @@ fn claims() -> Outcome {
         inner = inner.join(part);
     }
     fs::create_dir(&inner)?;
-    let name = user.name_of(&inner);
+    let path = user.name_of(&inner);
     for mut raw in [stage.public(ATTACKER)?, stage.private()?] {
-        let reply = raw.call(&lookup(&name))?;
+        let reply = raw.call(&lookup(&path))?;
         ensure!(is_present(&reply), "{reply}");
         unproven(&reply["parameters"]["results"][0])?;
     }
-    // Neither for events nor below its own root.
+    // The same for events, and below the root of its namespace.
     let call = json!({"method": "io.cgtrace.Watch", "more": true,
         "parameters": {"since_seq": 0, "patterns": [user.name()], "kinds": ["mkdir"]}});
     let mut raw = stage.private()?;
@@ -94,14 +94,14 @@ fn claims() -> Outcome {
     fs::create_dir(below.join("pod01234567-89ab-cdef-0123-456789abcdef"))?;
     let claimed = below.join("pod01234567-89ab-cdef-0123-456789abcdef").join(&id);
     fs::create_dir(&claimed)?;
-    let name = attacker.home().name_of(&claimed);
-    unproven(&attacker.call(&stage.public_socket(), &lookup(&name))?["parameters"]["results"][0])?;
+    let path = attacker.home().name_of(&claimed);
+    unproven(&attacker.call(&stage.public_socket(), &lookup(&path))?["parameters"]["results"][0])?;
     stage.finish()
 }
 
 fn unproven(found: &Value) -> Result<()> {
     for key in ["pod_uid", "qos", "container_id", "runtime"] {
-        ensure!(found[key].is_null(), "{key} is proven by a claim: {found}");
+        ensure!(found[key].is_null(), "{key} is set: {found}");
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Whatever bytes come on the public socket, however many and however slowly, its sender alone has the damage.
+//! Malformed, large or slow input on the public socket affects only its sender.
 
 use std::{
     io::{self, Read as _, Write as _},
@@ -20,22 +20,22 @@ use crate::support::{Outcome, descriptors::many_descriptors, peer::connect_as, t
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("protocol::garbage_ends_its_own_connection", garbage),
-        trial("protocol::numbers_and_names_out_of_range_are_errors", out_of_range),
-        trial("protocol::slow_senders_are_dropped_at_the_deadline", slow),
+        trial("protocol::garbage_closes_its_own_connection", garbage),
+        trial("protocol::values_out_of_range_are_errors", out_of_range),
+        trial("protocol::slow_senders_are_closed_at_the_deadline", slow),
         trial("protocol::a_storm_of_connections_is_answered", storm),
         trial("protocol::one_user_leaves_room_for_others", one_user),
-        trial("protocol::few_descriptors_end_nothing", few_descriptors),
-        trial("protocol::sigterm_ends_it_within_a_second_whatever_runs", sigterm),
+        trial("protocol::the_private_socket_works_with_few_descriptors", few_descriptors),
+        trial("protocol::sigterm_stops_the_daemon_within_a_second_under_load", sigterm),
     ]
 }
 
-/// All that comes until the connection is closed; fails if it stays open.
-fn until_closed(mut stream: &UnixStream) -> Result<Vec<u8>> {
+/// Reads until the connection is closed; fails if it stays open.
+fn read_until_closed(mut stream: &UnixStream) -> Result<Vec<u8>> {
     let mut replies = Vec::new();
     match stream.read_to_end(&mut replies) {
         Err(error) if error.kind() != io::ErrorKind::ConnectionReset => {
-            Err(error).context("it was not closed")
+            Err(error).context("the connection was not closed")
         }
         _ => Ok(replies),
     }
@@ -65,17 +65,17 @@ fn garbage() -> Outcome {
             b"{\"method\":\"io.cgtrace.Status\"".repeat(1_000),
         ] {
             let mut stream = connect_as(&stage.public_socket(), ATTACKER, ATTACKER, &[])?;
-            // It may be closed before all is written.
+            // The connection may be closed before everything is written.
             let written = stream.write_all(&bytes).and_then(|()| stream.write_all(b"\0"));
             let _ = written.and_then(|()| stream.shutdown(std::net::Shutdown::Write));
-            until_closed(&stream)?;
+            read_until_closed(&stream)?;
         }
         Ok(())
     })?;
     stage.finish()
 }
 
-/// A call that is one, with values that are none.
+/// Valid calls with invalid values.
 fn out_of_range() -> Outcome {
     let stage = Stage::start()?;
     for parameters in [
@@ -91,7 +91,7 @@ fn out_of_range() -> Outcome {
         let call = json!({"method": "io.cgtrace.Lookup", "parameters": parameters});
         let mut raw = stage.public(ATTACKER)?;
         raw.send(&call)?;
-        // An error by name, or the end of this connection.
+        // An error reply, or the connection is closed.
         if let Ok(reply) = raw.receive() {
             ensure!(reply.get("error").is_some(), "{call}: {reply}");
         }
@@ -107,7 +107,7 @@ fn out_of_range() -> Outcome {
             ensure!(reply.get("error").is_some(), "{call}: {reply}");
         }
     }
-    // The largest times are waited for, not added to now with an overflow.
+    // The largest timeout must not overflow.
     let mut raw = stage.public(ATTACKER)?;
     raw.send(&json!({"method": "io.cgtrace.Wait",
         "parameters": {"path": "/cgtrace-test-never", "state": "present", "timeout_ms": i64::MAX}}))?;
@@ -117,19 +117,19 @@ fn out_of_range() -> Outcome {
     stage.finish()
 }
 
-/// One byte after the other never makes a call: the deadline is the call's, not the byte's.
+/// Sending single bytes does not extend the deadline of the call.
 fn slow() -> Outcome {
     let stage = Stage::start()?;
     let stream = connect_as(&stage.public_socket(), ATTACKER, ATTACKER, &[])?;
     let start = Instant::now();
     stage.serves_during(|| -> Outcome {
         let mut sent = 0;
-        // A pipe that was closed is seen by the next write.
+        // A write fails once the connection is closed.
         while (&stream).write_all(b"{").is_ok() {
             sent += 1;
             ensure!(
                 start.elapsed() < Duration::from_secs(25),
-                "{sent} bytes, one after the other, were waited for"
+                "the connection is still open after {sent} single bytes"
             );
             thread::sleep(Duration::from_millis(100));
         }
@@ -138,20 +138,20 @@ fn slow() -> Outcome {
     stage.finish()
 }
 
-/// Each connection is accepted, and answered or told that there are too many.
+/// Each connection is answered or refused with LimitExceeded.
 fn storm() -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;
     stage.serves_during(|| -> Outcome {
-        let mut kept = Vec::new();
+        let mut connections = Vec::new();
         let mut refused = 0;
         for uid in UIDS.cycle().take(3_000) {
             let mut raw = stage.public(uid)?;
-            // One that is refused may be closed before the call is written.
+            // A refused connection may be closed before the call is written.
             let _ = raw.send(&json!({"method": "org.varlink.service.GetInfo"}));
-            let reply = raw.receive().context("a connection was neither answered nor refused")?;
+            let reply = raw.receive().context("the connection was neither answered nor refused")?;
             match reply["error"].as_str() {
-                None => kept.push(raw),
+                None => connections.push(raw),
                 Some("io.cgtrace.LimitExceeded") => {
                     ensure!(reply["parameters"]["limit"].is_u64(), "{reply}");
                     refused += 1;
@@ -159,43 +159,43 @@ fn storm() -> Outcome {
                 Some(_) => ensure!(false, "{reply}"),
             }
         }
-        ensure!(refused > 0 && !kept.is_empty(), "{refused} of 3000 were refused");
+        ensure!(refused > 0 && !connections.is_empty(), "{refused} of 3000 were refused");
         Ok(())
     })?;
     stage.finish()
 }
 
-/// One user is refused long before the socket is full.
+/// One user is refused at a quarter of the limit.
 fn one_user() -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;
-    let whole = stage.limit("max_public_connections")?;
+    let limit = stage.limit("max_public_connections")?;
     let call = json!({"method": "org.varlink.service.GetInfo"});
-    let mut kept = Vec::new();
-    for _ in 0..whole {
+    let mut connections = Vec::new();
+    for _ in 0..limit {
         let mut raw = stage.public(ATTACKER)?;
         let _ = raw.send(&call);
         if raw.receive()?["error"] == "io.cgtrace.LimitExceeded" {
             break;
         }
-        kept.push(raw);
+        connections.push(raw);
     }
-    ensure!((1..=whole / 4).contains(&kept.len()), "{} of {whole} connections", kept.len());
+    ensure!((1..=limit / 4).contains(&connections.len()), "{} of {limit} connections", connections.len());
     let other = stage.public(UIDS.start)?.call(&call)?;
     ensure!(other.get("error").is_none(), "{other}");
     stage.finish()
 }
 
-/// With fewer descriptors than connections, the private socket still has some.
+/// With fewer descriptors than connections, the private socket still accepts clients.
 fn few_descriptors() -> Outcome {
     let stage = Stage::start_with(&[], Some(128))?;
     stage.serves_during(|| -> Outcome {
-        let mut kept = Vec::new();
+        let mut connections = Vec::new();
         for uid in UIDS.cycle().take(400) {
             let stream = connect_as(&stage.public_socket(), uid, uid, &[])?;
             stream.set_nonblocking(true)?;
             let _ = (&stream).write(b"{\"method\":\"io.cgtrace.Status\"}\0");
-            kept.push(stream);
+            connections.push(stream);
         }
         stage.serves()
     })?;
@@ -209,7 +209,11 @@ fn sigterm() -> Outcome {
     let start = Instant::now();
     stage.signal(Signal::TERM)?;
     let status = stage.wait_exit()?;
-    ensure!(status.success(), "the daemon ended with {status}");
-    ensure!(start.elapsed() < Duration::from_secs(1), "it ended {:?} after SIGTERM", start.elapsed());
-    stage.opened_nothing_else()
+    ensure!(status.success(), "the daemon exited with {status}");
+    ensure!(
+        start.elapsed() < Duration::from_secs(1),
+        "the daemon exited {:?} after SIGTERM",
+        start.elapsed()
+    );
+    stage.check_opened_files()
 }

@@ -1,4 +1,4 @@
-//! Every path that a process opens, looks at or connects to, as strace records it.
+//! Records every path that a process opens, stats or connects to, with strace.
 
 use std::{
     ffi::OsStr,
@@ -15,36 +15,36 @@ use tempfile::TempDir;
 /// The system calls that take a path or a file handle, and connect(2).
 const CALLS: &str = "trace=%file,open_by_handle_at,connect";
 
-/// A recording that goes on until the recorded process ends.
+/// A recording of a process until it exits.
 pub struct Recording {
     file: PathBuf,
     _folder: TempDir,
 }
 
 impl Recording {
-    /// A command to append the program to record to; its pid becomes the program's. `None` without strace.
-    pub fn of() -> Result<Option<(Self, Command)>> {
+    /// Returns a command to which the recorded program must be appended; it keeps the command's pid. `None` without strace.
+    pub fn new() -> Result<Option<(Self, Command)>> {
         if !Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success()) {
             return Ok(None);
         }
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("recording");
         let mut command = Command::new("strace");
-        // -D: the tracer is the grandchild, the recorded program the child. -y: which path each descriptor is.
+        // -D: the tracer is the grandchild, the recorded program the child. -y: shows the path of each descriptor.
         command.args(["-D", "-f", "--seccomp-bpf", "-q", "-y", "-e", CALLS, "-e", "signal=none", "-o"]);
         command.arg(&file);
         Ok(Some((Self { file, _folder: folder }, command)))
     }
 
-    /// Where the recording is now, in bytes.
+    /// The current length of the recording.
     pub fn position(&self) -> Result<u64> {
         Ok(fs::metadata(&self.file)?.len())
     }
 
-    /// What was recorded from a position on that is not allowed. Waits until the process `pid` has ended.
-    pub fn strangers(&self, pid: u32, from: u64, allowed: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
+    /// The recorded calls after a position with a path that is not allowed. Waits until the process `pid` has exited.
+    pub fn violations(&self, pid: u32, from: u64, allowed: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
         let text = self.text(pid)?;
-        let recorded = text.get(usize::try_from(from)?..).context("the recording was cut")?;
+        let recorded = text.get(usize::try_from(from)?..).context("the recording was truncated")?;
         Ok(recorded
             .lines()
             .filter(|line| paths(line).iter().any(|path| !allowed(path)))
@@ -52,7 +52,7 @@ impl Recording {
             .collect())
     }
 
-    /// The calls that opened a file for more than its place. Waits until the process `pid` has ended.
+    /// The calls that opened a file, except with O_PATH. Waits until the process `pid` has exited.
     pub fn reads(&self, pid: u32, file: &Path) -> Result<Vec<String>> {
         let text = self.text(pid)?;
         let opened = text.lines().filter(|line| line.contains("open") && !line.contains("O_PATH"));
@@ -71,41 +71,44 @@ impl Recording {
             if text.lines().any(has_ended) {
                 return Ok(text);
             }
-            ensure!(start.elapsed() < Duration::from_secs(30), "the recorder did not see the process end");
+            ensure!(
+                start.elapsed() < Duration::from_secs(30),
+                "the recording does not show the exit of the process"
+            );
             thread::sleep(Duration::from_millis(10));
         }
     }
 }
 
-/// The path that a recorded call names, and the one that it opened.
+/// The path that a recorded call names, and the path that it opened.
 fn paths(line: &str) -> Vec<PathBuf> {
     let Some((_, call)) = line.split_once(' ') else { return Vec::new() };
     let mut paths = Vec::new();
     if let Some((arguments, quoted)) = call.trim_start().split_once('"') {
         let named = quoted.split_once('"').map_or(quoted, |(named, _)| named);
-        // Relative to the descriptor before it, if there is one.
+        // Relative to the preceding descriptor, if there is one.
         let base =
             arguments.rsplit_once('<').and_then(|(_, path)| path.split_once('>')).map(|(path, _)| path);
-        // A descriptor whose path is longer than 4 KB is shown without it. A single name within it is below a directory
-        // that was opened, and checked, before.
+        // strace omits the path of a descriptor if it is longer than 4 KB. A name below it belongs to a directory that was
+        // opened, and checked, before.
         let within_unnamed = base.is_none() && !named.starts_with('/') && !named.contains("..");
         // An empty path is the descriptor itself, which was opened before.
         if !named.is_empty() && !within_unnamed {
-            paths.push(normal(&Path::new(base.unwrap_or("/")).join(named)));
+            paths.push(normalize(&Path::new(base.unwrap_or("/")).join(named)));
         }
     }
-    // The descriptor that was returned. Sockets and the like are no paths.
+    // The returned descriptor. Sockets and the like have no path.
     if let Some((_, returned)) = call.rsplit_once(" = ")
         && let Some((_, path)) = returned.split_once('<')
         && path.starts_with('/')
     {
-        paths.push(normal(Path::new(path.trim_end_matches('>'))));
+        paths.push(normalize(Path::new(path.trim_end_matches('>'))));
     }
     paths
 }
 
-/// Without `.` and `..`, which would make a path look as if it were below another one.
-fn normal(path: &Path) -> PathBuf {
+/// Resolves `.` and `..`, which could make a path look as if it were below another one.
+fn normalize(path: &Path) -> PathBuf {
     let mut normal = PathBuf::from("/");
     for part in path {
         if part == OsStr::new("..") {

@@ -1,4 +1,4 @@
-//! A daemon as the packaged unit runs it: a user of its own, the unit's capabilities and limits; recorded by strace.
+//! A daemon as the packaged unit runs it: a dedicated user, the unit's capabilities and limits; recorded by strace.
 
 use std::{
     fs,
@@ -24,26 +24,26 @@ use crate::support::{
     raw::Raw,
 };
 
-/// The daemon's user and group: numbers that no distribution gives to a user.
+/// The daemon's user and group: ids that no distribution uses.
 pub const DAEMON: u32 = 64_001;
 
 /// The attacker: `nobody`, on every distribution.
 pub const ATTACKER: u32 = 65_534;
 
-/// The most that the daemon may ever have had in memory.
-pub const MEMORY: u64 = 200 << 20;
+/// The maximum peak memory of the daemon.
+pub const MAX_MEMORY: u64 = 200 << 20;
 
-/// For one answer on the private socket, on a machine under load; how long it really takes is measured by the bench.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// Time limit for a reply on the private socket on a machine under load; the benchmark measures the real latency.
+const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// Enters a cgroup of the memory hierarchy, if there is one, and lowers the limit of descriptors; then runs the rest.
+/// Enters a cgroup of the memory hierarchy, if any, and lowers the limit on descriptors; then runs the rest.
 const PREPARE: &str = "[ -z \"$1\" ] || echo $$ >\"$1/cgroup.procs\" || exit 9
 ulimit -n \"$2\" || exit 9
 umask 077
 shift 2
 exec \"$@\"";
 
-/// The daemon, its folder and what is recorded of it.
+/// A daemon, its folder and its recording.
 pub struct Stage {
     child: Child,
     recording: Option<(Recording, u64)>,
@@ -57,26 +57,26 @@ impl Stage {
         Self::start_with(&[], None)
     }
 
-    /// The same with further arguments of `cgtrace daemon`, or fewer descriptors.
+    /// Starts a daemon with additional arguments, or with fewer descriptors.
     pub fn start_with(arguments: &[&str], descriptors: Option<u64>) -> Result<Self> {
         let mut stage = Self::spawn(arguments, descriptors)?;
         stage.wait_ready()?;
         Ok(stage)
     }
 
-    /// Does not wait until it answers.
+    /// Starts a daemon without waiting until it answers.
     pub fn spawn(arguments: &[&str], descriptors: Option<u64>) -> Result<Self> {
         let unit = Unit::read()?;
         let folder = open_folder()?;
         chown(folder.path(), Some(DAEMON), Some(DAEMON))?;
-        // The one under test may lie where that user may not look.
+        // The user of the daemon may have no access to the original.
         let program = folder.path().join("cgtrace");
         let built = Path::new(env!("CARGO_BIN_EXE_cgtrace"));
         fs::hard_link(built, &program)
             .map_err(anyhow::Error::from)
             .or_else(|_| copy_program(built, &program))?;
         let memory = unit.memory.and_then(limited);
-        let (recording, mut command) = match Recording::of()? {
+        let (recording, mut command) = match Recording::new()? {
             Some((recording, command)) => (Some(recording), command),
             None => (None, Command::new("env")),
         };
@@ -84,7 +84,7 @@ impl Stage {
         let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let set = unit.set();
         command
-            // Hierarchies that other tests mount later stay out: what is allowed to be opened is fixed at the start.
+            // Excludes hierarchies that other tests mount later: the allowed paths are determined at the start.
             .args(["unshare", "--mount", "--propagation", "private", "sh", "-c", PREPARE, "sh"])
             .arg(memory.as_ref().map_or(Path::new(""), Cgroup::path))
             .arg(descriptors.unwrap_or(unit.descriptors.min(hard)).to_string())
@@ -103,12 +103,12 @@ impl Stage {
         Ok(Self { child, recording, mounts: Vec::new(), folder, _memory: memory })
     }
 
-    /// Waits until it answers; fails if it ends before.
+    /// Waits until the daemon answers; fails if it exits.
     pub fn wait_ready(&mut self) -> Outcome {
         let start = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait()? {
-                bail!("the daemon ended: {status}: {}", self.log()?);
+                bail!("the daemon exited: {status}: {}", self.log()?);
             }
             if let Ok(mut raw) = self.private()
                 && raw.call(&json!({"method": "io.cgtrace.Status"})).is_ok()
@@ -124,7 +124,7 @@ impl Stage {
             .filter(|line| line.contains(" - cgroup"))
             .filter_map(|line| line.split(' ').nth(4).map(PathBuf::from))
             .collect();
-        // Processes of tracked names are looked for once, on the thread that also verifies.
+        // The search for tracked processes at startup runs on the thread that also verifies.
         self.private()?.call(&json!({"method": "io.cgtrace.Verify"}))?;
         if let Some((recording, position)) = &mut self.recording {
             *position = recording.position()?;
@@ -170,12 +170,12 @@ impl Stage {
             let start = Instant::now();
             let reply = raw.call(&call).with_context(|| format!("no reply to {call}"))?;
             ensure!(reply.get("error").is_none(), "{call}: {reply}");
-            ensure!(start.elapsed() < PATIENCE, "{call}: answered after {:?}", start.elapsed());
+            ensure!(start.elapsed() < REPLY_TIMEOUT, "{call}: answered after {:?}", start.elapsed());
         }
         Ok(())
     }
 
-    /// Runs `attack` on a thread and fails unless the private socket is served all the while.
+    /// Runs `attack` on a thread and fails unless the private socket answers meanwhile.
     pub fn serves_during<T: Send>(&self, attack: impl FnOnce() -> Result<T> + Send) -> Result<T> {
         thread::scope(|threads| {
             let attack = threads.spawn(attack);
@@ -189,19 +189,19 @@ impl Stage {
         })
     }
 
-    /// What the kernel says of the daemon: a line of `/proc/PID/status`.
+    /// A field of the daemon's `/proc/PID/status`.
     pub fn status(&self, field: &str) -> Result<String> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
         let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
         Ok(line.with_context(|| format!("no {field} in {status}"))?.trim().to_owned())
     }
 
-    /// The most that it ever had in memory, in bytes.
+    /// The peak memory, in bytes.
     pub fn peak(&self) -> Result<u64> {
         Ok(self.status("VmHWM")?.trim_end_matches(" kB").parse::<u64>()? << 10)
     }
 
-    /// One limit of the daemon's, as `Status` shows it.
+    /// A limit of the daemon, as reported by `Status`.
     pub fn limit(&self, name: &str) -> Result<usize> {
         let status = self.private()?.call(&json!({"method": "io.cgtrace.Status"}))?;
         let limit = status["parameters"]["limits"][name].as_u64();
@@ -217,42 +217,43 @@ impl Stage {
         Ok(self.child.wait()?)
     }
 
-    /// The end of every test: memory within its limit, the index equal to cgroupfs, nothing opened outside it.
+    /// Ends a test: checks that memory is within the limit, the index equals cgroupfs, and no other file was opened.
     pub fn finish(mut self) -> Outcome {
         let peak = self.peak()?;
-        ensure!(peak <= MEMORY, "{peak} bytes in memory at the worst");
+        ensure!(peak <= MAX_MEMORY, "peak memory is {peak} bytes");
         let verified = self.private()?.call(&json!({"method": "io.cgtrace.Verify"}))?;
         ensure!(verified["parameters"]["equal"] == Value::Bool(true), "the index differs: {verified}");
         self.signal(Signal::TERM)?;
         let status = self.child.wait()?;
-        ensure!(status.success(), "the daemon ended with {status}: {}", self.log()?);
-        self.opened_nothing_else()
+        ensure!(status.success(), "the daemon exited with {status}: {}", self.log()?);
+        self.check_opened_files()
     }
 
-    /// Fails if the ended daemon touched a path outside cgroupfs, its mount table and its sockets since it was ready.
-    pub fn opened_nothing_else(&self) -> Outcome {
+    /// Fails if the daemon used a path other than cgroupfs, its mount table and its sockets after it was ready. Call it
+    /// after the daemon has exited.
+    pub fn check_opened_files(&self) -> Outcome {
         let Some((recording, position)) = &self.recording else { return Ok(()) };
         let pid = self.pid();
         let mountinfo =
             [PathBuf::from("/proc/self/mountinfo"), PathBuf::from(format!("/proc/{pid}/mountinfo"))];
         let sockets = [self.public_socket(), self.private_socket()];
-        let strangers = recording.strangers(pid, *position, |path| {
+        let violations = recording.violations(pid, *position, |path| {
             self.mounts.iter().any(|mount| path.starts_with(mount))
                 || mountinfo.iter().chain(&sockets).any(|allowed| path == allowed)
-                // What a descriptor of its own leads to.
+                // A path by its own descriptor.
                 || path.starts_with("/proc/self/fd")
         })?;
-        let shown: Vec<String> = strangers.iter().map(|line| line.chars().take(300).collect()).collect();
-        ensure!(shown.is_empty(), "the daemon opened what it must not:\n{}", shown.join("\n"));
+        let shown: Vec<String> = violations.iter().map(|line| line.chars().take(300).collect()).collect();
+        ensure!(shown.is_empty(), "the daemon opened other files:\n{}", shown.join("\n"));
         Ok(())
     }
 
-    /// What it has said.
+    /// The log of the daemon.
     pub fn log(&self) -> Result<String> {
         Ok(fs::read_to_string(self.folder.path().join("log"))?)
     }
 
-    /// Whether what it opens is recorded.
+    /// Whether a recording is running.
     pub fn is_recorded(&self) -> bool {
         self.recording.is_some()
     }
@@ -266,24 +267,24 @@ impl Drop for Stage {
                 let _ = self.child.wait();
             }
             Ok(Some(status)) if !status.success() => {
-                eprintln!("the daemon ended with {status}: {}", self.log().unwrap_or_default());
+                eprintln!("the daemon exited with {status}: {}", self.log().unwrap_or_default());
             }
             _ => {}
         }
     }
 }
 
-/// The daemon's public and private socket in its folder.
+/// The public and the private socket.
 fn sockets(folder: &Path) -> (PathBuf, PathBuf) {
     (folder.join("public/io.cgtrace"), folder.join("private/io.cgtrace"))
 }
 
-/// The arguments by which the daemon, and a client of it, find them.
+/// The arguments that select the sockets, for the daemon and its clients.
 pub fn selection(folder: &Path) -> [PathBuf; 2] {
     [PathBuf::from("--runtime-dir"), folder.to_owned()]
 }
 
-/// A cgroup of the memory hierarchy with that limit; `None` where none can be had.
+/// Creates a cgroup with this memory limit; `None` if that is not possible.
 fn limited(bytes: u64) -> Option<Cgroup> {
     ["memory", "v2"].into_iter().find_map(|hierarchy| {
         let cgroup =

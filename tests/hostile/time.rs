@@ -1,5 +1,4 @@
-//! Whatever is asked on the public socket, the private one is answered. What it costs is measured by
-//! `cargo xtask bench hostile`.
+//! Whatever clients call on the public socket, the private socket answers. `cargo xtask bench hostile` measures the cost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -15,11 +14,11 @@ use crate::support::{Outcome, cgroup::Cgroup, raw::Raw, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("time::long_patterns", || beside(&|round| list(&long_patterns(round)))),
-        trial("time::lookups_of_ten_thousand_paths", || beside(&|_| lookup(10_000))),
-        trial("time::lists_in_a_loop", || beside(&|_| list(&[]))),
-        trial("time::globs_that_match_nothing", || beside(&|round| list(&globs(round)))),
-        trial("time::watches_with_a_snapshot", || beside(&|_| snapshot())),
+        trial("time::long_patterns", || serves_beside(&|round| list(&long_patterns(round)))),
+        trial("time::lookups_of_ten_thousand_paths", || serves_beside(&|_| lookup(10_000))),
+        trial("time::lists_in_a_loop", || serves_beside(&|_| list(&[]))),
+        trial("time::globs_that_match_nothing", || serves_beside(&|round| list(&globs(round)))),
+        trial("time::watches_with_a_snapshot", || serves_beside(&|_| snapshot())),
         trial("time::verify_is_refused_on_the_public_socket", verify),
     ]
 }
@@ -28,22 +27,22 @@ fn list(patterns: &[String]) -> Value {
     json!({"method": "io.cgtrace.List", "parameters": {"patterns": patterns}, "more": true})
 }
 
-/// As long as a glob may be, and slow to match.
+/// Globs of the maximum length that are slow to match.
 fn long_patterns(round: usize) -> Vec<String> {
     (0..4).map(|at| format!("/{}b{round}{at}*", "*a".repeat(500))).collect()
 }
 
 fn lookup(paths: usize) -> Value {
-    let names: Vec<String> = (0..paths).map(|at| format!("/cgtrace-test-{at}/{at}")).collect();
-    json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names}})
+    let paths: Vec<String> = (0..paths).map(|at| format!("/cgtrace-test-{at}/{at}")).collect();
+    json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": paths}})
 }
 
 fn snapshot() -> Value {
     json!({"method": "io.cgtrace.Watch", "parameters": {"snapshot": true, "kinds": ["mkdir"]}, "more": true})
 }
 
-/// Four clients call again and again, each reply read to its end, until the private socket was served 50 times.
-fn beside(call: &(dyn Fn(usize) -> Value + Sync)) -> Outcome {
+/// Four clients call repeatedly and read each reply, until the private socket has answered 50 times.
+fn serves_beside(call: &(dyn Fn(usize) -> Value + Sync)) -> Outcome {
     let stage = Stage::start()?;
     let scope = Cgroup::new("v2", "hostile-time")?;
     for number in 0..2_000 {
@@ -56,8 +55,8 @@ fn beside(call: &(dyn Fn(usize) -> Value + Sync)) -> Outcome {
                 threads.spawn(|| -> Result<usize> {
                     let mut calls = 0;
                     while !ended.load(Ordering::Relaxed) {
-                        // Its own answers may take as long as they take.
-                        let _ = answered(stage.public(ATTACKER)?, &call(calls));
+                        // Replies to the attackers may be slow.
+                        let _ = read_replies(stage.public(ATTACKER)?, &call(calls));
                         calls += 1;
                     }
                     Ok(calls)
@@ -75,8 +74,8 @@ fn beside(call: &(dyn Fn(usize) -> Value + Sync)) -> Outcome {
     stage.finish()
 }
 
-/// Reads all replies to one call. A stream is left at its first reply without cgroups.
-fn answered(mut raw: Raw, call: &Value) -> Outcome {
+/// Sends a call and reads all replies. A stream is closed after its snapshot.
+fn read_replies(mut raw: Raw, call: &Value) -> Outcome {
     raw.send(call)?;
     loop {
         let reply = raw.receive()?;

@@ -1,4 +1,4 @@
-//! What the packaged unit gives the daemon, read from the unit itself.
+//! The capabilities and limits of the packaged unit.
 
 use std::{fs, path::PathBuf};
 
@@ -8,11 +8,11 @@ use rustix::thread::CapabilitySet;
 
 /// The limits and capabilities of `deploy/systemd/cgtrace.service`.
 pub struct Unit {
-    /// As the unit names them: `CAP_BPF`, ….
+    /// In the unit's notation: `CAP_BPF`, ….
     pub capabilities: Vec<String>,
     /// `LimitNOFILE=`.
     pub descriptors: u64,
-    /// `MemoryMax=` in bytes, if the unit has it.
+    /// `MemoryMax=` in bytes, if set.
     pub memory: Option<u64>,
 }
 
@@ -31,14 +31,14 @@ impl Unit {
         })
     }
 
-    /// As `setpriv` takes a set.
+    /// The capabilities in the notation of `setpriv`.
     pub fn set(&self) -> String {
         self.capabilities.iter().fold("-all".to_owned(), |set, name| {
             format!("{set},+{}", name.trim_start_matches("CAP_").to_lowercase())
         })
     }
 
-    /// As the kernel shows a set.
+    /// The capabilities as a kernel bit set.
     pub fn bits(&self) -> Result<CapabilitySet> {
         self.capabilities.iter().try_fold(CapabilitySet::empty(), |set, name| {
             let need = NEEDS.iter().find(|need| need.name == name);
@@ -47,7 +47,7 @@ impl Unit {
     }
 }
 
-/// Bytes as systemd writes them: `200M`, `1G`.
+/// Parses a size in systemd's notation: `200M`, `1G`.
 fn bytes(text: &str) -> Result<u64> {
     let (digits, shift) = match text.strip_suffix(['K', 'M', 'G']) {
         Some(digits) => {

@@ -1,4 +1,5 @@
-//! Root asks `cgtrace why` about the attacker's process: the answer comes soon, reads nothing else, and is not the attacker's.
+//! Root runs `cgtrace why` about the attacker's process: it ends soon, reads no other file, and gives no advice that the
+//! attacker controls.
 
 use std::{
     fs,
@@ -22,52 +23,52 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("why::a_command_line_of_64_mb", command_line),
         trial("why::a_thousand_stacked_mounts", mounts),
-        trial("why::fifteen_thousand_descriptors_of_inotify_instances", descriptors),
-        trial("why::a_cgroup_whose_path_is_longer_than_proc_shows", long_path),
-        trial("why::a_configuration_that_is_no_file_of_its_own", configuration),
-        trial("why::a_kubelet_of_another_user_is_not_the_units", poisoned),
-        trial("why::a_name_with_shell_syntax_is_quoted", quoted),
+        trial("why::fifteen_thousand_inotify_descriptors", descriptors),
+        trial("why::a_path_that_proc_truncates", long_path),
+        trial("why::a_configuration_that_is_not_a_regular_file", configuration),
+        trial("why::a_kubelet_of_another_user_is_not_selected", poisoned),
+        trial("why::shell_syntax_in_a_path_is_quoted", quoted),
     ]
 }
 
-/// Long enough for a machine under load; each attack took minutes, or forever.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Long enough for a machine under load; before the fixes, each attack took minutes or forever.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Asks as root, by the command line.
+/// Runs `cgtrace why` as root.
 fn why(stage: &Stage, arguments: &[&str]) -> Result<Output> {
     let mut command = program();
     command.args(selection(stage.folder())).arg("why").args(arguments);
     output_within(&mut command)
 }
 
-/// Waits for the command's end, but not for long.
+/// Runs a command, and fails if it does not exit in time.
 pub fn output_within(command: &mut Command) -> Result<Output> {
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
     let start = Instant::now();
     while child.try_wait()?.is_none() {
-        if start.elapsed() > PATIENCE {
-            // It may be held up where no signal ends it.
+        if start.elapsed() > TIMEOUT {
+            // It may be blocked where no signal reaches it.
             child.kill()?;
-            anyhow::bail!("{command:?}: no answer within {PATIENCE:?}");
+            anyhow::bail!("{command:?}: no answer within {TIMEOUT:?}");
         }
         std::thread::sleep(Duration::from_millis(5));
     }
     Ok(child.wait_with_output()?)
 }
 
-/// All that was printed.
+/// Stdout and stderr.
 pub fn text(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
 }
 
-/// A verdict: the cgroup is seen, or not.
+/// Fails unless the command printed a verdict.
 pub fn is_answered(output: &Output) -> Outcome {
     ensure!(matches!(output.status.code(), Some(0 | 1)), "{}: {}", output.status, text(output));
     ensure!(output.stdout.len() + output.stderr.len() < 1 << 20, "{} bytes", output.stdout.len());
     Ok(())
 }
 
-fn about(stage: &Stage, attacker: &Attacker) -> Outcome {
+fn check_why(stage: &Stage, attacker: &Attacker) -> Outcome {
     let pid = attacker.pid().to_string();
     let home = attacker.home().name();
     is_answered(&why(stage, &["/cgtrace-test-nowhere", "--pid", &pid])?)?;
@@ -80,7 +81,7 @@ fn command_line() -> Outcome {
     if let Err(error) = attacker.order(&json!({"do": "command line", "count": 64 << 20})) {
         return Err(skip(format!("{error:#}")));
     }
-    about(&stage, &attacker)?;
+    check_why(&stage, &attacker)?;
     stage.finish()
 }
 
@@ -89,7 +90,7 @@ fn mounts() -> Outcome {
     let mut attacker = Attacker::start()?;
     let on = attacker.home().path().to_owned();
     attacker.order(&json!({"do": "mounts", "on": on, "count": 1_000}))?;
-    about(&stage, &attacker)?;
+    check_why(&stage, &attacker)?;
     stage.finish()
 }
 
@@ -100,14 +101,14 @@ fn descriptors() -> Outcome {
     std::os::unix::fs::chown(folder.path(), Some(ATTACKER), Some(ATTACKER))?;
     let report = attacker.order(&json!({"do": "watches", "below": folder.path(), "count": 15_000}))?;
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum;
-    // But for what it has open anyway.
+    // It has a few other descriptors open.
     let enough = limit.unwrap_or(u64::MAX).saturating_sub(64).min(15_000);
-    ensure!(report["reached"].as_u64() >= Some(enough) && report["instances"].as_u64() > Some(1), "{report}");
-    about(&stage, &attacker)?;
+    ensure!(report["held"].as_u64() >= Some(enough) && report["instances"].as_u64() > Some(1), "{report}");
+    check_why(&stage, &attacker)?;
     stage.finish()
 }
 
-/// Of three names with 4,000 bytes each. `/proc/PID/cgroup` shows the beginning, or fails.
+/// Three names of 4,000 bytes each. `/proc/PID/cgroup` shows a truncated path, or fails.
 fn long_path() -> Outcome {
     let stage = Stage::start()?;
     let mut attacker = Attacker::start()?;
@@ -117,17 +118,17 @@ fn long_path() -> Outcome {
     let pid = attacker.pid().to_string();
     let mut show = program();
     show.args(selection(stage.folder())).args(["show", "--pid", &pid]);
-    let said = text(&output_within(&mut show)?);
-    ensure!(said.contains("too long for /proc") || said.contains("longer than /proc"), "{said}");
-    let said = text(&why(&stage, &["/cgtrace-test-nowhere", "--pid", &pid])?);
-    ensure!(said.contains("too long for /proc") || said.contains("longer than /proc"), "{said}");
-    // What is shown is no cgroup of its own, and must not be taken for one.
-    ensure!(!said.contains(&attacker.home().name()), "{said}");
+    let output = text(&output_within(&mut show)?);
+    ensure!(output.contains("too long for /proc") || output.contains("longer than /proc"), "{output}");
+    let output = text(&why(&stage, &["/cgtrace-test-nowhere", "--pid", &pid])?);
+    ensure!(output.contains("too long for /proc") || output.contains("longer than /proc"), "{output}");
+    // The truncated path must not be taken for a cgroup.
+    ensure!(!output.contains(&attacker.home().name()), "{output}");
     stage.serves()?;
     stage.finish()
 }
 
-/// `--config` of the attacker's process leads to what is no configuration, or is somebody else's.
+/// `--config` of the attacker's process leads to a device or to a file of another user.
 fn configuration() -> Outcome {
     let stage = Stage::start()?;
     let folder = open_folder()?;
@@ -161,9 +162,9 @@ fn configuration() -> Outcome {
         ensure!(!text.contains("cgtrace-test-secret") && !text.contains("root:"), "{path} was read: {text}");
         drop(attacker);
     }
-    // And what it opened, on the way, is none of these devices.
+    // It does not even open the device.
     let attacker = Attacker::start_as("kubelet", &["--config=/dev/zero", "--kubelet-cgroups=/x"])?;
-    let Some((recording, mut command)) = Recording::of()? else { return stage.finish() };
+    let Some((recording, mut command)) = Recording::new()? else { return stage.finish() };
     command.arg(program().get_program()).args(selection(stage.folder()));
     command.args(["why", "--kubelet", "--pid", &attacker.pid().to_string()]);
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
@@ -173,7 +174,7 @@ fn configuration() -> Outcome {
     stage.finish()
 }
 
-/// A process that calls itself kubelet, of another user, with flags that would make an admin do harm.
+/// A process of another user with the comm kubelet, whose flags would lead an admin to do harm.
 fn poisoned() -> Outcome {
     let stage = Stage::start()?;
     let trap = delegated("hostile-trap")?;
@@ -183,18 +184,18 @@ fn poisoned() -> Outcome {
     for arguments in [&["--kubelet"][..], &["/system.slice/kubelet.service", "--process", "kubelet"]] {
         let output = why(&stage, arguments)?;
         let text = text(&output);
-        // It is refused, with the candidates, or a kubelet of root's is asked about: never this one unasked.
+        // The command fails with the candidates, or selects a kubelet of root, but never this one.
         ensure!(!text.contains("cgtrace-test-poison"), "{arguments:?}: {text}");
         ensure!(!advises(&text, &trap.name()), "{arguments:?}: {text}");
         ensure!(!text.contains(&format!("mkdir {}", trap.path().display())), "{arguments:?}: {text}");
     }
-    // Asked about by its pid, it is described, and nothing of its own is advised.
+    // Selected by pid, it is described, but no advice names its cgroups.
     let output = why(&stage, &["/system.slice/kubelet.service", "--pid", &pid.to_string()])?;
     ensure!(!advises(&text(&output), &trap.name()), "{}", text(&output));
     stage.finish()
 }
 
-/// Whether something that the text says to do names the cgroup.
+/// Whether a remediation in the text names the cgroup.
 fn advises(text: &str, name: &str) -> bool {
     let mut is_advice = false;
     text.lines().map(str::trim_start).any(|line| {
@@ -203,16 +204,16 @@ fn advises(text: &str, name: &str) -> bool {
     })
 }
 
-/// A cgroup's name that is a command to a shell which takes it without quotes.
+/// Names that a shell would execute if they were not quoted.
 fn quoted() -> Outcome {
     let stage = Stage::start()?;
     let subtree = delegated("hostile-shell")?;
     for name in ["$(touch pwned).service", "a; reboot #.service", "`id`.service", "it's.service"] {
-        let path = subtree.join(name);
-        fs::create_dir(&path)?;
-        let cgroup = subtree.name_of(&path);
-        for asked in [cgroup.clone(), format!("{cgroup}x"), format!("/{name}")] {
-            let output = why(&stage, &[&asked])?;
+        let directory = subtree.join(name);
+        fs::create_dir(&directory)?;
+        let cgroup = subtree.name_of(&directory);
+        for path in [cgroup.clone(), format!("{cgroup}x"), format!("/{name}")] {
+            let output = why(&stage, &[&path])?;
             is_answered(&output)?;
             for line in text(&output).lines().filter(|line| is_command(line)) {
                 ensure!(is_inert(line), "a shell would run it: {line}");
@@ -222,12 +223,12 @@ fn quoted() -> Outcome {
     stage.finish()
 }
 
-/// Whether a line shows something to be typed.
+/// Whether a line contains a shell command.
 fn is_command(line: &str) -> bool {
     ["cgtrace ", "systemctl ", "ls ", "cat ", "mkdir ", "sudo "].iter().any(|word| line.contains(word))
 }
 
-/// Whether a shell finds no expansion and no further command in a line.
+/// Whether a line contains no shell expansion and no second command.
 fn is_inert(line: &str) -> bool {
     let mut quoted = false;
     let mut characters = line.chars();
