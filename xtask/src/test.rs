@@ -1,4 +1,4 @@
-//! `test`: everything, with one line at the end that counts it.
+//! `test`: runs every test, and prints the total in one line at the end.
 
 use std::{
     io::{BufRead, BufReader},
@@ -14,7 +14,7 @@ use crate::{
     setup::setup,
 };
 
-/// What the harnesses count in their closing lines.
+/// The counts in the last line of a harness.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Count {
     pub passed: u64,
@@ -22,11 +22,11 @@ pub struct Count {
     pub skipped: u64,
 }
 
-/// The harnesses of `cgtrace` in `cgtrace/tests`: they need neither root nor this kernel.
+/// The harnesses in `cgtrace/tests`: they need neither root nor a particular kernel.
 const PURE: [&str; 9] =
-    ["btf", "deploy", "index", "index_model", "records", "scan_thread", "schema", "process_log", "words"];
+    ["btf", "deploy", "index", "index_model", "process_log", "records", "scan_thread", "schema", "words"];
 
-/// All harnesses of the crates that have such alone.
+/// All harnesses of the crates whose tests need no root.
 const OTHER_CRATES: [&str; 12] = [
     "-p",
     "cgtrace-client",
@@ -42,13 +42,13 @@ const OTHER_CRATES: [&str; 12] = [
     "*",
 ];
 
-/// Sets up, builds, and runs every test; as root those against the kernel too.
+/// Sets up, builds, and runs every test. Those against the kernel need root.
 pub fn test(filter: Option<&str>) -> Result<ExitCode> {
     setup()?;
     lab()?;
     let mut total = Count::default();
     let mut all_ended = true;
-    // What is published is tested as it is published; a single test elsewhere need not wait for it.
+    // The tests of `dist` run against its packages. Other selected tests do not need them.
     if filter.is_none_or(|filter| filter.contains("dist"))
         && let Err(error) = dist()
     {
@@ -63,12 +63,12 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         (OTHER_CRATES.to_vec(), &[][..]),
         (pure, &[][..]),
         (vec!["-p", "cgtrace", "--test", "promises"], &[][..]),
-        // Each takes the daemon to its limits: one after the other.
+        // One at a time: each takes the daemon to its limits.
         (vec!["-p", "cgtrace", "--test", "hostile"], &["--test-threads=1"][..]),
         (vec!["-p", "cgtrace", "--test", "lab"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "clients"], &[][..]),
         (vec!["-p", "cgtrace", "--test", "dist"], &[][..]),
-        // These need the machine for themselves.
+        // One at a time: these need the machine to themselves.
         (vec!["-p", "cgtrace", "--test", "alone"], &["--test-threads=1"][..]),
     ];
     if !is_root() && which("sudo").is_some() {
@@ -88,13 +88,13 @@ pub fn test(filter: Option<&str>) -> Result<ExitCode> {
         all_ended &= ended || count.failed > 0;
     }
     if !all_ended {
-        eprintln!("a harness failed without a failed test: see above");
+        eprintln!("a harness failed without a failed test; see above");
     }
     println!("{} passed, {} failed, {} skipped", total.passed, total.failed, total.skipped);
     Ok(if total.failed == 0 && all_ended { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// Runs harnesses, passes on what they print, and counts what they say at their ends.
+/// Runs harnesses, forwards their output, and adds up their counts.
 fn counted(command: &mut Command) -> Result<(Count, bool)> {
     let mut child = command.stdout(Stdio::piped()).spawn().context("failed to start cargo test")?;
     let mut count = Count::default();
@@ -112,7 +112,7 @@ fn counted(command: &mut Command) -> Result<(Count, bool)> {
     Ok((count, child.wait()?.success()))
 }
 
-/// `test result: ok. 9 passed; 0 failed; 1 ignored; …`
+/// Parses `test result: ok. 9 passed; 0 failed; 1 ignored; …`.
 pub fn closing(line: &str) -> Option<Count> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let of = |word: &str| {
@@ -127,7 +127,7 @@ mod tests {
 
     use super::*;
 
-    /// The names in a `tests` folder: of files, and of folders with a `main.rs`.
+    /// The harnesses in a `tests` folder: files, and folders with a `main.rs`.
     fn harnesses(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).into_iter().flatten().map(|entry| entry.unwrap().path());
         let harness = entries.filter(|path| path.is_file() || path.join("main.rs").exists());
