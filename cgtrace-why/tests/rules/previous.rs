@@ -24,7 +24,7 @@ fn the_story_of_a_life() {
     assert!(verdict.other_findings.is_empty(), "{:?}", verdict.other_findings);
     let explanation = &verdict.explanation;
     assert!(explanation.contains(
-        "removed at 1970-01-01T00:04:50.000Z by systemd (pid 1, uid 0) after an instance of 1 min 30 s"
+        "removed at 1970-01-01T00:04:50.000Z by systemd (pid 1, uid 0) after a lifetime of 1 min 30 s"
     ));
     let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("removed 10 s before") && evidence.contains("kubelet (pid 42, uid 0)"));

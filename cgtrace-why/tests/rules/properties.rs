@@ -161,7 +161,7 @@ proptest! {
                 prop_assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
             }
             for text in said {
-                let bounded = text.matches("never").count() == text.matches("never since T").count();
+                let bounded = text.matches("never").count() == text.matches("never since 1970-").count();
                 prop_assert!(bounded, "{text}");
             }
         }
