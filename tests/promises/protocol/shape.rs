@@ -36,11 +36,11 @@ const VARIES: [&str; 47] = [
     "mount",
     "hierarchies.cgroups",
     "previous_instances",
-    "made",
+    "created",
     "removed",
     "resyncs",
     "programs.missed",
-    "parameters.missed",
+    "parameters.dropped",
     "instructions",
     "jited_bytes",
     "used",
@@ -61,7 +61,7 @@ const VARIES: [&str; 47] = [
     "fix",
     "differences.index",
     "differences.filesystem",
-    "unread",
+    "unreadable",
 ];
 
 /// Limits are the defaults.
@@ -86,7 +86,7 @@ const SHORTENED: [&str; 18] = [
     "evidence",
     "fix",
     "notes",
-    "unread",
+    "unreadable",
     "known",
 ];
 

@@ -87,7 +87,7 @@ impl Stage {
         let slice = &self.slices[number];
         let example = ours(example, slice)?;
         let scene = Scene { slice, example: &example };
-        let daemon = if scene.shows(|reply| reply.pointer("/parameters/missed").is_some()) {
+        let daemon = if scene.shows(|reply| reply.pointer("/parameters/dropped").is_some()) {
             made(&self.forgetful, || {
                 Daemon::start_with(&[
                     "--max-recent-bytes",
@@ -96,7 +96,7 @@ impl Stage {
                     "2000",
                 ])
             })?
-        } else if scene.shows(|reply| reply.to_string().contains("no process name is watched")) {
+        } else if scene.shows(|reply| reply.to_string().contains("no comm is tracked")) {
             &made(&self.unwatching, unwatching)?.1
         } else if scene.shows(|reply| reply.pointer("/parameters/differences/0").is_some()) {
             made(&self.apart, apart)?
