@@ -80,7 +80,7 @@ pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Op
     assert_eq!(index.seq(), seq + u64::from(change.is_some()));
     assert!(change.iter().all(|change| change.seq == index.seq()));
     assert_eq!(index.check_invariants(), Ok(()));
-    let odd = index.anomalies().met().rfind(|anomaly| index.anomalies().of(*anomaly) > odd.of(*anomaly));
+    let odd = index.anomalies().occurred().rfind(|anomaly| index.anomalies().of(*anomaly) > odd.of(*anomaly));
     (change, odd)
 }
 

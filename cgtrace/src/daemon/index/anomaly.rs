@@ -1,71 +1,72 @@
-//! What does not fit: events that a kernel of which nothing was missed would not have given.
+//! Anomalies: events and scan results that contradict the index because something was missed.
 
 use std::collections::BTreeMap;
 
-/// A way in which an event or a scan did not fit what was known. None is an error: each has its one answer.
+/// How an event or a scan contradicted the index. None is an error: each is handled in one defined way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Anomaly {
-    /// An event of a hierarchy that was not known: it is known from there on.
+    /// An event named an unknown hierarchy; the hierarchy is added.
     UnknownHierarchy,
-    /// A cgroup was made that exists already: it keeps its instance.
+    /// A mkdir of a cgroup that exists: the instance is unchanged.
     DuplicateMkdir,
-    /// A cgroup was made that was removed already: it stays removed.
+    /// A mkdir of a cgroup that was removed: it stays removed.
     MkdirAfterRmdir,
-    /// A cgroup was removed that was removed already.
+    /// An rmdir of a cgroup that was removed.
     DuplicateRmdir,
-    /// A cgroup was removed whose making was missed.
+    /// An rmdir of a cgroup whose mkdir was missed.
     UnknownRmdir,
-    /// A cgroup was removed that had children: their removals were missed.
+    /// An rmdir of a cgroup with children, whose own rmdirs were missed.
     RmdirWithChildren,
-    /// A cgroup was renamed that was not known: it is known from there on.
+    /// A rename of an unknown cgroup; the cgroup is added.
     UnknownRename,
-    /// A cgroup was renamed under another parent than its own: it keeps its own.
+    /// A rename that names another parent: the parent is unchanged.
     RenameToOtherParent,
-    /// A name was given that another cgroup has: the new one has it now.
+    /// A mkdir or rename to the name of another cgroup: the name now resolves to the new one.
     NameTaken,
-    /// A name that no cgroup can have: it is treated as not known.
+    /// An invalid leaf name: it is treated as unknown.
     InvalidLeaf,
-    /// A cgroup that would be its own ancestor, or has the id 0: left out.
+    /// A cgroup with the id 0, or one that would be its own ancestor: it is ignored.
     InvalidParent,
-    /// A root was made, removed or renamed as if it were not one: nothing is done.
+    /// A mkdir, rmdir or rename of a root cgroup: it is ignored.
     RootAsChild,
-    /// A hierarchy came to be that was there already.
+    /// A hierarchy was created that exists.
     DuplicateHierarchy,
-    /// A hierarchy went or changed that was not known.
+    /// An unknown hierarchy was destroyed or remounted.
     UnknownRoot,
-    /// A task was moved, or a state changed, in a cgroup that is not known although its hierarchy was scanned.
+    /// A task was moved, or a state changed, in an unknown cgroup of a scanned hierarchy.
     UnknownCgroup,
-    /// A cgroup was released that still exists: its removal was missed.
+    /// A release of a cgroup that exists: its rmdir was missed.
     ReleaseWithoutRmdir,
-    /// A scan was merged that was never begun, or whose hierarchy was replaced meanwhile: nothing is done.
+    /// A scan was merged that was not begun, or whose hierarchy was replaced meanwhile: it is ignored.
     ScanNotBegun,
-    /// A scan found a cgroup, but no way from the root to it: an ancestor was removed meanwhile, so it is left
-    /// out.
+    /// A scan found a cgroup that is not connected to the root, because an ancestor was removed meanwhile: it
+    /// is ignored.
     ScannedDetached,
-    /// A scan did not find a cgroup that was renamed meanwhile: it and all below it are kept.
+    /// A scan did not find a cgroup that was renamed meanwhile: the cgroup and its descendants stay in the
+    /// index.
     ScanMissedRenamed,
 }
 
-/// How often each [`Anomaly`] was met, since the index began.
+/// The number of times that each [`Anomaly`] occurred.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AnomalyCounts(BTreeMap<Anomaly, u64>);
 
 impl AnomalyCounts {
-    /// How often that one was met.
+    /// How often `anomaly` occurred.
     #[must_use]
     pub fn of(&self, anomaly: Anomaly) -> u64 {
         self.0.get(&anomaly).copied().unwrap_or_default()
     }
 
-    /// How often any was met.
+    /// How often any anomaly occurred.
     #[must_use]
     pub fn total(&self) -> u64 {
         self.0.values().sum()
     }
 
-    /// Those that were met.
+    /// The anomalies that occurred.
     #[must_use]
-    pub fn met(&self) -> impl DoubleEndedIterator<Item = Anomaly> {
+    pub fn occurred(&self) -> impl DoubleEndedIterator<Item = Anomaly> {
         self.0.keys().copied()
     }
 

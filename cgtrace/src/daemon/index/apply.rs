@@ -1,4 +1,4 @@
-//! Events, one by one: what each does to the index, and the changes it leads to.
+//! Applying one event to the index.
 
 mod child;
 mod record_only;
@@ -11,8 +11,8 @@ use super::event::{Event, HierarchyId, Key, What};
 use super::hierarchies::{Gap, HierarchyData};
 
 impl Index {
-    /// Takes one event, whatever it is, and answers with the change it makes, if any. What did not fit is
-    /// counted in [`anomalies`](Self::anomalies).
+    /// Applies one event and returns the resulting change, if any. Contradictions are counted in
+    /// [`anomalies`](Self::anomalies).
     pub fn apply(&mut self, event: &Event) -> Option<Change> {
         let at = event.boot_ns;
         match &event.what {
@@ -27,7 +27,7 @@ impl Index {
             What::Fork { key, task, by } => Some(self.fork(at, *key, task, by)),
             What::Populated { key, populated: true } => Some(self.populated(event.what.kind(), at, *key)),
             What::Freeze { key, by, .. } => Some(self.freeze(event.what.kind(), at, *key, by)),
-            // These may come after the removal, since Linux 6.19.
+            // These may arrive after the rmdir since Linux 6.19.
             What::Populated { key, .. } | What::Frozen { key, .. } => {
                 let cgroup = self.cgroup(*key);
                 Some(self.change(event.what.kind(), at, Some(cgroup)))
@@ -36,31 +36,31 @@ impl Index {
             What::HierarchyDestroyed { id } => Some(self.hierarchy_destroyed(at, *id)),
             What::Remount { hierarchy, by } => Some(self.remount(at, hierarchy, by)),
             What::Exec { task, memberships } => Some(self.exec(at, task, memberships)),
-            // Of no cgroup.
+            // Concerns no cgroup.
             What::Ancestry { .. } => None,
         }
     }
 
-    /// The hierarchy of an event; made known if it is not.
-    fn known(&mut self, at: u64, id: HierarchyId) -> &mut HierarchyData {
+    /// The hierarchy of an event. Adds it if it is unknown.
+    fn hierarchy_mut(&mut self, at: u64, id: HierarchyId) -> &mut HierarchyData {
         let gap = self.gap_since(at);
         let Self { hierarchies, anomalies, .. } = self;
         hierarchies.entry(id).or_insert_with(|| {
             anomalies.count(Anomaly::UnknownHierarchy);
-            let mut known = HierarchyData::found(id, None, at);
+            let mut known = HierarchyData::existing(id, None, at);
             known.implicit = true;
             known.gap = gap;
             known
         })
     }
 
-    /// What is missing of a hierarchy that an event of that time makes known, if a later loss was told already.
+    /// The gap of a hierarchy that an event at that time adds, if a later loss has been recorded.
     fn gap_since(&self, at: u64) -> Option<Gap> {
         let gap = self.last_loss.filter(|gap| at < gap.to_boot_ns)?;
         Some(Gap { from_boot_ns: gap.from_boot_ns.max(at), ..gap })
     }
 
-    /// Whether a cgroup is known to have been removed. Ids are never given twice.
+    /// Whether a cgroup is known to have been removed. The kernel never reuses an id.
     pub(super) fn is_removed(&self, key: Key) -> bool {
         let scan = self.hierarchies.get(&key.hierarchy).and_then(|known| known.scan.as_ref());
         self.previous.of(key).is_some() || scan.is_some_and(|scan| scan.has_removed(key.id))

@@ -1,4 +1,4 @@
-//! What the index answers an event with: the [`Change`]s that subscribers are told.
+//! [`Change`]: one entry of the sequence of changes that subscribers receive.
 
 use std::rc::Rc;
 
@@ -7,41 +7,42 @@ pub use cgtrace_common::Kind;
 use super::event::{CgroupId, HierarchyId, Task};
 use super::instance::Actor;
 
-/// One thing that subscribers are told, once.
+/// One change of the index, or one recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Change {
-    /// Its number: one more than the change before it.
+    /// Sequence number: one more than the previous change's.
     pub seq: u64,
-    /// When: ns since boot.
+    /// Time: ns since boot.
     pub boot_ns: u64,
-    /// What.
+    /// The kind of change.
     pub kind: Kind,
-    /// Where; `None` for what concerns no hierarchy.
+    /// The cgroup; `None` if the change concerns no hierarchy.
     pub cgroup: Option<ChangedCgroup>,
-    /// Where it was before: the old name of a rename, the cgroup that a task is known to have come from.
+    /// The old path of a rename, or the cgroup that a task is known to have been in.
     pub from: Option<ChangedCgroup>,
-    /// The task that an attach, a transfer, a fork or an exec is about.
+    /// The task of an attach, transfer, fork or exec.
     pub task: Option<Rc<Task>>,
     /// Whether the whole process was moved; attach only.
     pub threadgroup: Option<bool>,
-    /// Who did it, where that is known.
+    /// The task that caused it, if known.
     pub by: Option<Rc<Actor>>,
-    /// Not seen, but concluded from a scan after records were lost; its time is that of the scan.
+    /// Inferred from a scan or another event after the record was missed; `boot_ns` is then the time of the
+    /// inference.
     pub inferred: bool,
-    /// Records that were lost; `Lost` only.
+    /// The number of lost records; `Lost` only.
     pub lost: Option<u64>,
 }
 
-/// A cgroup as a change names it.
+/// A cgroup that a change refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedCgroup {
     /// The hierarchy.
     pub hierarchy: HierarchyId,
-    /// The hierarchy's name; `None` if it was never learnt.
+    /// The hierarchy's name; `None` if unknown.
     pub hierarchy_name: Option<Rc<str>>,
     /// The cgroup's id.
     pub id: CgroupId,
-    /// The absolute path from the hierarchy's real root, at the time of the change; `None` where a parent's
-    /// name is not known (a hierarchy that is not mounted here).
+    /// The absolute path from the hierarchy's root at the time of the change; `None` if the name of an
+    /// ancestor is unknown (hierarchy not mounted here).
     pub path: Option<Rc<[u8]>>,
 }

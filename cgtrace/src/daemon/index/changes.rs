@@ -1,4 +1,4 @@
-//! Making changes: numbering them, and naming the cgroups in them.
+//! Building changes: numbers, paths and actors.
 
 use std::rc::Rc;
 
@@ -11,18 +11,17 @@ use super::previous::PreviousInstances;
 use super::tree::Missing;
 
 impl Index {
-    /// The tracker found, at `boot_ns`, that no record was lost so far but those it told of.
+    /// No record was lost up to `boot_ns`, apart from the losses reported to [`lost`](Self::lost).
     ///
-    /// A later loss lies behind this time. If it is never called, a loss may lie anywhere since a hierarchy is
-    /// known, and [`last_gap`](Self::last_gap) says so.
+    /// This bounds the gap of a later loss. If it is never called, a gap begins when the hierarchy became
+    /// known.
     pub const fn complete_until(&mut self, boot_ns: u64) {
         self.complete_until_boot_ns = boot_ns;
     }
 
-    /// `at_boot_ns` is when it was noticed that records are missing: those of one hierarchy or, with `None`,
-    /// maybe of all.
+    /// Records a loss that was noticed at `at_boot_ns`: on one hierarchy or, with `None`, possibly on all.
     pub fn lost(&mut self, at_boot_ns: u64, lost: u64, hierarchy: Option<HierarchyId>) -> Change {
-        // Which moves were lost is not known.
+        // The lost records may include moves.
         self.memberships.clear();
         self.shape += 1;
         let complete_until = self.complete_until_boot_ns;
@@ -41,8 +40,8 @@ impl Index {
         Change { lost: Some(lost), ..change }
     }
 
-    /// Records are missing that create no cgroup and remove none: nothing that exists is in doubt. Unless `moves` may
-    /// be among them, neither is where each task came from.
+    /// Records a loss on the activity ring. Which cgroups exist is not affected. Unless `moves` is set, the
+    /// known cgroups of processes are not either.
     pub fn lost_activity(&mut self, at_boot_ns: u64, lost: u64, moves: bool) -> Change {
         if moves {
             self.memberships.clear();
@@ -50,13 +49,13 @@ impl Index {
         Change { lost: Some(lost), ..self.change(Kind::Lost, at_boot_ns, None) }
     }
 
-    /// All that exists is known again, on one hierarchy or, with `None`, on all.
+    /// A resync has ended, on one hierarchy or, with `None`, on all.
     pub fn resynced(&mut self, at_boot_ns: u64, hierarchy: Option<HierarchyId>) -> Change {
         let cgroup = hierarchy.map(|hierarchy| self.cgroup(Key { hierarchy, id: ROOT }));
         self.change(Kind::Resynced, at_boot_ns, cgroup)
     }
 
-    /// The next change, with nothing but its cgroup.
+    /// The next change, with its cgroup alone.
     pub(super) fn change(&mut self, kind: Kind, boot_ns: u64, cgroup: Option<ChangedCgroup>) -> Change {
         self.seq += 1;
         Change {
@@ -73,7 +72,7 @@ impl Index {
         }
     }
 
-    /// The same, with who did it.
+    /// The next change, with its actor.
     pub(super) fn change_by(
         &mut self,
         kind: Kind,
@@ -84,20 +83,20 @@ impl Index {
         Change { by: Some(by), ..self.change(kind, boot_ns, Some(cgroup)) }
     }
 
-    /// The same, concluded and not seen.
+    /// The next change, inferred.
     pub(super) fn inferred(&mut self, kind: Kind, boot_ns: u64, cgroup: ChangedCgroup) -> Change {
         Change { inferred: true, ..self.change(kind, boot_ns, Some(cgroup)) }
     }
 
-    /// Who did something, in its shared form.
-    pub(super) fn creator(&mut self, task: &Task) -> Rc<Actor> {
+    /// The shared [`Actor`] of a task.
+    pub(super) fn actor(&mut self, task: &Task) -> Rc<Actor> {
         let Self { task_cache, hierarchies, previous, scratch, .. } = self;
         task_cache.of(task, |id| {
             path_of(hierarchies.get(&UNIFIED), previous, Key { hierarchy: UNIFIED, id }, scratch)
         })
     }
 
-    /// A cgroup as a change names it: by its path now or, if it is gone, its last one.
+    /// The reference to a cgroup: by its current path or, if it was removed, its last one.
     pub(super) fn cgroup(&mut self, key: Key) -> ChangedCgroup {
         let known = self.hierarchies.get(&key.hierarchy);
         ChangedCgroup {
@@ -108,7 +107,7 @@ impl Index {
         }
     }
 
-    /// The path that a cgroup has or would have, by its parent's and its leaf.
+    /// The reference to a cgroup by its parent's path and its leaf.
     pub(super) fn cgroup_below(&mut self, key: Key, parent: CgroupId, leaf: Option<&[u8]>) -> ChangedCgroup {
         let above = self.cgroup(Key { id: parent, ..key });
         let path = above.path.zip(leaf).map(|(above, leaf)| {
@@ -118,8 +117,8 @@ impl Index {
         ChangedCgroup { id: key.id, path, ..above }
     }
 
-    /// Ends a cgroup's instance, which must be there, in the index and for the scan in progress. Its children are
-    /// the caller's care.
+    /// Removes a live cgroup from the index, marks it removed for the pending scan, and stores its instance
+    /// as previous. The caller handles its children.
     pub(super) fn end_instance(
         &mut self,
         cgroup: &ChangedCgroup,
@@ -130,7 +129,8 @@ impl Index {
         let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
         let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
         let Some(mut node) = known.tree.remove(key.id) else { return };
-        // A scan found it, and was merged before the event that is older: it was there until then at most.
+        // A scan found the cgroup and was merged before this older event was applied: it cannot have been
+        // created later than it was removed.
         if node.origin != Origin::Observed {
             node.created_boot_ns = node.created_boot_ns.min(boot_ns);
         }
@@ -149,7 +149,7 @@ impl Index {
     }
 }
 
-/// The path of a cgroup, live or previous. Below an ancestor that is gone, that one's last path is gone on with.
+/// The path of a cgroup, live or previous. Below a removed ancestor, that ancestor's last path is continued.
 fn path_of(
     known: Option<&HierarchyData>,
     previous: &PreviousInstances,

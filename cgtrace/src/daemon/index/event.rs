@@ -1,54 +1,54 @@
-//! What the index is told: one [`Event`] for each thing that happened in the kernel.
+//! [`Event`]: a decoded record of the kernel program.
 
 use std::rc::Rc;
 
 use cgtrace_common::Kind;
 pub use cgtrace_common::{CgroupId, HierarchyId, ROOT, Task, UNIFIED};
 
-/// One cgroup: ids are unique only within a hierarchy.
+/// Identifies a cgroup: ids are unique within a hierarchy only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Key {
-    /// Its hierarchy.
+    /// The hierarchy.
     pub hierarchy: HierarchyId,
-    /// Its id there.
+    /// The cgroup's id in it.
     pub id: CgroupId,
 }
 
 /// A leaf name: the bytes of one path component.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Leaf {
-    /// The bytes, without a NUL. Any other byte but `/` and newline may be among them.
+    /// The bytes, without the NUL. The kernel allows any other byte but `/` and newline.
     pub bytes: Box<[u8]>,
-    /// Whether the record could not hold or read it to its end, so that only a beginning is known.
+    /// Whether the record holds only the beginning of the name.
     pub truncated: bool,
 }
 
-/// Something that happened in the kernel.
+/// An event in the kernel.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Event {
-    /// When: ns since boot, suspended time counted.
+    /// Time: ns since boot, including suspend.
     pub boot_ns: u64,
     /// What.
     pub what: What,
 }
 
-/// A cgroup that is not a root, as an event names it.
+/// A cgroup other than a root, as an event names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Child {
     /// The cgroup.
     pub key: Key,
-    /// Its parent's id, as far as it could be read.
+    /// The parent's id, if it could be read.
     pub parent: CgroupId,
     /// Its depth below the root, whose level is 0.
     pub level: u32,
     /// Its leaf name.
     pub leaf: Leaf,
-    /// Who made, removed or renamed it.
+    /// The task that created, removed or renamed it.
     pub by: Task,
 }
 
 impl Child {
-    /// Its parent: whatever could be read, only the root has children of level 1.
+    /// The parent's id. A child of level 1 belongs to the root even if the parent's id could not be read.
     #[must_use]
     pub const fn parent(&self) -> CgroupId {
         if self.level == 1 { ROOT } else { self.parent }
@@ -58,18 +58,18 @@ impl Child {
 /// What happened. `by` is the task that made the system call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum What {
-    /// A cgroup was made.
+    /// A cgroup was created.
     Mkdir(Child),
     /// A cgroup was removed.
     Rmdir(Child),
     /// A v1 cgroup was renamed, within the same parent: the leaf name is the new one.
     Rename(Child),
-    /// A removed cgroup's memory was released. May name a cgroup that was never made.
+    /// A removed cgroup was freed. May name a cgroup whose mkdir(2) failed.
     Release {
         /// The cgroup.
         key: Key,
     },
-    /// A task, or a whole process, was written into a cgroup. It may have been there already.
+    /// A task, or a whole process, was written to a cgroup. It may already have been in it.
     Attach {
         /// The cgroup.
         key: Key,
@@ -77,7 +77,7 @@ pub enum What {
         task: Task,
         /// Whether the whole process was moved.
         threadgroup: bool,
-        /// Who moved it.
+        /// The task that moved it.
         by: Task,
     },
     /// A task was moved because its cpuset ran out of CPUs.
@@ -89,75 +89,75 @@ pub enum What {
         /// The task in which the kernel did it.
         by: Task,
     },
-    /// A child began in another cgroup than its parent's.
+    /// A child was created in another cgroup than its parent's.
     Fork {
         /// The child's cgroup, on the default hierarchy.
         key: Key,
         /// The child.
         task: Task,
-        /// The parent; its own cgroup is where the child would else have begun.
+        /// The parent; by default a child starts in the parent's cgroup.
         by: Task,
     },
-    /// A cgroup's subtree got its first process, or lost its last.
+    /// A cgroup's subtree got its first process or lost its last.
     Populated {
         /// The cgroup.
         key: Key,
-        /// Whether there is a process now.
+        /// Whether it has a process now.
         populated: bool,
     },
-    /// Freezing or thawing was asked for.
+    /// Freezing or thawing was requested.
     Freeze {
         /// The cgroup.
         key: Key,
         /// Whether to freeze.
         freeze: bool,
-        /// Who asked.
+        /// The task that requested it.
         by: Task,
     },
-    /// All of a cgroup is frozen now, or no longer.
+    /// A cgroup became completely frozen, or no longer is.
     Frozen {
         /// The cgroup.
         key: Key,
         /// Whether it is frozen.
         frozen: bool,
     },
-    /// A hierarchy came to be. Its root cgroup has no mkdir of its own.
+    /// A hierarchy was created. Its root cgroup has no mkdir event.
     HierarchyCreated {
-        /// What the hierarchy is.
+        /// The hierarchy.
         hierarchy: Hierarchy,
-        /// Who mounted it.
+        /// The task that mounted it.
         by: Task,
     },
-    /// A hierarchy is gone.
+    /// A hierarchy was destroyed.
     HierarchyDestroyed {
         /// The hierarchy.
         id: HierarchyId,
     },
     /// A hierarchy's controllers or name were changed.
     Remount {
-        /// What the hierarchy is now.
+        /// The hierarchy as it is now.
         hierarchy: Hierarchy,
-        /// Who did it.
+        /// The task that remounted it.
         by: Task,
     },
-    /// A process of a watched name was executed.
+    /// A process with a tracked comm called execve(2).
     Exec {
         /// The process.
         task: Task,
-        /// Its cgroup on every hierarchy that the record could name.
+        /// Its cgroup on each hierarchy that the record has room for.
         memberships: Box<[Key]>,
     },
-    /// Whose child the process is that the next `Exec` of the same task tells of.
+    /// The ancestors of the process in the next `Exec` of the same task.
     Ancestry {
         /// The process.
         task: Task,
-        /// Its parent, that one's parent, and so on, as many as the record could name.
+        /// Its parent, grandparent and so on, as many as the record has room for.
         ancestors: Box<[Task]>,
     },
 }
 
 impl What {
-    /// Its kind.
+    /// The kind of the event.
     #[must_use]
     pub const fn kind(&self) -> Kind {
         match self {
@@ -183,17 +183,17 @@ impl What {
     }
 }
 
-/// What a hierarchy is.
+/// A hierarchy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hierarchy {
     /// Its id.
     pub id: HierarchyId,
-    /// Its name, written as `/proc/PID/cgroup` does: `v2`, `memory`, `cpu,cpuacct`, `name=systemd`,
+    /// Its name in the format of `/proc/PID/cgroup`: `v2`, `memory`, `cpu,cpuacct`, `name=systemd`,
     /// `cpu,name=x`.
     pub name: Rc<str>,
 }
 
-/// Whether the kernel would give a cgroup that leaf name (`cgroup_mkdir` and the VFS before it).
+/// Whether the kernel accepts a leaf name (`cgroup_mkdir` and the VFS before it).
 pub(super) fn possible_name(leaf: &[u8]) -> bool {
     !leaf.is_empty()
         && leaf != b"."

@@ -1,7 +1,8 @@
-//! What an event proves to have been missed: a cgroup that it names is alive, or ended before.
+//! Inference from events: an event that names a cgroup proves that it exists, or that another one was
+//! removed.
 //!
-//! Only on a hierarchy that was scanned, for there alone is what is not known not there. `populated(0)`, `frozen` and
-//! `thawed` prove nothing: since Linux 6.19 they may come after the removal.
+//! This applies to scanned hierarchies only, where a cgroup that the index does not have does not exist.
+//! `populated(0)`, `frozen` and `thawed` prove nothing: since Linux 6.19 they may arrive after the rmdir.
 
 use super::Index;
 use super::anomaly::Anomaly;
@@ -12,17 +13,17 @@ use super::node::Node;
 use cgtrace_host::hierarchy::Scanned;
 
 impl Index {
-    /// Whether a cgroup exists, as far as is known.
+    /// Whether the index has a live cgroup of that id.
     #[must_use]
     pub fn is_known(&self, hierarchy: HierarchyId, id: CgroupId) -> bool {
         self.hierarchies.get(&hierarchy).is_some_and(|known| known.tree.find(id).is_some())
     }
 
-    /// The cgroups that an event proves to exist, or to have existed at its time, and that are not known: their mkdir was
+    /// The unknown cgroups that an event proves to exist, or to have existed at its time: their mkdir was
     /// missed.
     #[must_use]
     pub fn missed_mkdirs(&self, event: &Event) -> Vec<Key> {
-        let missed = |key: &Key| {
+        let is_missed = |key: &Key| {
             let known = self.hierarchies.get(&key.hierarchy);
             known.is_some_and(|known| known.scanned && known.tree.find(key.id).is_none())
                 && key.id != CgroupId(0)
@@ -38,15 +39,15 @@ impl Index {
             | What::Populated { key, populated: true }
             | What::Freeze { key, .. } => *key,
             What::Exec { memberships, .. } => {
-                return memberships.iter().filter(|key| missed(key)).copied().collect();
+                return memberships.iter().filter(|key| is_missed(key)).copied().collect();
             }
             _ => return Vec::new(),
         };
-        if missed(&key) { vec![key] } else { Vec::new() }
+        if is_missed(&key) { vec![key] } else { Vec::new() }
     }
 
-    /// Keeps cgroups that were found to exist, parents before their children, as an event of that time proved. Answers
-    /// with their makings, `inferred`.
+    /// Inserts cgroups that were found to exist, parents first, as an event at `at_boot_ns` proved. Returns
+    /// an inferred mkdir for each.
     pub fn insert_missed(
         &mut self,
         hierarchy: HierarchyId,
@@ -78,11 +79,11 @@ impl Index {
         changes
     }
 
-    /// Takes what an event proves by itself to have been missed before it. Answers with these changes, `inferred`.
+    /// Applies what an event by itself proves to have been missed, and returns these changes, inferred.
     pub fn infer_missed(&mut self, event: &Event) -> Vec<Change> {
         let at = event.boot_ns;
         match &event.what {
-            // rmdir(2) refuses a cgroup that has children.
+            // rmdir(2) fails for a cgroup that has children.
             What::Rmdir(Child { key, .. }) => {
                 let changes = self.end_below(*key, at);
                 if !changes.is_empty() {
@@ -96,7 +97,7 @@ impl Index {
                 changes.push(self.end_missed(*key, at));
                 changes
             }
-            // No name is given twice, and v2 knows no rename.
+            // Names are unique among siblings, and v2 has no rename.
             What::Mkdir(Child { key, .. }) if key.hierarchy == UNIFIED => match self.former_holder(event) {
                 Some(former) => {
                     self.anomalies.count(Anomaly::NameTaken);
@@ -118,24 +119,24 @@ impl Index {
         }
     }
 
-    /// The v1 hierarchy where a name was given anew whose former holder was renamed or removed without a record: only a
-    /// scan can tell which.
+    /// The v1 hierarchy of a mkdir whose name another cgroup has: that one's rename or rmdir was missed, and
+    /// only a scan can tell which.
     #[must_use]
     pub fn ambiguous_name(&self, event: &Event) -> Option<HierarchyId> {
         let What::Mkdir(Child { key, .. }) = &event.what else { return None };
         self.former_holder(event).filter(|_| key.hierarchy != UNIFIED).map(|former| former.hierarchy)
     }
 
-    /// The older cgroup that has the name which a mkdir gives.
+    /// The older cgroup that has the name of a mkdir.
     fn former_holder(&self, event: &Event) -> Option<Key> {
         let What::Mkdir(child @ Child { key, leaf, .. }) = &event.what else { return None };
         let known = self.hierarchies.get(&key.hierarchy).filter(|known| known.scanned && !leaf.truncated)?;
         let former = known.tree.node(known.tree.child(child.parent(), &leaf.bytes)?).id;
-        // Ids grow with time: the name of a younger one was given after this one had lost it.
+        // Ids increase with time: a younger cgroup got the name after this one.
         (former < key.id && !self.is_removed(*key)).then_some(Key { id: former, ..*key })
     }
 
-    /// Ends all below a cgroup, children first.
+    /// Ends all descendants of a cgroup, children first.
     fn end_below(&mut self, key: Key, at: u64) -> Vec<Change> {
         let Some(known) = self.hierarchies.get(&key.hierarchy) else { return Vec::new() };
         if known.tree.children(key.id).next().is_none() {

@@ -1,11 +1,11 @@
-//! What holds of an index at any time, for the tests that try to break it.
+//! Invariants of the index, for the tests.
 
 use super::Index;
 use super::event::{Key, ROOT};
 use super::hierarchies::HierarchyData;
 
 impl Index {
-    /// Says what does not hold that should. Costs as much as asking for everything.
+    /// Returns the first violated invariant. Costs as much as reading the whole index.
     #[doc(hidden)]
     pub fn check_invariants(&self) -> Result<(), String> {
         for known in self.hierarchies.values() {
@@ -21,20 +21,21 @@ impl Index {
         self.previous.check()
     }
 
-    /// A path leads back to its cgroup, unless a name in it was given to another one since; a subtree tells all and each path.
+    /// A path resolves to its cgroup, unless a name in it belongs to another cgroup now. A subtree yields
+    /// every connected cgroup with its path.
     fn check_paths(&self, known: &HierarchyData) -> Result<(), String> {
         let mut subtree = self.subtree(Key { hierarchy: known.id, id: ROOT });
-        let mut told = 0;
+        let mut yielded = 0;
         while let Some((key, _)) = subtree.next() {
-            told += 1;
+            yielded += 1;
             let path = self.path(key);
             if path.as_deref() != subtree.path() {
-                return Err(format!("{key:?}: the subtree tells {:?} for {path:?}", subtree.path()));
+                return Err(format!("{key:?}: the subtree yields {:?} for {path:?}", subtree.path()));
             }
             let Some(path) = path else { continue };
             let found = self.resolve(known.id, &path);
             if found != Some(key) && has_names(known, key) {
-                return Err(format!("{key:?}: its path {path:?} leads to {found:?}"));
+                return Err(format!("{key:?}: its path {path:?} resolves to {found:?}"));
             }
         }
         let attached = known.tree.all().filter(|(_, node)| {
@@ -45,7 +46,7 @@ impl Index {
             above.is_some()
         });
         let attached = attached.count();
-        if told == attached { Ok(()) } else { Err(format!("a subtree of {attached} tells {told}")) }
+        if yielded == attached { Ok(()) } else { Err(format!("a subtree of {attached} yields {yielded}")) }
     }
 }
 

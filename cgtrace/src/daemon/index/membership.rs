@@ -1,98 +1,99 @@
-//! Which cgroup a process was last seen to be in, so that a move can say where it came from.
+//! The last known cgroup of each process, so that a move can report the previous one.
 
 use hashbrown::HashMap;
 
 use super::event::{CgroupId, HierarchyId, Key, Task};
 
-/// In what steps /proc tells when a process began; the kernel's records tell it in ns.
+/// /proc reports start times in steps of 10 ms; the kernel program's records have ns.
 const STEP_NS: u64 = 10_000_000;
 
-/// A process on one hierarchy. Its start tells it from a later one of the same pid.
+/// A process on one hierarchy. The start time tells it from a later process with the same pid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Process {
+struct ProcessKey {
     hierarchy: HierarchyId,
     pid: u32,
     start_step: u64,
 }
 
-impl Process {
+impl ProcessKey {
     fn of(hierarchy: HierarchyId, task: &Task) -> Self {
         Self { hierarchy, pid: task.pid, start_step: task.start_boot_ns / STEP_NS }
     }
 }
 
-/// Where a process was last.
+/// The last known cgroup of a process.
 #[derive(Clone, Copy, Debug)]
-struct Known {
+struct LastCgroup {
     cgroup: CgroupId,
-    /// When it began, to the ns, if a record told it: two processes of one pid may begin in one step of /proc.
+    /// The start time in ns, if a record had it: two processes with the same pid may start in the same step.
     start_boot_ns: Option<u64>,
 }
 
-/// The processes seen last, in two generations: when the younger one is full it becomes the elder, and the
-/// former elder is forgotten. So what is used stays, and each step costs the same.
+/// A bounded map in two generations: when the new one is full it becomes the old one, and the previous old
+/// one is dropped. Recently used entries stay, and each insertion costs the same.
 #[derive(Debug)]
 pub(super) struct Memberships {
-    younger: HashMap<Process, Known>,
-    elder: HashMap<Process, Known>,
+    new: HashMap<ProcessKey, LastCgroup>,
+    old: HashMap<ProcessKey, LastCgroup>,
     half: usize,
 }
 
 impl Memberships {
-    /// Remembers at least half of `limit` processes and at most all of it.
+    /// Stores at least `limit / 2` processes and at most `limit`.
     pub fn new(limit: usize) -> Self {
-        Self { younger: HashMap::new(), elder: HashMap::new(), half: (limit / 2).max(1) }
+        Self { new: HashMap::new(), old: HashMap::new(), half: (limit / 2).max(1) }
     }
 
-    /// A whole process, or with `threadgroup` false one thread, is in a cgroup now. Answers where it is known
-    /// to have been before.
+    /// Records that a process, or with `threadgroup` false a single thread, is now in a cgroup. Returns its
+    /// previous cgroup, if known.
     pub fn moved(&mut self, to: Key, task: &Task, threadgroup: bool) -> Option<CgroupId> {
-        let process = Process::of(to.hierarchy, task);
+        let process = ProcessKey::of(to.hierarchy, task);
         if threadgroup || task.tid == task.pid {
             let before = self.forget(&process);
             let start = task.start_boot_ns;
-            self.remember(process, Known { cgroup: to.id, start_boot_ns: Some(start) });
+            self.remember(process, LastCgroup { cgroup: to.id, start_boot_ns: Some(start) });
             let same = before.filter(|known| known.start_boot_ns.is_none_or(|known| known == start));
             same.map(|known| known.cgroup)
         } else {
-            // The process is in two cgroups now, and which thread an exec will leave over is not known.
+            // The process is in two cgroups now, and which thread will survive an exec is unknown.
             self.forget(&process);
             None
         }
     }
 
-    /// A process was found in a cgroup, at a time that may lie before what is known of it.
-    pub fn found(&mut self, at: Key, task: &Task) {
-        let process = Process::of(at.hierarchy, task);
-        if !self.younger.contains_key(&process) && !self.elder.contains_key(&process) {
-            self.remember(process, Known { cgroup: at.id, start_boot_ns: None });
+    /// Records a process that was found in a cgroup. This may be older than what is stored, and never
+    /// replaces it.
+    pub fn record(&mut self, at: Key, task: &Task) {
+        let process = ProcessKey::of(at.hierarchy, task);
+        if !self.new.contains_key(&process) && !self.old.contains_key(&process) {
+            self.remember(process, LastCgroup { cgroup: at.id, start_boot_ns: None });
         }
     }
 
-    /// Moves may have been missed: nothing is known any more.
+    /// Forgets everything, because moves may have been missed.
     pub fn clear(&mut self) {
-        self.younger.clear();
-        self.elder.clear();
+        self.new.clear();
+        self.old.clear();
     }
 
-    /// A hierarchy is gone; its id may be given to another one.
+    /// Forgets a hierarchy that was destroyed; its id may be reused.
     pub fn forget_hierarchy(&mut self, hierarchy: HierarchyId) {
-        self.younger.retain(|process, _| process.hierarchy != hierarchy);
-        self.elder.retain(|process, _| process.hierarchy != hierarchy);
+        self.new.retain(|process, _| process.hierarchy != hierarchy);
+        self.old.retain(|process, _| process.hierarchy != hierarchy);
     }
 
-    fn remember(&mut self, process: Process, known: Known) {
-        if self.younger.len() >= self.half {
-            std::mem::swap(&mut self.younger, &mut self.elder);
-            self.younger.clear();
+    fn remember(&mut self, process: ProcessKey, known: LastCgroup) {
+        if self.new.len() >= self.half {
+            std::mem::swap(&mut self.new, &mut self.old);
+            self.new.clear();
         }
-        self.younger.insert(process, known);
+        self.new.insert(process, known);
     }
 
-    fn forget(&mut self, process: &Process) -> Option<Known> {
-        let younger = self.younger.remove(process);
-        let elder = self.elder.remove(process);
-        younger.or(elder)
+    fn forget(&mut self, process: &ProcessKey) -> Option<LastCgroup> {
+        let new = self.new.remove(process);
+        let old = self.old.remove(process);
+        new.or(old)
     }
 }
 
@@ -109,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn the_second_move_knows_where_the_first_one_led() {
+    fn the_second_move_reports_where_the_first_one_went() {
         let mut memberships = Memberships::new(16);
         assert_eq!(memberships.moved(to(0, 5), &task(9, 9, 1), true), None);
         assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 1), true), Some(CgroupId(5)));
@@ -117,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn hierarchies_and_lives_of_a_pid_are_kept_apart() {
+    fn hierarchies_and_processes_with_the_same_pid_are_distinct() {
         let mut memberships = Memberships::new(16);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         assert_eq!(memberships.moved(to(2, 6), &task(9, 9, 1), true), None);
@@ -128,18 +129,18 @@ mod tests {
     }
 
     #[test]
-    fn what_was_found_never_overrules_what_was_seen() {
+    fn a_process_found_in_proc_never_replaces_a_recorded_move() {
         let mut memberships = Memberships::new(16);
-        // /proc rounds the start down.
-        memberships.found(to(0, 5), &task(9, 9, 40_000_000));
+        // /proc rounds the start time down.
+        memberships.record(to(0, 5), &task(9, 9, 40_000_000));
         assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 47_654_321), true), Some(CgroupId(5)));
-        memberships.found(to(0, 5), &task(9, 9, 40_000_000));
+        memberships.record(to(0, 5), &task(9, 9, 40_000_000));
         assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 47_654_321), true), Some(CgroupId(6)));
         assert_eq!(memberships.moved(to(0, 7), &task(9, 9, 57_654_321), true), None);
     }
 
     #[test]
-    fn a_moved_thread_makes_its_process_unknown() {
+    fn moving_a_thread_forgets_the_process() {
         let mut memberships = Memberships::new(16);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         assert_eq!(memberships.moved(to(0, 6), &task(9, 10, 1), false), None);
@@ -147,26 +148,26 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_moved_alone_is_followed() {
+    fn moving_the_leader_alone_moves_the_process() {
         let mut memberships = Memberships::new(16);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         assert_eq!(memberships.moved(to(0, 6), &task(9, 9, 1), false), Some(CgroupId(5)));
     }
 
     #[test]
-    fn it_is_bounded_and_forgets_the_unused_first() {
+    fn it_is_bounded_and_drops_unused_entries_first() {
         let mut memberships = Memberships::new(8);
         for pid in 0..1_000 {
             memberships.moved(to(0, 5), &task(1_000_000, 1_000_000, 1), true);
             memberships.moved(to(0, 5), &task(pid, pid, 1), true);
-            assert!(memberships.younger.len() + memberships.elder.len() <= 8);
+            assert!(memberships.new.len() + memberships.old.len() <= 8);
         }
         assert_eq!(memberships.moved(to(0, 6), &task(1_000_000, 1_000_000, 1), true), Some(CgroupId(5)));
         assert_eq!(memberships.moved(to(0, 6), &task(3, 3, 1), true), None);
     }
 
     #[test]
-    fn after_a_loss_nothing_is_claimed() {
+    fn a_loss_clears_it() {
         let mut memberships = Memberships::new(8);
         memberships.moved(to(0, 5), &task(9, 9, 1), true);
         memberships.clear();

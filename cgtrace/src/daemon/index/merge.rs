@@ -1,8 +1,8 @@
-//! Scans: what one found, and what events told meanwhile, become one.
+//! Merging the result of a scan with the events applied while it ran.
 //!
-//! Ids are never given twice, so that set algebra on them needs no order: live = (scanned ∪ made) \ removed. A
-//! name is the last rename's since the scan began, else the scan's. The first scan of a hierarchy and one that
-//! mends it after a loss differ only in what is told.
+//! The kernel never reuses a cgroup's id, so the merge is set algebra on ids that needs no order: live =
+//! (scanned ∪ created) \ removed. A name is that of the last rename since the scan began, else the scan's.
+//! The initial scan of a hierarchy and a resync differ only in which changes they report.
 
 use hashbrown::HashSet;
 
@@ -16,36 +16,35 @@ use super::node::Node;
 use super::scan::{Pathless, PendingScan};
 use cgtrace_host::hierarchy::Scanned;
 
-/// The level of a cgroup that was found but not yet linked to the root.
+/// The level of a scanned cgroup that is not connected to the root yet.
 const UNSET: u32 = u32::MAX;
 
-/// What a scan found, sorted by what was known.
-struct Found {
+/// The result of a scan, classified by what the index has.
+struct SortedScan {
     /// By slot: whether the scan found that cgroup.
     seen: Vec<bool>,
-    /// Known under another name, or under one that does not lead to it.
+    /// Known, but with another name, or with a name that does not resolve to it.
     renamed: Vec<Scanned>,
     fresh: Vec<Scanned>,
 }
 
-/// What the merge of a scan led to.
+/// The result of a merge.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct MergeOutcome {
-    /// The changes that had been missed, all of them `inferred`: removals (children first), then renames, then
-    /// makings (parents first). The makings that a hierarchy's first scan finds are no changes: those cgroups were
-    /// there before.
+    /// The missed changes, all `inferred`: removals (children first), renames, creations (parents first). The
+    /// cgroups that the initial scan finds yield no changes, because they existed before.
     pub changes: Vec<Change>,
-    /// Something was renamed during the scan, or an event gave a name to one cgroup under which the scan found
-    /// another: another scan is needed, and until then a first one leaves the hierarchy unscanned.
+    /// A cgroup was renamed during the scan, or an event gave a name to one cgroup and the scan to another.
+    /// Another scan is needed; until then, after an initial scan, the hierarchy stays unscanned.
     pub raced: bool,
 }
 
 impl Index {
-    /// A scan of that hierarchy begins: until [`merge_scan`](Self::merge_scan) or
-    /// [`abandon_scan`](Self::abandon_scan), what events tell is remembered for the merge. Every event that
-    /// happened before the scan reads its first directory may be applied before or after this call.
+    /// Begins a scan of a hierarchy: what events change is recorded for the merge until
+    /// [`merge_scan`](Self::merge_scan) or [`abandon_scan`](Self::abandon_scan). Events from before the scan
+    /// reads its first directory may be applied before or after this call.
     ///
-    /// A scan that was begun before is abandoned.
+    /// A scan begun before is abandoned.
     pub fn begin_scan(&mut self, hierarchy: HierarchyId) {
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
             known.scan = Some(PendingScan::begin(known.gap.map_or(0, |gap| gap.to_boot_ns)));
@@ -59,10 +58,11 @@ impl Index {
         }
     }
 
-    /// Merges all that a scan of the hierarchy found, in any order; `at_boot_ns` is the time of it. `complete` is
-    /// false if a part could not be read: nothing is concluded then from what was not found. To be
-    /// called when every event that happened before the scan's end has been applied: a later one would still be
-    /// understood, but some things would be told as inferred that are about to be told exactly.
+    /// Merges the cgroups that a scan found, in any order; `at_boot_ns` is the time of the scan. If
+    /// `complete` is false because a part was unreadable, no removal is inferred.
+    ///
+    /// Apply every event from before the end of the scan first. Later ones are still handled correctly, but
+    /// some changes are then reported as inferred that would have been observed.
     pub fn merge_scan(
         &mut self,
         hierarchy: HierarchyId,
@@ -78,31 +78,31 @@ impl Index {
         let Some(known) = self.hierarchies.get(&hierarchy) else { return MergeOutcome::default() };
         self.shape += 1;
         let first = !known.scanned;
-        let Found { seen, renamed, fresh } = sort(known, &scan, scanned);
+        let SortedScan { seen, renamed, fresh } = sort(known, &scan, scanned);
         let mut merged = MergeOutcome { changes: Vec::new(), raced: scan.renamed };
         if complete {
             self.merge_removals(hierarchy, &scan, &seen, at_boot_ns, &mut merged.changes);
         }
         self.merge_renames(hierarchy, &scan, renamed, at_boot_ns, &mut merged);
-        let made = self.merge_fresh(hierarchy, &scan, fresh, at_boot_ns, &mut merged.raced);
+        let created = self.merge_fresh(hierarchy, &scan, fresh, at_boot_ns, &mut merged.raced);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
             known.scanned |= complete && !merged.raced;
             if !first {
                 known.resyncs += 1;
-                known.created += made.len() as u64;
+                known.created += created.len() as u64;
             }
         }
         if !first {
-            for id in made {
+            for id in created {
                 let cgroup = self.cgroup(Key { hierarchy, id });
                 merged.changes.push(self.inferred(Kind::Mkdir, at_boot_ns, cgroup));
             }
         }
-        self.complete_past(hierarchy, scan);
+        self.complete_previous_paths(hierarchy, scan);
         merged
     }
 
-    /// Ends the instances of what the scan did not find.
+    /// Removes the cgroups that the scan did not find.
     fn merge_removals(
         &mut self,
         hierarchy: HierarchyId,
@@ -114,10 +114,10 @@ impl Index {
         let Some(known) = self.hierarchies.get(&hierarchy) else { return };
         let tree = &known.tree;
         let missed = |slot: u32| !seen.get(slot as usize).copied().unwrap_or_default();
-        // A v1 rename moves a directory within the order in which its parent is read (fs/kernfs/dir.c sorts by
-        // the name's hash), so that a scan may miss it and all below; or it was read under its old name, by which
-        // it could not be opened any more. The event vouches for it.
-        let vouched = |id: CgroupId| {
+        // A v1 rename moves a directory within the order in which its parent is read (fs/kernfs/dir.c sorts
+        // by the name's hash), so that a scan may miss it and its descendants, or fail to open it by its old
+        // name. The event proves that it exists.
+        let is_proved = |id: CgroupId| {
             let mut above = tree.find(id);
             while let Some(slot) = above {
                 let node = tree.node(slot);
@@ -129,18 +129,19 @@ impl Index {
                 }
                 above = tree.find(node.parent);
             }
-            // What is above it is not known: it may be what was renamed.
+            // An unknown ancestor may be what was renamed.
             scan.renamed
         };
         let unseen = tree.all().filter(|(slot, node)| missed(*slot) && !scan.named.contains(&node.id));
-        let (kept, mut gone): (Vec<_>, Vec<_>) = unseen.map(|(_, node)| node.id).partition(|id| vouched(*id));
+        let (proved, mut gone): (Vec<_>, Vec<_>) =
+            unseen.map(|(_, node)| node.id).partition(|id| is_proved(*id));
         gone.sort_unstable();
-        for _ in kept {
+        for _ in proved {
             self.anomalies.count(Anomaly::ScanMissedRenamed);
         }
         for id in gone {
             let Some(known) = self.hierarchies.get(&hierarchy) else { return };
-            // Children first. What is still there below it cannot be, whatever vouched for it.
+            // Children first. They cannot exist without their parent, whatever the events prove.
             let below = known.tree.below(id).into_iter().rev();
             let ending: Vec<_> = below.chain([id]).filter(|id| known.tree.find(*id).is_some()).collect();
             for id in ending {
@@ -151,7 +152,7 @@ impl Index {
         }
     }
 
-    /// Gives what the scan found under another name that name.
+    /// Applies the names that the scan found.
     fn merge_renames(
         &mut self,
         hierarchy: HierarchyId,
@@ -167,7 +168,7 @@ impl Index {
             let Some(slot) = known.tree.find(id) else { continue };
             let node = known.tree.node(slot);
             let new_name = !node.truncated && node.leaf != leaf;
-            let holder = rightful_holder(known, scan, node.parent, &leaf);
+            let holder = holder_by_event(known, scan, node.parent, &leaf);
             known.tree.rename(slot, leaf, false);
             if let Some(holder) = holder {
                 known.tree.claim_name(holder);
@@ -184,7 +185,7 @@ impl Index {
         }
     }
 
-    /// Keeps what only the scan knows. Answers with the ids, parents before their children.
+    /// Inserts the cgroups that only the scan found. Returns their ids, parents first.
     fn merge_fresh(
         &mut self,
         hierarchy: HierarchyId,
@@ -195,34 +196,34 @@ impl Index {
     ) -> Vec<CgroupId> {
         let Self { hierarchies, previous, anomalies, .. } = self;
         let Some(known) = hierarchies.get_mut(&hierarchy) else { return Vec::new() };
-        let (made, since) = if known.scanned {
+        let (origin, since) = if known.scanned {
             (Origin::Inferred, at)
         } else {
-            (Origin::Preexisting, known.unseen_since(at))
+            (Origin::Preexisting, known.implied_creation(at))
         };
-        let mut kept = Vec::with_capacity(fresh.len());
+        let mut inserted = Vec::with_capacity(fresh.len());
         for Scanned { id, parent, leaf } in fresh {
-            // Found twice, as a rename moved it ahead of the scan: the event has its name.
+            // SortedScan twice, because a rename moved it ahead of the scan: the event has its name.
             if known.tree.find(id).is_some() {
                 continue;
             }
-            // Its removal was seen, or else was concluded from a scan that had missed it.
+            // Its removal was either observed, or inferred from a scan that missed it.
             let key = Key { hierarchy, id };
             let ended = previous.of(key).map(|instance| instance.inferred);
             if ended == Some(false) {
                 continue;
             }
-            let holder = rightful_holder(known, scan, parent, &leaf);
+            let holder = holder_by_event(known, scan, parent, &leaf);
             let truncated = !possible_name(&leaf);
             let node = Node::new(id, parent, UNSET, leaf, truncated);
             let node = match ended.and_then(|_| previous.remove(key)) {
                 Some(PreviousInstance { creation, .. }) => {
                     node.created(creation.origin, creation.boot_ns, creation.by)
                 }
-                None => node.created(made, since, None),
+                None => node.created(origin, since, None),
             };
             match known.tree.insert(node) {
-                Some(_) => kept.push(id),
+                Some(_) => inserted.push(id),
                 None => anomalies.count(Anomaly::InvalidParent),
             }
             if let Some(holder) = holder {
@@ -230,22 +231,22 @@ impl Index {
                 *raced = true;
             }
         }
-        let detached = remove_detached(known, &kept);
+        let detached = remove_detached(known, &inserted);
         for _ in 0..detached {
             anomalies.count(Anomaly::ScannedDetached);
         }
         if detached > 0 {
-            kept.retain(|id| known.tree.find(*id).is_some());
+            inserted.retain(|id| known.tree.find(*id).is_some());
         }
-        set_levels(known, &kept);
-        kept.sort_by_cached_key(|id| (known.tree.get(*id).map(|node| node.level), *id));
-        kept
+        set_levels(known, &inserted);
+        inserted.sort_by_cached_key(|id| (known.tree.get(*id).map(|node| node.level), *id));
+        inserted
     }
 
-    /// Paths that could not be built when a cgroup was removed, as the scan had not told of its parents yet.
-    fn complete_past(&mut self, hierarchy: HierarchyId, scan: PendingScan) {
+    /// Builds the paths of cgroups that were removed before the scan had found their parents.
+    fn complete_previous_paths(&mut self, hierarchy: HierarchyId, scan: PendingScan) {
         let mut pathless = scan.pathless;
-        // A parent's id is lower than its children's, and a removed parent's path is needed for theirs.
+        // A parent's id is lower than its children's, and their paths need its own.
         pathless.sort_unstable_by_key(|removed| removed.id);
         for Pathless { id, parent, leaf } in pathless {
             let key = Key { hierarchy, id };
@@ -256,9 +257,9 @@ impl Index {
     }
 }
 
-fn sort(known: &HierarchyData, scan: &PendingScan, scanned: impl IntoIterator<Item = Scanned>) -> Found {
+fn sort(known: &HierarchyData, scan: &PendingScan, scanned: impl IntoIterator<Item = Scanned>) -> SortedScan {
     let tree = &known.tree;
-    let mut found = Found { seen: vec![false; tree.slots()], renamed: Vec::new(), fresh: Vec::new() };
+    let mut found = SortedScan { seen: vec![false; tree.slots()], renamed: Vec::new(), fresh: Vec::new() };
     let mut see = |slot: u32| {
         if let Some(seen) = found.seen.get_mut(slot as usize) {
             *seen = true;
@@ -285,16 +286,15 @@ fn sort(known: &HierarchyData, scan: &PendingScan, scanned: impl IntoIterator<It
     found
 }
 
-/// Who has a name by an event since the scan began, and so keeps it whatever the scan says.
-fn rightful_holder(known: &HierarchyData, scan: &PendingScan, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
+/// The cgroup that an event since the scan began gave this name. It keeps it, whatever the scan found.
+fn holder_by_event(known: &HierarchyData, scan: &PendingScan, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
     if scan.named.is_empty() {
         return None;
     }
     known.tree.child(parent, leaf).filter(|slot| scan.named.contains(&known.tree.node(*slot).id))
 }
 
-/// Leaves out what the scan found below a cgroup that was removed meanwhile: it cannot be there any more. Answers
-/// with how many those are.
+/// Removes what the scan found below a cgroup that was removed meanwhile. Returns how many these are.
 fn remove_detached(known: &mut HierarchyData, fresh: &[CgroupId]) -> usize {
     let tree = &mut known.tree;
     let tops: Vec<_> = fresh

@@ -1,11 +1,11 @@
-//! The index: which cgroups there are and were. Pure: no I/O, no clock, no async.
+//! The index of live and removed cgroups. Pure: no I/O, no clock, no async.
 //!
-//! [`Index::apply`] takes events, [`Index::begin_scan`] and [`Index::merge_scan`] take what a scan found; the
-//! rest asks. Any sequence of calls leaves a consistent index and none panics; what did not fit is counted as
-//! an [`Anomaly`].
+//! [`Index::apply`] applies events; [`Index::begin_scan`] and [`Index::merge_scan`] merge the result of a
+//! scan; the other methods query. Any sequence of calls leaves the index consistent, and none panics. Input
+//! that contradicts the index is counted as an [`Anomaly`].
 //!
-//! One hierarchy's cgroups are a `Tree`, linked by parent ids, so that a cgroup may come before its parent.
-//! Ended instances are kept apart, in `PreviousInstances`, which is bounded.
+//! Each hierarchy has a `Tree` of its live cgroups, linked by parent id, so that a cgroup may be inserted
+//! before its parent. Removed cgroups are stored in `PreviousInstances`, which is bounded.
 
 mod anomaly;
 mod apply;
@@ -44,11 +44,11 @@ use membership::Memberships;
 use previous::PreviousInstances;
 use task_cache::TaskCache;
 
-/// The processes whose last known cgroup is remembered, so that an attach can say where from. Each takes some
-/// 40 bytes.
+/// How many processes' last known cgroups are stored, so that an attach can report the previous one. Each
+/// takes about 40 bytes.
 const MEMBERSHIPS: usize = 4_096;
 
-/// Every hierarchy's cgroups, present and previous.
+/// The live cgroups and the previous instances of every hierarchy.
 #[derive(Debug)]
 pub struct Index {
     hierarchies: BTreeMap<HierarchyId, HierarchyData>,
@@ -57,18 +57,18 @@ pub struct Index {
     memberships: Memberships,
     anomalies: AnomalyCounts,
     seq: u64,
-    /// What [`Index::shape`] has of all but the trees.
+    /// The part of [`Index::shape`] that the trees' versions do not cover.
     shape: u64,
-    /// Up to when nothing is missing, on any hierarchy.
+    /// No record was lost on any hierarchy up to this time.
     complete_until_boot_ns: u64,
-    /// The last loss on any hierarchy: it may concern one that comes to be known by an older event.
+    /// The last loss that may concern any hierarchy, including one that a later call adds.
     last_loss: Option<Gap>,
-    /// Where paths are built.
+    /// Buffer for building paths.
     scratch: Vec<u8>,
 }
 
 impl Index {
-    /// An index that knows nothing yet.
+    /// Creates an empty index.
     #[must_use]
     pub fn new(limits: PreviousLimits) -> Self {
         Self {
@@ -85,11 +85,11 @@ impl Index {
         }
     }
 
-    /// Introduces a hierarchy that is there at `observed_since_boot_ns`, from which time on every event of it is
-    /// seen. Its cgroups are not known until a scan is merged.
+    /// Adds a hierarchy that exists at `observed_since_boot_ns` and whose events are all received from then
+    /// on. Its cgroups are unknown until a scan is merged.
     ///
-    /// For a hierarchy that is known already this gives its name anew and, if only an event had named it so
-    /// far, the earlier of both times.
+    /// If the hierarchy is known, its name is updated. If it was known only from an event, the earlier of the
+    /// two times is stored.
     pub fn add_hierarchy(&mut self, hierarchy: &Hierarchy, observed_since_boot_ns: u64) {
         let Hierarchy { id, name } = hierarchy;
         let name = Rc::clone(name);
@@ -102,29 +102,30 @@ impl Index {
                 }
             }
             None => {
-                self.hierarchies.insert(*id, HierarchyData::found(*id, Some(name), observed_since_boot_ns));
+                self.hierarchies
+                    .insert(*id, HierarchyData::existing(*id, Some(name), observed_since_boot_ns));
             }
         }
     }
 
-    /// Keeps so much of the previous from now on, and forgets at once what is beyond it.
+    /// Changes the limit of previous instances and drops what exceeds it.
     pub fn limit_previous(&mut self, limits: PreviousLimits) {
         self.shape += 1;
         self.previous.set_limits(limits);
     }
 
-    /// Numbers the changes on from that one, which was the last of an index before this.
+    /// Continues numbering after `seq`, the number of the previous daemon's last change.
     pub const fn resume_seq(&mut self, seq: u64) {
         self.seq = seq;
     }
 
-    /// The number of the last change; 0 before the first one.
+    /// The number of the last change; 0 before the first.
     #[must_use]
     pub const fn seq(&self) -> u64 {
         self.seq
     }
 
-    /// What did not fit so far.
+    /// The anomalies counted so far.
     #[must_use]
     pub const fn anomalies(&self) -> &AnomalyCounts {
         &self.anomalies

@@ -1,37 +1,37 @@
-//! Where a hierarchy's cgroups are kept: one slot each, reused once it is free.
+//! Storage of a hierarchy's cgroups: one slot each, reused when free.
 
 use std::rc::Rc;
 
 use super::event::CgroupId;
 use super::instance::{Actor, Creation, Origin};
 
-/// The slot that does not exist: the end of a list.
+/// No slot: the end of a list.
 pub(super) const NONE: u32 = u32::MAX;
 
-/// A live cgroup. Parents are named by id and not by slot, so that a cgroup may be known before its parent is
-/// and needs no repair when the parent comes.
+/// A live cgroup. It refers to its parent by id, not by slot, so that it may be inserted before its parent
+/// and needs no update when the parent is.
 #[derive(Debug)]
 pub(super) struct Node {
     pub id: CgroupId,
     pub parent: CgroupId,
-    /// The leaf name, or as much of it as is known.
+    /// The leaf name, or the known beginning of it.
     pub leaf: Box<[u8]>,
     pub created_boot_ns: u64,
     pub creator: Option<Rc<Actor>>,
-    /// The next sibling; in a free slot, the next free one.
+    /// The next sibling; in a free slot, the next free slot.
     pub next: u32,
     pub previous: u32,
     pub level: u32,
     pub origin: Origin,
-    /// The leaf is not wholly known: the cgroup has no path, and no name leads to it.
+    /// The leaf is incomplete: the cgroup has no path, and no name resolves to it.
     pub truncated: bool,
 }
 
-// 100,000 cgroups are to take no more than 200 bytes each, tables and names included.
+// 100,000 cgroups must take at most 200 bytes each, including tables and names.
 const _: () = assert!(size_of::<Node>() == 64);
 
 impl Node {
-    /// A cgroup that is not in any list yet.
+    /// A cgroup that is not linked yet.
     pub fn new(id: CgroupId, parent: CgroupId, level: u32, leaf: Box<[u8]>, truncated: bool) -> Self {
         Self {
             id,
@@ -47,7 +47,7 @@ impl Node {
         }
     }
 
-    /// The same, with its creation.
+    /// Sets the creation.
     pub fn created(mut self, origin: Origin, boot_ns: u64, creator: Option<Rc<Actor>>) -> Self {
         self.origin = origin;
         self.created_boot_ns = boot_ns;
@@ -55,7 +55,7 @@ impl Node {
         self
     }
 
-    /// Its creation, as answers give it.
+    /// The creation of the cgroup.
     pub fn creation(&self) -> Creation {
         Creation { boot_ns: self.created_boot_ns, origin: self.origin, by: self.creator.clone() }
     }
@@ -81,12 +81,12 @@ impl Nodes {
         &mut self.slots[slot as usize]
     }
 
-    /// How many slots there are, free ones included: each slot's number is below it.
+    /// The number of slots, including free ones: every slot number is less.
     pub fn slots(&self) -> usize {
         self.slots.len()
     }
 
-    /// Keeps a node; `None` once 2^32 - 1 are kept.
+    /// Stores a node. Returns `None` if 2^32 - 1 are stored.
     pub fn insert(&mut self, node: Node) -> Option<u32> {
         if self.free != NONE {
             let slot = self.free;

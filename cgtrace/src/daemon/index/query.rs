@@ -1,4 +1,4 @@
-//! Asking the index.
+//! Queries.
 
 use std::rc::Rc;
 
@@ -9,12 +9,12 @@ use super::instance::{Instance, PreviousInstance};
 use super::subtree::{Paused, Subtree};
 
 impl Index {
-    /// Every hierarchy that is known, in the order of their ids.
+    /// The known hierarchies, ordered by id.
     pub fn hierarchies(&self) -> impl Iterator<Item = HierarchyState> + '_ {
         self.hierarchies.values().map(|known| self.state(known))
     }
 
-    /// One hierarchy.
+    /// The state of one hierarchy.
     #[must_use]
     pub fn hierarchy(&self, id: HierarchyId) -> Option<HierarchyState> {
         self.hierarchies.get(&id).map(|known| self.state(known))
@@ -38,21 +38,23 @@ impl Index {
         }
     }
 
-    /// The hierarchy that a user's word means: `v2` or `unified`, a whole name (`cpu,cpuacct`), one of its
-    /// controllers (`cpu`), or `name=systemd`. The kernel gives a controller to one hierarchy only.
+    /// The hierarchy that a user's `name` refers to: `v2` or `unified`, a full name (`cpu,cpuacct`), one of
+    /// its controllers (`cpu`), or `name=systemd`. The kernel attaches a controller to one hierarchy only.
     #[must_use]
     pub fn find_hierarchy(&self, name: &str) -> Option<HierarchyId> {
         self.hierarchies.values().find(|known| known.is_named(name)).map(|known| known.id)
     }
 
-    /// The live cgroup of an absolute path; `/` is the root. Of two that had the name, the one that got it last.
+    /// The live cgroup at an absolute path; `/` is the root. If two cgroups had the name, the one that got it
+    /// last.
     #[must_use]
     pub fn resolve(&self, hierarchy: HierarchyId, path: &[u8]) -> Option<Key> {
         let tree = &self.hierarchies.get(&hierarchy)?.tree;
         tree.resolve(path).map(|slot| Key { hierarchy, id: tree.node(slot).id })
     }
 
-    /// A live cgroup's absolute path, at any depth; `None` if it is not live, or a name on the way is not known.
+    /// A live cgroup's absolute path, at any depth; `None` if it is not live or a name in the path is
+    /// unknown.
     #[must_use]
     pub fn path(&self, key: Key) -> Option<Vec<u8>> {
         let tree = &self.hierarchies.get(&key.hierarchy)?.tree;
@@ -60,7 +62,7 @@ impl Index {
         tree.path(tree.find(key.id)?, &mut path).ok().map(|()| path)
     }
 
-    /// A live cgroup's instance.
+    /// The current instance of a live cgroup.
     #[must_use]
     pub fn instance(&self, key: Key) -> Option<Instance<'_>> {
         let node = self.hierarchies.get(&key.hierarchy)?.tree.get(key.id)?;
@@ -73,28 +75,28 @@ impl Index {
         })
     }
 
-    /// The ended instances of a name, the newest first, as many as are kept.
+    /// The previous instances of a path that are stored, newest first.
     pub fn previous_instances(
         &self,
         hierarchy: HierarchyId,
         path: &[u8],
     ) -> impl Iterator<Item = &PreviousInstance> {
-        self.previous.of_name(hierarchy, path)
+        self.previous.of_path(hierarchy, path)
     }
 
-    /// The names that had an instance which has ended, with their hierarchies, as many as are kept: from the newest to the oldest
-    /// death.
+    /// The paths that have previous instances, with their hierarchies, the last removed first.
     pub fn previous_paths(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
-        self.previous.names()
+        self.previous.paths()
     }
 
-    /// The ended instance of a cgroup, if it is kept.
+    /// The previous instance of a cgroup, if it is stored.
     #[must_use]
     pub fn previous_by_id(&self, key: Key) -> Option<&PreviousInstance> {
         self.previous.of(key)
     }
 
-    /// A live cgroup and all below it: parents before children, siblings in the byte order of their names.
+    /// Iterates over a live cgroup and its descendants: parents before children, siblings in byte order of
+    /// their names.
     #[must_use]
     pub fn subtree(&self, key: Key) -> Subtree<'_> {
         let tree = self.hierarchies.get(&key.hierarchy).map(|known| &known.tree);
@@ -104,29 +106,28 @@ impl Index {
         }
     }
 
-    /// Goes on where a scan of a subtree was paused. What it tells is of one moment only if the
-    /// [`shape`](Self::shape) is still the same.
+    /// Resumes a paused iteration. The result is consistent only if [`shape`](Self::shape) is unchanged.
     #[must_use]
     pub fn resume(&self, paused: Paused) -> Subtree<'_> {
         let tree = self.hierarchies.get(&paused.hierarchy).map(|known| &known.tree);
         Subtree::resume(paused, tree)
     }
 
-    /// A number that grows whenever a cgroup or a hierarchy has come, gone or changed, or records went missing: what was
-    /// read while it stayed the same is of one moment.
+    /// A number that increases whenever a cgroup or a hierarchy is created, removed or changed, or records
+    /// are lost: reads with the same shape are of the same state.
     #[must_use]
     pub fn shape(&self) -> u64 {
         self.shape + self.hierarchies.values().map(|known| known.tree.version()).sum::<u64>()
     }
 
-    /// The last stretch of time of which records are missing.
+    /// The last period with missing records.
     #[must_use]
     pub fn last_gap(&self, hierarchy: HierarchyId) -> Option<Gap> {
         self.hierarchies.get(&hierarchy)?.gap
     }
 
-    /// Gives the whole leaf name of a live cgroup of which only a beginning was known. Of no effect if the name
-    /// is known, or is none that a cgroup can have.
+    /// Sets the full leaf name of a live cgroup whose name is truncated. Has no effect if the name is known,
+    /// or `leaf` is invalid.
     pub fn set_leaf(&mut self, key: Key, leaf: &[u8]) {
         if !possible_name(leaf) {
             return;
@@ -135,7 +136,7 @@ impl Index {
         let Some(slot) = known.tree.find(key.id) else { return };
         let node = known.tree.node(slot);
         if node.truncated {
-            // Ids grow with time: a later one that has the name has it rightly.
+            // Ids increase with time: a later cgroup that has the name got it after this one.
             let later =
                 known.tree.child(node.parent, leaf).filter(|other| known.tree.node(*other).id > key.id);
             known.tree.rename(slot, leaf.into(), false);

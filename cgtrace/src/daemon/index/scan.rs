@@ -1,22 +1,22 @@
-//! What events tell while a scan goes on, until it is merged.
+//! Events applied while a scan runs, kept until its result is merged.
 
 use hashbrown::HashSet;
 
 use super::event::CgroupId;
 use super::node::Node;
 
-/// What events told since a scan began.
+/// What was applied since the scan began.
 #[derive(Debug, Default)]
 pub(super) struct PendingScan {
-    /// When the last loss was noticed before it began. An event that is older says nothing of what the scan finds:
-    /// what undid it may have been lost.
+    /// When the last loss before the scan was noticed. An older event proves nothing about what the scan
+    /// finds: the event that undid it may have been lost.
     begun_after_ns: u64,
     /// Origin or renamed: alive then, and named by an event.
     pub named: HashSet<CgroupId>,
-    /// One was renamed: the scan may have missed what is below it, and nothing else may know of that.
+    /// A cgroup was renamed: the scan may have missed its descendants, and nothing else may reveal them.
     pub renamed: bool,
     pub removed: HashSet<CgroupId>,
-    /// Those of the removed that no path could be built for yet.
+    /// Removed cgroups whose path could not be built yet.
     pub pathless: Vec<Pathless>,
 }
 
@@ -28,7 +28,7 @@ pub(super) struct Pathless {
 }
 
 impl PendingScan {
-    /// A scan begins, after a loss that was noticed at that time.
+    /// Begins a scan after a loss that was noticed at that time.
     pub fn begin(begun_after_ns: u64) -> Self {
         Self { begun_after_ns, ..Self::default() }
     }

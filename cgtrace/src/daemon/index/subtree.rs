@@ -1,10 +1,10 @@
-//! A cgroup and all below it, in the order in which people read a tree.
+//! Traversal of a cgroup and its descendants.
 
 use super::event::{CgroupId, HierarchyId, Key, ROOT};
 use super::tree::Tree;
 
-/// Scans a subtree: parents before children, siblings in the byte order of their names. Besides each cgroup's
-/// key and level it has its path, which costs less here than asking for each.
+/// Iterates over a subtree: parents before children, siblings in byte order of their names. Also has each
+/// cgroup's path, at less cost than [`Index::path`](super::Index::path).
 #[derive(Debug)]
 pub struct Subtree<'a> {
     tree: Option<&'a Tree>,
@@ -12,11 +12,11 @@ pub struct Subtree<'a> {
     has_path: bool,
 }
 
-/// Where a scan of a subtree stopped.
+/// The position of a paused iteration.
 #[derive(Debug)]
 pub struct Paused {
     pub(super) hierarchy: HierarchyId,
-    /// What is still to be told, the next one last.
+    /// The cgroups still to be yielded, the next one last.
     pending: Vec<Pending>,
     path: Vec<u8>,
 }
@@ -25,7 +25,7 @@ pub struct Paused {
 struct Pending {
     id: CgroupId,
     level: u32,
-    /// Length of the parent's path, if it has one. The first cgroup's is the one it was given.
+    /// Length of the parent's path, if it has one, in `path`.
     above: Option<usize>,
 }
 
@@ -49,19 +49,19 @@ impl<'a> Subtree<'a> {
         Self { tree, at, has_path: false }
     }
 
-    /// Stops for now, and lets go of the index.
+    /// Pauses the iteration and releases the index.
     #[must_use]
     pub fn pause(self) -> Paused {
         self.at
     }
 
-    /// Whether all was told.
+    /// Whether the iteration is complete.
     #[must_use]
     pub fn is_over(&self) -> bool {
         self.at.pending.is_empty() || self.tree.is_none()
     }
 
-    /// The absolute path of the cgroup that was told last; `None` where a name on the way is not known.
+    /// The absolute path of the cgroup that was yielded last; `None` if a name in it is unknown.
     #[must_use]
     pub fn path(&self) -> Option<&[u8]> {
         self.has_path.then_some(if self.at.path.is_empty() { &b"/"[..] } else { &self.at.path })
@@ -69,7 +69,7 @@ impl<'a> Subtree<'a> {
 }
 
 impl Iterator for Subtree<'_> {
-    /// The cgroup, and its depth below the root.
+    /// The cgroup and its depth.
     type Item = (Key, u32);
 
     fn next(&mut self) -> Option<Self::Item> {
@@ -93,7 +93,7 @@ impl Iterator for Subtree<'_> {
             level: level.saturating_add(1),
             above,
         }));
-        // Backwards, as the last one is told first.
+        // In reverse order, because the last one is yielded first.
         let name = |pending: &Pending| tree.get(pending.id).map(|node| (&*node.leaf, node.id));
         if let Some(children) = pending.get_mut(first..) {
             children.sort_unstable_by(|one, other| name(other).cmp(&name(one)));

@@ -1,4 +1,5 @@
-//! Who made what: one shared [`Actor`] for all that a task does in a row, instead of a copy with each cgroup.
+//! Deduplicates the [`Actor`]s of a task's successive actions, which would otherwise be stored with each
+//! cgroup.
 
 use std::hash::BuildHasher;
 use std::rc::Rc;
@@ -8,15 +9,15 @@ use hashbrown::DefaultHashBuilder;
 use super::event::{CgroupId, Task};
 use super::instance::Actor;
 
-/// Tasks and cgroups remembered for sharing. A forgotten one is only stored once more.
+/// Number of tasks and of cgroups cached. One that was evicted is stored again.
 const SLOTS: u64 = 256;
 
-/// The longest path of a creator's cgroup that is stored, in bytes. An unprivileged user can have paths of 160 KB, and many
-/// of them.
+/// The longest path of an actor's cgroup that is stored, in bytes. An unprivileged user can create many paths
+/// of 160 KB.
 const MAX_PATH: usize = 4096;
 
-/// The task_cache seen last: each has one slot that it may be found in, and loses it to the next one that falls
-/// there.
+/// A direct-mapped cache of the tasks seen last: each has one slot, and is evicted by the next one that maps
+/// to it.
 #[derive(Debug)]
 pub(super) struct TaskCache {
     tasks: Vec<Option<Rc<Actor>>>,
@@ -30,7 +31,7 @@ impl TaskCache {
         Self { tasks: vec![None; slots], cgroups: vec![None; slots], hasher: DefaultHashBuilder::default() }
     }
 
-    /// The shared form of a task. `path` is asked only if the path of its cgroup is not remembered.
+    /// Returns the shared [`Actor`] of a task. Calls `path` only if the path of its cgroup is not cached.
     pub fn of(&mut self, task: &Task, path: impl FnOnce(CgroupId) -> Option<Rc<[u8]>>) -> Rc<Actor> {
         let slot = self.slot(task);
         let cgroup = self.cgroup(task.cgroup, path);
@@ -38,14 +39,14 @@ impl TaskCache {
             return Rc::new(Actor { task: Rc::new(*task), cgroup });
         };
         match entry {
-            Some(creator) if *creator.task == *task && creator.cgroup.is_some() == cgroup.is_some() => {
-                Rc::clone(creator)
+            Some(actor) if *actor.task == *task && actor.cgroup.is_some() == cgroup.is_some() => {
+                Rc::clone(actor)
             }
             _ => Rc::clone(entry.insert(Rc::new(Actor { task: Rc::new(*task), cgroup }))),
         }
     }
 
-    /// Forgets every path: a cgroup of the default hierarchy has another one now.
+    /// Drops every path: a cgroup of the default hierarchy was renamed or replaced.
     pub fn forget_paths(&mut self) {
         self.tasks.fill(None);
         self.cgroups.fill(None);
@@ -90,7 +91,7 @@ mod tests {
     fn the_same_task_is_stored_once() {
         let mut task_cache = TaskCache::new();
         let first = task_cache.of(&task(1, 5), |_| Some(Rc::from(&b"/a"[..])));
-        let second = task_cache.of(&task(1, 5), |_| panic!("it is remembered"));
+        let second = task_cache.of(&task(1, 5), |_| panic!("it is cached"));
         assert!(Rc::ptr_eq(&first, &second));
         assert_eq!(first.cgroup.as_deref(), Some(&b"/a"[..]));
     }
@@ -104,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_was_not_known_is_asked_for_again() {
+    fn an_unknown_path_is_looked_up_again() {
         let mut task_cache = TaskCache::new();
         let unknown = task_cache.of(&task(1, 5), |_| None);
         assert_eq!(unknown.cgroup, None);
@@ -115,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn many_tasks_do_not_grow_it() {
+    fn its_size_is_fixed() {
         let mut task_cache = TaskCache::new();
         for pid in 0..10_000 {
             assert_eq!(task_cache.of(&task(pid, u64::from(pid)), |_| None).task.pid, pid);

@@ -1,4 +1,4 @@
-//! One hierarchy's cgroups: by id, by name in the parent, and by parent.
+//! The cgroups of one hierarchy, by id, by parent and name, and by parent.
 
 use std::hash::BuildHasher;
 
@@ -8,31 +8,31 @@ use hashbrown::{DefaultHashBuilder, HashMap, HashTable};
 use super::event::{CgroupId, ROOT};
 use super::node::{NONE, Node, Nodes};
 
-/// Whether a name that was given belonged to another cgroup until now.
+/// Whether a name that was claimed belonged to another cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Name {
+pub(super) enum NameClaim {
     Free,
     Taken,
 }
 
 /// The cgroups of one hierarchy.
 ///
-/// A name leads to the cgroup that got it last. The one that had it before stays reachable by its id: its own
-/// removal, or the rename that freed the name, was missed or is still to come.
+/// A name resolves to the cgroup that got it last. The cgroup that had it before stays reachable by its id: its
+/// rmdir, or the rename that freed the name, was missed or has not arrived yet.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Nodes,
     ids: HashTable<u32>,
     names: HashTable<u32>,
-    /// The first child of each cgroup that has one, whether or not that cgroup itself is known.
+    /// The first child of each cgroup that has one, including unknown parents.
     children: HashMap<CgroupId, u32>,
     hasher: DefaultHashBuilder,
-    /// How often something in it may have changed.
+    /// Increases with each change.
     version: u64,
 }
 
 impl Tree {
-    /// A tree with nothing but its root.
+    /// A tree with only its root.
     pub fn new(root: Node) -> Self {
         let mut tree = Self {
             nodes: Nodes::new(),
@@ -48,12 +48,12 @@ impl Tree {
         tree
     }
 
-    /// A number that only grows, with whatever may have changed.
+    /// A number that increases with each change.
     pub const fn version(&self) -> u64 {
         self.version
     }
 
-    /// How many cgroups there are, the root among them.
+    /// Number of cgroups, including the root.
     pub fn len(&self) -> usize {
         self.ids.len()
     }
@@ -80,14 +80,14 @@ impl Tree {
         self.nodes.get(slot)
     }
 
-    /// Every cgroup, in no order.
+    /// All cgroups, in no order.
     pub fn all(&self) -> impl Iterator<Item = (u32, &Node)> {
         self.ids.iter().map(|slot| (*slot, self.nodes.get(*slot)))
     }
 
-    /// Keeps a cgroup whose id is not known yet. Its parent need not be known. `None`: it would be its own ancestor, or
-    /// has no id.
-    pub fn insert(&mut self, node: Node) -> Option<Name> {
+    /// Inserts a cgroup whose id is new. Its parent may be unknown. Returns `None` if it has no id or would
+    /// be its own ancestor.
+    pub fn insert(&mut self, node: Node) -> Option<NameClaim> {
         if node.id == CgroupId(0) || self.is_own_ancestor(&node) {
             return None;
         }
@@ -98,7 +98,7 @@ impl Tree {
         Some(self.claim_name(slot))
     }
 
-    /// Takes a cgroup out; the root stays. Its children, if it has any, wait for it as if it had not come yet.
+    /// Removes a cgroup other than the root. Its children, if any, stay linked to its id.
     pub fn remove(&mut self, id: CgroupId) -> Option<Node> {
         let slot = self.find(id).filter(|_| id != ROOT)?;
         self.version += 1;
@@ -110,8 +110,8 @@ impl Tree {
         Some(self.nodes.remove(slot))
     }
 
-    /// Gives a cgroup another leaf name.
-    pub fn rename(&mut self, slot: u32, leaf: Box<[u8]>, truncated: bool) -> Name {
+    /// Changes the leaf name of a cgroup.
+    pub fn rename(&mut self, slot: u32, leaf: Box<[u8]>, truncated: bool) -> NameClaim {
         self.version += 1;
         self.release_name(slot);
         let node = self.nodes.get_mut(slot);
@@ -120,12 +120,12 @@ impl Tree {
         self.claim_name(slot)
     }
 
-    /// Makes a cgroup's name lead to it.
-    pub fn claim_name(&mut self, slot: u32) -> Name {
+    /// Makes a cgroup's name resolve to it.
+    pub fn claim_name(&mut self, slot: u32) -> NameClaim {
         self.version += 1;
         let node = self.nodes.get(slot);
         if node.truncated || node.id == ROOT {
-            return Name::Free;
+            return NameClaim::Free;
         }
         let hash = self.hasher.hash_one((node.parent, &node.leaf));
         let (nodes, hasher) = (&self.nodes, &self.hasher);
@@ -140,22 +140,23 @@ impl Tree {
         match self.names.entry(hash, same, rehash) {
             Entry::Occupied(mut entry) => {
                 let other = std::mem::replace(entry.get_mut(), slot);
-                if other == slot { Name::Free } else { Name::Taken }
+                if other == slot { NameClaim::Free } else { NameClaim::Taken }
             }
             Entry::Vacant(entry) => {
                 entry.insert(slot);
-                Name::Free
+                NameClaim::Free
             }
         }
     }
 
-    /// Whether a cgroup's name leads to it, and not to a later one or, since that one is gone too, nowhere.
+    /// Whether a cgroup's name resolves to it, and not to a later cgroup or, after that one's removal, to
+    /// none.
     pub fn has_name(&self, slot: u32) -> bool {
         let node = self.nodes.get(slot);
         node.id == ROOT || self.child(node.parent, &node.leaf) == Some(slot)
     }
 
-    /// The cgroup of an absolute path.
+    /// The cgroup at an absolute path.
     pub fn resolve(&self, path: &[u8]) -> Option<u32> {
         let mut slot = self.find(ROOT)?;
         let below = path.strip_prefix(b"/")?;
@@ -168,10 +169,10 @@ impl Tree {
         Some(slot)
     }
 
-    /// Writes the absolute path of a cgroup over `path`, and answers with what of it is missing: the nearest
-    /// ancestor that is not known. `path` then is what follows that ancestor's own.
+    /// Writes the absolute path of a cgroup to `path`. On an error, `path` is the part below the nearest
+    /// unknown ancestor.
     ///
-    /// It never recurses: 1,500 levels and more are legal.
+    /// Never recurses: more than 1,500 levels are legal.
     pub fn path(&self, slot: u32, path: &mut Vec<u8>) -> Result<(), Missing> {
         path.clear();
         let mut node = self.nodes.get(slot);
@@ -204,7 +205,7 @@ impl Tree {
         std::iter::successors(first, |slot| Some(self.nodes.get(*slot).next).filter(|next| *next != NONE))
     }
 
-    /// All below a cgroup, known or not, each after its parent.
+    /// All descendants of a cgroup, known or not, parents first.
     pub fn below(&self, id: CgroupId) -> Vec<CgroupId> {
         let mut found: Vec<_> = self.children(id).map(|slot| self.nodes.get(slot).id).collect();
         let mut read = 0;
@@ -215,7 +216,7 @@ impl Tree {
         found
     }
 
-    /// The cgroup that a name in a parent leads to.
+    /// The child of that name.
     pub fn child(&self, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
         let same = |slot: &u32| {
             let node = self.nodes.get(*slot);
@@ -224,7 +225,7 @@ impl Tree {
         self.names.find(self.hasher.hash_one((parent, leaf)), same).copied()
     }
 
-    /// Only a cgroup that others wait for can close a circle.
+    /// Only a cgroup that already has children can close a cycle.
     fn is_own_ancestor(&self, node: &Node) -> bool {
         if node.parent == node.id {
             return true;
@@ -283,7 +284,7 @@ impl Tree {
 }
 
 impl Tree {
-    /// Says what does not hold that should.
+    /// Returns the first violated invariant.
     pub fn check(&self) -> Result<(), String> {
         let mut children = 0;
         for (parent, first) in &self.children {
@@ -303,13 +304,13 @@ impl Tree {
             return Err(format!("{children} children of {} cgroups", self.len()));
         }
         if let Some((_, node)) = self.all().find(|(slot, node)| self.find(node.id) != Some(*slot)) {
-            return Err(format!("{:?} is kept twice", node.id));
+            return Err(format!("{:?} is stored twice", node.id));
         }
         if let Some(slot) = self.names.iter().find(|slot| {
             let node = self.nodes.get(**slot);
             node.truncated || self.find(node.id) != Some(**slot) || !self.has_name(**slot)
         }) {
-            return Err(format!("a name leads to the free, nameless or renamed slot {slot}"));
+            return Err(format!("a name resolves to the free, nameless or renamed slot {slot}"));
         }
         Ok(())
     }
@@ -318,8 +319,8 @@ impl Tree {
 /// Why a cgroup has no path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Missing {
-    /// A leaf name on the way is not wholly known.
+    /// A leaf name in the path is incomplete.
     Leaf,
-    /// This ancestor is not known.
+    /// This ancestor is unknown.
     Ancestor(CgroupId),
 }

@@ -1,4 +1,4 @@
-//! Cgroups made, removed and renamed.
+//! mkdir, rmdir and rename.
 
 use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
@@ -6,7 +6,7 @@ use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
 use crate::daemon::index::instance::{Creation, Origin, PreviousInstance};
 use crate::daemon::index::node::Node;
-use crate::daemon::index::tree::Name;
+use crate::daemon::index::tree::NameClaim;
 
 use std::rc::Rc;
 
@@ -19,9 +19,9 @@ fn has_no_name(child: &Child) -> bool {
 }
 
 impl Index {
-    /// Whether an event is of a child as it says. Its hierarchy is known from here on.
+    /// Validates an event of a child cgroup. Adds its hierarchy if it is unknown.
     fn accepts(&mut self, at: u64, child: &Child) -> bool {
-        self.known(at, child.key.hierarchy);
+        self.hierarchy_mut(at, child.key.hierarchy);
         if child.key.id == ROOT {
             self.anomalies.count(Anomaly::RootAsChild);
             return false;
@@ -38,11 +38,11 @@ impl Index {
         }
         let key = child.key;
         let removed = self.is_removed(key);
-        let by = self.creator(&child.by);
-        let known = self.known(at, key.hierarchy);
+        let by = self.actor(&child.by);
+        let known = self.hierarchy_mut(at, key.hierarchy);
         if let Some(node) = known.tree.get_mut(key.id) {
-            // The scan was quicker than the event. What was concluded stays, so that no instance's beginning ever
-            // moves back.
+            // The scan found the cgroup before its event was applied. An inferred creation stays, so that a
+            // creation time never moves backwards.
             if node.origin == Origin::Preexisting && node.created_boot_ns <= at {
                 node.origin = Origin::Observed;
                 node.created_boot_ns = at;
@@ -76,18 +76,19 @@ impl Index {
         }
         let key = child.key;
         let removed = self.is_removed(key);
-        let known = self.known(at, key.hierarchy);
+        let known = self.hierarchy_mut(at, key.hierarchy);
         let live = known.tree.find(key.id).is_some();
         if !live && removed {
             self.anomalies.count(Anomaly::DuplicateRmdir);
             return None;
         }
         let expected = live || !known.scanned;
-        let creation = Creation { boot_ns: known.unseen_since(at), origin: Origin::Preexisting, by: None };
+        let creation =
+            Creation { boot_ns: known.implied_creation(at), origin: Origin::Preexisting, by: None };
         if !expected {
             self.anomalies.count(Anomaly::UnknownRmdir);
         }
-        let by = self.creator(&child.by);
+        let by = self.actor(&child.by);
         let cgroup = if live {
             self.cgroup(key)
         } else {
@@ -96,7 +97,7 @@ impl Index {
         if live {
             self.end_instance(&cgroup, at, Some(Rc::clone(&by)), false);
         } else {
-            let known = self.known(at, key.hierarchy);
+            let known = self.hierarchy_mut(at, key.hierarchy);
             known.removed += 1;
             if let Some(scan) = &mut known.scan {
                 scan.removed(key.id, &node(child), cgroup.path.is_none());
@@ -119,8 +120,8 @@ impl Index {
         }
         let key = child.key;
         let removed = self.is_removed(key);
-        let known = self.known(at, key.hierarchy);
-        let unseen_since = known.unseen_since(at);
+        let known = self.hierarchy_mut(at, key.hierarchy);
+        let implied_creation = known.implied_creation(at);
         let (scanned, slot) = (known.scanned, known.tree.find(key.id));
         if slot.is_none() && (removed || scanned) {
             self.anomalies.count(Anomaly::UnknownRename);
@@ -128,15 +129,17 @@ impl Index {
                 return None;
             }
         }
-        let by = self.creator(&child.by);
+        let by = self.actor(&child.by);
         let from = slot.map(|_| self.cgroup(key));
-        let known = self.known(at, key.hierarchy);
+        let known = self.hierarchy_mut(at, key.hierarchy);
         let (name, elsewhere) = match slot {
             Some(slot) => {
                 let elsewhere = known.tree.node(slot).parent != child.parent();
                 (Some(known.tree.rename(slot, child.leaf.bytes.clone(), has_no_name(child))), elsewhere)
             }
-            None => (known.tree.insert(node(child).created(Origin::Preexisting, unseen_since, None)), false),
+            None => {
+                (known.tree.insert(node(child).created(Origin::Preexisting, implied_creation, None)), false)
+            }
         };
         let Some(name) = name else {
             self.anomalies.count(Anomaly::InvalidParent);
@@ -153,14 +156,14 @@ impl Index {
             self.task_cache.forget_paths();
         }
         let cgroup = self.cgroup(key);
-        // One that its own rename made known was known by its new name only.
+        // A cgroup that this rename added has no old path.
         let from = from.filter(|from| from.path != cgroup.path);
         let change = self.change_by(Kind::Rename, at, cgroup, by);
         Some(Change { from, ..change })
     }
 
-    fn count_taken(&mut self, name: Name) {
-        if name == Name::Taken {
+    fn count_taken(&mut self, name: NameClaim) {
+        if name == NameClaim::Taken {
             self.anomalies.count(Anomaly::NameTaken);
         }
     }

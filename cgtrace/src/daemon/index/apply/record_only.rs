@@ -1,4 +1,4 @@
-//! Events that are only told: nothing exists or ceases to exist by them.
+//! Events that change no cgroup's existence: they are recorded as changes only.
 
 use std::rc::Rc;
 
@@ -9,7 +9,8 @@ use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
 
 impl Index {
     pub(super) fn release(&mut self, at: u64, key: Key) -> Change {
-        // Late and in no order, and also for a cgroup whose making failed after all. What it proves was concluded before.
+        // Releases arrive late and unordered, also for a cgroup whose mkdir(2) failed. What they prove was
+        // inferred before.
         let cgroup = self.cgroup(key);
         self.change(Kind::Release, at, Some(cgroup))
     }
@@ -21,7 +22,7 @@ impl Index {
 
     pub(super) fn freeze(&mut self, kind: Kind, at: u64, key: Key, by: &Task) -> Change {
         let cgroup = self.event_cgroup(key);
-        let by = self.creator(by);
+        let by = self.actor(by);
         self.change_by(kind, at, cgroup, by)
     }
 
@@ -37,7 +38,7 @@ impl Index {
     fn moved(&mut self, kind: Kind, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
         let from = self.memberships.moved(key, task, threadgroup).map(|id| self.cgroup(Key { id, ..key }));
         let cgroup = self.event_cgroup(key);
-        let by = self.creator(by);
+        let by = self.actor(by);
         let task = if *by.task == *task { Rc::clone(&by.task) } else { Rc::new(*task) };
         let change = self.change_by(kind, at, cgroup, by);
         Change { from, task: Some(task), ..change }
@@ -46,9 +47,9 @@ impl Index {
     pub(super) fn fork(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
         self.memberships.moved(key, task, false);
         let cgroup = self.event_cgroup(key);
-        // A task's own cgroup is known on the default hierarchy only.
+        // The record has the task's cgroup on the default hierarchy only.
         let from = (key.hierarchy == UNIFIED).then(|| self.cgroup(Key { id: by.cgroup, ..key }));
-        let by = self.creator(by);
+        let by = self.actor(by);
         let change = self.change_by(Kind::Fork, at, cgroup, by);
         Change { from, task: Some(Rc::new(*task)), ..change }
     }
@@ -58,19 +59,20 @@ impl Index {
             self.memberships.moved(*key, task, false);
         }
         let cgroup = self.home(task, memberships).map(|key| self.event_cgroup(key));
-        let creator = self.creator(task);
+        let creator = self.actor(task);
         let change = self.change(Kind::Exec, at, cgroup);
         Change { task: Some(Rc::clone(&creator.task)), ..change }
     }
 
-    /// A process was found in these cgroups, so that its next move can say where it came from. Nobody is told.
+    /// Records the cgroups of a process that /proc listed, so that its next move can report the previous one.
+    /// Yields no change.
     pub fn record_process(&mut self, task: &Task, memberships: &[Key]) {
         for key in memberships {
-            self.memberships.found(*key, task);
+            self.memberships.record(*key, task);
         }
     }
 
-    /// The one cgroup that stands for a process: the default hierarchy's or, where that one is not used,
+    /// The cgroup reported for a process: that of the default hierarchy or, where that is unused, of
     /// systemd's.
     fn home(&self, task: &Task, memberships: &[Key]) -> Option<Key> {
         let systemd =

@@ -1,4 +1,4 @@
-//! Hierarchies that come, go and change.
+//! Hierarchies created, destroyed and remounted.
 
 use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
@@ -11,9 +11,9 @@ use std::rc::Rc;
 
 impl Index {
     pub(super) fn hierarchy_created(&mut self, at: u64, hierarchy: &Hierarchy, by: &Task) -> Option<Change> {
-        let by = self.creator(by);
+        let by = self.actor(by);
         let Hierarchy { id, name } = hierarchy;
-        // Known already, from /proc or from an event of a cgroup in it: this tells when it began.
+        // Already known from /proc or from an event in it: this event has its creation time.
         if let Some(known) = self.hierarchies.get_mut(id).filter(|known| same(known, hierarchy)) {
             known.name = Some(Rc::clone(name));
             let root = known.tree.get_mut(ROOT)?;
@@ -32,7 +32,7 @@ impl Index {
             let root = root().created(Origin::Observed, at, Some(Rc::clone(&by)));
             let mut known = HierarchyData::new(*id, Some(Rc::clone(name)), at, root);
             known.gap = self.gap_since(at);
-            // All that will be in it is seen from its creation.
+            // Every cgroup in it is observed from its creation on.
             known.scanned = known.gap.is_none();
             self.hierarchies.insert(*id, known);
         }
@@ -53,23 +53,24 @@ impl Index {
         if !self.hierarchies.contains_key(&hierarchy.id) {
             self.anomalies.count(Anomaly::UnknownRoot);
         }
-        self.known(at, hierarchy.id).name = Some(Rc::clone(&hierarchy.name));
-        let by = self.creator(by);
+        self.hierarchy_mut(at, hierarchy.id).name = Some(Rc::clone(&hierarchy.name));
+        let by = self.actor(by);
         let cgroup = self.cgroup(Key { hierarchy: hierarchy.id, id: ROOT });
         self.change_by(Kind::Remount, at, cgroup, by)
     }
 
-    /// A hierarchy is gone without an event, as a look at `/proc/self/cgroup` shows. `None` if it is not known.
+    /// Removes a hierarchy that `/proc/self/cgroup` no longer lists though no event reported its end. Returns
+    /// `None` if it is unknown.
     pub fn forget_hierarchy(&mut self, id: HierarchyId, at_boot_ns: u64) -> Option<Change> {
         self.hierarchies
             .contains_key(&id)
             .then(|| Change { inferred: true, ..self.hierarchy_destroyed(at_boot_ns, id) })
     }
 
-    /// Forgets a hierarchy with all that is and was in it: its id may be given to another one, which must not
-    /// inherit, and no answer has a row for a hierarchy that is gone.
+    /// Removes a hierarchy with its live and previous instances: the kernel may reuse its id for another one,
+    /// and no reply may list a hierarchy that is gone.
     fn forget(&mut self, id: HierarchyId) {
-        // What the shape had of its tree it keeps.
+        // Keeps the tree's contribution, so that `shape` never decreases.
         self.shape += self.hierarchies.remove(&id).map_or(0, |known| known.tree.version() + 1);
         self.previous.forget_hierarchy(id);
         self.memberships.forget_hierarchy(id);
