@@ -19,7 +19,7 @@ const ROOT_ID: u64 = 1;
 
 /// The record of a hierarchy that a task created or remounted.
 #[repr(C)]
-struct ActorRecord {
+struct HierarchyRecord {
     header: Header,
     by: Task,
     root: HierarchyRoot,
@@ -65,7 +65,7 @@ pub fn cgroup_destroy_root(ctx: RawTracePointContext) {
 
 #[inline(always)]
 fn emit_with_actor(kind: Kind, root: Address) {
-    let mut record = MaybeUninit::<ActorRecord>::uninit();
+    let mut record = MaybeUninit::<HierarchyRecord>::uninit();
     // SAFETY: the record is local; `fill_with_actor` returns how much of it is initialised.
     unsafe { emit(kind, record.as_ptr(), fill_with_actor(record.as_mut_ptr(), kind, root)) }
 }
@@ -75,7 +75,11 @@ fn emit_with_actor(kind: Kind, root: Address) {
 /// # Safety
 /// `record` is valid for writes.
 #[inline(always)]
-unsafe fn fill_with_actor(record: *mut ActorRecord, kind: Kind, root: Address) -> Result<usize, Unreadable> {
+unsafe fn fill_with_actor(
+    record: *mut HierarchyRecord,
+    kind: Kind,
+    root: Address,
+) -> Result<usize, Unreadable> {
     // SAFETY: the fields are within `record`.
     unsafe {
         let length = size_of::<Header>()

@@ -7,7 +7,7 @@ use cgtrace_host::{
     hierarchy::{
         self, DiscoveredHierarchy, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated,
     },
-    process::{self, ProcessError, ProcessHandle, State},
+    process::{self, ProcessError, ProcessHandle, ProcessState},
 };
 use serde::{Deserialize, Serialize};
 
@@ -190,10 +190,10 @@ fn members(
 fn member(id: u32) -> Option<Member> {
     let process = process::describe(id).ok().flatten()?;
     let state = match process.state {
-        State::Alive => None,
-        State::KernelThread => Some("kernel-thread"),
-        State::LeaderExited => Some("leader-exited"),
-        State::Zombie => Some("zombie"),
+        ProcessState::Alive => None,
+        ProcessState::KernelThread => Some("kernel-thread"),
+        ProcessState::LeaderExited => Some("leader-exited"),
+        ProcessState::Zombie => Some("zombie"),
     };
     let task = wire::Task { pid: process.tgid, tid: id, ..task_of(&process) };
     Some(Member { task, state: state.map(str::to_owned) })

@@ -60,7 +60,7 @@ fn unfit() -> Outcome {
     for (arguments, words) in [
         (&["--lifecycle-ring", "2"][..], ["LIFECYCLE_RING", "2097152"]),
         (&["--activity-ring", "2"][..], ["ACTIVITY_RING", "2097152"]),
-        (&["--track-exec", "kubelet"][..], ["containerd", "this daemon kubelet"]),
+        (&["--track-exec", "kubelet"][..], ["containerd", "this daemon tracks kubelet"]),
     ] {
         let said = refused(&pins, arguments)?;
         for word in words.into_iter().chain(["cgtrace unpin"]) {

@@ -29,7 +29,7 @@ const FILEID_KERNFS: c_int = 0xfe;
 const TRIES: u32 = 20;
 
 #[repr(C)]
-struct Handle {
+struct FileHandle {
     bytes: libc::c_uint,
     kind: c_int,
     id: u64,
@@ -123,7 +123,7 @@ fn name_in(
 }
 
 fn open_handle(root: &OwnedFd, id: u64) -> io::Result<OwnedFd> {
-    let mut handle = Handle { bytes: 8, kind: FILEID_KERNFS, id };
+    let mut handle = FileHandle { bytes: 8, kind: FILEID_KERNFS, id };
     // SAFETY: the handle has the layout of `struct file_handle` followed by 8 bytes, and outlives the call.
     let fd = unsafe {
         libc::open_by_handle_at(

@@ -20,7 +20,7 @@ use rustix::{
     thread::{ThreadNameSpaceType, move_into_thread_name_spaces},
 };
 
-use super::{ProcessError, ProcessStatus, State, mounts::visible, parse_status, stat::parse_stat};
+use super::{ProcessError, ProcessState, ProcessStatus, mounts::visible, parse_status, stat::parse_stat};
 use crate::{
     hierarchy::{HierarchyLine, MountLine, parse_mount, parse_proc_cgroup},
     root::{FileError, Root},
@@ -94,24 +94,24 @@ impl ProcessHandle {
         let now = read_process(&self.directory, self.process.pid).ok().flatten();
         now.is_some_and(|now| {
             let identity = |of: &ProcessStatus| (of.start_boot_ns, of.uid, of.comm.clone(), of.image);
-            identity(&now) == identity(&self.process) && now.state != State::Zombie
+            identity(&now) == identity(&self.process) && now.state != ProcessState::Zombie
         })
     }
 
     /// Its cgroups. If its leader has exited, v1 shows the leader in the root, so another thread is read.
     pub fn cgroups(&self) -> io::Result<Located> {
-        if self.process.state == State::LeaderExited {
+        if self.process.state == ProcessState::LeaderExited {
             for thread in self.numbers("task")? {
                 let read = |name: &str| read(&self.directory, &format!("task/{thread}/{name}"), MAX_TEXT);
                 let stat = read("stat").ok().and_then(|stat| parse_stat(&stat.value));
-                if stat.is_some_and(|stat| stat.state == State::Alive)
+                if stat.is_some_and(|stat| stat.state == ProcessState::Alive)
                     && let Ok(text) = read("cgroup")
                 {
                     return Ok(Located { lines: parse_proc_cgroup(&text.value), zombie: false });
                 }
             }
         }
-        let zombie = matches!(self.process.state, State::Zombie | State::LeaderExited);
+        let zombie = matches!(self.process.state, ProcessState::Zombie | ProcessState::LeaderExited);
         let text = read(&self.directory, "cgroup", MAX_TEXT)?;
         Ok(Located { lines: parse_proc_cgroup(&text.value), zombie })
     }

@@ -9,7 +9,7 @@ mod time_namespace;
 use std::io;
 
 pub use handle::{Bounded, Located, ProcessHandle, describe};
-pub use stat::{Stat, State, parse_stat};
+pub use stat::{ProcessState, Stat, parse_stat};
 pub use table::{Inotify, ProcessInfo, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
 
@@ -29,7 +29,7 @@ pub struct ProcessStatus {
     /// When it started: ns since boot, in steps of 10 ms (`USER_HZ` is 100 on all current architectures).
     pub start_boot_ns: u64,
     /// Whether it runs.
-    pub state: State,
+    pub state: ProcessState,
     /// Addresses that change with each exec; zeros if this process may not read them.
     pub image: (u64, u64),
 }

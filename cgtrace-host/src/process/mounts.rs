@@ -12,15 +12,15 @@ struct Line<'a> {
 }
 
 /// A directory, by its number in the tree of mount points; 0 is the root.
-type Node = usize;
+type NodeId = usize;
 
 /// The mounts, by their line numbers.
 #[derive(Default)]
-struct Table {
+struct MountTable {
     /// The last mount on a directory of another mount.
-    on: HashMap<(usize, Node), usize>,
+    on: HashMap<(usize, NodeId), usize>,
     /// The topmost mount of the stack on a directory, where already known.
-    top: HashMap<(usize, Node), usize>,
+    top: HashMap<(usize, NodeId), usize>,
 }
 
 /// The lines of a `mountinfo` whose mounts are not covered by other mounts.
@@ -30,9 +30,9 @@ pub(super) fn visible<'a>(mountinfo: &[&'a [u8]]) -> Vec<&'a [u8]> {
     let parent = |line: &Line| numbers.get(line.parent).copied().filter(|_| line.parent != line.id);
     // The parent of the root mount is not in this table.
     let Some(root) = lines.iter().position(|line| parent(line).is_none()) else { return Vec::new() };
-    let mut names: HashMap<(Node, &[u8]), Node> = HashMap::new();
-    let routes: Vec<Vec<Node>> = lines.iter().map(|line| route(&line.point, &mut names)).collect();
-    let mut table = Table::default();
+    let mut names: HashMap<(NodeId, &[u8]), NodeId> = HashMap::new();
+    let routes: Vec<Vec<NodeId>> = lines.iter().map(|line| route(&line.point, &mut names)).collect();
+    let mut table = MountTable::default();
     for (at, (line, route)) in lines.iter().zip(&routes).enumerate() {
         if let (Some(parent), Some(node)) = (parent(line), route.last()) {
             table.on.insert((parent, *node), at);
@@ -50,7 +50,7 @@ fn parse(text: &[u8]) -> Option<Line<'_>> {
 }
 
 /// The directories from the root to a mount point, inclusive.
-fn route<'a>(point: &'a [u8], names: &mut HashMap<(Node, &'a [u8]), Node>) -> Vec<Node> {
+fn route<'a>(point: &'a [u8], names: &mut HashMap<(NodeId, &'a [u8]), NodeId>) -> Vec<NodeId> {
     let mut route = vec![0];
     for name in point.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
         let next = names.len() + 1;
@@ -59,14 +59,14 @@ fn route<'a>(point: &'a [u8], names: &mut HashMap<(Node, &'a [u8]), Node>) -> Ve
     route
 }
 
-impl Table {
+impl MountTable {
     /// The mount that a path resolves to, crossing the mounts on each of its directories.
-    fn at(&mut self, root: usize, route: &[Node]) -> usize {
+    fn at(&mut self, root: usize, route: &[NodeId]) -> usize {
         route.iter().fold(root, |reached, node| self.topmost(reached, *node))
     }
 
     /// The topmost mount on a directory: mounts stack, each as the child of the one below it.
-    fn topmost(&mut self, below: usize, node: Node) -> usize {
+    fn topmost(&mut self, below: usize, node: NodeId) -> usize {
         let (mut at, mut passed) = (below, Vec::new());
         while let Some(next) = self.on.get(&(at, node)) {
             if let Some(top) = self.top.get(&(at, node)) {

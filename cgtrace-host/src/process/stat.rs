@@ -8,7 +8,7 @@ const KERNEL_THREAD: u32 = 0x0020_0000;
 
 /// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
+pub enum ProcessState {
     /// It runs.
     Alive,
     /// It is a kernel thread.
@@ -25,7 +25,7 @@ pub struct Stat {
     /// The thread's comm.
     pub comm: Vec<u8>,
     /// The state of the process.
-    pub state: State,
+    pub state: ProcessState,
     /// The parent's pid.
     pub ppid: u32,
     /// When the process started: ns since boot, in steps of 10 ms.
@@ -54,10 +54,10 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let mut address = |skip| fields.nth(skip).and_then(|field| field.parse().ok()).unwrap_or_default();
     let image = (address(26 - 23), address(28 - 27));
     let state = match exited {
-        true if threads > 1 => State::LeaderExited,
-        true => State::Zombie,
-        false if flags & KERNEL_THREAD != 0 => State::KernelThread,
-        false => State::Alive,
+        true if threads > 1 => ProcessState::LeaderExited,
+        true => ProcessState::Zombie,
+        false if flags & KERNEL_THREAD != 0 => ProcessState::KernelThread,
+        false => ProcessState::Alive,
     };
     Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)?, image })
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use cgtrace_host::{
     hierarchy::{parse_mountinfo, parse_proc_cgroup},
-    process::{State, parse_stat},
+    process::{ProcessState, parse_stat},
 };
 use proptest::prelude::*;
 
@@ -44,7 +44,7 @@ fn a_comm_may_contain_separators() {
     let stat = parse_stat(line).unwrap();
     assert_eq!(stat.comm, b"a) b) (c");
     assert_eq!(stat.ppid, 7);
-    assert_eq!((stat.start_boot_ns, stat.state), (12_340_000_000, State::Alive));
+    assert_eq!((stat.start_boot_ns, stat.state), (12_340_000_000, ProcessState::Alive));
     assert_eq!(stat.image, (26, 28));
 }
 
@@ -54,9 +54,9 @@ fn a_leader_that_exited_before_its_threads_is_not_a_zombie() {
         let line = format!("42 (a) {state} 7 42 42 0 -1 {flags} 0 0 0 0 0 0 0 0 20 0 {threads} 0 1234 0 0");
         parse_stat(line.as_bytes()).map(|stat| stat.state)
     };
-    assert_eq!(state("Z", 0x40_404c, 1), Some(State::Zombie));
-    assert_eq!(state("Z", 0x40_404c, 2), Some(State::LeaderExited));
-    assert_eq!(state("I", 0x420_8060, 1), Some(State::KernelThread));
+    assert_eq!(state("Z", 0x40_404c, 1), Some(ProcessState::Zombie));
+    assert_eq!(state("Z", 0x40_404c, 2), Some(ProcessState::LeaderExited));
+    assert_eq!(state("I", 0x420_8060, 1), Some(ProcessState::KernelThread));
 }
 
 proptest! {

@@ -9,7 +9,7 @@ use aya::{
 
 use super::{
     counters::{LoadedProgram, Program},
-    error::{StartError, refusal},
+    error::{ProbeStartError, refusal},
     hooks::{HOOKS, Hook},
     pin::{Folder, LINK, PROGRAM},
 };
@@ -31,7 +31,7 @@ pub(super) fn attach(
     btf: Option<&aya::Btf>,
     tracked: bool,
     pins: Option<&Folder>,
-) -> Result<(Vec<FdLink>, Vec<Program>), StartError> {
+) -> Result<(Vec<FdLink>, Vec<Program>), ProbeStartError> {
     let mut links = Vec::new();
     let mut programs = Vec::new();
     for hook in &HOOKS {
@@ -82,20 +82,21 @@ fn typed(ebpf: &mut Ebpf, hook: &'static str, btf: &aya::Btf) -> Option<Attached
 }
 
 /// Attaches the hook's raw program, or returns why it is not attached.
-fn raw(ebpf: &mut Ebpf, hook: &'static Hook) -> Result<Result<Attached, String>, StartError> {
+fn raw(ebpf: &mut Ebpf, hook: &'static Hook) -> Result<Result<Attached, String>, ProbeStartError> {
     let name = hook.name;
-    let program = ebpf.program_mut(name).ok_or(StartError::MissingPart { name })?;
-    let program: &mut RawTracePoint = program.try_into().map_err(|_| StartError::MissingPart { name })?;
+    let program = ebpf.program_mut(name).ok_or(ProbeStartError::MissingPart { name })?;
+    let program: &mut RawTracePoint =
+        program.try_into().map_err(|_| ProbeStartError::MissingPart { name })?;
     if let Err(error) = program.load() {
         if hook.is_required() {
-            return Err(StartError::of_program(name, error));
+            return Err(ProbeStartError::of_program(name, error));
         }
         return Ok(Err(refusal(&error)));
     }
     match attach_raw(program, hook.tracepoint) {
         Ok((link, loaded)) => Ok(Ok(Attached { program: name.to_owned(), link, loaded })),
         Err(source) if hook.is_required() => {
-            Err(StartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })
+            Err(ProbeStartError::NotAttached { hook: name.to_owned(), source: Box::new(source) })
         }
         Err(error) => Ok(Err(reason(&error))),
     }
@@ -121,8 +122,8 @@ fn pin(
     hook: &'static str,
     program: Option<&mut aya::programs::Program>,
     link: FdLink,
-) -> Result<(), StartError> {
-    let program = program.ok_or(StartError::MissingPart { name: hook })?;
+) -> Result<(), ProbeStartError> {
+    let program = program.ok_or(ProbeStartError::MissingPart { name: hook })?;
     folder.pin(&format!("{PROGRAM}{hook}"), |path| program.pin(path))?;
     folder.pin(&format!("{LINK}{hook}"), |path| link.pin(path))?;
     Ok(())

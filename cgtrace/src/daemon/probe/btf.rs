@@ -100,7 +100,7 @@ pub struct Btf<'a> {
 
 /// The fixed part of a type.
 #[derive(Clone, Copy)]
-struct Type {
+struct BtfType {
     name: u32,
     kind: u32,
     count: u32,
@@ -159,9 +159,9 @@ impl<'a> Btf<'a> {
         Ok(())
     }
 
-    fn type_at(&self, at: usize) -> Option<Type> {
+    fn type_at(&self, at: usize) -> Option<BtfType> {
         let info = word(self.types, at + 4)?;
-        Some(Type {
+        Some(BtfType {
             name: word(self.types, at)?,
             kind: (info >> 24) & 0x1f,
             count: info & 0xffff,
@@ -171,7 +171,7 @@ impl<'a> Btf<'a> {
         })
     }
 
-    fn type_of(&self, id: u32) -> Option<Type> {
+    fn type_of(&self, id: u32) -> Option<BtfType> {
         let place = self.type_offsets.get((id as usize).checked_sub(1)?)?;
         self.type_at(*place as usize)
     }
@@ -190,7 +190,7 @@ impl<'a> Btf<'a> {
         std::str::from_utf8(&rest[..end]).ok()
     }
 
-    fn types(&self) -> impl Iterator<Item = Type> + '_ {
+    fn types(&self) -> impl Iterator<Item = BtfType> + '_ {
         self.type_offsets.iter().filter_map(|&place| self.type_at(place as usize))
     }
 
@@ -207,7 +207,7 @@ impl<'a> Btf<'a> {
             })
     }
 
-    fn member_of(&self, structure: Type, path: &str, depth: u32, fuel: &mut u32) -> Option<StructMember> {
+    fn member_of(&self, structure: BtfType, path: &str, depth: u32, fuel: &mut u32) -> Option<StructMember> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         for index in 0..structure.count as usize {
@@ -219,11 +219,11 @@ impl<'a> Btf<'a> {
             let (bits, width) = if structure.flag { (bits & 0xff_ffff, bits >> 24) } else { (bits, 0) };
             let resolved = || self.resolved(word(self.types, at + 4)?);
             let inner = if self.is_named(name, "") {
-                let Some(inner) = resolved().filter(Type::has_members) else { continue };
+                let Some(inner) = resolved().filter(BtfType::has_members) else { continue };
                 self.member_of(inner, path, depth, fuel)
             } else if self.is_named(name, first) {
                 match rest {
-                    Some(rest) => self.member_of(resolved().filter(Type::has_members)?, rest, depth, fuel),
+                    Some(rest) => self.member_of(resolved().filter(BtfType::has_members)?, rest, depth, fuel),
                     None => Some(StructMember { offset: 0, size: self.size_of(resolved()?, depth)? }),
                 }
             } else {
@@ -241,7 +241,7 @@ impl<'a> Btf<'a> {
     }
 
     /// The type with that number, without typedefs and qualifiers.
-    fn resolved(&self, mut id: u32) -> Option<Type> {
+    fn resolved(&self, mut id: u32) -> Option<BtfType> {
         for _ in 0..DEPTH_MAX {
             let found = self.type_of(id)?;
             match found.kind {
@@ -254,7 +254,7 @@ impl<'a> Btf<'a> {
         None
     }
 
-    fn size_of(&self, of: Type, depth: u32) -> Option<u64> {
+    fn size_of(&self, of: BtfType, depth: u32) -> Option<u64> {
         let depth = depth.checked_sub(1)?;
         match of.kind {
             kind::PTR => Some(size_of::<usize>() as u64),
@@ -282,7 +282,7 @@ impl<'a> Btf<'a> {
             .unwrap_or_default()
     }
 
-    fn enumerator(&self, of: Type, index: usize) -> Option<(&'a str, u64)> {
+    fn enumerator(&self, of: BtfType, index: usize) -> Option<(&'a str, u64)> {
         let wide = of.kind == kind::ENUM64;
         let at = of.rest + index * if wide { 12 } else { 8 };
         let low = u64::from(word(self.types, at + 4)?);
@@ -291,7 +291,7 @@ impl<'a> Btf<'a> {
     }
 }
 
-impl Type {
+impl BtfType {
     fn has_members(&self) -> bool {
         matches!(self.kind, kind::STRUCT | kind::UNION)
     }

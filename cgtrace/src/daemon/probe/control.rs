@@ -10,7 +10,7 @@ use aya::maps::MapData;
 use cgtrace_common::{PERSISTED_WORDS, Persisted, Wake};
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::error::StartError;
+use super::error::ProbeStartError;
 
 /// The maps `WAKE` and `LOST`.
 pub(super) struct Control {
@@ -19,12 +19,12 @@ pub(super) struct Control {
 }
 
 impl Control {
-    pub(super) fn new(wake: &MapData, lost: &MapData) -> Result<Self, StartError> {
+    pub(super) fn new(wake: &MapData, lost: &MapData) -> Result<Self, ProbeStartError> {
         let control = Self {
             wake: map(wake, size_of::<AtomicU32>())
-                .map_err(|source| StartError::Map { map: "WAKE", source })?,
+                .map_err(|source| ProbeStartError::Map { map: "WAKE", source })?,
             lost: map(lost, size_of::<AtomicU32>())
-                .map_err(|source| StartError::Map { map: "LOST", source })?,
+                .map_err(|source| ProbeStartError::Map { map: "LOST", source })?,
         };
         // A pinned map may still be armed by the previous daemon.
         control.wake().store(Wake::Never as u32, Ordering::SeqCst);
@@ -67,9 +67,9 @@ impl Control {
 pub(super) struct PersistedControl(MmapRaw);
 
 impl PersistedControl {
-    pub(super) fn new(map_data: &MapData) -> Result<Self, StartError> {
+    pub(super) fn new(map_data: &MapData) -> Result<Self, ProbeStartError> {
         let len = PERSISTED_WORDS as usize * size_of::<AtomicU64>();
-        Ok(Self(map(map_data, len).map_err(|source| StartError::Map { map: "PERSISTED", source })?))
+        Ok(Self(map(map_data, len).map_err(|source| ProbeStartError::Map { map: "PERSISTED", source })?))
     }
 
     fn word(&self, word: Persisted) -> &AtomicU64 {

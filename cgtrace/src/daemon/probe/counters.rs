@@ -15,7 +15,7 @@ use aya::maps::{MapData, MapError, PerCpuArray, PerCpuHashMap, PerCpuValues};
 use cgtrace_common::{BACKUP_PROGRAMS, Kind, Loss};
 use thiserror::Error;
 
-use super::{error::StartError, hooks::Hook};
+use super::{error::ProbeStartError, hooks::Hook};
 
 /// Why counters could not be read.
 #[derive(Debug, Error)]
@@ -129,11 +129,11 @@ impl Counters {
         lost_of: PerCpuHashMap<MapData, u64, u64>,
         recovered: PerCpuArray<MapData, u64>,
         programs: Vec<Program>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ProbeStartError> {
         let open = |program: Program| {
             let page = program.state.as_ref().ok().map(|loaded| {
                 let path = format!("/proc/self/fdinfo/{}", loaded.fd.as_fd().as_raw_fd());
-                File::open(&path).map_err(|source| StartError::Read { path: path.into(), source })
+                File::open(&path).map_err(|source| ProbeStartError::Read { path: path.into(), source })
             });
             Ok(ProgramCounters { program, page: page.transpose()? })
         };
@@ -142,7 +142,7 @@ impl Counters {
             lost_of,
             recovered,
             execs: Cell::default(),
-            programs: programs.into_iter().map(open).collect::<Result<_, StartError>>()?,
+            programs: programs.into_iter().map(open).collect::<Result<_, ProbeStartError>>()?,
         })
     }
 

@@ -11,7 +11,7 @@ use cgtrace_host::descriptors::next_step;
 
 /// Why the probe cannot start. Each message contains what is wrong and what to do.
 #[derive(Debug, Error)]
-pub enum StartError {
+pub enum ProbeStartError {
     /// This process lacks the privilege to load programs.
     #[error(
         "no privilege to load the kernel program; run as root of the initial user namespace, or with the \
@@ -107,7 +107,7 @@ pub enum StartError {
     Log(#[source] Box<aya_log::Error>),
 }
 
-impl StartError {
+impl ProbeStartError {
     /// From the error of loading the object.
     pub(super) fn of_load(error: EbpfError) -> Self {
         match error {

@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, setrlimit};
 use super::{
     btf::Btf,
     controllers::Controllers,
-    error::StartError,
+    error::ProbeStartError,
     offsets,
     options::Options,
     pin::{Folder, MAPS},
@@ -79,7 +79,7 @@ impl log::Log for Bridge {
 /// Creates the maps and prepares the program for [`attach`](super::attach).
 ///
 /// If `pins` is set, the maps are pinned in it, except the one that marks the pins as complete.
-pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObject, StartError> {
+pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObject, ProbeStartError> {
     raise_memlock();
     let (offsets, controllers) = read_btf(options)?;
     let lifecycle_size = ring_size(options.lifecycle_ring_bytes);
@@ -102,14 +102,15 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObj
     for (global, offset) in &offsets {
         loader.override_global(global, offset, true);
     }
-    let mut ebpf = loader.load(OBJECT).map_err(StartError::of_load)?;
-    let comms = ebpf.map_mut("TRACKED_COMMS").ok_or(StartError::MissingPart { name: "TRACKED_COMMS" })?;
-    let of_map = |error: aya::maps::MapError| StartError::Object(Box::new(error.into()));
+    let mut ebpf = loader.load(OBJECT).map_err(ProbeStartError::of_load)?;
+    let comms =
+        ebpf.map_mut("TRACKED_COMMS").ok_or(ProbeStartError::MissingPart { name: "TRACKED_COMMS" })?;
+    let of_map = |error: aya::maps::MapError| ProbeStartError::Object(Box::new(error.into()));
     let mut comms: TrackedComms<_> = comms.try_into().map_err(of_map)?;
     tracked::set(&mut comms, &options.tracked).map_err(of_map)?;
     if let Some(folder) = pins {
         for name in MAPS {
-            let map = ebpf.map(name).ok_or(StartError::MissingPart { name })?;
+            let map = ebpf.map(name).ok_or(ProbeStartError::MissingPart { name })?;
             folder.pin(name, |path| map.pin(path))?;
         }
     }
@@ -126,7 +127,7 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObj
     };
     let log = if options.kernel_log {
         let logger = EbpfLogger::init_with_logger(&mut ebpf, Bridge);
-        Some(Log(logger.map_err(|error| StartError::Log(Box::new(error)))?))
+        Some(Log(logger.map_err(|error| ProbeStartError::Log(Box::new(error)))?))
     } else {
         None
     };
@@ -137,12 +138,12 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObj
 
 pub(super) type Offsets = Vec<(&'static str, u64)>;
 
-pub(super) fn read_btf(options: &Options) -> Result<(Offsets, Controllers), StartError> {
+pub(super) fn read_btf(options: &Options) -> Result<(Offsets, Controllers), ProbeStartError> {
     let path = &options.btf;
-    let bytes = fs::read(path).map_err(|source| StartError::NoBtf { path: path.clone(), source })?;
-    let btf = Btf::parse(&bytes).map_err(|source| StartError::BadBtf { path: path.clone(), source })?;
-    let offsets =
-        offsets::find(&btf).map_err(|source| StartError::MissingMember { path: path.clone(), source })?;
+    let bytes = fs::read(path).map_err(|source| ProbeStartError::NoBtf { path: path.clone(), source })?;
+    let btf = Btf::parse(&bytes).map_err(|source| ProbeStartError::BadBtf { path: path.clone(), source })?;
+    let offsets = offsets::find(&btf)
+        .map_err(|source| ProbeStartError::MissingMember { path: path.clone(), source })?;
     Ok((offsets, Controllers::find(&btf)))
 }
 
@@ -153,26 +154,27 @@ pub(super) fn ring_size(bytes: u32) -> u32 {
     bytes.clamp(page, 1 << 31).next_power_of_two()
 }
 
-fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, StartError>
+fn take<T: TryFrom<Map>>(ebpf: &mut Ebpf, name: &'static str) -> Result<T, ProbeStartError>
 where
     aya::maps::MapError: From<T::Error>,
 {
-    take_typed(ebpf.take_map(name).ok_or(StartError::MissingPart { name })?)
+    take_typed(ebpf.take_map(name).ok_or(ProbeStartError::MissingPart { name })?)
 }
 
 /// Converts a map to its typed form.
-pub(super) fn take_typed<T: TryFrom<Map>>(map: Map) -> Result<T, StartError>
+pub(super) fn take_typed<T: TryFrom<Map>>(map: Map) -> Result<T, ProbeStartError>
 where
     aya::maps::MapError: From<T::Error>,
 {
-    T::try_from(map).map_err(|error| StartError::Object(Box::new(aya::maps::MapError::from(error).into())))
+    T::try_from(map)
+        .map_err(|error| ProbeStartError::Object(Box::new(aya::maps::MapError::from(error).into())))
 }
 
 /// An array of words, to be mapped into memory.
-pub(super) fn take_array(map: Option<Map>, name: &'static str) -> Result<MapData, StartError> {
+pub(super) fn take_array(map: Option<Map>, name: &'static str) -> Result<MapData, ProbeStartError> {
     match map {
         Some(Map::Array(data)) => Ok(data),
-        _ => Err(StartError::MissingPart { name }),
+        _ => Err(ProbeStartError::MissingPart { name }),
     }
 }
 

@@ -31,7 +31,7 @@ pub use cgtrace_common::{Kind, Loss, Wake};
 pub use controllers::Controllers;
 pub use counters::{CountError, Losses, LostRecords, ProgramState};
 pub use decode::{DecodeError, decode};
-pub use error::StartError;
+pub use error::ProbeStartError;
 pub use load::OBJECT;
 pub use offsets::MemberError;
 pub use options::{Options, TRACKED_COMMS};
@@ -61,7 +61,7 @@ pub struct Probe {
 impl Probe {
     /// Loads the kernel program and attaches every hook that this kernel has, or takes over the pins of a previous
     /// daemon. No wakeup is armed at first.
-    pub fn start(options: &Options) -> Result<Self, StartError> {
+    pub fn start(options: &Options) -> Result<Self, ProbeStartError> {
         let Some(path) = &options.pin else { return Self::load(options, None) };
         let folder = PinFolder::open_or_create(path)?;
         if folder.has(pin::MARK) {
@@ -72,7 +72,7 @@ impl Probe {
         Self::load(options, Some(folder))
     }
 
-    fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, StartError> {
+    fn load(options: &Options, pins: Option<PinFolder>) -> Result<Self, ProbeStartError> {
         let load::LoadedObject { mut ebpf, btf, controllers, maps, log } =
             load::load(options, pins.as_ref())?;
         let (links, programs) =
@@ -88,7 +88,7 @@ impl Probe {
         Self::with(maps, links, programs, controllers, log, persisted, pins)
     }
 
-    fn take_over(options: &Options, folder: PinFolder) -> Result<Self, StartError> {
+    fn take_over(options: &Options, folder: PinFolder) -> Result<Self, ProbeStartError> {
         load::raise_memlock();
         let (_, controllers) = load::read_btf(options)?;
         let expected = pin::Expected {
@@ -111,7 +111,7 @@ impl Probe {
         log: Option<load::Log>,
         persisted: control::PersistedControl,
         pins: Option<PinFolder>,
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ProbeStartError> {
         let load::Maps { lifecycle, activity, wake, lost, losses, lost_of, recovered, tracked, persisted: _ } =
             maps;
         let rings = ring::Rings::new(lifecycle, activity)?;

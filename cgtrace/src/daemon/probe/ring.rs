@@ -12,7 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use cgtrace_common::Wake;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{controllers::Controllers, decode::decode, error::StartError};
+use super::{controllers::Controllers, decode::decode, error::ProbeStartError};
 use crate::daemon::index::Event;
 
 /// How long to wait for a record that is being written. The writer is between two steps of one program, which only
@@ -61,7 +61,7 @@ struct Ring {
 }
 
 /// The next item of a ring.
-enum Next {
+enum NextEvent {
     Event(Event),
     /// No more events before the end of the drain.
     End,
@@ -100,38 +100,38 @@ impl Ring {
     }
 
     /// The next event before `end`.
-    fn next(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+    fn next(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> NextEvent {
         if let Some(event) = self.held.take() {
-            return Next::Event(event);
+            return NextEvent::Event(event);
         }
         while self.unread(end) > 0 {
             let Some(record) = self.records.next() else {
                 // The rest may have been empty wakeup records, which aya skips.
-                return if self.unread(end) == 0 { Next::End } else { Next::Busy };
+                return if self.unread(end) == 0 { NextEvent::End } else { NextEvent::Busy };
             };
             self.consumed += 1;
             match decode(&record, controllers) {
-                Ok(event) => return Next::Event(event),
+                Ok(event) => return NextEvent::Event(event),
                 Err(error) => {
                     drained.undecodable += 1;
                     tracing::error!(ring = self.name, %error, "invalid record from the kernel program");
                 }
             }
         }
-        Next::End
+        NextEvent::End
     }
 
     /// As [`Self::next`], but waits for a busy record.
-    fn next_waiting(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> Next {
+    fn next_waiting(&mut self, end: usize, controllers: &Controllers, drained: &mut Drained) -> NextEvent {
         let mut since: Option<Instant> = None;
         loop {
             match self.next(end, controllers, drained) {
-                Next::Busy => {}
+                NextEvent::Busy => {}
                 next => return next,
             }
             match since {
                 None => since = Some(Instant::now()),
-                Some(since) if since.elapsed() > BUSY_WAIT => return Next::Busy,
+                Some(since) if since.elapsed() > BUSY_WAIT => return NextEvent::Busy,
                 Some(_) => thread::yield_now(),
             }
             for _ in 0..64 {
@@ -157,9 +157,9 @@ impl Rings {
     pub(super) fn new(
         lifecycle: (RingBuf<MapData>, u32),
         activity: (RingBuf<MapData>, u32),
-    ) -> Result<Self, StartError> {
+    ) -> Result<Self, ProbeStartError> {
         let ring = |name, map, (records, size)| {
-            Ring::new(name, size as usize, records).map_err(|source| StartError::Map { map, source })
+            Ring::new(name, size as usize, records).map_err(|source| ProbeStartError::Map { map, source })
         };
         Ok(Self {
             lifecycle: ring("lifecycle", "LIFECYCLE_RING", lifecycle)?,
@@ -223,12 +223,12 @@ impl Rings {
         loop {
             let lifecycle_first = match (&from_lifecycle, &from_activity) {
                 // The busy record, or one after it, may precede the next event of the activity ring.
-                (Next::Busy, _) => break,
-                (Next::Event(of_lifecycle), Next::Event(of_activity)) => {
+                (NextEvent::Busy, _) => break,
+                (NextEvent::Event(of_lifecycle), NextEvent::Event(of_activity)) => {
                     of_lifecycle.boot_ns <= of_activity.boot_ns
                 }
-                (Next::Event(_), _) => true,
-                (_, Next::Event(_)) => false,
+                (NextEvent::Event(_), _) => true,
+                (_, NextEvent::Event(_)) => false,
                 _ => break,
             };
             let event = if lifecycle_first {
@@ -238,15 +238,15 @@ impl Rings {
                 let next = activity.next(activity_end, controllers, drained);
                 std::mem::replace(&mut from_activity, next)
             };
-            if let Next::Event(event) = event {
+            if let NextEvent::Event(event) = event {
                 drained.events += 1;
                 each(event);
             }
         }
-        if let Next::Event(event) = from_activity {
+        if let NextEvent::Event(event) = from_activity {
             activity.held = Some(event);
         }
         // A busy record of the activity ring is left for the next drain: no reply depends on it.
-        drained.busy |= matches!(from_lifecycle, Next::Busy);
+        drained.busy |= matches!(from_lifecycle, NextEvent::Busy);
     }
 }

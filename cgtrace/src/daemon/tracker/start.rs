@@ -14,7 +14,7 @@ use cgtrace_host::{hierarchy::HierarchyError, process};
 pub enum StartError {
     /// The kernel program could not be loaded or attached.
     #[error(transparent)]
-    Probe(#[from] probe::StartError),
+    Probe(#[from] probe::ProbeStartError),
     /// The hierarchies could not be found out.
     #[error(transparent)]
     Hierarchy(#[from] HierarchyError),

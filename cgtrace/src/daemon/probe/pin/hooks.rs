@@ -20,7 +20,7 @@ use super::{
 };
 use crate::daemon::probe::{
     counters::{LoadedProgram, Program, field},
-    error::StartError,
+    error::ProbeStartError,
     hooks::{HOOKS, Hook},
 };
 
@@ -32,7 +32,7 @@ pub(super) struct PinnedHooks {
 }
 
 /// Opens the program of every hook and checks its link.
-pub(super) fn open_hooks(folder: &Folder) -> Result<PinnedHooks, StartError> {
+pub(super) fn open_hooks(folder: &Folder) -> Result<PinnedHooks, ProbeStartError> {
     let mut found = PinnedHooks { programs: Vec::new(), maps: BTreeSet::new() };
     for hook in &HOOKS {
         let (link, program) = (format!("{LINK}{}", hook.name), format!("{PROGRAM}{}", hook.name));

@@ -14,7 +14,7 @@ use super::{
 use crate::daemon::probe::{
     control::PersistedControl,
     counters::Program,
-    error::StartError,
+    error::ProbeStartError,
     load::{Maps, take_array, take_typed},
     tracked::{self, TrackedComms},
 };
@@ -34,7 +34,10 @@ pub(in super::super) struct Expected<'a> {
 }
 
 /// Opens all pins, and refuses those that differ from what this daemon would have pinned.
-pub(in super::super) fn take_over(folder: &Folder, expected: &Expected<'_>) -> Result<TakenOver, StartError> {
+pub(in super::super) fn take_over(
+    folder: &Folder,
+    expected: &Expected<'_>,
+) -> Result<TakenOver, ProbeStartError> {
     let mismatch = |difference: String| PinError::Mismatch { folder: folder.path().to_owned(), difference };
     // The map that identifies the others comes first.
     let persisted = open(folder, MARK, None, MapType::Array, 4, 8, PERSISTED_WORDS)?;
@@ -75,16 +78,19 @@ pub(in super::super) fn take_over(folder: &Folder, expected: &Expected<'_>) -> R
     )?;
     let tracked: TrackedComms = take_typed(tracked)?;
     let pinned = tracked.keys().collect::<Result<Vec<_>, _>>();
-    let mut pinned = pinned.map_err(|error| StartError::Object(Box::new(error.into())))?;
+    let mut pinned = pinned.map_err(|error| ProbeStartError::Object(Box::new(error.into())))?;
     let mut requested = expected.tracked.to_vec();
     for names in [&mut pinned, &mut requested] {
         names.sort_unstable();
         names.dedup();
     }
     if pinned != requested {
-        return Err(
-            mismatch(format!("they track {}, this daemon {}", names(&pinned), names(&requested))).into()
-        );
+        return Err(mismatch(format!(
+            "they track {}, this daemon tracks {}",
+            names(&pinned),
+            names(&requested)
+        ))
+        .into());
     }
     let losses = u32::try_from(Loss::ALL.len()).unwrap_or(u32::MAX);
     let maps = Maps {
@@ -132,7 +138,7 @@ fn open(
     key: u32,
     value: u32,
     entries: u32,
-) -> Result<Map, StartError> {
+) -> Result<Map, ProbeStartError> {
     let mismatch = |difference: String| PinError::Mismatch { folder: folder.path().to_owned(), difference };
     let data = MapData::from_pin(folder.entry(name))
         .map_err(|error| mismatch(format!("`{name}` cannot be opened ({error})")))?;
@@ -155,10 +161,10 @@ fn open(
         let of = if kind == MapType::RingBuf { "bytes" } else { "entries" };
         return Err(mismatch(format!("`{name}` has {} {of}, expected {entries}", info.max_entries())).into());
     }
-    Map::from_map_data(data).map_err(|error| StartError::Object(Box::new(error.into())))
+    Map::from_map_data(data).map_err(|error| ProbeStartError::Object(Box::new(error.into())))
 }
 
-fn array(map: Map, name: &'static str) -> Result<MapData, StartError> {
+fn array(map: Map, name: &'static str) -> Result<MapData, ProbeStartError> {
     take_array(Some(map), name)
 }
 
