@@ -1,4 +1,4 @@
-//! Who comes back with the number of the last event it knows is told all that followed, or how much of it is forgotten.
+//! A client that reconnects with a sequence number receives every later event, or the number of discarded ones.
 
 use std::{
     fs,
@@ -18,63 +18,64 @@ use crate::support::{
     trial,
 };
 
-/// Bytes of recent changes: about 2,000 of these, and 1,000 at least.
-const PERSISTED: usize = 800_000;
+/// Size of the event history: about 2,000 of these events, and at least 1,000.
+const HISTORY_BYTES: usize = 800_000;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("history::who_comes_back_meets_no_gap_and_no_double", exact),
-        trial("history::who_comes_back_and_never_reads_takes_little_memory", unread),
+        trial("history::a_replay_has_no_gap_and_no_duplicate", exact),
+        trial("history::unread_replays_take_little_memory", unread),
     ]
 }
 
-/// What one who comes back is told of cgroups that are made and removed in turn.
+/// What a client receives about cgroups that are created and removed in turn.
 #[derive(Default)]
-struct Told {
-    /// How many events were forgotten before the first one.
-    forgotten: u64,
-    /// The numbers of all cgroups.
+struct Received {
+    /// Events discarded before the first one.
+    discarded: u64,
+    /// The numbers of the created cgroups.
     numbers: Vec<u64>,
-    /// How many events are missing later, and at how many places: a build for tests may be too slow beside other tests.
-    missed: u64,
-    places: u64,
+    /// Events dropped later: a debug build may be too slow beside other tests.
+    dropped: u64,
+    /// The number of gaps that the dropped events make.
+    gaps: u64,
 }
 
-/// Until `end` is made.
-fn come_back(daemon: &Daemon, below: &str, end: &str) -> Result<Told> {
+/// Receives events until `end` is created.
+fn receive(daemon: &Daemon, below: &str, end: &str) -> Result<Received> {
     let watch = wire::Watch {
         patterns: Some(vec![format!("{below}/*")]),
         kinds: Some(["mkdir", "rmdir"].map(str::to_owned).to_vec()),
         since_seq: Some(0),
         ..wire::Watch::default()
     };
-    let (mut told, mut last, mut whole) = (Told::default(), 0, false);
-    for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
-        match watched? {
-            StreamItem::Dropped(missed) if told.numbers.is_empty() => told.forgotten += missed,
-            StreamItem::Dropped(missed) => {
-                told.missed += missed;
-                told.places += 1;
-                whole = false;
+    let (mut received, mut last, mut contiguous) = (Received::default(), 0, false);
+    for item in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
+        match item? {
+            StreamItem::Dropped(count) if received.numbers.is_empty() => received.discarded += count,
+            StreamItem::Dropped(count) => {
+                received.dropped += count;
+                received.gaps += 1;
+                contiguous = false;
             }
             StreamItem::Event(event) => {
-                ensure!(event.seq > last, "{} behind {last}", event.seq);
+                ensure!(event.seq > last, "{} after {last}", event.seq);
                 last = event.seq;
                 let path = event.path.context("no path")?;
                 if path == end {
-                    return Ok(told);
+                    return Ok(received);
                 }
                 let number = path.rsplit('-').next().context("no number")?.parse()?;
                 match event.kind.as_str() {
-                    "mkdir" => told.numbers.push(number),
-                    // Behind a gap the first may be what is left of a pair.
+                    "mkdir" => received.numbers.push(number),
+                    // After a gap, the first event may be the second of a pair.
                     _ => ensure!(
-                        !whole || told.numbers.last() == Some(&number),
-                        "{number} was removed, {:?} made",
-                        told.numbers
+                        !contiguous || received.numbers.last() == Some(&number),
+                        "{number} was removed, {:?} created",
+                        received.numbers
                     ),
                 }
-                whole = true;
+                contiguous = true;
             }
             StreamItem::Started { .. } | StreamItem::Existing(_) => {}
         }
@@ -83,51 +84,51 @@ fn come_back(daemon: &Daemon, below: &str, end: &str) -> Result<Told> {
 }
 
 fn exact() -> Outcome {
-    let daemon = Daemon::start_with(&["--max-recent-bytes", &PERSISTED.to_string()])?;
+    let daemon = Daemon::start_with(&["--max-recent-bytes", &HISTORY_BYTES.to_string()])?;
     let cgroup = Cgroup::new(any(), "history")?;
     let pair = |number: u64| -> Result<()> {
         let path = cgroup.join(format!("pair-{number}"));
         fs::create_dir(&path)?;
         Ok(fs::remove_dir(&path)?)
     };
-    // More than is kept.
+    // More than the history stores.
     (0..1_500).try_for_each(pair)?;
     let end = cgroup.join("end");
-    let (name, end_name) = (cgroup.name(), cgroup.name_of(&end));
-    let going_on = AtomicBool::new(true);
+    let (path, end_path) = (cgroup.name(), cgroup.name_of(&end));
+    let running = AtomicBool::new(true);
     thread::scope(|threads| -> Outcome {
-        let made = threads.spawn(|| -> Result<u64> {
+        let creator = threads.spawn(|| -> Result<u64> {
             let mut number = 1_500;
-            while going_on.load(Ordering::Relaxed) {
+            while running.load(Ordering::Relaxed) {
                 pair(number)?;
                 number += 1;
             }
             fs::create_dir(&end)?;
             Ok(number)
         });
-        let coming_back: Vec<_> =
-            (0..6).map(|_| threads.spawn(|| come_back(&daemon, &name, &end_name))).collect();
-        // Every one of them has begun while the history moves on.
+        let receivers: Vec<_> =
+            (0..6).map(|_| threads.spawn(|| receive(&daemon, &path, &end_path))).collect();
+        // All of them start while the history advances.
         while daemon.client()?.status()?.subscriptions < 6 {
             thread::sleep(std::time::Duration::from_millis(2));
-            ensure!(!coming_back.iter().any(thread::ScopedJoinHandle::is_finished), "one ended early");
+            ensure!(!receivers.iter().any(thread::ScopedJoinHandle::is_finished), "a receiver ended early");
         }
-        going_on.store(false, Ordering::Relaxed);
-        let made = made.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
-        for one in coming_back {
-            let told = one.join().map_err(|_| anyhow::anyhow!("one panicked"))??;
-            let Told { forgotten, numbers, missed, places } = told;
-            let first = *numbers.first().context("nothing was told")?;
-            ensure!(numbers.is_sorted_by(|one, next| one < next), "one was told twice: {numbers:?}");
-            // Of what is missing two events were a pair's, or one of either end's.
-            let missing = made - first - numbers.len() as u64;
+        running.store(false, Ordering::Relaxed);
+        let created = creator.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
+        for receiver in receivers {
+            let received = receiver.join().map_err(|_| anyhow::anyhow!("a receiver panicked"))??;
+            let Received { discarded, numbers, dropped, gaps } = received;
+            let first = *numbers.first().context("no event was received")?;
+            ensure!(numbers.is_sorted_by(|one, next| one < next), "a duplicate: {numbers:?}");
+            // Each missing pair is two dropped events, or one at either end of a gap.
+            let missing = created - first - numbers.len() as u64;
             ensure!(
-                2 * missing <= missed + 2 * places,
-                "{missing} pairs, {missed} events missed: {numbers:?}"
+                2 * missing <= dropped + 2 * gaps,
+                "{missing} pairs missing, {dropped} events dropped: {numbers:?}"
             );
-            // All but what is kept of the events before it came; what others do here is among them.
-            ensure!(forgotten >= 200, "{forgotten} forgotten");
-            ensure!(first > 0, "the first was told");
+            // All earlier events except the stored ones, including those of other tests.
+            ensure!(discarded >= 200, "{discarded} discarded");
+            ensure!(first > 0, "the first event was not discarded");
         }
         Ok(())
     })
@@ -143,7 +144,7 @@ fn unread() -> Outcome {
     }
     ensure!(daemon.client()?.exists("/")?, "no answer");
     let before = daemon.memory()?;
-    // What others do here meanwhile is none of theirs.
+    // The pattern excludes events of other tests.
     let parameters = serde_json::json!({"since_seq": 0, "patterns": [cgroup.name_of(&path)]});
     let call = serde_json::json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true});
     let call = [call.to_string().as_bytes(), b"\0"].concat();
@@ -154,12 +155,12 @@ fn unread() -> Outcome {
         streams.push(stream);
     }
     for stream in &mut streams {
-        // It is being told.
+        // The replay has started.
         stream.read_exact(&mut [0])?;
     }
-    // Each history has some 3 MB as text: 600 together.
+    // Each replay is about 3 MB of text: 600 MB in total.
     let grown = daemon.memory()?.saturating_sub(before);
-    ensure!(grown < 100 << 20, "{} MB for 200 that never read", grown >> 20);
+    ensure!(grown < 100 << 20, "{} MB for 200 clients that never read", grown >> 20);
     ensure!(daemon.client()?.exists("/")?, "a wrong answer");
     Ok(())
 }

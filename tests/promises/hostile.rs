@@ -1,4 +1,4 @@
-//! What one client does wrong is its own end only: everyone else is served, within bounds that are documented.
+//! A misbehaving client affects only itself: all others are served, within documented limits.
 
 use std::{
     io::{Read as _, Write as _},
@@ -13,25 +13,25 @@ use crate::support::{Outcome, daemon::Daemon, descriptors::many_descriptors, tri
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("hostile::garbage_ends_its_own_connection", garbage),
-        trial("hostile::half_messages_harm_nobody", half_messages),
-        trial("hostile::30_mb_without_a_nul_are_not_kept", endless),
-        trial("hostile::10000_connections_opened_and_left", connections),
-        trial("hostile::who_never_reads_holds_up_nobody", never_reads),
-        trial("hostile::one_byte_at_a_time_holds_up_nobody", byte_by_byte),
-        trial("hostile::who_asks_for_everything_gets_it_and_holds_up_nobody", asks_for_everything),
-        trial("hostile::unread_answers_are_bounded", unread_answers),
-        trial("hostile::a_call_that_does_not_arrive_ends_its_connection", unfinished),
-        trial("hostile::sigterm_ends_the_daemon_whatever_it_does", terminated),
-        trial("hostile::a_reply_that_no_client_accepts_is_an_error", too_long),
-        trial("hostile::patterns_are_bounded_by_what_they_take", patterns),
+        trial("hostile::garbage_closes_its_own_connection", garbage),
+        trial("hostile::incomplete_messages_do_not_affect_others", incomplete_messages),
+        trial("hostile::30_mb_without_a_nul_are_not_buffered", endless),
+        trial("hostile::10000_connections", connections),
+        trial("hostile::a_client_that_never_reads_does_not_block_others", never_reads),
+        trial("hostile::a_slow_sender_does_not_block_others", byte_by_byte),
+        trial("hostile::large_requests_are_answered_and_do_not_block_others", large_requests),
+        trial("hostile::unread_replies_are_bounded", unread_replies),
+        trial("hostile::an_incomplete_call_closes_its_connection", incomplete_calls),
+        trial("hostile::sigterm_stops_a_busy_daemon", terminated),
+        trial("hostile::a_reply_beyond_the_maximum_is_an_error", too_long),
+        trial("hostile::the_memory_of_patterns_is_bounded", patterns),
     ]
 }
 
-fn served(daemon: &Daemon) -> Outcome {
+fn ensure_served(daemon: &Daemon) -> Outcome {
     let start = Instant::now();
-    ensure!(daemon.client()?.exists("/")?, "a wrong answer");
-    ensure!(start.elapsed() < Duration::from_secs(5), "served after {:?}", start.elapsed());
+    ensure!(daemon.client()?.exists("/")?, "a wrong reply");
+    ensure!(start.elapsed() < Duration::from_secs(5), "answered after {:?}", start.elapsed());
     Ok(())
 }
 
@@ -59,11 +59,11 @@ fn garbage() -> Outcome {
     ] {
         let mut stream = daemon.stream()?;
         stream.write_all(bytes)?;
-        // It may be closed already.
+        // The connection may already be closed.
         let _ = stream.write_all(b"\0");
         ensure!(is_closed(&mut stream)?, "still open after {:?}", &bytes[..bytes.len().min(20)]);
     }
-    // What is a call, but a wrong one, is answered by name, and the connection goes on.
+    // An invalid call gets an error reply, and the connection stays open.
     let mut stream = daemon.stream()?;
     let mut replies = String::new();
     for call in [
@@ -86,12 +86,12 @@ fn garbage() -> Outcome {
         }
     }
     for name in ["MethodNotFound", "InterfaceNotFound", "InvalidParameter", "ExpectedMore", "\"version\""] {
-        ensure!(replies.contains(name), "{name} is not among {replies}");
+        ensure!(replies.contains(name), "{replies} lacks {name}");
     }
-    served(&daemon)
+    ensure_served(&daemon)
 }
 
-fn half_messages() -> Outcome {
+fn incomplete_messages() -> Outcome {
     let daemon = Daemon::start()?;
     let before = daemon.descriptors()?;
     let mut halves = Vec::new();
@@ -100,9 +100,9 @@ fn half_messages() -> Outcome {
         stream.write_all(b"{\"method\":\"io.cgtrace.Lookup\",\"para")?;
         halves.push(stream);
     }
-    served(&daemon)?;
+    ensure_served(&daemon)?;
     drop(halves);
-    // Given back as soon as they are gone.
+    // The descriptors are closed when the clients disconnect.
     for _ in 0..500 {
         if daemon.descriptors()? <= before {
             return Ok(());
@@ -125,10 +125,10 @@ fn endless() -> Outcome {
             break;
         }
     }
-    ensure!(refused, "30 MB were taken");
+    ensure!(refused, "30 MB were accepted");
     let grown = daemon.memory()?.saturating_sub(before);
-    ensure!(grown < 8 << 20, "{grown} bytes are kept");
-    served(&daemon)
+    ensure!(grown < 8 << 20, "{grown} bytes are buffered");
+    ensure_served(&daemon)
 }
 
 fn connections() -> Outcome {
@@ -136,12 +136,12 @@ fn connections() -> Outcome {
     let _many = many_descriptors()?;
     let daemon = Daemon::start()?;
     let before = (daemon.memory()?, daemon.descriptors()?);
-    // Each left at once,
+    // Closed at once.
     for _ in 0..COUNT {
         drop(UnixStream::connect(daemon.socket())?);
     }
-    served(&daemon)?;
-    // and all left open, with half a message.
+    ensure_served(&daemon)?;
+    // Left open, with an incomplete message.
     let mut open = Vec::with_capacity(COUNT);
     for _ in 0..COUNT {
         let mut stream = UnixStream::connect(daemon.socket())?;
@@ -151,9 +151,9 @@ fn connections() -> Outcome {
     while daemon.client()?.status()?.connections < COUNT as u64 {
         std::thread::sleep(Duration::from_millis(10));
     }
-    served(&daemon)?;
+    ensure_served(&daemon)?;
     let each = daemon.memory()?.saturating_sub(before.0) / COUNT as u64;
-    ensure!(each < 32 << 10, "{each} bytes a connection");
+    ensure!(each < 32 << 10, "{each} bytes per connection");
     drop(open);
     for _ in 0..500 {
         if daemon.descriptors()? <= before.1 {
@@ -174,7 +174,7 @@ fn never_reads() -> Outcome {
     for _ in 0..20 {
         let stream = daemon.stream()?;
         stream.set_nonblocking(true)?;
-        // Asks for everything, again and again, as long as the socket takes it.
+        // Sends calls until the socket buffer is full.
         let call = b"{\"method\":\"io.cgtrace.List\",\"more\":true}\0{\"method\":\"io.cgtrace.Status\"}\0";
         for _ in 0..10_000 {
             if (&stream).write(call).is_err() {
@@ -185,15 +185,15 @@ fn never_reads() -> Outcome {
     }
     for _ in 0..20 {
         let start = Instant::now();
-        served(&daemon)?;
+        ensure_served(&daemon)?;
         ensure!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
     }
     let grown = daemon.memory()?.saturating_sub(before);
-    ensure!(grown < 64 << 20, "{grown} bytes for those who never read");
+    ensure!(grown < 64 << 20, "{grown} bytes for clients that never read");
     Ok(())
 }
 
-/// A call that comes byte by byte is answered when it is whole; everybody else is answered meanwhile.
+/// A call sent byte by byte is answered when it is complete; other clients are answered meanwhile.
 fn byte_by_byte() -> Outcome {
     let daemon = Daemon::start()?;
     let call = b"{\"method\":\"io.cgtrace.Status\"}\0";
@@ -202,7 +202,7 @@ fn byte_by_byte() -> Outcome {
         for stream in &mut slow {
             stream.write_all(std::slice::from_ref(byte))?;
         }
-        served(&daemon)?;
+        ensure_served(&daemon)?;
     }
     for mut stream in slow {
         let mut first = [0; 13];
@@ -212,63 +212,60 @@ fn byte_by_byte() -> Outcome {
     Ok(())
 }
 
-/// Lists of thousands, Lookups of thousands and comparisons, one upon the other.
-fn asks_for_everything() -> Outcome {
+/// List, Lookup and Verify of thousands of cgroups at the same time.
+fn large_requests() -> Outcome {
     use std::sync::atomic::{AtomicBool, Ordering};
     let daemon = Daemon::start()?;
     let cgroup = crate::support::cgroup::Cgroup::new(crate::support::cgroup::any(), "everything")?;
     for number in 0..2_000 {
         std::fs::create_dir(cgroup.join(number.to_string()))?;
     }
-    let asking = AtomicBool::new(true);
+    let running = AtomicBool::new(true);
     std::thread::scope(|threads| -> Outcome {
-        let observers: Vec<_> = (0..3)
+        let clients: Vec<_> = (0..3)
             .map(|which| -> Result<_> {
                 let mut client = daemon.client()?;
-                let (asking, name) = (&asking, cgroup.name());
+                let (running, path) = (&running, cgroup.name());
                 Ok(threads.spawn(move || -> Result<u32> {
-                    let mut answers = 0;
-                    while asking.load(Ordering::Relaxed) {
+                    let mut replies = 0;
+                    while running.load(Ordering::Relaxed) {
                         match which {
                             0 => {
-                                let patterns = Some(vec![name.clone()]);
+                                let patterns = Some(vec![path.clone()]);
                                 let list = cgtrace_client::wire::List { patterns, hierarchy: None };
-                                ensure!(client.list(&list)?.count() >= 2_001, "a short list");
+                                ensure!(client.list(&list)?.count() >= 2_001, "an incomplete list");
                             }
                             1 => {
-                                let names = (0..2_000).map(|number| format!("{name}/{number}")).collect();
-                                // On all hierarchies of a machine with very many it would be longer than a reply may be.
+                                let paths = (0..2_000).map(|number| format!("{path}/{number}")).collect();
+                                // With very many hierarchies, a reply for all of them would exceed the maximum.
                                 let hierarchy = Some(crate::support::cgroup::any().to_owned());
-                                let lookup = cgtrace_client::wire::Lookup {
-                                    paths: names,
-                                    hierarchy,
-                                    ..Default::default()
-                                };
+                                let lookup =
+                                    cgtrace_client::wire::Lookup { paths, hierarchy, ..Default::default() };
                                 ensure!(
                                     client.lookup_with(&lookup)?.results.len() == 2_000,
-                                    "a short answer"
+                                    "an incomplete reply"
                                 );
                             }
-                            _ => ensure!(client.verify()?.equal, "it differs"),
+                            _ => ensure!(client.verify()?.equal, "the index differs"),
                         }
-                        answers += 1;
+                        replies += 1;
                     }
-                    Ok(answers)
+                    Ok(replies)
                 }))
             })
             .collect::<Result<_>>()?;
-        let others: Outcome = (0..200).try_for_each(|_| served(&daemon));
-        asking.store(false, Ordering::Relaxed);
-        for observer in observers {
-            let answers = observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??;
-            ensure!(answers > 0, "who asks for much is never answered");
+        let others: Outcome = (0..200).try_for_each(|_| ensure_served(&daemon));
+        running.store(false, Ordering::Relaxed);
+        for client in clients {
+            let replies = client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
+            ensure!(replies > 0, "a client with large requests got no reply");
         }
         others
     })
 }
 
-/// Who does not read its answers keeps the memory of others' within the bound, and is told so.
-fn unread_answers() -> Outcome {
+/// Unread replies are limited in total; a call beyond the limit gets an error.
+fn unread_replies() -> Outcome {
     let daemon = Daemon::start_with(&["--max-unread-reply-bytes", "1048576"])?;
     let cgroup = crate::support::cgroup::Cgroup::new(crate::support::cgroup::any(), "unread")?;
     for number in 0..3_000 {
@@ -281,40 +278,40 @@ fn unread_answers() -> Outcome {
         let mut stream = daemon.stream()?;
         stream.write_all(list.as_bytes())?;
         stream.write_all(b"\0")?;
-        // The first byte says that it is this one's turn.
+        // Received bytes show that the call is in progress.
         let mut start = [0; 60];
         stream.read_exact(&mut start)?;
         refused |= String::from_utf8_lossy(&start).contains("\"limit\"");
         silent.push(stream);
     }
-    ensure!(refused, "20 unread lists were all given");
-    // Short answers go on, and when the silent ones have left, long ones too.
+    ensure!(refused, "all of 20 unread lists were accepted");
+    // Short replies still work, and so do long ones once the silent clients disconnect.
     ensure!(daemon.client()?.status()?.pid == daemon.pid());
     drop(silent);
     let start = Instant::now();
     loop {
         match daemon.client()?.exists(&cgroup.name()) {
             Ok(true) => return Ok(()),
-            Ok(false) => anyhow::bail!("a wrong answer"),
+            Ok(false) => anyhow::bail!("a wrong reply"),
             Err(error) => ensure!(start.elapsed() < Duration::from_secs(30), "still refused: {error}"),
         }
     }
 }
 
-/// Ten seconds for a call, however its bytes trickle in; a connection without one may stay for ever.
-fn unfinished() -> Outcome {
+/// A call must arrive within 10 s, even byte by byte; an idle connection may stay open forever.
+fn incomplete_calls() -> Outcome {
     let daemon = Daemon::start()?;
     let mut idle = daemon.stream()?;
     let mut slow = daemon.stream()?;
     let start = Instant::now();
     while slow.write_all(b" ").is_ok() {
-        ensure!(start.elapsed() < Duration::from_secs(30), "an unfinished call is waited for");
+        ensure!(start.elapsed() < Duration::from_secs(30), "an incomplete call is still open");
         std::thread::sleep(Duration::from_millis(100));
     }
     ensure!(start.elapsed() > Duration::from_secs(9), "{:?}", start.elapsed());
     idle.write_all(b"{\"method\":\"org.varlink.service.GetInfo\"}\0")?;
     idle.read_exact(&mut [0])?;
-    // Unfinished calls are bounded all together, too.
+    // Incomplete calls are limited in total, too.
     let daemon = Daemon::start_with(&["--max-pending-call-bytes", "1000000"])?;
     let mut halves = Vec::new();
     for _ in 0..4 {
@@ -330,7 +327,7 @@ fn unfinished() -> Outcome {
     });
     let refused = refused.collect::<Result<Vec<_>>>()?.into_iter().filter(|refused| *refused).count();
     ensure!(refused == 1, "{refused} of 4 were refused");
-    served(&daemon)
+    ensure_served(&daemon)
 }
 
 fn terminated() -> Outcome {
@@ -355,8 +352,8 @@ fn terminated() -> Outcome {
     }
     let start = Instant::now();
     daemon.signal(rustix::process::Signal::TERM)?;
-    ensure!(daemon.wait_exit()?.success(), "it failed");
-    ensure!(start.elapsed() < Duration::from_secs(1), "it ended after {:?}", start.elapsed());
+    ensure!(daemon.wait_exit()?.success(), "the daemon failed");
+    ensure!(start.elapsed() < Duration::from_secs(1), "the daemon exited after {:?}", start.elapsed());
     Ok(())
 }
 
@@ -368,17 +365,17 @@ fn too_long() -> Outcome {
         std::fs::create_dir(&inner)?;
         std::fs::remove_dir(&inner)?;
     }
-    // Each answer has some 5 KB: all previous instances, with their creators.
-    let names = vec![cgroup.name_of(&inner); 3_400];
+    // Each result is about 5 KB: all previous instances, with their creators.
+    let paths = vec![cgroup.name_of(&inner); 3_400];
     let lookup =
-        cgtrace_client::wire::Lookup { paths: names, hierarchy: Some("v2".to_owned()), ..Default::default() };
+        cgtrace_client::wire::Lookup { paths, hierarchy: Some("v2".to_owned()), ..Default::default() };
     let error = daemon.client()?.lookup_with(&lookup);
     ensure!(
         matches!(&error, Err(cgtrace_client::Error::LimitExceeded { resource, .. }) if resource == "max_reply_bytes"),
         "{:?}",
         error.err()
     );
-    served(&daemon)
+    ensure_served(&daemon)
 }
 
 fn patterns() -> Outcome {
@@ -396,6 +393,6 @@ fn patterns() -> Outcome {
         subscribers.push(raw);
     }
     let grown = daemon.memory()?.saturating_sub(before);
-    ensure!(refused > 0 && grown < 48 << 20, "{refused} were refused, {grown} bytes are taken");
-    served(&daemon)
+    ensure!(refused > 0 && grown < 48 << 20, "{refused} were refused, memory grew by {grown} bytes");
+    ensure_served(&daemon)
 }

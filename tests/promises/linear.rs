@@ -1,11 +1,10 @@
-//! Linearizability: whatever several threads do to cgroups while several clients ask, the recorded history has an
-//! order of all operations in which every answer is right.
+//! Linearizability: if several threads change cgroups while several clients look them up, there is an order of all
+//! operations in which every reply is right.
 //!
-//! A name's state is a register: present or absent. Each name is changed by one thread only, so its changes are
-//! ordered by themselves, and an answer is right if it is the state that held at some moment between the question
-//! and the answer: after the last change that had returned before the question, or after any that had begun before
-//! the answer. That is the whole condition, because names do not depend on each other here (and a register's history
-//! is linearizable if each register's is).
+//! The state of a path is a register: present or absent. Only one thread changes each path, so its changes are ordered.
+//! A reply is right if the path was in that state at some time between call and reply: after the last change that had
+//! returned before the call, or after any change that had begun before the reply. That condition is sufficient, because
+//! the paths are independent (a history is linearizable if the history of each register is).
 
 use std::{
     fs,
@@ -26,18 +25,18 @@ use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("linear::no_answer_contradicts_the_order_of_operations", history_is_linearizable),
-        trial("linear::the_checker_finds_a_stale_answer", the_checker_finds_a_stale_answer),
+        trial("linear::replies_are_linearizable", history_is_linearizable),
+        trial("linear::the_checker_detects_a_stale_reply", checker_detects_a_stale_reply),
     ]
 }
 
-const NAMES: usize = 8;
+const PATHS: usize = 8;
 const CHANGES: u64 = 30_000;
 const CLIENTS: usize = 3;
-/// Fewer answers test little. Where the writers leave the CPUs to nobody else, they go on until so many were given.
-const ANSWERS: u64 = 8_000;
+/// The minimum number of replies. If the writers starve the clients, they continue until it is reached.
+const MIN_REPLIES: u64 = 8_000;
 
-/// One change of a name's state, by a clock that all threads share.
+/// A change of a path's state, in ticks of a shared clock.
 #[derive(Clone, Copy, Debug)]
 struct Changed {
     begun: u64,
@@ -45,27 +44,27 @@ struct Changed {
     present: bool,
 }
 
-/// One answer about a name.
+/// A reply about a path.
 #[derive(Clone, Copy, Debug)]
-struct Answered {
-    asked: u64,
-    answered: u64,
-    name: usize,
+struct Reply {
+    called: u64,
+    received: u64,
+    path: usize,
     present: bool,
 }
 
-/// Says whether some state between question and answer was the one that was told.
-fn is_right(changes: &[Changed], answer: &Answered) -> bool {
-    // The last change that was done before the question: its outcome, or a later one's, was the state.
-    let first = changes.partition_point(|change| change.done < answer.asked);
+/// Whether the path was in the reported state at some time between call and reply.
+fn is_right(changes: &[Changed], reply: &Reply) -> bool {
+    // The state was that of the last change that was done before the call, or of a later one.
+    let first = changes.partition_point(|change| change.done < reply.called);
     let before = first.checked_sub(1).is_some_and(|last| changes[last].present);
-    if before == answer.present {
+    if before == reply.present {
         return true;
     }
     changes[first..]
         .iter()
-        .take_while(|change| change.begun < answer.answered)
-        .any(|change| change.present == answer.present)
+        .take_while(|change| change.begun < reply.received)
+        .any(|change| change.present == reply.present)
 }
 
 struct Clock(AtomicU64);
@@ -76,7 +75,7 @@ impl Clock {
     }
 }
 
-/// Random enough, and the same in every run.
+/// A pseudo-random generator, the same in every run.
 struct Random(u64);
 
 impl Random {
@@ -86,23 +85,23 @@ impl Random {
     }
 }
 
-/// Makes, removes and (on v1) renames the names of one thread: `a` and `b` are each other's names then.
+/// Creates, removes and (on v1) renames the two paths of a thread; a rename moves one to the other.
 fn change(
     paths: &[PathBuf; 2],
     rename: bool,
     clock: &Clock,
-    given: &AtomicU64,
+    reply_count: &AtomicU64,
     seed: u64,
 ) -> Result<[Vec<Changed>; 2]> {
     let mut random = Random(seed);
     let mut present = [false; 2];
     let mut changes = [Vec::new(), Vec::new()];
     for number in 0.. {
-        if number >= CHANGES && given.load(Ordering::SeqCst) >= ANSWERS {
+        if number >= CHANGES && reply_count.load(Ordering::SeqCst) >= MIN_REPLIES {
             break;
         }
         if number % 8 == 0 {
-            // Those who ask get a turn on a machine with few CPUs.
+            // Lets the clients run on a machine with few CPUs.
             thread::sleep(Duration::from_micros(50));
         }
         let which = usize::from(random.below(2) == 1);
@@ -122,128 +121,127 @@ fn change(
             &[which]
         };
         let done = clock.tick();
-        for name in changed {
-            changes[*name].push(Changed { begun, done, present: present[*name] });
+        for path in changed {
+            changes[*path].push(Changed { begun, done, present: present[*path] });
         }
     }
     Ok(changes)
 }
 
-fn ask(
+fn look_up(
     mut client: Client,
-    names: &[(String, &str)],
+    paths: &[(String, &str)],
     clock: &Clock,
     writing: &AtomicU64,
-    given: &AtomicU64,
+    reply_count: &AtomicU64,
     seed: u64,
-) -> Result<Vec<Answered>> {
+) -> Result<Vec<Reply>> {
     let mut random = Random(seed);
-    let mut answers: Vec<Answered> = Vec::new();
+    let mut replies: Vec<Reply> = Vec::new();
     while writing.load(Ordering::SeqCst) > 0 {
-        let before = answers.len();
-        let name = usize::try_from(random.below(names.len() as u64))?;
-        let (path, hierarchy) = &names[name];
+        let before = replies.len();
+        let path = usize::try_from(random.below(paths.len() as u64))?;
+        let (cgroup_path, hierarchy) = &paths[path];
         let hierarchy = Some((*hierarchy).to_owned());
         let waits = random.below(16) == 0;
-        let asked = clock.tick();
+        let called = clock.tick();
         if waits {
-            // A wait that held says that the state was reached; one that did not says nothing of one moment.
-            let until = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
-            let wait = wire::Wait { path: path.clone(), state: until, hierarchy, timeout_ms: Some(5) };
-            let waited = client.wait_with(&wait)?;
-            if waited.reached {
-                let present = matches!(until, CgroupState::Present);
-                answers.push(Answered { asked, answered: clock.tick(), name, present });
+            // A wait that reached the state proves that the path was in it; one that timed out proves nothing.
+            let state = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
+            let wait = wire::Wait { path: cgroup_path.clone(), state, hierarchy, timeout_ms: Some(5) };
+            if client.wait_with(&wait)?.reached {
+                let present = matches!(state, CgroupState::Present);
+                replies.push(Reply { called, received: clock.tick(), path, present });
             }
         } else {
-            let lookup = wire::Lookup { paths: vec![path.clone()], hierarchy, ..wire::Lookup::default() };
-            let present = client.lookup_with(&lookup)?.results.iter().any(|answer| answer.present);
-            answers.push(Answered { asked, answered: clock.tick(), name, present });
+            let lookup =
+                wire::Lookup { paths: vec![cgroup_path.clone()], hierarchy, ..wire::Lookup::default() };
+            let present = client.lookup_with(&lookup)?.results.iter().any(|result| result.present);
+            replies.push(Reply { called, received: clock.tick(), path, present });
         }
-        given.fetch_add((answers.len() - before) as u64, Ordering::SeqCst);
+        reply_count.fetch_add((replies.len() - before) as u64, Ordering::SeqCst);
     }
-    Ok(answers)
+    Ok(replies)
 }
 
 fn history_is_linearizable() -> Outcome {
     let daemon = Daemon::start()?;
     let scopes = [("v2", Cgroup::new("v2", "linear")?), ("pids", Cgroup::new("pids", "linear")?)];
     let clock = Arc::new(Clock(AtomicU64::new(0)));
-    let writing = Arc::new(AtomicU64::new((NAMES / 2) as u64));
-    let given = Arc::new(AtomicU64::new(0));
-    let mut names = Vec::new();
+    let writing = Arc::new(AtomicU64::new((PATHS / 2) as u64));
+    let reply_count = Arc::new(AtomicU64::new(0));
+    let mut all_paths = Vec::new();
     let mut writers = Vec::new();
-    let start = Arc::new(Barrier::new(NAMES / 2 + CLIENTS));
-    for pair in 0..NAMES / 2 {
+    let start = Arc::new(Barrier::new(PATHS / 2 + CLIENTS));
+    for pair in 0..PATHS / 2 {
         let (hierarchy, scope) = &scopes[pair % scopes.len()];
         let paths = [0, 1].map(|number| scope.join(format!("{pair}-{number}")));
-        names.extend(paths.iter().map(|path| (scope.name_of(path), *hierarchy)));
-        let (clock, writing, given, start) =
-            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&given), Arc::clone(&start));
+        all_paths.extend(paths.iter().map(|path| (scope.name_of(path), *hierarchy)));
+        let (clock, writing, reply_count, start) =
+            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&reply_count), Arc::clone(&start));
         let rename = *hierarchy != "v2";
         writers.push(thread::spawn(move || {
             start.wait();
-            let changes = change(&paths, rename, &clock, &given, pair as u64 + 1);
+            let changes = change(&paths, rename, &clock, &reply_count, pair as u64 + 1);
             writing.fetch_sub(1, Ordering::SeqCst);
             changes
         }));
     }
-    let names = Arc::new(names);
-    let mut observers = Vec::new();
+    let all_paths = Arc::new(all_paths);
+    let mut clients = Vec::new();
     for number in 0..CLIENTS {
         let client = daemon.client()?;
-        let (clock, writing, given, start) =
-            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&given), Arc::clone(&start));
-        let names = Arc::clone(&names);
-        observers.push(thread::spawn(move || {
+        let (clock, writing, reply_count, start) =
+            (Arc::clone(&clock), Arc::clone(&writing), Arc::clone(&reply_count), Arc::clone(&start));
+        let all_paths = Arc::clone(&all_paths);
+        clients.push(thread::spawn(move || {
             start.wait();
-            let answers = ask(client, &names, &clock, &writing, &given, number as u64 + 100);
-            // Who failed gives no more of them: nobody is to wait for those.
-            given.fetch_add(ANSWERS, Ordering::SeqCst);
-            answers
+            let replies = look_up(client, &all_paths, &clock, &writing, &reply_count, number as u64 + 100);
+            // A client that failed sends no more replies; the writers must not wait for them.
+            reply_count.fetch_add(MIN_REPLIES, Ordering::SeqCst);
+            replies
         }));
     }
     let mut changes: Vec<Vec<Changed>> = Vec::new();
     for writer in writers {
         changes.extend(writer.join().map_err(|_| anyhow::anyhow!("a writer panicked"))??);
     }
-    let mut answers = Vec::new();
-    for observer in observers {
-        answers.extend(observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??);
+    let mut replies = Vec::new();
+    for client in clients {
+        replies.extend(client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??);
     }
-    let operations = changes.iter().map(Vec::len).sum::<usize>() + answers.len();
-    for answer in &answers {
+    let operations = changes.iter().map(Vec::len).sum::<usize>() + replies.len();
+    for reply in &replies {
         ensure!(
-            is_right(&changes[answer.name], answer),
-            "{} was never so between question and answer: {answer:?}",
-            names[answer.name].0
+            is_right(&changes[reply.path], reply),
+            "{} was never in that state between call and reply: {reply:?}",
+            all_paths[reply.path].0
         );
     }
     ensure!(operations >= 100_000, "only {operations} operations");
-    // Answers of both kinds, or little was tested.
-    let present = answers.iter().filter(|answer| answer.present).count();
+    // The test needs replies of both kinds.
+    let present = replies.iter().filter(|reply| reply.present).count();
     ensure!(
-        present > 1_000 && answers.len() - present > 1_000,
-        "{present} of {} answers say present",
-        answers.len()
+        present > 1_000 && replies.len() - present > 1_000,
+        "{present} of {} replies report present",
+        replies.len()
     );
-    println!("linear: {operations} operations, {} answers", answers.len());
+    println!("linear: {operations} operations, {} replies", replies.len());
     daemon.verify()
 }
 
-/// A check that cannot fail is none.
-fn the_checker_finds_a_stale_answer() -> Outcome {
+/// The check itself must be able to fail.
+fn checker_detects_a_stale_reply() -> Outcome {
     let changes = [
         Changed { begun: 1, done: 2, present: true },
         Changed { begun: 5, done: 8, present: false },
         Changed { begun: 10, done: 12, present: true },
     ];
-    let answer =
-        |asked, answered, present| is_right(&changes, &Answered { asked, answered, name: 0, present });
-    ensure!(answer(3, 4, true) && !answer(3, 4, false), "between two changes");
-    ensure!(answer(6, 7, true) && answer(6, 7, false), "during one");
-    ensure!(answer(9, 10, false) && !answer(9, 10, true), "right after a removal");
-    ensure!(answer(4, 20, false), "one that passed meanwhile");
-    ensure!(!answer(13, 14, false), "after the last");
+    let right = |called, received, present| is_right(&changes, &Reply { called, received, path: 0, present });
+    ensure!(right(3, 4, true) && !right(3, 4, false), "between two changes");
+    ensure!(right(6, 7, true) && right(6, 7, false), "during a change");
+    ensure!(right(9, 10, false) && !right(9, 10, true), "right after a removal");
+    ensure!(right(4, 20, false), "a state between call and reply");
+    ensure!(!right(13, 14, false), "after the last change");
     Ok(())
 }

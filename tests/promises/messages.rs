@@ -1,4 +1,4 @@
-//! What people are told when something is wrong: what it is, what would be right, and by which exit code.
+//! Error messages and exit codes: what is wrong and what would be right.
 
 use std::{
     fs,
@@ -22,33 +22,33 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("messages::wrong_usage_is_2_and_shows_the_right_form", wrong_usage),
-        trial("messages::yes_is_0_and_no_is_1", yes_and_no),
-        trial("messages::no_daemon_and_no_root_is_3", no_root),
-        trial("messages::no_daemon_and_root_needs_none", root_needs_no_daemon),
-        trial("messages::a_kernel_without_btf_is_3", no_btf),
-        trial("messages::no_proc_is_3", no_proc),
-        trial("messages::a_hierarchy_that_cannot_be_read_is_said", unreadable_hierarchy),
-        trial("messages::a_second_daemon_is_told_of_the_first", second_daemon),
-        trial("messages::a_dead_daemon_s_socket_is_replaced", stale_socket),
-        trial("messages::what_is_no_socket_is_left_alone", no_socket),
-        trial("messages::a_full_disk_is_3_and_a_closed_pipe_is_quiet", output_ends),
-        trial("messages::nobody_to_say_it_to_changes_nothing", unheard),
-        trial("messages::nothing_found_says_the_next_step", next_step),
-        trial("messages::the_environment_names_the_socket", environment),
-        trial("messages::colours_are_for_terminals", colours),
-        trial("messages::sigterm_ends_it_with_0_and_without_a_socket", sigterm),
-        trial("messages::completions_name_every_command", completions),
+        trial("messages::usage_errors_exit_2_and_show_the_right_form", wrong_usage),
+        trial("messages::yes_exits_0_and_no_exits_1", yes_and_no),
+        trial("messages::without_daemon_and_root_exits_3", no_root),
+        trial("messages::root_needs_no_daemon", root_needs_no_daemon),
+        trial("messages::a_kernel_without_btf_exits_3", no_btf),
+        trial("messages::without_proc_exits_3", no_proc),
+        trial("messages::an_unreadable_hierarchy_is_reported", unreadable_hierarchy),
+        trial("messages::a_second_daemon_exits", second_daemon),
+        trial("messages::a_stale_socket_is_replaced", stale_socket),
+        trial("messages::a_file_that_is_not_a_socket_is_not_replaced", not_a_socket),
+        trial("messages::a_full_disk_exits_3_and_a_closed_pipe_is_silent", output_ends),
+        trial("messages::an_unwritable_stderr_changes_nothing", unwritable_stderr),
+        trial("messages::an_empty_result_shows_the_next_step", next_step),
+        trial("messages::the_environment_selects_the_socket", environment),
+        trial("messages::only_terminals_get_colours", colours),
+        trial("messages::sigterm_exits_0_and_removes_the_sockets", sigterm),
+        trial("messages::completions_contain_every_command", completions),
     ]
 }
 
-/// Fails unless it exits with `code`, keeps stdout free, and says every one of `words` on stderr.
-fn complains(output: &Output, code: i32, words: &[&str]) -> Outcome {
+/// Fails unless the exit code is `code`, stdout is empty, and stderr contains all of `words`.
+fn expect_error(output: &Output, code: i32, words: &[&str]) -> Outcome {
     let stderr = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(code), "not {code}: {output:?}");
+    ensure!(output.status.code() == Some(code), "expected exit code {code}: {output:?}");
     ensure!(output.stdout.is_empty(), "an error on stdout: {output:?}");
     for word in words {
-        ensure!(stderr.contains(word), "`{word}` is not said: {stderr}");
+        ensure!(stderr.contains(word), "stderr lacks `{word}`: {stderr}");
     }
     ensure!(!stderr.contains("panicked"), "{stderr}");
     Ok(())
@@ -76,7 +76,7 @@ fn wrong_usage() -> Outcome {
         (&[], &["Usage"]),
     ];
     for (arguments, words) in table {
-        complains(&daemon.run(arguments)?, 2, words).with_context(|| format!("cgtrace {arguments:?}"))?;
+        expect_error(&daemon.run(arguments)?, 2, words).with_context(|| format!("cgtrace {arguments:?}"))?;
     }
     Ok(())
 }
@@ -110,16 +110,16 @@ fn yes_and_no() -> Outcome {
     }
     let quiet = daemon.run(&["exists", "-q", "/cgtrace-test-none"])?;
     ensure!(quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{quiet:?}");
-    // A name that still has its mount point before it is answered as it was asked, and the right one is shown.
+    // A path that includes the mount point does not exist; the right one is suggested.
     let point = mount(any())?;
     let mounted = daemon.run(&["exists", &point.display().to_string()])?;
     ensure!(mounted.status.code() == Some(1), "{mounted:?}");
     ensure!(String::from_utf8_lossy(&mounted.stderr).contains("did you mean /?"), "{mounted:?}");
     let unknown = daemon.run(&["show", "/cgtrace-test-none"])?;
-    complains(&unknown, 1, &["does not exist", "since 2"])
+    expect_error(&unknown, 1, &["does not exist", "since 2"])
 }
 
-/// The program where everyone may run it.
+/// Copies the program to a place where all users can run it.
 fn public_program() -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
@@ -138,9 +138,9 @@ fn no_root() -> Outcome {
             .uid(65_534)
             .gid(65_534)
             .output()?;
-        complains(&output, 3, &[socket, "sudo cgtrace daemon", "CAP_BPF"])?;
+        expect_error(&output, 3, &[socket, "sudo cgtrace daemon", "CAP_BPF"])?;
     }
-    // With a daemon, nobody needs privileges to look up.
+    // With a daemon, a lookup needs no privileges.
     let daemon = Daemon::start()?;
     let output = Command::new(&program)
         .arg("--runtime-dir")
@@ -163,7 +163,7 @@ fn root_needs_no_daemon() -> Outcome {
     ensure!(alone(&["verify"])?.status.code() == Some(0));
     let show = alone(&["show", &cgroup.name()])?;
     ensure!(String::from_utf8_lossy(&show.stdout).contains("created before"), "{show:?}");
-    // It is said that nobody answered where somebody was to.
+    // The missing daemon is reported, as the socket was given explicitly.
     ensure!(String::from_utf8_lossy(&show.stderr).contains("no daemon on"), "{show:?}");
     Ok(())
 }
@@ -172,22 +172,22 @@ fn no_btf() -> Outcome {
     let daemon = |btf: &str| {
         program().args(["--runtime-dir", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output()
     };
-    complains(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
-    complains(&daemon("/dev/null")?, 3, &["/dev/null", "no BTF"])?;
-    complains(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "no BTF"])?;
-    // A BTF that is cut off anywhere is an error, never a panic.
+    expect_error(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
+    expect_error(&daemon("/dev/null")?, 3, &["/dev/null", "no BTF"])?;
+    expect_error(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "no BTF"])?;
+    // A truncated BTF file is an error, not a panic.
     let whole = fs::read("/sys/kernel/btf/vmlinux")?;
     let folder = tempfile::tempdir()?;
     for length in [10, 24, 1_000, whole.len() / 2, whole.len() - 1] {
-        let path = folder.path().join("cut");
+        let path = folder.path().join("truncated");
         fs::write(&path, &whole[..length])?;
-        complains(&daemon(path.to_str().context("a temporary path")?)?, 3, &["cut", "no BTF"])
+        expect_error(&daemon(path.to_str().context("a temporary path")?)?, 3, &["truncated", "no BTF"])
             .with_context(|| format!("{length} bytes"))?;
     }
     Ok(())
 }
 
-/// In a mount namespace of its own, where `script` is run before the program.
+/// Runs the program in a new mount namespace, after `script`.
 fn in_mount_namespace(script: &str, arguments: &[&str]) -> Result<Output> {
     let output = Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-c", &format!("{script} && exec \"$@\""), "sh"])
@@ -201,10 +201,10 @@ fn in_mount_namespace(script: &str, arguments: &[&str]) -> Result<Output> {
 
 fn no_proc() -> Outcome {
     let output = in_mount_namespace("umount -l /proc", &["exists", "/"])?;
-    complains(&output, 3, &["failed to read `/proc/", "whether /proc is mounted"])
+    expect_error(&output, 3, &["failed to read `/proc/", "whether /proc is mounted"])
 }
 
-/// Root reads every cgroupfs; what it cannot read is one that is not mounted where it is.
+/// Root can read every cgroupfs, except one that is not mounted in its namespace.
 fn unreadable_hierarchy() -> Outcome {
     let unified = mount("v2")?;
     let unmount = format!("umount -l {}", unified.display());
@@ -224,8 +224,8 @@ fn unreadable_hierarchy() -> Outcome {
 fn second_daemon() -> Outcome {
     let daemon = Daemon::start()?;
     let output = daemon.run(&["daemon"])?;
-    complains(&output, 3, &["answers on", "already", "--runtime-dir"])?;
-    ensure!(daemon.run(&["exists", "-q", "/"])?.status.code() == Some(0), "the first one was harmed");
+    expect_error(&output, 3, &["another cgtrace daemon is listening on", "--runtime-dir"])?;
+    ensure!(daemon.run(&["exists", "-q", "/"])?.status.code() == Some(0), "the first daemon does not answer");
     Ok(())
 }
 
@@ -233,7 +233,7 @@ fn stale_socket() -> Outcome {
     let mut daemon = Daemon::start()?;
     daemon.signal(Signal::KILL)?;
     daemon.wait_exit()?;
-    ensure!(daemon.socket().exists(), "kill -9 leaves the socket behind");
+    ensure!(daemon.socket().exists(), "kill -9 must leave the socket");
     let mut next = program()
         .arg("--runtime-dir")
         .arg(daemon.runtime_dir().path())
@@ -250,18 +250,18 @@ fn stale_socket() -> Outcome {
     }
     let _ = next.kill();
     next.wait()?;
-    ensure!(answered, "the next daemon did not take the socket over");
+    ensure!(answered, "the next daemon does not answer");
     Ok(())
 }
 
-fn no_socket() -> Outcome {
+fn not_a_socket() -> Outcome {
     let folder = tempfile::tempdir()?;
     let path = RuntimeDir::new(folder.path()).public();
     fs::create_dir(folder.path().join("public"))?;
     fs::write(&path, "data")?;
     let output = program().arg("--runtime-dir").arg(folder.path()).arg("daemon").output()?;
-    complains(&output, 3, &["is not a socket", "--runtime-dir"])?;
-    ensure!(fs::read(&path)? == b"data", "it was overwritten");
+    expect_error(&output, 3, &["is not a socket", "--runtime-dir"])?;
+    ensure!(fs::read(&path)? == b"data", "the file was overwritten");
     Ok(())
 }
 
@@ -278,7 +278,7 @@ fn output_ends() -> Outcome {
             .wait_with_output()?)
     };
     let full = run(fs::OpenOptions::new().write(true).open("/dev/full")?.into())?;
-    complains(&full, 3, &["failed to write to stdout", "No space left"])?;
+    expect_error(&full, 3, &["failed to write to stdout", "No space left"])?;
     let (reader, writer) = std::io::pipe()?;
     drop(reader);
     let closed = run(writer.into())?;
@@ -286,7 +286,7 @@ fn output_ends() -> Outcome {
     Ok(())
 }
 
-fn unheard() -> Outcome {
+fn unwritable_stderr() -> Outcome {
     let mut daemon = Daemon::spawn_logging(&[], Path::new("/dev/full"))?;
     daemon.wait_ready()?;
     let code = |arguments: &[&str]| -> Result<Option<i32>> {
@@ -307,13 +307,14 @@ fn next_step() -> Outcome {
     let table: &[(&[&str], i32, &[&str])] = &[
         (&["tree", "/cgtrace-test-none"], 0, &["does not exist", "cgtrace why /cgtrace-test-none"]),
         (&["list", "/cgtrace-test-none"], 0, &["no cgroup matches", "/**/"]),
-        (&["why", "--process", "cgtrace-nobody", "--kubelet"], 2, &["--kubelet"]),
+        (&["why", "--process", "cgtrace-none", "--kubelet"], 2, &["--kubelet"]),
         (&["config", "check", "/nonexistent/cgtrace.toml"], 2, &["/nonexistent/cgtrace.toml"]),
     ];
     for (arguments, code, words) in table {
-        complains(&daemon.run(arguments)?, *code, words).with_context(|| format!("cgtrace {arguments:?}"))?;
+        expect_error(&daemon.run(arguments)?, *code, words)
+            .with_context(|| format!("cgtrace {arguments:?}"))?;
     }
-    // Whoever may not connect is not told to start another daemon.
+    // A client without access to the sockets gets no advice to start another daemon.
     let (_folder, public) = public_program()?;
     fs::set_permissions(daemon.public_socket(), fs::Permissions::from_mode(0o600))?;
     let mut refused = Command::new(public);
@@ -323,38 +324,38 @@ fn next_step() -> Outcome {
         .args(["exists", "/"])
         .uid(65_534)
         .gid(65_534);
-    complains(
+    expect_error(
         &refused.output()?,
         3,
         &["may not connect", "private/io.cgtrace", "public/io.cgtrace", "group `cgtrace`", "0666"],
     )?;
-    // The address of a Unix socket has no room for that.
+    // Too long for the address of a Unix socket.
     let long = format!("/tmp/{}", "x".repeat(120));
     let output = Command::new("timeout")
         .arg("60")
         .arg(program().get_program())
         .args(["--runtime-dir", &long, "daemon"])
         .output()?;
-    complains(&output, 3, &["88 bytes", "--runtime-dir"])?;
+    expect_error(&output, 3, &["88 bytes", "--runtime-dir"])?;
     let output = program().args(["daemon", "--socket", "/nonexistent/io.cgtrace"]).output()?;
-    complains(&output, 2, &["--runtime-dir DIR"])
+    expect_error(&output, 2, &["--runtime-dir DIR"])
 }
 
 fn environment() -> Outcome {
     let daemon = Daemon::start()?;
-    let asked = |socket: &std::ffi::OsStr| {
+    let run = |socket: &std::ffi::OsStr| {
         program().env("CGTRACE_SOCKET", socket).args(["--daemon-only", "--json", "status"]).output()
     };
-    let output = asked(daemon.socket().as_os_str())?;
+    let output = run(daemon.socket().as_os_str())?;
     ensure!(output.status.code() == Some(0), "{output:?}");
     let status: serde_json::Value = serde_json::from_slice(&output.stdout)?;
     ensure!(status["pid"] == daemon.pid(), "{status}");
-    // An empty one is an unset one: the machine's own daemon is asked, if there is one.
-    let output = asked("".as_ref())?;
+    // An empty variable counts as unset: the command uses the machine's own daemon, if any.
+    let output = run("".as_ref())?;
     if output.status.code() != Some(0) {
-        complains(&output, 3, &["/run/cgtrace/public/io.cgtrace"])?;
+        expect_error(&output, 3, &["/run/cgtrace/public/io.cgtrace"])?;
     }
-    // The flag wins.
+    // The flag overrides the variable.
     let flag = program()
         .env("CGTRACE_SOCKET", "/nonexistent/cgtrace.socket")
         .arg("--socket")
@@ -369,7 +370,7 @@ fn colours() -> Outcome {
     let daemon = Daemon::start()?;
     let on_xterm = |environment: &[(&str, &str)]| {
         let mut command = program();
-        // A builder's `CI` says that its terminal has colours, whatever TERM says.
+        // With `CI` set, colours are enabled whatever TERM is.
         for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
             command.env_remove(name);
         }
@@ -393,7 +394,7 @@ fn colours() -> Outcome {
         Ok(is_coloured(&output.stdout))
     };
     ensure!(!piped(&[])?, "colours in a pipe");
-    ensure!(piped(&["--color", "always"])?, "no colours though asked for");
+    ensure!(piped(&["--color", "always"])?, "no colours with --color always");
     ensure!(!piped(&["--color", "always", "--json"])?, "colours in JSON");
     let shown = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
         let text = terminal::shows(&mut command(arguments, environment))?;
@@ -401,9 +402,9 @@ fn colours() -> Outcome {
         Ok(is_coloured(&text))
     };
     ensure!(shown(&[], &[])?, "no colours on a terminal");
-    ensure!(!shown(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is not heeded");
-    ensure!(!shown(&[], &[("TERM", "dumb")])?, "colours on a terminal that has none");
-    ensure!(!shown(&["--color", "never"], &[])?, "colours though none were wanted");
+    ensure!(!shown(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is ignored");
+    ensure!(!shown(&[], &[("TERM", "dumb")])?, "colours on a dumb terminal");
+    ensure!(!shown(&["--color", "never"], &[])?, "colours with --color never");
     let logged = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
         let folder = tempfile::tempdir()?;
         let mut command = on_xterm(environment);
@@ -418,8 +419,8 @@ fn colours() -> Outcome {
         Ok(is_coloured(&text))
     };
     ensure!(logged(&["--color", "auto"], &[])?, "no colours in a log on a terminal");
-    ensure!(!logged(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is not heeded by the log");
-    ensure!(!logged(&["--color", "never"], &[])?, "colours in the log though none were wanted");
+    ensure!(!logged(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is ignored by the log");
+    ensure!(!logged(&["--color", "never"], &[])?, "colours in the log with --color never");
     Ok(())
 }
 
@@ -429,7 +430,7 @@ fn sigterm() -> Outcome {
     let status = daemon.wait_exit()?;
     ensure!(status.code() == Some(0), "{status:?}");
     for socket in [daemon.socket(), &daemon.public_socket()] {
-        ensure!(!socket.exists(), "{} is still there", socket.display());
+        ensure!(!socket.exists(), "{} still exists", socket.display());
     }
     Ok(())
 }
@@ -454,7 +455,7 @@ fn completions() -> Outcome {
         let script = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success(), "{output:?}");
         for command in commands {
-            ensure!(script.contains(command), "{shell} does not know {command}");
+            ensure!(script.contains(command), "the completion of {shell} lacks {command}");
         }
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! Metrics: what they say is what happened; a real Prometheus reads them; alerts and dashboard ask for what there is.
+//! Metrics: their values are right, a real Prometheus reads them, and alerts and dashboard use existing metrics.
 
 use std::{
     collections::BTreeSet,
@@ -28,16 +28,16 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("metrics::are_what_happened", what_happened),
-        trial("metrics::run_time_is_told_while_the_kernel_counts_it", run_time),
-        trial("metrics::over_http_are_bounded_and_for_loopback", http),
-        trial("metrics::the_listener_moves_at_sighup", moved),
-        trial("metrics::prometheus_reads_them", prometheus),
-        trial("metrics::alerts_and_dashboard_ask_for_what_there_is", alerts_and_dashboard),
+        trial("metrics::values_are_right", values),
+        trial("metrics::run_time_is_reported_while_bpf_stats_are_enabled", run_time),
+        trial("metrics::http_is_limited_and_for_loopback_only", http),
+        trial("metrics::sighup_changes_the_address", moved),
+        trial("metrics::prometheus_scrapes_them", prometheus),
+        trial("metrics::alerts_and_dashboard_use_existing_metrics", alerts_and_dashboard),
     ]
 }
 
-/// The kernel's switch for BPF run statistics, which is put back when dropped.
+/// The sysctl kernel.bpf_stats_enabled, restored when dropped.
 struct Switch(String);
 
 impl Switch {
@@ -82,9 +82,9 @@ fn run_time() -> Outcome {
     Switch::set(true)?;
     let on = counted()?;
     Switch::set(false)?;
-    ensure!(off == still_off, "counted without the switch: {off:?}, {still_off:?}");
-    ensure!(on.0 >= off.0 + 50.0 && on.1 > off.1, "not counted with it: {off:?}, {on:?}");
-    // `Status` has both then; without a run that was counted it has neither.
+    ensure!(off == still_off, "counted while disabled: {off:?}, {still_off:?}");
+    ensure!(on.0 >= off.0 + 50.0 && on.1 > off.1, "not counted while enabled: {off:?}, {on:?}");
+    // `Status` reports runs and run time only after a run was counted.
     let status = serde_json::to_value(daemon.client()?.status()?)?;
     let programs = status["programs"].as_array().context("no programs")?;
     let mkdir =
@@ -96,7 +96,7 @@ fn run_time() -> Outcome {
     Ok(())
 }
 
-/// The value of one line of the text.
+/// The value of a series.
 fn value(text: &str, series: &str) -> Result<f64> {
     let line = text
         .lines()
@@ -105,7 +105,7 @@ fn value(text: &str, series: &str) -> Result<f64> {
     Ok(line.trim().parse()?)
 }
 
-fn is(text: &str, series: &str, expected: u32) -> Outcome {
+fn expect_value(text: &str, series: &str, expected: u32) -> Outcome {
     let value = value(text, series)?;
     #[expect(clippy::float_cmp, reason = "counts are whole numbers")]
     let same = value == f64::from(expected);
@@ -113,7 +113,7 @@ fn is(text: &str, series: &str, expected: u32) -> Outcome {
     Ok(())
 }
 
-/// Makes a known history on a hierarchy of its own: 12 births, 9 deaths, of which 2 after more than 100 ms.
+/// Creates a known history on a new hierarchy: 12 cgroups created, 9 removed, 2 of them after more than 100 ms.
 fn history(named: &Named) -> Outcome {
     for number in 0..12 {
         fs::create_dir(named.path().join(format!("cgtrace-test-{number}")))?;
@@ -129,10 +129,10 @@ fn history(named: &Named) -> Outcome {
     Ok(())
 }
 
-fn what_happened() -> Outcome {
+fn values() -> Outcome {
     let daemon = Daemon::start()?;
     let named = Named::mount()?;
-    // Until it is known by its name, events cannot be told to be its own.
+    // Waits until the hierarchy is known by name, or its events would be counted without it.
     while !daemon.client()?.status()?.hierarchies.iter().any(|state| state.hierarchy == named.hierarchy()) {
         thread::sleep(Duration::from_millis(5));
     }
@@ -142,35 +142,43 @@ fn what_happened() -> Outcome {
     let text = String::from_utf8(output.stdout)?;
     ensure!(text.ends_with("# EOF\n"), "not the whole text: {text}");
     let on = format!("{{hierarchy=\"{}\"}}", named.hierarchy());
-    is(&text, &format!("cgtrace_cgroups_created_total{on}"), 12)?;
-    is(&text, &format!("cgtrace_cgroups_removed_total{on}"), 9)?;
-    // The root, and the three that are left.
-    is(&text, &format!("cgtrace_cgroups{on}"), 4)?;
-    is(&text, &format!("cgtrace_cgroup_lifetime_seconds_count{on}"), 9)?;
+    expect_value(&text, &format!("cgtrace_cgroups_created_total{on}"), 12)?;
+    expect_value(&text, &format!("cgtrace_cgroups_removed_total{on}"), 9)?;
+    // The root and the three remaining cgroups.
+    expect_value(&text, &format!("cgtrace_cgroups{on}"), 4)?;
+    expect_value(&text, &format!("cgtrace_cgroup_lifetime_seconds_count{on}"), 9)?;
     let hierarchy = named.hierarchy();
     for (kind, count) in [("mkdir", 12), ("rmdir", 9), ("rename", 1)] {
-        is(&text, &format!("cgtrace_events_total{{kind=\"{kind}\",hierarchy=\"{hierarchy}\"}}"), count)?;
+        expect_value(
+            &text,
+            &format!("cgtrace_events_total{{kind=\"{kind}\",hierarchy=\"{hierarchy}\"}}"),
+            count,
+        )?;
     }
     let long = value(
         &text,
         &format!("cgtrace_cgroup_lifetime_seconds_bucket{{le=\"0.1\",hierarchy=\"{hierarchy}\"}}"),
     )?;
-    ensure!(long <= 7.0, "two lived for more than 100 ms, but {long} for less");
+    ensure!(long <= 7.0, "{long} lifetimes below 100 ms, expected at most 7");
     for ring in ["lifecycle", "activity"] {
         let on = format!("{{ring=\"{ring}\"}}");
         for of in ["", hierarchy.as_str()] {
-            is(&text, &format!("cgtrace_lost_records_total{{ring=\"{ring}\",hierarchy=\"{of}\"}}"), 0)?;
+            expect_value(
+                &text,
+                &format!("cgtrace_lost_records_total{{ring=\"{ring}\",hierarchy=\"{of}\"}}"),
+                0,
+            )?;
         }
-        is(&text, &format!("cgtrace_ring_size_bytes{on}"), 8 << 20)?;
+        expect_value(&text, &format!("cgtrace_ring_size_bytes{on}"), 8 << 20)?;
         ensure!(value(&text, &format!("cgtrace_ring_used_bytes{on}"))? >= 0.0);
     }
     ensure!(value(&text, "cgtrace_ring_records_read_total{ring=\"lifecycle\"}")? >= 22.0);
-    is(&text, "cgtrace_bpf_program_attached{program=\"cgroup_mkdir\"}", 1)?;
+    expect_value(&text, "cgtrace_bpf_program_attached{program=\"cgroup_mkdir\"}", 1)?;
     names_are_listed(&text)?;
     ensure!(value(&text, "cgtrace_bpf_program_runs_total{program=\"cgroup_mkdir\"}")? >= 0.0);
     ensure!(value(&text, "cgtrace_request_duration_seconds_count{method=\"Status\"}")? >= 1.0);
 
-    // A subscriber that does not read: what waits for it, and what it missed, is told.
+    // A subscriber that does not read: its queue and the dropped events are counted.
     let daemon = Daemon::start_with(&["--max-queued-bytes-per-subscriber", "8000"])?;
     let cgroup = Cgroup::new(any(), "lag")?;
     let _silent = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
@@ -182,19 +190,19 @@ fn what_happened() -> Outcome {
             fs::remove_dir(&path)?;
         }
         let text = daemon.client()?.metrics()?.text;
-        is(&text, "cgtrace_subscriptions", 1)?;
-        // Until its socket is full it only misses what comes in one go.
-        let missed = value(&text, "cgtrace_subscriber_dropped_events_total")?;
-        if missed > 0.0 && value(&text, "cgtrace_subscriber_lag_events")? >= 5.0 {
+        expect_value(&text, "cgtrace_subscriptions", 1)?;
+        // Until the socket buffer is full, only bursts are dropped.
+        let dropped = value(&text, "cgtrace_subscriber_dropped_events_total")?;
+        if dropped > 0.0 && value(&text, "cgtrace_subscriber_lag_events")? >= 5.0 {
             let (lag, queued) = ("cgtrace_subscriber_lag_events", "cgtrace_subscriber_queued_events");
             ensure!(value(&text, lag)?.total_cmp(&value(&text, queued)?).is_eq(), "{text}");
             return Ok(());
         }
-        ensure!(start.elapsed() < Duration::from_mins(1), "it never fell behind");
+        ensure!(start.elapsed() < Duration::from_mins(1), "the subscriber never fell behind");
     }
 }
 
-/// A port that nobody listens on now.
+/// An unused port.
 /// Each metric stands in the list of public words, and each that stands there is served.
 fn names_are_listed(text: &str) -> Outcome {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
@@ -210,19 +218,19 @@ fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 
-/// One request's whole response.
-fn ask(address: SocketAddr, request: &str) -> Result<String> {
+/// Sends a request and returns the response.
+fn send_request(address: SocketAddr, request: &str) -> Result<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     stream.write_all(request.as_bytes())?;
     let mut response = Vec::new();
-    // Who sent more than was read is reset after the response.
+    // If the server did not read the whole request, the connection is reset after the response.
     let _ = stream.read_to_end(&mut response);
     Ok(String::from_utf8(response)?)
 }
 
 fn get(address: SocketAddr, target: &str) -> Result<String> {
-    ask(address, &format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
+    send_request(address, &format!("GET {target} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n"))
 }
 
 fn http() -> Outcome {
@@ -236,39 +244,39 @@ fn http() -> Outcome {
         ("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "404"),
         ("POST /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n", "405"),
         ("hello\r\n\r\n", "400"),
-        // A page whose name was made to lead here (DNS rebinding).
+        // DNS rebinding.
         ("GET /metrics HTTP/1.1\r\nHost: attacker.example:9469\r\n\r\n", "421"),
         ("GET /metrics HTTP/1.1\r\n\r\n", "421"),
         (&*format!("GET /metrics HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000)), "431"),
     ] {
-        let response = ask(address, request)?;
-        ensure!(response.starts_with(&format!("HTTP/1.1 {status} ")), "not {status}: {response}");
+        let response = send_request(address, request)?;
+        ensure!(response.starts_with(&format!("HTTP/1.1 {status} ")), "expected {status}: {response}");
     }
-    let head = ask(address, "HEAD /metrics HTTP/1.1\r\nHost: [::1]:9469\r\n\r\n")?;
+    let head = send_request(address, "HEAD /metrics HTTP/1.1\r\nHost: [::1]:9469\r\n\r\n")?;
     ensure!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
-    // Clients that send no head, or only half of one, are closed soon, and hold up neither clients of the socket nor
-    // for long those of the metrics.
+    // Clients that send no head or an incomplete one are closed soon. They do not delay clients of the sockets, and other
+    // clients of the metrics only for a short time.
     let mut idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
-    // Whether the head of this one is read or it came after 16 others, it is closed.
+    // This one is closed, too, whether its head is read or not.
     let _ = idle[0].write_all(b"GET /metrics HTTP/1.1\r\n");
     ensure!(daemon.client()?.exists("/")?);
     let start = Instant::now();
     while !get(address, "/metrics").is_ok_and(|response| response.starts_with("HTTP/1.1 200")) {
-        ensure!(start.elapsed() < Duration::from_secs(30), "not served any more");
+        ensure!(start.elapsed() < Duration::from_secs(30), "metrics are not served");
         thread::sleep(Duration::from_millis(20));
     }
     for mut stream in idle {
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-        // Ended or reset: a read that times out is the only other outcome.
+        // Closed or reset; otherwise the read times out.
         match stream.read(&mut [0]) {
             Ok(0) => {}
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => {}
             other => bail!("not closed: {other:?}"),
         }
     }
-    // An address that is taken is said.
-    let taken = Daemon::spawn(&["--metrics-listen", &address.to_string()])?.wait_exit()?;
-    ensure!(taken.code() == Some(3), "{taken:?}");
+    // An address in use is an error.
+    let in_use = Daemon::spawn(&["--metrics-listen", &address.to_string()])?.wait_exit()?;
+    ensure!(in_use.code() == Some(3), "{in_use:?}");
     Ok(())
 }
 
@@ -290,21 +298,21 @@ fn moved() -> Outcome {
     Ok(())
 }
 
-/// A process that is killed when dropped.
-struct Killed(Child);
+/// Kills a process when dropped.
+struct KillOnDrop(Child);
 
-impl Drop for Killed {
+impl Drop for KillOnDrop {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-fn of_prometheus(program: &str) -> Result<PathBuf> {
+fn prometheus_program(program: &str) -> Result<PathBuf> {
     lab::program(program).or_else(|_| lab::brought("prometheus", &format!("prometheus/usr/bin/{program}")))
 }
 
-/// What Prometheus answers to a query: the values, if there are any yet.
+/// The values that Prometheus returns for a query.
 fn query(address: SocketAddr, query: &str) -> Result<Vec<f64>> {
     let mut encoded = String::new();
     for byte in query.bytes() {
@@ -313,7 +321,7 @@ fn query(address: SocketAddr, query: &str) -> Result<Vec<f64>> {
     let response = get(address, &format!("/api/v1/query?query={encoded}"))?;
     let (head, body) = response.split_once("\r\n\r\n").context("no body")?;
     ensure!(head.starts_with("HTTP/1.1 200"), "{response}");
-    // It may come in chunks, of which each has its length in a line before it.
+    // The body may be chunked, with a length line before each chunk.
     let json = body.find('{').zip(body.rfind('}')).map(|(from, to)| &body[from..=to]).context("no JSON")?;
     let answer: Value = serde_json::from_str(json)?;
     let rows = answer["data"]["result"].as_array().context("no result")?;
@@ -321,7 +329,7 @@ fn query(address: SocketAddr, query: &str) -> Result<Vec<f64>> {
 }
 
 fn prometheus() -> Outcome {
-    let binary = of_prometheus("prometheus")?;
+    let binary = prometheus_program("prometheus")?;
     let named = Named::mount()?;
     let (metrics, web) = (free_port()?, free_port()?);
     let daemon = Daemon::start_with(&["--metrics-listen", &metrics.to_string()])?;
@@ -332,8 +340,8 @@ fn prometheus() -> Outcome {
     ensure!(config.contains("127.0.0.1:9469"), "{config}");
     let config = config.replace("127.0.0.1:9469", &metrics.to_string());
     let file = folder.path().join("prometheus.yaml");
-    // While the follower is connected to the private socket, scrapes have 1/200 of the thread's time: of some 15 ms each, with
-    // an unoptimised daemon and 120 hierarchies.
+    // While the follower is connected to the private socket, scrapes get 1/200 of the thread's time. Each takes about 15 ms
+    // with an unoptimised daemon and 120 hierarchies.
     fs::write(
         &file,
         format!(
@@ -350,7 +358,7 @@ fn prometheus() -> Outcome {
         .stdout(Stdio::null())
         .stderr(log)
         .spawn()?;
-    let _server = Killed(child);
+    let _server = KillOnDrop(child);
     let hierarchy = named.hierarchy();
     let on = format!("{{hierarchy=\"{hierarchy}\"}}");
     for (expression, expected) in [
@@ -379,11 +387,11 @@ fn prometheus() -> Outcome {
             thread::sleep(Duration::from_millis(50));
         }
     }
-    // The next scrape has what happens now.
+    // The next scrape contains new values.
     fs::create_dir(named.path().join("cgtrace-test-later"))?;
     let start = Instant::now();
     while !query(web, &format!("cgtrace_cgroups_created_total{on}")).is_ok_and(|found| found == [13.0]) {
-        ensure!(start.elapsed() < Duration::from_mins(1), "the next birth is not told");
+        ensure!(start.elapsed() < Duration::from_mins(1), "the new cgroup is not counted");
         thread::sleep(Duration::from_millis(50));
     }
     Ok(())
@@ -393,7 +401,7 @@ fn deploy(file: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy").join(file)
 }
 
-/// The metrics of ours that an expression names.
+/// The cgtrace metrics in an expression.
 fn names(expression: &str) -> BTreeSet<String> {
     let is_part = |letter: char| letter.is_ascii_alphanumeric() || letter == '_';
     let mut names = BTreeSet::new();
@@ -415,30 +423,30 @@ fn alerts_and_dashboard() -> Outcome {
     fs::remove_dir(cgroup.join("x"))?;
     ensure!(mount("v2")?.exists());
     let text = daemon.client()?.metrics()?.text;
-    let ours: BTreeSet<&str> = text
+    let existing: BTreeSet<&str> = text
         .lines()
         .filter(|line| !line.starts_with('#'))
         .filter_map(|line| line.split(['{', ' ']).next())
         .collect();
     let dashboard: Value = serde_json::from_str(&fs::read_to_string(deploy("grafana/cgtrace.json"))?)?;
-    let mut asked = BTreeSet::new();
+    let mut used = BTreeSet::new();
     for panel in dashboard["panels"].as_array().context("no panels")? {
         for target in panel["targets"].as_array().context("no targets")? {
-            asked.append(&mut names(target["expr"].as_str().context("no expression")?));
+            used.append(&mut names(target["expr"].as_str().context("no expression")?));
         }
     }
     for variable in dashboard["templating"]["list"].as_array().context("no variables")? {
-        asked.append(&mut names(variable["query"].as_str().unwrap_or_default()));
+        used.append(&mut names(variable["query"].as_str().unwrap_or_default()));
     }
-    ensure!(asked.len() > 10, "the dashboard asks for {asked:?}");
+    ensure!(used.len() > 10, "the dashboard uses {used:?}");
     let rules = fs::read_to_string(deploy("prometheus/alerts.yaml"))?;
     for line in rules.lines().filter_map(|line| line.trim().strip_prefix("expr: ")) {
-        asked.append(&mut names(line));
+        used.append(&mut names(line));
     }
-    for name in &asked {
-        ensure!(ours.contains(name.as_str()), "there is no metric {name}: {ours:?}");
+    for name in &used {
+        ensure!(existing.contains(name.as_str()), "there is no metric {name}: {existing:?}");
     }
-    let promtool = of_prometheus("promtool")?;
+    let promtool = prometheus_program("promtool")?;
     let output =
         Command::new(promtool).args(["check", "rules"]).arg(deploy("prometheus/alerts.yaml")).output()?;
     ensure!(output.status.success(), "promtool: {output:?}");

@@ -1,5 +1,5 @@
-//! Least privilege: the daemon runs as a user of its own with three capabilities, each of them needed, and gives up
-//! two of them once it is loaded.
+//! Least privilege: the daemon runs as a dedicated user with three capabilities, all of them required, and drops two of
+//! them after loading.
 
 use std::{
     fs,
@@ -28,20 +28,20 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("privileges::an_ordinary_user_with_what_is_needed", an_ordinary_user),
-        trial("privileges::root_gives_up_the_rest_too", root),
-        trial("privileges::without_cap_bpf_it_says_so", || refused(CapabilitySet::BPF)),
-        trial("privileges::without_cap_perfmon_it_says_so", || refused(CapabilitySet::PERFMON)),
-        trial("privileges::without_cap_dac_read_search_a_closed_cgroup_is_not_walked", closed_cgroup),
-        trial("privileges::tracked_processes_are_found_where_proc_shows_them", tracked_processes),
-        trial("privileges::without_any_it_says_so", no_privilege_at_all),
-        trial("privileges::as_in_a_pod_it_is_exact", as_in_a_pod),
-        trial("privileges::daemon_only_asks_nobody_else", daemon_only),
+        trial("privileges::an_unprivileged_user_with_the_required_capabilities", an_ordinary_user),
+        trial("privileges::root_drops_all_other_capabilities", root),
+        trial("privileges::a_missing_cap_bpf_is_reported", || refused(CapabilitySet::BPF)),
+        trial("privileges::a_missing_cap_perfmon_is_reported", || refused(CapabilitySet::PERFMON)),
+        trial("privileges::scanning_a_closed_cgroup_needs_cap_dac_read_search", closed_cgroup),
+        trial("privileges::finding_tracked_processes_needs_their_proc", tracked_processes),
+        trial("privileges::missing_capabilities_are_reported", no_privilege_at_all),
+        trial("privileges::the_index_is_exact_in_a_pod", as_in_a_pod),
+        trial("privileges::daemon_only_needs_a_daemon", daemon_only),
     ]
 }
 
-/// What is kept for as long as the daemon runs.
-fn lasting() -> CapabilitySet {
+/// The capabilities that the daemon retains.
+fn retained() -> CapabilitySet {
     NEEDS.iter().filter(|need| need.until == Until::Ended).map(|need| need.capability).collect()
 }
 
@@ -55,16 +55,16 @@ fn daemon_holds_bpf(daemon: &Daemon) -> Result<bool> {
     Ok(CapabilitySet::from_bits_retain(u64::from_str_radix(line, 16)?).contains(CapabilitySet::BPF))
 }
 
-/// What each thread of the daemon may do, as the kernel says.
+/// Fails unless each thread of the daemon has exactly these capabilities.
 fn holds_no_more_than(daemon: &Daemon, expected: CapabilitySet) -> Outcome {
-    // Before Linux 5.19 reading a map is a privilege, unless everyone may.
+    // Before Linux 5.19, reading a map needs CAP_BPF if unprivileged BPF is disabled.
     let held = daemon_holds_bpf(daemon)?;
     let expected = if held && KernelVersion::current()? < KernelVersion::new(5, 19, 0) {
         expected | CapabilitySet::BPF
     } else {
         expected
     };
-    // A thread that walks is there now, and for some seconds more.
+    // Starts the scan thread, which then exists for some seconds.
     daemon.verify()?;
     let mut threads = 0;
     for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
@@ -82,23 +82,23 @@ fn holds_no_more_than(daemon: &Daemon, expected: CapabilitySet) -> Outcome {
         ensure!(field("NoNewPrivs")? == "1", "{status}");
         threads += 1;
     }
-    // The owning thread, and one that scanned.
+    // The main thread and the scan thread.
     ensure!(threads >= 2, "{threads} threads");
     Ok(())
 }
 
-/// It works for all that was promised, and the kernel agrees that it holds nothing else any more.
+/// The daemon works completely, and holds no other capability.
 fn an_ordinary_user() -> Outcome {
     let before = Cgroup::new(any_v1_first(), "before")?;
     let daemon = confined::start(everything(), &[])?;
-    holds_no_more_than(&daemon, lasting())?;
+    holds_no_more_than(&daemon, retained())?;
     let uid = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     ensure!(uid.contains(&format!("Uid:\t{0}\t{0}\t{0}\t{0}", confined::UID)), "{uid}");
     let after = Cgroup::new(any(), "after")?;
     ensure!(daemon.row(&before.name(), any_v1_first())?.present && daemon.row(&after.name(), any())?.present);
     let sleeper = Sleeper::start()?;
     ensure!(daemon.run(&["show", "--pid", &sleeper.pid().to_string()])?.status.success());
-    // What the kernel program counts can be read still: nothing was lost, and it says so.
+    // The counters of the BPF programs are still readable.
     let status = daemon.client()?.status()?;
     ensure!(status.programs.iter().any(|program| program.attached), "{status:?}");
     daemon.verify()
@@ -106,43 +106,43 @@ fn an_ordinary_user() -> Outcome {
 
 fn root() -> Outcome {
     let daemon = Daemon::start()?;
-    holds_no_more_than(&daemon, lasting())?;
+    holds_no_more_than(&daemon, retained())?;
     let cgroup = Cgroup::new(any(), "root")?;
     ensure!(daemon.row(&cgroup.name(), any())?.present);
     daemon.verify()
 }
 
-/// Loading fails, with the words that help.
+/// Loading fails, and the message names the missing capability.
 fn refused(without: CapabilitySet) -> Outcome {
     let name = NEEDS.iter().find(|need| need.capability == without).context("not among the needs")?.name;
     let folder = confined::folder()?;
     let output = confined::command(folder.path(), confined::needed_without(without), &[]).output()?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.code() == Some(3), "{}: {said}", output.status);
-    ensure!(said.contains("no privilege") && said.contains(name), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.code() == Some(3), "{}: {stderr}", output.status);
+    ensure!(stderr.contains("no privilege") && stderr.contains(name), "{stderr}");
     Ok(())
 }
 
-/// A cgroup's directory can be closed to others. What lies below is then found only by those who may read everything.
+/// A cgroup's directory can deny access to other users. Reading below it then needs CAP_DAC_READ_SEARCH.
 fn closed_cgroup() -> Outcome {
     let cgroup = Cgroup::new(any(), "closed")?;
     let below = cgroup.join("below");
     fs::create_dir(&below)?;
     fs::set_permissions(cgroup.path(), Permissions::from_mode(0o700))?;
-    let name = cgroup.name_of(&below);
+    let path = cgroup.name_of(&below);
     let daemon = confined::start(everything(), &[])?;
-    ensure!(daemon.row(&name, any())?.present, "with it, it is scanned");
+    ensure!(daemon.row(&path, any())?.present, "not scanned with CAP_DAC_READ_SEARCH");
     let without = confined::needed_without(CapabilitySet::DAC_READ_SEARCH);
     let daemon = confined::start(without, &[])?;
-    ensure!(!daemon.row(&name, any())?.present, "CAP_DAC_READ_SEARCH was not needed for this");
-    // It knows that it does not know.
+    ensure!(!daemon.row(&path, any())?.present, "scanned without CAP_DAC_READ_SEARCH");
+    // The incomplete scan is reported.
     let status = daemon.client()?.status()?;
     let hierarchy = status.hierarchies.iter().find(|state| state.hierarchy == any()).context("no v2")?;
     ensure!(hierarchy.note.is_some(), "{hierarchy:?}");
     Ok(())
 }
 
-/// Whether a daemon finds a process of another user that ran before it did.
+/// Whether a daemon finds a process of another user that started before it.
 fn finds_tracked(within: &[&str]) -> Result<bool> {
     const COMM: &str = "cgtrace-tracked";
     let _running = Fake::start(COMM, "1", &[])?;
@@ -153,22 +153,22 @@ fn finds_tracked(within: &[&str]) -> Result<bool> {
     let history = wire::History { comms: Some(vec![COMM.to_owned()]), ..wire::History::default() };
     let start = Instant::now();
     let mut found = false;
-    // It looks while it answers already: what is not found is not found within this time.
+    // The search runs in the background after startup.
     while !found && start.elapsed() < Duration::from_secs(3) {
         found = !daemon.client()?.history(&history)?.execs.unwrap_or_default().is_empty();
         thread::sleep(Duration::from_millis(20));
     }
-    // `unshare` ignores SIGTERM; the daemon dies with it.
+    // `unshare` ignores SIGTERM; the daemon exits with it.
     daemon.signal(rustix::process::Signal::KILL)?;
     Ok(found)
 }
 
-/// Why the unit does not hide processes, and the pod has `hostPID`.
+/// The reason why the unit does not hide processes and the pod has `hostPID`.
 fn tracked_processes() -> Outcome {
-    ensure!(finds_tracked(&[])?, "not found, though nothing hides it");
+    ensure!(finds_tracked(&[])?, "not found although visible");
     let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
-    ensure!(!finds_tracked(&["unshare", "--mount", "sh", "-c", hidden, "sh"])?, "found in spite of hidepid");
-    ensure!(!finds_tracked(&["unshare", "--pid", "--fork", "--mount-proc"])?, "hostPID was not needed");
+    ensure!(!finds_tracked(&["unshare", "--mount", "sh", "-c", hidden, "sh"])?, "found despite hidepid");
+    ensure!(!finds_tracked(&["unshare", "--pid", "--fork", "--mount-proc"])?, "found without hostPID");
     Ok(())
 }
 
@@ -176,12 +176,12 @@ fn no_privilege_at_all() -> Outcome {
     let folder = confined::folder()?;
     let output = confined::command(folder.path(), CapabilitySet::empty(), &[]).output()?;
     ensure!(output.status.code() == Some(3), "{output:?}");
-    let said = String::from_utf8_lossy(&output.stderr);
-    ensure!(said.contains("CAP_BPF and CAP_PERFMON"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(stderr.contains("CAP_BPF and CAP_PERFMON"), "{stderr}");
     Ok(())
 }
 
-/// A cgroup namespace of its own, and the host's cgroupfs read-only: what `deploy/kubernetes/daemonset.yaml` gives.
+/// As in `deploy/kubernetes/daemonset.yaml`: a new cgroup namespace, and the host's cgroupfs read-only.
 fn as_in_a_pod() -> Outcome {
     let script = "for hierarchy in $(findmnt -rn -o TARGET -t cgroup,cgroup2); do \
                   mount -o remount,bind,ro $hierarchy || exit 9; done; exec \"$@\"";
@@ -201,17 +201,20 @@ fn as_in_a_pod() -> Outcome {
     daemon.verify()
 }
 
-/// A probe must not be answered by a tracer of its own.
+/// With --daemon-only, a command must not trace by itself.
 fn daemon_only() -> Outcome {
     let folder = open_folder()?;
-    let socket = folder.path().join("nobody");
-    let asked = |arguments: &[&str]| {
+    let socket = folder.path().join("none");
+    let run = |arguments: &[&str]| {
         program().arg("--socket").arg(&socket).args(arguments).output().context("failed to run cgtrace")
     };
-    let alone = asked(&["--daemon-only", "status"])?;
-    ensure!(alone.status.code() == Some(3) && alone.stdout.is_empty(), "{alone:?}");
-    ensure!(String::from_utf8_lossy(&alone.stderr).contains("nobody"), "{alone:?}");
-    ensure!(asked(&["status"])?.status.code() == Some(0));
+    let without_daemon = run(&["--daemon-only", "status"])?;
+    ensure!(
+        without_daemon.status.code() == Some(3) && without_daemon.stdout.is_empty(),
+        "{without_daemon:?}"
+    );
+    ensure!(String::from_utf8_lossy(&without_daemon.stderr).contains("none"), "{without_daemon:?}");
+    ensure!(run(&["status"])?.status.code() == Some(0));
     let daemon = Daemon::start()?;
     ensure!(daemon.run(&["--daemon-only", "status"])?.status.code() == Some(0));
     Ok(())

@@ -1,5 +1,4 @@
-//! EventStream begins with what exists, if that is asked for: a change is in it or comes after it, never both and never
-//! neither. Filters are by patterns, kinds and hierarchies.
+//! Watch with a snapshot: every change is either in the snapshot or follows it. Filters by pattern, kind and hierarchy.
 
 use std::{
     collections::BTreeSet,
@@ -23,13 +22,13 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("snapshot::with_its_deltas_has_no_gap_and_no_double", exact),
-        trial("snapshot::is_not_for_those_who_come_back", not_with_since_seq),
+        trial("snapshot::snapshot_and_events_have_no_gap_and_no_duplicate", exact),
+        trial("snapshot::excludes_since_seq", not_with_since_seq),
         trial("snapshot::of_several_hierarchies", hierarchies),
     ]
 }
 
-/// Replays what a subscriber is told, until `end` is made. Fails if anything is told twice or out of nothing.
+/// Replays the stream of a subscriber until `end` is created. Fails on a duplicate or an unknown cgroup.
 fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
     let watch = wire::Watch {
         patterns: Some(vec![below.to_owned()]),
@@ -39,10 +38,10 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
     };
     let mut live = BTreeSet::new();
     let mut started = None;
-    for watched in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
-        match watched? {
+    for item in cgtrace_client::Client::from_stream(daemon.stream()?).watch(&watch)? {
+        match item? {
             StreamItem::Existing(cgroups) => {
-                ensure!(started.is_none(), "the snapshot goes on after its end");
+                ensure!(started.is_none(), "a snapshot reply after its end");
                 for cgroup in cgroups {
                     ensure!(live.insert(cgroup.id), "twice in the snapshot: {cgroup:?}");
                     if cgroup.path.as_deref() == Some(end) {
@@ -56,14 +55,14 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
                 ensure!(event.seq > started, "{event:?} is in the snapshot of {started}");
                 let id = event.id.context("no id")?;
                 match event.kind.as_str() {
-                    "mkdir" => ensure!(live.insert(id), "made again: {event:?}"),
-                    _ => ensure!(live.remove(&id), "removed, but never told of: {event:?}"),
+                    "mkdir" => ensure!(live.insert(id), "created twice: {event:?}"),
+                    _ => ensure!(live.remove(&id), "removed, but never created: {event:?}"),
                 }
                 if event.path.as_deref() == Some(end) {
                     return Ok(live);
                 }
             }
-            StreamItem::Dropped(missed) => anyhow::bail!("missed {missed}"),
+            StreamItem::Dropped(count) => anyhow::bail!("{count} events dropped"),
         }
     }
     anyhow::bail!("the stream ended")
@@ -72,12 +71,12 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
 fn exact() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "snapshot")?;
-    // More than one reply's worth, below what the snapshot is of.
+    // More cgroups than one reply holds.
     for number in 0..600 {
         fs::create_dir(cgroup.join(format!("there-{number}")))?;
     }
     let end = cgroup.join("end");
-    let (name, end_name) = (cgroup.name(), cgroup.name_of(&end));
+    let (path, end_path) = (cgroup.name(), cgroup.name_of(&end));
     let churning = AtomicBool::new(true);
     thread::scope(|threads| -> Outcome {
         let churn = threads.spawn(|| -> Outcome {
@@ -91,8 +90,8 @@ fn exact() -> Outcome {
             fs::create_dir(&end)?;
             Ok(())
         });
-        let replaying: Vec<_> = (0..8).map(|_| threads.spawn(|| replay(&daemon, &name, &end_name))).collect();
-        // Every one of them has begun while cgroups came and went.
+        let replaying: Vec<_> = (0..8).map(|_| threads.spawn(|| replay(&daemon, &path, &end_path))).collect();
+        // All of them start while cgroups are created and removed.
         while daemon.client()?.status()?.subscriptions < 8 {
             thread::sleep(std::time::Duration::from_millis(2));
             ensure!(!replaying.iter().any(thread::ScopedJoinHandle::is_finished), "a replay ended early");
@@ -109,7 +108,7 @@ fn exact() -> Outcome {
         }
         for replay in replaying {
             let live = replay.join().map_err(|_| anyhow::anyhow!("a replay panicked"))??;
-            ensure!(live == expected, "{} told, {} exist", live.len(), expected.len());
+            ensure!(live == expected, "{} received, {} exist", live.len(), expected.len());
         }
         Ok(())
     })
@@ -118,7 +117,13 @@ fn exact() -> Outcome {
 fn not_with_since_seq() -> Outcome {
     let daemon = Daemon::start()?;
     let watch = wire::Watch { since_seq: Some(0), snapshot: Some(true), ..wire::Watch::default() };
-    let error = daemon.client()?.watch(&watch)?.next().context("no answer")?.err().context("it was taken")?;
+    let error = daemon
+        .client()?
+        .watch(&watch)?
+        .next()
+        .context("no answer")?
+        .err()
+        .context("the call was accepted")?;
     ensure!(error.to_string().contains("since_seq"), "{error}");
     Ok(())
 }
@@ -136,7 +141,7 @@ fn hierarchies() -> Outcome {
         hierarchies: Some(["memory", "pids"].map(str::to_owned).to_vec()),
         ..wire::Watch::default()
     };
-    // Two who want the same, and one who wants it of one hierarchy.
+    // Two subscribers with the same filter, and one for a single hierarchy.
     let mut both = [Follower::start(&daemon, &watch)?, Follower::start(&daemon, &watch)?];
     let one = wire::Watch { hierarchy: Some("pids".to_owned()), hierarchies: None, ..watch.clone() };
     let mut one = Follower::start(&daemon, &one)?;

@@ -1,4 +1,4 @@
-//! Which socket a client can open decides what it may know, and nothing else does. Each socket has limits of its own.
+//! Only the socket determines what a client may see. Each socket has separate limits.
 
 use std::{
     collections::BTreeSet,
@@ -28,18 +28,18 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("sockets::public_replies_have_no_identity_in_any_method", identities),
-        trial("sockets::verify_is_answered_on_the_private_socket_only", verify),
-        trial("sockets::root_too_sees_no_identity_through_the_public_directory_alone", public_directory),
-        trial("sockets::only_root_and_the_group_may_open_the_private_socket", modes),
-        trial("sockets::one_uid_cannot_take_the_public_socket_nor_all_of_them_the_private_one", full),
+        trial("sockets::public_replies_contain_no_identities", identities),
+        trial("sockets::verify_needs_the_private_socket", verify),
+        trial("sockets::root_sees_no_identities_with_only_the_public_directory", public_directory),
+        trial("sockets::only_root_and_the_group_can_open_the_private_socket", modes),
+        trial("sockets::one_uid_cannot_exhaust_the_public_socket_nor_all_uids_the_private_one", full),
     ]
 }
 
-const NOBODY: u32 = 65_534;
-const OTHER: u32 = 65_533;
+const USER: u32 = 65_534;
+const OTHER_USER: u32 = 65_533;
 
-/// What says who did something. `Status` has the daemon's own pid.
+/// The keys of identities, without `pid`: `Status` contains the daemon's.
 const IDENTITIES: [&str; 9] =
     ["by", "task", "created_by", "removed_by", "execs", "comm", "uid", "tid", "ppid"];
 
@@ -67,8 +67,8 @@ fn watch(parameters: &Value) -> Value {
     json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true})
 }
 
-/// What a subscriber receives until an event of that kind has come, after `act`.
-fn watched(
+/// The replies to a subscriber up to an event of a kind. Runs `act` once the stream has started.
+fn watch_until(
     stream: UnixStream,
     parameters: &Value,
     kind: &str,
@@ -96,7 +96,7 @@ fn watched(
 fn identities() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "identities")?;
-    let (name, inner) = (cgroup.name(), cgroup.join("inner"));
+    let (path, inner) = (cgroup.name(), cgroup.join("inner"));
     for _ in 0..2 {
         fs::create_dir(&inner)?;
         fs::remove_dir(&inner)?;
@@ -108,17 +108,17 @@ fn identities() -> Outcome {
         put(&mount("v2")?, "cgroup.procs", kubelet.pid())?;
         Ok(fs::remove_dir(&inner)?)
     };
-    // Both sockets' subscribers see the same events.
-    let live = json!({"patterns": [name], "hierarchies": ["v2"], "kinds": ["mkdir", "attach", "rmdir"], "snapshot": true});
+    // Subscribers of both sockets receive the same events.
+    let live = json!({"patterns": [path], "hierarchies": ["v2"], "kinds": ["mkdir", "attach", "rmdir"], "snapshot": true});
     let replies = thread::scope(|threads| -> Result<[Vec<Value>; 2]> {
-        let public = connect_as(&daemon.public_socket(), NOBODY, NOBODY, &[])?;
+        let public = connect_as(&daemon.public_socket(), USER, USER, &[])?;
         let subscribers = daemon.client()?.status()?.subscriptions;
-        let public = threads.spawn(|| watched(public, &live, "rmdir", || Ok(())));
+        let public = threads.spawn(|| watch_until(public, &live, "rmdir", || Ok(())));
         while daemon.client()?.status()?.subscriptions == subscribers {
             thread::sleep(Duration::from_millis(2));
         }
-        let private = watched(daemon.stream()?, &live, "rmdir", act)?;
-        Ok([public.join().map_err(|_| anyhow::anyhow!("it panicked"))??, private])
+        let private = watch_until(daemon.stream()?, &live, "rmdir", act)?;
+        Ok([public.join().map_err(|_| anyhow::anyhow!("the public subscriber panicked"))??, private])
     })?;
     let numbers = |replies: &[Value]| -> Vec<Value> {
         let events = replies.iter().filter_map(|reply| reply.pointer("/parameters/event/seq"));
@@ -135,19 +135,23 @@ fn identities() -> Outcome {
         found
     });
     fs::create_dir(&inner)?;
-    let again = json!({"patterns": [name], "kinds": ["rmdir"], "since_seq": since});
+    let again = json!({"patterns": [path], "kinds": ["rmdir"], "since_seq": since});
     let calls = [
-        call("Lookup", &json!({"paths": [name, cgroup.name_of(&inner)]})),
+        call("Lookup", &json!({"paths": [path, cgroup.name_of(&inner)]})),
         call("Lookup", &json!({"paths": [], "ids": [fs::metadata(&inner)?.ino()]})),
-        call("List", &json!({"patterns": [name]})),
+        call("List", &json!({"patterns": [path]})),
         call("Wait", &json!({"path": cgroup.name_of(&inner), "state": "present"})),
-        call("History", &json!({"paths": [name], "comms": ["kubelet"], "removed_paths": true})),
+        call("History", &json!({"paths": [path], "comms": ["kubelet"], "removed_paths": true})),
         call("Status", &json!({})),
         call("Metrics", &json!({})),
     ];
     for (is_public, found) in [(true, &mut public), (false, &mut private)] {
         let connect = || {
-            if is_public { connect_as(&daemon.public_socket(), OTHER, OTHER, &[]) } else { daemon.stream() }
+            if is_public {
+                connect_as(&daemon.public_socket(), OTHER_USER, OTHER_USER, &[])
+            } else {
+                daemon.stream()
+            }
         };
         for call in &calls {
             let reply = Raw::new(connect()?).call(call)?;
@@ -160,29 +164,29 @@ fn identities() -> Outcome {
                 );
             }
         }
-        for reply in watched(connect()?, &again, "rmdir", || Ok(()))? {
+        for reply in watch_until(connect()?, &again, "rmdir", || Ok(()))? {
             identities_of(&reply, found);
         }
     }
-    ensure!(public.is_empty(), "told on the public socket: {public:?}");
-    ensure!(private.len() == IDENTITIES.len(), "on the private socket: {private:?}");
+    ensure!(public.is_empty(), "identities on the public socket: {public:?}");
+    ensure!(private.len() == IDENTITIES.len(), "identities on the private socket: {private:?}");
     Ok(())
 }
 
 fn verify() -> Outcome {
     let daemon = Daemon::start()?;
-    // Even root.
+    // For root, too.
     let error = Client::connect_to(&daemon.public_socket())?.verify();
     ensure!(matches!(&error, Err(Error::NotPermitted { reason }) if reason.contains("private")), "{error:?}");
     daemon.verify()
 }
 
-/// As a pod has it: root, and the public directory where the whole one would be.
+/// As in a pod: root, with only the public directory mounted.
 fn public_directory() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "public")?;
     let folder = open_folder()?;
-    let shown = Command::new("unshare")
+    let output = Command::new("unshare")
         .args(["-m", "--propagation", "private", "sh", "-c"])
         .arg(
             "mkdir $2/public && mount --bind $1/public $2/public && mount -t tmpfs none $1 && shift && \
@@ -194,10 +198,10 @@ fn public_directory() -> Outcome {
         .arg(program().get_program())
         .args(["--daemon-only", "--json", "exists", &cgroup.name()])
         .output()?;
-    if !shown.status.success() && String::from_utf8_lossy(&shown.stderr).contains("unshare") {
-        return Err(skip("unshare makes no mount namespace here"));
+    if !output.status.success() && String::from_utf8_lossy(&output.stderr).contains("unshare") {
+        return Err(skip("unshare cannot create a mount namespace here"));
     }
-    let reply: Value = serde_json::from_slice(&shown.stdout).with_context(|| format!("{shown:?}"))?;
+    let reply: Value = serde_json::from_slice(&output.stdout).with_context(|| format!("{output:?}"))?;
     let mut found = BTreeSet::new();
     identities_of(&reply, &mut found);
     ensure!(reply.to_string().contains(&cgroup.name()) && found.is_empty(), "{found:?}: {reply}");
@@ -207,15 +211,15 @@ fn public_directory() -> Outcome {
 fn modes() -> Outcome {
     const GROUP: u32 = 64_321;
     let daemon = Daemon::start()?;
-    let refused = connect_as(daemon.socket(), NOBODY, NOBODY, &[]);
-    let refused = refused.err().context("anyone may open it")?;
+    let refused = connect_as(daemon.socket(), USER, USER, &[]);
+    let refused = refused.err().context("any user can open the private socket")?;
     let kind = refused.downcast_ref::<std::io::Error>().map(std::io::Error::kind);
     ensure!(kind == Some(ErrorKind::PermissionDenied), "{refused}");
-    // Its directory's group may: the installed one is cgtrace's.
+    // The group of its directory can; in the package it is cgtrace.
     for path in [daemon.socket(), daemon.socket().parent().context("no directory")?] {
         std::os::unix::fs::chown(path, None, Some(GROUP))?;
     }
-    let mut member = Client::from_stream(connect_as(daemon.socket(), NOBODY, NOBODY, &[1, GROUP])?);
+    let mut member = Client::from_stream(connect_as(daemon.socket(), USER, USER, &[1, GROUP])?);
     ensure!(member.verify()?.equal);
     Ok(())
 }
@@ -223,13 +227,13 @@ fn modes() -> Outcome {
 fn full() -> Outcome {
     let daemon = Daemon::start_with(&["--max-public-connections", "8"])?;
     let connect = |uid: u32| connect_as(&daemon.public_socket(), uid, uid, &[]);
-    let mut kept = Vec::new();
+    let mut connections = Vec::new();
     for _ in 0..2 {
-        let mut client = Client::from_stream(connect(NOBODY)?);
+        let mut client = Client::from_stream(connect(USER)?);
         ensure!(client.exists("/")?);
-        kept.push(client);
+        connections.push(client);
     }
-    // The next one is told why, unasked.
+    // The next connection gets the error without a call.
     let refused = |uid: u32, limit: u64| -> Outcome {
         let mut refused = Raw::new(connect(uid)?);
         let reply = refused.receive()?;
@@ -238,23 +242,23 @@ fn full() -> Outcome {
             reply["parameters"] == json!({"resource": "max_public_connections", "limit": limit}),
             "{reply}"
         );
-        ensure!(refused.receive().is_err(), "it was not closed");
+        ensure!(refused.receive().is_err(), "the connection was not closed");
         Ok(())
     };
-    refused(NOBODY, 2)?;
+    refused(USER, 2)?;
     for uid in [1_001, 1_001, 1_002, 1_002, 1_003, 1_003] {
         let mut client = Client::from_stream(connect(uid)?);
         ensure!(client.exists("/")?, "{uid}");
-        kept.push(client);
+        connections.push(client);
     }
-    refused(OTHER, 8)?;
+    refused(OTHER_USER, 8)?;
     for _ in 0..20 {
         ensure!(daemon.client()?.exists("/")?);
     }
-    kept.clear();
+    connections.clear();
     let start = Instant::now();
-    while !Client::from_stream(connect(NOBODY)?).exists("/").unwrap_or(false) {
-        ensure!(start.elapsed() < Duration::from_secs(10), "a connection that was closed still counts");
+    while !Client::from_stream(connect(USER)?).exists("/").unwrap_or(false) {
+        ensure!(start.elapsed() < Duration::from_secs(10), "a closed connection still counts");
         thread::sleep(Duration::from_millis(10));
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! A service manager is told when the daemon is ready and that it instances, and may pass its sockets.
+//! The daemon notifies the service manager when it is ready and alive, and accepts sockets from it.
 
 use std::{
     fs,
@@ -26,14 +26,14 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("supervised::ready_after_the_first_complete_index", ready),
-        trial("supervised::a_watchdog_hears_of_it_until_it_hangs", watchdog),
-        trial("supervised::sockets_that_were_passed_are_served_and_left", passed_sockets),
-        trial("supervised::what_was_passed_wrongly_is_refused", passed_wrongly),
+        trial("supervised::ready_after_the_initial_scan", ready),
+        trial("supervised::the_watchdog_is_notified_until_the_daemon_hangs", watchdog),
+        trial("supervised::inherited_sockets_are_served_and_not_removed", inherited_sockets),
+        trial("supervised::invalid_inherited_sockets_are_refused", invalid_sockets),
     ]
 }
 
-/// What a service manager is told.
+/// A service manager that receives notifications.
 struct Manager {
     socket: UnixDatagram,
     path: PathBuf,
@@ -51,11 +51,11 @@ impl Manager {
 
     fn next(&self) -> Result<String> {
         let mut bytes = [0; 1024];
-        let len = self.socket.recv(&mut bytes).context("nothing is told")?;
+        let len = self.socket.recv(&mut bytes).context("no notification")?;
         Ok(String::from_utf8(bytes[..len].to_vec())?)
     }
 
-    /// Starts a daemon below it, with further variables.
+    /// Starts a daemon with additional environment variables.
     fn start(&self, variables: &[(&str, &str)]) -> Result<Daemon> {
         let folder = open_folder()?;
         let mut command = program();
@@ -66,18 +66,18 @@ impl Manager {
 }
 
 fn ready() -> Outcome {
-    const MADE: u64 = 300;
+    const COUNT: u64 = 300;
     let cgroup = Cgroup::new(any(), "ready")?;
-    for number in 0..MADE {
+    for number in 0..COUNT {
         fs::create_dir(cgroup.join(number.to_string()))?;
     }
     let manager = Manager::new()?;
     let mut daemon = manager.start(&[])?;
-    let told = manager.next()?;
-    // The first that it says, and what it counted then has all of them in it.
-    let counted = told.strip_prefix("READY=1\nSTATUS=tracing ").and_then(|rest| rest.split(' ').next());
-    let counted: u64 = counted.with_context(|| told.clone())?.parse()?;
-    ensure!(counted > MADE, "{told}");
+    let message = manager.next()?;
+    // READY is the first notification, and its count includes all of the cgroups.
+    let counted = message.strip_prefix("READY=1\nSTATUS=tracing ").and_then(|rest| rest.split(' ').next());
+    let counted: u64 = counted.with_context(|| message.clone())?.parse()?;
+    ensure!(counted > COUNT, "{message}");
     daemon.wait_ready()?;
     daemon.signal(Signal::TERM)?;
     ensure!(manager.next()? == "STOPPING=1\n");
@@ -89,32 +89,32 @@ fn watchdog() -> Outcome {
     let manager = Manager::new()?;
     let mut daemon = manager.start(&[("WATCHDOG_USEC", "200000")])?;
     daemon.wait_ready()?;
-    let instance = || -> Outcome {
+    let expect_notifications = || -> Outcome {
         for _ in 0..5 {
-            let told = manager.next()?;
-            ensure!(told == "WATCHDOG=1\n" || told.starts_with("READY=1\n"), "{told}");
+            let message = manager.next()?;
+            ensure!(message == "WATCHDOG=1\n" || message.starts_with("READY=1\n"), "{message}");
         }
         Ok(())
     };
-    instance()?;
-    // Stopped, it is silent, however long one waits: the sign comes from the thread that answers.
+    expect_notifications()?;
+    // A stopped daemon is silent: the notifications come from the thread that answers calls.
     daemon.signal(Signal::STOP)?;
     manager.socket.set_read_timeout(Some(Duration::from_secs(1)))?;
     while manager.next().is_ok() {}
-    ensure!(manager.next().is_err(), "it was stopped, and said that it instances");
+    ensure!(manager.next().is_err(), "a stopped daemon sent a notification");
     daemon.signal(Signal::CONT)?;
     manager.socket.set_read_timeout(Some(Duration::from_mins(1)))?;
-    instance()?;
-    // One that is meant for another process is none.
+    expect_notifications()?;
+    // A watchdog for another process is ignored.
     let manager = Manager::new()?;
     let _daemon = manager.start(&[("WATCHDOG_USEC", "20000"), ("WATCHDOG_PID", "1")])?;
     ensure!(manager.next()?.starts_with("READY=1\n"));
     manager.socket.set_read_timeout(Some(Duration::from_millis(500)))?;
-    ensure!(manager.next().is_err(), "a watchdog of another process was heeded");
+    ensure!(manager.next().is_err(), "the daemon notified the watchdog of another process");
     Ok(())
 }
 
-/// The program as a service manager runs it that passes two descriptors, of these names.
+/// Runs the daemon with two inherited descriptors of these names.
 fn activated(first: impl Into<Stdio>, second: impl Into<Stdio>, count: &str, names: &str) -> Command {
     let mut command = Command::new("sh");
     command
@@ -131,7 +131,7 @@ fn activated(first: impl Into<Stdio>, second: impl Into<Stdio>, count: &str, nam
     command
 }
 
-fn passed_sockets() -> Outcome {
+fn inherited_sockets() -> Outcome {
     let folder = open_folder()?;
     let runtime_dir = RuntimeDir::new(folder.path());
     let listen = |socket: PathBuf| -> Result<UnixListener> {
@@ -139,16 +139,16 @@ fn passed_sockets() -> Outcome {
         Ok(UnixListener::bind(socket)?)
     };
     let (public, private) = (listen(runtime_dir.public())?, listen(runtime_dir.private())?);
-    // Clients that come before the daemon wait for it.
+    // Clients that connect before the daemon starts are served later.
     let mut early = Client::connect_to(&runtime_dir.public())?;
     let keep = (public.try_clone()?, private.try_clone()?);
     let mut command = activated(OwnedFd::from(public), OwnedFd::from(private), "2", "public:private");
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     ensure!(early.status()?.pid == daemon.pid(), "another daemon answered");
-    ensure!(daemon.client()?.verify()?.equal, "the private socket is not served as such");
+    ensure!(daemon.client()?.verify()?.equal, "the private socket is not the private one");
     daemon.signal(Signal::TERM)?;
     ensure!(daemon.wait_exit()?.success());
-    // They are the service manager's: the next daemon gets them, with the clients that came in between.
+    // The sockets stay open in the service manager: the next daemon serves clients that connected in between.
     ensure!(runtime_dir.public().exists() && runtime_dir.private().exists(), "a socket was removed");
     let mut between = Client::connect_to(&runtime_dir.private())?;
     let mut next = activated(OwnedFd::from(keep.1), OwnedFd::from(keep.0), "2", "private:public").spawn()?;
@@ -159,7 +159,7 @@ fn passed_sockets() -> Outcome {
     Ok(())
 }
 
-fn passed_wrongly() -> Outcome {
+fn invalid_sockets() -> Outcome {
     let refused = |stdin: Stdio, count: &str, names: &str, expected: &[&str]| -> Outcome {
         let output = activated(stdin, Stdio::null(), count, names).output()?;
         let message = String::from_utf8_lossy(&output.stderr);
@@ -170,7 +170,7 @@ fn passed_wrongly() -> Outcome {
     refused(Stdio::null(), "2", "public:private", &["`public` is not a socket"])?;
     let datagram = Stdio::from(OwnedFd::from(UnixDatagram::unbound()?));
     refused(datagram, "2", "public:private", &["another type"])?;
-    // Units that do not name their sockets, or pass other ones.
+    // Units that do not name their sockets or pass other ones.
     let expected = ["`public` and `private`", "FileDescriptorName=", "Sockets="];
     refused(Stdio::null(), "1", "cgtrace.socket", &expected)?;
     refused(Stdio::null(), "1", "", &expected)?;

@@ -1,4 +1,4 @@
-//! SIGTERM ends the daemon at once, whatever runs.
+//! SIGTERM stops the daemon at once, whatever it is doing.
 
 use std::{
     fs,
@@ -22,8 +22,8 @@ pub fn trials() -> Vec<Trial> {
     vec![trial("terminated::while_it_scans", while_it_scans)]
 }
 
-/// How long a thread has run, in ns.
-fn has_run(daemon: &Daemon, thread: &str) -> Result<u64> {
+/// The CPU time of a thread, in ns.
+fn cpu_time_ns(daemon: &Daemon, thread: &str) -> Result<u64> {
     for task in fs::read_dir(format!("/proc/{}/task", daemon.pid()))? {
         let task = task?.path();
         if fs::read_to_string(task.join("comm"))?.trim() == thread {
@@ -34,35 +34,35 @@ fn has_run(daemon: &Daemon, thread: &str) -> Result<u64> {
     Ok(0)
 }
 
-/// Whether SIGTERM is waited for, as it is before the first scan begins.
-fn waits_for_sigterm(daemon: &Daemon) -> Result<bool> {
+/// Whether the daemon handles SIGTERM, which it does before the initial scan begins.
+fn handles_sigterm(daemon: &Daemon) -> Result<bool> {
     let status = fs::read_to_string(format!("/proc/{}/status", daemon.pid()))?;
     let caught = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).context("no SigCgt")?;
     Ok(u64::from_str_radix(caught.trim(), 16)? & 1 << (libc::SIGTERM - 1) != 0)
 }
 
-/// Waits until the scan thread has begun to read, and sends SIGTERM.
+/// Waits until the scan thread reads, then sends SIGTERM.
 fn terminate_while_scanning(daemon: &mut Daemon) -> Outcome {
-    /// More than it takes to start a thread and to take a job; a hundredth of a scan.
+    /// More than starting the thread and taking a job needs; 1/100 of a scan.
     const BEGUN_NS: u64 = 1_000_000;
     let start = Instant::now();
-    while !waits_for_sigterm(daemon)? {
-        ensure!(start.elapsed() < Duration::from_secs(30), "it does not wait for SIGTERM");
+    while !handles_sigterm(daemon)? {
+        ensure!(start.elapsed() < Duration::from_secs(30), "the daemon does not handle SIGTERM");
         thread::yield_now();
     }
-    let before = has_run(daemon, "scan")?;
-    while has_run(daemon, "scan")? < before + BEGUN_NS {
-        ensure!(start.elapsed() < Duration::from_secs(30), "it does not scan");
+    let before = cpu_time_ns(daemon, "scan")?;
+    while cpu_time_ns(daemon, "scan")? < before + BEGUN_NS {
+        ensure!(start.elapsed() < Duration::from_secs(30), "the daemon does not scan");
         thread::yield_now();
     }
     let start = Instant::now();
     daemon.signal(Signal::TERM)?;
-    ensure!(daemon.wait_exit()?.success(), "it failed");
-    ensure!(start.elapsed() < Duration::from_secs(1), "it ended after {:?}", start.elapsed());
+    ensure!(daemon.wait_exit()?.success(), "the daemon failed");
+    ensure!(start.elapsed() < Duration::from_secs(1), "the daemon exited after {:?}", start.elapsed());
     Ok(())
 }
 
-/// The first scan, that of a Verify, and the resync after a loss, of 20,000 cgroups.
+/// The initial scan, the scan of a Verify, and a resync after a loss, each of 20,000 cgroups.
 fn while_it_scans() -> Outcome {
     let cgroup = Cgroup::new(any(), "scanned")?;
     for outer in 0..100 {
@@ -73,8 +73,8 @@ fn while_it_scans() -> Outcome {
     let log = tempfile::NamedTempFile::new()?;
     let mut daemon = Daemon::spawn_logging(&[], log.path())?;
     terminate_while_scanning(&mut daemon)?;
-    let said = fs::read_to_string(log.path())?;
-    ensure!(!said.contains("the index is complete"), "the scan was over: {said}");
+    let text = fs::read_to_string(log.path())?;
+    ensure!(!text.contains("index complete"), "the scan had ended: {text}");
 
     let mut daemon = Daemon::start()?;
     let mut stream = daemon.stream()?;
@@ -82,7 +82,7 @@ fn while_it_scans() -> Outcome {
     terminate_while_scanning(&mut daemon)?;
     let mut reply = Vec::new();
     let _ = stream.read_to_end(&mut reply);
-    ensure!(reply.is_empty(), "the comparison was over: {}", String::from_utf8_lossy(&reply));
+    ensure!(reply.is_empty(), "the comparison had ended: {}", String::from_utf8_lossy(&reply));
 
     // A ring of 1 MiB, and records of 1.6 MB.
     let mut daemon = Daemon::start_with(&["--lifecycle-ring", "1"])?;

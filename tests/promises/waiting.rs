@@ -1,4 +1,4 @@
-//! Waiting returns the moment a state holds: nothing is polled, nothing is missed.
+//! Wait returns as soon as the state is reached, without polling and without missing a change.
 
 use std::{
     fs,
@@ -32,47 +32,47 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("waiting::present_and_absent", present_and_absent),
         trial("waiting::populated_and_empty", populated_and_empty),
-        trial("waiting::a_rename_brings_a_name_and_takes_it", rename),
-        trial("waiting::what_holds_already_returns_at_once", at_once),
-        trial("waiting::a_time_out_is_told", time_out),
+        trial("waiting::a_rename_creates_and_removes_paths", rename),
+        trial("waiting::a_state_that_is_already_reached_returns_at_once", at_once),
+        trial("waiting::a_timeout_is_reported", time_out),
         trial("waiting::many_waiters_are_each_woken_once", many),
-        trial("waiting::10000_waiters_are_each_woken_once_and_none_is_lost", ten_thousand),
-        trial("waiting::a_question_takes_nobody_s_wakeup", question_and_wakeup),
+        trial("waiting::10000_waiters_are_each_woken_once", ten_thousand),
+        trial("waiting::a_lookup_does_not_delay_events", lookup_and_events),
         trial("waiting::by_the_command_line", by_the_command_line),
     ]
 }
 
-/// Waits in a thread; the daemon knows of the wait when this returns.
-fn waiting(
+/// Waits in a thread; the wait is registered when this returns.
+fn start_wait(
     daemon: &Daemon,
-    name: &str,
-    until: CgroupState,
+    path: &str,
+    state: CgroupState,
 ) -> Result<mpsc::Receiver<Result<wire::WaitReply>>> {
     let before = daemon.client()?.status()?.waiters;
     let mut client = daemon.client()?;
-    let name = name.to_owned();
-    let (tell, told) = mpsc::channel();
+    let path = path.to_owned();
+    let (sender, receiver) = mpsc::channel();
     thread::spawn(move || {
-        let _ = tell.send(client.wait(&name, until, Some(Duration::from_mins(1))).map_err(Into::into));
+        let _ = sender.send(client.wait(&path, state, Some(Duration::from_mins(1))).map_err(Into::into));
     });
-    registered(daemon, before + 1)?;
-    Ok(told)
+    wait_registered(daemon, before + 1)?;
+    Ok(receiver)
 }
 
-fn registered(daemon: &Daemon, count: u64) -> Outcome {
+fn wait_registered(daemon: &Daemon, count: u64) -> Outcome {
     let start = Instant::now();
     while daemon.client()?.status()?.waiters < count {
-        // Ten thousand of them on a busy machine take a while.
+        // 10,000 of them take a while on a busy machine.
         ensure!(start.elapsed() < Duration::from_mins(3), "a waiter was not registered");
         thread::sleep(Duration::from_millis(1));
     }
     Ok(())
 }
 
-fn held(told: &mpsc::Receiver<Result<wire::WaitReply>>) -> Result<wire::WaitReply> {
-    let awaited = told.recv_timeout(Duration::from_mins(1)).context("the waiter was not woken")??;
-    ensure!(awaited.reached, "{awaited:?}");
-    Ok(awaited)
+fn receive_reached(replies: &mpsc::Receiver<Result<wire::WaitReply>>) -> Result<wire::WaitReply> {
+    let reply = replies.recv_timeout(Duration::from_mins(1)).context("the waiter was not woken")??;
+    ensure!(reply.reached, "{reply:?}");
+    Ok(reply)
 }
 
 fn present_and_absent() -> Outcome {
@@ -80,14 +80,14 @@ fn present_and_absent() -> Outcome {
     for hierarchy in crate::support::cgroup::both() {
         let cgroup = Cgroup::new(hierarchy, "wait")?;
         let path = cgroup.join("x");
-        let name = cgroup.name_of(&path);
-        let told = waiting(&daemon, &name, CgroupState::Present)?;
+        let cgroup_path = cgroup.name_of(&path);
+        let replies = start_wait(&daemon, &cgroup_path, CgroupState::Present)?;
         fs::create_dir(&path)?;
-        let awaited = held(&told)?;
-        ensure!(awaited.result.present, "{awaited:?}");
-        let told = waiting(&daemon, &name, CgroupState::Absent)?;
+        let reply = receive_reached(&replies)?;
+        ensure!(reply.result.present, "{reply:?}");
+        let replies = start_wait(&daemon, &cgroup_path, CgroupState::Absent)?;
         fs::remove_dir(&path)?;
-        ensure!(!held(&told)?.result.present);
+        ensure!(!receive_reached(&replies)?.result.present);
     }
     Ok(())
 }
@@ -98,14 +98,14 @@ fn populated_and_empty() -> Outcome {
         let cgroup = Cgroup::new(hierarchy, "populated")?;
         let inner = cgroup.join("inner");
         fs::create_dir(&inner)?;
-        let told = waiting(&daemon, &cgroup.name(), CgroupState::Populated)?;
+        let replies = start_wait(&daemon, &cgroup.name(), CgroupState::Populated)?;
         let sleeper = Sleeper::start()?;
-        // In it or below it.
+        // A process in a descendant counts, too.
         put(&inner, "cgroup.procs", sleeper.pid())?;
-        held(&told)?;
-        let told = waiting(&daemon, &cgroup.name(), CgroupState::Empty)?;
+        receive_reached(&replies)?;
+        let replies = start_wait(&daemon, &cgroup.name(), CgroupState::Empty)?;
         drop(sleeper);
-        held(&told).with_context(|| format!("empty on {hierarchy}"))?;
+        receive_reached(&replies).with_context(|| format!("empty on {hierarchy}"))?;
     }
     Ok(())
 }
@@ -115,29 +115,29 @@ fn rename() -> Outcome {
     let cgroup = Cgroup::new("pids", "wait-rename")?;
     let (a, b) = (cgroup.join("a"), cgroup.join("b"));
     fs::create_dir_all(a.join("child"))?;
-    let present = waiting(&daemon, &cgroup.name_of(&b.join("child")), CgroupState::Present)?;
-    let absent = waiting(&daemon, &cgroup.name_of(&a.join("child")), CgroupState::Absent)?;
+    let present = start_wait(&daemon, &cgroup.name_of(&b.join("child")), CgroupState::Present)?;
+    let absent = start_wait(&daemon, &cgroup.name_of(&a.join("child")), CgroupState::Absent)?;
     fs::rename(&a, &b)?;
-    held(&present)?;
-    held(&absent)?;
+    receive_reached(&present)?;
+    receive_reached(&absent)?;
     Ok(())
 }
 
 fn at_once() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "at-once")?;
-    let name = cgroup.name();
+    let path = cgroup.name();
     let mut client = daemon.client()?;
-    for (name, until) in [
-        (name.clone(), CgroupState::Present),
-        (name.clone(), CgroupState::Empty),
-        (format!("{name}/none"), CgroupState::Absent),
-        (format!("{name}/none"), CgroupState::Empty),
+    for (path, state) in [
+        (path.clone(), CgroupState::Present),
+        (path.clone(), CgroupState::Empty),
+        (format!("{path}/none"), CgroupState::Absent),
+        (format!("{path}/none"), CgroupState::Empty),
         ("/".to_owned(), CgroupState::Populated),
     ] {
-        // Even without any patience.
-        let waited = client.wait(&name, until, Some(Duration::ZERO))?;
-        ensure!(waited.reached, "{name} {until:?}: {waited:?}");
+        // Even with a timeout of 0.
+        let reply = client.wait(&path, state, Some(Duration::ZERO))?;
+        ensure!(reply.reached, "{path} {state:?}: {reply:?}");
     }
     Ok(())
 }
@@ -145,12 +145,12 @@ fn at_once() -> Outcome {
 fn time_out() -> Outcome {
     let daemon = Daemon::start()?;
     let start = Instant::now();
-    let waited = daemon.client()?.wait(
+    let reply = daemon.client()?.wait(
         "/cgtrace-test-never",
         CgroupState::Present,
         Some(Duration::from_millis(200)),
     )?;
-    ensure!(!waited.reached && start.elapsed() >= Duration::from_millis(200), "{waited:?}");
+    ensure!(!reply.reached && start.elapsed() >= Duration::from_millis(200), "{reply:?}");
     ensure!(daemon.client()?.status()?.waiters == 0, "the waiter is still registered");
     Ok(())
 }
@@ -159,24 +159,25 @@ fn many() -> Outcome {
     const COUNT: u32 = 200;
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "many")?;
-    let (tell, told) = mpsc::channel();
+    let (sender, receiver) = mpsc::channel();
     for number in 0..COUNT {
         let mut client = daemon.client()?;
-        let name = cgroup.name_of(&cgroup.join(number.to_string()));
-        let tell = tell.clone();
+        let path = cgroup.name_of(&cgroup.join(number.to_string()));
+        let sender = sender.clone();
         thread::spawn(move || {
-            let waited = client.wait(&name, CgroupState::Present, Some(Duration::from_mins(1)));
-            let _ = tell.send((number, waited));
+            let reply = client.wait(&path, CgroupState::Present, Some(Duration::from_mins(1)));
+            let _ = sender.send((number, reply));
         });
     }
-    registered(&daemon, u64::from(COUNT))?;
+    wait_registered(&daemon, u64::from(COUNT))?;
     for number in 0..COUNT {
         fs::create_dir(cgroup.join(number.to_string()))?;
     }
     let mut woken = std::collections::BTreeSet::new();
     for _ in 0..COUNT {
-        let (number, waited) = told.recv_timeout(Duration::from_mins(1)).context("one was not woken")?;
-        ensure!(waited?.reached && woken.insert(number), "{number}");
+        let (number, reply) =
+            receiver.recv_timeout(Duration::from_mins(1)).context("a waiter was not woken")?;
+        ensure!(reply?.reached && woken.insert(number), "{number}");
     }
     Ok(())
 }
@@ -196,84 +197,87 @@ fn ten_thousand() -> Outcome {
         }))?;
         waiters.push(waiter);
     }
-    registered(&daemon, COUNT as u64)?;
+    wait_registered(&daemon, COUNT as u64)?;
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (number, waiter) in waiters.iter().enumerate() {
         epoll::add(&epoll, waiter.stream(), epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
     }
-    let (made, woken) = thread::scope(|threads| -> Result<_> {
+    let (created, woken) = thread::scope(|threads| -> Result<_> {
         let waking = threads.spawn(|| -> Result<Vec<Instant>> {
             let mut woken = vec![None; COUNT];
             let mut left = COUNT;
             let mut events = Vec::with_capacity(1_024);
-            let patience = rustix::time::Timespec { tv_sec: 180, tv_nsec: 0 };
+            let timeout = rustix::time::Timespec { tv_sec: 180, tv_nsec: 0 };
             while left > 0 {
                 events.clear();
                 let room = rustix::buffer::spare_capacity(&mut events);
-                ensure!(epoll::wait(&epoll, room, Some(&patience))? > 0, "{left} were not woken");
+                ensure!(epoll::wait(&epoll, room, Some(&timeout))? > 0, "{left} were not woken");
                 let now = Instant::now();
                 for event in &events {
                     let number = usize::try_from(event.data.u64())?;
                     let waiter = waiters.get_mut(number).context("no such waiter")?;
                     let reply = waiter.receive()?;
-                    let name = cgroup.name_of(&paths[number]);
+                    let path = cgroup.name_of(&paths[number]);
                     ensure!(reply["parameters"]["reached"] == true, "{reply}");
-                    ensure!(reply["parameters"]["result"]["path"] == *name, "not {name}: {reply}");
-                    ensure!(reply.get("continues").is_none(), "another reply is to follow: {reply}");
-                    ensure!(woken[number].replace(now).is_none(), "{name} was woken twice");
+                    ensure!(reply["parameters"]["result"]["path"] == *path, "not {path}: {reply}");
+                    ensure!(reply.get("continues").is_none(), "another reply follows: {reply}");
+                    ensure!(woken[number].replace(now).is_none(), "{path} was woken twice");
                     left -= 1;
                 }
             }
             Ok(woken.into_iter().flatten().collect())
         });
-        let mut made = Vec::with_capacity(COUNT);
+        let mut created = Vec::with_capacity(COUNT);
         for path in &paths {
             fs::create_dir(path)?;
-            made.push(Instant::now());
+            created.push(Instant::now());
         }
-        Ok((made, waking.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))??))
+        Ok((created, waking.join().map_err(|_| anyhow::anyhow!("the waiting thread panicked"))??))
     })?;
     ensure!(woken.len() == COUNT);
-    let mut late: Vec<Duration> =
-        made.iter().zip(&woken).map(|(made, woken)| woken.saturating_duration_since(*made)).collect();
-    late.sort();
-    // Told, not judged: the machine may be busy with other tests.
+    let mut latencies: Vec<Duration> = created
+        .iter()
+        .zip(&woken)
+        .map(|(created, woken)| woken.saturating_duration_since(*created))
+        .collect();
+    latencies.sort();
+    // Printed, not checked: the machine may be busy with other tests.
     println!(
         "10,000 waiters: p50 {:?}, p99 {:?}, last {:?}",
-        late[COUNT / 2],
-        late[COUNT * 99 / 100],
-        late[COUNT - 1]
+        latencies[COUNT / 2],
+        latencies[COUNT * 99 / 100],
+        latencies[COUNT - 1]
     );
-    // Nobody waits any more, and nobody is told anything further.
-    ensure!(daemon.client()?.status()?.waiters == 0, "some still wait");
+    // No waiter is left, and no second reply arrives.
+    ensure!(daemon.client()?.status()?.waiters == 0, "some waiters are left");
     let mut events = Vec::with_capacity(1);
     let now = rustix::time::Timespec { tv_sec: 0, tv_nsec: 0 };
     ensure!(
         epoll::wait(&epoll, rustix::buffer::spare_capacity(&mut events), Some(&now))? == 0,
-        "a second reply came"
+        "a second reply arrived"
     );
     Ok(())
 }
 
-/// A question reads the rings for itself, the record by which the kernel program rings among the rest. Who follows is
-/// told of the next event all the same, without another question.
-fn question_and_wakeup() -> Outcome {
+/// A lookup drains the rings itself, including the record that wakes the daemon. A subscriber must still receive the next
+/// event without another lookup.
+fn lookup_and_events() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::new(any(), "question")?;
+    let cgroup = Cgroup::new(any(), "lookup")?;
     let path = cgroup.join("x");
-    let name = cgroup.name_of(&path);
-    let mut follower = Follower::below(&daemon, &name, &["mkdir", "rmdir"])?;
+    let cgroup_path = cgroup.name_of(&path);
+    let mut follower = Follower::below(&daemon, &cgroup_path, &["mkdir", "rmdir"])?;
     for round in 0..100 {
-        // Questions and events at once, so that some question comes between the bell and the driver's turn.
-        let asking = AtomicBool::new(true);
+        // Lookups and events at once, so that some lookup comes between the wakeup and the daemon's drain.
+        let looking_up = AtomicBool::new(true);
         let last = thread::scope(|threads| -> Outcome {
-            let observers: Vec<_> = (0..3)
+            let clients: Vec<_> = (0..3)
                 .map(|_| -> Result<_> {
                     let mut client = daemon.client()?;
-                    let (asking, name) = (&asking, &name);
+                    let (looking_up, cgroup_path) = (&looking_up, &cgroup_path);
                     Ok(threads.spawn(move || -> Outcome {
-                        while asking.load(Ordering::Relaxed) {
-                            client.exists(name)?;
+                        while looking_up.load(Ordering::Relaxed) {
+                            client.exists(cgroup_path)?;
                         }
                         Ok(())
                     }))
@@ -284,9 +288,9 @@ fn question_and_wakeup() -> Outcome {
                 fs::remove_dir(&path)?;
                 thread::sleep(Duration::from_micros(300));
             }
-            asking.store(false, Ordering::Relaxed);
-            for observer in observers {
-                observer.join().map_err(|_| anyhow::anyhow!("an observer panicked"))??;
+            looking_up.store(false, Ordering::Relaxed);
+            for client in clients {
+                client.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
             }
             fs::create_dir(&path)?;
             fs::remove_dir(&path)?;
@@ -308,18 +312,18 @@ fn by_the_command_line() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "command")?;
     let path = cgroup.join("x");
-    let name = cgroup.name_of(&path);
+    let cgroup_path = cgroup.name_of(&path);
     let wait = |arguments: &[&str]| -> Result<Child> {
         let child = program()
             .arg("--socket")
             .arg(daemon.socket())
             .arg("wait")
-            .arg(&name)
+            .arg(&cgroup_path)
             .args(arguments)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        registered(&daemon, 1)?;
+        wait_registered(&daemon, 1)?;
         Ok(child)
     };
     let child = wait(&["--timeout", "20s", "--hierarchy", any()])?;
