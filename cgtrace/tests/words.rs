@@ -72,7 +72,8 @@ fn command_line(words: &mut Words) {
             let flag = long.unwrap_or_else(|| argument.get_id().to_string().to_uppercase());
             let short = argument.get_short().map(|short| format!(" -{short}")).unwrap_or_default();
             words.insert(format!("flag {name} {flag}{short}"));
-            for value in argument.get_possible_values() {
+            let values = argument.get_action().takes_values().then(|| argument.get_possible_values());
+            for value in values.into_iter().flatten() {
                 words.insert(format!("value {name} {flag} {}", value.get_name()));
             }
         }
