@@ -1,105 +1,105 @@
-//! What `why` reasons about. What could not be gathered stays at its default, and the rules say less.
+//! The input of the rules. A fact that could not be gathered keeps its default, and the rules conclude less from it.
 //!
-//! Paths and texts are as the wire has them: the rules escape what they quote.
+//! Paths and texts are encoded as on the wire; the rules escape what they quote.
 
 use std::collections::BTreeMap;
 
 use cgtrace_client::wire::{Event, Membership, PathResult, Task, Timestamp};
 use serde::{Deserialize, Serialize};
 
-/// All that is known about a question.
+/// Everything known about one path.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Facts {
-    /// The path as it was asked, which may be no cgroup's path at all.
-    pub name: String,
-    /// The hierarchy that it was asked for, as a row calls it; any, if `None`.
-    pub on: Option<String>,
+    /// The path as given. It need not be a valid cgroup path.
+    pub path: String,
+    /// The hierarchy in question, by its name in results; `None` for any.
+    pub hierarchy: Option<String>,
     /// When the question was asked.
     pub now: Timestamp,
-    /// What is known of the path itself. If it cannot be looked up: default, with `present` false.
-    pub answer: PathResult,
-    /// What is known of the paths that [`wanted`](crate::rules::wanted) asked for, and of the
-    /// [`nearest`](crate::rules::nearest()).
+    /// The daemon's result for the path; the default, with `present` false, if the path is invalid.
+    pub result: PathResult,
+    /// The results for the [`candidate_paths`](crate::rules::candidate_paths) and the
+    /// [`nearest`](crate::rules::nearest()) paths.
     pub others: Vec<PathResult>,
-    /// Where hierarchies are mounted on this machine.
-    pub mounts: Vec<Mounted>,
-    /// Whether there is a process in a cgroup of these results or below, by its path and its hierarchy as a row calls
-    /// them; as far as that could be read.
+    /// The cgroup mounts of the calling process.
+    pub mounts: Vec<CgroupMount>,
+    /// Whether a cgroup of these results contains a process, itself or in a descendant, by path and hierarchy name.
+    /// Cgroups that could not be read are missing.
     pub populated: BTreeMap<(String, String), bool>,
-    /// Who else may write to cgroups that the facts mention, in words, by the cgroup's path.
+    /// For cgroups that users other than root can write to: which users, in words, by the cgroup's path.
     pub writable: BTreeMap<String, String>,
-    /// For a path that is there on v2: what its `cgroup.controllers` holds, and what its root's does.
+    /// For a path that exists on v2: the contents of its `cgroup.controllers` and of the root's.
     pub v2_controllers: Option<Controllers>,
-    /// The processes that the path would be of: those called as its unit is (`ParsedPath::expected_comm`), or of the
-    /// unit's executable. `None`: they were not looked for.
+    /// The processes that the cgroup would belong to: those whose comm is the unit's (`ParsedPath::expected_comm`) or that of
+    /// the unit's executable. `None` if they were not determined.
     pub processes: Option<Vec<Process>>,
-    /// Processes of that kind that were seen and have ended, the last one first; their cgroups are those that they
-    /// were seen in.
-    pub ended: Vec<Process>,
+    /// Such processes that have exited, the most recent first, with the cgroups in which they were last seen.
+    pub exited: Vec<Process>,
     /// Attach, fork and transfer events from or to the path, the oldest first.
     pub moves: Vec<Event>,
-    /// What the service manager says of the path's unit. `None`: it was not, or could not be asked.
+    /// The path's unit, as the service manager reports it. `None` if the service manager could not be queried.
     pub unit: Option<Unit>,
     /// The process that does not see the cgroup.
     pub observer: Option<Observer>,
 }
 
 impl Facts {
-    /// What is known of the path itself, and of others.
-    pub(crate) fn results(&self) -> impl Iterator<Item = &PathResult> {
-        std::iter::once(&self.answer).chain(&self.others)
+    /// The result for the path, then those for other paths.
+    pub(crate) fn all_results(&self) -> impl Iterator<Item = &PathResult> {
+        std::iter::once(&self.result).chain(&self.others)
     }
 }
 
-/// A hierarchy's mount point.
+/// A mount of a cgroup hierarchy.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Mounted {
-    /// The hierarchy, as a row calls it.
+pub struct CgroupMount {
+    /// The hierarchy, by its name in results.
     pub hierarchy: String,
-    /// The directory.
+    /// The mount point.
     pub point: String,
-    /// The cgroup at its top, as an absolute path in the hierarchy: `/` unless a part of it is mounted.
+    /// The cgroup that is mounted, as an absolute path in the hierarchy: `/` if the whole hierarchy is.
     pub root: String,
 }
 
-/// Controllers on v2.
+/// The controllers of a cgroup on v2.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Controllers {
-    /// Those of the cgroup.
+    /// The cgroup's.
     pub here: Vec<String>,
-    /// Those of the root.
+    /// The root's.
     pub root: Vec<String>,
 }
 
-/// A process that a path would belong to, or that looks for it.
+/// A process that a cgroup would belong to, or that looks for the cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct Process {
     /// The process.
     pub task: Task,
-    /// When it began.
+    /// When it started.
     pub started: Timestamp,
-    /// When its exec was seen; absent if it was only found in /proc.
+    /// When it called exec; absent if the exec was not observed and the process was found in /proc.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exec_at: Option<Timestamp>,
-    /// It was there when the daemon began.
+    /// Whether it was running when the daemon started.
     pub predates_daemon: bool,
-    /// It runs no more.
+    /// Whether it has exited.
     pub exited: bool,
-    /// Its cgroups now or, if it has ended, when it was seen.
+    /// Its cgroups now or, if it has exited, when it was last seen.
     pub cgroups: Vec<Membership>,
-    /// Its cgroups when it was executed, if that was seen.
+    /// Its cgroups when it called exec, if that was observed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exec_cgroups: Vec<Membership>,
-    /// Its parent, that one's parent, and so on; as of its exec, if that was seen.
+    /// Its parent, its parent's parent, and so on; as of its exec, if that was observed.
     pub ancestors: Vec<Task>,
-    /// It is known to be the path's unit's, or its observer's own unit's or root's: its name alone proves nothing.
+    /// Whether it is known to belong to the path's unit (an observer: to its own unit, or to root). Its comm alone
+    /// proves nothing.
     #[serde(skip)]
     pub of_unit: bool,
 }
 
-/// A unit, in the words of `systemctl show`.
+/// A unit, with the properties that `systemctl show` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
     /// `Id`.
@@ -110,23 +110,23 @@ pub struct Unit {
     pub active_state: String,
     /// `SubState`: `running`, `exited`, `dead`, …
     pub sub_state: String,
-    /// `UnitFileState`: `enabled`, `disabled`, … ; may be empty.
+    /// `UnitFileState`: `enabled`, `disabled`, …; may be empty.
     pub file_state: String,
-    /// `Result`, if not `success`: `exit-code`, `oom-kill`, …
+    /// `Result`, unless it is `success`: `exit-code`, `oom-kill`, …
     pub result: Option<String>,
-    /// `ControlGroup`; empty while it does not run.
+    /// `ControlGroup`; empty while the unit is not running.
     pub control_group: String,
     /// `Slice`.
     pub slice: String,
     /// `FragmentPath`.
     pub fragment_path: String,
-    /// `CPUAccounting`, where known.
+    /// `CPUAccounting`, if known.
     pub cpu_accounting: Option<bool>,
-    /// `MemoryAccounting`, where known.
+    /// `MemoryAccounting`, if known.
     pub memory_accounting: Option<bool>,
 }
 
-/// The process that looks for the cgroups.
+/// The process that looks for the cgroup.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
@@ -135,27 +135,27 @@ pub struct Observer {
     pub process: Process,
     /// Its command line.
     pub arguments: Vec<String>,
-    /// Its cgroup namespace's root, if that is not the caller's.
+    /// The root of its cgroup namespace, if that is not the caller's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_root: Option<String>,
-    /// The text of the file that its `--config` names, if it could be read.
+    /// The contents of its `--config` file, if that could be read.
     #[serde(skip)]
     pub config: Option<String>,
-    /// The cgroup file systems that it can reach, with their roots as absolute paths. `None`: they could not be read.
+    /// Its cgroup mounts, with their roots as absolute paths. `None` if they could not be read.
     #[serde(skip)]
-    pub mounts: Option<Vec<Mounted>>,
-    /// inotify's limits (`/proc/sys/fs/inotify`), and their use by the observer's user.
+    pub mounts: Option<Vec<CgroupMount>>,
+    /// The inotify limits (`/proc/sys/fs/inotify`) and their use by the observer's user.
     #[serde(skip)]
-    pub inotify: Vec<Limit>,
+    pub inotify: Vec<InotifyLimit>,
 }
 
-/// A limit on what a user may have.
+/// An inotify limit per user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Limit {
+pub struct InotifyLimit {
     /// The sysctl.
     pub name: &'static str,
-    /// How many the user has, where that could be counted.
+    /// The number in use, if it could be counted.
     pub used: Option<u64>,
-    /// How many it may have.
+    /// The limit.
     pub max: u64,
 }

@@ -1,5 +1,5 @@
-//! Why a cgroup is not there: [`rules`] over [`facts`]. The facts are gathered with the authority of the process that
-//! calls [`ask()`], and joined with what a daemon recorded.
+//! Explains why a cgroup is absent, or why a process does not see it: [`rules`] evaluated over [`facts`]. [`ask()`] gathers
+//! the facts with the privileges of the calling process and adds what a daemon recorded.
 
 mod ask;
 mod clock;
@@ -10,6 +10,6 @@ pub mod rules;
 mod show;
 
 pub use ask::{AskError, Question, ask};
-pub use gather::Who;
+pub use gather::ObserverSelector;
 pub use rules::shell_word;
-pub use show::{CgroupMembers, Member, Selector, Shown, show};
+pub use show::{CgroupMembers, CgroupSelector, Member, ShowReport, show};

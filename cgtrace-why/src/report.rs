@@ -1,68 +1,176 @@
-//! What `why` answers: the document that `cgtrace why --json` prints.
+//! The document that `cgtrace why --json` prints.
+
+use std::fmt;
 
 use cgtrace_client::wire::PathResult;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::{Observer, Process};
 
-/// A cause with its evidence.
+/// Why a cgroup is absent or not visible. In JSON, the variant's name in kebab case.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Cause {
+    /// It exists, and nothing known hides it.
+    Present,
+    /// It exists on some hierarchies only, or without a controller that matters.
+    PresentElsewhere,
+    /// The path includes the directory on which a hierarchy is mounted.
+    PathIncludesMount,
+    /// The path is relative to the root of a cgroup namespace.
+    NamespaceRelative,
+    /// A cgroup with a similar path exists, or existed.
+    SimilarPathExists,
+    /// The process runs, but the service manager did not start it.
+    StartedOutsideSystemd,
+    /// The service manager knows the unit, but the unit is not running.
+    UnitNotStarted,
+    /// No process of that name runs, and no unit of that name is known.
+    NoSuchProcess,
+    /// It existed and was removed.
+    Removed,
+    /// Its process was moved to another cgroup.
+    MovedAway,
+    /// The observer created it from a wrong path.
+    CreatedByObserver,
+    /// It was created after the observer had built its list of cgroups.
+    CreatedAfterObserver,
+    /// The observer's own configuration excludes it.
+    FilteredByObserver,
+    /// The observer's user has reached an inotify limit.
+    InotifyLimit,
+    /// The observer's cgroup namespace or mounts do not show it.
+    NamespaceMismatch,
+    /// It has not existed since cgtrace began to observe; the time before is not known.
+    NotObserved,
+    /// A cause that this version of the crate does not know.
+    #[default]
+    #[serde(other)]
+    #[cfg_attr(feature = "schema", schemars(skip))]
+    Unknown,
+}
+
+impl Cause {
+    /// The word in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Present => "present",
+            Self::PresentElsewhere => "present-elsewhere",
+            Self::PathIncludesMount => "path-includes-mount",
+            Self::NamespaceRelative => "namespace-relative",
+            Self::SimilarPathExists => "similar-path-exists",
+            Self::StartedOutsideSystemd => "started-outside-systemd",
+            Self::UnitNotStarted => "unit-not-started",
+            Self::NoSuchProcess => "no-such-process",
+            Self::Removed => "removed",
+            Self::MovedAway => "moved-away",
+            Self::CreatedByObserver => "created-by-observer",
+            Self::CreatedAfterObserver => "created-after-observer",
+            Self::FilteredByObserver => "filtered-by-observer",
+            Self::InotifyLimit => "inotify-limit",
+            Self::NamespaceMismatch => "namespace-mismatch",
+            Self::NotObserved => "not-observed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A cause and its evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Finding {
-    /// The cause's stable word: `present`, `removed`, `started-outside-systemd`, …
-    pub cause: String,
+    /// The cause.
+    pub cause: Cause,
     /// What happened, in a sentence or two.
     pub explanation: String,
-    /// The facts that show it.
+    /// The facts that support it.
     pub evidence: Vec<String>,
-    /// What to do about it, the likeliest first.
+    /// What to do, the most likely fix first.
     pub remediation: Vec<String>,
 }
 
-/// Why a cgroup is not there, or not seen; or that it is.
+/// Whether a cgroup exists and is visible to the observer, and if not, why.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Verdict {
-    /// The path as it was asked.
+    /// The path as given.
     pub path: String,
-    /// The observer's flag or key that names it.
+    /// The observer's flag or configuration key that names the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
-    /// Whether it exists, under exactly that path.
+    /// Whether the cgroup exists under exactly this path.
     pub present: bool,
-    /// Whether it exists, and nothing known keeps the observer from seeing it.
+    /// Whether it exists and nothing known hides it from the observer.
     pub visible: bool,
-    /// The stable word of the cause that explains most.
-    pub cause: String,
+    /// The cause that explains the most.
+    pub cause: Cause,
     /// What happened, in a sentence or two.
     pub explanation: String,
-    /// The facts that show it.
+    /// The facts that support it.
     pub evidence: Vec<String>,
-    /// What to do about it, the likeliest first.
+    /// What to do, the most likely fix first.
     pub remediation: Vec<String>,
-    /// What holds as well, in the same order.
+    /// Further causes that hold, the most significant first.
     pub other_findings: Vec<Finding>,
-    /// What the index knows of the path, with what the path says.
+    /// The daemon's result for the path, with what can be derived from the path itself.
     pub result: PathResult,
-    /// The processes that it would belong to; absent if they could not be looked for.
+    /// The processes that the cgroup would belong to; absent if they could not be determined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Process>>,
 }
 
-/// What `why` answers.
+impl Verdict {
+    /// All findings, that of [`cause`](Self::cause) first.
+    pub fn findings(&self) -> impl Iterator<Item = Finding> {
+        let first = Finding {
+            cause: self.cause,
+            explanation: self.explanation.clone(),
+            evidence: self.evidence.clone(),
+            remediation: self.remediation.clone(),
+        };
+        std::iter::once(first).chain(self.other_findings.iter().cloned())
+    }
+}
+
+/// The answer to a question.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
+#[non_exhaustive]
 pub struct Report {
-    /// The answer is as of right after the event with this number.
+    /// The state is that right after the event with this sequence number.
     pub seq: u64,
-    /// The observer, if one was named and runs.
+    /// The observer, if one was selected and is running.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub observer: Option<Observer>,
     /// One for each path.
     pub verdicts: Vec<Verdict>,
-    /// What the answer lacks, and why.
+    /// What the report lacks, and why.
     pub notes: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn json_uses_the_word_and_tolerates_new_ones() {
+        let json = serde_json::to_string(&Cause::CreatedByObserver).unwrap();
+        assert_eq!(json, format!("\"{}\"", Cause::CreatedByObserver));
+        assert_eq!(serde_json::from_str::<Cause>(&json).unwrap(), Cause::CreatedByObserver);
+        assert_eq!(serde_json::from_str::<Cause>("\"of-a-later-version\"").unwrap(), Cause::Unknown);
+    }
 }

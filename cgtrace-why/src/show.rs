@@ -1,4 +1,4 @@
-//! A cgroup's instance, as the daemon recorded it, with its members as the caller may read them.
+//! A cgroup's instances, as recorded by the daemon, and its members, as far as the caller can read them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -11,21 +11,21 @@ use cgtrace_host::{
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{AskError, add_named, budget, path, task_of};
+use crate::ask::{AskError, add_parsed, budget, path, task_of};
 
-/// The most members of one cgroup that are described.
+/// How many members of a cgroup are described at most.
 const MAX_MEMBERS: usize = 256;
-/// What `/proc/PID/cgroup` puts behind the path of a removed cgroup; a cgroup may be called so, too.
+/// The suffix of a removed cgroup's path in `/proc/PID/cgroup`; a cgroup's own name can have it, too.
 const DELETED: &[u8] = b" (deleted)";
 
 /// Which cgroups to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Selector {
-    /// Those of a path.
+pub enum CgroupSelector {
+    /// By path.
     Path(Vec<u8>),
-    /// Those of an id, on every hierarchy.
+    /// By id, on every hierarchy.
     Id(u64),
-    /// Those of a process.
+    /// The cgroups of a process, by pid.
     Process(u32),
 }
 
@@ -36,72 +36,79 @@ pub enum Selector {
 pub struct Member {
     /// The process; `tid` differs from `pid` in a threaded cgroup.
     pub task: wire::Task,
-    /// `zombie`, `leader-exited` (other threads of it run) or `kernel-thread`; absent for any other.
+    /// `zombie`, `leader-exited` (other threads are still running) or `kernel-thread`; absent otherwise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub state: Option<String>,
 }
 
-/// The processes in a cgroup, not those below it.
+/// The processes in a cgroup, without those in its descendants.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
 pub struct CgroupMembers {
     /// The hierarchy's name.
     pub hierarchy: String,
-    /// The cgroup's path, as its answer has it.
+    /// The cgroup's path, as in its result.
     pub path: String,
-    /// Whether a process is in it or below it.
+    /// Whether it or a descendant contains a process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub populated: Option<bool>,
-    /// Whether there are cgroups below it.
+    /// Whether it has child cgroups.
     pub children: bool,
-    /// The first 256.
+    /// The first 256 members.
     pub members: Vec<Member>,
-    /// How many are not described: beyond the first 256, or gone before they were read.
+    /// The number of members not listed: beyond the first 256, or exited before they were read.
     pub members_omitted: u64,
-    /// How many are in a pid namespace that this process does not see (`0` in `cgroup.procs`).
+    /// The number of members in a pid namespace that is not visible to the caller (`0` in `cgroup.procs`).
     pub members_in_other_namespaces: u64,
 }
 
-/// What `show` results: the document that `cgtrace show --json` prints.
+/// The document that `cgtrace show --json` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(default)]
-pub struct Shown {
-    /// The results are as of right after the event with this number.
+pub struct ShowReport {
+    /// The state is that right after the event with this sequence number.
     pub seq: u64,
     /// One for the path, one for each hierarchy that has or had the id, or one for each path of the process.
     pub results: Vec<wire::PathResult>,
-    /// The members of those that exist and could be read.
+    /// The members of the cgroups that exist and could be read.
     pub members: Vec<CgroupMembers>,
-    /// What the answer lacks, and why.
+    /// What the report lacks, and why.
     pub notes: Vec<String>,
 }
 
-/// Shows cgroups, on one hierarchy or on all.
-pub fn show(client: &mut Client, which: &Selector, hierarchy: Option<&str>) -> Result<Shown, AskError> {
+/// Shows cgroups on one hierarchy or on all.
+pub fn show(
+    client: &mut Client,
+    selector: &CgroupSelector,
+    hierarchy: Option<&str>,
+) -> Result<ShowReport, AskError> {
     let mut notes = Vec::new();
     let lookup = wire::Lookup { hierarchy: hierarchy.map(str::to_owned), ..wire::Lookup::default() };
-    let wire::LookupReply { seq, mut results } = match which {
-        Selector::Path(path) => client
+    let wire::LookupReply { seq, mut results } = match selector {
+        CgroupSelector::Path(path) => client
             .lookup_with(&wire::Lookup { paths: vec![paths::to_wire(&paths::normalize(path)?)], ..lookup })?,
-        Selector::Id(id) => client.lookup_with(&wire::Lookup { ids: Some(vec![*id]), ..lookup })?,
-        Selector::Process(pid) => of_process(client, *pid, lookup, &mut notes)?,
+        CgroupSelector::Id(id) => client.lookup_with(&wire::Lookup { ids: Some(vec![*id]), ..lookup })?,
+        CgroupSelector::Process(pid) => process_cgroups(client, *pid, lookup, &mut notes)?,
     };
-    results.iter_mut().for_each(add_named);
-    let found = hierarchy::discover().unwrap_or_else(|error| {
-        notes.push(format!("the members were not read: {error}"));
+    results.iter_mut().for_each(add_parsed);
+    let hierarchies = hierarchy::discover().unwrap_or_else(|error| {
+        notes.push(format!("members could not be read: {error}"));
         Vec::new()
     });
-    let rows = results
-        .iter()
-        .flat_map(|answer| answer.hierarchies.iter().filter(|row| row.present).map(move |row| (answer, row)));
-    let members = rows.filter_map(|(answer, row)| members(&found, answer, row, &mut notes)).collect();
-    Ok(Shown { seq, results, members, notes })
+    let present = results.iter().flat_map(|path_result| {
+        let present = path_result.hierarchies.iter().filter(|result| result.present);
+        present.map(move |result| (path_result, result))
+    });
+    let members = present
+        .filter_map(|(path_result, result)| members(&hierarchies, path_result, result, &mut notes))
+        .collect();
+    Ok(ShowReport { seq, results, members, notes })
 }
 
-/// A process's cgroups: one answer for each path, with a row for each hierarchy on which that path is its.
-fn of_process(
+/// Looks up a process's cgroups: one result per path, with the hierarchies on which the process is in that path.
+fn process_cgroups(
     client: &mut Client,
     pid: u32,
     lookup: wire::Lookup,
@@ -117,7 +124,7 @@ fn of_process(
         _ => ProcessError { pid, source }.into(),
     })?;
     if lines.zombie {
-        notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show where it was"));
+        notes.push(format!("process {pid} is a zombie: v1 hierarchies no longer show its cgroup"));
     }
     let mut known = Vec::new();
     for line in lines.lines {
@@ -126,59 +133,62 @@ fn of_process(
             notes.push(format!("the path on hierarchy {id} is too long for /proc/{pid}/cgroup"));
         } else if paths::normalize(&line.path).is_err() {
             let path = paths::escape(&line.path);
-            notes.push(format!("the path on hierarchy {id} is outside of this cgroup namespace: {path}"));
+            notes.push(format!("the path on hierarchy {id} is outside this cgroup namespace: {path}"));
         } else {
             known.push(line);
         }
     }
     let both = |line: &HierarchyLine| [Some(line.path.clone()), stripped(&line.path).map(<[u8]>::to_vec)];
     let paths: BTreeSet<Vec<u8>> = known.iter().flat_map(both).flatten().collect();
-    let names = paths.iter().map(|path| paths::to_wire(path)).collect();
-    let wire::LookupReply { seq, results } = client.lookup_with(&wire::Lookup { paths: names, ..lookup })?;
+    let wire_paths = paths.iter().map(|path| paths::to_wire(path)).collect();
+    let wire::LookupReply { seq, results } =
+        client.lookup_with(&wire::Lookup { paths: wire_paths, ..lookup })?;
     let results: BTreeMap<Vec<u8>, wire::PathResult> = paths.into_iter().zip(results).collect();
-    let row =
-        |path: &[u8], id| results.get(path)?.hierarchies.iter().find(|row| row.hierarchy_id == id).cloned();
+    let result_on = |path: &[u8], id| {
+        results.get(path)?.hierarchies.iter().find(|result| result.hierarchy_id == id).cloned()
+    };
     let mut found: BTreeMap<&[u8], Vec<wire::HierarchyResult>> = BTreeMap::new();
     for HierarchyLine { id, path, .. } in &known {
-        let exact = row(path, *id);
-        // What is called so exists; what is not was removed while the process was in it.
-        let removed = stripped(path).filter(|_| exact.as_ref().is_none_or(|row| !row.present));
-        let (path, row) = removed.map_or((path.as_slice(), exact), |path| (path, row(path, *id)));
-        found.entry(path).or_default().extend(row);
+        let exact = result_on(path, *id);
+        // If no cgroup has this name, the suffix means that the cgroup was removed.
+        let removed = stripped(path).filter(|_| exact.as_ref().is_none_or(|result| !result.present));
+        let (path, result) = removed.map_or((path.as_slice(), exact), |path| (path, result_on(path, *id)));
+        found.entry(path).or_default().extend(result);
     }
-    let found = found.into_iter().filter(|(_, rows)| !rows.is_empty()).filter_map(|(path, rows)| {
-        let present = rows.iter().any(|row| row.present);
-        Some(wire::PathResult { present, hierarchies: rows, ..results.get(path)?.clone() })
+    let found = found.into_iter().filter(|(_, hierarchies)| !hierarchies.is_empty());
+    let found = found.filter_map(|(path, hierarchies)| {
+        let present = hierarchies.iter().any(|result| result.present);
+        Some(wire::PathResult { present, hierarchies, ..results.get(path)?.clone() })
     });
     Ok(wire::LookupReply { seq, results: found.collect() })
 }
 
-/// A path without what may say that its cgroup was removed.
+/// A path without the suffix of removed cgroups, if it has it.
 fn stripped(path: &[u8]) -> Option<&[u8]> {
     path.strip_suffix(DELETED).filter(|path| path.len() > 1)
 }
 
 fn members(
-    found: &[DiscoveredHierarchy],
-    answer: &wire::PathResult,
-    row: &wire::HierarchyResult,
+    hierarchies: &[DiscoveredHierarchy],
+    path_result: &wire::PathResult,
+    result: &wire::HierarchyResult,
     notes: &mut Vec<String>,
 ) -> Option<CgroupMembers> {
-    let mount = found.iter().find(|found| found.id.0 == row.hierarchy_id)?.mount.as_ref()?;
-    let path = path(answer);
+    let mount = hierarchies.iter().find(|known| known.id.0 == result.hierarchy_id)?.mount.as_ref()?;
+    let path = path(path_result);
     let Members { ids, elsewhere, children } = match read_members(mount, &path) {
         Ok(members) => members,
-        // It was removed since.
+        // It has been removed since.
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
         Err(error) => {
-            notes.push(format!("the members on {} were not read: {error}", row.hierarchy));
+            notes.push(format!("members on {} could not be read: {error}", result.hierarchy));
             return None;
         }
     };
     let described: Vec<Member> = ids.iter().take(MAX_MEMBERS).filter_map(|id| member(*id)).collect();
     Some(CgroupMembers {
-        hierarchy: row.hierarchy.clone(),
-        path: answer.path.clone(),
+        hierarchy: result.hierarchy.clone(),
+        path: path_result.path.clone(),
         populated: read_populated(mount, &path, &mut budget()).ok().flatten(),
         children,
         members_omitted: (ids.len() - described.len()) as u64,

@@ -39,7 +39,7 @@ fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
         ("exists", schema_of::<wire::PathResult>()),
         ("wait", schema_of::<wire::WaitReply>()),
-        ("show", schema_of::<cgtrace_why::Shown>()),
+        ("show", schema_of::<cgtrace_why::ShowReport>()),
         ("list", schema_of::<wire::ListReply>()),
         ("tree", schema_of::<wire::ListReply>()),
         ("events", schema_of::<wire::EventLine>()),

@@ -147,7 +147,7 @@ fn executable() -> Outcome {
     } else {
         is_answered(&output)?;
     }
-    has_line(&run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?, &["asked by kubelet"])?;
+    has_line(&run(&stage, &["why", "/cgtrace-test-nowhere", "--pid", &hung.pid()])?, &["observer kubelet"])?;
     run(&stage, &["why", "/system.slice/kubelet.service"])?;
     drop(hung);
     stage.finish()

@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use cgtrace_client::wire;
+use cgtrace_why::report::Cause;
 use libtest_mimic::Trial;
 
 use super::why::Scene;
@@ -185,7 +186,7 @@ fn the_outage() -> Outcome {
     cadvisor.wait_ready()?;
     let unknown = format!("unknown container \"{}\"", scene.name);
     let mut story = String::new();
-    let mut ask = |cause: &str, kept: &str| -> Outcome {
+    let mut ask = |cause: Cause, kept: &str| -> Outcome {
         let says = cadvisor.container(&scene.name)?;
         ensure!(says.contains(&unknown), "cAdvisor knows it: {says}");
         let verdict = scene.why(None, kept)?;
@@ -194,10 +195,10 @@ fn the_outage() -> Outcome {
         Ok(())
     };
     let shell = scene.start_from_shell()?;
-    ask("started-outside-systemd", "outage-shell")?;
+    ask(Cause::StartedOutsideSystemd, "outage-shell")?;
     shell.end(&scene.systemd)?;
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
-    ask("present-elsewhere", "outage-unit")?;
+    ask(Cause::PresentElsewhere, "outage-unit")?;
     // What MemoryAccounting= would make. systemd itself cannot: v1 controllers are read-only in its container.
     let memory = mount("memory")?;
     let _base = Cgroup::at(&memory, scene.systemd.base().trim_start_matches('/'))?;

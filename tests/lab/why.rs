@@ -1,12 +1,12 @@
-//! `cgtrace why` of a kubelet.service of a real systemd: the scenes, one after the other.
+//! `cgtrace why` for a kubelet.service of a real systemd in a container.
 //!
-//! The unit's name on the host stands below the container's root cgroup; the daemon and `cgtrace why` run on the host, and
-//! the latter asks the container's systemd over its bus.
+//! On the host, the unit's cgroup is below the container's root cgroup. The daemon and `cgtrace why` run on the host; `why`
+//! queries the container's systemd over its bus.
 
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_why::report::{Report, Verdict};
+use cgtrace_why::report::{Cause, Finding, Report, Verdict};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -20,7 +20,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("why::a_unit_that_was_never_started", never_started),
         trial("why::a_kubelet_that_a_shell_started", started_by_a_shell),
-        trial("why::a_unit_that_runs", started_by_systemd),
+        trial("why::a_running_unit", started_by_systemd),
         trial("why::a_unit_that_was_stopped", stopped),
         trial("why::a_unit_that_failed", failed),
     ]
@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
 
 pub const UNIT: &str = "/system.slice/kubelet.service";
 
-/// A systemd with a kubelet.service that is not started, and a daemon beside.
+/// A systemd with a kubelet.service that is not started, and a daemon on the host.
 pub struct Scene {
     pub daemon: Daemon,
     pub systemd: Systemd,
@@ -48,11 +48,11 @@ impl Scene {
         Ok(Self { daemon, systemd, name })
     }
 
-    /// The verdict on the unit's path, and the same as text, which is kept for the documents.
-    pub fn why(&self, on: Option<&str>, kept: &str) -> Result<Verdict> {
+    /// The verdict for the unit's path. The text output is captured for the documentation.
+    pub fn why(&self, hierarchy: Option<&str>, capture: &str) -> Result<Verdict> {
         let mut words = vec!["why", &self.name];
-        words.extend(on.iter().flat_map(|on| ["--hierarchy", on]));
-        // A busy machine may not grant systemd the time for its answer; then a note says so.
+        words.extend(hierarchy.iter().flat_map(|name| ["--hierarchy", name]));
+        // On a busy machine, systemd may not reply in time; a note then reports that.
         let mut report = self.report(&words)?;
         for _ in 0..50 {
             if report.notes.is_empty() {
@@ -61,7 +61,7 @@ impl Scene {
             report = self.report(&words)?;
         }
         ensure!(report.notes.is_empty(), "{:?}", report.notes);
-        self.console(&words, kept)?;
+        self.console(&words, capture)?;
         report.verdicts.into_iter().next().context("no verdict")
     }
 
@@ -71,12 +71,12 @@ impl Scene {
         serde_json::from_slice(&output.stdout).with_context(|| text)
     }
 
-    /// What `cgtrace` prints, which is kept for the documents.
-    pub fn console(&self, words: &[&str], kept: &str) -> Result<String> {
-        captured::console_of(self.command(words), words, kept)
+    /// Runs `cgtrace` and captures its output for the documentation.
+    pub fn console(&self, words: &[&str], capture: &str) -> Result<String> {
+        captured::console_of(self.command(words), words, capture)
     }
 
-    /// `cgtrace` with the container's systemd as the machine's.
+    /// `cgtrace`, with the container's systemd instead of the host's.
     fn command(&self, words: &[&str]) -> Command {
         let mut command = self.daemon.command();
         let bus = self.systemd.path("/run/dbus/system_bus_socket");
@@ -84,7 +84,7 @@ impl Scene {
         command
     }
 
-    /// Starts the kubelet from a shell in a session's scope, as somebody who is logged in does.
+    /// Starts the kubelet from a shell in a session scope, like a user who is logged in.
     pub fn start_from_shell(&self) -> Result<Shell> {
         let child = self
             .systemd
@@ -100,7 +100,7 @@ impl Scene {
     }
 }
 
-/// A shell that waits for the kubelet that it started.
+/// A shell that waits for the kubelet it started.
 pub struct Shell {
     child: Child,
     line: String,
@@ -125,11 +125,11 @@ fn has(lines: &[String], words: &[&str]) -> Outcome {
 fn never_started() -> Outcome {
     let scene = Scene::new()?;
     let verdict = scene.why(None, "unit-not-started")?;
-    ensure!(verdict.cause == "unit-not-started" && !verdict.present, "{verdict:?}");
+    ensure!(verdict.cause == Cause::UnitNotStarted && !verdict.present, "{verdict:?}");
     let state = scene.systemd.show("kubelet.service", "ActiveState")?;
-    let mut said = vec![verdict.explanation.clone()];
-    said.extend(verdict.evidence.clone());
-    has(&said, &["kubelet.service", &state])?;
+    let mut text = vec![verdict.explanation.clone()];
+    text.extend(verdict.evidence.clone());
+    has(&text, &["kubelet.service", &state])?;
     has(&verdict.remediation, &["systemctl start kubelet.service"])
 }
 
@@ -140,40 +140,35 @@ fn failed() -> Outcome {
     scene.systemd.output(&["systemctl", "start", "--wait", "kubelet.service"])?;
     ensure!(scene.systemd.show("kubelet.service", "ActiveState")? == "failed");
     let verdict = scene.why(None, "removed-failed")?;
-    let also = verdict.other_findings.iter().map(|finding| finding.cause.as_str());
-    let causes: Vec<&str> = std::iter::once(verdict.cause.as_str()).chain(also).collect();
-    ensure!(causes.contains(&"removed"), "{verdict:?}");
-    let mut said = vec![verdict.explanation.clone()];
-    said.extend(verdict.evidence.iter().cloned());
-    said.extend(verdict.other_findings.iter().flat_map(|finding| {
-        std::iter::once(finding.explanation.clone()).chain(finding.evidence.iter().cloned())
-    }));
-    has(&said, &["kubelet.service", "failed"])
+    ensure!(verdict.findings().any(|finding| finding.cause == Cause::Removed), "{verdict:?}");
+    let lines = |finding: Finding| std::iter::once(finding.explanation).chain(finding.evidence);
+    let text: Vec<String> = verdict.findings().flat_map(lines).collect();
+    has(&text, &["kubelet.service", "failed"])
 }
 
 fn started_by_a_shell() -> Outcome {
     let scene = Scene::new()?;
     let shell = scene.start_from_shell()?;
     let verdict = scene.why(None, "started-outside-systemd")?;
-    ensure!(verdict.cause == "started-outside-systemd" && !verdict.present, "{verdict:?}");
-    let processes = verdict.processes.as_ref().context("nobody looked for processes")?;
+    ensure!(verdict.cause == Cause::StartedOutsideSystemd && !verdict.present, "{verdict:?}");
+    let processes = verdict.processes.as_ref().context("processes were not determined")?;
     let scope = scene.systemd.name("/user.slice/user-0.slice/session-3.scope");
     let kubelet = processes
         .iter()
         .find(|process| process.cgroups.iter().any(|at| at.hierarchy == "name=systemd" && at.path == scope))
         .context("the kubelet was not found")?;
-    // The pid is the host's; the container's own is what the shell printed.
+    // The pid is the host's; the shell printed that in the container.
     let status = std::fs::read_to_string(format!("/proc/{}/status", kubelet.task.pid))?;
     let inner = format!("\t{}", shell.line.trim());
     ensure!(status.lines().any(|line| line.starts_with("NSpid:") && line.ends_with(&inner)), "{status}");
-    ensure!(kubelet.exec_at.is_some() && !kubelet.predates_daemon, "its exec was seen: {kubelet:?}");
+    ensure!(kubelet.exec_at.is_some() && !kubelet.predates_daemon, "its exec was not observed: {kubelet:?}");
     ensure!(kubelet.ancestors.first().is_some_and(|parent| parent.comm == "sh"), "{kubelet:?}");
-    let mut said = vec![verdict.explanation.clone()];
-    said.extend(verdict.evidence.clone());
-    has(&said, &[&kubelet.task.pid.to_string()])?;
-    has(&said, &[&scope])?;
-    has(&said, &["started by sh("])?;
-    // Either the unit is started, or the name is asked for that is true now.
+    let mut text = vec![verdict.explanation.clone()];
+    text.extend(verdict.evidence.clone());
+    has(&text, &[&kubelet.task.pid.to_string()])?;
+    has(&text, &[&scope])?;
+    has(&text, &["started by sh["])?;
+    // Either start the unit, or use the current path.
     has(&verdict.remediation, &["systemctl start kubelet.service"])?;
     has(&verdict.remediation, &[&scope])?;
     shell.end(&scene.systemd)
@@ -183,29 +178,29 @@ fn started_by_systemd() -> Outcome {
     let scene = Scene::new()?;
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
     let verdict = scene.why(Some("name=systemd"), "present")?;
-    ensure!(verdict.cause == "present" && verdict.present && verdict.visible, "{verdict:?}");
-    let row =
-        verdict.result.hierarchies.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
-    let instance = row.current.as_ref().context("no instance")?;
+    ensure!(verdict.cause == Cause::Present && verdict.present && verdict.visible, "{verdict:?}");
+    let mut hierarchies = verdict.result.hierarchies.iter();
+    let result = hierarchies.find(|result| result.hierarchy == "name=systemd").context("no result")?;
+    let instance = result.current.as_ref().context("no instance")?;
     ensure!(instance.created_at.is_some(), "{instance:?}");
     ensure!(
         instance.created_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init() && by.comm == "systemd")
     );
-    has(&verdict.evidence, &["name=systemd", &format!("pid {}", scene.systemd.init())])?;
+    has(&verdict.evidence, &["name=systemd", &format!("[{}]", scene.systemd.init())])?;
     ensure!(verdict.result.unit.as_deref() == Some("kubelet.service"), "{:?}", verdict.result);
-    // As a log or a flag may have it.
-    for (wrong, kept, cause) in [
-        (format!("/sys/fs/cgroup/systemd{}", scene.name), "path-includes-mount", "path-includes-mount"),
-        (format!("/systemd{}", scene.name), "mount-directory-in-name", "path-includes-mount"),
-        (scene.name.replace("kubelet", "kublet"), "similar-path-exists", "similar-path-exists"),
+    // Paths as found in a log or a flag.
+    for (wrong, capture, cause) in [
+        (format!("/sys/fs/cgroup/systemd{}", scene.name), "path-includes-mount", Cause::PathIncludesMount),
+        (format!("/systemd{}", scene.name), "path-includes-directory", Cause::PathIncludesMount),
+        (scene.name.replace("kubelet", "kublet"), "similar-path-exists", Cause::SimilarPathExists),
     ] {
-        let said = scene.console(&["why", &wrong], kept)?;
+        let text = scene.console(&["why", &wrong], capture)?;
         let right = format!("use '{}'", scene.name);
-        ensure!(said.contains(&format!("{wrong}: {cause}\n")) && said.contains(&right), "{said}");
+        ensure!(text.contains(&format!("{wrong}: {cause}\n")) && text.contains(&right), "{text}");
     }
-    // Inside, v1 controllers are read-only, so that nothing accounts for the unit.
+    // In the container, v1 controllers are read-only, so nothing accounts for the unit.
     let verdict = scene.why(Some("memory"), "present-elsewhere")?;
-    ensure!(verdict.cause == "present-elsewhere" && !verdict.present, "{verdict:?}");
+    ensure!(verdict.cause == Cause::PresentElsewhere && !verdict.present, "{verdict:?}");
     has(&verdict.evidence, &["name=systemd: present"])?;
     has(&verdict.evidence, &["memory", "absent"])?;
     has(&verdict.remediation, &["MemoryAccounting=yes"])
@@ -216,12 +211,12 @@ fn stopped() -> Outcome {
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
     scene.systemd.run(&["systemctl", "stop", "kubelet.service"])?;
     let verdict = scene.why(None, "removed")?;
-    ensure!(verdict.cause == "removed" && !verdict.present, "{verdict:?}");
-    let row =
-        verdict.result.hierarchies.iter().find(|row| row.hierarchy == "name=systemd").context("no row")?;
-    let instance = row.previous.first().context("no previous instance")?;
+    ensure!(verdict.cause == Cause::Removed && !verdict.present, "{verdict:?}");
+    let mut hierarchies = verdict.result.hierarchies.iter();
+    let result = hierarchies.find(|result| result.hierarchy == "name=systemd").context("no result")?;
+    let instance = result.previous.first().context("no previous instance")?;
     ensure!(instance.removed_by.as_ref().is_some_and(|by| by.pid == scene.systemd.init()), "{instance:?}");
-    let mut said = vec![verdict.explanation.clone()];
-    said.extend(verdict.evidence.clone());
-    has(&said, &["removed", &format!("systemd (pid {}", scene.systemd.init()), "after an instance of"])
+    let mut text = vec![verdict.explanation.clone()];
+    text.extend(verdict.evidence.clone());
+    has(&text, &["removed", &format!("systemd[{}]", scene.systemd.init()), "after a lifetime of"])
 }

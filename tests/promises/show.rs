@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_why::{CgroupMembers, Shown};
+use cgtrace_why::{CgroupMembers, ShowReport};
 use libtest_mimic::Trial;
 
 use crate::support::{
@@ -29,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-fn shown(output: &Output) -> Result<Shown> {
+fn shown(output: &Output) -> Result<ShowReport> {
     serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }

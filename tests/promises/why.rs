@@ -1,4 +1,4 @@
-//! `why` says why a cgroup is not there, or not seen: each cause brought about for real.
+//! `why` explains why a cgroup is absent or not visible. Each cause is produced with real cgroups and processes.
 
 mod attacks;
 mod moves;
@@ -11,8 +11,8 @@ mod shell;
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_why::{
-    Question, Who,
-    report::{Finding, Verdict},
+    ObserverSelector, Question,
+    report::{Cause, Finding, Verdict},
 };
 use libtest_mimic::Trial;
 
@@ -32,41 +32,36 @@ pub fn trials() -> Vec<Trial> {
     trials.into_iter().flatten().collect()
 }
 
-/// The verdict on one path.
+/// The verdict for one path.
 fn ask(daemon: &Daemon, path: &str, observer: Option<u32>) -> Result<Verdict> {
-    let question =
-        Question { path: Some(path.as_bytes().to_vec()), hierarchy: None, observer: observer.map(Who::Pid) };
+    let question = Question {
+        path: Some(path.as_bytes().to_vec()),
+        hierarchy: None,
+        observer: observer.map(ObserverSelector::Pid),
+    };
     let report = cgtrace_why::ask(&mut daemon.client()?, &question)?;
     let [verdict] = <[Verdict; 1]>::try_from(report.verdicts)
         .map_err(|verdicts| anyhow::anyhow!("{} verdicts", verdicts.len()))?;
     Ok(verdict)
 }
 
-/// Fails unless the first cause is that one.
-fn first(verdict: &Verdict, cause: &str) -> Result<()> {
-    ensure!(verdict.cause == cause, "{} and not {cause}: {verdict:#?}", verdict.cause);
+/// Fails unless this is the first cause.
+fn first(verdict: &Verdict, cause: Cause) -> Result<()> {
+    ensure!(verdict.cause == cause, "{} instead of {cause}: {verdict:#?}", verdict.cause);
     Ok(())
 }
 
-/// The same wherever the cause stands: first, or among what holds as well.
-fn told(verdict: &Verdict, cause: &str) -> Result<Finding> {
-    if verdict.cause != cause {
-        return holds(verdict, cause).cloned();
-    }
-    let Verdict { cause, explanation, evidence, remediation: fix, .. } = verdict.clone();
-    Ok(Finding { cause, explanation, evidence, remediation: fix })
+/// The finding for a cause, whether it is the first one or not; fails if the cause does not hold.
+fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
+    let mut findings = verdict.findings();
+    findings
+        .find(|finding| finding.cause == cause)
+        .with_context(|| format!("{cause} does not hold: {verdict:#?}"))
 }
 
-/// Fails unless the cause holds as well; gives what is said of it.
-fn holds<'a>(verdict: &'a Verdict, cause: &str) -> Result<&'a Finding> {
-    let mut also = verdict.other_findings.iter();
-    also.find(|finding| finding.cause == cause)
-        .with_context(|| format!("{cause} is not among {:#?}", verdict.other_findings))
-}
-
-/// Fails unless one of the lines has all of that.
+/// Fails unless one of the lines contains all parts.
 fn line(lines: &[String], parts: &[&str]) -> Result<()> {
     let found = lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
-    ensure!(found, "no line with {parts:?} among {lines:#?}");
+    ensure!(found, "no line with {parts:?} in {lines:#?}");
     Ok(())
 }

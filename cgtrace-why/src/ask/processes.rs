@@ -1,42 +1,42 @@
-//! Processes as the rules and the report have them: what `/proc` shows now, with what the daemon recorded of them.
+//! Processes in the form of the report: what `/proc` shows now, merged with the daemon's records.
 
 use cgtrace_client::{paths, paths::escape, wire, wire::Membership};
 use cgtrace_host::{hierarchy::HierarchyLine, process};
 
-use crate::{clock::Anchor, facts::Process, gather::Hierarchy, rules::same_process};
+use crate::{clock::ClockAnchor, facts::Process, gather::Hierarchy, rules::same_process};
 
-/// The most processes that have ended of which something is said.
-const MAX_ENDED: usize = 4;
+/// How many exited processes are reported at most.
+const MAX_EXITED: usize = 4;
 
-/// What the daemon recorded of some paths and comms.
-pub(super) struct Recorded<'a> {
+/// The daemon's records of some paths and comms.
+pub(super) struct DaemonRecords<'a> {
     pub seq: u64,
     pub moves: Vec<wire::Event>,
     /// The newest first; `None` on the public socket.
     pub execs: Option<Vec<wire::Exec>>,
     pub hierarchies: &'a [Hierarchy],
-    /// When the daemon began: ns since boot.
+    /// When the daemon started: ns since boot.
     pub started_boot_ns: u64,
-    pub anchor: Anchor,
+    pub anchor: ClockAnchor,
 }
 
-impl Recorded<'_> {
-    /// A live process.
+impl DaemonRecords<'_> {
+    /// A running process.
     pub fn process(&self, found: &process::ProcessInfo, of_unit: bool) -> Process {
         let task = task_of(&found.process);
         let exec = self.execs.iter().flatten().find(|exec| same_process(&exec.task, &task));
-        let seen = exec.filter(|exec| exec.observed);
-        let cgroups = sorted(found.cgroups.iter().map(|line| self.place(line)).collect());
+        let observed = exec.filter(|exec| exec.observed);
+        let cgroups = sorted(found.cgroups.iter().map(|line| self.membership(line)).collect());
         let start = found.process.start_boot_ns;
         Process {
-            task: wire::Task { cgroup: home(&cgroups), ..task },
-            started: self.anchor.moment(start),
-            exec_at: seen.map(|exec| exec.at.clone()),
-            predates_daemon: seen.is_none() && self.started_boot_ns > start,
+            task: wire::Task { cgroup: main_cgroup(&cgroups), ..task },
+            started: self.anchor.timestamp(start),
+            exec_at: observed.map(|exec| exec.at.clone()),
+            predates_daemon: observed.is_none() && self.started_boot_ns > start,
             exited: false,
             cgroups,
-            exec_cgroups: seen.map(|exec| sorted(exec.cgroups.clone())).unwrap_or_default(),
-            // The chain at the exec, if that was seen: a shell that has gone since is in it.
+            exec_cgroups: observed.map(|exec| sorted(exec.cgroups.clone())).unwrap_or_default(),
+            // The ancestors at the exec, if recorded, include a shell that has exited since.
             ancestors: match exec.filter(|exec| !exec.ancestors.is_empty()) {
                 Some(exec) => exec.ancestors.clone(),
                 None => found.ancestors.iter().map(task_of).collect(),
@@ -45,23 +45,23 @@ impl Recorded<'_> {
         }
     }
 
-    /// The processes of those comms that were seen and are not among the live ones, the last one first.
-    pub fn ended(&self, comms: &[Vec<u8>], live: &[Process]) -> Vec<Process> {
+    /// The recorded processes of those comms that are no longer running, the most recent first.
+    pub fn exited(&self, comms: &[Vec<u8>], running: &[Process]) -> Vec<Process> {
         let execs = self.execs.iter().flatten();
         execs
             .filter(|exec| comms.iter().any(|comm| exec.task.comm == paths::as_text(comm).0))
-            .filter(|exec| !live.iter().any(|process| process.task.pid == exec.task.pid))
-            .filter(|exec| !is_alive(&exec.task))
-            .take(MAX_ENDED)
-            .map(|exec| self.previous(exec))
+            .filter(|exec| !running.iter().any(|process| process.task.pid == exec.task.pid))
+            .filter(|exec| !is_running(&exec.task))
+            .take(MAX_EXITED)
+            .map(|exec| self.exited_process(exec))
             .collect()
     }
 
-    fn previous(&self, exec: &wire::Exec) -> Process {
+    fn exited_process(&self, exec: &wire::Exec) -> Process {
         let cgroups = sorted(exec.cgroups.clone());
         Process {
-            task: wire::Task { cgroup: home(&cgroups), ..exec.task.clone() },
-            started: self.anchor.moment(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
+            task: wire::Task { cgroup: main_cgroup(&cgroups), ..exec.task.clone() },
+            started: self.anchor.timestamp(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
             exec_at: exec.observed.then(|| exec.at.clone()),
             predates_daemon: !exec.observed,
             exited: true,
@@ -72,19 +72,22 @@ impl Recorded<'_> {
         }
     }
 
-    /// That no process of that comm runs, and which was the last one.
-    pub fn missing(&self, comm: &str) -> Vec<String> {
+    /// The notes if no process of that comm is running.
+    pub fn no_process(&self, comm: &str) -> Vec<String> {
         let name = escape(comm.as_bytes());
-        let none = format!("no process called {name} runs, so that its own view is not part of this answer");
-        let last = self.execs.iter().flatten().next().map(|exec| self.previous(exec)).map(|last| {
-            let place = last.cgroups.first().map(|place| escape(place.path.as_bytes())).unwrap_or_default();
-            let began = last.started;
-            format!("the last {name} seen was pid {}, begun at {began}, in {place}", last.task.pid)
+        let none = format!("no process named {name} is running; the report does not cover its view");
+        let last = self.execs.iter().flatten().next().map(|exec| self.exited_process(exec)).map(|last| {
+            let cgroup =
+                last.cgroups.first().map(|cgroup| escape(cgroup.path.as_bytes())).unwrap_or_default();
+            format!(
+                "the last observed {name} was pid {}, started at {}, in {cgroup}",
+                last.task.pid, last.started
+            )
         });
         std::iter::once(none).chain(last).collect()
     }
 
-    fn place(&self, line: &HierarchyLine) -> Membership {
+    fn membership(&self, line: &HierarchyLine) -> Membership {
         let known = self.hierarchies.iter().find(|known| known.id.0 == line.id);
         let hierarchy =
             known.map_or_else(|| format!("hierarchy-{}", line.id), |known| known.name.to_string());
@@ -92,17 +95,17 @@ impl Recorded<'_> {
     }
 }
 
-/// Whether a recorded process still runs: another one may have its pid.
-fn is_alive(task: &wire::Task) -> bool {
+/// Whether a recorded process is still running: its pid may have been reused.
+fn is_running(task: &wire::Task) -> bool {
     process::find(task.pid).is_some_and(|found| same_process(&task_of(&found.process), task))
 }
 
-fn sorted(mut places: Vec<Membership>) -> Vec<Membership> {
-    places.sort_by(|one, other| one.hierarchy.cmp(&other.hierarchy));
-    places
+fn sorted(mut cgroups: Vec<Membership>) -> Vec<Membership> {
+    cgroups.sort_by(|one, other| one.hierarchy.cmp(&other.hierarchy));
+    cgroups
 }
 
-/// A process as results have it.
+/// A process in wire form.
 pub(crate) fn task_of(process: &process::ProcessStatus) -> wire::Task {
     wire::Task {
         pid: process.pid,
@@ -115,8 +118,9 @@ pub(crate) fn task_of(process: &process::ProcessStatus) -> wire::Task {
     }
 }
 
-/// The one cgroup that stands for a process: the service manager's, else the default hierarchy's.
-fn home(cgroups: &[Membership]) -> Option<String> {
-    let on = |name: &str| cgroups.iter().find(|place| place.hierarchy == name);
-    on("name=systemd").filter(|place| place.path != "/").or_else(|| on("v2")).map(|place| place.path.clone())
+/// A process's cgroup on the service manager's hierarchy, or else on v2.
+fn main_cgroup(cgroups: &[Membership]) -> Option<String> {
+    let on = |name: &str| cgroups.iter().find(|cgroup| cgroup.hierarchy == name);
+    let cgroup = on("name=systemd").filter(|cgroup| cgroup.path != "/").or_else(|| on("v2"));
+    cgroup.map(|cgroup| cgroup.path.clone())
 }

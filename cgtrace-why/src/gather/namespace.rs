@@ -1,9 +1,8 @@
-//! Where a process's cgroup namespace begins.
+//! Determines the root of a process's cgroup namespace.
 
 use cgtrace_host::process::{self, ProcessHandle};
 
-/// The root of a process's cgroup namespace, if that is not ours, by the hierarchy on which it is deepest in the tree:
-/// each has a root of its own.
+/// The root of a process's cgroup namespace, if it is not ours. Each hierarchy has its own root; this is the deepest.
 pub(super) fn namespace_root(handle: &ProcessHandle, found: &process::ProcessInfo) -> Option<String> {
     let theirs = handle.namespace("cgroup").ok()?;
     if theirs == namespace_of(std::process::id())? {
@@ -24,8 +23,8 @@ fn namespace_of(pid: u32) -> Option<u64> {
     std::fs::metadata(format!("/proc/{pid}/ns/cgroup")).ok().map(|namespace| namespace.ino())
 }
 
-/// Without `CAP_SYS_ADMIN` no namespace can be entered: its root is then taken to be the innermost cgroup that has all
-/// its processes, on the hierarchy on which that is deepest.
+/// An estimate for callers without `CAP_SYS_ADMIN`, which entering a namespace requires: the innermost cgroup that contains
+/// all processes of the namespace, on the hierarchy on which that is deepest.
 fn common_root(found: &process::ProcessInfo, namespace: u64) -> Option<String> {
     let mut roots: Vec<(u32, Vec<u8>)> =
         found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();
@@ -43,7 +42,7 @@ fn common_root(found: &process::ProcessInfo, namespace: u64) -> Option<String> {
     texts.max_by_key(|root| depth(root))
 }
 
-/// The innermost cgroup that both stand in.
+/// The innermost cgroup that contains both.
 fn common(one: &[u8], other: &[u8]) -> Vec<u8> {
     let parts = |path: &[u8]| path.split(|byte| *byte == b'/').map(<[u8]>::to_vec).collect::<Vec<_>>();
     let pairs = parts(one).into_iter().zip(parts(other));
@@ -61,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_innermost_that_both_stand_in() {
+    fn common_is_the_innermost_shared_cgroup() {
         assert_eq!(common(b"/a/b/c", b"/a/b"), b"/a/b");
         assert_eq!(common(b"/a/b", b"/a/bc"), b"/a");
         assert_eq!(common(b"/a", b"/b"), b"/");

@@ -1,4 +1,4 @@
-//! The process that does not see the cgroup: its command line, configuration, namespaces, mounts and watches.
+//! Gathers the facts about the observer: its command line, configuration, namespaces, mounts and inotify use.
 
 use std::{fs, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
 
@@ -11,47 +11,47 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Hierarchy, deadline::Deadline, mounts_of, namespace::namespace_root, unit};
 use crate::{
-    facts::{Limit, Observer, Process},
+    facts::{InotifyLimit, Observer, Process},
     rules::{self, Settings},
 };
 
-/// How long inotify watches are counted: on a machine with very many descriptors their number stays unknown.
+/// How long inotify watches are counted. On a machine with very many descriptors, their number remains unknown.
 const INOTIFY_TIME: Duration = Duration::from_millis(150);
 
-/// The process that is meant.
+/// Selects the observer.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Who {
-    /// The process of that pid.
+pub enum ObserverSelector {
+    /// By pid.
     Pid(u32),
-    /// The process of that comm; what is beyond 15 bytes is cut, as the kernel cuts it. Of several, the one of the unit
-    /// that is called so, else root's.
+    /// By comm, truncated to 15 bytes as by the kernel. If several processes match, the one that belongs to the unit of
+    /// that name is selected, or else root's.
     Comm(String),
 }
 
-/// An observer, as it was found.
+/// The observer and the facts about it.
 #[derive(Clone, Debug)]
 pub(crate) struct ObserverFound {
     pub found: process::ProcessInfo,
-    /// What the rules need of it; of its process only whether it is its unit's, or root's.
+    /// The rules' input; its process is filled in later, except `of_unit`.
     pub observer: Observer,
-    /// What could not be found out, and why.
+    /// What could not be determined, and why.
     pub notes: Vec<String>,
 }
 
-/// Finds the observer; `None` if there is no such process. Where several may be meant: those.
+/// Finds the observer; `None` if there is no such process. If the selection is ambiguous, the error lists the candidates.
 pub(crate) fn find(
-    who: &Who,
+    selector: &ObserverSelector,
     hierarchies: &[Hierarchy],
     deadline: Deadline,
 ) -> Result<Option<ObserverFound>, Vec<String>> {
-    let (pid, trusted) = match who {
-        Who::Pid(pid) => (*pid, None),
-        Who::Comm(comm) => match choose(comm, deadline)? {
+    let (pid, trusted) = match selector {
+        ObserverSelector::Pid(pid) => (*pid, None),
+        ObserverSelector::Comm(comm) => match choose(comm, deadline)? {
             Some((pid, trusted)) => (pid, Some(trusted)),
             None => return Ok(None),
         },
     };
-    // A process that executes something else meanwhile is looked at once more.
+    // Retry once if the process calls exec in the meantime.
     let mut described = None;
     for _ in 0..2 {
         let Some(handle) = ProcessHandle::open(pid).ok().flatten() else { return Ok(None) };
@@ -61,15 +61,14 @@ pub(crate) fn find(
             return Ok(described);
         }
     }
-    // What was read may be of two users' processes.
+    // The data may mix two users' processes.
     Ok(described.map(|ObserverFound { found, .. }| {
-        let note =
-            format!("process {pid} became another one while it was read; what was read of it is left out");
+        let note = format!("process {pid} changed while it was read; its data is omitted");
         ObserverFound { found, observer: Observer::default(), notes: vec![note] }
     }))
 }
 
-/// Which process of a comm is meant, and whether it is its unit's or root's.
+/// Selects a process by comm. Returns its pid and whether it belongs to its unit or to root.
 fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<String>> {
     let named = process::named(&[process::truncate_comm(comm.as_bytes())]);
     if named.is_empty() {
@@ -78,7 +77,7 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Str
     let service = format!("{comm}.service");
     let unit =
         cgtrace_paths::is_unit(&service).then(|| unit::lookup(&service, deadline, &mut Vec::new())).flatten();
-    let of_unit: Vec<_> = named.iter().filter(|found| unit::proves(unit.as_ref(), found, deadline)).collect();
+    let of_unit: Vec<_> = named.iter().filter(|found| unit::owns(unit.as_ref(), found, deadline)).collect();
     let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
     let main_pid = unit.and_then(|unit| unit.main_pid);
     let main = of_unit.iter().find(|found| Some(found.process.pid) == main_pid);
@@ -91,8 +90,7 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Str
     }
 }
 
-/// One of several processes that may be meant: its pid, real uid, program, and cgroup on the service manager's
-/// hierarchy, else on v2.
+/// Describes a candidate: its pid, real uid, program, and cgroup on the service manager's hierarchy, or else on v2.
 fn candidate(found: &process::ProcessInfo) -> String {
     let process::ProcessStatus { pid, uid, .. } = found.process;
     let handle = ProcessHandle::open(pid).ok().flatten();
@@ -101,10 +99,10 @@ fn candidate(found: &process::ProcessInfo) -> String {
         || "an unknown program".to_owned(),
         |path| rules::shell_bytes(path.as_os_str().as_bytes()),
     );
-    let home = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
+    let of_systemd = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
     let lines = &found.cgroups;
-    let home = lines.iter().find(home).or_else(|| lines.iter().find(|line| line.id == 0));
-    let cgroup = rules::shell_bytes(home.map(|line| line.path.as_slice()).unwrap_or_default());
+    let line = lines.iter().find(of_systemd).or_else(|| lines.iter().find(|line| line.id == 0));
+    let cgroup = rules::shell_bytes(line.map(|line| line.path.as_slice()).unwrap_or_default());
     format!("pid {pid}, uid {uid}, {program}, in {cgroup}")
 }
 
@@ -117,7 +115,7 @@ fn describe(
     let mut notes = Vec::new();
     let process = handle.process().clone();
     let found = process::ProcessInfo {
-        cgroups: whole_paths(handle, &mut notes)?,
+        cgroups: complete_paths(handle, &mut notes)?,
         ancestors: process::ancestors(process.ppid),
         process,
     };
@@ -126,7 +124,7 @@ fn describe(
     });
     let (arguments, cut) = command_line.unwrap_or_default();
     if cut {
-        notes.push("only 128 KiB and 4,096 words of the observer's command line were read".to_owned());
+        notes.push("the observer's command line is truncated at 128 KiB or 4,096 arguments".to_owned());
     }
     let config = Settings::read(&arguments, None).get("config").and_then(|setting| {
         read(deadline, &rules::shell_word(&setting.value), &mut notes, || {
@@ -136,8 +134,7 @@ fn describe(
     });
     let mounts = mounts_of(handle, hierarchies);
     if mounts.as_ref().is_some_and(|mounts| mounts.truncated) {
-        notes
-            .push("the observer's mount table is too long to be read: the rest of it is left out".to_owned());
+        notes.push("the observer's mount table is too long and was truncated".to_owned());
     }
     let observer = Observer {
         process: Process { of_unit: trusted, ..Process::default() },
@@ -150,8 +147,8 @@ fn describe(
     Some(ObserverFound { found, observer, notes })
 }
 
-/// A process's cgroups, without those whose paths `/proc` does not show whole; `None` if it has ended.
-fn whole_paths(handle: &ProcessHandle, notes: &mut Vec<String>) -> Option<Vec<HierarchyLine>> {
+/// A process's cgroups, without those whose paths `/proc` truncates; `None` if the process has exited.
+fn complete_paths(handle: &ProcessHandle, notes: &mut Vec<String>) -> Option<Vec<HierarchyLine>> {
     let too_long =
         |on: &str| format!("the path of the observer's cgroup{on} is too long for /proc/PID/cgroup");
     match handle.cgroups() {
@@ -170,14 +167,14 @@ fn whole_paths(handle: &ProcessHandle, notes: &mut Vec<String>) -> Option<Vec<Hi
     }
 }
 
-/// Reads something of a process that may block.
+/// Reads data of a process; this may block.
 fn read<T: Serialize + DeserializeOwned, E: std::fmt::Display>(
     deadline: Deadline,
     what: &str,
     notes: &mut Vec<String>,
     read: impl FnOnce() -> Result<T, E>,
 ) -> Option<T> {
-    match deadline.run_apart(|| read().map_err(|error| error.to_string())) {
+    match deadline.run_in_child(|| read().map_err(|error| error.to_string())) {
         Some(Ok(read)) => return Some(read),
         Some(Err(error)) => notes.push(format!("{what} was not read: {error}")),
         None => notes.push(format!("{what} was not read in time")),
@@ -185,7 +182,7 @@ fn read<T: Serialize + DeserializeOwned, E: std::fmt::Display>(
     None
 }
 
-fn inotify(uid: u32, deadline: Deadline) -> Vec<Limit> {
+fn inotify(uid: u32, deadline: Deadline) -> Vec<InotifyLimit> {
     let used = process::inotify_of(uid, deadline.within(INOTIFY_TIME).instant());
     let limits = [
         ("fs.inotify.max_user_watches", used.as_ref().map(|used| used.watches)),
@@ -194,7 +191,7 @@ fn inotify(uid: u32, deadline: Deadline) -> Vec<Limit> {
     let limit = |(name, used): (&'static str, _)| {
         let path = Path::new("/proc/sys").join(name.replace('.', "/"));
         let max = fs::read_to_string(path).ok()?.trim().parse().ok()?;
-        Some(Limit { name, used, max })
+        Some(InotifyLimit { name, used, max })
     };
     limits.into_iter().filter_map(limit).collect()
 }

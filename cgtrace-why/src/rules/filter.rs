@@ -1,83 +1,81 @@
-//! The observer's own filter: cAdvisor's, which kubelet has within it.
+//! The observer's own filter: that of cAdvisor, which is also embedded in kubelet.
 
 use super::{
     case::{Case, is_below},
     kubelet::Settings,
-    observer::{is_kubelet, of_pod},
-    verdict::{Found, Weight},
+    observer::{is_kubelet, is_of_pod},
+    rule_match::{RuleMatch, Weight},
     wording,
 };
 use crate::facts::Observer;
 use cgtrace_paths::Runtime;
 
-/// The observer's own filter hides it.
-pub(super) fn filtered_by_observer(case: &Case) -> Option<Found> {
-    let observer = case.observer_of_present().filter(|_| case.name != "/")?;
-    let docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
+/// The observer's own configuration excludes the cgroup.
+pub(super) fn filtered_by_observer(case: &Case) -> Option<RuleMatch> {
+    let observer = case.observer_of_present().filter(|_| case.path != "/")?;
+    let of_docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
     let settings = Settings::of(observer);
-    let who = wording::task(&observer.process.task);
-    let name = wording::quoted(&case.name);
+    let task = wording::task(&observer.process.task);
+    let path = wording::quoted(&case.path);
     let docker_only = settings.switched("docker-only", true);
     let prefixes = settings.get("raw-cgroup-prefix-whitelist");
-    let listed = prefixes.map(|list| list.value.split(',').any(|prefix| case.name.starts_with(prefix)));
-    // cAdvisor's container/raw/factory.go: a prefix list overrules --docker_only, and else that hides all but Docker's.
-    let (setting, explanation, fix) = match (docker_only, prefixes, listed) {
-        _ if docker => return None,
+    let listed = prefixes.map(|list| list.value.split(',').any(|prefix| case.path.starts_with(prefix)));
+    // cAdvisor's container/raw/factory.go: a prefix list overrides --docker_only, which otherwise hides all cgroups but
+    // those of Docker containers.
+    let (setting, explanation, remediation) = match (docker_only, prefixes, listed) {
+        _ if of_docker => return None,
         (_, Some(list), Some(false)) => {
-            let written = wording::plain(&list.written);
-            let explanation =
-                format!("{name} exists, but {who} looks only at what its list of prefixes has: {written}.");
-            let fix = match case.usable(&case.name) {
-                Ok(path) => {
-                    format!("add {path} to {written}, or take the list away, and restart the observer")
-                }
-                Err(reason) => format!("take {written} away, and restart the observer; {reason}"),
+            let flag = wording::plain(&list.source);
+            let explanation = format!("{path} exists, but {task} only reads the prefixes in {flag}.");
+            let remediation = match case.usable(&case.path) {
+                Ok(path) => format!("add {path} to {flag}, or remove that list, and restart the observer"),
+                Err(reason) => format!("remove {flag} and restart the observer; {reason}"),
             };
-            (list, explanation, fix)
+            (list, explanation, remediation)
         }
-        (Some(flag), _, None) => {
-            let written = wording::plain(&flag.written);
+        (Some(switch), _, None) => {
+            let flag = wording::plain(&switch.source);
             let explanation = format!(
-                "{name} exists, but {who} runs with {written}, which hides every cgroup that is no Docker container's."
+                "{path} exists, but {task} runs with {flag}, which hides every cgroup that is not a Docker container's."
             );
-            let mut fix = format!("take {written} away, and restart the observer");
-            if !is_kubelet(observer) && case.usable(&case.name).is_ok() {
-                let exceptions = wording::word(&case.name);
-                fix.push_str(&format!(
-                    "; or name the exceptions: --raw_cgroup_prefix_whitelist={exceptions}"
-                ));
+            let mut remediation = format!("remove {flag} and restart the observer");
+            if !is_kubelet(observer) && case.usable(&case.path).is_ok() {
+                let exceptions = wording::word(&case.path);
+                remediation
+                    .push_str(&format!("; or add exceptions: --raw_cgroup_prefix_whitelist={exceptions}"));
             }
-            (flag, explanation, fix)
+            (switch, explanation, remediation)
         }
-        _ => return unlisted(case, observer, &settings),
+        _ => return not_configured(case, observer, &settings),
     };
     Some(
-        Found::new(Weight::Explains, explanation)
-            .because([format!("{who} is started with {}", wording::plain(&setting.written))])
-            .because(wording::results(case.results().filter(|row| row.present)))
-            .mend([fix])
-            .hiding(),
+        RuleMatch::new(Weight::Primary, explanation)
+            .evidence([format!("{task} runs with {}", wording::plain(&setting.source))])
+            .evidence(wording::results(case.results().filter(|result| result.present)))
+            .remediation([remediation])
+            .hides(),
     )
 }
 
-/// Recent kubelets look only below the cgroups that they are told of, their own, and kubepods.
-fn unlisted(case: &Case, observer: &Observer, settings: &Settings) -> Option<Found> {
-    let own = observer.process.cgroups.iter().map(|place| place.path.as_str());
+/// Recent kubelets only read the configured cgroups, their own, and kubepods, with all descendants.
+fn not_configured(case: &Case, observer: &Observer, settings: &Settings) -> Option<RuleMatch> {
+    let own = observer.process.cgroups.iter().map(|cgroup| cgroup.path.as_str());
     let mut known = own.chain(settings.paths().map(|setting| setting.value.as_str()));
-    if !is_kubelet(observer) || of_pod(case) || known.any(|root| root != "/" && is_below(&case.name, root)) {
+    if !is_kubelet(observer) || is_of_pod(case) || known.any(|root| root != "/" && is_below(&case.path, root))
+    {
         return None;
     }
-    let name = wording::quoted(&case.name);
+    let path = wording::quoted(&case.path);
     let explanation = format!(
-        "{name} exists, but recent kubelets look only at kubepods, at their own cgroup, and at those given with \
-         --runtime-cgroups, --system-cgroups and --kubelet-cgroups; {name} is none of these."
+        "{path} exists, but recent kubelets only read kubepods, their own cgroup, and those set with --runtime-cgroups, \
+         --system-cgroups and --kubelet-cgroups; {path} is none of these."
     );
-    let flags = settings.paths().map(|setting| setting.written.as_str());
+    let flags = settings.paths().map(|setting| setting.source.as_str());
     Some(
-        Found::new(Weight::Contributes, explanation)
-            .because([format!("kubelet is told of: {}", wording::list(flags))])
-            .advise(case.usable(&case.name), |_| {
-                format!("if it is the container runtime's: --runtime-cgroups={}", wording::word(&case.name))
+        RuleMatch::new(Weight::Contributing, explanation)
+            .evidence([format!("kubelet's cgroup settings: {}", wording::list(flags))])
+            .suggest(case.usable(&case.path), |_| {
+                format!("if it is the container runtime's: --runtime-cgroups={}", wording::word(&case.path))
             }),
     )
 }

@@ -1,19 +1,19 @@
-//! What an observer's command line and configuration say about cgroups. Pure.
+//! The cgroup settings in an observer's command line and configuration. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::facts::Observer;
 
-/// Where a setting was found.
+/// A setting and where it was found.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Setting {
-    /// As it stands there: `--kubelet-cgroups=/x`, or `kubeletCgroups: /x`.
-    pub written: String,
+    /// The flag or configuration line: `--kubelet-cgroups=/x`, or `kubeletCgroups: /x`.
+    pub source: String,
     /// Its value.
     pub value: String,
 }
 
-/// The flags of kubelet and cAdvisor that matter here, each with its key in kubelet's configuration.
+/// The relevant flags of kubelet and cAdvisor, with their keys in kubelet's configuration file.
 const FLAGS: [(&str, Option<&str>); 9] = [
     ("kubelet-cgroups", Some("kubeletCgroups")),
     ("runtime-cgroups", None),
@@ -26,22 +26,21 @@ const FLAGS: [(&str, Option<&str>); 9] = [
     ("raw-cgroup-prefix-whitelist", None),
 ];
 
-/// Those that name a cgroup which is expected to exist.
+/// The flags that name a cgroup which is expected to exist.
 const PATHS: [&str; 4] = ["kubelet-cgroups", "runtime-cgroups", "system-cgroups", "cgroup-root"];
 
-/// The settings about cgroups of kubelet or cAdvisor, by their flags' names with `-`. Flags overrule the
-/// configuration's file.
+/// The cgroup settings of kubelet or cAdvisor, by flag name (with `-`). Flags override the configuration file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<&'static str, Setting>);
 
 impl Settings {
-    /// An observer's.
+    /// The settings of an observer.
     #[must_use]
     pub fn of(observer: &Observer) -> Self {
         Self::read(&observer.arguments, observer.config.as_deref())
     }
 
-    /// What stands in a command line, and in a configuration (YAML or JSON).
+    /// Reads the settings from a command line and a configuration file (YAML or JSON).
     #[must_use]
     pub fn read(arguments: &[String], config: Option<&str>) -> Self {
         let mut flags = flags(arguments);
@@ -53,42 +52,42 @@ impl Settings {
         Self(settings.collect())
     }
 
-    /// What is set by a flag, or its key.
+    /// The setting of a flag or its configuration key.
     #[must_use]
     pub fn get(&self, flag: &str) -> Option<&Setting> {
         self.0.get(flag)
     }
 
-    /// The same of a switch, if it is set to that.
+    /// The setting of a switch, if it has that value.
     #[must_use]
     pub fn switched(&self, flag: &str, on: bool) -> Option<&Setting> {
         self.get(flag).filter(|setting| boolean(&setting.value) == Some(on))
     }
 
-    /// The paths that it expects to exist.
+    /// The settings whose cgroups are expected to exist.
     pub fn paths(&self) -> impl Iterator<Item = &Setting> {
         PATHS.into_iter().filter_map(|flag| self.get(flag))
     }
 
-    /// The paths that it looks up, each with the setting that names it: the settings' own, and those that kubelet looks
-    /// for without any, its own cgroup (`own`) and its pods'.
+    /// The paths that the observer looks up, each with the setting that names it. Without a setting, kubelet looks up its
+    /// own cgroup (`own`) and that of its pods.
     #[must_use]
-    pub fn questions(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
-        let mut questions: Vec<(String, Option<String>)> = Vec::new();
-        let told = self.paths().map(|setting| (setting.value.clone(), Some(setting.written.clone())));
+    pub fn observed_paths(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
+        let mut observed: Vec<(String, Option<String>)> = Vec::new();
+        let configured = self.paths().map(|setting| (setting.value.clone(), Some(setting.source.clone())));
         let own = own.filter(|_| is_kubelet && self.get("kubelet-cgroups").is_none());
         let pods = (is_kubelet && self.switched("cgroups-per-qos", false).is_none()).then(|| self.pods());
-        let untold = own.map(str::to_owned).into_iter().chain(pods).map(|name| (name, None));
-        for (name, setting) in told.chain(untold) {
-            // The root is always there.
-            if name != "/" && !questions.iter().any(|(known, _)| *known == name) {
-                questions.push((name, setting));
+        let implicit = own.map(str::to_owned).into_iter().chain(pods).map(|path| (path, None));
+        for (path, source) in configured.chain(implicit) {
+            // The root always exists.
+            if path != "/" && !observed.iter().any(|(known, _)| *known == path) {
+                observed.push((path, source));
             }
         }
-        questions
+        observed
     }
 
-    /// The cgroup of all pods, as kubelet's driver spells it.
+    /// The cgroup of all pods, as kubelet's cgroup driver names it.
     fn pods(&self) -> String {
         let systemd = self.get("cgroup-driver").is_some_and(|driver| driver.value == "systemd");
         let root = self.get("cgroup-root").map_or("", |root| root.value.trim_end_matches('/'));
@@ -96,7 +95,7 @@ impl Settings {
     }
 }
 
-/// Flags by their names, with `-` for `_`. Of a flag that is given twice, the last counts.
+/// The flags by name, with `-` for `_`. The last occurrence of a flag wins.
 fn flags(arguments: &[String]) -> BTreeMap<String, Setting> {
     let mut flags = BTreeMap::new();
     let mut arguments = arguments.iter().skip(1).peekable();
@@ -105,11 +104,11 @@ fn flags(arguments: &[String]) -> BTreeMap<String, Setting> {
         let (name, value) = flag.split_once('=').map_or((flag, None), |(name, value)| (name, Some(value)));
         let name = name.replace('_', "-");
         let setting = match value {
-            Some(value) => Setting { written: argument.clone(), value: value.to_owned() },
-            // No word that follows a switch is its value.
+            Some(value) => Setting { source: argument.clone(), value: value.to_owned() },
+            // A switch takes no value from the next word.
             None => match arguments.next_if(|next| name != "docker-only" && !next.starts_with('-')) {
-                Some(value) => Setting { written: format!("{argument} {value}"), value: value.clone() },
-                None => Setting { written: argument.clone(), value: "true".to_owned() },
+                Some(value) => Setting { source: format!("{argument} {value}"), value: value.clone() },
+                None => Setting { source: argument.clone(), value: "true".to_owned() },
             },
         };
         flags.insert(name, setting);
@@ -117,7 +116,7 @@ fn flags(arguments: &[String]) -> BTreeMap<String, Setting> {
     flags
 }
 
-/// As Go's `strconv.ParseBool` reads it.
+/// Parses a boolean like Go's `strconv.ParseBool`.
 fn boolean(value: &str) -> Option<bool> {
     match value {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
@@ -126,10 +125,10 @@ fn boolean(value: &str) -> Option<bool> {
     }
 }
 
-/// The keys at the top of a YAML or JSON document whose values are plain.
+/// The top-level keys of a YAML or JSON document that have scalar values.
 fn keys(text: &str) -> BTreeMap<String, Setting> {
     let setting =
-        |key: &str, value: String| (key.to_owned(), Setting { written: format!("{key}: {value}"), value });
+        |key: &str, value: String| (key.to_owned(), Setting { source: format!("{key}: {value}"), value });
     if let Ok(serde_json::Value::Object(object)) = serde_json::from_str(text) {
         let plain = |(key, value): (String, serde_json::Value)| match value {
             serde_json::Value::String(text) => Some(setting(&key, text)),
@@ -146,7 +145,7 @@ fn keys(text: &str) -> BTreeMap<String, Setting> {
     text.lines().filter_map(plain).collect()
 }
 
-/// A YAML scalar without its quotes, or without the comment behind it.
+/// A YAML scalar without quotes or trailing comment.
 fn unquoted(value: &str) -> &str {
     for quote in ['"', '\''] {
         if let Some((inner, _)) = value.strip_prefix(quote).and_then(|rest| rest.split_once(quote)) {

@@ -1,7 +1,7 @@
-//! Why a cgroup is not there, or not seen: rules over facts that others gathered. Pure: no I/O, no clock.
+//! The rules that explain why a cgroup is absent or not visible. Pure: no I/O, no clock.
 //!
-//! Each cause of the catalogue (`docs/user/why.md`) is one rule, and each family of causes one file. A rule answers only
-//! what the facts prove; where a fact was not gathered, it is silent. [`explain`] puts first what explains most.
+//! Each cause in `docs/user/why.md` has one rule, and each family of causes one file. A rule concludes only what the facts
+//! prove; if a fact was not gathered, the rule does not match. [`explain`] puts the cause that explains the most first.
 
 mod case;
 mod filter;
@@ -10,101 +10,96 @@ mod nearest;
 mod observer;
 mod presence;
 mod previous;
+mod rule_match;
 mod service;
 mod shell;
-mod verdict;
 mod view;
 mod wording;
 mod wrong_path;
 
 pub(crate) use case::mount_points;
 pub use kubelet::{Setting, Settings};
-pub use nearest::{Near, nearest};
+pub use nearest::{NearPath, nearest};
 pub(crate) use observer::{is_kubelet, same_process};
 pub(crate) use shell::shell_bytes;
 pub use shell::shell_word;
 
 use crate::{
-    facts::{Facts, Mounted},
-    report::{Finding, Verdict},
+    facts::{CgroupMount, Facts},
+    report::{Cause, Finding, Verdict},
 };
 use case::Case;
-use verdict::Found;
+use rule_match::RuleMatch;
 
-/// A rule: what it found, if its cause holds.
-type Rule = fn(&Case) -> Option<Found>;
+/// Returns a match if the cause holds.
+type Rule = fn(&Case) -> Option<RuleMatch>;
 
-/// One for each cause, by its stable word, in the catalogue's order, which is that of two causes of one weight.
-const RULES: [(&str, Rule); 16] = [
-    ("present", presence::present),
-    ("present-elsewhere", presence::present_elsewhere),
-    ("path-includes-mount", wrong_path::path_includes_mount),
-    ("namespace-relative", wrong_path::namespace_relative),
-    ("similar-path-exists", wrong_path::similar_path_exists),
-    ("started-outside-systemd", service::started_outside_systemd),
-    ("unit-not-started", service::unit_not_started),
-    ("no-such-process", service::no_such_process),
-    ("removed", previous::removed),
-    ("moved-away", previous::moved_away),
-    ("created-by-observer", observer::created_by_observer),
-    ("created-after-observer", observer::created_after_observer),
-    ("filtered-by-observer", filter::filtered_by_observer),
-    ("inotify-limit", view::inotify_limit),
-    ("namespace-mismatch", view::namespace_mismatch),
-    (UNKNOWN, previous::not_observed),
+/// One rule per cause. Causes of equal weight are reported in this order.
+const RULES: [(Cause, Rule); 16] = [
+    (Cause::Present, presence::present),
+    (Cause::PresentElsewhere, presence::present_elsewhere),
+    (Cause::PathIncludesMount, wrong_path::path_includes_mount),
+    (Cause::NamespaceRelative, wrong_path::namespace_relative),
+    (Cause::SimilarPathExists, wrong_path::similar_path_exists),
+    (Cause::StartedOutsideSystemd, service::started_outside_systemd),
+    (Cause::UnitNotStarted, service::unit_not_started),
+    (Cause::NoSuchProcess, service::no_such_process),
+    (Cause::Removed, previous::removed),
+    (Cause::MovedAway, previous::moved_away),
+    (Cause::CreatedByObserver, observer::created_by_observer),
+    (Cause::CreatedAfterObserver, observer::created_after_observer),
+    (Cause::FilteredByObserver, filter::filtered_by_observer),
+    (Cause::InotifyLimit, view::inotify_limit),
+    (Cause::NamespaceMismatch, view::namespace_mismatch),
+    (Cause::NotObserved, previous::not_observed),
 ];
 
-/// The cause where no other is known.
-const UNKNOWN: &str = "not-observed";
-
-/// The stable words of all causes.
-pub fn causes() -> impl Iterator<Item = &'static str> {
+/// All causes that a rule can report.
+pub fn causes() -> impl Iterator<Item = Cause> {
     RULES.into_iter().map(|(cause, _)| cause)
 }
 
-/// Why the cgroup is not there, or not seen; or that it is.
+/// Explains why the cgroup is absent or not visible, or reports that it is present.
 #[must_use]
 pub fn explain(facts: &Facts) -> Verdict {
     let case = Case::new(facts);
-    let mut found: Vec<(&str, Found)> =
+    let mut matches: Vec<(Cause, RuleMatch)> =
         RULES.into_iter().filter_map(|(cause, rule)| Some((cause, rule(&case)?))).collect();
-    if found.is_empty() {
-        found.push((UNKNOWN, previous::unknown(&case)));
+    if matches.is_empty() {
+        matches.push((Cause::NotObserved, previous::nothing_known(&case)));
     }
-    found.sort_by_key(|(_, found)| found.weight);
-    let present = case.asked_present();
-    let seen = present && !found.iter().any(|(_, found)| found.hides);
-    let mut findings =
-        found.into_iter().map(|(cause, found)| Finding { cause: cause.to_owned(), ..found.finding });
-    let Finding { cause, explanation, evidence, remediation: fix } = findings.next().unwrap_or_default();
-    let (name, also) = (facts.name.clone(), findings.collect());
+    matches.sort_by_key(|(_, rule_match)| rule_match.weight);
+    let present = case.given_exists();
+    let visible = present && !matches.iter().any(|(_, rule_match)| rule_match.hides);
+    let mut findings = matches.into_iter().map(|(cause, rule_match)| Finding { cause, ..rule_match.finding });
+    let Finding { cause, explanation, evidence, remediation } = findings.next().unwrap_or_default();
     Verdict {
-        path: name,
+        path: facts.path.clone(),
         present,
-        visible: seen,
+        visible,
         cause,
         explanation,
         evidence,
-        remediation: fix,
-        other_findings: also,
+        remediation,
+        other_findings: findings.collect(),
         ..Verdict::default()
     }
 }
 
-/// The paths to look up besides the one that is asked for, for [`Facts::others`]: what it may have been meant to
-/// be. `namespace_root` is the observer's.
+/// The paths that the given one may stand for, to be looked up for [`Facts::others`]. `namespace_root` is the root of the
+/// observer's cgroup namespace.
 #[must_use]
-pub fn wanted(name: &str, mounts: &[Mounted], namespace_root: Option<&str>) -> Vec<String> {
-    let parsed = cgtrace_paths::parse_at(name.as_bytes(), &mount_points(mounts));
+pub fn candidate_paths(given: &str, mounts: &[CgroupMount], namespace_root: Option<&str>) -> Vec<String> {
+    let parsed = cgtrace_paths::parse_at(given.as_bytes(), &mount_points(mounts));
     let relative = namespace_root.map(|root| wrong_path::resolve(root, &parsed));
-    let variants = cgtrace_paths::spellings(&parsed, name.as_bytes())
+    let variants = cgtrace_paths::spellings(&parsed, given.as_bytes())
         .into_iter()
         .map(|variant| String::from_utf8_lossy(&variant.path).into_owned());
-    let mut wanted: Vec<String> = Vec::new();
-    for other in relative.into_iter().chain(variants) {
-        if other != name && !wanted.contains(&other) {
-            wanted.push(other);
+    let mut candidates: Vec<String> = Vec::new();
+    for path in relative.into_iter().chain(variants) {
+        if path != given && !candidates.contains(&path) {
+            candidates.push(path);
         }
     }
-    wanted
+    candidates
 }

@@ -1,55 +1,64 @@
-//! The names nearest to a mistyped one. The cost is bounded, whatever is compared.
+//! The paths nearest to a mistyped one, at a bounded cost for any input.
 
 use std::cmp::Reverse;
 
 use cgtrace_paths::ParsedPath;
 
-/// Names are compared up to that length; a longer one is not near to anything.
-const LENGTH: usize = 512;
-/// The most names of which the distance is counted.
-const COUNTED: usize = 20_000;
+/// Longer paths are not compared.
+const MAX_LENGTH: usize = 512;
+/// The number of paths whose distance is computed.
+const MAX_COMPARED: usize = 20_000;
 
-/// A name near to the one asked for.
+/// A path near the given one.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Near {
-    /// Its place among the names that were given.
-    pub place: usize,
-    /// How many bytes to insert, delete, replace or swap make one of the other; 0 for what is the same unit, pod
-    /// or container elsewhere.
+pub struct NearPath {
+    /// Its index in the list.
+    pub index: usize,
+    /// The number of bytes to insert, delete, replace or swap; 0 for the same unit, pod or container in another cgroup.
     pub distance: usize,
 }
 
-/// Up to `limit` of the names, the nearest first: those of the same unit, pod or container, then those at a
-/// distance of at most a third of the length of the name's last component, and of 4. Names that differ in digits
-/// alone are different things. The name itself is left out.
-pub fn nearest<N: AsRef<[u8]>>(name: &[u8], names: impl IntoIterator<Item = N>, limit: usize) -> Vec<Near> {
-    let asked = cgtrace_paths::parse(name);
-    let wanted: &[u8] = asked.without_directory();
-    // `sshd.service` is near to `kubelet.service` only by what all units share.
-    let bound = (stem(asked.leaf()).len() / 3).min(4);
-    let mut counted = 0;
-    let mut found: Vec<(Near, usize)> = Vec::new();
-    for (place, other) in names.into_iter().enumerate() {
+/// Up to `limit` of the paths, the nearest first: those of the same unit, pod or container, then those within a distance
+/// of a third of the length of the given path's last component, or 4, whichever is less. Paths that differ only in
+/// digits name different objects and are skipped, as is the given path itself.
+pub fn nearest<P: AsRef<[u8]>>(
+    given: &[u8],
+    paths: impl IntoIterator<Item = P>,
+    limit: usize,
+) -> Vec<NearPath> {
+    let parsed = cgtrace_paths::parse(given);
+    let path: &[u8] = parsed.without_directory();
+    // The unit's type, which all units share, does not make `sshd.service` similar to `kubelet.service`.
+    let bound = (stem(parsed.leaf()).len() / 3).min(4);
+    let mut compared = 0;
+    let mut found: Vec<(NearPath, usize)> = Vec::new();
+    for (index, other) in paths.into_iter().enumerate() {
         let other = other.as_ref();
-        if other == name {
+        if other == given {
             continue;
         }
-        let distance = if shares_leaf(&asked, other) && akin(&asked, &cgtrace_paths::parse(other)).is_some() {
+        let distance = if may_be_same_object(&parsed, other)
+            && same_object(&parsed, &cgtrace_paths::parse(other)).is_some()
+        {
             Some(0)
-        } else if counted < COUNTED && bound > 0 && wanted.len() <= LENGTH && other.len() <= LENGTH {
-            counted += 1;
-            distance(wanted, other, bound).filter(|_| !differ_in_digits(wanted, other))
+        } else if compared < MAX_COMPARED
+            && bound > 0
+            && path.len() <= MAX_LENGTH
+            && other.len() <= MAX_LENGTH
+        {
+            compared += 1;
+            distance(path, other, bound).filter(|_| !differ_in_digits(path, other))
         } else {
             None
         };
-        found.extend(distance.map(|distance| (Near { place, distance }, common_end(wanted, other))));
+        found.extend(distance.map(|distance| (NearPath { index, distance }, common_suffix_len(path, other))));
     }
-    // Of two at one distance, the one with the same leaf is nearer.
-    found.sort_by_key(|(near, end)| (near.distance, Reverse(*end), near.place));
+    // At the same distance, the one with the longer common suffix is nearer.
+    found.sort_by_key(|(near, suffix)| (near.distance, Reverse(*suffix), near.index));
     found.into_iter().map(|(near, _)| near).take(limit).collect()
 }
 
-/// A component without the type of its unit.
+/// A component without the unit's type.
 fn stem(component: &[u8]) -> &[u8] {
     let types = cgtrace_paths::UNIT_TYPES.into_iter().chain([".slice"]);
     types.into_iter().find_map(|end| component.strip_suffix(end.as_bytes())).unwrap_or(component)
@@ -61,20 +70,20 @@ fn differ_in_digits(one: &[u8], other: &[u8]) -> bool {
     letters(one) == letters(other)
 }
 
-/// Whether parsing may find the two akin: it costs more than this.
-fn shares_leaf(asked: &ParsedPath, other: &[u8]) -> bool {
+/// A cheap test that spares most paths the cost of parsing.
+fn may_be_same_object(given: &ParsedPath, other: &[u8]) -> bool {
     let has = |text: &str| {
         let text = text.as_bytes();
         other.len() >= text.len() && other.windows(text.len().max(1)).any(|window| window == text)
     };
-    asked.unit.as_deref().is_some_and(has)
-        || asked.container_id.as_deref().is_some_and(has)
-        // The drivers write a uid's dashes otherwise; its first part is written alike.
-        || asked.pod_uid.as_deref().and_then(|uid| uid.split('-').next()).is_some_and(has)
+    given.unit.as_deref().is_some_and(has)
+        || given.container_id.as_deref().is_some_and(has)
+        // The cgroup drivers write the dashes of a uid differently; its first part is the same.
+        || given.pod_uid.as_deref().and_then(|uid| uid.split('-').next()).is_some_and(has)
 }
 
-/// What two names have in common that no typing error could give them.
-pub(super) fn akin(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str> {
+/// The kind of object that both paths belong to, which a typing error cannot explain.
+pub(super) fn same_object(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str> {
     let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
     if one.container_id.is_some() || other.container_id.is_some() {
         let ids = same(&one.container_id, &other.container_id);
@@ -92,16 +101,15 @@ pub(super) fn akin(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str>
     }
 }
 
-/// How many bytes two names end with alike.
-fn common_end(one: &[u8], other: &[u8]) -> usize {
+fn common_suffix_len(one: &[u8], other: &[u8]) -> usize {
     one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
 }
 
-/// The distance of Damerau and Levenshtein (with swaps of neighbours), if it is at most `bound`. It is counted by how far
-/// each diagonal of their table is reached with one mistake more: the corner's is the one of the number `bound`.
+/// The Damerau-Levenshtein distance (with swaps of adjacent bytes), if it is at most `bound`. For each number of
+/// mistakes, the algorithm computes how far every diagonal of the table is reached; the corner is on diagonal `bound`.
 fn distance(one: &[u8], other: &[u8], bound: usize) -> Option<usize> {
     let goal = (other.len() + bound).checked_sub(one.len()).filter(|goal| *goal <= 2 * bound)?;
-    // What is left of both from a row on.
+    // The rest of both from a row on.
     let rest = |row: usize, diagonal: usize| {
         let column = (row + diagonal).checked_sub(bound)?;
         Some((one.get(row..)?, other.get(column..)?))
@@ -141,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_counted() {
+    fn distance_counts_mistakes() {
         assert_eq!(distance("/kubelet", "/kublet"), Some(1));
         assert_eq!(distance("/kubelet", "/kuebelt"), Some(2));
         assert_eq!(distance("/kubelet", "/kubelte"), Some(1));
@@ -149,8 +157,8 @@ mod tests {
         assert_eq!(distance("/abcdefghijk", "/zyxwvutsrqp"), None);
     }
 
-    /// The whole table, as in the books.
-    fn plainly(one: &[u8], other: &[u8]) -> usize {
+    /// The textbook algorithm, with the whole table.
+    fn textbook(one: &[u8], other: &[u8]) -> usize {
         let mut table = vec![vec![0; other.len() + 1]; one.len() + 1];
         for row in 0..=one.len() {
             for column in 0..=other.len() {
@@ -177,8 +185,8 @@ mod tests {
 
     proptest! {
         #[test]
-        fn counted_as_by_the_whole_table(one in "[a-c]{0,14}", other in "[a-c]{0,14}", bound in 1_usize..5) {
-            let whole = plainly(one.as_bytes(), other.as_bytes());
+        fn agrees_with_the_textbook_algorithm(one in "[a-c]{0,14}", other in "[a-c]{0,14}", bound in 1_usize..5) {
+            let whole = textbook(one.as_bytes(), other.as_bytes());
             let bounded = super::distance(one.as_bytes(), other.as_bytes(), bound);
             prop_assert_eq!(bounded, (whole <= bound).then_some(whole));
         }

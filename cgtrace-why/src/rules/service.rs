@@ -1,73 +1,73 @@
-//! The service manager and the process: it runs elsewhere, does not run, or is not there at all.
+//! The process runs in another cgroup, its unit is not running, or there is no such process.
 
 use super::{
     case::{Case, is_below},
-    verdict::{Found, Weight},
+    rule_match::{RuleMatch, Weight},
     wording,
 };
 use crate::facts::{Process, Unit};
 
-/// The most processes that are listed.
-const TOLD: usize = 5;
+/// How many processes are listed at most.
+const MAX_LISTED: usize = 5;
 
 /// The process runs, but the service manager did not start it.
-pub(super) fn started_outside_systemd(case: &Case) -> Option<Found> {
+pub(super) fn started_outside_systemd(case: &Case) -> Option<RuleMatch> {
     let named = case.parsed.unit.is_some() || case.parsed.expected_comm().is_some();
     if case.is_anywhere() || !named {
         return None;
     }
-    // Who was moved out of it was in it.
+    // A process that was moved out of the cgroup had been started in it.
     let moved = case.moved_away().and_then(|event| event.task.as_ref()).map(|task| task.pid);
     let outside: Vec<&Process> = case.outside().filter(|process| Some(process.task.pid) != moved).collect();
     let first = outside.first()?;
-    let place = place(first)?;
+    let cgroup = main_cgroup(first)?;
     let active = case.unit().is_some_and(|unit| unit.active_state == "active");
-    let weight = if active { Weight::Contributes } else { Weight::Explains };
+    let weight = if active { Weight::Contributing } else { Weight::Primary };
     let explanation = format!(
-        "{} runs, but the service manager did not start it as the unit of {}: it is in {}, {}. So the unit's \
-         cgroup was not made.",
+        "{} is running, but the service manager did not start it as the unit of {}: it is in {}, {}. The unit's \
+         cgroup was therefore not created.",
         wording::task(&first.task),
-        wording::quoted(&case.name),
-        wording::quoted(place),
-        kind_of(place)
+        wording::quoted(&case.path),
+        wording::quoted(cgroup),
+        describe_cgroup(cgroup)
     );
-    let more = outside.len().saturating_sub(TOLD);
-    let found = Found::new(weight, explanation)
-        .because(outside.iter().take(TOLD).flat_map(|process| told(process)))
-        .because((more > 0).then(|| format!("{more} more of that name run elsewhere")))
-        .because(case.unit().map(state))
-        .because(wording::results(case.results()))
-        .because(strangers(case))
-        .mend(start_it(case, first, place));
-    Some(if place == "/" {
+    let more = outside.len().saturating_sub(MAX_LISTED);
+    let found = RuleMatch::new(weight, explanation)
+        .evidence(outside.iter().take(MAX_LISTED).flat_map(|process| describe(process)))
+        .evidence((more > 0).then(|| format!("{more} more processes of that name run in other cgroups")))
+        .evidence(case.unit().map(state))
+        .evidence(wording::results(case.results()))
+        .evidence(unrelated(case))
+        .remediation(start_by_unit(case, first, cgroup));
+    Some(if cgroup == "/" {
         found
     } else {
-        found.advise(case.usable(place), |place| format!("or use the name that is true now: {place}"))
+        found.suggest(case.usable(cgroup), |path| format!("or use its current path: {path}"))
     })
 }
 
-/// Processes that only have the unit's name: anybody can run one.
-fn strangers(case: &Case) -> Vec<String> {
-    let strange = |process: &Process| {
+/// Processes that have the unit's name but are not known to belong to it: any user can run one.
+fn unrelated(case: &Case) -> Vec<String> {
+    let line = |process: &Process| {
         format!(
-            "{} has that name, too, in {}, but is not known to be the unit's: its user or its program is another",
+            "{} has the same name, in {}, but is not known to belong to the unit: its user or its program differs",
             wording::task(&process.task),
-            wording::places(&process.cgroups)
+            wording::cgroups(&process.cgroups)
         )
     };
-    let strangers = case.facts.processes.iter().flatten().filter(|process| !process.of_unit);
-    strangers.take(TOLD).map(strange).collect()
+    let unrelated = case.facts.processes.iter().flatten().filter(|process| !process.of_unit);
+    unrelated.take(MAX_LISTED).map(line).collect()
 }
 
-/// Where a process is: on the service manager's hierarchy, else on the first.
-fn place(process: &Process) -> Option<&str> {
-    let on = |name: &str| process.cgroups.iter().find(|place| place.hierarchy == name);
-    let place = on("name=systemd").or_else(|| on("v2")).or_else(|| process.cgroups.first());
-    place.map(|place| place.path.as_str())
+/// A process's cgroup on the service manager's hierarchy, or else on v2, or else on the first hierarchy.
+fn main_cgroup(process: &Process) -> Option<&str> {
+    let on = |name: &str| process.cgroups.iter().find(|cgroup| cgroup.hierarchy == name);
+    let cgroup = on("name=systemd").or_else(|| on("v2")).or_else(|| process.cgroups.first());
+    cgroup.map(|cgroup| cgroup.path.as_str())
 }
 
-/// What a cgroup says about who started a process in it.
-fn kind_of(path: &str) -> String {
+/// What a cgroup's path shows about the origin of its processes.
+fn describe_cgroup(path: &str) -> String {
     let name = cgtrace_paths::parse(path.as_bytes());
     let unit = name.user_unit.as_deref().or(name.unit.as_deref());
     if let Some(id) = &name.container_id {
@@ -76,72 +76,68 @@ fn kind_of(path: &str) -> String {
     }
     match unit {
         Some(unit) if unit.starts_with("session-") => {
-            "a login session: somebody started it from a shell".to_owned()
+            "a login session: it was started from a shell".to_owned()
         }
         Some("init.scope") => "the service manager's own cgroup".to_owned(),
         Some(unit) if name.user_unit.is_some() => {
-            format!("the unit {} of a user's service manager", wording::plain(unit))
+            format!("the cgroup of the unit {} of a user's service manager", wording::plain(unit))
         }
         Some(unit) => format!("the cgroup of the unit {}", wording::plain(unit)),
-        None if path == "/" => "the root, where no unit's processes are".to_owned(),
-        None => "which is no unit's cgroup".to_owned(),
+        None if path == "/" => "the root cgroup, which contains no unit's processes".to_owned(),
+        None => "which is not a unit's cgroup".to_owned(),
     }
 }
 
-fn told(process: &Process) -> Vec<String> {
-    let Process { task, started, exec_at: executed, exec_cgroups: executed_in, cgroups, .. } = process;
-    let (began, places) = (wording::moment(started), wording::places(cgroups));
+fn describe(process: &Process) -> Vec<String> {
+    let Process { task, started, exec_at, exec_cgroups, cgroups, .. } = process;
+    let (started, now_in) = (wording::timestamp(started), wording::cgroups(cgroups));
     let pid = task.pid;
-    let how = match executed.as_ref().map(wording::moment) {
-        Some(at) if executed_in != cgroups && !executed_in.is_empty() => {
-            format!("pid {pid} was executed at {at}, in {}", wording::places(executed_in))
+    let exec = match exec_at.as_ref().map(wording::timestamp) {
+        Some(at) if exec_cgroups != cgroups && !exec_cgroups.is_empty() => {
+            format!("pid {pid} called exec at {at}, in {}", wording::cgroups(exec_cgroups))
         }
-        Some(at) => format!("pid {pid} was executed at {at}, there"),
-        None if process.predates_daemon => {
-            format!("pid {pid} was there before cgtrace began: it is known from /proc")
-        }
-        None => format!("pid {pid} was found in /proc: its exec was not seen"),
+        Some(at) => format!("pid {pid} called exec at {at}, in the same cgroups"),
+        None if process.predates_daemon => format!("pid {pid} was running before cgtrace started"),
+        None => format!("pid {pid} was found in /proc; its exec was not observed"),
     };
-    let began = format!("{} began at {began}, and is in {places}", wording::task(task));
-    [began, how].into_iter().chain(descent(process)).collect()
+    let started = format!("{} started at {started} and is in {now_in}", wording::task(task));
+    [started, exec].into_iter().chain(ancestry(process)).collect()
 }
 
-/// The processes that started a process.
-fn descent(process: &Process) -> Option<String> {
+/// The processes that a process descends from.
+fn ancestry(process: &Process) -> Option<String> {
     (!process.ancestors.is_empty())
         .then(|| format!("pid {} was started by {}", process.task.pid, wording::ancestry(process)))
 }
 
-/// A process that runs no more.
-pub(super) fn ended(process: &Process) -> Vec<String> {
+/// A process that has exited.
+pub(super) fn describe_exited(process: &Process) -> Vec<String> {
     let at = match &process.exec_at {
-        Some(at) => format!("was executed at {}", wording::moment(at)),
-        None => format!("began at {}", wording::moment(&process.started)),
+        Some(at) => format!("called exec at {}", wording::timestamp(at)),
+        None => format!("started at {}", wording::timestamp(&process.started)),
     };
-    let places = wording::places(&process.cgroups);
-    let ended = format!("{} {at} in {places}, and has ended", wording::task(&process.task));
-    std::iter::once(ended).chain(descent(process)).collect()
+    let cgroups = wording::cgroups(&process.cgroups);
+    let exited = format!("{} {at} in {cgroups} and has exited", wording::task(&process.task));
+    std::iter::once(exited).chain(ancestry(process)).collect()
 }
 
-fn start_it(case: &Case, process: &Process, place: &str) -> Option<String> {
-    let in_container = cgtrace_paths::parse(place.as_bytes()).container_id.is_some();
+fn start_by_unit(case: &Case, process: &Process, cgroup: &str) -> Option<String> {
+    let in_container = cgtrace_paths::parse(cgroup.as_bytes()).container_id.is_some();
     match (case.unit(), case.unit_name()) {
         (Some(unit), _) if unit.load_state == "loaded" => {
             Some(format!("stop pid {}, then systemctl start {}", process.task.pid, wording::word(&unit.id)))
         }
         _ if in_container => None,
-        (_, Some(unit)) => {
-            Some(format!("make a unit {} that starts it, and start that", wording::plain(unit)))
-        }
+        (_, Some(unit)) => Some(format!("create a unit {} for it and start that", wording::plain(unit))),
         (_, None) => Some("start it from a unit".to_owned()),
     }
 }
 
-/// The service manager knows the unit, and it does not run.
-pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
-    let unit = case.unit().filter(|_| !case.is_anywhere() && !case.has_past())?;
+/// The service manager knows the unit, but the unit is not running.
+pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
+    let unit = case.unit().filter(|_| !case.is_anywhere() && !case.has_previous())?;
     let (id, word) = (wording::plain(&unit.id), wording::word(&unit.id));
-    let (explanation, fix) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
+    let (explanation, remediation) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
         ("masked", _) => (
             format!("{id} is masked: it cannot be started."),
             vec![format!("systemctl unmask {word} && systemctl start {word}")],
@@ -150,26 +146,26 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             let result = unit.result.iter().map(|result| format!(" ({})", wording::plain(result)));
             (
                 format!(
-                    "{id} has failed{}, and its cgroup is gone with its processes.",
+                    "{id} has failed{}; its cgroup was removed with its processes.",
                     result.collect::<String>()
                 ),
                 vec![format!("journalctl -u {word}"), format!("systemctl restart {word}")],
             )
         }
         ("loaded", "activating") => (
-            format!("{id} is being started ({}); it has no process yet.", wording::plain(&unit.sub_state)),
-            vec![format!("cgtrace wait {}", wording::word(&case.name))],
+            format!("{id} is starting ({}); it has no process yet.", wording::plain(&unit.sub_state)),
+            vec![format!("cgtrace wait {}", wording::word(&case.path))],
         ),
         ("loaded", "active") if unit.sub_state == "exited" => (
             format!(
-                "{id} is active, but its processes have ended, and the service manager removes an empty cgroup."
+                "{id} is active, but its processes have exited, and the service manager removes empty cgroups."
             ),
-            vec!["expect no cgroup of a unit that only runs to its end".to_owned()],
+            vec!["do not expect a cgroup: this unit stays active after its processes have exited".to_owned()],
         ),
         ("loaded", "inactive" | "deactivating") => {
             let start = if unit.file_state == "disabled" { "enable --now" } else { "start" };
             (
-                format!("{id} is {}: it does not run.", wording::plain(&unit.active_state)),
+                format!("{id} is {}: it is not running.", wording::plain(&unit.active_state)),
                 vec![format!("systemctl {start} {word}")],
             )
         }
@@ -179,66 +175,71 @@ pub(super) fn unit_not_started(case: &Case) -> Option<Found> {
             vec![format!("systemctl status {word}")],
         ),
     };
-    // A process that runs elsewhere is the better reason, and has a rule of its own.
-    let weight = if case.outside().next().is_some() { Weight::Contributes } else { Weight::Explains };
+    // A process that runs in another cgroup explains more, and has its own rule.
+    let weight = if case.outside().next().is_some() { Weight::Contributing } else { Weight::Primary };
     let slice = cgtrace_paths::expand_slice(&unit.slice);
-    let stands = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
-    let other = stands.filter(|stands| !is_below(&case.name, stands)).map(|other| {
-        let (other, slice) = (wording::quoted(&other), wording::plain(&unit.slice));
-        format!("started, it would be in {other}, as Slice={slice} says")
+    let expected = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
+    let other = expected.filter(|expected| !is_below(&case.path, expected)).map(|path| {
+        let (path, slice) = (wording::quoted(&path), wording::plain(&unit.slice));
+        format!("once started, it will be in {path} (Slice={slice})")
     });
     let none = case.facts.processes.as_ref().is_some_and(Vec::is_empty);
     Some(
-        Found::new(weight, explanation)
-            .because([state(unit)])
-            .because(other)
-            .because(none.then(|| "no process of that name runs".to_owned()))
-            .because(strangers(case))
-            .because(case.facts.ended.iter().take(1).flat_map(ended))
-            .because(wording::results(case.results()))
-            .mend(fix),
+        RuleMatch::new(weight, explanation)
+            .evidence([state(unit)])
+            .evidence(other)
+            .evidence(none.then(|| "no process of that name is running".to_owned()))
+            .evidence(unrelated(case))
+            .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))
+            .evidence(wording::results(case.results()))
+            .remediation(remediation),
     )
 }
 
-/// A unit's state, as `systemctl status` words it.
+/// A unit's state, in the words of `systemctl status`.
 pub(super) fn state(unit: &Unit) -> String {
     let Unit { id, load_state, active_state, sub_state, file_state, fragment_path, .. } = unit;
     let [id, load, active, sub] = [id, load_state, active_state, sub_state].map(|text| wording::plain(text));
     let mut text = format!("{id}: {load}, {active} ({sub})");
-    for (before, of) in [(", ", file_state), (", from ", fragment_path)] {
-        if !of.is_empty() {
-            text.push_str(&format!("{before}{}", wording::plain(of)));
+    for (separator, part) in [(", ", file_state), (", from ", fragment_path)] {
+        if !part.is_empty() {
+            text.push_str(&format!("{separator}{}", wording::plain(part)));
         }
     }
     text
 }
 
-/// Nothing of that name runs, and no unit is known.
-pub(super) fn no_such_process(case: &Case) -> Option<Found> {
+/// No process of that name runs, and no unit of that name is known.
+pub(super) fn no_such_process(case: &Case) -> Option<RuleMatch> {
     let none = case.facts.processes.as_ref().is_some_and(|all| !all.iter().any(|process| process.of_unit));
     let of_container =
         case.parsed.pod_uid.is_some() || case.parsed.container_id.is_some() || case.parsed.qos.is_some();
-    if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_past() {
+    if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_previous() {
         return None;
     }
-    let what = wording::quoted(case.parsed.expected_comm().as_ref().unwrap_or(&case.name));
-    let strangers = strangers(case);
-    let (nothing, evidence) = if strangers.is_empty() {
-        (format!("Nothing called {what} runs now"), vec![format!("no process called {what}")])
+    let name = wording::quoted(case.parsed.expected_comm().as_ref().unwrap_or(&case.path));
+    let unrelated = unrelated(case);
+    let (explanation, evidence) = if unrelated.is_empty() {
+        (format!("No process named {name} is running"), vec![format!("no process named {name}")])
     } else {
-        (format!("Only processes of other users are called {what} now"), strangers)
+        (format!("Only processes of other users are named {name}"), unrelated)
     };
     let unit = match (&case.facts.unit, &case.parsed.unit) {
         (Some(unit), _) => format!("{}: not-found", wording::plain(&unit.id)),
-        (None, Some(unit)) => format!("the service manager could not be asked for {}", wording::plain(unit)),
-        (None, None) => "the name is no unit's".to_owned(),
+        (None, Some(unit)) => {
+            format!("the service manager could not be queried for {}", wording::plain(unit))
+        }
+        (None, None) => "the path is not a unit's".to_owned(),
     };
     Some(
-        Found::new(Weight::Contributes, format!("{nothing}, and no unit of that name is known."))
-            .because(evidence)
-            .because([unit])
-            .because(case.facts.ended.iter().take(1).flat_map(ended))
-            .because(wording::results(case.results()))
-            .mend([format!("cgtrace wait {}  # returns the moment it is made", wording::word(&case.name))]),
+        RuleMatch::new(Weight::Contributing, format!("{explanation}, and no unit of that name is known."))
+            .evidence(evidence)
+            .evidence([unit])
+            .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))
+            .evidence(wording::results(case.results()))
+            .remediation([format!(
+                "cgtrace wait {}  # returns as soon as it is created",
+                wording::word(&case.path)
+            )]),
     )
 }

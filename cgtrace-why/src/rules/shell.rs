@@ -1,17 +1,17 @@
-//! Texts as words of a shell's command line. What came from outside can neither be run when an answer is pasted into a
-//! shell, nor move a terminal.
+//! Quoting of untrusted text, so that it is neither executed when output is pasted into a shell nor interpreted by a
+//! terminal.
 
 use std::fmt::Write as _;
 
 use cgtrace_client::paths;
 
-/// A text as one word of a shell's command line; quoted where it has to be.
+/// Formats a text as one word of a shell command line, in quotes if necessary.
 #[must_use]
 pub fn shell_word(text: &str) -> String {
     shell_bytes(text.as_bytes())
 }
 
-/// The same of bytes that may be no text.
+/// Like [`shell_word`], for bytes that need not be UTF-8.
 pub(crate) fn shell_bytes(bytes: &[u8]) -> String {
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"/._-:@,=+".contains(byte);
     match std::str::from_utf8(bytes) {
@@ -20,7 +20,7 @@ pub(crate) fn shell_bytes(bytes: &[u8]) -> String {
     }
 }
 
-/// One word in quotes: `'…'`, or `$'…'` if there is anything in it that a terminal would not show as it is.
+/// One word in quotes: `'…'`, or `$'…'` if it contains anything that a terminal would not show literally.
 pub(super) fn quoted(bytes: &[u8]) -> String {
     if let Ok(text) = std::str::from_utf8(bytes)
         && paths::escape(bytes) == text
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_a_shell() {
+    fn words_are_quoted_if_necessary() {
         assert_eq!(shell_word("/system.slice/x.service"), "/system.slice/x.service");
         assert_eq!(shell_word("/a b"), "'/a b'");
         assert_eq!(shell_word("/a'b"), "'/a'\\''b'");
@@ -78,7 +78,7 @@ mod tests {
         #![proptest_config(ProptestConfig::with_cases(100))]
 
         #[test]
-        fn a_shell_reads_the_same(bytes in prop::collection::vec(prop_oneof![1_u8..=255, prop::sample::select(&b"'\\$`\" \n\x1b"[..])], 0..20)) {
+        fn bash_reads_the_original_bytes(bytes in prop::collection::vec(prop_oneof![1_u8..=255, prop::sample::select(&b"'\\$`\" \n\x1b"[..])], 0..20)) {
             let Ok(output) = Command::new("bash").args(["-c", &format!("printf %s {}", shell_bytes(&bytes))]).output() else {
                 return Ok(());
             };

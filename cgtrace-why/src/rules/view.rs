@@ -1,84 +1,86 @@
-//! The observer's view: its watches ran out, or its namespace and mounts do not show it.
+//! The observer's view: its user has reached an inotify limit, or its namespace and mounts do not show the cgroup.
 
 use super::{
     case::{Case, is_below},
-    verdict::{Found, Weight},
+    rule_match::{RuleMatch, Weight},
     wording,
 };
-use crate::facts::{Mounted, Observer};
+use crate::facts::{CgroupMount, Observer};
 
-/// Watchers of files ran out.
-pub(super) fn inotify_limit(case: &Case) -> Option<Found> {
+/// The observer's user has reached an inotify limit.
+pub(super) fn inotify_limit(case: &Case) -> Option<RuleMatch> {
     let observer = case.observer_of_present()?;
     let limits = observer.inotify.iter().filter_map(|limit| Some((limit.name, limit.used?, limit.max)));
-    // At 19 of 20 the next tree of cgroups is likely to fail.
+    // Above 95 %, watching one more tree of cgroups is likely to fail.
     let is_near =
         |(_, used, max): &(_, u64, u64)| *max > 0 && used.saturating_mul(20) >= max.saturating_mul(19);
     let near: Vec<(&str, u64, u64)> = limits.filter(is_near).collect();
     if near.is_empty() {
         return None;
     }
-    let who = wording::task(&observer.process.task);
-    let full = near.iter().any(|(_, used, max)| used >= max);
-    let (weight, explanation) = if full {
+    let task = wording::task(&observer.process.task);
+    let reached = near.iter().any(|(_, used, max)| used >= max);
+    let (weight, explanation) = if reached {
         let explanation = format!(
-            "The user of {who} has no inotify watch or instance left: whoever watches directories does not hear of new cgroups."
+            "The user of {task} has reached an inotify limit: its processes cannot watch new directories and miss new \
+             cgroups."
         );
-        (Weight::Explains, explanation)
+        (Weight::Primary, explanation)
     } else {
-        (Weight::Contributes, format!("The user of {who} has nearly no inotify watch or instance left."))
+        (Weight::Contributing, format!("The user of {task} has nearly reached an inotify limit."))
     };
-    let found = Found::new(weight, explanation)
-        .because(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} are in use")))
-        .mend(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
-        .mend(["write it to /etc/sysctl.d/ too, and restart the observer".to_owned()]);
-    Some(found.hiding_if(full))
+    let found = RuleMatch::new(weight, explanation)
+        .evidence(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} in use")))
+        .remediation(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
+        .remediation(["add it to /etc/sysctl.d/ too, and restart the observer".to_owned()]);
+    Some(found.hides_if(reached))
 }
 
-/// The observer's cgroup namespace or mounts do not show it, or not under that name.
-pub(super) fn namespace_mismatch(case: &Case) -> Option<Found> {
+/// The observer's cgroup namespace or mounts do not show the cgroup, or not under this path.
+pub(super) fn namespace_mismatch(case: &Case) -> Option<RuleMatch> {
     let observer = case.observer_of_present()?;
-    let there = |mount: &&Mounted| case.results().any(|row| row.present && row.hierarchy == mount.hierarchy);
+    let has_it = |mount: &&CgroupMount| {
+        case.results().any(|result| result.present && result.hierarchy == mount.hierarchy)
+    };
     let root = observer.namespace_root.as_deref().filter(|root| *root != "/");
     let roots: Vec<&str> = match &observer.mounts {
-        Some(mounts) => mounts.iter().filter(there).map(|mount| mount.root.as_str()).collect(),
+        Some(mounts) => mounts.iter().filter(has_it).map(|mount| mount.root.as_str()).collect(),
         None => vec![root?],
     };
-    // With the whole hierarchy mounted its namespace alters only what /proc says.
+    // If the whole hierarchy is mounted, the namespace only changes what /proc shows.
     if roots.contains(&"/") {
         return None;
     }
-    let who = wording::task(&observer.process.task);
-    let name = wording::quoted(&case.name);
+    let task = wording::task(&observer.process.task);
+    let path = wording::quoted(&case.path);
     let within =
-        roots.iter().filter(|root| is_below(&case.name, root)).find_map(|root| case.name.strip_prefix(root));
+        roots.iter().filter(|root| is_below(&case.path, root)).find_map(|root| case.path.strip_prefix(root));
     let explanation = match within {
         Some(rest) => {
             let rest = if rest.is_empty() { "/" } else { rest };
-            format!("{name} exists, but {who} sees it as {}.", wording::quoted(rest))
+            format!("{path} exists, but {task} sees it as {}.", wording::quoted(rest))
         }
         None if roots.is_empty() => {
-            format!("{name} exists, but {who} has no hierarchy mounted that has it.")
+            format!("{path} exists, but {task} has not mounted a hierarchy that contains it.")
         }
-        None => format!("{name} exists, but {who} sees only what is below {}.", wording::list(&roots)),
+        None => format!("{path} exists, but {task} sees only what is below {}.", wording::list(&roots)),
     };
     Some(
-        Found::new(Weight::Explains, explanation)
-            .because(
-                root.map(|root| format!("its cgroup namespace has its root at {}", wording::quoted(root))),
+        RuleMatch::new(Weight::Primary, explanation)
+            .evidence(
+                root.map(|root| format!("the root of its cgroup namespace is {}", wording::quoted(root))),
             )
-            .because(seen(observer))
-            .mend([
+            .evidence(describe_mounts(observer))
+            .remediation([
                 "give the container the host's view: -v /sys/fs/cgroup:/sys/fs/cgroup:ro --cgroupns=host"
                     .to_owned(),
-                "in a pod: a hostPath volume of /sys/fs/cgroup".to_owned(),
+                "in a pod: mount /sys/fs/cgroup as a hostPath volume".to_owned(),
             ])
-            .hiding(),
+            .hides(),
     )
 }
 
-/// What the observer's mounts show.
-fn seen(observer: &Observer) -> Vec<String> {
+fn describe_mounts(observer: &Observer) -> Vec<String> {
     match observer.mounts.as_deref() {
         Some([]) => vec!["it has no cgroup file system mounted".to_owned()],
         mounts => mounts

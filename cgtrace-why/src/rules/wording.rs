@@ -1,26 +1,26 @@
-//! How evidence is worded. Whatever came from outside is escaped here, so that no name can move a terminal.
+//! The wording of evidence. All text from outside is escaped here, so that no path can affect a terminal.
 
 use cgtrace_client::wire::{HierarchyResult, Instance, Membership, PathResult, Task, Timestamp};
 
 use super::shell;
 use crate::facts::Process;
 
-/// A path in quotes, as a shell reads them.
+/// A path in shell quotes.
 pub(super) fn quoted(text: &str) -> String {
     shell::quoted(text.as_bytes())
 }
 
-/// A text that does nothing to a terminal or in a shell.
+/// A text that is inert in a terminal and in a shell; empty if the text is.
 pub(super) fn plain(text: &str) -> String {
     if text.is_empty() { String::new() } else { word(text) }
 }
 
-/// A word of a shell's command line.
+/// One word of a shell command line.
 pub(super) fn word(text: &str) -> String {
     shell::shell_word(text)
 }
 
-/// A list as a sentence has it.
+/// An enumeration: `a, b and c`.
 pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String {
     let words: Vec<String> = words.into_iter().map(|word| plain(word.as_ref())).collect();
     match words.split_last() {
@@ -30,13 +30,13 @@ pub(super) fn list<T: AsRef<str>>(words: impl IntoIterator<Item = T>) -> String 
     }
 }
 
-/// The wall clock's time to the millisecond; results beside this text have all digits.
-pub(super) fn moment(moment: &Timestamp) -> String {
-    let text = moment.to_string();
+/// The wall clock time in milliseconds; the results next to the evidence have full precision.
+pub(super) fn timestamp(timestamp: &Timestamp) -> String {
+    let text = timestamp.to_string();
     format!("{}Z", text.get(.."0000-00-00T00:00:00.000".len()).unwrap_or(&text))
 }
 
-/// How long: the two largest units.
+/// A duration in its two largest units.
 pub(super) fn duration(from: &Timestamp, until: &Timestamp) -> String {
     let ns = until.boot_ns.saturating_sub(from.boot_ns);
     let seconds = ns / 1_000_000_000;
@@ -53,30 +53,29 @@ pub(super) fn duration(from: &Timestamp, until: &Timestamp) -> String {
     }
 }
 
-/// A process: `kubelet (pid 42, uid 0, in /init.scope)`.
+/// A process: `kubelet[42] (uid 0, in /init.scope)`.
 pub(super) fn task(task: &Task) -> String {
-    let mut text = format!("{} (pid {}", plain(&task.comm), task.pid);
-    if let Some(uid) = task.uid {
-        text.push_str(&format!(", uid {uid}"));
-    }
-    if let Some(cgroup) = &task.cgroup {
-        text.push_str(&format!(", in {}", plain(cgroup)));
-    }
-    text.push(')');
-    text
+    let uid = task.uid.map(|uid| format!("uid {uid}"));
+    let cgroup = task.cgroup.as_ref().map(|cgroup| format!("in {}", plain(cgroup)));
+    let details: Vec<String> = uid.into_iter().chain(cgroup).collect();
+    if details.is_empty() { short(task) } else { format!("{} ({})", short(task), details.join(", ")) }
 }
 
-/// Who did it; empty if that is not known, or not told.
-pub(super) fn by(task_: Option<&Task>) -> String {
-    task_.map(|task_| format!(" by {}", task(task_))).unwrap_or_default()
+fn short(task: &Task) -> String {
+    format!("{}[{}]", plain(&task.comm), task.pid)
 }
 
-/// A process's cgroups: each path once, with the hierarchies on which it is there.
-pub(super) fn places(places: &[Membership]) -> String {
-    let grouped = grouped(places.iter().map(|place| (place.path.as_str(), place.hierarchy.as_str())));
+/// The process that did something: ` by …`; empty if it is not known.
+pub(super) fn by(process: Option<&Task>) -> String {
+    process.map(|process| format!(" by {}", task(process))).unwrap_or_default()
+}
+
+/// A process's cgroups: each path once, with its hierarchies.
+pub(super) fn cgroups(cgroups: &[Membership]) -> String {
+    let grouped = grouped(cgroups.iter().map(|cgroup| (cgroup.path.as_str(), cgroup.hierarchy.as_str())));
     match grouped.as_slice() {
         [] => "unknown cgroups".to_owned(),
-        // The same everywhere.
+        // The same path on all hierarchies.
         [(path, hierarchies)] if hierarchies.len() > 1 => quoted(path),
         paths => list(
             paths.iter().map(|(path, hierarchies)| format!("{} on {}", plain(path), hierarchies.join(" "))),
@@ -86,94 +85,97 @@ pub(super) fn places(places: &[Membership]) -> String {
 
 /// A process's ancestors, the nearest first.
 pub(super) fn ancestry(process: &Process) -> String {
-    let names: Vec<String> =
-        process.ancestors.iter().map(|task| format!("{}({})", plain(&task.comm), task.pid)).collect();
-    names.join(" <- ")
+    let ancestors: Vec<String> = process.ancestors.iter().map(short).collect();
+    ancestors.join(" <- ")
 }
 
-/// Groups hierarchies by what is known of each.
-fn grouped<'a, T: PartialEq>(said: impl Iterator<Item = (T, &'a str)>) -> Vec<(T, Vec<String>)> {
-    let mut grouped: Vec<(T, Vec<String>)> = Vec::new();
-    for (said, hierarchy) in said {
-        match grouped.iter_mut().find(|(other, _)| *other == said) {
+/// Groups hierarchies by a value.
+fn grouped<'a, T: PartialEq>(values: impl Iterator<Item = (T, &'a str)>) -> Vec<(T, Vec<String>)> {
+    let mut groups: Vec<(T, Vec<String>)> = Vec::new();
+    for (value, hierarchy) in values {
+        match groups.iter_mut().find(|(other, _)| *other == value) {
             Some((_, hierarchies)) => hierarchies.push(plain(hierarchy)),
-            None => grouped.push((said, vec![plain(hierarchy)])),
+            None => groups.push((value, vec![plain(hierarchy)])),
         }
     }
-    grouped
+    groups
 }
 
 /// A path's state on each hierarchy; hierarchies with the same state share a line.
-pub(super) fn results<'a>(rows: impl IntoIterator<Item = &'a HierarchyResult>) -> Vec<String> {
-    let states = grouped(rows.into_iter().map(|row| (row_state(row), row.hierarchy.as_str())));
+pub(super) fn results<'a>(results: impl IntoIterator<Item = &'a HierarchyResult>) -> Vec<String> {
+    let states =
+        grouped(results.into_iter().map(|result| (state_on_hierarchy(result), result.hierarchy.as_str())));
     states.into_iter().map(|(state, hierarchies)| format!("{}: {state}", hierarchies.join(" "))).collect()
 }
 
-fn row_state(row: &HierarchyResult) -> String {
-    match (&row.current, row.previous.first()) {
-        (Some(instance), _) => format!("present, {}", birth(instance)),
-        (None, _) if row.present => "present".to_owned(),
-        (None, Some(last)) => format!("absent, {}", end(last)),
-        (None, None) => format!("absent, {}", never(row)),
+fn state_on_hierarchy(result: &HierarchyResult) -> String {
+    match (&result.current, result.previous.first()) {
+        (Some(instance), _) => format!("present, {}", creation(instance)),
+        (None, _) if result.present => "present".to_owned(),
+        (None, Some(last)) => format!("absent, {}", removal(last)),
+        (None, None) => format!("absent, {}", not_seen(result)),
     }
 }
 
 /// A path's state in a few words.
-pub(super) fn state(answer: &PathResult) -> String {
-    let present = answer.hierarchies.iter().filter(|row| row.present).map(|row| row.hierarchy.as_str());
-    let mut present = present.peekable();
-    if present.peek().is_some() {
-        return format!("present on {}", list(present));
+pub(super) fn state(path_result: &PathResult) -> String {
+    let present = path_result.hierarchies.iter().filter(|result| result.present);
+    let mut hierarchies = present.map(|result| result.hierarchy.as_str()).peekable();
+    if hierarchies.peek().is_some() {
+        return format!("present on {}", list(hierarchies));
     }
-    last_end(&answer.hierarchies).map_or_else(|| "not seen".to_owned(), end)
+    last_removed(&path_result.hierarchies).map_or_else(|| "not seen".to_owned(), removal)
 }
 
-/// The previous instance that ended last, on any of the hierarchies.
-pub(super) fn last_end<'a>(rows: impl IntoIterator<Item = &'a HierarchyResult>) -> Option<&'a Instance> {
-    let ended = rows.into_iter().filter_map(|row| row.previous.first());
-    ended.max_by_key(|instance| instance.removed_at.as_ref().map(|removed_at| removed_at.boot_ns))
+/// The previous instance that was removed last, on any of the hierarchies.
+pub(super) fn last_removed<'a>(
+    results: impl IntoIterator<Item = &'a HierarchyResult>,
+) -> Option<&'a Instance> {
+    let removed = results.into_iter().filter_map(|result| result.previous.first());
+    removed.max_by_key(|instance| instance.removed_at.as_ref().map(|removed_at| removed_at.boot_ns))
 }
 
-fn birth(instance: &Instance) -> String {
+fn creation(instance: &Instance) -> String {
     match (&instance.created_at, &instance.existed_at) {
         (Some(created_at), _) if instance.inferred => {
-            format!("made at the latest at {}, while records were lost", moment(created_at))
+            format!("created at {} or earlier (records were lost)", timestamp(created_at))
         }
         (Some(created_at), _) => {
-            let by = instance.created_by.as_ref().map(|by| format!(", made by {}", task(by)));
-            format!("since {}{}", moment(created_at), by.unwrap_or_default())
+            format!("created at {}{}", timestamp(created_at), by(instance.created_by.as_ref()))
         }
-        (None, Some(before)) => format!("since before {}", moment(before)),
-        (None, None) => "since an unknown time".to_owned(),
+        (None, Some(existed_at)) => format!("created before {}", timestamp(existed_at)),
+        (None, None) => "created at an unknown time".to_owned(),
     }
 }
 
-/// How an instance ended: when, by whom, after how long.
-pub(super) fn end(instance: &Instance) -> String {
+/// When and by which process an instance was removed, and how long it existed.
+pub(super) fn removal(instance: &Instance) -> String {
     let Some(removed_at) = &instance.removed_at else { return "removed at an unknown time".to_owned() };
-    let lost = if instance.inferred { " at the latest, while records were lost" } else { "" };
-    let lived = match (&instance.created_at, &instance.existed_at) {
+    let lost = if instance.inferred { " or earlier (records were lost)" } else { "" };
+    let lifetime = match (&instance.created_at, &instance.existed_at) {
         (Some(created_at), _) if !instance.inferred => {
-            format!(" after a lifetime of {}", duration(created_at, removed_at))
+            format!(", after a lifetime of {}", duration(created_at, removed_at))
         }
-        (None, Some(before)) => format!(" after a lifetime of more than {}", duration(before, removed_at)),
+        (None, Some(existed_at)) => {
+            format!(", after a lifetime of more than {}", duration(existed_at, removed_at))
+        }
         _ => String::new(),
     };
-    format!("removed at {}{lost}{}{lived}", moment(removed_at), by(instance.removed_by.as_ref()))
+    format!("removed at {}{lost}{}{lifetime}", timestamp(removed_at), by(instance.removed_by.as_ref()))
 }
 
-/// That it was not seen, with the bounds of what is known.
-pub(super) fn never(row: &HierarchyResult) -> String {
-    let since = moment(&row.observed_since);
-    let mut text = if row.scanned {
-        format!("never since {since}, when knowledge of this hierarchy began")
+/// States that the cgroup was not seen, and for which time that holds.
+pub(super) fn not_seen(result: &HierarchyResult) -> String {
+    let since = timestamp(&result.observed_since);
+    let mut text = if result.scanned {
+        format!("not seen since observation of this hierarchy began at {since}")
     } else {
-        format!("no event of it since {since}; the hierarchy could not be read, so it may exist unseen")
+        format!("no event since {since}; the hierarchy could not be scanned, so it may exist")
     };
-    if let Some(gap) = &row.gap {
-        let (from, until, missed) = (moment(&gap.from), moment(&gap.until), gap.lost);
+    if let Some(gap) = &result.gap {
+        let (from, until, lost) = (timestamp(&gap.from), timestamp(&gap.until), gap.lost);
         text.push_str(&format!(
-            "; {missed} records were lost from {from} to {until}, and an instance within is not known"
+            "; {lost} records were lost from {from} to {until}, so an instance in that time may be unknown"
         ));
     }
     text
@@ -194,17 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn nothing_moves_a_terminal() {
-        let task_ = Task { comm: "\x1b[2J".to_owned(), cgroup: Some("/\x07".to_owned()), ..Task::default() };
-        assert!(!task(&task_).contains(char::is_control));
+    fn control_characters_are_escaped() {
+        let hostile =
+            Task { comm: "\x1b[2J".to_owned(), cgroup: Some("/\x07".to_owned()), ..Task::default() };
+        assert!(!task(&hostile).contains(char::is_control));
         assert!(!quoted("/a\u{202e}b").contains('\u{202e}'));
     }
 
     #[test]
-    fn never_has_its_bounds() {
+    fn absence_is_bounded_in_time() {
         let observed_since = Timestamp::from_unix_ns(1_234_567, 1);
-        let row = HierarchyResult { observed_since, scanned: true, ..HierarchyResult::default() };
-        assert!(never(&row).contains("since 1970-01-01T00:00:00.001Z"));
-        assert!(never(&HierarchyResult { scanned: false, ..row }).contains("could not be read"));
+        let result = HierarchyResult { observed_since, scanned: true, ..HierarchyResult::default() };
+        assert!(not_seen(&result).contains("began at 1970-01-01T00:00:00.001Z"));
+        assert!(not_seen(&HierarchyResult { scanned: false, ..result }).contains("could not be scanned"));
     }
 }

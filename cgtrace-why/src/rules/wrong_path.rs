@@ -1,4 +1,4 @@
-//! The name is wrong: it carries a mount's path, is relative to a namespace, or is spelt otherwise.
+//! The path is wrong: it includes a mount point, is relative to a namespace, or is misspelled.
 
 use cgtrace_client::wire::PathResult;
 
@@ -7,54 +7,55 @@ use cgtrace_paths::{ParsedPath, Spelling, Variant};
 use super::{
     case::{Case, exists, is_known},
     nearest,
-    verdict::{Found, Weight},
+    rule_match::{RuleMatch, Weight},
     wording,
 };
 
-/// The most paths that are listed.
-const TOLD: usize = 5;
+/// How many similar paths are listed at most.
+const MAX_LISTED: usize = 5;
 
-/// The path carries a directory on which a hierarchy is mounted.
-pub(super) fn path_includes_mount(case: &Case) -> Option<Found> {
-    // A cgroup may really be called so: kubelet makes it if it is told to.
-    if exists(&case.facts.answer) {
+/// The path includes the directory on which a hierarchy is mounted.
+pub(super) fn path_includes_mount(case: &Case) -> Option<RuleMatch> {
+    // A cgroup may really have this path: kubelet creates it if so configured.
+    if exists(&case.facts.result) {
         return None;
     }
-    let carried = |variant: &&Variant| matches!(variant.spelling, Spelling::MountPath | Spelling::Directory);
-    let variants = || case.variants.iter().filter(carried);
-    let known = variants().filter_map(|variant| case.other(&variant.path)).find(|answer| is_known(answer));
+    let includes_mount =
+        |variant: &&Variant| matches!(variant.spelling, Spelling::MountPath | Spelling::Directory);
+    let variants = || case.variants.iter().filter(includes_mount);
+    let known = variants().filter_map(|variant| case.other(&variant.path)).find(|result| is_known(result));
     let right = match known {
-        Some(answer) => answer.path.clone(),
+        Some(result) => result.path.clone(),
         None => String::from_utf8_lossy(&variants().next_back()?.path).into_owned(),
     };
     let right_quoted = wording::quoted(&right);
-    let (carried, hierarchy) = carried_of(&case.asked);
+    let (mount, hierarchy) = mount_in(&case.given);
     let of_systemd = hierarchy.as_deref() == Some("name=systemd");
     let explanation = format!(
-        "{} carries {}, where {} is mounted; a cgroup's name begins at its hierarchy's root. The name would be \
-         {right_quoted}, which is {}.",
-        wording::quoted(&case.facts.name),
-        wording::quoted(&carried),
+        "{} includes {}, where {} is mounted; a cgroup's path begins at the root of its hierarchy. The path would be \
+         {right_quoted}: {}.",
+        wording::quoted(&case.facts.path),
+        wording::quoted(&mount),
         hierarchy.map_or_else(
             || "a hierarchy".to_owned(),
             |hierarchy| format!("the hierarchy {}", wording::plain(&hierarchy))
         ),
         known.map_or_else(|| "not seen either".to_owned(), wording::state)
     );
-    let weight = if known.is_some_and(exists) { Weight::Explains } else { Weight::Contributes };
-    let rows = wording::results(known.iter().flat_map(|answer| &answer.hierarchies));
-    let tree =
-        "for kubelet: no name with '/systemd' before it; kubelet would make that tree and leave its own unit";
+    let weight = if known.is_some_and(exists) { Weight::Primary } else { Weight::Contributing };
+    let states = wording::results(known.iter().flat_map(|result| &result.hierarchies));
+    let kubelet = "for kubelet: do not prefix the path with '/systemd'; kubelet would create that tree and leave its own \
+                   unit";
     Some(
-        Found::new(weight, explanation)
-            .because(rows.iter().map(|row| format!("{right_quoted} on {row}")))
-            .advise(case.usable(&right), |right| format!("use {right}"))
-            .mend(of_systemd.then(|| tree.to_owned())),
+        RuleMatch::new(weight, explanation)
+            .evidence(states.iter().map(|state| format!("{right_quoted} on {state}")))
+            .suggest(case.usable(&right), |right| format!("use {right}"))
+            .remediation(of_systemd.then(|| kubelet.to_owned())),
     )
 }
 
-/// What the path carries, and what is mounted there.
-fn carried_of(name: &ParsedPath) -> (String, Option<String>) {
+/// The mount point that a path includes, and the hierarchy mounted there.
+fn mount_in(name: &ParsedPath) -> (String, Option<String>) {
     if let Some(mount) = &name.mount {
         return (String::from_utf8_lossy(&mount.point).into_owned(), mount.hierarchy.clone());
     }
@@ -64,44 +65,45 @@ fn carried_of(name: &ParsedPath) -> (String, Option<String>) {
         .unwrap_or_default()
 }
 
-/// The path is relative to a cgroup namespace.
-pub(super) fn namespace_relative(case: &Case) -> Option<Found> {
+/// The path is relative to the root of a cgroup namespace.
+pub(super) fn namespace_relative(case: &Case) -> Option<RuleMatch> {
     let root = case.facts.observer.as_ref().and_then(|observer| observer.namespace_root.as_deref());
-    let asked = wording::quoted(&case.facts.name);
+    let given = wording::quoted(&case.facts.path);
     let right = match root {
-        Some(root) => resolve(root, &case.asked),
-        None => String::from_utf8_lossy(&case.asked.path).into_owned(),
+        Some(root) => resolve(root, &case.given),
+        None => String::from_utf8_lossy(&case.given.path).into_owned(),
     };
-    let answer = case.other(right.as_bytes());
-    let right_exists = answer.is_some_and(exists);
-    let explanation = if case.asked.upwards > 0 {
-        format!("{asked} begins with '..': it is relative to the root of a cgroup namespace.")
+    let result = case.other(right.as_bytes());
+    let right_exists = result.is_some_and(exists);
+    let explanation = if case.given.upwards > 0 {
+        format!("{given} begins with '..': it is relative to the root of a cgroup namespace.")
     } else {
-        // Without '..' only the existence of the other path shows what was meant.
-        root.filter(|root| *root != "/" && right_exists && !exists(&case.facts.answer))?;
-        format!("{asked} is a name within the observer's cgroup namespace, not this host's.")
+        // Without '..', only the existence of the resolved path shows that it is meant.
+        root.filter(|root| *root != "/" && right_exists && !exists(&case.facts.result))?;
+        format!("{given} is a path in the observer's cgroup namespace, not in the host's.")
     };
-    let state = answer.map_or_else(|| "not looked up".to_owned(), wording::state);
-    let weight = if right_exists { Weight::Explains } else { Weight::Contributes };
-    let known = match root {
-        Some(root) => format!("the observer's namespace has its root at {}", wording::quoted(root)),
+    let state = result.map_or_else(|| "not looked up".to_owned(), wording::state);
+    let weight = if right_exists { Weight::Primary } else { Weight::Contributing };
+    let basis = match root {
+        Some(root) => format!("the root of the observer's cgroup namespace is {}", wording::quoted(root)),
         None => {
-            "the observer's namespace is not known; the name is taken from the hierarchy's root".to_owned()
+            "the observer's cgroup namespace is not known; the path is resolved from the hierarchy's root"
+                .to_owned()
         }
     };
-    let explanation = format!("{explanation} The absolute name is {}: {state}.", wording::quoted(&right));
+    let explanation = format!("{explanation} The absolute path is {}: {state}.", wording::quoted(&right));
     Some(
-        Found::new(weight, explanation)
-            .because([known])
-            .advise(case.usable(&right), |right| format!("use {right}")),
+        RuleMatch::new(weight, explanation)
+            .evidence([basis])
+            .suggest(case.usable(&right), |right| format!("use {right}")),
     )
 }
 
-/// The absolute name of what is called so in a cgroup namespace with that root.
+/// The absolute path of a path in a cgroup namespace with that root.
 pub(super) fn resolve(root: &str, name: &ParsedPath) -> String {
     let parents: Vec<&str> = root.split('/').filter(|component| !component.is_empty()).collect();
-    let kept = parents.get(..parents.len().saturating_sub(name.upwards)).unwrap_or_default();
-    let mut path = kept.iter().fold(String::new(), |path, component| path + "/" + component);
+    let remaining = parents.get(..parents.len().saturating_sub(name.upwards)).unwrap_or_default();
+    let mut path = remaining.iter().fold(String::new(), |path, component| path + "/" + component);
     let below = String::from_utf8_lossy(&name.path);
     if path.is_empty() || below != "/" {
         path.push_str(&below);
@@ -109,102 +111,109 @@ pub(super) fn resolve(root: &str, name: &ParsedPath) -> String {
     path
 }
 
-/// A name that is like the asked one.
-struct Like<'a> {
-    answer: &'a PathResult,
-    how: String,
-    /// No typing error makes two names alike in this way.
+/// A path that is similar to the given one.
+struct SimilarPath<'a> {
+    result: &'a PathResult,
+    similarity: String,
+    /// Whether a typing error cannot explain the similarity.
     strong: bool,
 }
 
-/// The name is spelt otherwise.
-pub(super) fn similar_path_exists(case: &Case) -> Option<Found> {
-    if case.is_anywhere() || exists(&case.facts.answer) {
+/// The path is misspelled.
+pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
+    if case.is_anywhere() || exists(&case.facts.result) {
         return None;
     }
-    let mut likes = likes(case);
-    // Present names before previous ones, and what is surely meant before what is near.
-    likes.sort_by_key(|like| (!(like.strong && exists(like.answer)), !exists(like.answer), !like.strong));
-    likes.truncate(TOLD);
+    let mut similar = similar_paths(case);
+    // Existing paths before previous ones, and strong similarity before weak.
+    similar.sort_by_key(|path| {
+        let exists = exists(path.result);
+        (!(path.strong && exists), !exists, !path.strong)
+    });
+    similar.truncate(MAX_LISTED);
     let unit = running_elsewhere(case);
-    let best = likes.first();
+    let best = similar.first();
     let formal = case.variants.iter().find(|variant| {
         matches!(variant.spelling, Spelling::Relative | Spelling::Nesting | Spelling::Colons)
     });
-    let explains = unit.is_some() || best.is_some_and(|like| like.strong && exists(like.answer));
-    let weight = if explains && !case.has_past() { Weight::Explains } else { Weight::Contributes };
+    let explains = unit.is_some() || best.is_some_and(|path| path.strong && exists(path.result));
+    let weight = if explains && !case.has_previous() { Weight::Primary } else { Weight::Contributing };
     let right = match (&unit, best, formal) {
         (Some(path), _, _) => format!("the service manager runs the unit in {}", wording::quoted(path)),
-        (None, Some(like), _) if like.strong => {
-            format!("{}: {}", like.how, wording::quoted(&like.answer.path))
+        (None, Some(path), _) if path.strong => {
+            format!("{}: {}", path.similarity, wording::quoted(&path.result.path))
         }
-        (None, Some(like), None) => format!("the nearest name is {}", wording::quoted(&like.answer.path)),
+        (None, Some(path), None) => format!("the nearest path is {}", wording::quoted(&path.result.path)),
         (None, _, Some(variant)) => {
             let path = String::from_utf8_lossy(&variant.path);
             format!("{}: it would be {}", variant.spelling.fault(), wording::quoted(&path))
         }
         (None, None, None) => return None,
     };
-    // A previous instance of its own says that the name was right; then only a surer one is worth a word.
-    if case.has_past() && !explains {
+    // A previous instance shows that the path was right; then only a strong similarity is worth reporting.
+    if case.has_previous() && !explains {
         return None;
     }
-    let evidence = likes.iter().map(|like| {
-        format!("{}: {} ({})", wording::quoted(&like.answer.path), wording::state(like.answer), like.how)
+    let evidence = similar.iter().map(|path| {
+        format!(
+            "{}: {} ({})",
+            wording::quoted(&path.result.path),
+            wording::state(path.result),
+            path.similarity
+        )
     });
-    let from_unit = unit.iter().map(|path| {
+    let control_group = unit.iter().map(|path| {
         let id = case.unit_name().map(wording::plain).unwrap_or_default();
         format!("ControlGroup={} of {id}", wording::plain(path))
     });
-    let present = likes.iter().filter(|like| exists(like.answer)).map(|like| like.answer.path.as_str());
-    let explanation = format!("{} may be misspelt; {right}.", wording::quoted(&case.facts.name));
-    let found = unit
-        .iter()
-        .map(String::as_str)
-        .chain(present)
-        .fold(Found::new(weight, explanation).because(from_unit.chain(evidence)), |found, path| {
-            found.advise(case.usable(path), |path| format!("use {path}"))
-        });
-    let further = best.filter(|_| found.finding.remediation.is_empty());
-    Some(found.mend(further.map(|like| format!("cgtrace why {}", wording::word(&like.answer.path)))))
+    let present = similar.iter().filter(|path| exists(path.result)).map(|path| path.result.path.as_str());
+    let explanation = format!("{} may be misspelled; {right}.", wording::quoted(&case.facts.path));
+    let found =
+        unit.iter().map(String::as_str).chain(present).fold(
+            RuleMatch::new(weight, explanation).evidence(control_group.chain(evidence)),
+            |found, path| found.suggest(case.usable(path), |path| format!("use {path}")),
+        );
+    let next = best.filter(|_| found.finding.remediation.is_empty());
+    Some(found.remediation(next.map(|path| format!("cgtrace why {}", wording::word(&path.result.path)))))
 }
 
-/// Other names of which something is known, and in what they are like the asked one.
-fn likes<'a>(case: &Case<'a>) -> Vec<Like<'a>> {
+/// Other known paths that are similar to the given one.
+fn similar_paths<'a>(case: &Case<'a>) -> Vec<SimilarPath<'a>> {
     let others: Vec<&PathResult> = case
         .facts
         .others
         .iter()
-        .filter(|answer| is_known(answer) && answer.path != case.facts.name && answer.path != case.name)
+        .filter(|result| is_known(result) && result.path != case.facts.path && result.path != case.path)
         .collect();
-    let near = nearest(case.name.as_bytes(), others.iter().map(|answer| &answer.path), others.len());
-    let like = |(place, answer): (usize, &&'a PathResult)| {
-        let name = answer.path.as_bytes();
-        let strong = |how: &str| Some(Like { answer, how: how.to_owned(), strong: true });
-        if let Some(variant) = case.variants.iter().find(|variant| variant.path == name) {
+    let near = nearest(case.path.as_bytes(), others.iter().map(|result| &result.path), others.len());
+    let similar = |(index, result): (usize, &&'a PathResult)| {
+        let path = result.path.as_bytes();
+        let strong =
+            |similarity: &str| Some(SimilarPath { result, similarity: similarity.to_owned(), strong: true });
+        if let Some(variant) = case.variants.iter().find(|variant| variant.path == path) {
             return match variant.spelling {
                 // The rules above explain these.
                 Spelling::MountPath | Spelling::Directory | Spelling::Upwards => None,
                 other => strong(other.fault()),
             };
         }
-        if let Some(how) = nearest::akin(&case.parsed, &cgtrace_paths::parse(name)) {
-            return strong(how);
+        if let Some(similarity) = nearest::same_object(&case.parsed, &cgtrace_paths::parse(path)) {
+            return strong(similarity);
         }
-        let how = match near.iter().find(|near| near.place == place)?.distance {
+        let similarity = match near.iter().find(|near| near.index == index)?.distance {
             1 => "differs by one letter".to_owned(),
             letters => format!("differs by {letters} letters"),
         };
-        Some(Like { answer, how, strong: false })
+        Some(SimilarPath { result, similarity, strong: false })
     };
-    others.iter().enumerate().filter_map(like).collect()
+    others.iter().enumerate().filter_map(similar).collect()
 }
 
-/// Where the service manager runs the unit, if that is another cgroup than the name says.
+/// The cgroup in which the service manager runs the unit, if the path names another.
 fn running_elsewhere(case: &Case) -> Option<String> {
     let unit = case.unit()?;
-    let elsewhere = unit.control_group.starts_with('/') && unit.control_group != case.name;
-    // A cgroup below the unit's own is the unit's business.
+    let elsewhere = unit.control_group.starts_with('/') && unit.control_group != case.path;
+    // The service manager does not know the cgroups that a unit creates below its own.
     let own = case.parsed.unit.as_deref().is_none_or(|name| case.parsed.leaf() == name.as_bytes());
     (elsewhere && own && unit.active_state == "active").then(|| unit.control_group.clone())
 }

@@ -2,6 +2,7 @@
 
 use cgtrace_why::{
     facts::{Facts, Observer},
+    report::Cause,
     rules::explain,
 };
 
@@ -13,11 +14,11 @@ fn kubelet(flags: &[&str]) -> Observer {
 }
 
 #[test]
-fn docker_only_hides_what_is_not_dockers() {
-    let hidden = |name: &str, arguments: &[&str]| {
-        let who = observer(process(9, "cadvisor", "/c", 250), arguments);
-        let verdict = explain(&Facts { observer: Some(who), ..on_v2(name, true) });
-        (verdict.cause == "filtered-by-observer" && !verdict.visible).then_some(verdict)
+fn docker_only_hides_all_but_docker_containers() {
+    let hidden = |path: &str, arguments: &[&str]| {
+        let cadvisor = observer(process(9, "cadvisor", "/c", 250), arguments);
+        let verdict = explain(&Facts { observer: Some(cadvisor), ..on_v2(path, true) });
+        (verdict.cause == Cause::FilteredByObserver && !verdict.visible).then_some(verdict)
     };
     let finding = hidden(KUBELET, &["cadvisor", "--docker_only"]).unwrap();
     assert!(
@@ -33,14 +34,14 @@ fn docker_only_hides_what_is_not_dockers() {
 }
 
 #[test]
-fn kubelet_with_docker_only_and_without() {
-    let name = "/system.slice/docker.service";
-    let facts = Facts { observer: Some(kubelet(&["--docker-only"])), ..on_v2(name, true) };
-    assert_eq!(explain(&facts).cause, "filtered-by-observer");
+fn kubelet_is_checked_with_and_without_docker_only() {
+    let path = "/system.slice/docker.service";
+    let facts = Facts { observer: Some(kubelet(&["--docker-only"])), ..on_v2(path, true) };
+    assert_eq!(explain(&facts).cause, Cause::FilteredByObserver);
     let facts = Facts { observer: Some(kubelet(&[])), ..facts };
     let verdict = explain(&facts);
-    assert!(verdict.cause == "present" && verdict.holds("filtered-by-observer"));
-    let flag = format!("--runtime-cgroups={name}");
+    assert!(verdict.cause == Cause::Present && verdict.holds(Cause::FilteredByObserver));
+    let flag = format!("--runtime-cgroups={path}");
     let facts = Facts { observer: Some(kubelet(&[&flag])), ..facts };
-    assert!(!explain(&facts).holds("filtered-by-observer"));
+    assert!(!explain(&facts).holds(Cause::FilteredByObserver));
 }

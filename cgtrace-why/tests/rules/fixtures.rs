@@ -1,30 +1,30 @@
-//! Facts for the rules' tests.
+//! Facts for the tests of the rules.
 
 use cgtrace_client::wire::{
     CgroupRef, Event, EventKind, HierarchyResult, Instance, Membership, PathResult, Task, Timestamp,
 };
 use cgtrace_why::{
     facts::{Facts, Observer, Process, Unit},
-    report::Verdict,
+    report::{Cause, Verdict},
 };
 
-/// The cgroup that most cases are about.
+/// The cgroup in most tests.
 pub const KUBELET: &str = "/system.slice/kubelet.service";
 
-/// What a verdict has beside its first cause.
+/// Searches all findings of a verdict.
 pub trait Holds {
     /// Whether a cause holds, first or not.
-    fn holds(&self, cause: &str) -> bool;
+    fn holds(&self, cause: Cause) -> bool;
 }
 
 impl Holds for Verdict {
-    fn holds(&self, cause: &str) -> bool {
+    fn holds(&self, cause: Cause) -> bool {
         self.cause == cause || self.other_findings.iter().any(|finding| finding.cause == cause)
     }
 }
 
-/// When knowledge begins, in seconds since boot.
-const KNOWN_SINCE: u64 = 100;
+/// When observation begins, in seconds since boot.
+const OBSERVED_SINCE: u64 = 100;
 
 pub fn at(seconds: u64) -> Timestamp {
     Timestamp::from_unix_ns(i128::from(seconds) * 1_000_000_000, seconds * 1_000_000_000)
@@ -37,7 +37,7 @@ pub fn task(pid: u32, comm: &str) -> Task {
 pub fn absent(hierarchy: &str) -> HierarchyResult {
     HierarchyResult {
         hierarchy: hierarchy.to_owned(),
-        observed_since: at(KNOWN_SINCE),
+        observed_since: at(OBSERVED_SINCE),
         scanned: true,
         ..HierarchyResult::default()
     }
@@ -64,19 +64,19 @@ pub fn removed(hierarchy: &str) -> HierarchyResult {
     HierarchyResult { previous: vec![instance], ..absent(hierarchy) }
 }
 
-pub fn answer(name: &str, hierarchies: Vec<HierarchyResult>) -> PathResult {
+pub fn path_result(path: &str, hierarchies: Vec<HierarchyResult>) -> PathResult {
     PathResult {
-        path: name.to_owned(),
-        present: hierarchies.iter().any(|row| row.present),
+        path: path.to_owned(),
+        present: hierarchies.iter().any(|result| result.present),
         hierarchies,
         ..PathResult::default()
     }
 }
 
-/// A machine with v2 alone.
-pub fn on_v2(name: &str, is_present: bool) -> Facts {
-    let row = if is_present { present("v2") } else { absent("v2") };
-    Facts { name: name.to_owned(), now: at(300), answer: answer(name, vec![row]), ..Facts::default() }
+/// A machine with only v2.
+pub fn on_v2(path: &str, is_present: bool) -> Facts {
+    let result = if is_present { present("v2") } else { absent("v2") };
+    Facts { path: path.to_owned(), now: at(300), result: path_result(path, vec![result]), ..Facts::default() }
 }
 
 pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
@@ -101,7 +101,7 @@ pub fn unit(id: &str, active: &str, sub: &str) -> Unit {
     }
 }
 
-pub fn moved(who: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
+pub fn moved(task: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
     let moment = at(seconds);
     Event {
         kind: EventKind::Attach,
@@ -110,7 +110,7 @@ pub fn moved(who: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event {
         hierarchy: Some("v2".to_owned()),
         path: Some(to.to_owned()),
         from: Some(CgroupRef { id: 1, path: Some(from.to_owned()), path_hex: None }),
-        task: Some(who),
+        task: Some(task),
         by: Some(by),
         ..Event::default()
     }

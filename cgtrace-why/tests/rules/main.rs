@@ -1,4 +1,4 @@
-//! What the rules conclude from facts, one file a family of causes.
+//! Tests of the rules, one file per family of causes.
 
 mod filter;
 mod fixtures;

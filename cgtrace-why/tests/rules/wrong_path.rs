@@ -1,31 +1,32 @@
-//! Paths that carry a mount, are relative to a namespace, or are spelt otherwise.
+//! Paths that include a mount, are relative to a namespace, or are misspelled.
 
 use cgtrace_client::wire::PathResult;
 use cgtrace_why::{
-    facts::{Facts, Mounted},
-    rules::{explain, wanted},
+    facts::{CgroupMount, Facts},
+    report::Cause,
+    rules::{candidate_paths, explain},
 };
 
 use crate::fixtures::{
-    Holds as _, KUBELET, absent, answer, observer, on_v2, present, process, removed, unit,
+    Holds as _, KUBELET, absent, observer, on_v2, path_result, present, process, removed, unit,
 };
 
-fn asked(name: &str, others: Vec<PathResult>) -> Facts {
-    Facts { others, ..on_v2(name, false) }
+fn absent_path(path: &str, others: Vec<PathResult>) -> Facts {
+    Facts { others, ..on_v2(path, false) }
 }
 
-fn there(name: &str) -> PathResult {
-    answer(name, vec![present("v2")])
+fn there(path: &str) -> PathResult {
+    path_result(path, vec![present("v2")])
 }
 
 #[test]
-fn mount_paths_are_named_with_the_right_name() {
+fn a_mount_point_in_the_path_is_found() {
     for name in
         ["/sys/fs/cgroup/systemd/system.slice/kubelet.service", "/systemd/system.slice/kubelet.service"]
     {
-        assert!(wanted(name, &[], None).contains(&KUBELET.to_owned()));
-        let verdict = explain(&asked(name, vec![there(KUBELET)]));
-        assert_eq!(verdict.cause, "path-includes-mount", "{name}");
+        assert!(candidate_paths(name, &[], None).contains(&KUBELET.to_owned()));
+        let verdict = explain(&absent_path(name, vec![there(KUBELET)]));
+        assert_eq!(verdict.cause, Cause::PathIncludesMount, "{name}");
         assert!(!verdict.present && !verdict.visible);
         assert!(verdict.explanation.contains("name=systemd"));
         assert_eq!(verdict.remediation[0], format!("use '{KUBELET}'"));
@@ -33,70 +34,72 @@ fn mount_paths_are_named_with_the_right_name() {
 }
 
 #[test]
-fn a_wrong_name_is_told_before_what_the_right_one_lacks() {
-    let right = answer(KUBELET, vec![present("name=systemd"), absent("memory")]);
-    let verdict = explain(&asked("/sys/fs/cgroup/systemd/system.slice/kubelet.service", vec![right]));
-    assert_eq!(verdict.cause, "path-includes-mount");
-    assert!(verdict.holds("present-elsewhere"));
+fn a_wrong_path_comes_before_missing_hierarchies() {
+    let right = path_result(KUBELET, vec![present("name=systemd"), absent("memory")]);
+    let verdict = explain(&absent_path("/sys/fs/cgroup/systemd/system.slice/kubelet.service", vec![right]));
+    assert_eq!(verdict.cause, Cause::PathIncludesMount);
+    assert!(verdict.holds(Cause::PresentElsewhere));
 }
 
 #[test]
-fn a_mount_point_of_this_machine_counts() {
+fn mount_points_of_this_machine_are_known() {
     let mounts =
-        [Mounted { hierarchy: "memory".to_owned(), point: "/cg/m".to_owned(), root: "/".to_owned() }];
+        [CgroupMount { hierarchy: "memory".to_owned(), point: "/cg/m".to_owned(), root: "/".to_owned() }];
     let name = "/cg/m/x.slice";
-    assert_eq!(wanted(name, &mounts, None), ["/x.slice"]);
-    let facts = Facts { mounts: mounts.to_vec(), ..asked(name, vec![there("/x.slice")]) };
-    assert_eq!(explain(&facts).cause, "path-includes-mount");
+    assert_eq!(candidate_paths(name, &mounts, None), ["/x.slice"]);
+    let facts = Facts { mounts: mounts.to_vec(), ..absent_path(name, vec![there("/x.slice")]) };
+    assert_eq!(explain(&facts).cause, Cause::PathIncludesMount);
 }
 
 #[test]
-fn what_is_left_is_judged_as_well() {
-    let rest = answer("/system.slice/x.service", vec![removed("v2")]);
-    let verdict = explain(&asked("/memory/system.slice/x.service", vec![rest]));
-    assert_eq!(verdict.cause, "removed");
-    assert!(verdict.holds("path-includes-mount"));
+fn the_path_without_the_mount_is_explained_too() {
+    let rest = path_result("/system.slice/x.service", vec![removed("v2")]);
+    let verdict = explain(&absent_path("/memory/system.slice/x.service", vec![rest]));
+    assert_eq!(verdict.cause, Cause::Removed);
+    assert!(verdict.holds(Cause::PathIncludesMount));
 }
 
 #[test]
-fn a_namespaces_names_are_made_absolute() {
+fn paths_in_a_namespace_are_resolved() {
     let name = "/../../system.slice/x.service";
     let right = "/a/system.slice/x.service";
-    let mut who = observer(process(9, "agent", "/a/b/c", 1), &[]);
-    who.namespace_root = Some("/a/b/c".to_owned());
-    assert!(wanted(name, &[], Some("/a/b/c")).contains(&right.to_owned()));
-    let facts = Facts { observer: Some(who), ..asked(name, vec![there(right)]) };
+    let mut agent = observer(process(9, "agent", "/a/b/c", 1), &[]);
+    agent.namespace_root = Some("/a/b/c".to_owned());
+    assert!(candidate_paths(name, &[], Some("/a/b/c")).contains(&right.to_owned()));
+    let facts = Facts { observer: Some(agent), ..absent_path(name, vec![there(right)]) };
     let verdict = explain(&facts);
-    assert_eq!(verdict.cause, "namespace-relative");
+    assert_eq!(verdict.cause, Cause::NamespaceRelative);
     assert_eq!(verdict.remediation, [format!("use '{right}'")]);
-    let facts = Facts { name: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
-    let facts = Facts { answer: answer("/x", vec![absent("v2")]), ..facts };
-    assert_eq!(explain(&facts).cause, "namespace-relative");
-    assert_eq!(explain(&asked("/../x", vec![there("/x")])).cause, "namespace-relative");
+    let facts = Facts { path: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
+    let facts = Facts { result: path_result("/x", vec![absent("v2")]), ..facts };
+    assert_eq!(explain(&facts).cause, Cause::NamespaceRelative);
+    assert_eq!(explain(&absent_path("/../x", vec![there("/x")])).cause, Cause::NamespaceRelative);
 }
 
 #[test]
-fn structure_is_surer_than_letters() {
+fn structural_similarity_comes_before_typing_errors() {
     let nested = "/kubepods.slice/kubepods-burstable.slice";
-    let verdict =
-        explain(&asked("/kubepods-burstable.slice", vec![there(nested), there("/kubepods-burstabl.slice")]));
-    assert_eq!(verdict.cause, "similar-path-exists");
+    let verdict = explain(&absent_path(
+        "/kubepods-burstable.slice",
+        vec![there(nested), there("/kubepods-burstabl.slice")],
+    ));
+    assert_eq!(verdict.cause, Cause::SimilarPathExists);
     assert!(verdict.evidence[0].contains(nested));
     assert_eq!(verdict.evidence.len(), 2);
     for name in ["kubelet.service", "/system.slice/kubelet", "/kube.slice/kubelet.service"] {
-        let verdict = explain(&asked(name, vec![there(KUBELET)]));
+        let verdict = explain(&absent_path(name, vec![there(KUBELET)]));
         assert_eq!(
-            (verdict.cause.as_str(), verdict.remediation),
-            ("similar-path-exists", vec![format!("use '{KUBELET}'")])
+            (verdict.cause, verdict.remediation),
+            (Cause::SimilarPathExists, vec![format!("use '{KUBELET}'")])
         );
     }
 }
 
 #[test]
-fn near_names_come_with_their_states() {
-    let previous = answer("/system.slice/kubelets.service", vec![removed("v2")]);
-    let verdict = explain(&asked("/system.slice/kublet.service", vec![previous, there(KUBELET)]));
-    assert_eq!(verdict.cause, "similar-path-exists");
+fn near_paths_are_listed_with_their_states() {
+    let previous = path_result("/system.slice/kubelets.service", vec![removed("v2")]);
+    let verdict = explain(&absent_path("/system.slice/kublet.service", vec![previous, there(KUBELET)]));
+    assert_eq!(verdict.cause, Cause::SimilarPathExists);
     assert!(
         verdict.evidence[0]
             .starts_with("'/system.slice/kubelet.service': present on v2 (differs by one letter)")
@@ -105,10 +108,10 @@ fn near_names_come_with_their_states() {
 }
 
 #[test]
-fn the_service_manager_knows_where_a_unit_runs() {
+fn the_service_managers_control_group_is_suggested() {
     let mut running = unit("kubelet.service", "active", "running");
     running.control_group = "/kube.slice/kubelet.service".to_owned();
-    let verdict = explain(&Facts { unit: Some(running), ..asked(KUBELET, Vec::new()) });
-    assert_eq!(verdict.cause, "similar-path-exists");
+    let verdict = explain(&Facts { unit: Some(running), ..absent_path(KUBELET, Vec::new()) });
+    assert_eq!(verdict.cause, Cause::SimilarPathExists);
     assert_eq!(verdict.remediation, ["use '/kube.slice/kubelet.service'"]);
 }

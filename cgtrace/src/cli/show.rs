@@ -4,7 +4,7 @@ use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::anyhow;
 use cgtrace_client::paths;
-use cgtrace_why::{Selector, Shown};
+use cgtrace_why::{CgroupSelector, ShowReport};
 
 use super::{
     Outcome, arguments::Show, connect::Connector, failure::Failure, output::Output, stderr::print, text,
@@ -13,10 +13,10 @@ use super::{
 pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let selector = match (&show.path, show.pid) {
         (Some(path), _) => match parse_id(path) {
-            Some(id) => Selector::Id(id),
-            None => Selector::Path(path.as_bytes().to_vec()),
+            Some(id) => CgroupSelector::Id(id),
+            None => CgroupSelector::Path(path.as_bytes().to_vec()),
         },
-        (None, Some(pid)) => Selector::Process(pid),
+        (None, Some(pid)) => CgroupSelector::Process(pid),
         (None, None) => return Err(Failure::Usage(anyhow!("nothing to show; give a path, an ID, or --pid"))),
     };
     let mut client = connector.connect()?.client;
@@ -52,7 +52,7 @@ fn parse_id(text: &OsStr) -> Option<u64> {
 }
 
 /// The error for an unknown cgroup, with the time since when it would have been recorded.
-fn not_found(show: &Show, shown: &Shown) -> anyhow::Error {
+fn not_found(show: &Show, shown: &ShowReport) -> anyhow::Error {
     let target = match (&show.path, show.pid) {
         (Some(path), _) => format!("`{}`", paths::escape(path.as_bytes())),
         (None, Some(pid)) => format!("the cgroup of process {pid}"),

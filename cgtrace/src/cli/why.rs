@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::anyhow;
 use cgtrace_client::paths;
-use cgtrace_why::{AskError, Question, Who, ask};
+use cgtrace_why::{AskError, ObserverSelector, Question, ask};
 
 use super::{
     Outcome, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
@@ -12,9 +12,9 @@ use super::{
 
 pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let observer = match (why.pid, &why.process) {
-        (Some(pid), _) => Some(Who::Pid(pid)),
-        (None, Some(comm)) => Some(Who::Comm(paths::as_text(comm.as_bytes()).0)),
-        (None, None) => why.kubelet.then(|| Who::Comm("kubelet".to_owned())),
+        (Some(pid), _) => Some(ObserverSelector::Pid(pid)),
+        (None, Some(comm)) => Some(ObserverSelector::Comm(paths::as_text(comm.as_bytes()).0)),
+        (None, None) => why.kubelet.then(|| ObserverSelector::Comm("kubelet".to_owned())),
     };
     let question = Question {
         path: why.path.as_ref().map(|path| path.as_bytes().to_vec()),

@@ -1,5 +1,5 @@
-//! A process of another user that root asks about, or that has a unit's name: it neither holds the answer up nor poisons
-//! its advice.
+//! A process of another user, as root's observer or under a unit's name: it can neither delay the report nor influence its
+//! remediation.
 
 use std::{
     fs,
@@ -7,7 +7,10 @@ use std::{
 };
 
 use anyhow::{Result, ensure};
-use cgtrace_why::{Question, Who, report::Report};
+use cgtrace_why::{
+    ObserverSelector, Question,
+    report::{Cause, Report},
+};
 use libtest_mimic::Trial;
 
 use super::{ask, first, line};
@@ -25,29 +28,32 @@ const OTHER: u32 = 65_533;
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::a_configuration_that_is_no_small_file_is_refused", configurations),
-        trial("why::a_long_command_line_is_cut", long_command_line),
-        trial("why::a_command_line_of_64_mb_is_cut", replaced_command_line),
-        trial("why::stacked_mounts_do_not_hold_it_up", stacked_mounts),
-        trial("why::duplicated_descriptors_do_not_hold_it_up", descriptors),
-        trial("why::a_name_alone_gives_no_advice", stranger),
-        trial("why::what_a_process_is_told_is_quoted", quoted),
-        trial("why::what_others_may_write_to_is_not_advised", writable),
-        trial("why::which_process_is_meant_is_not_guessed", candidates),
+        trial("why::a_configuration_must_be_a_small_regular_file", configurations),
+        trial("why::a_long_command_line_is_truncated", long_command_line),
+        trial("why::a_command_line_of_64_mb_is_truncated", replaced_command_line),
+        trial("why::stacked_mounts_do_not_delay_it", stacked_mounts),
+        trial("why::duplicated_descriptors_do_not_delay_it", descriptors),
+        trial("why::a_process_name_alone_changes_no_remediation", stranger),
+        trial("why::flags_of_a_process_are_quoted", quoted),
+        trial("why::cgroups_writable_by_others_are_not_suggested", writable),
+        trial("why::an_ambiguous_process_name_lists_the_candidates", candidates),
     ]
 }
 
-/// System calls of x86-64, which perl calls by their numbers.
+/// For tests in which perl makes system calls by their x86-64 numbers.
 fn only_x86_64() -> Outcome {
     match std::env::consts::ARCH {
         "x86_64" => Ok(()),
-        other => Err(skip(format!("the numbers of system calls are not known on {other}"))),
+        other => Err(skip(format!("system call numbers are not known for {other}"))),
     }
 }
 
 fn about(daemon: &Daemon, observer: u32) -> Result<Report> {
-    let question =
-        Question { path: Some(b"/".to_vec()), hierarchy: None, observer: Some(Who::Pid(observer)) };
+    let question = Question {
+        path: Some(b"/".to_vec()),
+        hierarchy: None,
+        observer: Some(ObserverSelector::Pid(observer)),
+    };
     Ok(cgtrace_why::ask(&mut daemon.client()?, &question)?)
 }
 
@@ -82,9 +88,9 @@ fn long_command_line() -> Outcome {
     let daemon = Daemon::start()?;
     let long = "x".repeat(100_000);
     for flags in [vec![long.as_str(); 12], vec!["x"; 5_000]] {
-        let who = Fake::start_in(&[], "cgtrace-wordy", "1", &flags, Some(UID))?;
-        let report = about(&daemon, who.pid())?;
-        line(&report.notes, &["only 128 KiB and 4,096 words"])?;
+        let process = Fake::start_in(&[], "cgtrace-wordy", "1", &flags, Some(UID))?;
+        let report = about(&daemon, process.pid())?;
+        line(&report.notes, &["truncated at 128 KiB or 4,096 arguments"])?;
         let words = report.observer.map(|observer| observer.arguments).unwrap_or_default();
         let bytes: usize = words.iter().map(|word| word.len() + 1).sum();
         ensure!(words.len() <= 4_096 && bytes <= (128 << 10) + 1, "{} words, {bytes} bytes", words.len());
@@ -95,14 +101,14 @@ fn long_command_line() -> Outcome {
 fn replaced_command_line() -> Outcome {
     only_x86_64()?;
     let daemon = Daemon::start()?;
-    // PR_SET_MM (35) with PR_SET_MM_MAP (14): all stays as it is but for where the arguments are.
+    // PR_SET_MM (35) with PR_SET_MM_MAP (14): changes only the address of the arguments.
     let script = "our $line = 'a' x ((64 << 20) - 1) . chr 0; my $at = unpack 'Q', pack 'p', $line; \
                   open my $stat, '<', '/proc/self/stat'; my @f = split / /, (split /\\) /, <$stat>)[1]; \
                   my $map = pack 'Q12 L2', @f[23, 24, 42, 43, 44], syscall(12, 0), $f[25], $at, $at + (64 << 20), \
                   @f[47, 48], 0, 0, 0xffffffff; syscall(157, 35, 14, $map, length $map, 0) == 0 or die \"$!\"";
-    let who = Fake::start_in(&[], "cgtrace-mapped", script, &[], Some(UID))?;
-    let report = about(&daemon, who.pid())?;
-    line(&report.notes, &["only 128 KiB and 4,096 words"])?;
+    let process = Fake::start_in(&[], "cgtrace-mapped", script, &[], Some(UID))?;
+    let report = about(&daemon, process.pid())?;
+    line(&report.notes, &["truncated at 128 KiB or 4,096 arguments"])?;
     let words = report.observer.map(|observer| observer.arguments).unwrap_or_default();
     ensure!(words.len() == 1 && words[0].len() == 128 << 10, "{} words", words.len());
     Ok(())
@@ -114,16 +120,16 @@ fn stacked_mounts() -> Outcome {
     let folder = open_folder()?;
     let script = "my ($point, $none) = (\"$ARGV[0]\", 'none'); \
                   for (1..1000) { syscall(165, $point, $point, $none, 4096, 0) == 0 or die \"$!\" }";
-    let who = Fake::start_in(
+    let process = Fake::start_in(
         &["unshare", "-Urm"],
         "cgtrace-stacker",
         script,
         &[&folder.path().display().to_string()],
         Some(UID),
     )?;
-    let table = fs::read_to_string(format!("/proc/{}/mountinfo", who.pid()))?;
+    let table = fs::read_to_string(format!("/proc/{}/mountinfo", process.pid()))?;
     ensure!(table.lines().count() > 1_000, "{} mounts", table.lines().count());
-    let report = about(&daemon, who.pid())?;
+    let report = about(&daemon, process.pid())?;
     ensure!(!report.notes.iter().any(|note| note.contains("mount table")), "{:?}", report.notes);
     Ok(())
 }
@@ -133,10 +139,10 @@ fn descriptors() -> Outcome {
     let daemon = Daemon::start()?;
     let script = "my $one = syscall(294, 0); for (1..4500) { syscall(32, $one) >= 0 or die \"$!\" }";
     let more = ["sh", "-c", "ulimit -n 5000 && exec \"$@\"", "sh"];
-    let who = Fake::start_in(&more, "cgtrace-duper", script, &[], Some(UID))?;
-    let report = about(&daemon, who.pid())?;
-    let told = report.verdicts.iter().flat_map(|verdict| &verdict.other_findings);
-    ensure!(told.into_iter().all(|finding| finding.cause != "inotify-limit"), "{report:#?}");
+    let process = Fake::start_in(&more, "cgtrace-duper", script, &[], Some(UID))?;
+    let report = about(&daemon, process.pid())?;
+    let mut findings = report.verdicts.iter().flat_map(|verdict| &verdict.other_findings);
+    ensure!(findings.all(|finding| finding.cause != Cause::InotifyLimit), "{report:#?}");
     Ok(())
 }
 
@@ -144,19 +150,21 @@ fn stranger() -> Outcome {
     let daemon = Daemon::start()?;
     let leaf = format!("{}$(reboot) \u{1b}[2J'", unique("whyevil"));
     let cgroup = Cgroup::at(&mount("v2")?, &leaf)?;
-    let who = Fake::start_in(&[], "cgtrace-evil", "1", &[], Some(UID))?;
-    put(cgroup.path(), "cgroup.procs", who.pid())?;
+    let process = Fake::start_in(&[], "cgtrace-evil", "1", &[], Some(UID))?;
+    put(cgroup.path(), "cgroup.procs", process.pid())?;
     let verdict = ask(&daemon, "/system.slice/cgtrace-evil.service", None)?;
-    first(&verdict, "no-such-process")?;
+    first(&verdict, Cause::NoSuchProcess)?;
     ensure!(
-        verdict.other_findings.iter().all(|finding| finding.cause != "started-outside-systemd"),
+        verdict.other_findings.iter().all(|finding| finding.cause != Cause::StartedOutsideSystemd),
         "{verdict:#?}"
     );
-    line(&verdict.evidence, &[&format!("pid {}, uid {UID}", who.pid()), "is not known to be the unit's"])?;
+    line(
+        &verdict.evidence,
+        &[&format!("[{}] (uid {UID}", process.pid()), "is not known to belong to the unit"],
+    )?;
     line(&verdict.evidence, &["$'/", "$(reboot) \\x1b[2J\\''"])?;
-    let also = verdict.other_findings.iter().flat_map(|finding| &finding.remediation);
-    for fix in verdict.remediation.iter().chain(also) {
-        ensure!(!fix.contains("reboot") && !fix.contains(&who.pid().to_string()), "{fix}");
+    for line in verdict.findings().flat_map(|finding| finding.remediation) {
+        ensure!(!line.contains("reboot") && !line.contains(&process.pid().to_string()), "{line}");
     }
     Ok(())
 }
@@ -182,27 +190,27 @@ fn writable() -> Outcome {
     let unit = slice.join("cgtrace-kubelet.service");
     fs::create_dir(&unit)?;
     let wrong = slice.name_of(&unit).replace("kubelet.service", "kubelte.service");
-    let advised = || -> Result<bool> {
+    let suggests = || -> Result<bool> {
         let verdict = ask(&daemon, &wrong, None)?;
-        first(&verdict, "similar-path-exists")?;
-        let advised = verdict.remediation.iter().any(|fix| fix.starts_with("use "));
-        if !advised {
-            line(&verdict.evidence, &["is not advised", "may write to it on v2"])?;
+        first(&verdict, Cause::SimilarPathExists)?;
+        let suggests = verdict.remediation.iter().any(|line| line.starts_with("use "));
+        if !suggests {
+            line(&verdict.evidence, &["is not suggested", "can write to it on v2"])?;
         }
-        Ok(advised)
+        Ok(suggests)
     };
-    ensure!(advised()?, "what is root's is not advised");
+    ensure!(suggests()?, "root's cgroup is not suggested");
     chown(&unit, Some(UID), None)?;
-    ensure!(!advised()?, "what another user has is advised");
+    ensure!(!suggests()?, "another user's cgroup is suggested");
     chown(&unit, Some(0), None)?;
-    // Whoever may write to its cgroup.procs brings processes into it.
+    // A user who can write to its cgroup.procs can move processes into it.
     let procs = unit.join("cgroup.procs");
     fs::set_permissions(&procs, fs::Permissions::from_mode(0o646))?;
-    ensure!(!advised()?, "what everybody may write to is advised");
+    ensure!(!suggests()?, "a world-writable cgroup is suggested");
     fs::set_permissions(&procs, fs::Permissions::from_mode(0o644))?;
-    // Whoever has the directory above it can put another one in its place.
+    // The owner of the parent directory can replace it.
     chown(slice.path(), Some(UID), None)?;
-    ensure!(!advised()?, "what is in another user's cgroup is advised");
+    ensure!(!suggests()?, "a cgroup below another user's is suggested");
     Ok(())
 }
 
@@ -217,7 +225,7 @@ fn candidates() -> Outcome {
         let twin = twin.as_ref().map_err(|error| anyhow::anyhow!("{error:#}"))?;
         ensure!(text.contains(&format!("pid {}, uid {uid}, /", twin.pid())), "{text}");
     }
-    // A single one of another user is not taken either; root's is.
+    // A single process of another user is not selected either, but root's is.
     let [(_, first), (_, second)] = twins;
     drop(second);
     let output = daemon.run(&arguments)?;
@@ -225,7 +233,7 @@ fn candidates() -> Outcome {
     let root = Fake::start("cgtrace-twins", "1", &[])?;
     let output = daemon.run(&arguments)?;
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains(&format!("asked by cgtrace-twins[{}]", root.pid())), "{text}");
+    ensure!(text.contains(&format!("observer cgtrace-twins[{}]", root.pid())), "{text}");
     drop(first);
     Ok(())
 }

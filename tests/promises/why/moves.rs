@@ -1,4 +1,4 @@
-//! A process that was moved away, and by whom.
+//! A process that another process moved away.
 
 use std::{
     fs,
@@ -7,9 +7,10 @@ use std::{
 };
 
 use anyhow::ensure;
+use cgtrace_why::report::Cause;
 use libtest_mimic::Trial;
 
-use super::{ask, first, told};
+use super::{ask, finding, first};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, any},
@@ -21,12 +22,12 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::the_mover_of_a_process_is_named", moved_away),
-        trial("why::who_was_there_before_is_followed_too", moved_from_before),
+        trial("why::the_mover_of_a_process_is_reported", moved_away),
+        trial("why::moves_of_older_processes_are_reported", moved_from_before),
     ]
 }
 
-/// A shell moves a process from the first directory to the second; gives the shell's pid.
+/// Moves a process with a shell; returns the shell's pid.
 fn moved_by_another(pid: u32, to: &std::path::Path) -> anyhow::Result<u32> {
     let mut mover = Command::new("sh")
         .args(["-c", "echo \"$1\" > \"$2/cgroup.procs\"", "sh", &pid.to_string()])
@@ -43,24 +44,24 @@ fn moved_away() -> Outcome {
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-moved"])?;
-    let who = Fake::start("cgtrace-moved", "1", &[])?;
-    put(&home, "cgroup.procs", who.pid())?;
-    let mover = moved_by_another(who.pid(), &away)?;
+    let process = Fake::start("cgtrace-moved", "1", &[])?;
+    put(&home, "cgroup.procs", process.pid())?;
+    let mover = moved_by_another(process.pid(), &away)?;
     let verdict = ask(&daemon, &top.name_of(&home), None)?;
     ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
-    let moved = told(&verdict, "moved-away")?;
-    ensure!(moved.explanation.contains(&format!("sh (pid {mover}")), "{verdict:#?}");
+    let moved = finding(&verdict, Cause::MovedAway)?;
+    ensure!(moved.explanation.contains(&format!("sh[{mover}]")), "{verdict:#?}");
     ensure!(moved.explanation.contains(&top.name_of(&away)), "{verdict:#?}");
-    // It comes back.
-    put(&home, "cgroup.procs", who.pid())?;
+    // The process returns.
+    put(&home, "cgroup.procs", process.pid())?;
     let verdict = ask(&daemon, &top.name_of(&home), None)?;
-    ensure!(told(&verdict, "moved-away").is_err(), "{verdict:#?}");
-    // It goes again, and its cgroup is removed.
-    moved_by_another(who.pid(), &away)?;
+    ensure!(finding(&verdict, Cause::MovedAway).is_err(), "{verdict:#?}");
+    // It leaves again, and its cgroup is removed.
+    moved_by_another(process.pid(), &away)?;
     fs::remove_dir(&home)?;
     let verdict = ask(&daemon, &top.name_of(&home), None)?;
-    first(&verdict, "moved-away")?;
-    told(&verdict, "removed")?;
+    first(&verdict, Cause::MovedAway)?;
+    finding(&verdict, Cause::Removed)?;
     Ok(())
 }
 
@@ -69,20 +70,20 @@ fn moved_from_before() -> Outcome {
     let (home, away) = (top.join("home"), top.join("away"));
     fs::create_dir(&home)?;
     fs::create_dir(&away)?;
-    let who = Fake::start("cgtrace-before", "1", &[])?;
-    put(&home, "cgroup.procs", who.pid())?;
+    let process = Fake::start("cgtrace-before", "1", &[])?;
+    put(&home, "cgroup.procs", process.pid())?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-before"])?;
-    // It is read from /proc at the start, aside; until then its first move has no origin.
-    let name = top.name_of(&home);
+    // The daemon reads it from /proc in the background after its start; until then, its first move has no origin.
+    let path = top.name_of(&home);
     let start = Instant::now();
     loop {
-        let mover = moved_by_another(who.pid(), &away)?;
-        let verdict = ask(&daemon, &name, None)?;
-        if let Ok(moved) = told(&verdict, "moved-away") {
-            ensure!(moved.explanation.contains(&format!("pid {mover}")), "{verdict:#?}");
+        let mover = moved_by_another(process.pid(), &away)?;
+        let verdict = ask(&daemon, &path, None)?;
+        if let Ok(moved) = finding(&verdict, Cause::MovedAway) {
+            ensure!(moved.explanation.contains(&format!("[{mover}]")), "{verdict:#?}");
             return Ok(());
         }
         ensure!(start.elapsed() < Duration::from_mins(1), "{verdict:#?}");
-        put(&home, "cgroup.procs", who.pid())?;
+        put(&home, "cgroup.procs", process.pid())?;
     }
 }

@@ -1,11 +1,12 @@
-//! Names that are written otherwise than the cgroup is called, and cgroups that are elsewhere.
+//! Paths that differ from the cgroup's, and cgroups that exist on other hierarchies only.
 
 use std::fs;
 
 use anyhow::ensure;
+use cgtrace_why::report::Cause;
 use libtest_mimic::Trial;
 
-use super::{ask, first, holds, line};
+use super::{ask, finding, first, line};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, mount, unique},
@@ -15,18 +16,18 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::a_mount_path_in_the_name", mount_path),
+        trial("why::a_mount_point_in_the_path", mount_path),
         trial("why::present_on_one_hierarchy_only", present_elsewhere),
-        trial("why::present_everywhere_is_seen", present),
-        trial("why::a_typing_error", misspelt),
-        trial("why::an_impossible_name_is_wrong_usage", impossible),
-        trial("why::what_a_path_proves_is_told", proven),
+        trial("why::present_everywhere_is_visible", present),
+        trial("why::a_typing_error", similar_path),
+        trial("why::an_invalid_path_is_a_usage_error", invalid),
+        trial("why::data_parsed_from_the_path_is_reported", parsed),
     ]
 }
 
-/// A unit's cgroup on one hierarchy, in a slice of its own.
-fn slice(hierarchy: &str, what: &str) -> anyhow::Result<Cgroup> {
-    Cgroup::at(&mount(hierarchy)?, &format!("{}.slice", unique(what)))
+/// A slice on one hierarchy.
+fn slice(hierarchy: &str, label: &str) -> anyhow::Result<Cgroup> {
+    Cgroup::at(&mount(hierarchy)?, &format!("{}.slice", unique(label)))
 }
 
 fn mount_path() -> Outcome {
@@ -42,13 +43,13 @@ fn mount_path() -> Outcome {
     }
     for wrong in all_wrong {
         let verdict = ask(&daemon, &wrong, None)?;
-        first(&verdict, "path-includes-mount")?;
+        first(&verdict, Cause::PathIncludesMount)?;
         ensure!(!verdict.present && !verdict.visible, "{verdict:#?}");
         line(&verdict.remediation, &[&right])?;
         line(&verdict.evidence, &[&right, hierarchy, "present"])?;
-        // Its state, too: the resource controllers lack it.
+        // Also its state: it does not exist on the resource controllers.
         if mount("memory").is_ok() {
-            holds(&verdict, "present-elsewhere")?;
+            finding(&verdict, Cause::PresentElsewhere)?;
         }
         let output = daemon.run(&["why", &wrong])?;
         let text = String::from_utf8(output.stdout)?;
@@ -58,25 +59,24 @@ fn mount_path() -> Outcome {
 }
 
 fn present_elsewhere() -> Outcome {
-    mount("memory")
-        .map_err(|_| skip("memory is on v2 here, so that nothing can be on name=systemd alone"))?;
+    mount("memory").map_err(|_| skip("memory is on v2 here, so nothing can exist on name=systemd only"))?;
     let slice = slice("name=systemd", "whyelsewhere")?;
     let daemon = Daemon::start()?;
     let unit = slice.join("cgtrace-b.service");
     fs::create_dir(&unit)?;
     let name = slice.name_of(&unit);
     let verdict = ask(&daemon, &name, None)?;
-    first(&verdict, "present-elsewhere")?;
+    first(&verdict, Cause::PresentElsewhere)?;
     ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
-    line(&verdict.evidence, &["name=systemd: present", "since"])?;
+    line(&verdict.evidence, &["name=systemd: present", "created at"])?;
     line(&verdict.evidence, &["memory", "absent"])?;
     line(&verdict.remediation, &["systemctl set-property cgtrace-b.service", "MemoryAccounting=yes"])?;
-    line(&verdict.remediation, &["do not put '/systemd'"])?;
-    ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not seen, and exit 0");
-    // Whoever asks for the hierarchy that has it sees it.
+    line(&verdict.remediation, &["do not prefix the path with '/systemd'"])?;
+    ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not visible, but exit code 0");
+    // It is visible on the hierarchy that has it.
     ensure!(
         daemon.run(&["why", &name, "--hierarchy", "name=systemd"])?.status.code() == Some(0),
-        "seen there"
+        "not visible there"
     );
     Ok(())
 }
@@ -89,7 +89,7 @@ fn present() -> Outcome {
     Ok(())
 }
 
-fn misspelt() -> Outcome {
+fn similar_path() -> Outcome {
     let slice = slice("v2", "whytypo")?;
     let daemon = Daemon::start()?;
     let unit = slice.join("cgtrace-kubelet.service");
@@ -97,23 +97,23 @@ fn misspelt() -> Outcome {
     let right = slice.name_of(&unit);
     let wrong = right.replace("kubelet.service", "kubelte.service");
     let verdict = ask(&daemon, &wrong, None)?;
-    first(&verdict, "similar-path-exists")?;
+    first(&verdict, Cause::SimilarPathExists)?;
     line(&verdict.evidence, &[&right, "present on v2"])?;
     line(&verdict.remediation, &[&right])?;
-    // A missing slash, and a missing type.
+    // Without the leading slash, and without the unit type.
     for wrong in [&right[1..], right.strip_suffix(".service").unwrap_or_default()] {
         let verdict = ask(&daemon, wrong, None)?;
-        first(&verdict, "similar-path-exists")?;
+        first(&verdict, Cause::SimilarPathExists)?;
         line(&verdict.evidence, &[&right])?;
     }
-    // A name that was, too.
+    // Also a previous path.
     fs::remove_dir(&unit)?;
     let verdict = ask(&daemon, &wrong, None)?;
     line(&verdict.evidence, &[&right, "removed at"])?;
     Ok(())
 }
 
-fn impossible() -> Outcome {
+fn invalid() -> Outcome {
     let daemon = Daemon::start()?;
     for wrong in ["", "/a\nb"] {
         let output = daemon.run(&["why", wrong])?;
@@ -128,7 +128,7 @@ fn impossible() -> Outcome {
     Ok(())
 }
 
-fn proven() -> Outcome {
+fn parsed() -> Outcome {
     const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
     let slice = slice("v2", "whyproven")?;
     let daemon = Daemon::start()?;
@@ -139,15 +139,15 @@ fn proven() -> Outcome {
     let why = daemon.run(&["why", &name, "--json"])?;
     let events = daemon.run(&["events", &name, "--since-seq", "0", "--count", "1", "--json"])?;
     let read = |bytes: &[u8]| serde_json::from_slice::<serde_json::Value>(bytes);
-    let told = [
+    let documents = [
         read(&show.stdout)?["results"][0].clone(),
         read(&why.stdout)?["verdicts"][0]["result"].clone(),
         read(&events.stdout)?,
     ];
-    for told in told {
-        ensure!(told["container_id"] == ID && told["runtime"] == "containerd", "{told}");
-        ensure!(told["unit"] == format!("cri-containerd-{ID}.scope"), "{told}");
-        ensure!(told["slice"] == slice.name()[1..], "{told}");
+    for document in documents {
+        ensure!(document["container_id"] == ID && document["runtime"] == "containerd", "{document}");
+        ensure!(document["unit"] == format!("cri-containerd-{ID}.scope"), "{document}");
+        ensure!(document["slice"] == slice.name()[1..], "{document}");
     }
     Ok(())
 }

@@ -1,12 +1,12 @@
-//! It exists, and somebody does not see it: the observer's flags, start, watches, namespaces and mounts.
+//! The cgroup exists, but the observer does not see it: its flags, start time and inotify limits.
 
 use std::fs;
 
 use anyhow::{Context as _, ensure};
-use cgtrace_why::report::Report;
+use cgtrace_why::report::{Cause, Report};
 use libtest_mimic::Trial;
 
-use super::{ask, holds, line};
+use super::{ask, finding, line};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, mount, unique},
@@ -18,11 +18,11 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::a_kubelet_that_looks_at_docker_only", docker_only),
-        trial("why::kubelet_is_asked_for_every_name_it_looks_up", kubelet),
-        trial("why::made_by_the_asker_itself", made_by_observer),
-        trial("why::made_after_the_asker_had_started", after_asker_started),
-        trial("why::out_of_inotify_instances", watch_exhausted),
+        trial("why::a_kubelet_with_docker_only", docker_only),
+        trial("why::every_path_that_kubelet_looks_up_is_explained", kubelet),
+        trial("why::created_by_the_observer_itself", created_by_observer),
+        trial("why::created_after_the_observer_had_started", created_after_observer),
+        trial("why::out_of_inotify_instances", inotify_limit),
         trial("why::no_such_observer", no_such_observer),
     ]
 }
@@ -38,19 +38,14 @@ fn docker_only() -> Outcome {
     put(&unit, "cgroup.procs", kubelet.pid())?;
     let verdict = ask(&daemon, &name, Some(kubelet.pid()))?;
     ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
-    let told = if verdict.cause == "filtered-by-observer" {
-        (verdict.explanation.clone(), verdict.remediation.clone())
-    } else {
-        // Where the name is on v2 alone, that comes first.
-        let told = holds(&verdict, "filtered-by-observer")?;
-        (told.explanation.clone(), told.remediation.clone())
-    };
-    ensure!(told.0.contains("--docker-only"), "{told:?}");
-    line(&told.1, &["take --docker-only away"])?;
+    // If the cgroup exists only on v2, another cause comes first.
+    let filtered = finding(&verdict, Cause::FilteredByObserver)?;
+    ensure!(filtered.explanation.contains("--docker-only"), "{filtered:?}");
+    line(&filtered.remediation, &["remove --docker-only"])?;
     let output = daemon.run(&["why", "--kubelet", "--pid", &kubelet.pid().to_string()])?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(output.status.code() == Some(1) && text.contains("--docker-only"), "{text}");
-    ensure!(text.contains(&format!("asked for by {flag}")), "{text}");
+    ensure!(text.contains(&format!("source: {flag}")), "{text}");
     Ok(())
 }
 
@@ -78,7 +73,7 @@ fn kubelet() -> Outcome {
     let output = daemon.run(&["why", "--kubelet", "--pid", &pid, "--json"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
     let reply: Report = serde_json::from_slice(&output.stdout)?;
-    let asked: Vec<(&str, Option<&str>)> =
+    let explained: Vec<(&str, Option<&str>)> =
         reply.verdicts.iter().map(|verdict| (verdict.path.as_str(), verdict.source.as_deref())).collect();
     let expected = [
         (cgroup.name_of(&there), flags[1].to_owned()),
@@ -86,14 +81,14 @@ fn kubelet() -> Outcome {
         (gone.clone(), format!("systemCgroups: {gone}")),
     ];
     let expected: Vec<(&str, Option<&str>)> =
-        expected.iter().map(|(name, setting)| (name.as_str(), Some(setting.as_str()))).collect();
-    ensure!(asked == expected, "{asked:?}");
+        expected.iter().map(|(path, source)| (path.as_str(), Some(source.as_str()))).collect();
+    ensure!(explained == expected, "{explained:?}");
     ensure!(reply.verdicts[0].present && !reply.verdicts[1].present, "{reply:#?}");
     let observer = reply.observer.context("no observer")?;
     ensure!(
         observer.process.task.pid == kubelet.pid() && observer.arguments.iter().any(|word| word == flags[1])
     );
-    // By its name, if no other test's kubelet runs.
+    // By its name, unless another test's kubelet is running.
     let output = daemon.run(&["why", "--kubelet", "--json"])?;
     if output.status.code() == Some(2) {
         let text = String::from_utf8(output.stderr)?;
@@ -105,29 +100,26 @@ fn kubelet() -> Outcome {
     Ok(())
 }
 
-fn made_by_observer() -> Outcome {
-    let cgroup = Cgroup::new("v2", "whymade")?;
-    let (home, made) = (cgroup.join("home"), cgroup.join("made"));
+fn created_by_observer() -> Outcome {
+    let cgroup = Cgroup::new("v2", "whycreated")?;
+    let (home, created) = (cgroup.join("home"), cgroup.join("created"));
     fs::create_dir(&home)?;
     let daemon = Daemon::start()?;
-    let name = cgroup.name_of(&made);
+    let name = cgroup.name_of(&created);
     let put_self = |folder: &std::path::Path| {
         format!("open F, '>', '{}/cgroup.procs' or die; print F $$; close F or die", folder.display())
     };
-    let script = format!("{}; mkdir '{}' or die; {}", put_self(&home), made.display(), put_self(&made));
+    let script = format!("{}; mkdir '{}' or die; {}", put_self(&home), created.display(), put_self(&created));
     let flag = format!("--kubelet-cgroups={name}");
     let kubelet = Fake::start("kubelet", &script, &[&flag])?;
     let verdict = ask(&daemon, &name, Some(kubelet.pid()))?;
-    let told = match verdict.cause.as_str() {
-        "created-by-observer" => verdict.explanation.clone(),
-        _ => holds(&verdict, "created-by-observer")?.explanation.clone(),
-    };
-    ensure!(told.contains(&format!("kubelet (pid {}", kubelet.pid())) && told.contains("made"), "{told}");
-    ensure!(told.contains(&format!("It left '{}'", cgroup.name_of(&home))), "{told}");
+    let text = finding(&verdict, Cause::CreatedByObserver)?.explanation;
+    ensure!(text.contains(&format!("kubelet[{}]", kubelet.pid())) && text.contains("created"), "{text}");
+    ensure!(text.contains(&format!("It left '{}'", cgroup.name_of(&home))), "{text}");
     Ok(())
 }
 
-fn after_asker_started() -> Outcome {
+fn created_after_observer() -> Outcome {
     let cgroup = Cgroup::new("v2", "whyafter")?;
     let late = cgroup.join("late");
     let name = cgroup.name_of(&late);
@@ -136,26 +128,23 @@ fn after_asker_started() -> Outcome {
     let kubelet = Fake::start("kubelet", "1", &[&flag])?;
     fs::create_dir(&late)?;
     let verdict = ask(&daemon, &name, Some(kubelet.pid()))?;
-    let told = match verdict.cause.as_str() {
-        "created-after-observer" => verdict.explanation.clone(),
-        _ => holds(&verdict, "created-after-observer")?.explanation.clone(),
-    };
-    ensure!(told.contains("after kubelet (pid") && told.contains("once, at its start"), "{told}");
+    let text = finding(&verdict, Cause::CreatedAfterObserver)?.explanation;
+    ensure!(text.contains("after kubelet[") && text.contains("only once, at its start"), "{text}");
     ensure!(!verdict.visible, "{verdict:#?}");
     Ok(())
 }
 
-fn watch_exhausted() -> Outcome {
+fn inotify_limit() -> Outcome {
     const UID: u32 = 64_602;
     let number = match std::env::consts::ARCH {
         "x86_64" => 294,
         "aarch64" | "riscv64" => 26,
-        other => return Err(skip(format!("the number of inotify_init1 is not known on {other}"))),
+        other => return Err(skip(format!("the number of inotify_init1 is not known for {other}"))),
     };
     let limit: u64 = fs::read_to_string("/proc/sys/fs/inotify/max_user_instances")?.trim().parse()?;
     if limit > 900 {
         return Err(skip(format!(
-            "fs.inotify.max_user_instances={limit} is more than a process has descriptors"
+            "fs.inotify.max_user_instances={limit} exceeds a process's number of descriptors"
         )));
     }
     let cgroup = Cgroup::new("v2", "whywatch")?;
@@ -163,28 +152,22 @@ fn watch_exhausted() -> Outcome {
     let script = format!("while (syscall({number}, 0) >= 0) {{}}");
     let agent = Fake::start_in(&[], "cgtrace-agent", &script, &[], Some(UID))?;
     let verdict = ask(&daemon, &cgroup.name(), Some(agent.pid()))?;
-    let told = match verdict.cause.as_str() {
-        "inotify-limit" => (verdict.evidence.clone(), verdict.remediation.clone()),
-        _ => {
-            let told = holds(&verdict, "inotify-limit")?;
-            (told.evidence.clone(), told.remediation.clone())
-        }
-    };
-    line(&told.0, &[&format!("of fs.inotify.max_user_instances={limit} are in use")])?;
-    line(&told.1, &["sysctl -w fs.inotify.max_user_instances="])?;
+    let reached = finding(&verdict, Cause::InotifyLimit)?;
+    line(&reached.evidence, &[&format!("of fs.inotify.max_user_instances={limit} in use")])?;
+    line(&reached.remediation, &["sysctl -w fs.inotify.max_user_instances="])?;
     ensure!(!verdict.visible, "{verdict:#?}");
     Ok(())
 }
 
 fn no_such_observer() -> Outcome {
     let daemon = Daemon::start()?;
-    // Above every pid (PID_MAX_LIMIT is 2^22).
+    // Greater than every pid (PID_MAX_LIMIT is 2^22).
     let output = daemon.run(&["why", "/", "--pid", "8388608"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
-    // Without the observer the name is explained all the same.
-    let output = daemon.run(&["why", "/", "--process", "cgtrace-nobody"])?;
+    // The path is explained even without the observer.
+    let output = daemon.run(&["why", "/", "--process", "cgtrace-missing"])?;
     let text = String::from_utf8(output.stdout)?;
     ensure!(output.status.code() == Some(0), "{text}");
-    ensure!(text.contains("note: no process called cgtrace-nobody runs"), "{text}");
+    ensure!(text.contains("note: no process named cgtrace-missing is running"), "{text}");
     Ok(())
 }

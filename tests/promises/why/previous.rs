@@ -1,11 +1,12 @@
-//! What was: removed, moved away, or not known.
+//! Cgroups that were removed, or of which nothing is known.
 
 use std::fs;
 
 use anyhow::ensure;
+use cgtrace_why::report::Cause;
 use libtest_mimic::Trial;
 
-use super::{ask, first, holds, line};
+use super::{ask, finding, first, line};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, any, unique},
@@ -16,9 +17,9 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::the_story_of_a_removed_cgroup", removed),
-        trial("why::not_seen_since_and_not_never", unknown_before),
-        trial("why::nothing_of_that_name", no_such_process),
+        trial("why::a_removed_cgroup_is_described_in_full", removed),
+        trial("why::absence_is_bounded_in_time", not_observed),
+        trial("why::no_process_of_that_name", no_such_process),
     ]
 }
 
@@ -33,29 +34,24 @@ fn removed() -> Outcome {
     put(top.path(), "cgroup.procs", sleeper.pid())?;
     fs::remove_dir(&inner)?;
     let verdict = ask(&daemon, &name, None)?;
-    let (remover, sleeper) = (format!("pid {}", std::process::id()), format!("pid {}", sleeper.pid()));
-    let told = if verdict.cause == "removed" {
-        verdict.explanation.clone()
-    } else {
-        holds(&verdict, "removed")?.explanation.clone()
-    };
-    ensure!(told.contains(&remover) && told.contains("after an instance of"), "{told}");
-    let also = verdict.other_findings.iter().flat_map(|finding| &finding.evidence);
-    let evidence: Vec<String> = verdict.evidence.iter().chain(also).cloned().collect();
-    line(&evidence, &["the last process seen to enter it", &sleeper])?;
-    line(&evidence, &["before this question"])?;
+    let (remover, sleeper) = (format!("[{}]", std::process::id()), format!("[{}]", sleeper.pid()));
+    let text = finding(&verdict, Cause::Removed)?.explanation;
+    ensure!(text.contains(&remover) && text.contains("after a lifetime of"), "{text}");
+    let evidence: Vec<String> = verdict.findings().flat_map(|finding| finding.evidence).collect();
+    line(&evidence, &["last process that entered it", &sleeper])?;
+    line(&evidence, &["removed ", " ago"])?;
     Ok(())
 }
 
-fn unknown_before() -> Outcome {
+fn not_observed() -> Outcome {
     let daemon = Daemon::start()?;
-    // A pod has no process of its own that could be looked for.
-    let name = "/kubepods/burstable/pod1d7d7a3c-4a2e-4d5a-a2c3-6f2d4a0a7a55";
-    let verdict = ask(&daemon, name, None)?;
-    first(&verdict, "not-observed")?;
-    ensure!(verdict.explanation.contains("was not seen since 20"), "{verdict:#?}");
+    // No process name can be derived from a pod's path.
+    let path = "/kubepods/burstable/pod1d7d7a3c-4a2e-4d5a-a2c3-6f2d4a0a7a55";
+    let verdict = ask(&daemon, path, None)?;
+    first(&verdict, Cause::NotObserved)?;
+    ensure!(verdict.explanation.contains("since observation began at 20"), "{verdict:#?}");
     ensure!(!verdict.explanation.contains("never"), "{verdict:#?}");
-    line(&verdict.evidence, &["never since", "when knowledge of this hierarchy began"])?;
+    line(&verdict.evidence, &["not seen since observation of this hierarchy began at 20"])?;
     ensure!(verdict.result.pod_uid.is_some() && verdict.result.qos.as_deref() == Some("burstable"));
     Ok(())
 }
@@ -64,9 +60,9 @@ fn no_such_process() -> Outcome {
     let daemon = Daemon::start()?;
     let name = format!("/{}.service", unique("whynone"));
     let verdict = ask(&daemon, &name, None)?;
-    first(&verdict, "no-such-process")?;
+    first(&verdict, Cause::NoSuchProcess)?;
     line(&verdict.remediation, &["cgtrace wait", &name])?;
-    holds(&verdict, "not-observed")?;
+    finding(&verdict, Cause::NotObserved)?;
     ensure!(verdict.processes.is_some_and(|processes| processes.is_empty()));
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! The process is there, and its cgroup is not: who started it, and what its unit says.
+//! The process runs, but its cgroup does not exist: its ancestors and its unit are reported.
 
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_why::report::{Process, Report, Verdict};
+use cgtrace_why::report::{Cause, Process, Report, Verdict};
 use libtest_mimic::Trial;
 
 use super::{ask, first, line};
@@ -18,10 +18,10 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("why::a_process_from_before_is_marked_so", from_before),
-        trial("why::a_process_that_has_ended_is_remembered", ended),
-        trial("why::a_unit_that_its_files_know", unit_not_started),
-        trial("why::who_did_what_is_not_for_everyone", identities),
+        trial("why::an_older_process_is_marked", predates_daemon),
+        trial("why::an_exited_process_is_reported", exited),
+        trial("why::a_unit_is_found_by_its_file", unit_not_started),
+        trial("why::identities_are_not_public", identities),
     ]
 }
 
@@ -30,22 +30,28 @@ pub fn of_pid(verdict: &Verdict, pid: u32) -> Result<&Process> {
     processes.find(|process| process.task.pid == pid).with_context(|| format!("no pid {pid} in {verdict:#?}"))
 }
 
-fn from_before() -> Outcome {
+fn predates_daemon() -> Outcome {
     let cgroup = Cgroup::new(any(), "whyolder")?;
-    let who = Fake::start("cgtrace-older", "1", &[])?;
-    put(cgroup.path(), "cgroup.procs", who.pid())?;
+    let process = Fake::start("cgtrace-older", "1", &[])?;
+    put(cgroup.path(), "cgroup.procs", process.pid())?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-older"])?;
     let verdict = ask(&daemon, "/system.slice/cgtrace-older.service", None)?;
-    first(&verdict, "started-outside-systemd")?;
-    let told = of_pid(&verdict, who.pid())?;
-    ensure!(told.predates_daemon && told.exec_at.is_none(), "{told:#?}");
-    ensure!(told.started.boot_ns > 0 && told.started.time > std::time::SystemTime::UNIX_EPOCH, "{told:#?}");
-    ensure!(told.ancestors.first().is_some_and(|above| above.pid == std::process::id()), "{told:#?}");
-    line(&verdict.evidence, &["was there before cgtrace began"])?;
+    first(&verdict, Cause::StartedOutsideSystemd)?;
+    let described = of_pid(&verdict, process.pid())?;
+    ensure!(described.predates_daemon && described.exec_at.is_none(), "{described:#?}");
+    ensure!(
+        described.started.boot_ns > 0 && described.started.time > std::time::SystemTime::UNIX_EPOCH,
+        "{described:#?}"
+    );
+    ensure!(
+        described.ancestors.first().is_some_and(|parent| parent.pid == std::process::id()),
+        "{described:#?}"
+    );
+    line(&verdict.evidence, &["was running before cgtrace started"])?;
     Ok(())
 }
 
-fn ended() -> Outcome {
+fn exited() -> Outcome {
     let cgroup = Cgroup::new(any(), "whyended")?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-ended"])?;
     let (_folder, program) = fake::program("cgtrace-ended")?;
@@ -54,12 +60,12 @@ fn ended() -> Outcome {
         .args([&program, cgroup.path()])
         .spawn()?;
     let pid = child.id();
-    ensure!(child.wait()?.success(), "it failed");
+    ensure!(child.wait()?.success(), "the program failed");
     let verdict = ask(&daemon, "/system.slice/cgtrace-ended.service", None)?;
-    first(&verdict, "no-such-process")?;
-    let told = of_pid(&verdict, pid)?;
-    ensure!(told.exited && told.exec_at.is_some(), "{told:#?}");
-    line(&verdict.evidence, &[&format!("pid {pid}"), "was executed at", "and has ended"])?;
+    first(&verdict, Cause::NoSuchProcess)?;
+    let described = of_pid(&verdict, pid)?;
+    ensure!(described.exited && described.exec_at.is_some(), "{described:#?}");
+    line(&verdict.evidence, &[&format!("[{pid}]"), "called exec at", "and has exited"])?;
     Ok(())
 }
 
@@ -69,7 +75,7 @@ struct UnitFile(PathBuf);
 impl UnitFile {
     fn new(name: &str, text: &str) -> Result<Self> {
         let folder = PathBuf::from("/etc/systemd/system");
-        fs::create_dir_all(&folder).map_err(|error| skip(format!("no unit can be made here: {error}")))?;
+        fs::create_dir_all(&folder).map_err(|error| skip(format!("no unit can be created here: {error}")))?;
         let path = folder.join(name);
         fs::write(&path, text)?;
         Ok(Self(path))
@@ -87,11 +93,11 @@ fn unit_not_started() -> Outcome {
     let unit = format!("{}.service", unique("whyunit"));
     let file = UnitFile::new(&unit, "[Service]\nExecStart=/opt/cgtrace-none --x\nSlice=kube.slice\n")?;
     let verdict = ask(&daemon, &format!("/system.slice/{unit}"), None)?;
-    first(&verdict, "unit-not-started")?;
+    first(&verdict, Cause::UnitNotStarted)?;
     let path = file.0.display().to_string();
     line(&verdict.evidence, &[&unit, "loaded, inactive (dead)", &path])?;
-    line(&verdict.evidence, &["started, it would be in", &format!("/kube.slice/{unit}")])?;
-    line(&verdict.evidence, &["no process of that name runs"])?;
+    line(&verdict.evidence, &["once started, it will be in", &format!("/kube.slice/{unit}")])?;
+    line(&verdict.evidence, &["no process of that name is running"])?;
     line(&verdict.remediation, &[&format!("systemctl start {unit}")])?;
     Ok(())
 }
@@ -100,11 +106,11 @@ fn identities() -> Outcome {
     const UID: u32 = 64_601;
     let cgroup = Cgroup::new(any(), "whyhidden")?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-hidden"])?;
-    let who = Fake::start("cgtrace-hidden", "1", &[])?;
-    put(cgroup.path(), "cgroup.procs", who.pid())?;
+    let process = Fake::start("cgtrace-hidden", "1", &[])?;
+    put(cgroup.path(), "cgroup.procs", process.pid())?;
     let other = |arguments: &[&str]| -> Result<std::process::Output> {
         use std::os::unix::process::CommandExt as _;
-        // Built in a folder that others may not enter.
+        // The build directory is not accessible to other users.
         let folder = tempfile::tempdir()?;
         fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
         let copy = folder.path().join("cgtrace");
@@ -116,19 +122,19 @@ fn identities() -> Outcome {
     let output = other(&["why", "/system.slice/cgtrace-hidden.service", "--json"])?;
     let text = String::from_utf8(output.stdout)?;
     let report: Report = serde_json::from_str(&text).with_context(|| text.clone())?;
-    line(&report.notes, &["the public socket does not tell who did it"])?;
+    line(&report.notes, &["the public socket does not report which process did what"])?;
     let verdict = report.verdicts.first().context("no verdict")?;
-    // What /proc shows to everyone, and nothing that the daemon recorded.
-    let process = of_pid(verdict, who.pid())?;
-    ensure!(process.exec_at.is_none() && process.exec_cgroups.is_empty(), "{process:#?}");
-    ensure!(process.ancestors.iter().all(|above| above.cgroup.is_none()), "{process:#?}");
+    // Data that /proc shows to every user, but nothing that the daemon recorded.
+    let shown = of_pid(verdict, process.pid())?;
+    ensure!(shown.exec_at.is_none() && shown.exec_cgroups.is_empty(), "{shown:#?}");
+    ensure!(shown.ancestors.iter().all(|ancestor| ancestor.cgroup.is_none()), "{shown:#?}");
     let output = other(&["why", &cgroup.name()])?;
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains("present") && !text.contains("(pid "), "{text}");
-    // What only its user may read of another's process is missing, and that is said.
-    let output = other(&["why", &cgroup.name(), "--pid", &who.pid().to_string()])?;
+    ensure!(text.contains("present") && !text.contains(" by "), "{text}");
+    // Another user's process: the data that only its user can read is missing.
+    let output = other(&["why", &cgroup.name(), "--pid", &process.pid().to_string()])?;
     let text = String::from_utf8(output.stdout)?;
-    ensure!(text.contains("asked by cgtrace-hidden"), "{text}");
+    ensure!(text.contains("observer cgtrace-hidden"), "{text}");
     let own = Fake::start_in(&[], "cgtrace-own", "1", &[], Some(UID))?;
     let output = other(&["why", "/", "--pid", &own.pid().to_string()])?;
     ensure!(output.status.code() == Some(0), "{output:?}");

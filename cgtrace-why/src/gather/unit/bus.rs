@@ -1,4 +1,4 @@
-//! Asking the service manager, over the system's bus or its own socket (org.freedesktop.systemd1(5)).
+//! Queries the service manager over the system bus or its private socket (org.freedesktop.systemd1(5)).
 
 use std::{collections::HashMap, env, fmt::Write as _, io, time::Duration};
 
@@ -7,37 +7,38 @@ use zbus::{
     zvariant::{Array, OwnedValue, Structure, Value},
 };
 
-use super::Unit;
+use super::UnitInfo;
 use crate::{facts, gather::deadline::Deadline};
 
-/// How long the service manager has for its answer.
+/// How long to wait for the service manager's reply.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The environment variable that names the system's bus.
-const VARIABLE: &str = "DBUS_SYSTEM_BUS_ADDRESS";
+/// The environment variable with the address of the system bus.
+const ADDRESS_ENV: &str = "DBUS_SYSTEM_BUS_ADDRESS";
 
-/// The address of the bus, if somebody chose one.
-pub(super) fn chosen() -> Option<String> {
-    env::var(VARIABLE).ok().filter(|address| !address.is_empty())
+/// The address of the bus, if the environment sets it.
+pub(super) fn address_from_env() -> Option<String> {
+    env::var(ADDRESS_ENV).ok().filter(|address| !address.is_empty())
 }
 
-/// What the service manager says of a unit: over the system's bus, or its own socket, which is for root.
-pub(super) fn ask(unit: &str, deadline: Deadline) -> zbus::Result<Unit> {
-    let bus = chosen().unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
+/// Queries the properties of a unit over the system bus or, as root, over the private socket.
+pub(super) fn query(unit: &str, deadline: Deadline) -> zbus::Result<UnitInfo> {
+    let bus = address_from_env().unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
     let unit = unit.to_owned();
-    let ask =
-        move || ask_at(&unit, &bus, true).or_else(|_| ask_at(&unit, "unix:path=/run/systemd/private", false));
-    // Connecting has no time-out of its own.
-    deadline.within(TIMEOUT).run(ask).unwrap_or_else(|| {
-        let late = format!("no answer within {} s", TIMEOUT.as_secs());
+    let query = move || {
+        query_at(&unit, &bus, true).or_else(|_| query_at(&unit, "unix:path=/run/systemd/private", false))
+    };
+    // Connecting has no timeout of its own.
+    deadline.within(TIMEOUT).run(query).unwrap_or_else(|| {
+        let late = format!("no reply within {} s", TIMEOUT.as_secs());
         Err(io::Error::new(io::ErrorKind::TimedOut, late).into())
     })
 }
 
-fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Unit> {
+fn query_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<UnitInfo> {
     let builder = Builder::address(address)?.method_timeout(TIMEOUT);
     let connection = if is_bus { builder.build()? } else { builder.p2p().build()? };
-    // Asking for the properties of a unit loads it, as `systemctl show` does.
+    // Reading the properties of a unit loads it, as with `systemctl show`.
     let reply = connection.call_method(
         Some("org.freedesktop.systemd1"),
         format!("/org/freedesktop/systemd1/unit/{}", label(unit)),
@@ -50,7 +51,7 @@ fn ask_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<Unit> {
     Ok(read(unit, &properties))
 }
 
-/// A unit's name as a part of an object's path (`bus_label_escape` of systemd).
+/// Escapes a unit's name for an object path (`bus_label_escape` in systemd).
 fn label(unit: &str) -> String {
     let mut label = String::new();
     for (at, byte) in unit.bytes().enumerate() {
@@ -63,7 +64,7 @@ fn label(unit: &str) -> String {
     label
 }
 
-fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Unit {
+fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
     let text = |name: &str| {
         let value = properties.get(name).and_then(|value| value.downcast_ref::<&str>().ok());
         value.unwrap_or_default().to_owned()
@@ -84,7 +85,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Unit {
         memory_accounting: switch("MemoryAccounting"),
     };
     let main_pid = properties.get("MainPID").and_then(|value| value.downcast_ref::<u32>().ok());
-    Unit {
+    UnitInfo {
         facts,
         programs: properties.get("ExecStart").map(|value| programs(value)).unwrap_or_default(),
         user: text("User"),
@@ -94,7 +95,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> Unit {
     }
 }
 
-/// The paths in `ExecStart`, an array of structures that begin with one.
+/// The program paths in `ExecStart`, an array of structures whose first field is the path.
 fn programs(value: &Value<'_>) -> Vec<String> {
     let Ok(commands) = value.downcast_ref::<&Array<'_>>() else { return Vec::new() };
     let path = |command: &Value<'_>| {
@@ -109,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_escaped_as_the_bus_wants() {
+    fn unit_names_are_escaped_for_object_paths() {
         assert_eq!(label("kubelet.service"), "kubelet_2eservice");
         assert_eq!(label("0a-b.service"), "_30a_2db_2eservice");
     }

@@ -1,14 +1,14 @@
-//! A unit as its files have it (systemd.unit(5)): where it is found, what it says, whether it is enabled.
+//! Reads a unit from its files (systemd.unit(5)): where it is found, its settings, and whether it is enabled.
 
 use std::{collections::BTreeMap, path::Path};
 
 use cgtrace_host::root::Root;
 
-use super::Unit;
+use super::UnitInfo;
 use crate::facts;
 
-/// Where units are looked for, the first found winning.
-const FOLDERS: [&str; 13] = [
+/// The unit search path; the first match wins.
+const DIRECTORIES: [&str; 13] = [
     "etc/systemd/system.control",
     "run/systemd/system.control",
     "run/systemd/transient",
@@ -24,8 +24,8 @@ const FOLDERS: [&str; 13] = [
     "run/systemd/generator.late",
 ];
 
-/// The unit, described as one that does not run.
-pub(super) fn lookup(name: &str, root: &Root) -> Unit {
+/// Looks up the unit; its state is that of a unit that is not running.
+pub(super) fn lookup(name: &str, root: &Root) -> UnitInfo {
     let facts = facts::Unit {
         id: name.to_owned(),
         load_state: "not-found".to_owned(),
@@ -33,14 +33,14 @@ pub(super) fn lookup(name: &str, root: &Root) -> Unit {
         sub_state: "dead".to_owned(),
         ..facts::Unit::default()
     };
-    let mut unit = Unit { facts, ..Unit::default() };
+    let mut unit = UnitInfo { facts, ..UnitInfo::default() };
     let names = [Some(name.to_owned()), template(name)];
     let found = names.iter().flatten().find_map(|name| {
-        FOLDERS.iter().find_map(|folder| Some((folder, name, present(root, folder, name)?)))
+        DIRECTORIES.iter().find_map(|directory| Some((directory, name, unit_text(root, directory, name)?)))
     });
-    let Some((folder, file, text)) = found else { return unit };
-    unit.facts.fragment_path = format!("/{folder}/{file}");
-    if let Some(alias) = alias(root, folder, file) {
+    let Some((directory, file, text)) = found else { return unit };
+    unit.facts.fragment_path = format!("/{directory}/{file}");
+    if let Some(alias) = alias(root, directory, file) {
         unit.facts.id = alias;
     }
     // An empty file, or /dev/null.
@@ -61,19 +61,19 @@ pub(super) fn lookup(name: &str, root: &Root) -> Unit {
     unit
 }
 
-/// `a@b.service` is an instance of `a@.service`.
+/// The template of an instance: `a@.service` for `a@b.service`.
 fn template(name: &str) -> Option<String> {
     let (stem, rest) = name.split_once('@')?;
     let (_, kind) = rest.rsplit_once('.')?;
     Some(format!("{stem}@.{kind}"))
 }
 
-/// The text of a unit's file, empty if it is masked.
-fn present(root: &Root, folder: &str, name: &str) -> Option<String> {
-    if root.link(folder, name).is_some_and(|to| to == "/dev/null") {
+/// The text of a unit's file; empty if the unit is masked.
+fn unit_text(root: &Root, directory: &str, name: &str) -> Option<String> {
+    if root.link(directory, name).is_some_and(|to| to == "/dev/null") {
         return Some(String::new());
     }
-    text(root, &format!("{folder}/{name}"))
+    text(root, &format!("{directory}/{name}"))
 }
 
 /// The text of a file.
@@ -82,43 +82,43 @@ pub(super) fn text(root: &Root, path: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&text).into_owned())
 }
 
-/// The unit that a link of another name leads to.
-fn alias(root: &Root, folder: &str, name: &str) -> Option<String> {
-    let to = root.link(folder, name)?;
+/// The unit that a link of another name points to.
+fn alias(root: &Root, directory: &str, name: &str) -> Option<String> {
+    let to = root.link(directory, name)?;
     let leaf = to.rsplit('/').next()?;
     (leaf != name && leaf != "null").then(|| leaf.to_owned())
 }
 
 fn drop_ins(root: &Root, unit: &str) -> Vec<String> {
     let mut files = BTreeMap::new();
-    for folder in FOLDERS.map(|folder| format!("{folder}/{unit}.d")) {
-        for name in root.names(&folder).into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
-            let path = format!("{folder}/{name}");
-            // Of two files of one name, that in the first folder counts.
+    for directory in DIRECTORIES.map(|directory| format!("{directory}/{unit}.d")) {
+        for name in root.names(&directory).into_iter().filter(|name| name.strip_suffix(".conf").is_some()) {
+            let path = format!("{directory}/{name}");
+            // Of two files with the same name, the one in the first directory wins.
             files.entry(name).or_insert(path);
         }
     }
     files.values().filter_map(|path| text(root, path)).collect()
 }
 
-/// Whether something wants it at boot, and whether anything could.
+/// The state that `systemctl is-enabled` reports.
 fn file_state(root: &Root, unit: &str, text: &str) -> &'static str {
-    let wanted = ["etc/systemd/system", "run/systemd/system"].iter().any(|folder| {
-        let dependants = root.names(folder).into_iter();
+    let enabled = ["etc/systemd/system", "run/systemd/system"].iter().any(|directory| {
+        let dependants = root.names(directory).into_iter();
         let kinds = [".wants", ".requires", ".upholds"];
         dependants
             .filter(|name| kinds.iter().any(|kind| name.ends_with(kind)))
-            .any(|name| root.link(&format!("{folder}/{name}"), unit).is_some())
+            .any(|name| root.link(&format!("{directory}/{name}"), unit).is_some())
     });
     match () {
-        () if wanted => "enabled",
+        () if enabled => "enabled",
         () if text.lines().any(|line| line.trim() == "[Install]") => "disabled",
         () => "static",
     }
 }
 
-/// Takes what a unit file says of what we want to know.
-fn read(text: &str, unit: &mut Unit) {
+/// Reads the relevant settings from a unit file.
+fn read(text: &str, unit: &mut UnitInfo) {
     for (key, value) in text.lines().filter_map(|line| line.split_once('=')) {
         let value = value.trim();
         match key.trim() {
@@ -137,7 +137,7 @@ fn read(text: &str, unit: &mut Unit) {
     }
 }
 
-/// As systemd's `parse_boolean` reads it.
+/// Parses a boolean like systemd's `parse_boolean`.
 fn boolean(value: &str) -> Option<bool> {
     match value.to_ascii_lowercase().as_str() {
         "1" | "yes" | "y" | "true" | "t" | "on" => Some(true),
@@ -159,14 +159,14 @@ mod tests {
     }
 
     fn look(root: &Path, name: &str) -> (facts::Unit, Vec<String>) {
-        let Unit { facts, programs, .. } = lookup(name, &Root::open(root).unwrap());
+        let UnitInfo { facts, programs, .. } = lookup(name, &Root::open(root).unwrap());
         (facts, programs)
     }
 
     const KUBELET: &str = "[Service]\nExecStart=-/usr/bin/kubelet --x=y\nMemoryAccounting=no\n[Install]\nWantedBy=multi-user.target\n";
 
     #[test]
-    fn a_unit_is_read_with_its_drop_ins() {
+    fn drop_ins_override_the_unit_file() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         assert_eq!(look(root, "kubelet.service").0.load_state, "not-found");
@@ -190,13 +190,13 @@ mod tests {
     }
 
     #[test]
-    fn masked_aliased_and_instantiated() {
+    fn masked_units_aliases_and_instances_are_found() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path();
         put(root, "lib/systemd/system/real.service", KUBELET);
         put(root, "lib/systemd/system/a@.service", "[Service]\nExecStart=/bin/a %i\n");
         fs::create_dir_all(root.join("etc/systemd/system")).unwrap();
-        // Absolute links lead within the root.
+        // Absolute links are resolved within the root.
         symlink("/lib/systemd/system/real.service", root.join("etc/systemd/system/other.service")).unwrap();
         symlink("/dev/null", root.join("etc/systemd/system/gone.service")).unwrap();
         assert_eq!(look(root, "other.service").0.id, "real.service");

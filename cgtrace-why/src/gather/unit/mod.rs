@@ -1,4 +1,4 @@
-//! What is known of a unit: from the service manager, where it runs and answers; else from the unit's files.
+//! Gathers the facts about a unit from the service manager or, if that is not running or not responding, from unit files.
 
 mod bus;
 mod files;
@@ -14,10 +14,10 @@ use rustix::fs::fstat;
 use super::deadline::Deadline;
 use crate::{facts, rules};
 
-/// Whether a service manager runs here (`sd_booted(3)`).
+/// This directory exists if systemd is running (`sd_booted(3)`).
 const BOOTED: &str = "run/systemd/system";
 
-/// Programs of which a unit is said to be, that many others run too.
+/// Programs that do not identify a unit, because many other processes run them.
 const INTERPRETERS: [&str; 12] = [
     "bash",
     "busybox",
@@ -33,51 +33,54 @@ const INTERPRETERS: [&str; 12] = [
     "systemd-run",
 ];
 
-/// A unit, as the service manager or its files describe it.
+/// A unit, as described by the service manager or by unit files.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Unit {
+pub(crate) struct UnitInfo {
     pub facts: facts::Unit,
-    /// The paths of what it executes, without interpreters.
+    /// The paths of its programs, without interpreters.
     pub programs: Vec<String>,
     /// `User=`; empty for root.
     user: String,
-    /// Its uid is chosen when it starts.
+    /// Whether its uid is allocated when it starts.
     dynamic_user: bool,
-    /// The uid that it runs as, if that is known.
+    /// The uid that it runs as, if known.
     uid: Option<u32>,
     /// Its main process.
     pub main_pid: Option<u32>,
 }
 
-/// Looks a unit of this machine up; `None` if it could not be asked for.
-pub(crate) fn lookup(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<Unit> {
+/// Looks up a unit of this machine; `None` if that failed.
+pub(crate) fn lookup(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<UnitInfo> {
     let owned = name.to_owned();
-    let found = deadline.run(move || look_up_here(&owned, deadline));
-    let (unit, note) = found
-        .unwrap_or_else(|| (None, Some(format!("{} was not looked up in time", rules::shell_word(name)))));
+    let found = deadline.run(move || lookup_blocking(&owned, deadline));
+    let (unit, note) = found.unwrap_or_else(|| {
+        (None, Some(format!("{} could not be looked up in time", rules::shell_word(name))))
+    });
     notes.extend(note);
     unit
 }
 
-/// The unit, with what could not be found out, and why.
-fn look_up_here(name: &str, deadline: Deadline) -> (Option<Unit>, Option<String>) {
+/// Looks up a unit, without a time limit. Returns a note if the service manager could not be queried.
+fn lookup_blocking(name: &str, deadline: Deadline) -> (Option<UnitInfo>, Option<String>) {
     let root = match Root::open(Path::new("/")) {
         Ok(root) => root,
         Err(error) => return (None, Some(format!("the unit files could not be read: {error}"))),
     };
-    let asked = (root.is_directory(BOOTED) || bus::chosen().is_some()).then(|| bus::ask(name, deadline));
-    let (mut unit, note) = match asked {
+    let queried =
+        (root.is_directory(BOOTED) || bus::address_from_env().is_some()).then(|| bus::query(name, deadline));
+    let (mut unit, note) = match queried {
         Some(Ok(unit)) => (unit, None),
         Some(Err(error)) => {
-            // Whether it is active cannot be said.
+            // Unit files do not show whether it is active.
             let mut unit = files::lookup(name, &root);
             "unknown".clone_into(&mut unit.facts.active_state);
             "unknown".clone_into(&mut unit.facts.sub_state);
-            let note =
-                format!("the service manager could not be asked for {name} ({error}); its files were read");
+            let note = format!(
+                "the service manager could not be queried for {name} ({error}); its unit files were read"
+            );
             (unit, Some(note))
         }
-        // Without a service manager no unit is active.
+        // Without a service manager, no unit is active.
         None => (files::lookup(name, &root), None),
     };
     unit.programs.retain(|path| file_name(path).is_some_and(|name| !INTERPRETERS.contains(&name)));
@@ -90,7 +93,7 @@ pub(super) fn file_name(path: &str) -> Option<&str> {
     path.rsplit('/').next().filter(|name| !name.is_empty())
 }
 
-/// A user's uid, by `/etc/passwd`.
+/// A user's uid, from `/etc/passwd`.
 fn uid_of(user: &str, root: &Root) -> Option<u32> {
     if user.is_empty() {
         return Some(0);
@@ -103,9 +106,9 @@ fn uid_of(user: &str, root: &Root) -> Option<u32> {
     fields.nth(1)?.parse().ok()
 }
 
-/// Whether a process is the unit's: its name proves nothing, as everybody may call one so. Of a unit that is not known,
-/// root's processes and the caller's own count.
-pub(crate) fn proves(unit: Option<&Unit>, found: &process::ProcessInfo, deadline: Deadline) -> bool {
+/// Whether a process belongs to the unit. Its name proves nothing, because any user can choose it. If the unit is not
+/// known, only processes of root and of the caller are accepted.
+pub(crate) fn owns(unit: Option<&UnitInfo>, found: &process::ProcessInfo, deadline: Deadline) -> bool {
     let process = &found.process;
     let Some(unit) = unit.filter(|unit| unit.facts.load_state != "not-found") else {
         return process.uid == 0 || process.uid == rustix::process::getuid().as_raw();
@@ -117,11 +120,11 @@ pub(crate) fn proves(unit: Option<&Unit>, found: &process::ProcessInfo, deadline
                 && cgtrace_paths::is_within(&line.path, control_group)
         });
     let of_user = unit.uid == Some(process.uid);
-    let runs_it = || deadline.run_apart(|| executes(&unit.programs, process)) == Some(true);
+    let runs_it = || deadline.run_in_child(|| executes(&unit.programs, process)) == Some(true);
     in_cgroup || (of_user && (unit.main_pid == Some(process.pid) || runs_it()))
 }
 
-/// Whether a process runs one of the programs, as its own root directory has them.
+/// Whether a process runs one of the programs, resolved in its own root directory.
 fn executes(programs: &[String], process: &process::ProcessStatus) -> bool {
     let Some(handle) = ProcessHandle::open(process.pid).ok().flatten() else { return false };
     let Ok(running) = handle.executable() else { return false };

@@ -1,27 +1,27 @@
-//! The answer to `why`, for people.
+//! The report of `why` as text.
 
 use cgtrace_why::{
-    report::{Finding, Observer, Report, Verdict},
+    report::{Observer, Report, Verdict},
     shell_word,
 };
 
 use super::{GONE, GOOD, QUIET, escape, styled, task};
 
-/// How much of a command line is shown.
-const ARGUMENTS_SHOWN: usize = 300;
+/// How many bytes of a command line are shown.
+const MAX_COMMAND_LINE: usize = 300;
 
-/// Every name's verdict: what is so, why, what says so, what to do; then what else holds.
+/// Each verdict: the cause, its explanation, evidence and remediation, then the other findings.
 pub fn why(report: &Report) -> Vec<String> {
     let mut lines = Vec::new();
     if let Some(observer) = &report.observer {
-        lines.push(asked_by(observer));
+        lines.push(observer_line(observer));
         lines.push(String::new());
     }
     for (number, verdict) in report.verdicts.iter().enumerate() {
         if number > 0 {
             lines.push(String::new());
         }
-        one(verdict, &mut lines);
+        append_verdict(verdict, &mut lines);
     }
     if !report.notes.is_empty() {
         lines.push(String::new());
@@ -30,11 +30,11 @@ pub fn why(report: &Report) -> Vec<String> {
     lines
 }
 
-fn asked_by(observer: &Observer) -> String {
-    let mut line = format!("asked by {}:", task(&observer.process.task));
+fn observer_line(observer: &Observer) -> String {
+    let mut line = format!("observer {}:", task(&observer.process.task));
     for (number, argument) in observer.arguments.iter().map(|argument| shell_word(argument)).enumerate() {
-        if line.len() + argument.len() > ARGUMENTS_SHOWN {
-            line.push_str(&format!(" and {} more words", observer.arguments.len() - number));
+        if line.len() + argument.len() > MAX_COMMAND_LINE {
+            line.push_str(&format!(" and {} more arguments", observer.arguments.len() - number));
             break;
         }
         line.push(' ');
@@ -43,54 +43,50 @@ fn asked_by(observer: &Observer) -> String {
     styled(QUIET, &line)
 }
 
-fn one(verdict: &Verdict, lines: &mut Vec<String>) {
-    let Verdict {
-        path: name,
-        source: setting,
-        visible: seen,
-        cause,
-        explanation,
-        evidence,
-        remediation: fix,
-        other_findings: also,
-        result: answer,
-        ..
-    } = verdict;
-    let style = if *seen { GOOD } else { GONE };
-    lines.push(format!("{}: {}", shell_word(name), styled(style, cause)));
-    if let Some(setting) = setting {
-        lines.push(format!("  {}", styled(QUIET, &format!("asked for by {}", shell_word(setting)))));
+fn append_verdict(verdict: &Verdict, lines: &mut Vec<String>) {
+    let style = if verdict.visible { GOOD } else { GONE };
+    lines.push(format!("{}: {}", shell_word(&verdict.path), styled(style, verdict.cause.as_str())));
+    if let Some(source) = &verdict.source {
+        lines.push(format!("  {}", styled(QUIET, &format!("source: {}", shell_word(source)))));
     }
-    let named = [
-        ("unit", &answer.unit),
-        ("slice", &answer.slice),
-        ("pod", &answer.pod_uid),
-        ("qos", &answer.qos),
-        ("container", &answer.container_id),
-        ("runtime", &answer.runtime),
+    let result = &verdict.result;
+    let parsed = [
+        ("unit", &result.unit),
+        ("slice", &result.slice),
+        ("pod", &result.pod_uid),
+        ("qos", &result.qos),
+        ("container", &result.container_id),
+        ("runtime", &result.runtime),
     ];
-    let named: Vec<String> = named
+    let parsed: Vec<String> = parsed
         .into_iter()
-        .filter_map(|(what, value)| Some(format!("{what} {}", escape(value.as_deref()?))))
+        .filter_map(|(label, value)| Some(format!("{label} {}", escape(value.as_deref()?))))
         .collect();
-    if !named.is_empty() {
-        lines.push(format!("  {}", styled(QUIET, &named.join(", "))));
+    if !parsed.is_empty() {
+        lines.push(format!("  {}", styled(QUIET, &parsed.join(", "))));
     }
-    finding(explanation, evidence, fix, "  ", lines);
-    for Finding { cause, explanation, evidence, remediation: fix } in also {
-        lines.push(format!("  also: {}", escape(cause)));
-        // What was told already is not told again.
-        let told = |line: &&String| !verdict.evidence.contains(line);
-        let evidence: Vec<String> = evidence.iter().filter(told).cloned().collect();
-        let told = |line: &&String| !verdict.remediation.contains(line);
-        let fix: Vec<String> = fix.iter().filter(told).cloned().collect();
-        finding(explanation, &evidence, &fix, "    ", lines);
+    append_finding(&verdict.explanation, &verdict.evidence, &verdict.remediation, "  ", lines);
+    for finding in &verdict.other_findings {
+        lines.push(format!("  also: {}", finding.cause));
+        // Lines that the first finding has are not repeated.
+        let new = |lines: &[String], first: &[String]| -> Vec<String> {
+            lines.iter().filter(|line| !first.contains(line)).cloned().collect()
+        };
+        let evidence = new(&finding.evidence, &verdict.evidence);
+        let remediation = new(&finding.remediation, &verdict.remediation);
+        append_finding(&finding.explanation, &evidence, &remediation, "    ", lines);
     }
 }
 
-fn finding(explanation: &str, evidence: &[String], fix: &[String], indent: &str, lines: &mut Vec<String>) {
+fn append_finding(
+    explanation: &str,
+    evidence: &[String],
+    remediation: &[String],
+    indent: &str,
+    lines: &mut Vec<String>,
+) {
     lines.push(format!("{indent}{}", escape(explanation)));
-    for (title, texts) in [("evidence:", evidence), ("what to do:", fix)] {
+    for (title, texts) in [("evidence:", evidence), ("what to do:", remediation)] {
         if texts.is_empty() {
             continue;
         }
