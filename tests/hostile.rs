@@ -1,5 +1,5 @@
-//! An unprivileged attacker against the daemon, run as the packaged unit runs it. `docs/user/security.md` lists the test
-//! of each promise.
+//! An unprivileged attacker against the daemon, run as the packaged unit runs it. `docs/user/security.md`
+//! lists the test of each promise.
 
 mod support;
 

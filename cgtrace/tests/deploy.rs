@@ -1,4 +1,5 @@
-//! Checks `deploy/` against the code: flags, paths, capabilities, event kinds, defaults. Needs no cluster and no root.
+//! Checks `deploy/` against the code: flags, paths, capabilities, event kinds, defaults. Needs no cluster and
+//! no root.
 
 #![expect(clippy::panic, reason = "test code")]
 

@@ -1,5 +1,5 @@
-//! The JSON output of commands is a contract. Its schemas are stored in `docs/protocol/schema/`, so that a change shows
-//! up in review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` regenerates them.
+//! The JSON output of commands is a contract. Its schemas are stored in `docs/protocol/schema/`, so that a
+//! change shows up in review. `CGTRACE_WRITE_SCHEMA=1 cargo test -p cgtrace --test schema` regenerates them.
 
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 

@@ -1,5 +1,5 @@
-//! The attacker: a process of uid 65534 without capabilities, in a cgroup v2 subtree delegated to it, in new user, mount
-//! and cgroup namespaces. It is the test program, started again, and executes orders from stdin.
+//! The attacker: a process of uid 65534 without capabilities, in a cgroup v2 subtree delegated to it, in new
+//! user, mount and cgroup namespaces. It is the test program, started again, and executes orders from stdin.
 
 use std::{
     fs,
@@ -157,7 +157,8 @@ fn execute(order: &Value, state: &mut disguise::AttackerState) -> Result<Value> 
     }
 }
 
-/// Creates nested cgroups with long names, each with leaves that have long names, too; continues below a previous nest.
+/// Creates nested cgroups with long names, each with leaves that have long names, too; continues below a
+/// previous nest.
 fn nest(below: &Path, depth: u64, leaves: u64, state: &mut disguise::AttackerState) -> Result<Value> {
     use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
     let mode = Mode::from_raw_mode(0o755);

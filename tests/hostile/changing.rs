@@ -87,7 +87,8 @@ fn subject(report: &Report) -> Option<&'static str> {
     TWO.iter().map(|(name, _)| *name).find(|name| name == comm)
 }
 
-/// Fails if a report contains data of the other process; returns whether it contains the arguments of its own.
+/// Fails if a report contains data of the other process; returns whether it contains the arguments of its
+/// own.
 fn is_consistent(report: &Report, name: &str, uid: impl Fn(&str, u32) -> bool) -> Result<bool> {
     let observer = report.observer.as_ref().context("no observer")?;
     ensure!(

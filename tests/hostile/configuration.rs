@@ -1,5 +1,5 @@
-//! Root reads the configuration of an attacker's process: only within the root of that process, and with the same result
-//! in a sandbox that forbids openat2(2).
+//! Root reads the configuration of an attacker's process: only within the root of that process, and with the
+//! same result in a sandbox that forbids openat2(2).
 
 use std::{
     fs, io,
@@ -30,8 +30,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The errors of openat2(2) in a sandbox: systemd's `RestrictSUIDSGID=` and the seccomp profiles of older container
-/// runtimes.
+/// The errors of openat2(2) in a sandbox: systemd's `RestrictSUIDSGID=` and the seccomp profiles of older
+/// container runtimes.
 const REFUSALS: [Option<i32>; 3] = [None, Some(libc::ENOSYS), Some(libc::EPERM)];
 
 /// Makes openat2 fail in the command's process; allows all other system calls.

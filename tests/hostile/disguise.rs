@@ -105,7 +105,8 @@ fn mounts(on: &Path, count: u64) -> Result<()> {
     Ok(())
 }
 
-/// Mounts a FUSE file system in its user namespace that never answers a request. It exists as long as its device is open.
+/// Mounts a FUSE file system in its user namespace that never answers a request. It exists as long as its
+/// device is open.
 fn fuse(device: &Path, on: &Path) -> Result<OwnedFd> {
     let device = fs::OpenOptions::new().read(true).write(true).open(device).context("no FUSE device")?;
     let (kind, target) = (c"fuse", CString::new(on.as_os_str().as_encoded_bytes())?);
@@ -117,8 +118,8 @@ fn fuse(device: &Path, on: &Path) -> Result<OwnedFd> {
     if outcome == 0 { Ok(device.into()) } else { Err(io::Error::last_os_error()).context("mount of fuse") }
 }
 
-/// Opens as many inotify instances as a user may have, and duplicates the first one, which has 100 watches, until no
-/// descriptor is left.
+/// Opens as many inotify instances as a user may have, and duplicates the first one, which has 100 watches,
+/// until no descriptor is left.
 fn watches(folder: &Path, count: u64, state: &mut AttackerState) -> Result<Value> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;

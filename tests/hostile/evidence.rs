@@ -1,7 +1,7 @@
 //! An attacker that creates and removes cgroups with names of 4 KB causes no lost record and no wrong reply.
 //!
-//! The floods come in bursts that fit into the ring, however slow the machine is; `cargo xtask bench attackers` floods at
-//! full speed.
+//! The floods come in bursts that fit into the ring, however slow the machine is; `cargo xtask bench
+//! attackers` floods at full speed.
 
 use std::{
     fs,

@@ -1,5 +1,5 @@
-//! Root runs `why` about a process whose files are on a file system that does not answer: the command ends in time and
-//! reports which files it could not read.
+//! Root runs `why` about a process whose files are on a file system that does not answer: the command ends in
+//! time and reports which files it could not read.
 
 use std::{
     fs,
@@ -35,8 +35,8 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A process of the attacker with the comm kubelet, and the file system of its files. The file system is dropped first,
-/// as the process could not exit otherwise.
+/// A process of the attacker with the comm kubelet, and the file system of its files. The file system is
+/// dropped first, as the process could not exit otherwise.
 struct Hung {
     fuse: Fuse,
     process: Fake,

@@ -1,4 +1,5 @@
-//! Whatever clients send to the public socket, the daemon stays within 200 MB and answers on the private socket.
+//! Whatever clients send to the public socket, the daemon stays within 200 MB and answers on the private
+//! socket.
 
 use std::{fs, time::Duration};
 

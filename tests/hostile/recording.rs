@@ -22,7 +22,8 @@ pub struct Recording {
 }
 
 impl Recording {
-    /// Returns a command to which the recorded program must be appended; it keeps the command's pid. `None` without strace.
+    /// Returns a command to which the recorded program must be appended; it keeps the command's pid. `None`
+    /// without strace.
     pub fn new() -> Result<Option<(Self, Command)>> {
         if !Command::new("strace").arg("--version").output().is_ok_and(|output| output.status.success()) {
             return Ok(None);
@@ -30,7 +31,8 @@ impl Recording {
         let folder = tempfile::tempdir()?;
         let file = folder.path().join("recording");
         let mut command = Command::new("strace");
-        // -D: the tracer is the grandchild, the recorded program the child. -y: shows the path of each descriptor.
+        // -D: the tracer is the grandchild, the recorded program the child. -y: shows the path of each
+        // descriptor.
         command.args(["-D", "-f", "--seccomp-bpf", "-q", "-y", "-e", CALLS, "-e", "signal=none", "-o"]);
         command.arg(&file);
         Ok(Some((Self { file, _folder: folder }, command)))
@@ -41,7 +43,8 @@ impl Recording {
         Ok(fs::metadata(&self.file)?.len())
     }
 
-    /// The recorded calls after a position with a path that is not allowed. Waits until the process `pid` has exited.
+    /// The recorded calls after a position with a path that is not allowed. Waits until the process `pid` has
+    /// exited.
     pub fn violations(&self, pid: u32, from: u64, allowed: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
         let text = self.text(pid)?;
         let recorded = text.get(usize::try_from(from)?..).context("the recording was truncated")?;
@@ -89,8 +92,8 @@ fn paths(line: &str) -> Vec<PathBuf> {
         // Relative to the preceding descriptor, if there is one.
         let base =
             arguments.rsplit_once('<').and_then(|(_, path)| path.split_once('>')).map(|(path, _)| path);
-        // strace omits the path of a descriptor if it is longer than 4 KB. A name below it belongs to a directory that was
-        // opened, and checked, before.
+        // strace omits the path of a descriptor if it is longer than 4 KB. A name below it belongs to a
+        // directory that was opened, and checked, before.
         let within_unnamed = base.is_none() && !named.starts_with('/') && !named.contains("..");
         // An empty path is the descriptor itself, which was opened before.
         if !named.is_empty() && !within_unnamed {

@@ -1,4 +1,5 @@
-//! A daemon as the packaged unit runs it: a dedicated user, the unit's capabilities and limits; recorded by strace.
+//! A daemon as the packaged unit runs it: a dedicated user, the unit's capabilities and limits; recorded by
+//! strace.
 
 use std::{
     fs,
@@ -33,7 +34,8 @@ pub const ATTACKER: u32 = 65_534;
 /// The maximum peak memory of the daemon.
 pub const MAX_MEMORY: u64 = 200 << 20;
 
-/// Time limit for a reply on the private socket on a machine under load; the benchmark measures the real latency.
+/// Time limit for a reply on the private socket on a machine under load; the benchmark measures the real
+/// latency.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// Enters a cgroup of the memory hierarchy, if any, and lowers the limit on descriptors; then runs the rest.
@@ -84,7 +86,8 @@ impl Stage {
         let hard = rustix::process::getrlimit(rustix::process::Resource::Nofile).maximum.unwrap_or(u64::MAX);
         let set = unit.set();
         command
-            // Excludes hierarchies that other tests mount later: the allowed paths are determined at the start.
+            // Excludes hierarchies that other tests mount later: the allowed paths are determined at the
+            // start.
             .args(["unshare", "--mount", "--propagation", "private", "sh", "-c", PREPARE, "sh"])
             .arg(memory.as_ref().map_or(Path::new(""), Cgroup::path))
             .arg(descriptors.unwrap_or(unit.descriptors.min(hard)).to_string())
@@ -217,7 +220,8 @@ impl Stage {
         Ok(self.child.wait()?)
     }
 
-    /// Ends a test: checks that memory is within the limit, the index equals cgroupfs, and no other file was opened.
+    /// Ends a test: checks that memory is within the limit, the index equals cgroupfs, and no other file was
+    /// opened.
     pub fn finish(mut self) -> Outcome {
         let peak = self.peak()?;
         ensure!(peak <= MAX_MEMORY, "peak memory is {peak} bytes");
@@ -229,8 +233,8 @@ impl Stage {
         self.check_opened_files()
     }
 
-    /// Fails if the daemon used a path other than cgroupfs, its mount table and its sockets after it was ready. Call it
-    /// after the daemon has exited.
+    /// Fails if the daemon used a path other than cgroupfs, its mount table and its sockets after it was
+    /// ready. Call it after the daemon has exited.
     pub fn check_opened_files(&self) -> Outcome {
         let Some((recording, position)) = &self.recording else { return Ok(()) };
         let pid = self.pid();

@@ -1,4 +1,5 @@
-//! Whatever clients call on the public socket, the private socket answers. `cargo xtask bench hostile` measures the cost.
+//! Whatever clients call on the public socket, the private socket answers. `cargo xtask bench hostile`
+//! measures the cost.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 

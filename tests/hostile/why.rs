@@ -1,5 +1,5 @@
-//! Root runs `cgtrace why` about the attacker's process: it ends soon, reads no other file, and gives no advice that the
-//! attacker controls.
+//! Root runs `cgtrace why` about the attacker's process: it ends soon, reads no other file, and gives no
+//! advice that the attacker controls.
 
 use std::{
     fs,

@@ -1,4 +1,5 @@
-//! A client that reconnects with a sequence number receives every later event, or the number of discarded ones.
+//! A client that reconnects with a sequence number receives every later event, or the number of discarded
+//! ones.
 
 use std::{
     fs,

@@ -237,7 +237,8 @@ fn large_requests() -> Outcome {
                             }
                             1 => {
                                 let paths = (0..2_000).map(|number| format!("{path}/{number}")).collect();
-                                // With very many hierarchies, a reply for all of them would exceed the maximum.
+                                // With very many hierarchies, a reply for all of them would exceed the
+                                // maximum.
                                 let hierarchy = Some(crate::support::cgroup::any().to_owned());
                                 let lookup =
                                     cgtrace_client::wire::Lookup { paths, hierarchy, ..Default::default() };

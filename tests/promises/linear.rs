@@ -1,10 +1,11 @@
-//! Linearizability: if several threads change cgroups while several clients look them up, there is an order of all
-//! operations in which every reply is right.
+//! Linearizability: if several threads change cgroups while several clients look them up, there is an order
+//! of all operations in which every reply is right.
 //!
-//! The state of a path is a register: present or absent. Only one thread changes each path, so its changes are ordered.
-//! A reply is right if the path was in that state at some time between call and reply: after the last change that had
-//! returned before the call, or after any change that had begun before the reply. That condition is sufficient, because
-//! the paths are independent (a history is linearizable if the history of each register is).
+//! The state of a path is a register: present or absent. Only one thread changes each path, so its changes
+//! are ordered. A reply is right if the path was in that state at some time between call and reply: after the
+//! last change that had returned before the call, or after any change that had begun before the reply. That
+//! condition is sufficient, because the paths are independent (a history is linearizable if the history of
+//! each register is).
 
 use std::{
     fs,
@@ -146,7 +147,8 @@ fn look_up(
         let waits = random.below(16) == 0;
         let called = clock.tick();
         if waits {
-            // A wait that reached the state proves that the path was in it; one that timed out proves nothing.
+            // A wait that reached the state proves that the path was in it; one that timed out proves
+            // nothing.
             let state = if random.below(2) == 0 { CgroupState::Present } else { CgroupState::Absent };
             let wait = wire::Wait { path: cgroup_path.clone(), state, hierarchy, timeout_ms: Some(5) };
             if client.wait_with(&wait)?.reached {

@@ -1,4 +1,5 @@
-//! Metrics: their values are right, a real Prometheus reads them, and alerts and dashboard use existing metrics.
+//! Metrics: their values are right, a real Prometheus reads them, and alerts and dashboard use existing
+//! metrics.
 
 use std::{
     collections::BTreeSet,
@@ -113,7 +114,8 @@ fn expect_value(text: &str, series: &str, expected: u32) -> Outcome {
     Ok(())
 }
 
-/// Creates a known history on a new hierarchy: 12 cgroups created, 9 removed, 2 of them after more than 100 ms.
+/// Creates a known history on a new hierarchy: 12 cgroups created, 9 removed, 2 of them after more than 100
+/// ms.
 fn history(named: &Named) -> Outcome {
     for number in 0..12 {
         fs::create_dir(named.path().join(format!("cgtrace-test-{number}")))?;
@@ -254,8 +256,8 @@ fn http() -> Outcome {
     }
     let head = send_request(address, "HEAD /metrics HTTP/1.1\r\nHost: [::1]:9469\r\n\r\n")?;
     ensure!(head.starts_with("HTTP/1.1 200") && head.ends_with("\r\n\r\n"), "{head}");
-    // Clients that send no head or an incomplete one are closed soon. They do not delay clients of the sockets, and other
-    // clients of the metrics only for a short time.
+    // Clients that send no head or an incomplete one are closed soon. They do not delay clients of the
+    // sockets, and other clients of the metrics only for a short time.
     let mut idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(address)).collect::<Result<_, _>>()?;
     // This one is closed, too, whether its head is read or not.
     let _ = idle[0].write_all(b"GET /metrics HTTP/1.1\r\n");
@@ -340,8 +342,8 @@ fn prometheus() -> Outcome {
     ensure!(config.contains("127.0.0.1:9469"), "{config}");
     let config = config.replace("127.0.0.1:9469", &metrics.to_string());
     let file = folder.path().join("prometheus.yaml");
-    // While the follower is connected to the private socket, scrapes get 1/200 of the thread's time. Each takes about 15 ms
-    // with an unoptimised daemon and 120 hierarchies.
+    // While the follower is connected to the private socket, scrapes get 1/200 of the thread's time. Each
+    // takes about 15 ms with an unoptimised daemon and 120 hierarchies.
     fs::write(
         &file,
         format!(

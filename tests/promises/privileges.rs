@@ -1,5 +1,5 @@
-//! Least privilege: the daemon runs as a dedicated user with three capabilities, all of them required, and drops two of
-//! them after loading.
+//! Least privilege: the daemon runs as a dedicated user with three capabilities, all of them required, and
+//! drops two of them after loading.
 
 use std::{
     fs,

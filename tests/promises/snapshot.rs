@@ -1,4 +1,5 @@
-//! Watch with a snapshot: every change is either in the snapshot or follows it. Filters by pattern, kind and hierarchy.
+//! Watch with a snapshot: every change is either in the snapshot or follows it. Filters by pattern, kind and
+//! hierarchy.
 
 use std::{
     collections::BTreeSet,

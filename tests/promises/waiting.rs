@@ -259,8 +259,8 @@ fn ten_thousand() -> Outcome {
     Ok(())
 }
 
-/// A lookup drains the rings itself, including the record that wakes the daemon. A subscriber must still receive the next
-/// event without another lookup.
+/// A lookup drains the rings itself, including the record that wakes the daemon. A subscriber must still
+/// receive the next event without another lookup.
 fn lookup_and_events() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "lookup")?;

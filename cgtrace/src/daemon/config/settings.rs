@@ -19,11 +19,11 @@ pub struct Settings {
     /// The directory of both sockets; on the command line, the global `--runtime-dir`.
     #[arg(skip)]
     pub runtime_dir: Option<PathBuf>,
-    /// Record the execs of processes with this comm (at most 15 bytes): when, in which cgroups, and the parent
-    /// processes. Replaces the default list of kubelet and the container runtimes; may be repeated
+    /// Record the execs of processes with this comm (at most 15 bytes): when, in which cgroups, and the
+    /// parent processes. Replaces the default list of kubelet and the container runtimes; may be repeated
     #[arg(long, value_name = "COMM")]
     pub track_exec: Option<Vec<String>>,
-    /// Size of the lifecycle ring (mkdir, rmdir, rename: the records that the index needs), in MiB [default: 8]
+    /// Size of the lifecycle ring (records that the index needs), in MiB [default: 8]
     #[arg(long, value_name = "MIB")]
     pub lifecycle_ring: Option<u32>,
     /// Size of the activity ring (records that are only reported as events), in MiB [default: 8]
@@ -35,8 +35,9 @@ pub struct Settings {
     /// Log anomalies that the BPF programs detect, too
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub kernel_log: Option<bool>,
-    /// Pin the BPF programs in a directory of a BPF file system: they keep recording after the daemon stops, and the
-    /// next daemon takes over without a gap (`cgtrace unpin` removes them) [without DIR: /sys/fs/bpf/cgtrace]
+    /// Pin the BPF programs in a directory of a BPF file system: they keep recording after the daemon stops,
+    /// and the next daemon takes over without a gap; `cgtrace unpin` removes them
+    /// [without DIR: /sys/fs/bpf/cgtrace]
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = PIN_FOLDER)]
     pub pin: Option<PathBuf>,
     /// Log filter: a level (error, warn, info, debug, trace), or levels by module [default: info]
@@ -64,8 +65,8 @@ impl Settings {
         keys
     }
 
-    /// Parses a file's text without checking keys and values. Parses twice instead of using `serde(flatten)`, which
-    /// loses the position of errors.
+    /// Parses a file's text without checking keys and values. Parses twice instead of using `serde(flatten)`,
+    /// which loses the position of errors.
     pub fn of_toml(text: &str) -> Result<Self, toml::de::Error> {
         Ok(Self { limits: toml::from_str(text)?, ..toml::from_str(text)? })
     }

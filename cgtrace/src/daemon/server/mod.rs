@@ -1,8 +1,9 @@
-//! The service: Varlink over two Unix sockets, one task per connection, all on the thread that owns the index.
+//! The service: Varlink over two Unix sockets, one task per connection, all on the thread that owns the
+//! index.
 //!
-//! [`transport`] accepts connections and frames messages; [`methods`] answers calls, and its dispatch is passed to the
-//! transport as a function; [`events`] delivers changes to waiters and subscribers; [`limits`] counts what the clients
-//! of each socket use.
+//! [`transport`] accepts connections and frames messages; [`methods`] answers calls, and its dispatch is
+//! passed to the transport as a function; [`events`] delivers changes to waiters and subscribers; [`limits`]
+//! counts what the clients of each socket use.
 
 mod class;
 mod encode;

@@ -169,9 +169,9 @@ fn summary(shared: &Shared) -> String {
     format!("tracing {cgroups} cgroups on {hierarchies} hierarchies")
 }
 
-/// Raises the soft limit on file descriptors to what the connections need, as far as the hard limit allows. If that is
-/// not enough, each socket is limited to half of what is available, so that public clients cannot use up the private
-/// socket's share.
+/// Raises the soft limit on file descriptors to what the connections need, as far as the hard limit allows.
+/// If that is not enough, each socket is limited to half of what is available, so that public clients cannot
+/// use up the private socket's share.
 fn raise_descriptors(limits: &mut Limits) {
     /// Descriptors for rings, maps, links, mounts and logs.
     const OWN: u64 = 256;
@@ -201,7 +201,8 @@ fn raise_descriptors(limits: &mut Limits) {
     );
 }
 
-/// Runs tracker and server on a thread of this process, and returns a connection to them. They end with the process.
+/// Runs tracker and server on a thread of this process, and returns a connection to them. They end with the
+/// process.
 pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     let (ours, theirs) = net::UnixStream::pair()?;
     theirs.set_nonblocking(true)?;

@@ -25,8 +25,8 @@ use crate::daemon::{
 /// How long a call waits for the initial scan or a resync.
 pub const SETTLE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// How often to wait, for 1 ms each, for a record that is being written. Its writer runs with interrupts off, so this
-/// takes long only if the hypervisor preempts its CPU.
+/// How often to wait, for 1 ms each, for a record that is being written. Its writer runs with interrupts off,
+/// so this takes long only if the hypervisor preempts its CPU.
 const BUSY_TRIES: u32 = 500;
 
 /// A method of the tracker that processes all records up to now.

@@ -23,8 +23,9 @@ const MAX_LARGE: usize = 4;
 /// The longest turn that does not noticeably delay a call.
 const SHORT_TURN: Duration = Duration::from_micros(50);
 
-/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time for calls, and the
-/// same for accepting. Turns that are not short get 1/200, so that they delay fewer than 1 in 100 private calls.
+/// While a client is connected to the private socket, the public one gets 1/20 of the thread's time for
+/// calls, and the same for accepting. Turns that are not short get 1/200, so that they delay fewer than 1 in
+/// 100 private calls.
 const PAUSE_AFTER_SHORT: u32 = 19;
 const PAUSE_AFTER_LONG: u32 = 199;
 

@@ -10,17 +10,19 @@ use regex_automata::{
     util::syntax,
 };
 
-/// Maximum length of a glob. Compiling one of this length takes up to 5 ms, during which no other client is served.
+/// Maximum length of a glob. Compiling one of this length takes up to 5 ms, during which no other client is
+/// served.
 const MAX_BYTES: usize = 1 << 10;
 
 /// Maximum size of a compiled glob: nested `{…}` do not multiply it, but a class may have many ranges.
 const MAX_COMPILED_BYTES: usize = 1 << 20;
 
-/// Maximum number of steps of a match, of about 2 ns each. It is also the number of bits in the set of visited states.
+/// Maximum number of steps of a match, of about 2 ns each. It is also the number of bits in the set of
+/// visited states.
 pub const MAX_STEPS: usize = 1 << 20;
 
-/// A compiled glob. The matcher visits each state at most once per byte and builds no automaton while matching, so that
-/// its memory and time are known in advance.
+/// A compiled glob. The matcher visits each state at most once per byte and builds no automaton while
+/// matching, so that its memory and time are known in advance.
 #[derive(Clone, Debug)]
 pub struct Glob {
     machine: BoundedBacktracker,
@@ -74,7 +76,8 @@ impl Glob {
     }
 }
 
-/// Rewrites the classes of an expression so that they do not match `/`, as in glob(7). All other brackets are escaped.
+/// Rewrites the classes of an expression so that they do not match `/`, as in glob(7). All other brackets are
+/// escaped.
 fn within_components(expression: &str) -> Result<String, String> {
     let mut within = String::with_capacity(expression.len() * 2);
     let (mut escaped, mut in_class) = (false, false);

@@ -1,7 +1,8 @@
 //! Distributes changes to waiters and subscribers, and stores recent ones for clients that reconnect.
 //!
-//! Subscribers of the private socket receive a change as soon as it is applied. For the public socket, changes are queued
-//! and filtered when the public socket has a turn, so that its subscribers do not delay the draining of the rings.
+//! Subscribers of the private socket receive a change as soon as it is applied. For the public socket,
+//! changes are queued and filtered when the public socket has a turn, so that its subscribers do not delay
+//! the draining of the rings.
 
 use std::{
     cell::{Cell, RefCell},
@@ -31,7 +32,8 @@ use crate::daemon::{
     tracker::{Anchor, Listener},
 };
 
-/// Maximum number of changes queued for the public socket; each holds its paths, which are at most 160 KB long.
+/// Maximum number of changes queued for the public socket; each holds its paths, which are at most 160 KB
+/// long.
 const MAX_PENDING: usize = 4_096;
 const MAX_PENDING_PATH_BYTES: usize = 4 << 20;
 
@@ -264,7 +266,8 @@ impl Hub {
         Subscription { hub: Rc::clone(self), class, ticket }
     }
 
-    /// The changes after `since_seq`, and how many of them are no longer stored. `seq` is the last sequence number.
+    /// The changes after `since_seq`, and how many of them are no longer stored. `seq` is the last sequence
+    /// number.
     pub fn replay(&self, since_seq: u64, seq: u64) -> (Replay, u64) {
         Replay::new(&self.recent, since_seq, seq)
     }

@@ -61,8 +61,8 @@ impl Queue {
         self.waiting.borrow().len()
     }
 
-    /// Adds a reply if it fits, else counts it as dropped and returns false. The reply may exceed the limit by `reserve`
-    /// bytes.
+    /// Adds a reply if it fits, else counts it as dropped and returns false. The reply may exceed the limit
+    /// by `reserve` bytes.
     pub fn push(&self, reply: &Rc<Encoded>, limits: &Limits, reserve: usize) -> bool {
         let size = ITEM_OVERHEAD + reply.bytes.len();
         let bytes = self.bytes.get() + size;

@@ -63,7 +63,8 @@ pub struct Replay {
 }
 
 impl Replay {
-    /// The changes after `since`, and how many of them are no longer stored. `last` is the last sequence number.
+    /// The changes after `since`, and how many of them are no longer stored. `last` is the last sequence
+    /// number.
     pub fn new(recent: &Rc<RefCell<Recent>>, since: u64, last: u64) -> (Self, u64) {
         let discarded = recent.borrow().discarded_until(last);
         recent.borrow_mut().replays += 1;
@@ -71,8 +72,8 @@ impl Replay {
         (replay, discarded.saturating_sub(since))
     }
 
-    /// The next change, and how many changes before it were discarded since the last call. `None` at the end, with the
-    /// number of changes discarded there.
+    /// The next change, and how many changes before it were discarded since the last call. `None` at the end,
+    /// with the number of changes discarded there.
     pub fn next(&mut self) -> (u64, Option<Rc<Change>>) {
         let recent = self.recent.borrow();
         let at = recent.changes.partition_point(|change| change.seq <= self.after);

@@ -1,4 +1,5 @@
-//! The subscribers of one socket. Subscribers with equal filters share a group, so that each filter is evaluated once.
+//! The subscribers of one socket. Subscribers with equal filters share a group, so that each filter is
+//! evaluated once.
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 

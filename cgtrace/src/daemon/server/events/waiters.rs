@@ -1,4 +1,5 @@
-//! Calls that wait until a path reaches a state. They do not poll: the change that reaches the state ends the wait.
+//! Calls that wait until a path reaches a state. They do not poll: the change that reaches the state ends the
+//! wait.
 
 use std::{
     cell::{Cell, RefCell},

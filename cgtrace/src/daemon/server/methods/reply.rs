@@ -1,5 +1,5 @@
-//! A reply with a long list. It is serialized element by element, so that other tasks run in between; its memory is
-//! counted and limited.
+//! A reply with a long list. It is serialized element by element, so that other tasks run in between; its
+//! memory is counted and limited.
 
 use super::super::{
     failure::{CallError, Failure},

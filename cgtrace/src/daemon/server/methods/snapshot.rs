@@ -1,5 +1,5 @@
-//! The cgroups that exist at one point in time. A snapshot is taken and sent in chunks, so that other tasks run in
-//! between.
+//! The cgroups that exist at one point in time. A snapshot is taken and sent in chunks, so that other tasks
+//! run in between.
 
 use std::rc::Rc;
 
@@ -48,7 +48,8 @@ struct Item {
 }
 
 impl Snapshot {
-    /// The matching cgroups on the selected hierarchies. No other task runs between the snapshot and the return.
+    /// The matching cgroups on the selected hierarchies. No other task runs between the snapshot and the
+    /// return.
     pub async fn take(
         connection: &mut Connection,
         patterns: &Patterns,
@@ -83,8 +84,8 @@ impl Snapshot {
         Err(Failure::unavailable("the index changed while it was read; retry"))
     }
 
-    /// Sends the snapshot, in one reply or in several. `head` is the text before the list; `ends` marks the last reply as
-    /// the last one of the call.
+    /// Sends the snapshot, in one reply or in several. `head` is the text before the list; `ends` marks the
+    /// last reply as the last one of the call.
     pub async fn send(
         mut self,
         connection: &mut Connection,

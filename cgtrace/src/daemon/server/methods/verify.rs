@@ -43,8 +43,9 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     connection.reply(request, &reply).await
 }
 
-/// Reports a difference only if repeated comparisons, with pauses between them, all find it: rmdir(2) removes the
-/// directory before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a CPU in between.
+/// Reports a difference only if repeated comparisons, with pauses between them, all find it: rmdir(2) removes
+/// the directory before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a
+/// CPU in between.
 async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
     let mut verified = compare(connection).await?;
     for pause in PAUSES {

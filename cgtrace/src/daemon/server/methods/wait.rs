@@ -23,7 +23,8 @@ use crate::daemon::{
 };
 use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError};
 
-/// Maximum number of descendants to read to find out whether a v1 cgroup is populated; on v2 the kernel reports it.
+/// Maximum number of descendants to read to find out whether a v1 cgroup is populated; on v2 the kernel
+/// reports it.
 const MAX_STEPS: u64 = 100_000;
 
 /// How the wait ended.
@@ -41,7 +42,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let timeout = wait.timeout_ms.map(Duration::from_millis);
     settled_within(connection, timeout).await?;
     let waiter = waiter(&shared, &wait)?;
-    // No other task runs between catching up and this: earlier changes are in the index, later ones reach the waiter.
+    // No other task runs between catching up and this: earlier changes are in the index, later ones reach the
+    // waiter.
     let registered = Registered::new(&shared.hub.waiters, &waiter);
     shared.listeners_changed();
     let ended = wait_for(connection, &shared, &waiter, || {
@@ -140,8 +142,8 @@ fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, Failure> {
     Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, wait.state))
 }
 
-/// Whether the path is in the state according to the file system. Changes after the waiter was registered wake it, so
-/// that none is missed between two reads.
+/// Whether the path is in the state according to the file system. Changes after the waiter was registered
+/// wake it, so that none is missed between two reads.
 async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) -> Result<bool, Failure> {
     let mounts: Vec<(HierarchyId, Mount)> = {
         let tracker = shared.tracker.borrow();

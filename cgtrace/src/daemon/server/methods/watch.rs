@@ -40,8 +40,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         snapshot =
             Some(Snapshot::take(connection, &filter.patterns, |id| filter.selects_hierarchy(id)).await?);
     }
-    // No other task runs between the snapshot, or catching up, and the subscription: earlier changes are in the snapshot,
-    // later ones go to the queue.
+    // No other task runs between the snapshot, or catching up, and the subscription: earlier changes are in
+    // the snapshot, later ones go to the queue.
     let seq = shared.tracker.borrow().index().seq();
     let uid = (connection.class == SocketClass::Public).then(|| Rc::clone(&connection.account));
     let queue = Rc::new(Queue::new(seq, uid));

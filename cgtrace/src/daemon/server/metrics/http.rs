@@ -1,4 +1,5 @@
-//! Serves metrics to Prometheus over HTTP: on a loopback address, GET and HEAD only, with limits on everything.
+//! Serves metrics to Prometheus over HTTP: on a loopback address, GET and HEAD only, with limits on
+//! everything.
 
 use std::{
     io,

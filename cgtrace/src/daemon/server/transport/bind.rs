@@ -51,7 +51,8 @@ fn remedy(error: &io::Error) -> &'static str {
     }
 }
 
-/// The socket files that this process created. Dropping it removes them, so that clients fail at once without a daemon.
+/// The socket files that this process created. Dropping it removes them, so that clients fail at once without
+/// a daemon.
 #[derive(Default)]
 pub struct Created(Vec<(PathBuf, Inode)>);
 

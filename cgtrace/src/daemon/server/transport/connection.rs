@@ -25,8 +25,8 @@ use crate::daemon::server::{
 };
 use crate::daemon::tracker::Tracker;
 
-/// Number of bytes written at once, which takes about 20 µs. A subscriber's batch fits into one write: smaller chunks cost
-/// a quarter more CPU time.
+/// Number of bytes written at once, which takes about 20 µs. A subscriber's batch fits into one write:
+/// smaller chunks cost a quarter more CPU time.
 const CHUNK: usize = 80 << 10;
 
 /// Time limit for receiving a call.
@@ -164,8 +164,8 @@ impl Connection {
         }
     }
 
-    /// Waits until the index contains every change made before this call. No other task runs between that point and the
-    /// return.
+    /// Waits until the index contains every change made before this call. No other task runs between that
+    /// point and the return.
     pub async fn settled(&mut self) -> Result<(), Failure> {
         self.settled_by(Tracker::catch_up).await
     }
@@ -274,7 +274,8 @@ impl Connection {
         }
     }
 
-    /// Writes bytes that are already counted. Other tasks run between chunks, as each write copies its whole chunk.
+    /// Writes bytes that are already counted. Other tasks run between chunks, as each write copies its whole
+    /// chunk.
     pub async fn write_counted(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.begin_turn().await;
         let mut rest = bytes;
@@ -300,7 +301,8 @@ impl Connection {
         Ok(())
     }
 
-    /// Writes bytes. The part that the client does not read at once is counted; beyond the limit the connection is closed.
+    /// Writes bytes. The part that the client does not read at once is counted; beyond the limit the
+    /// connection is closed.
     pub async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.begin_turn().await;
         let mut rest = bytes;

@@ -15,8 +15,8 @@ use cgtrace_host::descriptors::next_step;
 /// Pause after a failed accept without a spare descriptor.
 const PAUSE: Duration = Duration::from_millis(50);
 
-/// Number of closed connections after which memory that the allocator retains is returned to the system: about 13 KB per
-/// connection if all were open at once.
+/// Number of closed connections after which memory that the allocator retains is returned to the system:
+/// about 13 KB per connection if all were open at once.
 const TRIM_INTERVAL: u64 = 1_024;
 
 /// Accepts connections to a socket; never returns.
