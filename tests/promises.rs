@@ -38,7 +38,7 @@ mod promises {
 use libtest_mimic::Arguments;
 
 fn main() {
-    support::process::TwoThreads::be_if_told();
+    support::process::TwoThreads::run_if_requested();
     let arguments = Arguments::from_args();
     let trials = [
         promises::sockets::trials(),

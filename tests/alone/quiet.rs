@@ -72,7 +72,7 @@ fn storm() -> Outcome {
     let reader = thread::spawn(move || -> anyhow::Result<u64> {
         let mut told = 0;
         while told < 2 * PAIRS {
-            match follower.next_told()? {
+            match follower.next_item()? {
                 StreamItem::Event(_) => told += 1,
                 // A reader that is slower than the kernel is told so; that is not what is measured here.
                 StreamItem::Dropped(missed) => told += missed,

@@ -200,7 +200,7 @@ fn overflow() -> Outcome {
     let since_seq = daemon.client()?.status()?.seq.checked_sub(4_000);
     let mut follower = Follower::start(&daemon, &wire::Watch { since_seq, ..wire::Watch::default() })?;
     let missed = loop {
-        match follower.next_told()? {
+        match follower.next_item()? {
             StreamItem::Event(event) if event.kind == "lost" => break event.lost,
             StreamItem::Event(event) => ensure!(event.kind != "resynced", "resynced before it was lost"),
             _ => {}

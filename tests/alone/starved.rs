@@ -40,7 +40,7 @@ fn stopped() -> Outcome {
         let mut missed = 0;
         let mut inferred = Vec::new();
         loop {
-            match follower.next_told()? {
+            match follower.next_item()? {
                 StreamItem::Event(event) if event.kind == "lost" => missed += event.lost.unwrap_or(0),
                 StreamItem::Event(event)
                     if event.kind == "resynced" && event.hierarchy.as_deref() == Some("v2") =>
@@ -136,7 +136,7 @@ fn stuck_readers() -> Outcome {
         let (mut accounted, mut last) = (0, 0);
         while accounted < 2 * PAIRS as u64 {
             let told =
-                reader.next_told().with_context(|| format!("after {accounted}, the last number {last}"))?;
+                reader.next_item().with_context(|| format!("after {accounted}, the last number {last}"))?;
             match told {
                 StreamItem::Event(event) => {
                     accounted += 1;

@@ -28,7 +28,7 @@ use crate::support::{
     cgroup::Cgroup,
     daemon::Daemon,
     events::Follower,
-    process::{Born, Sleeper, TwoThreads, copy_program, put},
+    process::{ClonedChild, Sleeper, TwoThreads, copy_program, put},
     trial,
 };
 
@@ -160,7 +160,7 @@ fn born_by_clone_into_cgroup() -> Outcome {
     let mut children = Vec::new();
     for _ in 0..2 {
         // The second child comes into a cgroup that has the first one: no populated event either.
-        let child = Born::into_cgroup(cgroup.path())?;
+        let child = ClonedChild::into_cgroup(cgroup.path())?;
         let event = follower.next()?;
         let task = event.task.as_ref().context("no task")?;
         ensure!(event.kind == "fork" && task.pid == child.pid(), "{event:?}");
@@ -271,7 +271,7 @@ fn births_and_execs_under_load() -> Outcome {
         let bear = || -> anyhow::Result<Vec<u32>> {
             let mut pids = Vec::new();
             for _ in 0..EACH {
-                let child = Born::executing(cgroup.path(), &program)?;
+                let child = ClonedChild::executing(cgroup.path(), &program)?;
                 pids.push(child.pid());
                 // Whether it was executed is what the events say; busybox does not know itself by this name.
                 child.wait();

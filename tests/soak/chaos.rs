@@ -1,4 +1,4 @@
-//! What happens to the daemon.
+//! Stops, kills and restarts the daemon.
 
 use std::{
     path::{Path, PathBuf},
@@ -16,23 +16,23 @@ use super::{
     stage::{Random, Stage},
 };
 
-/// What stands for the stressor's version where there is none.
+/// Reported instead of the stressor's version if there is none.
 pub const STRESSOR_ABSENT: &str =
     "stress-ng with a cgroup stressor is not available (Debian has one from trixie on)";
 
-/// In the last part of the time the daemon is not started again, so that its memory can be watched.
+/// In the last part of the run the daemon is not restarted, so that its memory can be measured.
 const RESTARTING: f64 = 0.6;
 
 pub struct Chaos<'a> {
     pub stage: &'a Stage,
     pub pins: Option<&'a Path>,
     pub random: Random,
-    /// Whether the daemon that runs is pinned.
+    /// Whether the running daemon has pinned its programs.
     pub pinned: bool,
 }
 
 impl Chaos<'_> {
-    /// Until the time is over. The daemon that runs then is in `service`.
+    /// Runs until the time is over, and leaves the running daemon in `service`.
     pub fn run(
         &mut self,
         service: &mut Option<Service>,
@@ -89,7 +89,7 @@ impl Chaos<'_> {
     }
 
     fn restart(&mut self, service: &mut Option<Service>, measured: &mut Measured) -> Result<()> {
-        // Without a daemon for a while, or not.
+        // With or without a pause between.
         if self.random.below(2) == 0 {
             self.pause(10, 1_000);
         }
@@ -108,7 +108,7 @@ impl Chaos<'_> {
     }
 }
 
-/// stress-ng's cgroup stressor, which mounts a v2 file system of its own and makes and removes cgroups there.
+/// stress-ng's cgroup stressor, which mounts a private v2 file system and creates and removes cgroups there.
 pub struct Stressor {
     child: Child,
     pub version: String,
@@ -116,7 +116,7 @@ pub struct Stressor {
 }
 
 impl Stressor {
-    /// `None` if there is none.
+    /// `None` if it is not available.
     pub fn start() -> Option<Self> {
         let program =
             std::env::var_os("CGTRACE_STRESS_NG").map_or_else(|| PathBuf::from("stress-ng"), PathBuf::from);
@@ -140,7 +140,7 @@ impl Stressor {
 
 impl Drop for Stressor {
     fn drop(&mut self) {
-        // It removes what it made.
+        // It removes its cgroups.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, Signal::INT);
         }

@@ -1,4 +1,4 @@
-//! Whatever can happen to cgroups, at random.
+//! Random changes of cgroups.
 
 use std::{
     fs, io,
@@ -21,14 +21,14 @@ use super::{
 /// The most cgroups of one thread at a time.
 const LIVE_MAX: usize = 30;
 
-/// The deepest below the scope.
+/// The deepest level below the scope.
 const DEPTH_MAX: usize = 2;
 
-/// Names of one folder: so few that every path soon had all the previous instances that are kept of it. From then on the
-/// daemon's memory may not grow.
+/// Names per directory: few enough that every path soon has the maximum of retained previous instances. After
+/// that the daemon's memory must not grow.
 pub const NAMES: u64 = 6;
 
-/// Makes, removes, renames (on v1) and moves below the scope until the end.
+/// Creates, removes, renames (on v1) and moves below the scope until the end.
 pub fn churn(stage: &Stage, scope: &Cgroup, v1: bool, seed: u64) -> Result<()> {
     let mut random = Random(seed);
     let mut live: Vec<PathBuf> = Vec::new();
@@ -49,7 +49,7 @@ pub fn churn(stage: &Stage, scope: &Cgroup, v1: bool, seed: u64) -> Result<()> {
         }
         thread::sleep(Duration::from_micros(random.below(2_000)));
     }
-    // Nothing of it is to stand in the way of the removal.
+    // It must not block the removal.
     put(scope.path(), "cgroup.procs", sleeper.pid())
 }
 
@@ -76,7 +76,7 @@ fn remove(stage: &Stage, live: &mut Vec<PathBuf>, random: &mut Random) -> Result
             stage.counts.changes.add(1);
             live.retain(|other| *other != path);
         }
-        // It has children, or the process in it.
+        // It has children or a process.
         Err(error) if matches!(error.raw_os_error(), Some(libc::EBUSY | libc::ENOTEMPTY)) => {}
         Err(error) => return Err(error.into()),
     }
@@ -91,7 +91,7 @@ fn rename(stage: &Stage, live: &mut [PathBuf], random: &mut Random) -> Result<()
     }
     fs::rename(&path, &to)?;
     stage.counts.changes.add(1);
-    // With all below it.
+    // With all descendants.
     for other in live {
         if let Ok(below) = other.strip_prefix(&path) {
             *other = if below.as_os_str().is_empty() { to.clone() } else { to.join(below) };

@@ -1,4 +1,4 @@
-//! Those who ask, wait and follow while the daemon is stopped, killed and started.
+//! Clients that query, wait and follow while the daemon is stopped, killed and started.
 
 use std::{
     fs,
@@ -17,10 +17,10 @@ use super::{
     support::cgroup::Cgroup,
 };
 
-/// Who has no answer after so long has none: the daemon is never stopped for longer than two seconds.
+/// After this time a reply counts as missing: the daemon is never stopped for longer than two seconds.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-/// A connection, once there is a daemon; `None` at the end.
+/// A connection, once the daemon runs; `None` at the end.
 fn connect(stage: &Stage, patience: Duration) -> Option<Client> {
     while !stage.ends() {
         if let Ok(stream) = UnixStream::connect(stage.runtime_dir.private())
@@ -33,13 +33,13 @@ fn connect(stage: &Stage, patience: Duration) -> Option<Client> {
     None
 }
 
-/// Whether the read timed out: nobody answered.
+/// Whether the read timed out.
 fn unanswered(error: &Error) -> bool {
     use std::io::ErrorKind::{TimedOut, WouldBlock};
     matches!(error, Error::Io(error) if matches!(error.kind(), WouldBlock | TimedOut))
 }
 
-/// Waits for cgroups that come and go. Each wait is to hold, unless the daemon ends meanwhile.
+/// Waits for cgroups that are created and removed. Each wait must succeed, unless the daemon ends meanwhile.
 pub fn wait(stage: &Stage, scope: &Cgroup, seed: u64) -> Result<()> {
     let mut random = Random(seed);
     while !stage.ends() {
@@ -60,7 +60,7 @@ fn wait_for(
     change: impl FnOnce(&Path) -> std::io::Result<()> + Send,
 ) -> Result<()> {
     let Some(mut client) = connect(stage, PATIENCE) else {
-        // The end: as it was.
+        // Restores the original state at the end.
         let _ = change(path);
         return Ok(());
     };
@@ -72,7 +72,7 @@ fn wait_for(
         });
         match client.wait(&name, until, Some(PATIENCE / 2)) {
             Ok(waited) if waited.reached => stage.counts.waits_held.add(1),
-            Ok(_) => stage.fail(format!("{name} until {}: told as timed out", until.as_str())),
+            Ok(_) => stage.fail(format!("{name} until {}: timed out", until.as_str())),
             Err(error) if unanswered(&error) => {
                 stage.fail(format!("{name} until {}: no answer", until.as_str()));
             }
@@ -82,7 +82,7 @@ fn wait_for(
     })
 }
 
-/// Asks, one question after another.
+/// Makes one query after another.
 pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
     let mut random = Random(seed);
     while let Some(mut client) = connect(stage, PATIENCE) {
@@ -102,9 +102,9 @@ pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
                     .map(drop),
             };
             match answer {
-                Ok(()) => stage.counts.questions.add(1),
+                Ok(()) => stage.counts.queries.add(1),
                 Err(error) if unanswered(&error) => {
-                    stage.fail("a question was not answered".to_owned());
+                    stage.fail("a query was not answered".to_owned());
                     break;
                 }
                 // The daemon ended.
@@ -115,7 +115,7 @@ pub fn ask(stage: &Stage, scopes: &[(&str, &Cgroup)], seed: u64) {
     }
 }
 
-/// Follows; `pause` after each event makes a slow one. What is told is in order, and each number comes once.
+/// Follows; `pause` after each event makes a slow client. Events must arrive in order, and each number once.
 pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
     let watch = wire::Watch {
         patterns: Some(scopes.iter().map(|(_, scope)| scope.name()).collect()),
@@ -125,19 +125,19 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
     while let Some(client) = connect(stage, Duration::from_secs(2)) {
         let Ok(watching) = client.watch(&watch) else { continue };
         let mut last = 0;
-        for told in watching {
-            match told {
+        for item in watching {
+            match item {
                 Ok(StreamItem::Started { seq }) => last = seq,
                 Ok(StreamItem::Event(event)) => {
                     if event.seq <= last {
-                        stage.fail(format!("event {} was told after {last}", event.seq));
+                        stage.fail(format!("event {} arrived after {last}", event.seq));
                     }
                     last = event.seq;
                     stage.counts.events.add(1);
                     thread::sleep(pause);
                 }
                 Ok(StreamItem::Existing(_)) => {}
-                Ok(StreamItem::Dropped(missed)) => stage.counts.missed.add(missed),
+                Ok(StreamItem::Dropped(dropped)) => stage.counts.dropped.add(dropped),
                 Err(_) => break,
             }
             heard = Instant::now();
@@ -146,7 +146,7 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
             }
         }
         if heard.elapsed() > PATIENCE && !stage.ends() {
-            stage.fail("a follower hears nothing".to_owned());
+            stage.fail("a follower receives nothing".to_owned());
             heard = Instant::now();
         }
     }

@@ -1,6 +1,6 @@
-//! A soak: cgroups change at random on several hierarchies, hierarchies come and go, clients ask, wait and follow,
-//! and the daemon is stopped, killed and started. At the end its memory has not grown, no descriptor has leaked,
-//! the index is what the file systems show, and every waiter was answered.
+//! A soak test: cgroups change at random on several hierarchies, hierarchies come and go, clients query, wait
+//! and follow, and the daemon is stopped, killed and started. At the end its memory has not grown, no
+//! descriptor has leaked, the index equals the cgroup file systems, and every waiter was answered.
 //!
 //! `cargo xtask soak --minutes N` runs it; a plain `cargo test` does not.
 
@@ -29,10 +29,10 @@ use service::Service;
 use stage::{Random, Stage};
 use support::{Skip, bpffs::Bpffs, cgroup::Cgroup, daemon::open_folder};
 
-/// Growth below this is the allocator's, and that of tables which double.
+/// Smaller growth is due to the allocator and to tables that double.
 const GROWTH: u64 = 8 << 20;
 
-/// In less time the queues of slow followers are still being filled when memory is looked at first.
+/// In less time the queues of slow followers are still filling when memory is first measured.
 const SHORTEST: Duration = Duration::from_mins(3);
 
 struct Options {
@@ -56,14 +56,14 @@ fn options() -> Result<Option<Options>> {
     if options.duration.is_zero() {
         return Ok(None);
     }
-    ensure!(options.duration >= SHORTEST, "a soak takes at least {} minutes", SHORTEST.as_secs() / 60);
+    ensure!(options.duration >= SHORTEST, "the soak takes at least {} minutes", SHORTEST.as_secs() / 60);
     Ok(Some(options))
 }
 
 fn main() -> ExitCode {
     let outcome = match options() {
         Ok(Some(options)) if rustix::process::geteuid().is_root() => run(&options),
-        Ok(Some(_)) => Err(anyhow::anyhow!("a soak needs root, for eBPF")),
+        Ok(Some(_)) => Err(anyhow::anyhow!("the soak needs root, for eBPF")),
         Ok(None) => {
             println!("the soak is run by: cargo xtask soak --minutes N");
             return ExitCode::SUCCESS;
@@ -79,7 +79,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// A scope on each hierarchy that there is here.
+/// A cgroup on each hierarchy that is mounted here.
 fn scopes() -> Result<Vec<(&'static str, Cgroup)>> {
     let mut scopes = Vec::new();
     for hierarchy in ["v2", "pids", "name=systemd", "memory"] {
@@ -98,7 +98,7 @@ fn run(options: &Options) -> Result<()> {
     let bpffs = match Bpffs::mount() {
         Ok(bpffs) => Some(bpffs),
         Err(error) => {
-            println!("soak: {error}; no start is pinned");
+            println!("soak: {error}; running without pins");
             None
         }
     };
@@ -137,7 +137,7 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Everybody does what they do until the time is over; says whether the daemon that runs then is pinned.
+/// Runs all threads until the time is over; returns whether the last daemon has pinned its programs.
 fn play(
     stage: &Stage,
     options: &Options,
@@ -182,7 +182,9 @@ fn play(
             "mount",
             threads.spawn(move || {
                 match churn::mount(stage, seed) {
-                    Err(error) if error.is::<Skip>() => println!("soak: {error}; none comes and goes"),
+                    Err(error) if error.is::<Skip>() => {
+                        println!("soak: {error}; no hierarchy is mounted and unmounted")
+                    }
                     outcome => outcome?,
                 }
                 Ok(())
@@ -212,7 +214,7 @@ fn play(
     })
 }
 
-/// What must hold when everybody has left.
+/// The conditions that hold after all clients have left.
 fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &mut Measured) -> Result<()> {
     service.verify()?;
     stage.counts.verified.add(1);
@@ -230,11 +232,12 @@ fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &m
     ensure!(at_the_end <= of_fresh, "{at_the_end} descriptors, a daemon just started has {of_fresh}");
     let (early, late) = measured.memory;
     ensure!(late <= early + GROWTH, "memory has grown from {early} to {late} bytes");
-    ensure!(stage.counts.waits_held.get() > 0, "nobody was waiting");
+    ensure!(stage.counts.waits_held.get() > 0, "no client was waiting");
     Ok(())
 }
 
-/// How many descriptors it has once it has noticed who left: the fewest of some looks, or what is enough.
+/// The number of open descriptors once it has noticed that its clients left: the lowest of several samples,
+/// or `enough`.
 fn settled_descriptors(service: &Service, enough: usize) -> Result<usize> {
     let mut fewest = service.descriptors()?;
     for _ in 0..100 {

@@ -1,10 +1,10 @@
-//! What the soak came to, as a table and as JSON.
+//! The result of the soak, as a table and as JSON.
 
 use serde_json::{Value, json};
 
 use super::stage::Stage;
 
-/// What was measured beside the counts.
+/// Measurements besides the counts.
 #[derive(Debug, Default)]
 pub struct Measured {
     pub seconds: u64,
@@ -12,9 +12,9 @@ pub struct Measured {
     pub hierarchies: Vec<String>,
     pub pinned_starts: u64,
     pub starts: u64,
-    /// Bytes, the highest of the second quarter and of the last of the time without a restart.
+    /// Bytes: the maximum of the second and of the last quarter of the time without a restart.
     pub memory: (u64, u64),
-    /// A daemon just started, and the one that went through it, both without clients.
+    /// Of a fresh daemon and of the one that ran to the end, both without clients.
     pub descriptors: (usize, usize),
     pub lost: u64,
     pub resyncs: u64,
@@ -40,11 +40,11 @@ pub fn json(measured: &Measured, stage: &Stage) -> Value {
         "verified_equal": counts.verified.get(),
         "waits_answered": counts.waits_held.get(),
         "waits_cut_by_a_restart": counts.waits_cut.get(),
-        "questions_answered": counts.questions.get(),
+        "queries_answered": counts.queries.get(),
         "events_followed": counts.events.get(),
-        "events_missed_by_slow_followers": counts.missed.get(),
+        "events_dropped_for_slow_followers": counts.dropped.get(),
         "lost_by_the_last_daemon": measured.lost,
-        "heals_of_the_last_daemon": measured.resyncs,
+        "resyncs_of_the_last_daemon": measured.resyncs,
         "memory_bytes": {"second_quarter": measured.memory.0, "last_quarter": measured.memory.1},
         "descriptors": {"fresh": measured.descriptors.0, "at_the_end": measured.descriptors.1},
         "failures": stage.failures(),

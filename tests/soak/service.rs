@@ -1,4 +1,4 @@
-//! The daemon that is stopped, killed and started.
+//! The daemon under test.
 
 use std::{
     fs,
@@ -14,7 +14,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use super::support::daemon::program;
 
-/// So long may a start take, on a machine that has much else to do.
+/// The longest time of a start on a loaded machine.
 const START: Duration = Duration::from_mins(1);
 
 pub struct Service {
@@ -27,7 +27,7 @@ impl Service {
     pub fn start(runtime_dir: &RuntimeDir, pins: Option<&Path>) -> Result<Self> {
         let mut command = program();
         command.arg("--runtime-dir").arg(runtime_dir.path()).arg("daemon");
-        // What is bounded is to be at its bound soon, whatever the load: from then on memory may not grow.
+        // Low limits are reached soon under any load; after that memory must not grow.
         command.args([
             "--max-queued-bytes-per-subscriber",
             "1000000",
@@ -46,7 +46,7 @@ impl Service {
                 bail!("the daemon ended: {status}");
             }
             if let Ok(mut client) = Client::connect_to(&service.socket) {
-                client.status().context("the first answer")?;
+                client.status().context("no reply to the first call")?;
                 return Ok(service);
             }
             thread::sleep(Duration::from_millis(5));
@@ -66,7 +66,7 @@ impl Service {
         Ok(())
     }
 
-    /// SIGTERM, and an end in order.
+    /// Ends it with SIGTERM, which must be orderly.
     pub fn end(mut self) -> Result<()> {
         self.signal(Signal::TERM)?;
         let status = self.child.wait()?;
@@ -74,14 +74,14 @@ impl Service {
         Ok(())
     }
 
-    /// Whether the index is what the file systems show.
+    /// Whether the index equals the cgroup file systems.
     pub fn verify(&self) -> Result<()> {
         let reply = Client::connect_to(&self.socket)?.verify()?;
         ensure!(reply.equal, "the index differs: {:?}", reply.differences);
         Ok(())
     }
 
-    /// Its own memory in bytes: of the mapped program and rings the kernel counts what was touched yet.
+    /// Its anonymous memory in bytes; mapped program and ring pages count once touched.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:")).context("no RssAnon")?;

@@ -1,4 +1,4 @@
-//! What all parts of the soak share.
+//! Shared state of the soak.
 
 use std::sync::{
     Mutex, PoisonError,
@@ -7,7 +7,7 @@ use std::sync::{
 
 use cgtrace_client::RuntimeDir;
 
-/// How often something was done.
+/// A counter.
 #[derive(Debug, Default)]
 pub struct Count(AtomicU64);
 
@@ -21,25 +21,25 @@ impl Count {
     }
 }
 
-/// What was done in all.
+/// The counts of all operations.
 #[derive(Debug, Default)]
 pub struct Counts {
     pub changes: Count,
     pub moves: Count,
     pub mounts: Count,
     pub waits_held: Count,
-    /// The daemon ended while it was waited on.
+    /// The daemon ended during the wait.
     pub waits_cut: Count,
-    pub questions: Count,
+    pub queries: Count,
     pub events: Count,
-    pub missed: Count,
+    pub dropped: Count,
     pub stops: Count,
     pub kills: Count,
     pub terms: Count,
     pub verified: Count,
 }
 
-/// Where it all happens.
+/// The shared state of all threads.
 #[derive(Debug, Default)]
 pub struct Stage {
     pub runtime_dir: RuntimeDir,
@@ -53,7 +53,7 @@ impl Stage {
         Self { runtime_dir, ..Self::default() }
     }
 
-    /// Whether to stop what one does.
+    /// Whether to stop.
     pub fn ends(&self) -> bool {
         self.ending.load(Ordering::Relaxed)
     }
@@ -62,7 +62,7 @@ impl Stage {
         self.ending.store(true, Ordering::Relaxed);
     }
 
-    /// Something is not as promised.
+    /// Records a broken promise.
     pub fn fail(&self, what: String) {
         eprintln!("soak: {what}");
         self.failures.lock().unwrap_or_else(PoisonError::into_inner).push(what);
@@ -73,7 +73,7 @@ impl Stage {
     }
 }
 
-/// Random enough, and the same for the same seed.
+/// Random enough, and reproducible by the seed.
 pub struct Random(pub u64);
 
 impl Random {
@@ -82,7 +82,7 @@ impl Random {
         (self.0 >> 33) % bound.max(1)
     }
 
-    /// One of them, if there is one.
+    /// A random element, if there is one.
     pub fn of<'a, T>(&mut self, choice: &'a [T]) -> Option<&'a T> {
         let at = self.below(choice.len() as u64);
         choice.get(usize::try_from(at).unwrap_or_default())

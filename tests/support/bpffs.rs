@@ -1,4 +1,4 @@
-//! A BPF file system of a test's own.
+//! A BPF file system private to a test.
 
 use std::{
     path::{Path, PathBuf},
@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result};
 
 use super::{daemon::Daemon, skip};
 
-/// Mounted in a private folder, and unmounted when dropped; whatever is pinned in it goes with it.
+/// Mounted on a private directory and unmounted when dropped, which removes all pins in it.
 pub struct Bpffs(tempfile::TempDir);
 
 impl Bpffs {
@@ -30,20 +30,20 @@ impl Bpffs {
         self.0.path()
     }
 
-    /// A folder for pins, not made yet.
+    /// A pin directory that does not exist yet.
     pub fn pins(&self) -> PathBuf {
         self.path().join("cgtrace")
     }
 }
 
-/// A daemon with its pins in that folder.
+/// Starts a daemon that pins to that directory.
 pub fn start(pins: &Path) -> Result<Daemon> {
     start_with(pins, &[])
 }
 
-/// The same, with further arguments.
+/// Like [`start`], with further arguments.
 pub fn start_with(pins: &Path, arguments: &[&str]) -> Result<Daemon> {
-    let pins = pins.to_str().context("a folder's name that is no text")?;
+    let pins = pins.to_str().context("the directory's path is not UTF-8")?;
     Daemon::start_with(&[&["--pin", pins], arguments].concat())
 }
 

@@ -1,4 +1,4 @@
-//! A real cAdvisor, asked over its own interface.
+//! A real cAdvisor, queried over its HTTP API.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use anyhow::{Context as _, Result, bail};
 
 use super::lab;
 
-/// A running cAdvisor; it ends when dropped.
+/// A running cAdvisor, killed when dropped.
 pub struct Cadvisor {
     child: Child,
     port: u16,
@@ -38,7 +38,7 @@ impl Cadvisor {
         Ok(Self { child, port, log })
     }
 
-    /// Waits until it has found the containers that there are.
+    /// Waits until it has found the existing containers.
     pub fn wait_ready(&mut self) -> Result<()> {
         let start = Instant::now();
         while start.elapsed() < Duration::from_mins(2) {
@@ -53,12 +53,12 @@ impl Cadvisor {
         bail!("cAdvisor does not answer")
     }
 
-    /// What it says of a container by that cgroup's name.
+    /// Its reply about the container whose cgroup has that path.
     pub fn container(&self, name: &str) -> Result<String> {
         self.get(&format!("/api/v1.3/containers{name}"))
     }
 
-    /// The names that it says were made, and the time that it gives for each (RFC 3339).
+    /// The containers that it reported as created, with its timestamps (RFC 3339).
     pub fn created(&self) -> Result<HashMap<String, String>> {
         let body = self.get("/api/v1.3/events?creation_events=true&subcontainers=true&max_events=1000000")?;
         let events: Vec<serde_json::Value> = serde_json::from_str(&body).with_context(|| body.clone())?;

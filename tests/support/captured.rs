@@ -1,4 +1,4 @@
-//! Real output for the documents: a test keeps it in `target/lab/captured/`.
+//! Real output for the documents: tests save it in `target/lab/captured/`.
 
 use std::{fs, path::PathBuf, process::Command};
 
@@ -13,25 +13,25 @@ fn file(name: &str) -> Result<PathBuf> {
     Ok(folder.join(format!("{name}.txt")))
 }
 
-/// What was kept.
+/// Reads a saved output.
 pub fn kept(name: &str) -> Result<String> {
     Ok(fs::read_to_string(file(name)?)?)
 }
 
-/// Keeps a text.
+/// Saves an output.
 pub fn keep(name: &str, text: &str) -> Result<()> {
     let file = file(name)?;
     fs::write(&file, text).with_context(|| format!("failed to write {}", file.display()))
 }
 
-/// Runs `cgtrace` with these words, and keeps it with what it prints, as a reader of a terminal sees it.
+/// Runs `cgtrace` with these arguments and saves the command and its output as a terminal shows them.
 pub fn console(daemon: &Daemon, words: &[&str], name: &str) -> Result<String> {
     let mut command = daemon.command();
     command.args(words);
     console_of(command, words, name)
 }
 
-/// The same of a command that has the words already.
+/// Like [`console`], for a command that already has the arguments.
 pub fn console_of(mut command: Command, words: &[&str], name: &str) -> Result<String> {
     let output = command.output()?;
     let text = format!(

@@ -22,7 +22,7 @@ pub fn unique(what: &str) -> String {
     format!("cgtrace-test-{what}-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::Relaxed))
 }
 
-/// Where a hierarchy is mounted.
+/// The mount point of a hierarchy.
 pub fn mount(name: &str) -> Result<PathBuf> {
     let found = discover()?
         .into_iter()
@@ -31,36 +31,36 @@ pub fn mount(name: &str) -> Result<PathBuf> {
     found.map(|Mount { path, .. }| path).ok_or_else(|| skip(format!("no `{name}` hierarchy is mounted here")))
 }
 
-/// A hierarchy that this machine has: v2 or, where it is not mounted, one of v1.
+/// A hierarchy that exists here: v2 or, where it is not mounted, one of v1.
 pub fn any() -> &'static str {
     if mount("v2").is_ok() { "v2" } else { "pids" }
 }
 
-/// The same, the other way round: one of v1 or, where there is none, v2.
+/// Like [`any`], but prefers v1.
 pub fn any_v1_first() -> &'static str {
     if mount("pids").is_ok() { "pids" } else { "v2" }
 }
 
-/// v2 and one of v1, as far as this machine has them.
+/// v2 and one of v1, where mounted.
 pub fn both() -> Vec<&'static str> {
     ["v2", "pids"].into_iter().filter(|hierarchy| mount(hierarchy).is_ok()).collect()
 }
 
-/// A cgroup, removed with all below it when dropped, also by a failed test.
+/// A cgroup, removed with all its descendants when dropped, even if the test failed.
 pub struct Cgroup {
     mount: PathBuf,
     path: PathBuf,
 }
 
 impl Cgroup {
-    /// A new cgroup at the top of a hierarchy.
+    /// Creates a cgroup at the top of a hierarchy.
     pub fn new(hierarchy: &str, what: &str) -> Result<Self> {
         Self::at(&mount(hierarchy)?, &unique(what))
     }
 
     pub fn at(mount: &Path, name: &str) -> Result<Self> {
         let path = mount.join(name);
-        fs::create_dir(&path).with_context(|| format!("failed to make {}", path.display()))?;
+        fs::create_dir(&path).with_context(|| format!("failed to create {}", path.display()))?;
         Ok(Self { mount: mount.to_owned(), path })
     }
 
@@ -69,29 +69,28 @@ impl Cgroup {
         &self.path
     }
 
-    /// The directory of a cgroup below it.
+    /// The directory of a descendant.
     pub fn join(&self, leaf: impl AsRef<Path>) -> PathBuf {
         self.path.join(leaf)
     }
 
-    /// Its name on its hierarchy.
+    /// Its path in the hierarchy.
     pub fn name(&self) -> String {
         self.name_of(&self.path)
     }
 
-    /// The name of a directory on its hierarchy.
+    /// The cgroup path of a directory.
     pub fn name_of(&self, path: &Path) -> String {
         let below = path.strip_prefix(&self.mount).unwrap_or(path);
         format!("/{}", below.display())
     }
 
-    /// Its id.
     pub fn id(&self) -> Result<u64> {
         id(&self.path)
     }
 }
 
-/// A directory's inode number, which is its cgroup's id.
+/// A directory's inode number, which is the cgroup id.
 pub fn id(path: &Path) -> Result<u64> {
     use std::os::unix::fs::MetadataExt as _;
     Ok(fs::metadata(path).with_context(|| format!("failed to stat {}", path.display()))?.ino())
@@ -99,7 +98,7 @@ pub fn id(path: &Path) -> Result<u64> {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // Processes that were killed a moment ago leave their cgroup a little later.
+        // A process that was just killed leaves its cgroup a little later.
         for _ in 0..100 {
             remove_tree(&self.path);
             if !self.path.exists() {
@@ -112,7 +111,7 @@ impl Drop for Cgroup {
     }
 }
 
-/// Kills what a failed test has left running in a cgroup or below it, this process excepted.
+/// Kills the processes that a failed test left in a cgroup or its descendants, except this one.
 fn kill_all(top: &Path) {
     for entry in fs::read_dir(top).into_iter().flatten().flatten() {
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -128,7 +127,7 @@ fn kill_all(top: &Path) {
     }
 }
 
-/// Removes a cgroup and all below it, at any depth and whatever the length of its path.
+/// Removes a cgroup and its descendants at any depth, however long their paths.
 pub fn remove_tree(top: &Path) {
     use rustix::fs::{AtFlags, CWD, Mode, OFlags, openat, unlinkat};
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
@@ -136,7 +135,7 @@ pub fn remove_tree(top: &Path) {
     let Ok(root) = openat(CWD, top, flags, Mode::empty()) else { return };
     let Ok(names) = folders(&root) else { return };
     stack.push((root, names));
-    // Depth first; each open directory is closed as soon as all below it is gone.
+    // Depth first; each directory is closed as soon as everything below it is removed.
     let mut trail: Vec<std::ffi::OsString> = Vec::new();
     while let Some((fd, names)) = stack.last_mut() {
         if let Some(name) = names.pop() {

@@ -1,13 +1,13 @@
-//! The clocks that times are told in.
+//! The clocks of the reported times.
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// ns since boot, suspended time included: cgtrace's clock.
+/// ns since boot including suspend: cgtrace's clock.
 pub fn boot_ns() -> u64 {
     ns(ClockId::Boottime)
 }
 
-/// ns of a clock that does not count suspended time: systemd's.
+/// ns of a clock that excludes suspend: systemd's.
 pub fn monotonic_ns() -> u64 {
     ns(ClockId::Monotonic)
 }

@@ -1,4 +1,4 @@
-//! A daemon of an ordinary user, with the capabilities that it is given and no others.
+//! A daemon run by an unprivileged user with only the given capabilities.
 
 use std::{fs, path::Path, process::Command};
 
@@ -13,15 +13,16 @@ use tempfile::TempDir;
 
 use super::daemon::{Daemon, open_folder};
 
-/// `nobody`, on every distribution.
+/// `nobody` on every distribution.
 pub const UID: u32 = 65_534;
 
-/// All capabilities that the daemon is said to need, but for some.
+/// The capabilities that the daemon needs, minus some.
 pub fn needed_without(without: CapabilitySet) -> CapabilitySet {
     NEEDS.iter().map(|need| need.capability).filter(|capability| !without.contains(*capability)).collect()
 }
 
-/// A folder of that user, with the program in it: the one under test may lie where nobody else may look.
+/// A directory owned by that user that contains a copy of the program: the build directory may be
+/// inaccessible to it.
 pub fn folder() -> Result<TempDir> {
     let folder = open_folder()?;
     chown(folder.path(), Some(Uid::from_raw(UID)), Some(Gid::from_raw(UID)))?;
@@ -33,7 +34,7 @@ pub fn folder() -> Result<TempDir> {
     Ok(folder)
 }
 
-/// The daemon's command line, run by `setpriv` as that user. `within`: what to run it within, like `unshare --mount`.
+/// The daemon's command line, run by `setpriv` as that user. `within` is a wrapper such as `unshare --mount`.
 pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> Command {
     let mut set = "-all".to_owned();
     for need in NEEDS.iter().filter(|need| capabilities.contains(need.capability)) {
@@ -44,7 +45,7 @@ pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> C
     let mut command = Command::new(words.next().unwrap_or(&"setpriv"));
     command
         .args(words)
-        // Where it is not the test's own child, it must end with the one between.
+        // If it is not the test's direct child, it must end with its parent.
         .args([
             "--pdeathsig",
             "KILL",
@@ -63,7 +64,7 @@ pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> C
     command
 }
 
-/// Starts one and waits until it answers.
+/// Starts such a daemon and waits until it answers.
 pub fn start(capabilities: CapabilitySet, within: &[&str]) -> Result<Daemon> {
     let folder = folder()?;
     let mut command = command(folder.path(), capabilities, within);

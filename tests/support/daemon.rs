@@ -1,4 +1,4 @@
-//! A daemon in a runtime directory of its own, and the command line that asks it.
+//! A daemon in a private runtime directory, and the command line that queries it.
 
 use std::{
     ffi::OsStr,
@@ -23,14 +23,14 @@ pub fn program() -> Command {
     command
 }
 
-/// A folder that others may look into: they ask too, in the tests of who may be told what.
+/// A directory readable by other users, for tests that connect as one of them.
 pub fn open_folder() -> Result<tempfile::TempDir> {
     let folder = tempfile::tempdir()?;
     fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     Ok(folder)
 }
 
-/// A running daemon; it ends when dropped.
+/// A running daemon, killed when dropped.
 pub struct Daemon {
     child: Child,
     socket: PathBuf,
@@ -38,24 +38,24 @@ pub struct Daemon {
 }
 
 impl Daemon {
-    /// Starts one and waits until it answers.
+    /// Starts a daemon and waits until it answers.
     pub fn start() -> Result<Self> {
         Self::start_with(&[])
     }
 
-    /// The same with further arguments of `cgtrace daemon`.
+    /// Like [`Daemon::start`], with further arguments of `cgtrace daemon`.
     pub fn start_with(arguments: &[&str]) -> Result<Self> {
         let mut daemon = Self::spawn(arguments)?;
         daemon.wait_ready()?;
         Ok(daemon)
     }
 
-    /// Starts one and does not wait.
+    /// Starts a daemon without waiting.
     pub fn spawn(arguments: &[&str]) -> Result<Self> {
         Self::spawned(arguments, |_| {})
     }
 
-    /// The same, with its log, at the level that its configuration says, in a file.
+    /// Like [`Daemon::spawn`], logging to a file at the configured level.
     pub fn spawn_logging(arguments: &[&str], log: &Path) -> Result<Self> {
         let log = fs::File::create(log)?;
         Self::spawned(arguments, |command| {
@@ -71,7 +71,7 @@ impl Daemon {
         Self::spawn_by(&mut command, folder)
     }
 
-    /// One that a command starts; the folder is its runtime directory.
+    /// Starts a daemon by the given command; `folder` is its runtime directory.
     pub fn spawn_by(command: &mut Command, folder: tempfile::TempDir) -> Result<Self> {
         let child = command.spawn().context("failed to start the daemon")?;
         Ok(Self { child, socket: RuntimeDir::new(folder.path()).private(), folder })
@@ -107,7 +107,7 @@ impl Daemon {
         RuntimeDir::new(self.folder.path())
     }
 
-    /// A runtime directory with its public socket alone, as a container has it.
+    /// A runtime directory with only the public socket, as a container has it.
     pub fn public_only(&self) -> Result<tempfile::TempDir> {
         let folder = open_folder()?;
         std::os::unix::fs::symlink(self.folder.path().join("public"), folder.path().join("public"))?;
@@ -118,7 +118,7 @@ impl Daemon {
         self.child.id()
     }
 
-    /// A connection that gives up after 30 s without an answer.
+    /// A connection with a read timeout of 30 s.
     pub fn stream(&self) -> Result<UnixStream> {
         let stream = UnixStream::connect(&self.socket)?;
         stream.set_read_timeout(Some(Duration::from_secs(30)))?;
@@ -134,7 +134,7 @@ impl Daemon {
         self.command().args(arguments).output().context("failed to run cgtrace")
     }
 
-    /// The command line that asks it.
+    /// A command line that queries it.
     pub fn command(&self) -> Command {
         let mut command = program();
         command.arg("--runtime-dir").arg(self.folder.path());
@@ -146,18 +146,19 @@ impl Daemon {
         Ok(rustix::process::kill_process(pid.context("no pid")?, signal)?)
     }
 
-    /// What it knows of a name on one hierarchy.
+    /// The lookup result of a path on one hierarchy.
     pub fn row(&self, name: &str, hierarchy: &str) -> Result<wire::HierarchyResult> {
         let lookup = wire::Lookup {
             paths: vec![name.to_owned()],
             hierarchy: Some(hierarchy.to_owned()),
             ..wire::Lookup::default()
         };
-        let answer = self.client()?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
-        answer.hierarchies.into_iter().next().context("no row")
+        let answer =
+            self.client()?.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
+        answer.hierarchies.into_iter().next().context("no hierarchy in the result")
     }
 
-    /// Fails unless the index is what the file systems show.
+    /// Fails unless the index equals the cgroup file systems.
     pub fn verify(&self) -> Result<()> {
         let reply = self.client()?.verify()?;
         if !reply.equal {
@@ -170,7 +171,7 @@ impl Daemon {
         Ok(self.child.wait()?)
     }
 
-    /// How often its threads were switched to.
+    /// The number of context switches of its threads.
     pub fn switches(&self) -> Result<u64> {
         let mut switches = 0;
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -182,7 +183,8 @@ impl Daemon {
         Ok(switches)
     }
 
-    /// The memory that it holds, in bytes; pages of its file, which a build for tests has 48 MB of, are the kernel's to drop.
+    /// Its resident memory in bytes, without file pages: the kernel can reclaim those, and a test build has
+    /// 48 MB of them.
     pub fn memory(&self) -> Result<u64> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
         ["RssAnon:", "RssShmem:"].into_iter().try_fold(0, |sum, part| {
@@ -191,7 +193,7 @@ impl Daemon {
         })
     }
 
-    /// How many descriptors it has open.
+    /// The number of its open descriptors.
     pub fn descriptors(&self) -> Result<usize> {
         Ok(fs::read_dir(format!("/proc/{}/fd", self.child.id()))?.count())
     }

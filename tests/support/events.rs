@@ -1,4 +1,4 @@
-//! ResilientStream events, with an end to the patience.
+//! Follows events, with a timeout.
 
 use std::{os::unix::net::UnixStream, time::Duration};
 
@@ -7,14 +7,14 @@ use cgtrace_client::{Client, EventStream, StreamItem, wire};
 
 use super::daemon::Daemon;
 
-/// Follows events below a name.
+/// An event stream below a path.
 pub struct Follower {
     watching: EventStream,
     stream: UnixStream,
 }
 
 impl Follower {
-    /// Follows from now on. Returns once nothing can be missed any more.
+    /// Follows from now on. Once it returns, no later event can be missed.
     pub fn start(daemon: &Daemon, watch: &wire::Watch) -> Result<Self> {
         let stream = daemon.stream()?;
         let mut watching = Client::from_stream(stream.try_clone()?).watch(watch)?;
@@ -35,7 +35,7 @@ impl Follower {
         )
     }
 
-    /// Waits so long for each event from now on, instead of 30 s: for what the kernel does when it comes to it.
+    /// Sets the timeout of each event, 30 s by default, for events that the kernel delays.
     pub fn wait_up_to(&self, patience: Duration) -> Result<()> {
         Ok(self.stream.set_read_timeout(Some(patience))?)
     }
@@ -48,8 +48,8 @@ impl Follower {
         }
     }
 
-    /// The next thing that is told.
-    pub fn next_told(&mut self) -> Result<StreamItem> {
+    /// The next item of any kind.
+    pub fn next_item(&mut self) -> Result<StreamItem> {
         Ok(self.watching.next().context("the stream ended")??)
     }
 
@@ -63,7 +63,7 @@ impl Follower {
         }
     }
 
-    /// All events up to the making of `end`, which the caller makes as a mark.
+    /// All events up to the creation of `end`, which the caller creates as a mark.
     pub fn until_made(&mut self, end: &str) -> Result<Vec<wire::Event>> {
         let mut events = Vec::new();
         loop {
@@ -71,7 +71,7 @@ impl Follower {
             if event.kind == "mkdir" && event.path.as_deref() == Some(end) {
                 return Ok(events);
             }
-            ensure!(events.len() < 1_000_000, "no end of events");
+            ensure!(events.len() < 1_000_000, "the mark was not reported");
             events.push(event);
         }
     }

@@ -1,4 +1,4 @@
-//! Programs under another name: a copy of perl that does what it is told, and says when it has.
+//! Programs with a chosen name: a copy of perl that runs a script and reports when it is done.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -13,13 +13,13 @@ use super::{process::copy_program, skip};
 
 const PERL: &str = "/usr/bin/perl";
 
-/// A running copy; it ends when dropped.
+/// A running copy, killed when dropped.
 pub struct Fake {
     child: Child,
     _folder: tempfile::TempDir,
 }
 
-/// A program of that name, in a folder of its own.
+/// A program of that name in a private directory.
 pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
     let folder = tempfile::tempdir()?;
     std::fs::set_permissions(folder.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
@@ -32,13 +32,13 @@ pub fn program(name: &str) -> Result<(tempfile::TempDir, PathBuf)> {
 }
 
 impl Fake {
-    /// Runs `script` under that name, with flags that only the command line has; returns when the script was run
-    /// through. The process instances on.
+    /// Runs `script` under that name, with flags that only appear on its command line. Returns when the
+    /// script has finished; the process continues to run.
     pub fn start(name: &str, script: &str, flags: &[&str]) -> Result<Self> {
         Self::start_in(&[], name, script, flags, None)
     }
 
-    /// The same behind another command, like `unshare -C`, that executes it; as another user.
+    /// Like [`Fake::start`], executed by another command, such as `unshare -C` or one that changes the user.
     pub fn start_in(
         before: &[&str],
         name: &str,
@@ -55,8 +55,7 @@ impl Fake {
         })
     }
 
-    /// The same of a program, a copy of perl, that is in a folder already; `prepare` changes the command before it is
-    /// started.
+    /// Like [`Fake::start_in`], for an existing copy of perl; `prepare` changes the command before it starts.
     pub fn start_by(
         before: &[&str],
         program: &Path,

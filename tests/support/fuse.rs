@@ -1,4 +1,4 @@
-//! A file system of a test's own by /dev/fuse, which stops answering when the test says so.
+//! A file system private to a test, by /dev/fuse, which stops answering on request.
 //!
 //! The protocol is that of include/uapi/linux/fuse.h, version 7.31.
 
@@ -25,7 +25,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 
 use super::skip;
 
-/// What is answered.
+/// The requests that are answered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answers {
     /// Every request.
@@ -36,7 +36,8 @@ pub enum Answers {
     None,
 }
 
-/// A file system whose root directory has one file. It is aborted when dropped: what waits for it gets an error then.
+/// A file system with one file in its root directory. Dropping it aborts the connection: pending requests
+/// fail.
 pub struct Fuse {
     shared: Arc<Shared>,
     device: i32,
@@ -68,7 +69,7 @@ impl Fuse {
         Ok(Self { shared, device: number, stop: Some(stop), server: Some(server) })
     }
 
-    /// Has the command's process mount it, for every user, in a mount namespace of its own.
+    /// Makes the command's process mount it, for every user, in a private mount namespace.
     pub fn mounted_by(&self, command: &mut Command, on: &Path) -> Result<()> {
         let target = CString::new(on.as_os_str().as_bytes())?;
         let options =
@@ -87,7 +88,7 @@ impl Fuse {
                 libc::mount(kind, target.as_ptr(), kind, libc::MS_NODEV, options.as_ptr().cast())
             })
         };
-        // SAFETY: it makes system calls, and nothing else.
+        // SAFETY: the closure only makes system calls.
         unsafe { command.pre_exec(mount) };
         Ok(())
     }
@@ -96,7 +97,7 @@ impl Fuse {
         self.shared.answers.store(answers as u8, Ordering::SeqCst);
     }
 
-    /// How many requests had no answer so far.
+    /// The number of unanswered requests so far.
     pub fn unanswered(&self) -> usize {
         self.shared.unanswered.load(Ordering::SeqCst)
     }
@@ -128,7 +129,7 @@ mod opcode {
     pub const BATCH_FORGET: u32 = 42;
 }
 
-/// A request: `struct fuse_in_header`, and what follows it.
+/// A request: `struct fuse_in_header` and its body.
 struct Request<'a>(&'a [u8]);
 
 impl Request<'_> {
@@ -174,17 +175,17 @@ impl Shared {
             match device.read(&mut buffer) {
                 Ok(read) => {
                     if let Some(reply) = self.reply(&Request(&buffer[..read])) {
-                        // The one that asked may have given up.
+                        // The requester may have been interrupted.
                         let _ = device.write(&reply);
                     }
                 }
-                // It is not mounted yet, or was unmounted.
+                // Not mounted yet, or unmounted.
                 Err(_) => thread::sleep(Duration::from_millis(1)),
             }
         }
     }
 
-    /// `struct fuse_out_header`, and what follows it.
+    /// `struct fuse_out_header` and its body.
     fn reply(&self, request: &Request<'_>) -> Option<Vec<u8>> {
         if matches!(request.opcode(), opcode::FORGET | opcode::BATCH_FORGET | opcode::INTERRUPT) {
             return None;

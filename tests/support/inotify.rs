@@ -1,5 +1,5 @@
-//! The usual way to learn of cgroups without a tracer: a recursive inotify watcher that watches each new folder,
-//! and reads it once it does.
+//! The usual way to follow cgroups without a tracer: a recursive inotify watcher, which watches each new
+//! directory and then reads it.
 
 use std::{
     collections::HashMap,
@@ -22,17 +22,17 @@ use rustix::{
 
 use super::clock::boot_ns;
 
-/// What it saw made, and when, in ns since boot.
+/// The directories whose creation it saw, and when, in ns since boot.
 pub type Seen = HashMap<PathBuf, u64>;
 
-/// A watcher of some trees, in a thread of its own.
+/// A watcher of some trees, on a thread.
 pub struct Watcher {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<io::Result<Seen>>,
 }
 
 impl Watcher {
-    /// Watches all that is below these folders now and later.
+    /// Watches everything below these directories.
     pub fn start(roots: &[PathBuf]) -> Result<Self> {
         let fd = init(CreateFlags::CLOEXEC | CreateFlags::NONBLOCK)?;
         let (mut watched, mut seen) = (HashMap::new(), Seen::new());
@@ -48,7 +48,7 @@ impl Watcher {
         Ok(Self { stop, thread })
     }
 
-    /// Takes what is still queued, and ends.
+    /// Reads the events that are still queued, and stops.
     pub fn stop(self) -> Result<Seen> {
         self.stop.store(true, Ordering::Relaxed);
         Ok(self.thread.join().map_err(|_| anyhow!("the watcher panicked"))??)
@@ -64,7 +64,7 @@ fn follow(
     let mut buffer = vec![MaybeUninit::uninit(); 64 * 1024];
     loop {
         let last = stop.load(Ordering::Relaxed);
-        let mut made = Vec::new();
+        let mut created = Vec::new();
         let mut reader = Reader::new(fd, &mut buffer);
         loop {
             match reader.next() {
@@ -72,7 +72,7 @@ fn follow(
                     if event.events().contains(ReadFlags::CREATE | ReadFlags::ISDIR)
                         && let (Some(folder), Some(name)) = (watched.get(&event.wd()), event.file_name())
                     {
-                        made.push(folder.join(&*name.to_string_lossy()));
+                        created.push(folder.join(&*name.to_string_lossy()));
                     }
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => break,
@@ -82,10 +82,10 @@ fn follow(
                 break;
             }
         }
-        let quiet = made.is_empty();
-        for path in made {
+        let quiet = created.is_empty();
+        for path in created {
             seen.entry(path.clone()).or_insert_with(boot_ns);
-            // A folder that has gone meanwhile is what this way of watching misses.
+            // A directory that is already removed is what this method misses.
             let _ = watch(fd, &path, &mut watched, &mut seen);
         }
         if quiet {

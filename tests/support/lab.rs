@@ -1,4 +1,4 @@
-//! What `cargo xtask lab` has brought.
+//! The files and programs that `cargo xtask lab` installs.
 
 use std::{env, fs, path::PathBuf};
 
@@ -6,18 +6,17 @@ use anyhow::{Context as _, Result};
 
 use super::skip;
 
-/// Where it is kept.
 fn folder() -> Result<PathBuf> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     Ok(target.parent().context("the target folder has no parent")?.join("lab"))
 }
 
-/// A file or folder of the lab. Skips the test, with the reason that was reported, where it could not be had.
+/// A file or directory of the lab. Skips the test, with the recorded reason, if it is not available.
 pub fn brought(name: &str, file: &str) -> Result<PathBuf> {
     let folder = folder()?;
     let missing = folder.join(format!("{name}.missing"));
     if let Ok(reason) = fs::read_to_string(&missing) {
-        return Err(skip(format!("`cargo xtask lab` could not bring {name}: {}", reason.trim())));
+        return Err(skip(format!("`cargo xtask lab` could not get {name}: {}", reason.trim())));
     }
     let path = folder.join(file);
     if !path.exists() {
@@ -26,7 +25,7 @@ pub fn brought(name: &str, file: &str) -> Result<PathBuf> {
     Ok(path)
 }
 
-/// A program on PATH. Skips the test where it is not installed.
+/// A program on PATH. Skips the test if it is not installed.
 pub fn program(name: &str) -> Result<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     env::split_paths(&path)

@@ -1,4 +1,4 @@
-//! What the tests against the real kernel share.
+//! Shared code of the tests that use the real kernel.
 
 #![expect(dead_code, reason = "each harness uses a part of it")]
 
@@ -30,7 +30,7 @@ use libtest_mimic::{Completion, Failed, Trial};
 /// A test's outcome.
 pub type Outcome = anyhow::Result<()>;
 
-/// Why a test cannot run here. It counts as skipped.
+/// The reason why a test cannot run here; it counts as skipped.
 #[derive(Debug)]
 pub struct Skip(pub String);
 
@@ -42,17 +42,17 @@ impl fmt::Display for Skip {
 
 impl std::error::Error for Skip {}
 
-/// How often a test repeats itself: a tenth in an emulated machine, which is that much slower.
+/// How often a test repeats: a tenth in an emulated machine, which is about that much slower.
 pub fn rounds(here: usize) -> usize {
     if std::env::var_os("CGTRACE_TEST_MACHINE").is_some() { here / 10 } else { here }
 }
 
-/// Ends a test that cannot run here.
+/// Skips a test.
 pub fn skip(why: impl Into<String>) -> anyhow::Error {
     Skip(why.into()).into()
 }
 
-/// A test of the real kernel: skipped, with the reason, when this is not root.
+/// A test that uses the real kernel; skipped, with the reason, unless run as root.
 pub fn trial(name: &'static str, run: fn() -> Outcome) -> Trial {
     Trial::ignorable_test(name, move || {
         let outcome =

@@ -1,4 +1,4 @@
-//! A v1 hierarchy of a test's own.
+//! A v1 hierarchy private to a test.
 
 use std::{
     ffi::CString,
@@ -14,10 +14,10 @@ use anyhow::{Result, ensure};
 
 use super::{cgroup::unique, skip};
 
-/// So long it is tried to end one.
+/// The longest time to end a hierarchy.
 const PATIENCE: Duration = Duration::from_mins(3);
 
-/// A named v1 hierarchy, gone when dropped.
+/// A named v1 hierarchy, destroyed when dropped.
 pub struct Named {
     name: String,
     folder: tempfile::TempDir,
@@ -30,7 +30,7 @@ impl Named {
         Ok(named)
     }
 
-    /// So many, each mounted as soon as the one before has a cgroup of that name.
+    /// Mounts `count` of them, each as soon as the previous one has a cgroup `child`.
     pub fn mount_back_to_back(count: usize, child: &str) -> Result<Vec<Self>> {
         let new = |_| Ok(Self { name: unique("hierarchy"), folder: tempfile::tempdir()? });
         let all = (0..count).map(new).collect::<Result<Vec<_>>>()?;
@@ -51,7 +51,7 @@ impl Named {
         Ok(all)
     }
 
-    /// Mounts it in the mount namespace of another process alone, and unmounts it again.
+    /// Mounts it in the mount namespace of another process only, and unmounts it again.
     pub fn pass_through(pid: u32) -> Result<Self> {
         let named = Self { name: unique("hierarchy"), folder: tempfile::tempdir()? };
         let pid = pid.to_string();
@@ -63,7 +63,7 @@ impl Named {
         let options = format!("none,name={}", named.name);
         ensure!(run(&["mount", "-t", "cgroup", "-o", &options, "cgroup"])?.success(), "mount failed");
         let start = Instant::now();
-        // Who looks at it makes the unmount fail for now.
+        // A reader makes the unmount fail temporarily.
         while !run(&["umount"])?.success() {
             ensure!(start.elapsed() < PATIENCE, "it cannot be unmounted");
         }
@@ -103,12 +103,14 @@ impl Named {
         fs::read_to_string("/proc/self/cgroup").is_ok_and(|lines| lines.contains(&name))
     }
 
-    /// Removes all in it and unmounts it, so often and so long that the kernel lets go of it; whether it did.
+    /// Removes all its cgroups and unmounts it, repeatedly, until the kernel destroys it; returns whether it
+    /// did.
     ///
-    /// An unmount ends the hierarchy, soon after, if all removed children are released by then; otherwise it stays until
-    /// it is mounted and unmounted again (`cgroup_kill_sb`). They are released one after another (`cgroup_destroy_wq`,
-    /// both in kernel/cgroup/cgroup.c): behind a storm of removals that takes seconds, in a slow machine a minute.
-    /// Somebody who reads it, like the daemon that walks it, makes the unmount fail for now.
+    /// An unmount destroys the hierarchy, a little later, if all removed children have been released by then;
+    /// otherwise it remains until it is mounted and unmounted again (`cgroup_kill_sb`). Children are released
+    /// one after another (`cgroup_destroy_wq`, both in kernel/cgroup/cgroup.c): after a burst of removals
+    /// this takes seconds, in a slow virtual machine a minute. A reader, such as the daemon during a scan,
+    /// makes the unmount fail temporarily.
     pub fn end(&self) -> bool {
         let start = Instant::now();
         let mut pause = Duration::from_millis(25);

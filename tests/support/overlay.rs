@@ -1,4 +1,4 @@
-//! A root of its own over this machine's: what is changed in it is gone with it.
+//! A private root over this machine's: changes to it are discarded.
 
 use std::{
     fs,
@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, ensure};
 
 use super::skip;
 
-/// This machine's file systems, seen through a layer that takes all that is written. No change reaches the machine.
+/// This machine's file systems under a writable layer, so that no change reaches the machine.
 pub struct Overlay {
     folder: tempfile::TempDir,
     script: String,
@@ -18,11 +18,11 @@ pub struct Overlay {
 
 impl Overlay {
     pub fn new() -> Result<Self> {
-        // The layer cannot lie in what it covers: it is kept in memory.
+        // The layer cannot be in the file system that it covers, so it is in memory.
         let folder =
             tempfile::tempdir_in("/dev/shm").map_err(|error| skip(format!("no /dev/shm here: {error}")))?;
-        // In a mount namespace of its own, which ends with each command: the layer is kept by its folder.
-        let at = folder.path().to_str().context("a folder's name is no text")?;
+        // Each command gets its own mount namespace; the layer persists in its directory.
+        let at = folder.path().to_str().context("the directory's path is not UTF-8")?;
         let script = format!(
             "set -e; mount --make-rprivate /; mkdir -p {at}/layer; \
              if [ ! -e {at}/layer/upper ]; then mkdir {at}/layer/upper {at}/layer/work {at}/root; fi; \
@@ -42,7 +42,7 @@ impl Overlay {
         Ok(overlay)
     }
 
-    /// A command in it.
+    /// A command that runs in it.
     pub fn command(&self, program: &str) -> Command {
         let mut command = Command::new("unshare");
         command.args(["--mount", "--", "sh", "-c", &self.script, "sh", program]);
@@ -50,12 +50,12 @@ impl Overlay {
         command
     }
 
-    /// What was written below it, at that path of the root.
+    /// The file in the layer that was written at that path of the root.
     pub fn written(&self, path: &str) -> PathBuf {
         self.folder.path().join("layer/upper").join(path.trim_start_matches('/'))
     }
 
-    /// Puts a file into it.
+    /// Copies a file into it.
     pub fn bring(&self, file: &Path) -> Result<String> {
         let name = file.file_name().and_then(|name| name.to_str()).context("no name")?;
         let folder = self.written("/root");

@@ -4,11 +4,12 @@ use std::{io, os::unix::net::UnixStream, path::Path, thread, time::Duration};
 
 use anyhow::{Result, anyhow};
 
-/// A connection by a thread that became somebody else: the kernel keeps who it was as of connecting.
+/// Connects on a thread with another user's credentials: the kernel stores the peer's credentials at connect
+/// time.
 pub fn connect_as(socket: &Path, uid: u32, gid: u32, groups: &[u32]) -> Result<UnixStream> {
     let (socket, groups) = (socket.to_owned(), groups.to_vec());
     let connecting = thread::spawn(move || -> io::Result<UnixStream> {
-        become_other(uid, gid, &groups)?;
+        set_credentials(uid, gid, &groups)?;
         UnixStream::connect(socket)
     });
     let stream = connecting.join().map_err(|_| anyhow!("the connecting thread panicked"))??;
@@ -16,8 +17,8 @@ pub fn connect_as(socket: &Path, uid: u32, gid: u32, groups: &[u32]) -> Result<U
     Ok(stream)
 }
 
-/// Changes this thread alone: glibc's functions would change the whole process.
-fn become_other(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
+/// Changes only this thread: glibc's wrappers would change the whole process.
+fn set_credentials(uid: u32, gid: u32, groups: &[u32]) -> io::Result<()> {
     let checked = |outcome: libc::c_long| if outcome == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
     // SAFETY: the pointer and the length are those of a slice that outlives the call.
     checked(unsafe { libc::syscall(libc::SYS_setgroups, groups.len(), groups.as_ptr()) })?;

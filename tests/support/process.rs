@@ -1,4 +1,4 @@
-//! Processes to move about.
+//! Processes that tests move between cgroups.
 
 use std::{
     ffi::CStr,
@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 
-/// A process that only sleeps, and ends when dropped.
+/// A process that only sleeps, killed when dropped.
 pub struct Sleeper(Child);
 
 impl Sleeper {
@@ -35,7 +35,7 @@ impl Drop for Sleeper {
 
 const TWO_THREADS: &str = "CGTRACE_TEST_TWO_THREADS";
 
-/// A process with a second thread, which ends when dropped: the test's own program, started again.
+/// A process with two threads, killed when dropped: this test program, started again.
 pub struct TwoThreads {
     child: Child,
     second: u32,
@@ -54,8 +54,8 @@ impl TwoThreads {
         Ok(Self { child, second })
     }
 
-    /// What the program does first: nothing, but if it is to be that process.
-    pub fn be_if_told() {
+    /// Runs that process and does not return, if this is it. A test program calls this first.
+    pub fn run_if_requested() {
         if std::env::var_os(TWO_THREADS).is_none() {
             return;
         }
@@ -65,7 +65,7 @@ impl TwoThreads {
                 thread::park();
             }
         });
-        // Until whoever started it ends.
+        // Until the parent exits or writes a byte.
         if io::stdin().read(&mut [0]).is_ok_and(|read| read == 1) {
             // SAFETY: only this thread ends, and with it nothing that the other one uses.
             unsafe { libc::syscall(libc::SYS_exit, 0) };
@@ -73,7 +73,7 @@ impl TwoThreads {
         std::process::exit(0);
     }
 
-    /// Ends its first thread, and returns once that has ended.
+    /// Ends its first thread, and returns once it has exited.
     pub fn end_first(&self) -> Result<()> {
         self.child.stdin.as_ref().context("no stdin")?.write_all(b"x")?;
         while !fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?.contains(") Z ") {
@@ -86,7 +86,7 @@ impl TwoThreads {
         self.child.id()
     }
 
-    /// The id of its second thread.
+    /// The thread id of its second thread.
     pub fn second(&self) -> u32 {
         self.second
     }
@@ -99,27 +99,27 @@ impl Drop for TwoThreads {
     }
 }
 
-/// Copies a program that is to be executed.
+/// Copies a program that will be executed.
 ///
-/// By another process: a child that another thread forks now would hold a file that we have open for writing until its
-/// own exec, and nobody can execute it so long (ETXTBSY).
+/// A separate process copies it: if another thread of this one forked now, its child would hold our open file
+/// for writing until its exec, and executing the copy would fail with ETXTBSY.
 pub fn copy_program(from: impl AsRef<Path>, to: &Path) -> Result<()> {
     let copied = Command::new("cp").arg(from.as_ref()).arg(to).status().context("failed to run cp")?;
     ensure!(copied.success(), "cp {} {}: {copied}", from.as_ref().display(), to.display());
     Ok(())
 }
 
-/// Writes a number into one of a cgroup's files.
+/// Writes a number to a file of a cgroup.
 pub fn put(cgroup: &Path, file: &str, number: u32) -> Result<()> {
     let path = cgroup.join(file);
     fs::write(&path, number.to_string())
         .with_context(|| format!("failed to write {number} to {}", path.display()))
 }
 
-/// A child that was created_at in a cgroup by `clone3(CLONE_INTO_CGROUP)`, and ends when dropped.
-pub struct Born(libc::pid_t);
+/// A child that was cloned into a cgroup by `clone3(CLONE_INTO_CGROUP)`, killed when dropped.
+pub struct ClonedChild(libc::pid_t);
 
-impl Born {
+impl ClonedChild {
     /// A child that only waits.
     pub fn into_cgroup(cgroup: &Path) -> Result<Self> {
         // SAFETY: no memory is touched.
@@ -128,7 +128,7 @@ impl Born {
         })
     }
 
-    /// A child that executes a program at once.
+    /// A child that executes a program immediately.
     pub fn executing(cgroup: &Path, program: &CStr) -> Result<Self> {
         let arguments = [program.as_ptr(), std::ptr::null()];
         // SAFETY: both strings and both arrays end with a NUL or null.
@@ -138,7 +138,7 @@ impl Born {
         })
     }
 
-    /// `run` makes nothing but system calls: the child has a copy of this thread alone.
+    /// `run` may only make system calls: the child has a copy of this thread alone.
     fn running(cgroup: &Path, run: impl Fn()) -> Result<Self> {
         #[repr(C)]
         #[derive(Default)]
@@ -178,7 +178,7 @@ impl Born {
         self.0.unsigned_abs()
     }
 
-    /// Waits for its end.
+    /// Waits until it exits.
     pub fn wait(self) {
         // SAFETY: the child is ours and was not waited for yet; nor will it be again.
         unsafe { libc::waitpid(self.0, std::ptr::null_mut(), 0) };
@@ -186,7 +186,7 @@ impl Born {
     }
 }
 
-impl Drop for Born {
+impl Drop for ClonedChild {
     fn drop(&mut self) {
         // SAFETY: the child is ours and was not waited for yet.
         unsafe {

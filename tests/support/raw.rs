@@ -1,4 +1,4 @@
-//! The wire as it is: JSON and NUL bytes, by no library of ours.
+//! The wire protocol without a client library: JSON and NUL bytes.
 
 use std::{
     io::{Read as _, Write as _},
@@ -8,7 +8,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-/// A connection, and what was read of the next message.
+/// A connection and the bytes read of the next message.
 pub struct Raw {
     stream: UnixStream,
     read: Vec<u8>,
@@ -29,16 +29,15 @@ impl Raw {
         Ok(self.stream.write_all(&message)?)
     }
 
-    /// The next reply.
     pub fn receive(&mut self) -> Result<Value> {
         loop {
             if let Some(end) = self.read.iter().position(|byte| *byte == 0) {
                 let message: Vec<u8> = self.read.drain(..=end).collect();
-                return serde_json::from_slice(&message[..end]).context("a reply that is no JSON");
+                return serde_json::from_slice(&message[..end]).context("the reply is not JSON");
             }
             let mut piece = [0; 16 << 10];
             let read = match self.stream.read(&mut piece) {
-                // A read with a time-out is not restarted after a signal.
+                // A read with a timeout is not restarted after a signal.
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 read => read.context("no reply")?,
             };

@@ -1,8 +1,9 @@
-//! A real systemd, as PID 1 of a container.
+//! A real systemd as PID 1 of a container.
 //!
-//! It instances under a cgroup of the test's, and its own root cgroup is `payload` there: the unit that systemd calls
-//! `/system.slice/x.service` has the name [`Systemd::name`] on the host. The root file system is that of
-//! `cargo xtask lab`, read-only under a layer of memory: what a test writes in it goes with the container.
+//! It runs below a cgroup of the test, with `payload` as its root cgroup: the unit that systemd calls
+//! `/system.slice/x.service` has the path [`Systemd::name`] on the host. The root file system is that of
+//! `cargo xtask lab`, read-only under a layer in memory: everything a test writes is discarded with the
+//! container.
 
 use std::{
     ffi::OsStr,
@@ -21,17 +22,17 @@ use super::{
     lab,
 };
 
-/// Long enough for the slowest machine; only what hangs takes it.
+/// Long enough for the slowest machine; only a hang takes it.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 /// The cgroup file systems that systemd sees.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum View {
-    /// v2 alone.
+    /// Only v2.
     V2,
     /// v1 controllers and `name=systemd`, with v2 beside.
     Hybrid,
-    /// v1 alone.
+    /// Only v1.
     V1,
 }
 
@@ -54,9 +55,9 @@ impl Boot {
         self
     }
 
-    /// On v1 alone, under cgroups that are called like slices: then the names of its units are units' names on the
-    /// host too, and `why` knows the unit. (A unit in any other container's cgroup is that container's affair.)
-    /// systemd-nspawn has the name `payload` built in, and v1 is where a cgroup can be renamed.
+    /// Boots it on v1 only, under cgroups named like slices. Then the paths of its units are unit paths on
+    /// the host too, and `why` recognizes the unit. (A unit in any other container's cgroup belongs to that
+    /// container.) systemd-nspawn hard-codes the name `payload`, and only v1 can rename a cgroup.
     pub fn in_slices(self) -> Self {
         Self { slices: true, ..self.view(View::V1) }
     }
@@ -67,19 +68,19 @@ impl Boot {
         self
     }
 
-    /// What eBPF needs inside: its capabilities, and bpf(2), which systemd-nspawn forbids all the same. The host's
+    /// Permits eBPF inside: its capabilities, and bpf(2), which systemd-nspawn filters separately. The host's
     /// BTF is in the container's sysfs.
     pub fn with_bpf(self) -> Self {
         self.option("--capability=all").option("--system-call-filter=bpf")
     }
 
-    /// Boots it, and returns when systemd has started everything.
+    /// Boots it, and returns once systemd has started everything.
     pub fn start(self) -> Result<Systemd> {
         lab::program("systemd-nspawn")?;
         let image = lab::brought("bookworm", "bookworm")?;
         let base = unique(self.what) + if self.slices { ".slice" } else { "" };
         let mut mounts = vec![mount("v2")?];
-        // Not there on a machine with v2 alone.
+        // Absent on a machine with only v2.
         mounts.extend(mount("name=systemd"));
         let cgroups = mounts.iter().map(|mount| Cgroup::at(mount, &base)).collect::<Result<Vec<_>>>()?;
 
@@ -91,7 +92,7 @@ impl Boot {
             "sh",
         ]);
         command.args(cgroups.iter().map(|cgroup| cgroup.join("cgroup.procs"))).arg("--");
-        // So that a test that is killed leaves nothing running.
+        // A killed test leaves nothing running.
         command.args(["setpriv", "--pdeathsig", "TERM", "setsid"]);
         command.args(["systemd-nspawn", "--quiet", "--boot", "--read-only", "--volatile=overlay"]);
         command.args(["--register=no", "--keep-unit", "--console=pipe"]);
@@ -108,7 +109,7 @@ impl Boot {
             .spawn()
             .context("failed to start systemd-nspawn")?;
         let mut systemd = Systemd { nspawn, init: 0, base, payload: "payload", log, _cgroups: cgroups };
-        systemd.wait_booted().with_context(|| format!("the container said: {}", systemd.said()))?;
+        systemd.wait_booted().with_context(|| format!("the container printed: {}", systemd.console()))?;
         if self.slices {
             let base = mount("name=systemd")?.join(&systemd.base);
             fs::rename(base.join("payload"), base.join("payload.slice"))?;
@@ -129,27 +130,27 @@ pub struct Systemd {
 }
 
 impl Systemd {
-    /// Its PID 1, as the host counts.
+    /// The host's pid of its PID 1.
     pub fn init(&self) -> u32 {
         self.init
     }
 
-    /// The full name of a cgroup that systemd calls `inside`, like `/system.slice/x.service`.
+    /// The host's path of a cgroup that systemd calls `inside`, like `/system.slice/x.service`.
     pub fn name(&self, inside: &str) -> String {
         format!("/{}/{}{}", self.base, self.payload, if inside == "/" { "" } else { inside })
     }
 
-    /// The full name of the cgroup that all of it is in.
+    /// The host's path of the cgroup that contains the container.
     pub fn base(&self) -> String {
         format!("/{}", self.base)
     }
 
-    /// The container's name, of which its cgroup and its host name are called.
+    /// The container's name, which is also its cgroup's name and its host name.
     pub fn machine(&self) -> &str {
         &self.base
     }
 
-    /// A command that will run in all of the container's namespaces.
+    /// A command that runs in all of the container's namespaces.
     pub fn inside(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command.arg("--target").arg(self.init.to_string()).arg("--all").arg("--").arg(program);
@@ -160,13 +161,13 @@ impl Systemd {
         command
     }
 
-    /// Runs a program inside, whatever its exit code.
+    /// Runs a program inside, with any exit code.
     pub fn output<A: AsRef<OsStr>>(&self, words: &[A]) -> Result<Output> {
         let (program, arguments) = words.split_first().context("no program given")?;
         Ok(self.inside(program).args(arguments).output()?)
     }
 
-    /// Runs a program inside, which must succeed, and returns what it prints.
+    /// Runs a program inside, which must succeed, and returns its output.
     pub fn run<A: AsRef<OsStr> + std::fmt::Debug>(&self, words: &[A]) -> Result<String> {
         let output = self.output(words)?;
         ensure!(
@@ -179,23 +180,23 @@ impl Systemd {
         Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
     }
 
-    /// A property of a unit, as `systemctl show` tells it.
+    /// A unit's property, as `systemctl show` prints it.
     pub fn show(&self, unit: &str, property: &str) -> Result<String> {
         self.run(&["systemctl", "show", "--value", "-p", property, unit])
     }
 
-    /// A time that systemd tells of a unit, like `ActiveEnterTimestamp`: in us of `CLOCK_MONOTONIC`.
+    /// A unit's timestamp, like `ActiveEnterTimestamp`, in us of `CLOCK_MONOTONIC`.
     pub fn time(&self, unit: &str, property: &str) -> Result<u64> {
         let value = self.show(unit, &format!("{property}Monotonic"))?;
         value.parse().with_context(|| format!("{unit}: {property} is `{value}`"))
     }
 
-    /// A path inside, as the host sees it.
+    /// The host's path of a path inside.
     pub fn path(&self, inside: &str) -> PathBuf {
         Path::new("/proc").join(self.init.to_string()).join("root").join(inside.trim_start_matches('/'))
     }
 
-    /// Writes a unit file; `systemctl daemon-reload` if one of that name was known.
+    /// Writes a unit file. Run `systemctl daemon-reload` if a unit of that name was loaded.
     pub fn unit(&self, name: &str, text: &str) -> Result<()> {
         let path = self.path("/etc/systemd/system").join(name);
         File::create(&path)
@@ -203,8 +204,8 @@ impl Systemd {
             .with_context(|| format!("failed to write {}", path.display()))
     }
 
-    /// What the container has printed so far.
-    pub fn said(&self) -> String {
+    /// The container's output so far.
+    pub fn console(&self) -> String {
         fs::read_to_string(self.log.path()).unwrap_or_default()
     }
 
@@ -232,7 +233,7 @@ impl Systemd {
         if let Ok(pid) = libc::pid_t::try_from(self.init)
             && pid > 0
         {
-            // SAFETY: no memory is touched. That signal asks systemd to power off, in order.
+            // SAFETY: no memory is touched. The signal asks systemd for an orderly power-off.
             unsafe { libc::kill(pid, libc::SIGRTMIN() + 4) };
             let start = Instant::now();
             while start.elapsed() < Duration::from_secs(30) {
@@ -242,7 +243,7 @@ impl Systemd {
                 thread::sleep(Duration::from_millis(5));
             }
             eprintln!("{}: had to be killed", self.base);
-            // SAFETY: no memory is touched. The end of its PID 1 is the end of all that is in the container.
+            // SAFETY: no memory is touched. The kernel kills the whole pid namespace with its PID 1.
             unsafe { libc::kill(pid, libc::SIGKILL) };
         }
         let _ = self.nspawn.kill();

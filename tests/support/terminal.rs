@@ -1,4 +1,4 @@
-//! A terminal for a program to write to.
+//! A pseudoterminal for a program to write to.
 
 use std::{
     fs::{File, OpenOptions},
@@ -11,16 +11,16 @@ use anyhow::Result;
 
 use super::skip;
 
-/// Runs a command with its stdout on a terminal, and gives what that shows.
+/// Runs a command with its stdout on a terminal, and returns the output.
 pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
-    let (mut screen, line) = open().map_err(|error| skip(format!("no terminal can be had: {error}")))?;
+    let (mut screen, line) = open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
     let mut child = command.stdout(line).spawn()?;
-    // Whoever holds the other side keeps the terminal from ending.
+    // The terminal stays open as long as a process has the other side.
     command.stdout(Stdio::null());
     let mut text = Vec::new();
     match screen.read_to_end(&mut text) {
         Ok(_) => {}
-        // So the kernel says that nobody has the other side any more.
+        // The kernel reports that no process has the other side any more.
         Err(error) if error.raw_os_error() == Some(libc::EIO) => {}
         Err(error) => return Err(error.into()),
     }
@@ -28,9 +28,9 @@ pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Runs a command with its stderr on a terminal, gives the first line of that, and ends the command.
+/// Runs a command with its stderr on a terminal, returns the first line, and kills the command.
 pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
-    let (screen, line) = open().map_err(|error| skip(format!("no terminal can be had: {error}")))?;
+    let (screen, line) = open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
     let mut child = command.stderr(line).spawn()?;
     command.stderr(Stdio::null());
     let mut text = Vec::new();
@@ -41,7 +41,7 @@ pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Both sides. Neither is left to programs that other tests start meanwhile, as openpty(3) would do.
+/// Both sides. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
 fn open() -> io::Result<(File, File)> {
     let side = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
     let screen = side("/dev/ptmx")?;
