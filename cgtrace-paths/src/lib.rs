@@ -45,7 +45,7 @@ pub struct ParsedPath {
     pub slice: Option<String>,
     /// The pod's UID with `-`, or the hash of a static pod's manifest.
     pub pod_uid: Option<String>,
-    /// The pod's QoS class.
+    /// The pod's `QoS` class.
     pub qos: Option<Qos>,
     /// The innermost container: an id of 64 hex digits, or the runtime's name for it.
     pub container_id: Option<String>,

@@ -2,7 +2,7 @@
 
 use super::expand_slice;
 
-/// The QoS class of a pod.
+/// The `QoS` class of a pod.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Qos {
     /// `guaranteed`; its pods are directly in `kubepods`.
