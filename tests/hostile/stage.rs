@@ -28,7 +28,7 @@ use crate::support::{
 /// The daemon's user and group: ids that no distribution uses.
 pub const DAEMON: u32 = 64_001;
 
-/// The attacker: `nobody`, on every distribution.
+/// The uid of the attacker: the overflow uid of the kernel.
 pub const ATTACKER: u32 = 65_534;
 
 /// The maximum peak memory of the daemon.

@@ -9,14 +9,14 @@ use serde_json::{Value, json};
 #[derive(Debug)]
 pub enum CallError {
     /// The client receives an error reply.
-    Failure(Failure),
+    Reply(ErrorReply),
     /// The connection is closed.
     Connection(io::Error),
 }
 
-impl From<Failure> for CallError {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
+impl From<ErrorReply> for CallError {
+    fn from(failure: ErrorReply) -> Self {
+        Self::Reply(failure)
     }
 }
 
@@ -28,12 +28,12 @@ impl From<io::Error> for CallError {
 
 /// An error of the interface, with its parameters.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Failure {
+pub struct ErrorReply {
     name: String,
     parameters: Value,
 }
 
-impl Failure {
+impl ErrorReply {
     fn own(name: &str, parameters: Value) -> Self {
         Self { name: format!("io.cgtrace.{name}"), parameters }
     }
@@ -96,7 +96,7 @@ impl Failure {
     }
 }
 
-impl From<InvalidPath> for Failure {
+impl From<InvalidPath> for ErrorReply {
     fn from(InvalidPath { path, reason, expected }: InvalidPath) -> Self {
         Self::own("InvalidPath", json!({"path": path, "reason": reason, "expected": expected}))
     }

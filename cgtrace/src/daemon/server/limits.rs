@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, rc::Rc};
 
-use super::failure::Failure;
+use super::failure::ErrorReply;
 pub use crate::daemon::config::Limits;
 use crate::daemon::index;
 
@@ -71,17 +71,17 @@ impl Account {
         resource: Resource,
         amount: usize,
         limits: &Limits,
-    ) -> Result<Share, Failure> {
+    ) -> Result<Share, ErrorReply> {
         let mut share = Share { account: Rc::clone(self), resource, amount: 0 };
         share.resize(amount, limits)?;
         Ok(share)
     }
 
-    fn fits(&self, resource: Resource, amount: usize, limits: &Limits) -> Result<(), Failure> {
+    fn fits(&self, resource: Resource, amount: usize, limits: &Limits) -> Result<(), ErrorReply> {
         let (name, limit) = resource.limit(limits);
         let limit = if self.socket.is_some() { limit.div_ceil(UID_FRACTION) } else { limit };
         if self.used(resource).saturating_add(amount) > limit {
-            return Err(Failure::limit_exceeded(name, limit));
+            return Err(ErrorReply::limit_exceeded(name, limit));
         }
         self.socket.as_ref().map_or(Ok(()), |socket| socket.fits(resource, amount, limits))
     }
@@ -129,7 +129,7 @@ pub struct Share {
 
 impl Share {
     /// Changes the amount.
-    pub fn resize(&mut self, amount: usize, limits: &Limits) -> Result<(), Failure> {
+    pub fn resize(&mut self, amount: usize, limits: &Limits) -> Result<(), ErrorReply> {
         if let Some(more) = amount.checked_sub(self.amount) {
             if more > 0 {
                 self.account.fits(self.resource, more, limits)?;
@@ -159,9 +159,9 @@ mod tests {
         let socket = Rc::<Account>::default();
         let uids: Vec<_> = (0..5).map(|_| Account::of_uid(&socket)).collect();
         let take = |account: &Rc<Account>, amount| account.take(Resource::PatternBytes, amount, &limits);
-        assert_eq!(take(&uids[0], 26).unwrap_err(), Failure::limit_exceeded("max_pattern_bytes", 25));
+        assert_eq!(take(&uids[0], 26).unwrap_err(), ErrorReply::limit_exceeded("max_pattern_bytes", 25));
         let shares: Vec<_> = uids[..4].iter().map(|uid| take(uid, 25).unwrap()).collect();
-        assert_eq!(take(&uids[4], 1).unwrap_err(), Failure::limit_exceeded("max_pattern_bytes", 100));
+        assert_eq!(take(&uids[4], 1).unwrap_err(), ErrorReply::limit_exceeded("max_pattern_bytes", 100));
         drop(shares);
         let mut share = take(&uids[4], 1).unwrap();
         share.resize(25, &limits).unwrap();

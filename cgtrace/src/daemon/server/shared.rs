@@ -12,7 +12,7 @@ use super::{
     class::SocketClass,
     encode::{Encoder, hierarchy_name},
     events::{Hub, HubListener},
-    failure::Failure,
+    failure::ErrorReply,
     limits::{Limits, Resource},
     metrics::{Meter, MeterListener},
     socket::Socket,
@@ -61,16 +61,16 @@ pub struct Patience {
 
 impl Patience {
     /// Waits until the index may be up to date.
-    pub async fn wait(&mut self, unsettled: Unsettled) -> Result<(), Failure> {
+    pub async fn wait(&mut self, unsettled: Unsettled) -> Result<(), ErrorReply> {
         let deadline = *self.deadline.get_or_insert_with(|| Instant::now() + SETTLE_TIMEOUT);
         match unsettled {
             Unsettled::Scanning(end) => tokio::time::timeout_at(deadline.into(), end.notified())
                 .await
-                .map_err(|_| Failure::not_ready()),
+                .map_err(|_| ErrorReply::not_ready()),
             Unsettled::Busy(unavailable) => {
                 self.busy += 1;
                 if self.busy > BUSY_TRIES || Instant::now() > deadline {
-                    return Err(Failure::unavailable(&unavailable.reason));
+                    return Err(ErrorReply::unavailable(&unavailable.reason));
                 }
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 Ok(())
@@ -119,7 +119,7 @@ impl Shared {
     }
 
     /// Waits until the index contains every change made before this call.
-    pub async fn settled(&self) -> Result<(), Failure> {
+    pub async fn settled(&self) -> Result<(), ErrorReply> {
         let mut patience = Patience::default();
         while let Err(unsettled) = self.settle(Tracker::catch_up) {
             patience.wait(unsettled).await?;
@@ -145,13 +145,13 @@ impl Shared {
     }
 
     /// Resolves the name of a hierarchy.
-    pub fn hierarchy(&self, name: Option<&str>) -> Result<Option<HierarchyId>, Failure> {
+    pub fn hierarchy(&self, name: Option<&str>) -> Result<Option<HierarchyId>, ErrorReply> {
         let Some(name) = name else { return Ok(None) };
         let tracker = self.tracker.borrow();
         tracker.index().find_hierarchy(name).map(Some).ok_or_else(|| {
             let known: Vec<String> =
                 tracker.index().hierarchies().map(|state| hierarchy_name(&state)).collect();
-            Failure::unknown_hierarchy(name, &known)
+            ErrorReply::unknown_hierarchy(name, &known)
         })
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::{
     class::SocketClass,
-    failure::Failure,
+    failure::ErrorReply,
     limits::{Account, Limits, Resource, Share},
 };
 
@@ -95,7 +95,7 @@ impl Socket {
     }
 
     /// Counts a new connection of a uid.
-    pub fn admit(&self, uid: u32, limits: &Limits) -> Result<(Rc<Account>, Share), Failure> {
+    pub fn admit(&self, uid: u32, limits: &Limits) -> Result<(Rc<Account>, Share), ErrorReply> {
         let account = match self.class {
             SocketClass::Private => Rc::clone(&self.account),
             SocketClass::Public => {

@@ -18,7 +18,7 @@ use super::{
     pattern::TooCostly,
     queue::{Encoded, Queue},
     recent::{Recent, Replay},
-    subscription::{Group, Subscribers, Ticket},
+    subscription::{FilterGroup, Subscribers, Ticket},
     waiters::Waiters,
 };
 use crate::daemon::{
@@ -133,7 +133,7 @@ impl Hub {
         loop {
             self.has_pending.notified().await;
             while let Some(pending) = self.next_pending() {
-                let groups: Vec<Rc<Group>> = {
+                let groups: Vec<Rc<FilterGroup>> = {
                     let subscribers = self.subscribers[SocketClass::Public as usize].borrow();
                     subscribers.groups().map(Rc::clone).collect()
                 };
@@ -173,7 +173,7 @@ impl Hub {
         &self,
         class: SocketClass,
         change: &Rc<Change>,
-        groups: impl Iterator<Item = &'a Rc<Group>>,
+        groups: impl Iterator<Item = &'a Rc<FilterGroup>>,
     ) {
         let mut encoded = None;
         groups.for_each(|group| self.deliver_to(class, change, group, &mut encoded));
@@ -183,7 +183,7 @@ impl Hub {
         &self,
         class: SocketClass,
         change: &Change,
-        group: &Group,
+        group: &FilterGroup,
         encoded: &mut Option<Rc<Encoded>>,
     ) {
         let too_costly = match group.filter.matches(change) {
@@ -298,7 +298,7 @@ mod tests {
     use super::*;
     use crate::daemon::{
         index::{Actor, CgroupId, ChangedCgroup, HierarchyId, PreviousLimits, Task},
-        server::events::{filter::Criteria, pattern::Patterns, queue::Item},
+        server::events::{filter::Criteria, pattern::Patterns, queue::QueueItem},
         tracker::ThisMachine,
     };
 
@@ -360,7 +360,7 @@ mod tests {
         assert!(before.pop().is_none());
         let mut replies: BTreeMap<*const u8, Vec<Rc<Encoded>>> = BTreeMap::new();
         for (class, queue) in &queues {
-            let Some(Item::Reply(reply)) = queue.pop() else { panic!("{class:?} has no reply") };
+            let Some(QueueItem::Reply(reply)) = queue.pop() else { panic!("{class:?} has no reply") };
             let text = String::from_utf8(reply.bytes.clone()).unwrap();
             assert_eq!(text.contains("\"comm\""), class.shows_identities(), "{text}");
             replies.entry(reply.bytes.as_ptr()).or_default().push(reply);

@@ -12,6 +12,6 @@ mod waiters;
 pub use filter::{Criteria, Filter};
 pub use hub::{Hub, HubListener, encode_reply};
 pub use pattern::{PatternError, Patterns, TooCostly};
-pub use queue::{Item, Queue};
+pub use queue::{Queue, QueueItem};
 pub use recent::Replay;
-pub use waiters::{Registered, Waiter};
+pub use waiters::{Waiter, WaiterRegistration};

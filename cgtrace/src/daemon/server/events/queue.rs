@@ -19,7 +19,7 @@ pub struct Encoded {
 
 /// An item of the queue.
 #[derive(Clone, Debug)]
-pub enum Item {
+pub enum QueueItem {
     Reply(Rc<Encoded>),
     /// This many events were dropped here.
     Dropped(u64),
@@ -29,7 +29,7 @@ pub enum Item {
 pub struct Queue {
     /// The sequence number of the last change before the subscription.
     since: u64,
-    waiting: RefCell<VecDeque<Item>>,
+    waiting: RefCell<VecDeque<QueueItem>>,
     bytes: Cell<usize>,
     dropped: Cell<u64>,
     filled: Notify,
@@ -73,9 +73,9 @@ impl Queue {
             let mut waiting = self.waiting.borrow_mut();
             let dropped = self.dropped.take();
             if dropped > 0 {
-                waiting.push_back(Item::Dropped(dropped));
+                waiting.push_back(QueueItem::Dropped(dropped));
             }
-            waiting.push_back(Item::Reply(Rc::clone(reply)));
+            waiting.push_back(QueueItem::Reply(Rc::clone(reply)));
             self.bytes.set(bytes);
             self.filled.notify_one();
         } else {
@@ -91,9 +91,9 @@ impl Queue {
     }
 
     /// Removes the next item. Events dropped at the end are reported once everything before them is sent.
-    pub fn pop(&self) -> Option<Item> {
+    pub fn pop(&self) -> Option<QueueItem> {
         let item = self.waiting.borrow_mut().pop_front();
-        if let Some(Item::Reply(reply)) = &item {
+        if let Some(QueueItem::Reply(reply)) = &item {
             let size = ITEM_OVERHEAD + reply.bytes.len();
             self.bytes.set(self.bytes.get() - size);
             if let Some(uid) = &self.uid {
@@ -102,7 +102,7 @@ impl Queue {
         }
         item.or_else(|| {
             let dropped = self.dropped.take();
-            (dropped > 0).then_some(Item::Dropped(dropped))
+            (dropped > 0).then_some(QueueItem::Dropped(dropped))
         })
     }
 
@@ -137,8 +137,8 @@ mod tests {
     /// The next item: a reply's number, or how many were dropped.
     fn pop(queue: &Queue) -> Option<(u8, u64)> {
         queue.pop().map(|item| match item {
-            Item::Reply(reply) => (reply.bytes[0], 0),
-            Item::Dropped(dropped) => (0, dropped),
+            QueueItem::Reply(reply) => (reply.bytes[0], 0),
+            QueueItem::Dropped(dropped) => (0, dropped),
         })
     }
 

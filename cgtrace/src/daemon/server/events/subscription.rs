@@ -11,12 +11,12 @@ use crate::daemon::index::Kind;
 
 /// The subscribers with equal filters.
 #[derive(Debug)]
-pub struct Group {
+pub struct FilterGroup {
     pub filter: Rc<Filter>,
     queues: RefCell<BTreeMap<u64, Rc<Queue>>>,
 }
 
-impl Group {
+impl FilterGroup {
     /// Calls a function with each subscriber's queue.
     pub fn each(&self, visit: impl FnMut(&Rc<Queue>)) {
         self.queues.borrow().values().for_each(visit);
@@ -26,7 +26,7 @@ impl Group {
 /// All subscribers of a socket.
 #[derive(Debug, Default)]
 pub struct Subscribers {
-    groups: BTreeMap<Criteria, Rc<Group>>,
+    groups: BTreeMap<Criteria, Rc<FilterGroup>>,
     count: usize,
     next: u64,
 }
@@ -52,17 +52,16 @@ impl Subscribers {
         self.groups.values().any(|group| group.filter.selects_kind(kind))
     }
 
-    pub fn groups(&self) -> impl Iterator<Item = &Rc<Group>> {
+    pub fn groups(&self) -> impl Iterator<Item = &Rc<FilterGroup>> {
         self.groups.values()
     }
 
     pub fn add(&mut self, filter: &Rc<Filter>, queue: &Rc<Queue>) -> Ticket {
         self.count += 1;
         self.next += 1;
-        let group = self
-            .groups
-            .entry(filter.criteria.clone())
-            .or_insert_with(|| Rc::new(Group { filter: Rc::clone(filter), queues: RefCell::default() }));
+        let group = self.groups.entry(filter.criteria.clone()).or_insert_with(|| {
+            Rc::new(FilterGroup { filter: Rc::clone(filter), queues: RefCell::default() })
+        });
         group.queues.borrow_mut().insert(self.next, Rc::clone(queue));
         Ticket { filter: Rc::clone(filter), number: self.next }
     }

@@ -70,7 +70,7 @@ impl Waiter {
         if self.reached.get().is_some() {
             return;
         }
-        let here = |hierarchy| self.hierarchy.is_none_or(|wanted| wanted == hierarchy);
+        let here = |hierarchy| self.hierarchy.is_none_or(|selected| selected == hierarchy);
         let (populated, emptied) = (CgroupState::Populated, CgroupState::Empty);
         match (change.kind, &change.cgroup) {
             (Kind::Populated, Some(cgroup)) if self.state == populated && here(cgroup.hierarchy) => {
@@ -170,20 +170,20 @@ impl Waiters {
 }
 
 /// Unregisters a waiter when dropped.
-pub struct Registered {
+pub struct WaiterRegistration {
     waiters: Rc<RefCell<Waiters>>,
     waiter: Rc<Waiter>,
     number: u64,
 }
 
-impl Registered {
+impl WaiterRegistration {
     pub fn new(waiters: &Rc<RefCell<Waiters>>, waiter: &Rc<Waiter>) -> Self {
         let number = waiters.borrow_mut().add(waiter);
         Self { waiters: Rc::clone(waiters), waiter: Rc::clone(waiter), number }
     }
 }
 
-impl Drop for Registered {
+impl Drop for WaiterRegistration {
     fn drop(&mut self) {
         self.waiters.borrow_mut().remove(&self.waiter.path, self.number);
     }

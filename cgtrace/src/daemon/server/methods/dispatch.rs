@@ -4,7 +4,7 @@ use std::{io, pin::Pin, time::Instant};
 
 use super::{history, introspection, list, lookup, metrics, status, verify, wait, watch};
 use crate::daemon::server::{
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     transport::{Connection, Request},
 };
 
@@ -17,7 +17,7 @@ pub fn dispatch<'a>(
         let (began, unread_for) = (Instant::now(), connection.unread_for);
         match call(connection, request).await {
             Ok(()) => {}
-            Err(CallError::Failure(failure)) => connection.fail(request, failure).await?,
+            Err(CallError::Reply(failure)) => connection.fail(request, failure).await?,
             Err(CallError::Connection(error)) => return Err(error),
         }
         if let Some(method) = request.method.strip_prefix("io.cgtrace.") {
@@ -44,9 +44,9 @@ async fn call(connection: &mut Connection, request: &Request) -> Result<(), Call
             connection.reply(request, &description).await
         }
         other => Err(match other.rsplit_once('.') {
-            Some(("io.cgtrace" | "org.varlink.service", _)) => Failure::method_not_found(other),
-            Some((interface, _)) => Failure::interface_not_found(interface),
-            None => Failure::interface_not_found(other),
+            Some(("io.cgtrace" | "org.varlink.service", _)) => ErrorReply::method_not_found(other),
+            Some((interface, _)) => ErrorReply::interface_not_found(interface),
+            None => ErrorReply::interface_not_found(other),
         }
         .into()),
     }

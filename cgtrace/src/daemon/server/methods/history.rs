@@ -6,7 +6,7 @@ use cgtrace_client::{paths, wire};
 
 use super::super::{
     encode::{Encoder, hierarchy_name},
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     transport::{Connection, Request},
 };
 use crate::daemon::{
@@ -26,10 +26,10 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let wire::History { paths, comms, removed_paths } = request.parameters()?;
     let (paths, comms) = (paths.unwrap_or_default(), comms.unwrap_or_default());
     if paths.len() + comms.len() > MAX_TERMS {
-        return Err(Failure::limit_exceeded("max_terms_per_history", MAX_TERMS).into());
+        return Err(ErrorReply::limit_exceeded("max_terms_per_history", MAX_TERMS).into());
     }
     let paths = paths.iter().map(|path| paths::from_wire(path)).collect::<Result<Vec<_>, _>>();
-    let paths = paths.map_err(Failure::from)?;
+    let paths = paths.map_err(ErrorReply::from)?;
     connection.settled().await?;
     let reply = history(connection, &paths, &comms, removed_paths == Some(true));
     connection.reply(request, &reply).await

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::daemon::server::failure::Failure;
+use crate::daemon::server::failure::ErrorReply;
 
 /// The description of `org.varlink.service`, as published by the Varlink project.
 const VARLINK_SERVICE: &str = include_str!("org.varlink.service.varlink");
@@ -41,11 +41,11 @@ pub struct Description {
 
 pub fn describe(
     GetInterfaceDescription { interface }: &GetInterfaceDescription,
-) -> Result<Description, Failure> {
+) -> Result<Description, ErrorReply> {
     let description = match interface.as_str() {
         "io.cgtrace" => cgtrace_client::INTERFACE,
         "org.varlink.service" => VARLINK_SERVICE,
-        other => return Err(Failure::interface_not_found(other)),
+        other => return Err(ErrorReply::interface_not_found(other)),
     };
     Ok(Description { description })
 }

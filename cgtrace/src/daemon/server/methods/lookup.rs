@@ -9,7 +9,7 @@ use crate::daemon::{
     index::{CgroupId, HierarchyId, Index, Key},
     server::{
         encode::{Encoder, hierarchy_name},
-        failure::{CallError, Failure},
+        failure::{CallError, ErrorReply},
         transport::{Connection, Request},
     },
 };
@@ -22,7 +22,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let ids = ids.unwrap_or_default();
     let max = connection.limits().max_paths_per_lookup;
     if paths.len() + ids.len() > max {
-        return Err(Failure::limit_exceeded("max_paths_per_lookup", max).into());
+        return Err(ErrorReply::limit_exceeded("max_paths_per_lookup", max).into());
     }
     let shared = Rc::clone(&connection.shared);
     let mut large = None;
@@ -39,7 +39,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         {
             let tracker = shared.tracker.borrow();
             for path in chunk {
-                let path = paths::from_wire(path).map_err(Failure::from)?;
+                let path = paths::from_wire(path).map_err(ErrorReply::from)?;
                 reply.push(connection, &by_path(tracker.index(), encoder, &path, selected))?;
             }
         }

@@ -2,7 +2,7 @@
 //! memory is counted and limited.
 
 use super::super::{
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     limits::{MAX_REPLY_BYTES, Resource, Share},
     transport::Connection,
 };
@@ -19,7 +19,7 @@ const STEP: usize = 64 << 10;
 
 impl LongReply {
     /// Begins a reply; `before` is the text before the list.
-    pub fn begin(connection: &Connection, before: &str) -> Result<Self, Failure> {
+    pub fn begin(connection: &Connection, before: &str) -> Result<Self, ErrorReply> {
         let counted = connection.account.take(Resource::UnreadReplyBytes, STEP, &connection.limits())?;
         let mut bytes = Vec::with_capacity(STEP);
         bytes.extend_from_slice(format!("{{\"parameters\":{{{before}:[").as_bytes());
@@ -45,7 +45,7 @@ impl LongReply {
         }
         serde_json::to_writer(&mut self.bytes, element).map_err(std::io::Error::other)?;
         if self.bytes.len() > MAX_REPLY_BYTES - 64 {
-            return Err(Failure::limit_exceeded("max_reply_bytes", MAX_REPLY_BYTES).into());
+            return Err(ErrorReply::limit_exceeded("max_reply_bytes", MAX_REPLY_BYTES).into());
         }
         Ok(self.counted.resize(self.bytes.capacity(), &connection.limits())?)
     }

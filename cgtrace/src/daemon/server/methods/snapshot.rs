@@ -8,7 +8,7 @@ use cgtrace_client::wire;
 use super::super::{
     encode::{Encoder, ListedCgroup, hierarchy_name},
     events::{Patterns, TooCostly},
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     limits::{Resource, Share},
     transport::Connection,
 };
@@ -33,14 +33,14 @@ pub struct Snapshot {
     pub seq: u64,
     encoder: Encoder,
     hierarchies: Vec<String>,
-    remaining: std::vec::IntoIter<Item>,
+    remaining: std::vec::IntoIter<SnapshotEntry>,
     /// The last known path.
     path: Vec<u8>,
     _counted: Share,
 }
 
 /// A cgroup, with its path as the difference to the previous one: paths in a deep tree are long and similar.
-struct Item {
+struct SnapshotEntry {
     hierarchy: usize,
     listed: ListedCgroup,
     /// The number of common bytes, and the rest; `None` if the path is unknown.
@@ -54,7 +54,7 @@ impl Snapshot {
         connection: &mut Connection,
         patterns: &Patterns,
         selects: impl Fn(HierarchyId) -> bool,
-    ) -> Result<Self, Failure> {
+    ) -> Result<Self, ErrorReply> {
         let shared = Rc::clone(&connection.shared);
         connection.end_turn();
         let large = shared.socket(connection.class).large.acquire().await;
@@ -63,7 +63,7 @@ impl Snapshot {
         for attempt in 0..=RETRIES {
             let counted = connection.account.take(Resource::UnreadReplyBytes, 1, &connection.limits())?;
             let shape = shared.tracker.borrow().index().shape();
-            let mut builder = Builder::begin(shared.tracker.borrow().index(), &selects, counted);
+            let mut builder = SnapshotBuilder::begin(shared.tracker.borrow().index(), &selects, counted);
             loop {
                 {
                     let tracker = shared.tracker.borrow();
@@ -81,7 +81,7 @@ impl Snapshot {
             }
         }
         // Not reached: the last attempt does not yield, so nothing changes.
-        Err(Failure::unavailable("the index changed while it was read; retry"))
+        Err(ErrorReply::unavailable("the index changed while it was read; retry"))
     }
 
     /// Sends the snapshot, in one reply or in several. `head` is the text before the list; `ends` marks the
@@ -116,7 +116,7 @@ impl Snapshot {
 
     fn next(&mut self) -> Option<wire::Cgroup> {
         let Self { encoder, hierarchies, remaining, path, .. } = self;
-        let Item { hierarchy, listed, path: difference } = remaining.next()?;
+        let SnapshotEntry { hierarchy, listed, path: difference } = remaining.next()?;
         let known = difference.map(|(same, rest)| {
             path.truncate(same);
             path.extend_from_slice(&rest);
@@ -127,17 +127,17 @@ impl Snapshot {
 }
 
 /// A snapshot under construction.
-struct Builder {
+struct SnapshotBuilder {
     hierarchies: Vec<String>,
     /// The hierarchies still to be scanned, the next one last.
     remaining: Vec<(usize, Paused)>,
-    found: Vec<Item>,
+    found: Vec<SnapshotEntry>,
     path: Vec<u8>,
     path_bytes: usize,
     counted: Share,
 }
 
-impl Builder {
+impl SnapshotBuilder {
     fn begin(index: &Index, selects: impl Fn(HierarchyId) -> bool, counted: Share) -> Self {
         let mut hierarchies = Vec::new();
         let mut remaining = Vec::new();
@@ -156,7 +156,7 @@ impl Builder {
         index: &Index,
         patterns: &Patterns,
         connection: &Connection,
-    ) -> Result<bool, Failure> {
+    ) -> Result<bool, ErrorReply> {
         let mut budget = CHUNK;
         while let Some((hierarchy, paused)) = self.remaining.pop() {
             let mut subtree = index.resume(paused);
@@ -166,7 +166,7 @@ impl Builder {
                 budget -= 1;
                 let matches = patterns.matches(subtree.path());
                 let matches = matches.map_err(|TooCostly| {
-                    Failure::unavailable("the patterns take too long to match; use fewer or simpler ones")
+                    ErrorReply::unavailable("the patterns take too long to match; use fewer or simpler ones")
                 });
                 if !matches? {
                     continue;
@@ -186,7 +186,7 @@ impl Builder {
                     level: instance.level,
                     creation: instance.creation,
                 };
-                self.found.push(Item { hierarchy, listed, path });
+                self.found.push(SnapshotEntry { hierarchy, listed, path });
             }
             if !subtree.is_over() {
                 self.remaining.push((hierarchy, subtree.pause()));
@@ -195,7 +195,7 @@ impl Builder {
                 break;
             }
         }
-        let bytes = self.found.capacity() * size_of::<Item>() + self.path_bytes;
+        let bytes = self.found.capacity() * size_of::<SnapshotEntry>() + self.path_bytes;
         self.counted.resize(bytes, &connection.limits())?;
         Ok(self.remaining.is_empty())
     }

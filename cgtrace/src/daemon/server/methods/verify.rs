@@ -7,7 +7,7 @@ use cgtrace_client::{paths, wire};
 use super::super::{
     class::SocketClass,
     encode::hierarchy_name,
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     shared::Shared,
     transport::{Connection, Request},
 };
@@ -29,7 +29,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     if connection.class == SocketClass::Public {
         let reason = "Verify reads every cgroupfs and needs the private socket; run as root or as a member of the group \
                       cgtrace";
-        return Err(Failure::not_permitted(reason).into());
+        return Err(ErrorReply::not_permitted(reason).into());
     }
     let shared = Rc::clone(&connection.shared);
     connection.end_turn();
@@ -46,7 +46,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
 /// Reports a difference only if repeated comparisons, with pauses between them, all find it: rmdir(2) removes
 /// the directory before its tracepoint fires (`cgroup_rmdir`), and on a busy machine the task may wait for a
 /// CPU in between.
-async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
+async fn verify(connection: &mut Connection) -> Result<VerifyReport, ErrorReply> {
     let mut verified = compare(connection).await?;
     for pause in PAUSES {
         if verified.differences.is_empty() {
@@ -65,7 +65,7 @@ async fn verify(connection: &mut Connection) -> Result<VerifyReport, Failure> {
 }
 
 /// Makes one valid comparison.
-async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
+async fn compare(connection: &mut Connection) -> Result<VerifyReport, ErrorReply> {
     let shared = Rc::clone(&connection.shared);
     for _ in 0..TRIES {
         connection.settled().await?;
@@ -73,8 +73,8 @@ async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
         let scan = shared.scans.run(Priority::Client, u64::MAX, move |budget| VerifyScan::run(job, budget));
         connection.end_turn();
         let scan = tokio::select! {
-            scan = scan => scan.map_err(|error| Failure::unavailable(&error.to_string()))?,
-            () = connection.disconnected() => return Err(Failure::unavailable("the client disconnected")),
+            scan = scan => scan.map_err(|error| ErrorReply::unavailable(&error.to_string()))?,
+            () = connection.disconnected() => return Err(ErrorReply::unavailable("the client disconnected")),
         };
         connection.settled().await?;
         shared.tracker.borrow_mut().compare(&mut verification, scan);
@@ -85,7 +85,7 @@ async fn compare(connection: &mut Connection) -> Result<VerifyReport, Failure> {
             return Ok(verified);
         }
     }
-    Err(Failure::unavailable("records were lost or hierarchies changed during every comparison; retry"))
+    Err(ErrorReply::unavailable("records were lost or hierarchies changed during every comparison; retry"))
 }
 
 fn encode(

@@ -14,8 +14,8 @@ use crate::daemon::{
     index::{HierarchyId, UNIFIED},
     server::{
         class::SocketClass,
-        events::{Registered, Waiter},
-        failure::{CallError, Failure},
+        events::{Waiter, WaiterRegistration},
+        failure::{CallError, ErrorReply},
         shared::Shared,
         transport::{Connection, Request},
     },
@@ -28,7 +28,7 @@ use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError};
 const MAX_STEPS: u64 = 100_000;
 
 /// How the wait ended.
-enum Ended {
+enum WaitOutcome {
     /// The state was reached, by the change with this sequence number.
     Reached(u64),
     TimedOut,
@@ -44,7 +44,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let waiter = waiter(&shared, &wait)?;
     // No other task runs between catching up and this: earlier changes are in the index, later ones reach the
     // waiter.
-    let registered = Registered::new(&shared.hub.waiters, &waiter);
+    let registered = WaiterRegistration::new(&shared.hub.waiters, &waiter);
     shared.listeners_changed();
     let ended = wait_for(connection, &shared, &waiter, || {
         timeout.map(|timeout| timeout.saturating_sub(began.elapsed()))
@@ -53,10 +53,10 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     drop(registered);
     shared.listeners_changed();
     let reached = match ended? {
-        Ended::Reached(seq) => Some(seq),
+        WaitOutcome::Reached(seq) => Some(seq),
         // A state that is reached at the same time as the timeout still counts.
-        Ended::TimedOut => waiter.reached(),
-        Ended::Disconnected => return Ok(()),
+        WaitOutcome::TimedOut => waiter.reached(),
+        WaitOutcome::Disconnected => return Ok(()),
     };
     connection.settled_for_woken().await?;
     let reply = {
@@ -73,7 +73,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
 }
 
 /// The parameters. An unknown state is an error of the interface rather than an invalid parameter.
-fn parameters(request: &Request) -> Result<wire::Wait, Failure> {
+fn parameters(request: &Request) -> Result<wire::Wait, ErrorReply> {
     #[derive(Default, Deserialize)]
     #[serde(default)]
     struct State {
@@ -83,7 +83,7 @@ fn parameters(request: &Request) -> Result<wire::Wait, Failure> {
     if let Ok(State { state }) = request.parameters()
         && state.parse::<CgroupState>().is_err()
     {
-        return Err(Failure::invalid_state(&state, &CgroupState::ALL.map(CgroupState::as_str)));
+        return Err(ErrorReply::invalid_state(&state, &CgroupState::ALL.map(CgroupState::as_str)));
     }
     request.parameters()
 }
@@ -93,29 +93,29 @@ async fn wait_for(
     shared: &Shared,
     waiter: &Waiter,
     remaining: impl Fn() -> Option<Duration>,
-) -> Result<Ended, Failure> {
+) -> Result<WaitOutcome, ErrorReply> {
     let class = connection.class;
     if waiter.holds(shared.tracker.borrow().index()) {
-        return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
+        return Ok(WaitOutcome::Reached(shared.tracker.borrow().index().seq()));
     }
     connection.end_turn();
     // If the path is already in the state, the reply is the same whatever the timeout, even 0.
     if matches!(waiter.state, CgroupState::Populated | CgroupState::Empty) {
         let holds = tokio::select! {
             holds = read_populated(shared, class, waiter) => holds?,
-            () = connection.disconnected() => return Ok(Ended::Disconnected),
+            () = connection.disconnected() => return Ok(WaitOutcome::Disconnected),
         };
         if holds {
-            return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
+            return Ok(WaitOutcome::Reached(shared.tracker.borrow().index().seq()));
         }
     }
     let reached = async {
         loop {
             if let Some(seq) = waiter.reached() {
-                return Ok(Ended::Reached(seq));
+                return Ok(WaitOutcome::Reached(seq));
             }
             if waiter.take_must_read() && read_populated(shared, class, waiter).await? {
-                return Ok(Ended::Reached(shared.tracker.borrow().index().seq()));
+                return Ok(WaitOutcome::Reached(shared.tracker.borrow().index().seq()));
             }
             if waiter.reached().is_none() {
                 waiter.woken().await;
@@ -124,27 +124,27 @@ async fn wait_for(
     };
     tokio::select! {
         reached = reached => reached,
-        () = sleep(remaining()) => Ok(Ended::TimedOut),
-        () = connection.disconnected() => Ok(Ended::Disconnected),
+        () = sleep(remaining()) => Ok(WaitOutcome::TimedOut),
+        () = connection.disconnected() => Ok(WaitOutcome::Disconnected),
     }
 }
 
 /// Waits for the index, but no longer than for the state.
-async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) -> Result<(), Failure> {
+async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) -> Result<(), ErrorReply> {
     let Some(timeout) = timeout else { return connection.settled().await };
     // A timeout of 0 still gets a reply from the current index.
     let settled = tokio::time::timeout(timeout.max(Duration::from_millis(1)), connection.settled());
-    settled.await.unwrap_or_else(|_| Err(Failure::not_ready()))
+    settled.await.unwrap_or_else(|_| Err(ErrorReply::not_ready()))
 }
 
-fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, Failure> {
+fn waiter(shared: &Shared, wait: &wire::Wait) -> Result<Rc<Waiter>, ErrorReply> {
     let hierarchy = shared.hierarchy(wait.hierarchy.as_deref())?;
     Ok(Waiter::new(paths::from_wire(&wait.path)?, hierarchy, wait.state))
 }
 
 /// Whether the path is in the state according to the file system. Changes after the waiter was registered
 /// wake it, so that none is missed between two reads.
-async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) -> Result<bool, Failure> {
+async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) -> Result<bool, ErrorReply> {
     let mounts: Vec<(HierarchyId, Mount)> = {
         let tracker = shared.tracker.borrow();
         let index = tracker.index();
@@ -157,7 +157,7 @@ async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) ->
     };
     // If the cgroup is absent or its hierarchy not mounted here, only events report the state.
     let mut populated = Vec::with_capacity(mounts.len());
-    let unreadable = |error: ScanError| Failure::unavailable(&error.to_string());
+    let unreadable = |error: ScanError| ErrorReply::unavailable(&error.to_string());
     for (hierarchy, mount) in mounts {
         let path = waiter.path.clone();
         populated.push(if hierarchy == UNIFIED && path != b"/" {
@@ -168,7 +168,7 @@ async fn read_populated(shared: &Shared, class: SocketClass, waiter: &Waiter) ->
             let _one = shared.socket(class).scan.acquire().await;
             let read = move |budget: &mut Budget| hierarchy::read_populated(&mount, &path, budget);
             let read = shared.scans.run(Priority::Client, MAX_STEPS, read).await;
-            read.map_err(|error| Failure::unavailable(&error.to_string()))?.map_err(unreadable)?
+            read.map_err(|error| ErrorReply::unavailable(&error.to_string()))?.map_err(unreadable)?
         });
     }
     Ok(match waiter.state {

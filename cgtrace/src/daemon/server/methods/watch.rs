@@ -9,8 +9,8 @@ use crate::daemon::{
     index::Kind,
     server::{
         class::SocketClass,
-        events::{Criteria, Filter, Item, PatternError, Patterns, Queue, Replay, TooCostly},
-        failure::{CallError, Failure},
+        events::{Criteria, Filter, PatternError, Patterns, Queue, QueueItem, Replay, TooCostly},
+        failure::{CallError, ErrorReply},
         limits::{Resource, Share},
         transport::{Connection, Request},
     },
@@ -27,7 +27,7 @@ const MAX_HIERARCHIES: usize = 256;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     if !request.more {
-        return Err(Failure::expected_more().into());
+        return Err(ErrorReply::expected_more().into());
     }
     let shared = Rc::clone(&connection.shared);
     let watch: wire::Watch = request.parameters()?;
@@ -112,8 +112,8 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) 
     loop {
         while batch.len() < BATCH {
             match queue.pop() {
-                Some(Item::Reply(reply)) => batch.extend_from_slice(&reply.bytes),
-                Some(Item::Dropped(dropped)) => batch.extend(encode_dropped(dropped)),
+                Some(QueueItem::Reply(reply)) => batch.extend_from_slice(&reply.bytes),
+                Some(QueueItem::Dropped(dropped)) => batch.extend(encode_dropped(dropped)),
                 None => break,
             }
         }
@@ -135,9 +135,9 @@ fn encode_dropped(dropped: u64) -> Vec<u8> {
     encode_reply(&wire::WatchReply { dropped: Some(dropped), ..Default::default() }, true)
 }
 
-async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filter, Failure> {
+async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filter, ErrorReply> {
     if watch.snapshot == Some(true) && watch.since_seq.is_some() {
-        return Err(Failure::invalid_parameter(
+        return Err(ErrorReply::invalid_parameter(
             "since_seq: not together with snapshot, whose stream starts at the number of the snapshot",
         ));
     }
@@ -146,12 +146,12 @@ async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filt
     let mut criteria = Criteria { patterns: texts.iter().cloned().collect(), ..Criteria::default() };
     for word in watch.kinds.iter().flatten() {
         let kind = Kind::from_name(word)
-            .ok_or_else(|| Failure::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
+            .ok_or_else(|| ErrorReply::unknown_kind(word, &Kind::EVENTS.map(Kind::as_str)))?;
         criteria.kinds.insert(kind);
     }
     let named: BTreeSet<&String> = watch.hierarchies.iter().flatten().chain(&watch.hierarchy).collect();
     if named.len() > MAX_HIERARCHIES {
-        return Err(Failure::limit_exceeded("max_hierarchies_per_watch", MAX_HIERARCHIES));
+        return Err(ErrorReply::limit_exceeded("max_hierarchies_per_watch", MAX_HIERARCHIES));
     }
     for name in named {
         criteria.hierarchies.extend(connection.shared.hierarchy(Some(name))?);
@@ -160,10 +160,10 @@ async fn filter(connection: &mut Connection, watch: &wire::Watch) -> Result<Filt
 }
 
 /// Compiles the patterns of a call; without any, all paths match. Other tasks run in between.
-pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<Patterns, Failure> {
+pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<Patterns, ErrorReply> {
     let max = connection.limits().max_patterns_per_call;
     if texts.len() > max {
-        return Err(Failure::limit_exceeded("max_patterns_per_call", max));
+        return Err(ErrorReply::limit_exceeded("max_patterns_per_call", max));
     }
     if texts.is_empty() {
         return Ok(Patterns::all());
@@ -172,7 +172,7 @@ pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<P
     for text in texts {
         patterns.add(text).map_err(|error| match error {
             PatternError::Path(invalid) => invalid.into(),
-            PatternError::Glob { pattern, reason } => Failure::invalid_pattern(&pattern, &reason),
+            PatternError::Glob { pattern, reason } => ErrorReply::invalid_pattern(&pattern, &reason),
         })?;
         connection.yield_turn().await;
     }
@@ -180,6 +180,6 @@ pub async fn patterns(connection: &mut Connection, texts: &[String]) -> Result<P
 }
 
 /// Counts the memory of compiled patterns until the share is dropped.
-pub fn count_patterns(connection: &Connection, bytes: usize) -> Result<Share, Failure> {
+pub fn count_patterns(connection: &Connection, bytes: usize) -> Result<Share, ErrorReply> {
     connection.account.take(Resource::PatternBytes, bytes, &connection.limits())
 }

@@ -54,12 +54,12 @@ fn remedy(error: &io::Error) -> &'static str {
 /// The socket files that this process created. Dropping it removes them, so that clients fail at once without
 /// a daemon.
 #[derive(Default)]
-pub struct Created(Vec<(PathBuf, Inode)>);
+pub struct CreatedSockets(Vec<(PathBuf, Inode)>);
 
 /// Device and inode number.
 type Inode = (u64, u64);
 
-impl Drop for Created {
+impl Drop for CreatedSockets {
     fn drop(&mut self) {
         for (socket, inode) in &self.0 {
             // Another daemon may have replaced the file.
@@ -75,8 +75,8 @@ fn inode_of(file: &fs::Metadata) -> Inode {
 }
 
 /// Listens on both sockets. Existing directories keep their mode and group.
-pub fn bind(runtime_dir: &RuntimeDir) -> Result<(Sockets, Created), ListenError> {
-    let mut created = Created::default();
+pub fn bind(runtime_dir: &RuntimeDir) -> Result<(Sockets, CreatedSockets), ListenError> {
+    let mut created = CreatedSockets::default();
     let mut listen = |socket: PathBuf, directory_mode, mode| {
         bind_one(runtime_dir.path(), &socket, directory_mode, mode, &mut created)
     };
@@ -91,7 +91,7 @@ fn bind_one(
     socket: &Path,
     directory_mode: u32,
     mode: u32,
-    created: &mut Created,
+    created: &mut CreatedSockets,
 ) -> Result<UnixListener, ListenError> {
     let failed = |source| ListenError::Listen { socket: socket.to_owned(), source };
     if let Some(parent) = runtime_dir.parent() {
@@ -113,7 +113,7 @@ fn bind_one(
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(source) => return Err(failed(source)),
     }
-    // Created with the right mode, without a race.
+    // CreatedSockets with the right mode, without a race.
     let before = umask(Mode::from_raw_mode(0o777 & !mode));
     let listener = UnixListener::bind(socket);
     umask(before);

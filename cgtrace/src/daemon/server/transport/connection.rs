@@ -18,7 +18,7 @@ use tokio::net::{
 use crate::daemon::server::{
     class::SocketClass,
     events::encode_reply,
-    failure::{CallError, Failure},
+    failure::{CallError, ErrorReply},
     limits::{Account, Limits, MAX_REPLY_BYTES, Resource, Share},
     shared::{CatchUp, Patience, Shared},
     socket::{Socket, Turn},
@@ -90,10 +90,10 @@ impl Request {
     }
 
     /// Parses the parameters.
-    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, Failure> {
+    pub fn parameters<P: DeserializeOwned>(&self) -> Result<P, ErrorReply> {
         let text = self.parameters.as_deref().map_or("{}", RawValue::get);
         // Only the message of serde names the parameter.
-        serde_json::from_str(text).map_err(|error| Failure::invalid_parameter(&error.to_string()))
+        serde_json::from_str(text).map_err(|error| ErrorReply::invalid_parameter(&error.to_string()))
     }
 }
 
@@ -166,16 +166,16 @@ impl Connection {
 
     /// Waits until the index contains every change made before this call. No other task runs between that
     /// point and the return.
-    pub async fn settled(&mut self) -> Result<(), Failure> {
+    pub async fn settled(&mut self) -> Result<(), ErrorReply> {
         self.settled_by(Tracker::catch_up).await
     }
 
     /// Like [`Self::settled`], for a client that was woken by an event.
-    pub async fn settled_for_woken(&mut self) -> Result<(), Failure> {
+    pub async fn settled_for_woken(&mut self) -> Result<(), ErrorReply> {
         self.settled_by(Tracker::catch_up_for_woken).await
     }
 
-    async fn settled_by(&mut self, catch_up: CatchUp) -> Result<(), Failure> {
+    async fn settled_by(&mut self, catch_up: CatchUp) -> Result<(), ErrorReply> {
         let shared = Rc::clone(&self.shared);
         let mut patience = Patience::default();
         self.begin_turn().await;
@@ -334,12 +334,12 @@ impl Connection {
         }
         let reply = encode_reply(parameters, false);
         if reply.len() > MAX_REPLY_BYTES {
-            return Err(Failure::limit_exceeded("max_reply_bytes", MAX_REPLY_BYTES).into());
+            return Err(ErrorReply::limit_exceeded("max_reply_bytes", MAX_REPLY_BYTES).into());
         }
         Ok(self.write(&reply).await?)
     }
 
-    pub async fn fail(&mut self, request: &Request, failure: Failure) -> io::Result<()> {
+    pub async fn fail(&mut self, request: &Request, failure: ErrorReply) -> io::Result<()> {
         if request.oneway {
             return Ok(());
         }

@@ -8,7 +8,7 @@ use tokio::net::{UnixListener, UnixStream};
 use super::connection::{Connection, Dispatch};
 use crate::daemon::{
     memory,
-    server::{class::SocketClass, failure::Failure, shared::Shared},
+    server::{class::SocketClass, failure::ErrorReply, shared::Shared},
 };
 use cgtrace_host::descriptors::next_step;
 
@@ -38,7 +38,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
             Ok((stream, _)) => {
                 let limit = getrlimit(Resource::Nofile).current.unwrap_or_default();
                 let limit = usize::try_from(limit).unwrap_or(usize::MAX);
-                refuse(&stream, Failure::limit_exceeded("descriptors", limit));
+                refuse(&stream, ErrorReply::limit_exceeded("descriptors", limit));
                 drop(stream);
                 spare = File::open("/dev/null").ok();
             }
@@ -58,7 +58,7 @@ pub async fn accept(listener: UnixListener, shared: Rc<Shared>, class: SocketCla
 }
 
 /// Sends an error without a call, and closes the connection.
-fn refuse(stream: &UnixStream, failure: Failure) {
+fn refuse(stream: &UnixStream, failure: ErrorReply) {
     if let Ok(reply) = cgtrace_client::encode(&failure.reply()) {
         // The buffer of a new connection has room for it.
         let _ = stream.try_write(&reply);
