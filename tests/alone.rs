@@ -1,4 +1,5 @@
-//! Tests that need the machine for themselves: they measure silence, stop the daemon, or look far back.
+//! Tests that need the machine to themselves: they measure idle behavior, stop the daemon, or read old
+//! events.
 
 mod support;
 

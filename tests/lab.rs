@@ -1,4 +1,4 @@
-//! Real service managers, runtimes and monitors, beside cgtrace. One test at a time.
+//! Real service managers, runtimes and monitors beside cgtrace, one test at a time.
 
 mod support;
 

@@ -1,4 +1,4 @@
-//! Pins that are taken over, refused and removed.
+//! Takeover, refusal and removal of pins.
 
 use std::{
     fs::{self, Permissions},
@@ -24,14 +24,14 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("pins::those_that_do_not_fit_are_refused", unfit),
-        trial("pins::a_folder_that_others_can_change_is_refused", untrusted),
-        trial("pins::objects_that_were_exchanged_are_refused", exchanged),
-        trial("pins::unpinning_leaves_nothing", unpinned),
+        trial("pins::incompatible_pins_are_refused", unfit),
+        trial("pins::a_directory_writable_by_others_is_refused", untrusted),
+        trial("pins::replaced_objects_are_refused", exchanged),
+        trial("pins::unpin_removes_everything", unpinned),
     ]
 }
 
-/// Starts a daemon that is to be refused, and says what it said.
+/// Starts a daemon that must be refused, and returns its stderr.
 fn refused(pins: &Path, arguments: &[&str]) -> Result<String> {
     let folder = tempfile::tempdir()?;
     let output = program()
@@ -42,52 +42,52 @@ fn refused(pins: &Path, arguments: &[&str]) -> Result<String> {
         .arg(pins)
         .args(arguments)
         .output()?;
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(3), "{:?}: {said}", output.status);
-    Ok(said)
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(3), "{:?}: {stderr}", output.status);
+    Ok(stderr)
 }
 
 fn unfit() -> Outcome {
     let bpffs = Bpffs::mount()?;
     let pins = bpffs.pins();
     let elsewhere = tempfile::tempdir()?;
-    let said = refused(&elsewhere.path().join("pins"), &[])?;
-    ensure!(said.contains("not in a BPF file system") && said.contains("mount -t bpf"), "{said}");
+    let stderr = refused(&elsewhere.path().join("pins"), &[])?;
+    ensure!(stderr.contains("not in a BPF file system") && stderr.contains("mount -t bpf"), "{stderr}");
     let daemon = start(&pins)?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("in use by another daemon"), "{said}");
+    let stderr = refused(&pins, &[])?;
+    ensure!(stderr.contains("in use by another daemon"), "{stderr}");
     drop(daemon);
     for (arguments, words) in [
         (&["--lifecycle-ring", "2"][..], ["LIFECYCLE_RING", "2097152"]),
         (&["--activity-ring", "2"][..], ["ACTIVITY_RING", "2097152"]),
         (&["--track-exec", "kubelet"][..], ["containerd", "this daemon tracks kubelet"]),
     ] {
-        let said = refused(&pins, arguments)?;
+        let stderr = refused(&pins, arguments)?;
         for word in words.into_iter().chain(["cgtrace unpin"]) {
-            ensure!(said.contains(word), "{word} is not in {said}");
+            ensure!(stderr.contains(word), "{word} is not in {stderr}");
         }
     }
     // Records of another version.
     let mut persisted: Array<_, u64> =
         Map::from_map_data(MapData::from_pin(pins.join("PERSISTED"))?)?.try_into()?;
     let layout = persisted.get(&(Persisted::Layout as u32), 0)?;
-    for (word, says) in [(layout + 1, "version"), (7 << 32, "cgtrace's magic number")] {
+    for (word, expected) in [(layout + 1, "version"), (7 << 32, "cgtrace's magic number")] {
         persisted.set(Persisted::Layout as u32, word, 0)?;
-        let said = refused(&pins, &[])?;
-        ensure!(said.contains(says) && said.contains("cgtrace unpin"), "{said}");
+        let stderr = refused(&pins, &[])?;
+        ensure!(stderr.contains(expected) && stderr.contains("cgtrace unpin"), "{stderr}");
     }
     persisted.set(Persisted::Layout as u32, layout, 0)?;
     start(&pins)?.verify()?;
-    // Another map under the name of one.
+    // Another map under the name of an expected one.
     fs::remove_file(pins.join("WAKE"))?;
     MapData::from_pin(pins.join("LOST"))?.pin(pins.join("WAKE"))?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("`WAKE` is not the map"), "{said}");
-    // A beginning that was cut short is cleared, but not what somebody else put there.
+    let stderr = refused(&pins, &[])?;
+    ensure!(stderr.contains("`WAKE` is not the map"), "{stderr}");
+    // An incomplete set of pins is removed, but not the files of others.
     fs::remove_file(pins.join("PERSISTED"))?;
     fs::DirBuilder::new().mode(0o700).create(pins.join("other"))?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("`other`, which is not cgtrace's"), "{said}");
+    let stderr = refused(&pins, &[])?;
+    ensure!(stderr.contains("`other`, which is not cgtrace's"), "{stderr}");
     fs::remove_dir(pins.join("other"))?;
     start(&pins)?.verify()
 }
@@ -100,49 +100,48 @@ fn unpinned() -> Outcome {
         Ok((output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned()))
     };
     let daemon = start(&pins)?;
-    let (code, said) = unpin()?;
-    ensure!(code == Some(3) && said.contains("in use"), "{code:?}: {said}");
+    let (code, stderr) = unpin()?;
+    ensure!(code == Some(3) && stderr.contains("in use"), "{code:?}: {stderr}");
     drop(daemon);
     ensure!(fs::read_dir(&pins)?.count() > 20, "too little is pinned");
-    let (code, said) = unpin()?;
-    ensure!(code == Some(0) && said.contains("removed") && !pins.exists(), "{code:?}: {said}");
-    let (code, said) = unpin()?;
-    ensure!(code == Some(0) && said.contains("nothing is pinned"), "{code:?}: {said}");
-    // And a new beginning.
+    let (code, stderr) = unpin()?;
+    ensure!(code == Some(0) && stderr.contains("removed") && !pins.exists(), "{code:?}: {stderr}");
+    let (code, stderr) = unpin()?;
+    ensure!(code == Some(0) && stderr.contains("nothing is pinned"), "{code:?}: {stderr}");
     start(&pins)?.verify()
 }
 
-/// What another user planted, or could have exchanged.
+/// Pins that another user created or could have replaced.
 fn untrusted() -> Outcome {
     let bpffs = Bpffs::mount()?;
     let pins = bpffs.pins();
     drop(start(&pins)?);
     chown(&pins, Some(confined::UID), Some(confined::UID))?;
-    let said = refused(&pins, &[])?;
-    ensure!(said.contains("belongs to uid 65534") && said.contains("cgtrace unpin"), "{said}");
+    let stderr = refused(&pins, &[])?;
+    ensure!(stderr.contains("belongs to uid 65534") && stderr.contains("cgtrace unpin"), "{stderr}");
     chown(&pins, Some(0), Some(0))?;
     for mode in [0o720, 0o702, 0o1777] {
         fs::set_permissions(&pins, Permissions::from_mode(mode))?;
-        let said = refused(&pins, &[])?;
-        ensure!(said.contains(&format!("can be written by others (mode {mode:04o})")), "{said}");
+        let stderr = refused(&pins, &[])?;
+        ensure!(stderr.contains(&format!("can be written by others (mode {mode:04o})")), "{stderr}");
     }
     fs::set_permissions(&pins, Permissions::from_mode(0o700))?;
     let link = bpffs.path().join("link");
     symlink(&pins, &link)?;
-    let said = refused(&link, &[])?;
-    ensure!(said.contains("failed to open the pin directory"), "{said}");
+    let stderr = refused(&link, &[])?;
+    ensure!(stderr.contains("failed to open the pin directory"), "{stderr}");
     start(&pins)?.verify()
 }
 
-/// The folder is trusted, but one thing in it is not what was pinned.
+/// The directory is trusted, but one object in it is not the pinned one.
 fn exchanged() -> Outcome {
     let (bpffs, other) = (Bpffs::mount()?, Bpffs::mount()?);
     let (pins, others) = (bpffs.pins(), other.pins());
     drop(start(&pins)?);
     drop(start(&others)?);
     let is_refused = |what: &str| -> Outcome {
-        let said = refused(&pins, &[])?;
-        ensure!(said.contains(what) && said.contains("cgtrace unpin"), "{said}");
+        let stderr = refused(&pins, &[])?;
+        ensure!(stderr.contains(what) && stderr.contains("cgtrace unpin"), "{stderr}");
         Ok(())
     };
     let link = |pins: &Path, hook: &str| pins.join(format!("link_{hook}"));
@@ -155,7 +154,7 @@ fn exchanged() -> Outcome {
         fs::remove_file(pins.join(name))?;
         ours.pin(pins.join(name))?;
     }
-    // A link that is not there, one of another hook, and one of another daemon's program.
+    // A missing link, a link of another hook, and a link of another daemon's program.
     let rmdir = PinnedLink::from_pin(link(&pins, "cgroup_rmdir"))?.unpin()?;
     is_refused("`cgroup_rmdir` is missing")?;
     let release = PinnedLink::from_pin(link(&pins, "cgroup_release"))?.unpin()?;
@@ -168,17 +167,17 @@ fn exchanged() -> Outcome {
     let foreign = PinnedLink::from_pin(link(&others, "cgroup_release"))?.unpin()?;
     let foreign = foreign.pin(link(&pins, "cgroup_release"))?;
     is_refused("`cgroup_release` cannot be taken over: its link holds program")?;
-    // Another daemon's program, with its link: the same instructions, but other maps.
+    // Another daemon's program with its link: the same instructions, but other maps.
     let place = pins.join("program_cgroup_release");
     let mut ours = RawTracePoint::from_pin(&place)?;
     fs::remove_file(&place)?;
     RawTracePoint::from_pin(others.join("program_cgroup_release"))?.pin(&place)?;
     is_refused("not those that were pinned")?;
     fs::remove_file(&place)?;
-    // Neither program nor link, as of a hook that this kernel has not.
+    // Neither program nor link, as for a hook that this kernel lacks.
     drop(foreign.unpin()?);
     is_refused("not those that were pinned")?;
-    // All as it was.
+    // Everything is restored.
     ours.pin(&place)?;
     drop((release.pin(link(&pins, "cgroup_release"))?, rmdir));
     start(&pins)?.verify()

@@ -17,13 +17,13 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("quiet::an_idle_daemon_makes_no_wakeups_in_10_s", idle),
-        trial("quiet::t15_a_storm_is_not_a_wakeup_an_event", storm),
+        trial("quiet::t15_a_burst_does_not_cause_a_wakeup_per_event", storm),
     ]
 }
 
 fn idle() -> Outcome {
     let daemon = Daemon::start()?;
-    // A service manager without a watchdog is told once, and costs nothing after that.
+    // A service manager without a watchdog is notified once.
     let folder = open_folder()?;
     let manager = UnixDatagram::bind(folder.path().join("notify"))?;
     let mut command = program();
@@ -31,23 +31,24 @@ fn idle() -> Outcome {
     command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
     let mut supervised = Daemon::spawn_by(&mut command, folder)?;
     supervised.wait_ready()?;
-    let mut told = [0; 256];
-    let len = manager.recv(&mut told)?;
-    ensure!(told[..len].starts_with(b"READY=1\n"));
-    // The allocator, the runtime's threads and the connection that asked whether it is ready come to rest.
+    let mut message = [0; 256];
+    let len = manager.recv(&mut message)?;
+    ensure!(message[..len].starts_with(b"READY=1\n"));
+    // The allocator, the runtime's threads and the connection of the readiness check come to rest.
     thread::sleep(Duration::from_secs(12));
     let before = [daemon.switches()?, supervised.switches()?];
     thread::sleep(Duration::from_secs(10));
     let after = [daemon.switches()?, supervised.switches()?];
     ensure!(
         after == before,
-        "switches of the daemon, and of a supervised one, before and after 10 s without an \
+        "context switches of the daemon and of a supervised one before and after 10 s without an \
                               event: {before:?}, {after:?}"
     );
     Ok(())
 }
 
-/// KERNEL T15: a wakeup per event takes a third of the rate; and without any, a sleeping reader loses.
+/// KERNEL T15: a wakeup per event costs a third of the rate; without wakeups, a sleeping reader loses
+/// records.
 fn storm() -> Outcome {
     const PAIRS: u64 = 20_000;
     let daemon = Daemon::start()?;
@@ -61,29 +62,30 @@ fn storm() -> Outcome {
         }
         Ok(())
     };
-    // Nobody listens: not woken before a ring is half full, which so few are not.
+    // No subscriber: the daemon is not woken before a ring is half full, and these records do not fill it
+    // that far.
     let before = wakeups()?;
     storm()?;
     let quiet = wakeups()? - before;
-    ensure!(quiet <= PAIRS / 1_000, "nobody listens, and it was woken {quiet} times");
-    // Somebody does: a bounded number of wakeups a second, and every event is told all the same.
+    ensure!(quiet <= PAIRS / 1_000, "woken {quiet} times without a subscriber");
+    // With a subscriber: a bounded number of wakeups per second, and every event is reported.
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let before = wakeups()?;
     let reader = thread::spawn(move || -> anyhow::Result<u64> {
-        let mut told = 0;
-        while told < 2 * PAIRS {
+        let mut received = 0;
+        while received < 2 * PAIRS {
             match follower.next_item()? {
-                StreamItem::Event(_) => told += 1,
-                // A reader that is slower than the kernel is told so; that is not what is measured here.
-                StreamItem::Dropped(missed) => told += missed,
+                StreamItem::Event(_) => received += 1,
+                // A reader slower than the kernel drops events, which is not measured here.
+                StreamItem::Dropped(dropped) => received += dropped,
                 StreamItem::Started { .. } | StreamItem::Existing(_) => {}
             }
         }
-        Ok(told)
+        Ok(received)
     });
     storm()?;
-    let told = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
+    let received = reader.join().map_err(|_| anyhow::anyhow!("the reader panicked"))??;
     let woken = wakeups()? - before;
-    ensure!(told == 2 * PAIRS && woken < told / 20, "woken {woken} times for {told} events");
+    ensure!(received == 2 * PAIRS && woken < received / 20, "woken {woken} times for {received} events");
     daemon.verify()
 }

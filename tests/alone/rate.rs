@@ -1,4 +1,4 @@
-//! The kernel's top rate, and a daemon that is killed under it.
+//! The kernel's top event rate, and a daemon that is killed under that load.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("rate::a_million_events_and_none_lost", million),
+        trial("rate::a_million_events_without_loss", million),
         trial("rate::killed_a_hundred_times_under_load", || killed(None)),
         trial("rate::killed_a_hundred_times_under_load_with_pins", || {
             let bpffs = Bpffs::mount()?;
@@ -40,7 +40,7 @@ fn pairs(path: &Path, count: u64) -> std::io::Result<()> {
     Ok(())
 }
 
-/// On two CPUs at once, at default sizes.
+/// On two CPUs at once, with default ring sizes.
 fn million() -> Outcome {
     const EVENTS: u64 = 1_000_000;
     let daemon = Daemon::start()?;
@@ -48,8 +48,8 @@ fn million() -> Outcome {
     let before = daemon.client()?.status()?;
     let start = Instant::now();
     thread::scope(|threads| -> Outcome {
-        let task_cache = scopes.each_ref().map(|scope| threads.spawn(|| pairs(&scope.join("x"), EVENTS / 4)));
-        for creator in task_cache {
+        let creators = scopes.each_ref().map(|scope| threads.spawn(|| pairs(&scope.join("x"), EVENTS / 4)));
+        for creator in creators {
             creator.join().map_err(|_| anyhow::anyhow!("a creator panicked"))??;
         }
         Ok(())
@@ -71,7 +71,7 @@ fn million() -> Outcome {
     daemon.verify()
 }
 
-/// `kill -9` at any moment leaves nothing that stops the next start, and each start is exact.
+/// `kill -9` at any moment never prevents the next start, and the index is exact after each start.
 fn killed(pins: Option<&Path>) -> Outcome {
     let folder = tempfile::tempdir()?;
     let runtime_dir = RuntimeDir::new(folder.path());
@@ -105,10 +105,10 @@ fn start_and_kill(runtime_dir: &RuntimeDir, pins: Option<&Path>, round: u64) -> 
         .args(pins.map(|folder| ["--pin".as_ref(), folder.as_os_str()]).into_iter().flatten())
         .stderr(Stdio::null())
         .spawn()
-        .context("no start")?;
+        .context("cannot start the daemon")?;
     let verified = (|| -> Result<bool> {
         let start = Instant::now();
-        // Some are killed while they start, the others once they have answered.
+        // Some are killed during the start, the others after the first reply.
         if round % 4 == 3 {
             thread::sleep(Duration::from_millis(round));
             return Ok(true);
@@ -120,7 +120,7 @@ fn start_and_kill(runtime_dir: &RuntimeDir, pins: Option<&Path>, round: u64) -> 
             if let Ok(mut client) = Client::connect_to(runtime_dir.clone()) {
                 return Ok(client.verify()?.equal);
             }
-            ensure!(start.elapsed() < Duration::from_secs(20), "it does not answer");
+            ensure!(start.elapsed() < Duration::from_secs(20), "the daemon does not answer");
             thread::sleep(Duration::from_millis(1));
         }
     })();

@@ -16,7 +16,7 @@ use crate::support::{
 const README: &str = include_str!("../../README.md");
 const COMMANDS: &str = include_str!("../../docs/user/cli.md");
 
-/// The slice of the examples. A test runs them on a cgroup of its own.
+/// The slice of the examples; the test replaces it by its own cgroup.
 const SLICE: &str = "/demo.slice";
 
 pub fn trials() -> Vec<Trial> {
@@ -66,8 +66,8 @@ fn unit_commands(document: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// What a line has in common on every machine: two words at most, from the first without a digit to the next with one.
-/// A path counts as `/`, and what follows a brace does not count.
+/// The part of a line that is the same on every machine: at most two words, from the first without a digit to
+/// the next with one. A path counts as `/`, and the text after a brace does not count.
 fn shape(line: &str) -> Vec<&str> {
     let is_number = |word: &&str| word.contains(|letter: char| letter.is_ascii_digit()) && *word != "v2";
     let line = line.split('{').next().unwrap_or_default();
@@ -101,11 +101,11 @@ fn every_example_runs() -> Outcome {
     for Example { command, first } in examples {
         let (code, stdout) = run(&command)?;
         ensure!(matches!(code, Some(0 | 1)), "{command}: exit code {code:?}: {stdout}");
-        // On a busy machine the daemon may not store the first events any more.
+        // On a busy machine the daemon may have evicted the first events.
         let printed = stdout.lines().find(|line| !line.starts_with("-- ")).unwrap_or_default();
         let first = first.unwrap_or_default();
         ensure!(!printed.is_empty(), "{command} printed nothing");
-        // What is true of a unit depends on the machine.
+        // The state of a unit depends on the machine.
         let same = if command.contains("/system.slice/") {
             first.split(':').next() == printed.split(':').next()
         } else {
@@ -128,7 +128,7 @@ fn every_command_has_an_example() -> Outcome {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| line.starts_with("  "))
-        // The rest of a description that is wrapped has more indentation.
+        // A wrapped description is indented further.
         .filter(|line| !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .collect();

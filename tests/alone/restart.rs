@@ -1,4 +1,4 @@
-//! A daemon that ends and comes back: with pins there is no hole between, without them knowledge begins anew.
+//! A daemon that ends and restarts: with pins no event is missing, without them the index starts over.
 
 use std::fs;
 
@@ -19,14 +19,14 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("restart::what_happened_while_no_daemon_ran_is_told_by_the_next", no_hole),
-        trial("restart::more_than_the_rings_hold_is_counted_and_healed", overflow),
-        trial("restart::a_loss_is_not_told_twice", loss_told_once),
-        trial("restart::without_pins_knowledge_begins_anew", without_pins),
+        trial("restart::events_between_two_daemons_are_reported_by_the_second", no_hole),
+        trial("restart::a_ring_overflow_is_counted_and_resynced", overflow),
+        trial("restart::a_loss_is_reported_once", loss_reported_once),
+        trial("restart::without_pins_the_index_starts_over", without_pins),
     ]
 }
 
-/// Ends at once, as a crash does.
+/// Kills it, as a crash does.
 fn kill(daemon: Daemon) -> Outcome {
     daemon.signal(Signal::KILL)?;
     drop(daemon);
@@ -35,16 +35,16 @@ fn kill(daemon: Daemon) -> Outcome {
 
 fn lifecycle_ring(daemon: &Daemon) -> Result<wire::RingStatus> {
     let rings = daemon.client()?.status()?.rings;
-    rings.into_iter().find(|ring| ring.name == "lifecycle").context("no ring of the index")
+    rings.into_iter().find(|ring| ring.name == "lifecycle").context("no lifecycle ring")
 }
 
-/// The cgroups that were there before the daemon ended, and those in which things happen.
+/// Cgroups that exist before the daemon ends, and those that change meanwhile.
 struct Scene {
     v2: Cgroup,
     v1: Cgroup,
 }
 
-type Told = (&'static str, Option<String>);
+type ExpectedEvent = (&'static str, Option<String>);
 
 impl Scene {
     fn new() -> Result<Self> {
@@ -60,13 +60,13 @@ impl Scene {
         Ok(())
     }
 
-    /// Makes, removes and renames. Says what is to be told of it, in order.
-    fn play(&self) -> Result<Vec<Told>> {
-        let mut told = Vec::new();
+    /// Creates, removes and renames; returns the events to expect, in order.
+    fn play(&self) -> Result<Vec<ExpectedEvent>> {
+        let mut expected = Vec::new();
         let mut step = |cgroup: &Cgroup, kind, leaf: &str| -> Outcome {
             let path = cgroup.join(leaf);
             if kind == "mkdir" { fs::create_dir(&path) } else { fs::remove_dir(&path) }?;
-            told.push((kind, Some(cgroup.name_of(&path))));
+            expected.push((kind, Some(cgroup.name_of(&path))));
             Ok(())
         };
         step(&self.v2, "mkdir", "a")?;
@@ -76,16 +76,16 @@ impl Scene {
             step(&self.v2, "mkdir", "a/b/brief")?;
             step(&self.v2, "rmdir", "a/b/brief")?;
         }
-        // What was there before the daemon ended, and the folder above it too.
+        // Cgroups from before the daemon ended, and their parent too.
         for leaf in ["old", "full/inner", "full"] {
             step(&self.v2, "rmdir", leaf)?;
         }
         fs::rename(self.v1.join("x"), self.v1.join("y"))?;
-        told.push(("rename", Some(self.v1.name_of(&self.v1.join("y")))));
-        Ok(told)
+        expected.push(("rename", Some(self.v1.name_of(&self.v1.join("y")))));
+        Ok(expected)
     }
 
-    /// Makes all as it was.
+    /// Restores the cgroups.
     fn reset(&self) -> Outcome {
         for leaf in ["end", "a/b", "a"] {
             fs::remove_dir(self.v2.join(leaf))?;
@@ -94,8 +94,8 @@ impl Scene {
         self.set()
     }
 
-    /// What is told after that number, up to now.
-    fn told(&self, daemon: &Daemon, seq: u64) -> Result<Vec<wire::Event>> {
+    /// The events after that number up to now.
+    fn events(&self, daemon: &Daemon, seq: u64) -> Result<Vec<wire::Event>> {
         let watch = wire::Watch {
             patterns: Some(vec![self.v2.name(), self.v1.name()]),
             kinds: Some(["mkdir", "rmdir", "rename"].map(str::to_owned).into()),
@@ -114,7 +114,7 @@ fn no_hole() -> Outcome {
     let scene = Scene::new()?;
     let v2 = &scene.v2;
     let mut daemon = start(&bpffs.pins())?;
-    // Again and again, by a crash and by an end in order.
+    // Repeatedly, after a crash and after an orderly stop.
     for round in 0..4 {
         let seq = daemon.client()?.status()?.seq;
         if round % 2 == 0 {
@@ -124,22 +124,25 @@ fn no_hole() -> Outcome {
         }
         let expected = scene.play()?;
         daemon = start(&bpffs.pins())?;
-        let told = scene.told(&daemon, seq)?;
+        let events = scene.events(&daemon, seq)?;
         let mut last = seq;
-        for (number, event) in told.iter().enumerate() {
+        for (number, event) in events.iter().enumerate() {
             ensure!(event.seq > last && !event.inferred, "round {round}: {event:?} after number {last}");
             last = event.seq;
             let by = event.by.as_ref().map(|by| by.pid);
-            ensure!(by == Some(std::process::id()), "round {round}: {event:?} is by {by:?}");
+            ensure!(by == Some(std::process::id()), "round {round}: {event:?} was caused by {by:?}");
             let found = (event.kind.as_str(), event.path.clone());
             let expected = expected.get(number);
             ensure!(expected == Some(&found), "round {round}, {number}: {found:?}, not {expected:?}");
         }
-        ensure!(told.len() == expected.len(), "round {round}: {} of {}", told.len(), expected.len());
-        // Exact in all that is asked, and known since before what happened in between.
+        ensure!(events.len() == expected.len(), "round {round}: {} of {}", events.len(), expected.len());
+        // Lookups are exact, and observed since before the changes.
         let row = daemon.row(&v2.name_of(&v2.join("a")), "v2")?;
-        let created_at =
-            row.current.as_ref().and_then(|instance| instance.created_at.as_ref()).context("no birth")?;
+        let created_at = row
+            .current
+            .as_ref()
+            .and_then(|instance| instance.created_at.as_ref())
+            .context("no creation time")?;
         ensure!(row.gap.is_none() && row.observed_since.boot_ns <= created_at.boot_ns, "{row:?}");
         let row = daemon.row(&v2.name_of(&v2.join("old")), "v2")?;
         let previous = row.previous.first().context("no previous instance")?;
@@ -159,9 +162,9 @@ fn overflow() -> Outcome {
     const PAIRS: usize = 20_000;
     let bpffs = Bpffs::mount()?;
     let v2 = Cgroup::new("v2", "overflow")?;
-    let (gone, kept) = (v2.join("gone"), v2.join("kept"));
+    let (gone, remaining) = (v2.join("gone"), v2.join("remaining"));
     fs::create_dir(&gone)?;
-    // Nobody else makes cgroups there: what is counted of it can be held to the number.
+    // No other test creates cgroups there, so that its counts can be compared with the number.
     let own = Named::mount()?;
     let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     daemon.verify()?;
@@ -170,50 +173,49 @@ fn overflow() -> Outcome {
         fs::create_dir(path)?;
         fs::remove_dir(path)?;
     }
-    // The ring is full long since.
-    fs::create_dir(&kept)?;
+    // The ring has been full for a long time.
+    fs::create_dir(&remaining)?;
     fs::remove_dir(&gone)?;
     let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
-    let row = daemon.row(&v2.name_of(&kept), "v2")?;
+    let row = daemon.row(&v2.name_of(&remaining), "v2")?;
     ensure!(row.present && row.gap.is_some(), "{row:?}");
-    // That it was there before the loss is not said: nobody knows.
+    // Whether it existed before the loss is unknown, so nothing is claimed.
     let before =
         row.current.as_ref().and_then(|instance| instance.existed_at.as_ref()).context("no instance")?;
     ensure!(before.boot_ns >= row.observed_since.boot_ns, "{row:?}");
     ensure!(!daemon.row(&v2.name_of(&gone), "v2")?.present);
     daemon.verify()?;
     let ring = lifecycle_ring(&daemon)?;
-    // Each is counted, and once.
+    // Each loss is counted once.
     let status = daemon.client()?.status()?;
     let name = own.hierarchy();
     let of_own =
         status.hierarchies.iter().find(|state| state.hierarchy == name).context("not in the status")?;
     let counted = of_own.created + of_own.removed + of_own.lost;
-    // Where the last making was read and its removal was lost, the healing adds that removal.
+    // If the last creation was read and its removal was lost, the resync adds that removal.
     let exact =
         counted == 2 * PAIRS as u64 || (counted == 2 * PAIRS as u64 + 1 && of_own.created == of_own.removed);
     ensure!(of_own.lost > 0 && of_own.created > 0 && exact, "{of_own:?} of {PAIRS} pairs");
     ensure!(ring.lost >= of_own.lost, "{ring:?} and {of_own:?}");
     ensure!(daemon.client()?.status()?.resyncs > 0);
-    // Told in its place: what the ring still held, then the loss, then that it is resynced.
-    // It keeps only so much of it.
+    // The order of the events: the rest of the ring, the loss, and `resynced`. The history is limited.
     let since_seq = daemon.client()?.status()?.seq.checked_sub(4_000);
     let mut follower = Follower::start(&daemon, &wire::Watch { since_seq, ..wire::Watch::default() })?;
-    let missed = loop {
+    let lost = loop {
         match follower.next_item()? {
             StreamItem::Event(event) if event.kind == "lost" => break event.lost,
             StreamItem::Event(event) => ensure!(event.kind != "resynced", "resynced before it was lost"),
             _ => {}
         }
     };
-    ensure!(missed.is_some_and(|missed| missed >= ring.lost), "told of {missed:?}, lost {}", ring.lost);
+    ensure!(lost.is_some_and(|lost| lost >= ring.lost), "reported {lost:?} of {} lost", ring.lost);
     while follower.next()?.kind != "resynced" {}
     Ok(())
 }
 
-fn loss_told_once() -> Outcome {
+fn loss_reported_once() -> Outcome {
     let bpffs = Bpffs::mount()?;
-    let v2 = Cgroup::new("v2", "told-once")?;
+    let v2 = Cgroup::new("v2", "reported-once")?;
     let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     daemon.signal(Signal::STOP)?;
     let path = v2.join("x");
@@ -225,7 +227,7 @@ fn loss_told_once() -> Outcome {
     ensure!(lifecycle_ring(&daemon)?.lost > 0);
     daemon.verify()?;
     kill(daemon)?;
-    // The next one has lost nothing.
+    // The next daemon has lost nothing.
     let daemon = start_with(&bpffs.pins(), &["--lifecycle-ring", "1"])?;
     ensure!(lifecycle_ring(&daemon)?.lost == 0 && daemon.client()?.status()?.resyncs == 0);
     ensure!(daemon.row(&v2.name(), "v2")?.gap.is_none());
@@ -250,7 +252,7 @@ fn without_pins() -> Outcome {
         instance.created_at.is_none() && instance.existed_at.is_some() && instance.created_by.is_none(),
         "{row:?}"
     );
-    // What came and went between has no instance, and the answer says since when it would.
+    // A cgroup of the time between has no instance, and the reply shows since when it would.
     let row = daemon.row(&v2.name_of(&brief), "v2")?;
     ensure!(
         !row.present && row.previous.is_empty() && row.observed_since.boot_ns > observed_since,

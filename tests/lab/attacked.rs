@@ -1,4 +1,4 @@
-//! The packaged unit under a real systemd, and a user without privileges.
+//! The packaged unit under a real systemd, and an attacker without privileges.
 
 use std::{
     io::{BufRead as _, BufReader},
@@ -14,12 +14,12 @@ use super::service::{client, installed, main_pid, starts};
 use crate::support::{Outcome, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("attacked::the_unit_gives_little_and_an_attacker_takes_its_share_of_it", attacked)]
+    vec![trial("attacked::the_unit_has_few_privileges_and_withstands_an_attacker", attacked)]
 }
 
-/// What the unit gives the daemon, and what a user without privileges can do to it.
+/// The daemon's privileges in the unit, and the damage that an unprivileged user can do.
 fn attacked() -> Outcome {
-    /// Connections, each with most of a call of 1 MB; then a report, and they are held.
+    /// Opens connections with most of a call of 1 MB each, prints a report, and keeps them open.
     const ATTACK: &str = r#"
         use Socket; use Fcntl;
         my @held;
@@ -46,12 +46,12 @@ fn attacked() -> Outcome {
         let bits = u64::from_str_radix(field(name).with_context(|| format!("no {name}"))?, 16)?;
         Ok(CapabilitySet::from_bits_retain(bits))
     };
-    let mut kept = CapabilitySet::DAC_READ_SEARCH;
+    let mut allowed_capabilities = CapabilitySet::DAC_READ_SEARCH;
     if KernelVersion::current()? < KernelVersion::new(5, 19, 0) {
-        kept |= CapabilitySet::BPF;
+        allowed_capabilities |= CapabilitySet::BPF;
     }
     let held = set("CapPrm")?;
-    ensure!(held == set("CapEff")? && kept.contains(held), "{status}");
+    ensure!(held == set("CapEff")? && allowed_capabilities.contains(held), "{status}");
     ensure!(held.contains(CapabilitySet::DAC_READ_SEARCH), "{status}");
     ensure!(set("CapInh")?.is_empty() && set("CapAmb")?.is_empty(), "{status}");
     ensure!(!set("CapBnd")?.contains(CapabilitySet::SYS_PTRACE), "{status}");

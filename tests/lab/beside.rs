@@ -1,4 +1,5 @@
-//! cgtrace, a recursive inotify watcher and cAdvisor on the same load: what each sees, when, and what it misses.
+//! cgtrace, a recursive inotify watcher and cAdvisor under the same load: what each sees and misses, and how
+//! fast.
 
 use std::{
     fs,
@@ -32,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// A way of making cgroups.
+/// A way of creating cgroups.
 struct Load {
     hierarchy: &'static str,
     what: &'static str,
@@ -48,32 +49,32 @@ const LOADS: [Load; 5] = [
 ];
 
 fn beside(root: &Path, remove: bool) -> anyhow::Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for number in 0..90 {
         let path = root.join(number.to_string());
         fs::create_dir(&path)?;
         if remove {
             fs::remove_dir(&path)?;
         }
-        made.push(path);
+        created.push(path);
     }
-    Ok(made)
+    Ok(created)
 }
 
 fn nested(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
-    let mut made = Vec::new();
+    let mut created = Vec::new();
     for number in 0..30 {
         let mut path = root.join(number.to_string());
         for leaf in ["", "b", "c"] {
             path = path.join(leaf);
             fs::create_dir(&path)?;
-            made.push(path.clone());
+            created.push(path.clone());
         }
     }
-    Ok(made)
+    Ok(created)
 }
 
-/// How many of a load's cgroups a watcher saw, and the time from the making to its knowing, in ms.
+/// The number of a load's cgroups that a watcher saw, and the delays in ms.
 #[derive(Default)]
 struct Score(Vec<f64>);
 
@@ -92,7 +93,7 @@ fn what_each_watcher_sees() -> Outcome {
     let daemon = Daemon::start()?;
     cadvisor.wait_ready()?;
     let mut table = String::from(
-        "| hierarchy | load | made | cgtrace | recursive inotify | cAdvisor |\n|---|---|---|---|---|---|\n",
+        "| hierarchy | load | created | cgtrace | recursive inotify | cAdvisor |\n|---|---|---|---|---|---|\n",
     );
     for load in &LOADS {
         let scope = Cgroup::new(load.hierarchy, "beside")?;
@@ -112,15 +113,15 @@ fn what_each_watcher_sees() -> Outcome {
                 }
             }
         });
-        let made = (load.run)(scope.path())?;
+        let created = (load.run)(scope.path())?;
         fs::create_dir(scope.join("end"))?;
         let events = follower.join().map_err(|_| anyhow::anyhow!("the follower panicked"))??;
         settle(&cadvisor)?;
         let inotify: Seen = watcher.stop()?;
-        let told_by_cadvisor = cadvisor.created()?;
+        let reported_by_cadvisor = cadvisor.created()?;
 
         let (mut ours, mut theirs, mut monitors) = (Score::default(), Score::default(), Score::default());
-        for path in &made {
+        for path in &created {
             let name = scope.name_of(path);
             let of = |kind: &str| {
                 let mut found = events
@@ -128,15 +129,15 @@ fn what_each_watcher_sees() -> Outcome {
                     .filter(|(event, _)| event.kind == kind && event.path.as_deref() == Some(&*name));
                 (found.next(), found.next().is_some())
             };
-            let (making, twice) = of("mkdir");
-            let (event, told) = making.with_context(|| format!("cgtrace missed {name}"))?;
-            ensure!(!twice, "{name} was told twice");
-            ensure!(path.exists() || of("rmdir").0.is_some(), "cgtrace missed the end of {name}");
-            ours.0.push(ms(told.saturating_sub(event.boot_ns)));
+            let (created_event, twice) = of("mkdir");
+            let (event, reported_at) = created_event.with_context(|| format!("cgtrace missed {name}"))?;
+            ensure!(!twice, "{name} was reported twice");
+            ensure!(path.exists() || of("rmdir").0.is_some(), "cgtrace missed the removal of {name}");
+            ours.0.push(ms(reported_at.saturating_sub(event.boot_ns)));
             if let Some(seen) = inotify.get(path) {
                 theirs.0.push(ms(seen.saturating_sub(event.boot_ns)));
             }
-            if let Some(seen) = told_by_cadvisor.get(&name) {
+            if let Some(seen) = reported_by_cadvisor.get(&name) {
                 let seen = seen.parse::<jiff::Timestamp>()?.as_nanosecond();
                 let seen = wire::Timestamp::from_unix_ns(seen, 0).time;
                 let between = match seen.duration_since(event.time) {
@@ -150,7 +151,7 @@ fn what_each_watcher_sees() -> Outcome {
             "| '{}' | {} | {} | {} | {} | {} |\n",
             load.hierarchy,
             load.what,
-            made.len(),
+            created.len(),
             ours.row(),
             theirs.row(),
             monitors.row()
@@ -165,7 +166,7 @@ fn ms(ns: u64) -> f64 {
     Duration::from_nanos(ns).as_secs_f64() * 1000.0
 }
 
-/// Waits until cAdvisor has nothing new to tell for a while.
+/// Waits until cAdvisor has reported nothing new for a while.
 fn settle(cadvisor: &Cadvisor) -> anyhow::Result<()> {
     let (mut count, mut since) = (cadvisor.created()?.len(), Instant::now());
     while since.elapsed() < Duration::from_millis(600) {
@@ -178,33 +179,35 @@ fn settle(cadvisor: &Cadvisor) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The outage that the project began with: cAdvisor knows no container by the unit's name. First since the kubelet
-/// was started from a shell, then, after the obvious remedy, since nothing accounts for the unit.
+/// The outage that started the project: cAdvisor has no container with the unit's name. First because the
+/// kubelet was started from a shell, then, after the obvious fix, because no accounting is enabled for the
+/// unit.
 fn the_outage() -> Outcome {
     let mut cadvisor = Cadvisor::spawn()?;
     let scene = Scene::new()?;
     cadvisor.wait_ready()?;
     let unknown = format!("unknown container \"{}\"", scene.name);
     let mut story = String::new();
-    let mut ask = |cause: Cause, kept: &str| -> Outcome {
-        let says = cadvisor.container(&scene.name)?;
-        ensure!(says.contains(&unknown), "cAdvisor knows it: {says}");
-        let verdict = scene.why(None, kept)?;
+    let mut check = |cause: Cause, capture: &str| -> Outcome {
+        let response = cadvisor.container(&scene.name)?;
+        ensure!(response.contains(&unknown), "cAdvisor knows it: {response}");
+        let verdict = scene.why(None, capture)?;
         ensure!(verdict.cause == cause, "{verdict:?}");
-        story += &format!("cAdvisor: {says}\n\n{}\n", captured::kept(kept)?);
+        story += &format!("cAdvisor: {response}\n\n{}\n", captured::kept(capture)?);
         Ok(())
     };
     let shell = scene.start_from_shell()?;
-    ask(Cause::StartedOutsideSystemd, "outage-shell")?;
+    check(Cause::StartedOutsideSystemd, "outage-shell")?;
     shell.end(&scene.systemd)?;
     scene.systemd.run(&["systemctl", "start", "kubelet.service"])?;
-    ask(Cause::PresentElsewhere, "outage-unit")?;
-    // What MemoryAccounting= would make. systemd itself cannot: v1 controllers are read-only in its container.
+    check(Cause::PresentElsewhere, "outage-unit")?;
+    // The cgroup that MemoryAccounting= would create. systemd itself cannot: v1 controllers are read-only in
+    // its container.
     let memory = mount("memory")?;
     let _base = Cgroup::at(&memory, scene.systemd.base().trim_start_matches('/'))?;
     fs::create_dir_all(memory.join(&scene.name[1..]))?;
     settle(&cadvisor)?;
-    let says = cadvisor.container(&scene.name)?;
-    ensure!(says.starts_with('{'), "cAdvisor still does not know it: {says}");
+    let response = cadvisor.container(&scene.name)?;
+    ensure!(response.starts_with('{'), "cAdvisor still does not know it: {response}");
     captured::keep("outage", &story)
 }

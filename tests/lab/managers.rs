@@ -1,4 +1,4 @@
-//! Who manages what: delegated subtrees, user managers, and a system manager that executes itself anew.
+//! Delegated subtrees, user managers, and a system manager that re-executes itself.
 
 use std::{fs::File, io::Write as _};
 
@@ -9,13 +9,13 @@ use crate::support::{Outcome, daemon::Daemon, events::Follower, systemd::Boot, t
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("managers::a_delegated_subtree_is_its_owners", a_delegated_subtree_is_its_owners),
-        trial("managers::a_user_manager_makes_its_units", a_user_manager_makes_its_units),
-        trial("managers::a_reexec_makes_and_removes_nothing", a_reexec_makes_and_removes_nothing),
+        trial("managers::a_delegated_subtree_belongs_to_its_owner", a_delegated_subtree_belongs_to_its_owner),
+        trial("managers::a_user_manager_creates_its_units", a_user_manager_creates_its_units),
+        trial("managers::a_reexec_creates_and_removes_nothing", a_reexec_creates_and_removes_nothing),
     ]
 }
 
-fn a_delegated_subtree_is_its_owners() -> Outcome {
+fn a_delegated_subtree_belongs_to_its_owner() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("delegate").start()?;
     systemd.unit(
@@ -29,14 +29,14 @@ fn a_delegated_subtree_is_its_owners() -> Outcome {
     let mut events = Follower::below(&daemon, &unit, &["mkdir", "attach", "rmdir"])?;
     systemd.run(&["systemctl", "start", "agent.service"])?;
 
-    let made = events.next_of("mkdir")?;
-    ensure!(made.path.as_ref() == Some(&unit), "{made:?}");
-    ensure!(made.by.as_ref().is_some_and(|by| by.pid == systemd.init()), "{made:?}");
-    let made = events.next_of("mkdir")?;
-    ensure!(made.path.as_ref() == Some(&inner), "{made:?}");
-    let by = made.by.as_ref().context("no creator")?;
-    // mkdir is a program of its own; its parent is the unit's main process, in the unit's own cgroup.
-    ensure!(by.comm == "mkdir" && by.cgroup.as_ref() == Some(&unit), "{made:?}");
+    let created = events.next_of("mkdir")?;
+    ensure!(created.path.as_ref() == Some(&unit), "{created:?}");
+    ensure!(created.by.as_ref().is_some_and(|by| by.pid == systemd.init()), "{created:?}");
+    let created = events.next_of("mkdir")?;
+    ensure!(created.path.as_ref() == Some(&inner), "{created:?}");
+    let by = created.by.as_ref().context("no creator")?;
+    // mkdir is a separate process; its parent is the unit's main process, in the unit's own cgroup.
+    ensure!(by.comm == "mkdir" && by.cgroup.as_ref() == Some(&unit), "{created:?}");
     let moved = loop {
         let event = events.next_of("attach")?;
         if event.path.as_ref() == Some(&inner) {
@@ -46,7 +46,7 @@ fn a_delegated_subtree_is_its_owners() -> Outcome {
     let (task, mover) = (moved.task.as_ref().context("no task")?, moved.by.as_ref().context("no mover")?);
     ensure!(task.pid == mover.pid && Some(task.pid) == by.ppid, "it moved itself: {moved:?}");
     ensure!(moved.from.as_ref().and_then(|from| from.path.as_ref()) == Some(&unit), "{moved:?}");
-    // systemd goes on to call the unit's cgroup its own, whatever is below.
+    // systemd still reports the same cgroup for the unit, whatever is below.
     ensure!(systemd.name(&systemd.show("agent.service", "ControlGroup")?) == unit);
 
     systemd.run(&["systemctl", "stop", "agent.service"])?;
@@ -58,7 +58,7 @@ fn a_delegated_subtree_is_its_owners() -> Outcome {
     Ok(())
 }
 
-fn a_user_manager_makes_its_units() -> Outcome {
+fn a_user_manager_creates_its_units() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("user").start()?;
     for (file, line) in [
@@ -73,13 +73,13 @@ fn a_user_manager_makes_its_units() -> Outcome {
     systemd.run(&["systemctl", "start", "user@4711.service"])?;
     ensure!(systemd.show("user-4711.slice", "ControlGroup")? == "/user.slice/user-4711.slice");
     ensure!(systemd.show("user@4711.service", "ControlGroup")? == manager);
-    let made = loop {
+    let created = loop {
         let event = events.next_of("mkdir")?;
         if event.path == Some(systemd.name(manager)) {
             break event;
         }
     };
-    ensure!(made.by.as_ref().is_some_and(|by| by.pid == systemd.init()), "{made:?}");
+    ensure!(created.by.as_ref().is_some_and(|by| by.pid == systemd.init()), "{created:?}");
 
     let as_user = |words: &[&str]| {
         let mut all = vec!["setpriv", "--reuid=4711", "--regid=4711", "--clear-groups"];
@@ -88,21 +88,22 @@ fn a_user_manager_makes_its_units() -> Outcome {
         systemd.run(&all)
     };
     as_user(&["systemd-run", "--user", "--quiet", "--unit=mine.service", "sleep", "1000"])?;
-    let said = as_user(&["systemctl", "--user", "show", "--value", "-p", "ControlGroup", "mine.service"])?;
-    ensure!(said == format!("{manager}/app.slice/mine.service"), "{said}");
-    let made = loop {
+    let control_group =
+        as_user(&["systemctl", "--user", "show", "--value", "-p", "ControlGroup", "mine.service"])?;
+    ensure!(control_group == format!("{manager}/app.slice/mine.service"), "{control_group}");
+    let created = loop {
         let event = events.next_of("mkdir")?;
         if event.path.as_ref().is_some_and(|path| path.ends_with("/mine.service")) {
             break event;
         }
     };
-    ensure!(made.path == Some(systemd.name(&said)), "{made:?}");
-    // Not PID 1 made it, but the user's own manager, with the user's rights.
-    let by = made.by.as_ref().context("no creator")?;
+    ensure!(created.path == Some(systemd.name(&control_group)), "{created:?}");
+    // The creator is the user's manager, with the user's rights, not PID 1.
+    let by = created.by.as_ref().context("no creator")?;
     ensure!(by.comm == "systemd" && by.uid == Some(4711) && by.pid != systemd.init(), "{by:?}");
     ensure!(by.cgroup == Some(systemd.name(&format!("{manager}/init.scope"))), "{by:?}");
 
-    // All of it goes with the manager.
+    // Everything is removed with the manager.
     systemd.run(&["systemctl", "stop", "user@4711.service"])?;
     loop {
         let event = events.next_of("rmdir")?;
@@ -110,22 +111,22 @@ fn a_user_manager_makes_its_units() -> Outcome {
             break;
         }
     }
-    ensure!(!daemon.row(&systemd.name(&said), "v2")?.present);
+    ensure!(!daemon.row(&systemd.name(&control_group), "v2")?.present);
     daemon.verify()
 }
 
-fn a_reexec_makes_and_removes_nothing() -> Outcome {
+fn a_reexec_creates_and_removes_nothing() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("reexec").start()?;
     systemd.unit("idle.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     systemd.run(&["systemctl", "start", "idle.service"])?;
     let name = systemd.name("/system.slice/idle.service");
-    let before = daemon.row(&name, "v2")?.current.context("not there")?;
+    let before = daemon.row(&name, "v2")?.current.context("not present")?;
     let mut events = Follower::below(&daemon, &systemd.name("/"), &["mkdir", "rmdir"])?;
     systemd.run(&["systemctl", "daemon-reexec"])?;
-    // A new systemd, of the same pid, goes on with what the old one made.
+    // The new systemd, with the same pid, adopts the cgroups of the old one.
     ensure!(systemd.name(&systemd.show("idle.service", "ControlGroup")?) == name);
-    let after = daemon.row(&name, "v2")?.current.context("not there any more")?;
+    let after = daemon.row(&name, "v2")?.current.context("no longer present")?;
     ensure!((after.id, after.created_at) == (before.id, before.created_at));
     systemd.run(&["systemctl", "start", "mark.slice"])?;
     for event in events.until_made(&systemd.name("/mark.slice"))? {

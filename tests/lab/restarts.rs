@@ -1,4 +1,4 @@
-//! Units that are started again and again: every instance is told, each with an id of its own.
+//! Units that restart repeatedly: every instance is reported, each with its own id.
 
 use std::collections::BTreeSet;
 
@@ -15,38 +15,41 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("restarts::a_storm_is_told_life_by_life", a_storm_is_told_life_by_life),
-        trial("restarts::each_restart_is_a_new_life", each_restart_is_a_new_life),
+        trial(
+            "restarts::a_restart_loop_is_reported_instance_by_instance",
+            a_restart_loop_is_reported_instance_by_instance,
+        ),
+        trial("restarts::each_restart_is_a_new_instance", each_restart_is_a_new_instance),
     ]
 }
 
-/// What was made and removed under a name, until a mark; checks that instances follow each other.
+/// The instances of a path up to a mark; checks that they follow each other.
 fn instances(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Result<Vec<u64>> {
     systemd.run(&["systemctl", "start", "mark.slice"])?;
     let mut instances: Vec<u64> = Vec::new();
-    let mut living = None;
+    let mut current = None;
     for event in events.until_made(&systemd.name("/mark.slice"))? {
         if event.path.as_deref() != Some(name) {
             continue;
         }
         let id = event.id.context("no id")?;
         if event.kind == "mkdir" {
-            ensure!(living.is_none(), "made while it was there: {event:?}");
-            living = Some(id);
+            ensure!(current.is_none(), "created while it was present: {event:?}");
+            current = Some(id);
             instances.push(id);
         } else {
-            ensure!(living.take() == Some(id), "another one was removed: {event:?}");
+            ensure!(current.take() == Some(id), "another one was removed: {event:?}");
         }
     }
     ensure!(
         instances.iter().collect::<BTreeSet<_>>().len() == instances.len(),
-        "an id came again: {instances:?}"
+        "a repeated id: {instances:?}"
     );
     Ok(instances)
 }
 
-/// systemd itself says how often it restarted the unit before it gave up.
-fn a_storm_is_told_life_by_life() -> Outcome {
+/// systemd itself reports how often it restarted the unit before it gave up.
+fn a_restart_loop_is_reported_instance_by_instance() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("storm").start()?;
     systemd.unit(
@@ -60,11 +63,11 @@ fn a_storm_is_told_life_by_life() -> Outcome {
     let mut left = 600;
     while systemd.show("crash.service", "ActiveState")? != "failed" {
         left -= 1;
-        ensure!(left > 0, "it does not give up");
+        ensure!(left > 0, "systemd does not give up");
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
     let restarts: usize = systemd.show("crash.service", "NRestarts")?.parse()?;
-    ensure!(restarts > 10, "no storm: {restarts}");
+    ensure!(restarts > 10, "no restart loop: {restarts}");
     let instances = instances(&mut events, &systemd, &name)?;
     println!("{restarts} restarts, {} instances", instances.len());
     ensure!(
@@ -80,7 +83,7 @@ fn a_storm_is_told_life_by_life() -> Outcome {
     Ok(())
 }
 
-fn each_restart_is_a_new_life() -> Outcome {
+fn each_restart_is_a_new_instance() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("restart").start()?;
     systemd.unit(

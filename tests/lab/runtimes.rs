@@ -1,7 +1,8 @@
-//! Real container runtimes: every cgroup that they make is told with its runtime and container id, is there while the
-//! container is, and none of them remains in the index.
+//! Real container runtimes: every cgroup that they create is reported with its runtime and container id, is
+//! present as long as the container, and is removed from the index with it.
 //!
-//! What a name does not prove is not told: runc and ctr are given a name by their caller, and it says who that is.
+//! Only facts proven by the path are reported: the callers of runc and ctr choose the path, so it names the
+//! caller.
 
 mod containerd;
 mod docker;

@@ -25,19 +25,19 @@ pub fn trials() -> Vec<Trial> {
         trial("service::it_is_hardened", hardened),
         trial("service::it_starts_before_kubelet_and_answers", before_kubelet),
         trial("service::the_public_socket_is_for_everyone_and_the_private_one_for_its_group", two_sockets),
-        trial("service::a_kubelet_that_runs_already_is_found", already_running),
-        trial("service::it_comes_back_when_restarted_and_when_killed", restarted_and_killed),
-        trial("service::with_pins_a_restart_leaves_no_hole", pinned),
-        trial("service::a_reload_takes_the_new_configuration", reloaded),
-        trial("service::asking_starts_it", activated),
-        trial("service::without_the_socket_units_stale_sockets_are_taken_over", stale_socket),
+        trial("service::a_running_kubelet_is_found", already_running),
+        trial("service::it_starts_again_after_a_restart_and_a_kill", restarted_and_killed),
+        trial("service::with_pins_a_restart_misses_nothing", pinned),
+        trial("service::a_reload_applies_the_new_configuration", reloaded),
+        trial("service::a_connection_starts_it", activated),
+        trial("service::without_the_socket_units_stale_sockets_are_replaced", stale_socket),
         trial("service::the_watchdog_kills_a_stopped_daemon", watchdog),
-        trial("service::a_wrong_command_line_is_not_tried_again", wrong_usage),
-        trial("service::the_journal_knows_how_bad_a_line_is", journal),
+        trial("service::a_usage_error_is_not_retried", wrong_usage),
+        trial("service::journal_entries_have_priorities", journal),
     ]
 }
 
-/// Long enough for the slowest machine; only what hangs takes it.
+/// Long enough for the slowest machine; only a hang takes it.
 const PATIENCE: Duration = Duration::from_mins(2);
 
 const SOCKETS: [&str; 2] = ["cgtrace-public.socket", "cgtrace-private.socket"];
@@ -45,13 +45,13 @@ const SOCKETS: [&str; 2] = ["cgtrace-public.socket", "cgtrace-private.socket"];
 const STOP: [&str; 5] =
     ["systemctl", "stop", "cgtrace-public.socket", "cgtrace-private.socket", "cgtrace.service"];
 
-/// A booted systemd with cgtrace installed as a package does it, and not started.
+/// A booted systemd with cgtrace installed as by a package, and not started.
 pub fn installed(what: &'static str) -> Result<Systemd> {
     installed_in(Boot::new(what))
 }
 
 fn installed_in(boot: Boot) -> Result<Systemd> {
-    // All of the host's hierarchies from their roots, or the index is none.
+    // All of the host's hierarchies from their roots; otherwise the index would be empty.
     let cgroupfs = cgroup::mount("v2")?;
     let cgroupfs = if cgroupfs == Path::new("/sys/fs/cgroup") {
         cgroupfs
@@ -82,12 +82,12 @@ fn installed_in(boot: Boot) -> Result<Systemd> {
     Ok(systemd)
 }
 
-/// The sockets inside, by their paths outside.
+/// The runtime directory inside, by its host path.
 fn runtime_dir(systemd: &Systemd) -> RuntimeDir {
     RuntimeDir::new(systemd.path(RuntimeDir::DEFAULT))
 }
 
-/// A connection from outside to the private socket inside.
+/// A connection from the host to the private socket inside.
 pub fn client(systemd: &Systemd) -> Result<Client> {
     let stream = UnixStream::connect(runtime_dir(systemd).private()).context("no private socket")?;
     stream.set_read_timeout(Some(PATIENCE))?;
@@ -98,7 +98,7 @@ pub fn main_pid(systemd: &Systemd) -> Result<u32> {
     Ok(systemd.show("cgtrace.service", "MainPID")?.parse()?)
 }
 
-/// Returns once it holds; fails after a long time, with how the unit is.
+/// Waits until the condition holds; fails with the unit's status after a long time.
 pub fn until(systemd: &Systemd, what: &str, holds: impl Fn() -> Result<bool>) -> Outcome {
     let start = Instant::now();
     while start.elapsed() < PATIENCE {
@@ -122,13 +122,13 @@ fn drop_in(systemd: &Systemd, text: &str) -> Outcome {
 fn hardened() -> Outcome {
     let systemd = installed("hardened")?;
     for (unit, limit) in [("cgtrace.service", 2.0), ("cgtrace-wait@x.service", 2.0)] {
-        let told = systemd.run(&["systemd-analyze", "security", "--no-pager", unit])?;
-        let score = told.lines().find_map(|line| {
+        let report = systemd.run(&["systemd-analyze", "security", "--no-pager", unit])?;
+        let score = report.lines().find_map(|line| {
             line.split_once(&format!("exposure level for {unit}: "))?.1.split(' ').next()?.parse::<f64>().ok()
         });
-        ensure!(score.is_some_and(|score| score <= limit), "{unit}: {score:?}: {told}");
+        ensure!(score.is_some_and(|score| score <= limit), "{unit}: {score:?}: {report}");
     }
-    // Every line is one that systemd knows: what it does not it only warns of.
+    // systemd knows every directive: it only warns of unknown ones.
     let verified = systemd.output(&[
         "systemd-analyze",
         "verify",
@@ -138,8 +138,8 @@ fn hardened() -> Outcome {
         "/usr/lib/systemd/system/cgtrace-private.socket",
         "cgtrace-wait@system.slice-x.service.service",
     ])?;
-    let said = String::from_utf8_lossy(&verified.stderr);
-    ensure!(verified.status.success() && !said.contains("cgtrace"), "{said}");
+    let stderr = String::from_utf8_lossy(&verified.stderr);
+    ensure!(verified.status.success() && !stderr.contains("cgtrace"), "{stderr}");
     Ok(())
 }
 
@@ -149,7 +149,8 @@ fn before_kubelet() -> Outcome {
     systemd.unit("node.target", "[Unit]\nWants=kubelet.service cgtrace.service\n")?;
     systemd.run(&["systemctl", "start", "node.target"])?;
     until(&systemd, "kubelet runs", || Ok(systemd.show("kubelet.service", "ActiveState")? == "active"))?;
-    // READY was there before kubelet was started at all, so that its cgroup was seen being created_at, and by whom.
+    // READY came before kubelet was started, so that the creation of its cgroup and the creator were
+    // observed.
     let since = |unit: &str, property: &str| -> Result<u64> { Ok(systemd.show(unit, property)?.parse()?) };
     let ready = since("cgtrace.service", "ActiveEnterTimestampMonotonic")?;
     let started = since("kubelet.service", "InactiveExitTimestampMonotonic")?;
@@ -157,17 +158,17 @@ fn before_kubelet() -> Outcome {
     let name = systemd.name(&systemd.show("kubelet.service", "ControlGroup")?);
     let lookup =
         wire::Lookup { paths: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
-    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
     let instance = answer
         .hierarchies
         .first()
         .and_then(|row| row.current.clone())
-        .context("kubelet's cgroup is not there")?;
+        .context("kubelet's cgroup is absent")?;
     ensure!(
         instance.created_at.is_some() && instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd"),
         "{instance:?}"
     );
-    // As itself, with what it keeps, and nothing else.
+    // As its own user, with only the capability that it retains.
     let pid = main_pid(&systemd)?;
     let status = systemd.run(&["cat", &format!("/proc/{pid}/status")])?;
     let uid = systemd.run(&["id", "-u", "cgtrace"])?;
@@ -190,17 +191,17 @@ fn two_sockets() -> Outcome {
     ensure!(modes("/run/cgtrace/private")? == "750 cgtrace");
     ensure!(modes("/run/cgtrace/private/io.cgtrace")? == "660 cgtrace");
     ensure!(modes("/run/cgtrace/public/io.cgtrace")?.starts_with("666 "));
-    let asked = |groups: &str, arguments: &[&str]| -> Result<Option<i32>> {
+    let exit_code = |groups: &str, arguments: &[&str]| -> Result<Option<i32>> {
         let user = ["setpriv", "--reuid=65534", "--regid=65534", groups, "cgtrace", "--daemon-only"];
         Ok(systemd.output(&[&user[..], arguments].concat())?.status.code())
     };
     let private = ["--socket", "/run/cgtrace/private/io.cgtrace", "exists", "-q", "/"];
-    ensure!(asked("--clear-groups", &["exists", "-q", "/"])? == Some(0), "the public socket is closed");
-    ensure!(asked("--clear-groups", &private)? == Some(3), "the private socket is open to everyone");
+    ensure!(exit_code("--clear-groups", &["exists", "-q", "/"])? == Some(0), "the public socket is closed");
+    ensure!(exit_code("--clear-groups", &private)? == Some(3), "the private socket is open to everyone");
     let group = systemd.run(&["getent", "group", "cgtrace"])?;
     let gid = group.split(':').nth(2).context("no gid")?;
-    ensure!(asked(&format!("--groups={gid}"), &private)? == Some(0), "closed to its group");
-    // One without the other is refused, with what is missing.
+    ensure!(exit_code(&format!("--groups={gid}"), &private)? == Some(0), "closed to its group");
+    // One without the other is refused, and the error names the missing one.
     systemd.run(&STOP)?;
     systemd.run(&["systemctl", "mask", "cgtrace-private.socket"])?;
     ensure!(!systemd.output(&["systemctl", "start", "cgtrace.service"])?.status.success());
@@ -210,7 +211,7 @@ fn two_sockets() -> Outcome {
     Ok(())
 }
 
-/// A process of a tracked name that runs before the daemon does.
+/// A process with a tracked comm that runs before the daemon starts.
 fn already_running() -> Outcome {
     let systemd = installed("running")?;
     fs::copy("/bin/sleep", systemd.path("/usr/local/bin/kubelet"))?;
@@ -220,7 +221,7 @@ fn already_running() -> Outcome {
     let history = wire::History { comms: Some(vec!["kubelet".to_owned()]), ..wire::History::default() };
     until(&systemd, "the running kubelet is found", || {
         let execs = client(&systemd)?.history(&history)?.execs.unwrap_or_default();
-        // Which cgroup it is in cannot be read in here: /proc shows paths within this container's cgroup namespace.
+        // Its cgroup cannot be read in here: /proc shows paths within this container's cgroup namespace.
         Ok(execs.iter().any(|exec| !exec.observed && exec.task.comm == "kubelet"))
     })
 }
@@ -233,19 +234,19 @@ fn restarted_and_killed() -> Outcome {
     let second = main_pid(&systemd)?;
     ensure!(first != second && client(&systemd)?.status()?.hierarchies.iter().any(|state| state.scanned));
     systemd.run(&["systemctl", "kill", "--signal=KILL", "cgtrace.service"])?;
-    // The socket is systemd's: who asks meanwhile waits, and is answered by the next one.
+    // systemd owns the socket: a client that connects meanwhile waits, and the next daemon answers it.
     client(&systemd)?.status()?;
     until(&systemd, "restarted", || Ok(systemd.show("cgtrace.service", "NRestarts")? == "1"))?;
     let third = main_pid(&systemd)?;
     ensure!(third != second && third != 0, "{second}, {third}");
-    // A stop is no failure, and ends at once.
+    // A stop is not a failure, and is immediate.
     systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
     ensure!(systemd.show("cgtrace.service", "Result")? == "success");
     ensure!(systemd.show("cgtrace.service", "ExecMainStatus")? == "0");
     Ok(())
 }
 
-/// Starts the service, or says what it said.
+/// Starts the service; fails with its journal.
 pub fn starts(systemd: &Systemd) -> Outcome {
     let started = systemd.output(&["systemctl", "start", "cgtrace.service"])?;
     let journal = systemd.run(&["journalctl", "--no-pager", "-u", "cgtrace.service"])?;
@@ -253,7 +254,7 @@ pub fn starts(systemd: &Systemd) -> Outcome {
     Ok(())
 }
 
-/// The drop-in that the document shows for that.
+/// The drop-in in the documentation that contains `what`.
 fn documented(what: &str) -> Result<&'static str> {
     let document = include_str!("../../docs/user/service.md");
     let blocks = document.split("```ini\n").skip(1).filter_map(|rest| rest.split_once("```"));
@@ -265,7 +266,7 @@ fn documented(what: &str) -> Result<&'static str> {
 
 fn pinned() -> Outcome {
     let bpffs = Bpffs::mount()?;
-    // As systemd mounts it; in a container it does not.
+    // With the mode that systemd mounts it with; in a container it does not mount it.
     fs::set_permissions(bpffs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let systemd =
         installed_in(Boot::new("pinned").option(format!("--bind={}:/sys/fs/bpf", bpffs.path().display())))?;
@@ -273,7 +274,7 @@ fn pinned() -> Outcome {
     starts(&systemd)?;
     let first = main_pid(&systemd)?;
     ensure!(bpffs.pins().read_dir()?.next().is_some(), "nothing is pinned");
-    // The sockets would start the daemon again with the next connection.
+    // The sockets would start the daemon again at the next connection.
     systemd.run(&STOP)?;
     systemd.unit("meanwhile.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     systemd.run(&["systemctl", "start", "meanwhile.service"])?;
@@ -282,19 +283,19 @@ fn pinned() -> Outcome {
     let name = systemd.name(&systemd.show("meanwhile.service", "ControlGroup")?);
     let lookup =
         wire::Lookup { paths: vec![name], hierarchy: Some("v2".to_owned()), ..wire::Lookup::default() };
-    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
     let instance =
-        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is not there")?;
+        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is absent")?;
     ensure!(
         instance.created_at.is_some() && instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd"),
         "{instance:?}"
     );
-    // It gave up the same privileges.
+    // It dropped the same privileges.
     let status = systemd.run(&["cat", &format!("/proc/{}/status", main_pid(&systemd)?)])?;
     ensure!(status.contains("CapEff:\t0000000000000004\nCapBnd:"), "{status}");
     systemd.run(&STOP)?;
     systemd.run(&["cgtrace", "unpin"])?;
-    ensure!(!bpffs.pins().exists() || bpffs.pins().read_dir()?.next().is_none(), "pins are left");
+    ensure!(!bpffs.pins().exists() || bpffs.pins().read_dir()?.next().is_none(), "pins remain");
     Ok(())
 }
 
@@ -315,8 +316,8 @@ fn activated() -> Outcome {
     let state = || systemd.show("cgtrace.service", "ActiveState");
     ensure!(state()? == "inactive");
     let status = systemd.run(&["cgtrace", "--daemon-only", "--json", "status"])?;
-    ensure!(state()? == "active", "asking did not start it: {status}");
-    // What is stopped is started again by the next who asks, on the same socket.
+    ensure!(state()? == "active", "a connection did not start it: {status}");
+    // After a stop the next connection starts it again, on the same socket.
     systemd.output(&["systemctl", "stop", "cgtrace.service"])?;
     ensure!(runtime_dir(&systemd).public().exists(), "the public socket went with the service");
     ensure!(runtime_dir(&systemd).private().exists(), "the private socket went with the service");
@@ -331,7 +332,7 @@ fn stale_socket() -> Outcome {
     client(&systemd)?.status()?;
     let before = main_pid(&systemd)?;
     systemd.run(&["systemctl", "kill", "--signal=KILL", "cgtrace.service"])?;
-    // The file that the killed one left is in the way of nobody.
+    // The socket file of the killed daemon does not prevent the start.
     until(&systemd, "restarted", || {
         let pid = main_pid(&systemd)?;
         Ok(pid != 0 && pid != before && systemd.show("cgtrace.service", "ActiveState")? == "active")
@@ -339,7 +340,7 @@ fn stale_socket() -> Outcome {
     client(&systemd)?.status()?;
     systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
     for socket in [runtime_dir(&systemd).public(), runtime_dir(&systemd).private()] {
-        ensure!(!socket.exists(), "a daemon that ends removes its own socket {}", socket.display());
+        ensure!(!socket.exists(), "the daemon left its socket {}", socket.display());
     }
     Ok(())
 }
@@ -349,7 +350,7 @@ fn watchdog() -> Outcome {
     drop_in(&systemd, "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")?;
     systemd.run(&["systemctl", "start", "cgtrace.service"])?;
     let healthy = main_pid(&systemd)?;
-    // Twice as long as the watchdog waits: it was given signs of instance.
+    // Twice the watchdog's interval: it has sent keep-alives.
     thread::sleep(Duration::from_secs(4));
     ensure!(main_pid(&systemd)? == healthy, "a healthy daemon was killed");
     systemd.run(&["systemctl", "kill", "--signal=STOP", "cgtrace.service"])?;
@@ -389,7 +390,7 @@ fn journal() -> Outcome {
         }
     }
     ensure!(found, "{lines}");
-    // An error is one for the journal too.
+    // The journal has errors too, with their priority.
     drop_in(
         &systemd,
         "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --btf /nowhere\nRestart=no\n",

@@ -1,4 +1,4 @@
-//! cgtrace's times against systemd's own.
+//! cgtrace's times against systemd's.
 
 use anyhow::{Context as _, ensure};
 use libtest_mimic::Trial;
@@ -13,21 +13,22 @@ use crate::support::{
 };
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("times::systemds_timestamps_bracket_what_is_told", timestamps_bracket)]
+    vec![trial("times::systemd_timestamps_bracket_the_events", timestamps_bracket)]
 }
 
-/// systemd takes a unit's condition time before it makes the cgroup (`unit_start`), the main process's start once it
-/// is forked (`service_set_main_pid`), the active time of Type=exec after exec, which is after the process moved
-/// itself; the inactive time before it removes the cgroup (`unit_notify`).
+/// systemd takes a unit's condition time before it creates the cgroup (`unit_start`), the main process's
+/// start time after the fork (`service_set_main_pid`), the active time of Type=exec after the exec, before
+/// which the process moved itself, and the inactive time before it removes the cgroup (`unit_notify`).
 fn timestamps_bracket() -> Outcome {
     let daemon = Daemon::start()?;
     let systemd = Boot::new("times").start()?;
     systemd.unit("idle.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
     let name = systemd.name("/system.slice/idle.service");
     let mut events = Follower::below(&daemon, &name, &["mkdir", "attach", "rmdir"])?;
-    // systemd counts CLOCK_MONOTONIC, cgtrace CLOCK_BOOTTIME; they differ by the time the machine was suspended.
+    // systemd uses CLOCK_MONOTONIC, cgtrace CLOCK_BOOTTIME; they differ by the time the machine was
+    // suspended.
     let suspended = boot_ns().saturating_sub(monotonic_ns()) / 1000;
-    // The two clocks above are not read at once.
+    // The two clocks above are not read at the same instant.
     let slack = 1000;
 
     for _ in 0..5 {
@@ -39,24 +40,24 @@ fn timestamps_bracket() -> Outcome {
         let inactive = systemd.time("idle.service", "InactiveEnterTimestamp")?;
         let stopped = monotonic_ns() / 1000;
 
-        let (mut made, mut attached, mut removed) = (None, None, None);
+        let (mut created, mut attached, mut removed) = (None, None, None);
         while removed.is_none() {
             let event = events.next()?;
             let at = event.boot_ns / 1000 - suspended;
             match event.kind.as_str() {
-                "mkdir" => made = Some(at),
+                "mkdir" => created = Some(at),
                 "attach" => attached = Some(at),
                 _ => removed = Some(at),
             }
         }
-        let made = made.context("no mkdir")?;
+        let created = created.context("no mkdir")?;
         let attached = attached.context("no attach")?;
         let removed = removed.context("no rmdir")?;
         ensure!(
-            condition <= made + slack && made <= started + slack,
-            "made {made} us, not within {condition}..{started}"
+            condition <= created + slack && created <= started + slack,
+            "created {created} us, not within {condition}..{started}"
         );
-        ensure!(made <= attached && attached <= active + slack, "attached {attached} us, active {active}");
+        ensure!(created <= attached && attached <= active + slack, "attached {attached} us, active {active}");
         ensure!(
             inactive <= removed + slack && removed <= stopped + slack,
             "removed {removed} us, not within {inactive}..{stopped}"

@@ -24,7 +24,7 @@ fn start_pre() -> Outcome {
     let unit = format!("[Service]\nType=exec\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n");
     systemd.unit("monitor.service", &unit)?;
     starts_only_after(&systemd, "monitor.service", &name)?;
-    // Where it does not come in time, the unit fails and does not start.
+    // On a timeout the unit fails and does not start.
     let never = format!(
         "[Service]\nType=exec\nExecStartPre=/usr/bin/cgtrace wait -q --timeout 10ms {name}.never\n\
          ExecStart=/bin/sleep 1000\n"
@@ -47,17 +47,17 @@ fn template() -> Outcome {
     systemd.unit("monitor.service", &unit)?;
     starts_only_after(&systemd, "monitor.service", &name)?;
     ensure!(systemd.show(&instance, "Result")? == "success");
-    // It looks again with each start: the cgroup is gone now.
+    // It checks at each start: the cgroup is absent now.
     systemd.run(&["systemctl", "stop", "monitor.service", "later.service"])?;
     starts_only_after(&systemd, "monitor.service", &name)
 }
 
-/// Starts a unit that waits for the cgroup of `later.service`, and then that one.
+/// Starts a unit that waits for the cgroup of `later.service`, and then `later.service`.
 fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
     systemd.run(&["systemctl", "start", "--no-block", unit])?;
-    // It waits: the daemon has its question.
-    let mut asking = client(systemd)?;
-    until(systemd, "somebody waits", || Ok(client(systemd)?.status()?.waiters == 1))?;
+    // It waits: the daemon has a pending wait.
+    let mut waiting_client = client(systemd)?;
+    until(systemd, "a client waits", || Ok(client(systemd)?.status()?.waiters == 1))?;
     ensure!(matches!(&*systemd.show(unit, "ActiveState")?, "activating" | "inactive"), "it did not wait");
     systemd.run(&["systemctl", "start", "later.service"])?;
     until(systemd, "it starts", || Ok(systemd.show(unit, "ActiveState")? == "active"))?;
@@ -66,15 +66,15 @@ fn starts_only_after(systemd: &Systemd, unit: &str, name: &str) -> Outcome {
         hierarchy: Some("v2".to_owned()),
         ..wire::Lookup::default()
     };
-    let answer = asking.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+    let answer = waiting_client.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
     let instance =
-        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is not there")?;
-    let created_at = instance.created_at.context("its birth was not seen")?;
+        answer.hierarchies.into_iter().next().and_then(|row| row.current).context("it is absent")?;
+    let created_at = instance.created_at.context("its creation was not seen")?;
     let started: u64 = systemd.show(unit, "ExecMainStartTimestampMonotonic")?.parse()?;
-    // Both count from the boot; a machine that sleeps in between makes the second one less.
+    // Both count from boot; a suspend between makes the second one smaller.
     ensure!(
         created_at.boot_ns / 1_000 <= started,
-        "created_at at {}, started at {started} µs",
+        "created at {}, started at {started} µs",
         created_at.boot_ns
     );
     Ok(())

@@ -1,12 +1,12 @@
-//! A private containerd, asked by ctr.
+//! A private containerd, controlled by ctr.
 
 use std::{fs, path::Path, process::Command};
 
 use super::scene::{Background, Cleanup, Container, Scene, id, run};
 use crate::support::{Outcome, cgroup::unique, lab};
 
-/// A container with the cgroup that containerd chooses (its namespace and the id), and one in the spelling of its CRI
-/// plugin. Only the latter's name says whose it is.
+/// A container with the cgroup that containerd chooses (its namespace and the id), and one named like its CRI
+/// plugin's. Only the latter's path proves the runtime.
 pub fn containers() -> Outcome {
     let namespace = unique("containerd");
     let (one, other) = (id()?, id()?);
@@ -16,7 +16,7 @@ pub fn containers() -> Outcome {
         &[],
         &Container { cgroup: format!("/{namespace}/{one}"), id: one, runtime: None, proven: true },
     )?;
-    // A scope proves a container only in a slice.
+    // A scope proves a container only inside a slice.
     let cgroup = format!("/{parent}.slice/cri-containerd-{other}.scope");
     container(
         &namespace,
@@ -59,9 +59,9 @@ fn container(namespace: &str, options: &[&str], container: &Container) -> Outcom
     ]))?;
     scene.started(container)?;
     scene.executes(container, &mut ctr(&["task", "exec", "--exec-id", "one", id, "/bin/true"]))?;
-    let said = |words: &[&str]| run(&mut ctr(words)).map(drop);
-    scene.pauses(container, || said(&["task", "pause", id]), || said(&["task", "resume", id]))?;
-    said(&["task", "rm", "--force", id])?;
-    said(&["container", "rm", id])?;
+    let ctr_run = |words: &[&str]| run(&mut ctr(words)).map(drop);
+    scene.pauses(container, || ctr_run(&["task", "pause", id]), || ctr_run(&["task", "resume", id]))?;
+    ctr_run(&["task", "rm", "--force", id])?;
+    ctr_run(&["container", "rm", id])?;
     scene.removed(container, None)
 }

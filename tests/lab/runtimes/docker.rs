@@ -42,15 +42,15 @@ pub fn container() -> Outcome {
     let image = run(&mut docker(&["import", &archive]))?;
     let name = unique("docker");
     let _cleanup = Cleanup(vec![docker(&["rm", "--force", &name])]);
-    // A limit that this process has itself: it may lack the right to raise it.
+    // The limits of this process: it may lack the right to raise them.
     let id =
         run(docker(&["run", "--detach", "--name", &name, "--network=none", "--ulimit=nofile=1024:1024"])
             .args([&*image, "/bin/sleep", "1000"]))?;
     let container = Container { cgroup: format!("/docker/{id}"), id, runtime: Some("docker"), proven: true };
     scene.started(&container)?;
     scene.executes(&container, &mut docker(&["exec", &name, "/bin/true"]))?;
-    let said = |words: &[&str]| run(&mut docker(words)).map(drop);
-    scene.pauses(&container, || said(&["pause", &name]), || said(&["unpause", &name]))?;
-    said(&["rm", "--force", &name])?;
+    let docker_run = |words: &[&str]| run(&mut docker(words)).map(drop);
+    scene.pauses(&container, || docker_run(&["pause", &name]), || docker_run(&["unpause", &name]))?;
+    docker_run(&["rm", "--force", &name])?;
     scene.removed(&container, None)
 }

@@ -36,14 +36,15 @@ pub fn container() -> Outcome {
     };
     scene.started(&container)?;
     scene.executes(&container, &mut lxc("lxc-attach", &["--", "/bin/true"]))?;
-    let said = |program: &str, words: &[&str]| run(&mut lxc(program, words)).map(drop);
+    let lxc_run = |program: &str, words: &[&str]| run(&mut lxc(program, words)).map(drop);
     if cgroup::mount("freezer").is_ok() {
-        // lxc-freeze of LXC 5.0 fails where v2 is mounted beside v1; what it writes can be written.
-        let write = |state: &str| said("lxc-cgroup", &["freezer.state", state]);
+        // lxc-freeze of LXC 5.0 fails where v2 is mounted beside v1, so this writes the freezer's state
+        // directly.
+        let write = |state: &str| lxc_run("lxc-cgroup", &["freezer.state", state]);
         scene.pauses(&container, || write("FROZEN"), || write("THAWED"))?;
     } else {
-        scene.pauses(&container, || said("lxc-freeze", &[]), || said("lxc-unfreeze", &[]))?;
+        scene.pauses(&container, || lxc_run("lxc-freeze", &[]), || lxc_run("lxc-unfreeze", &[]))?;
     }
-    said("lxc-stop", &["--kill"])?;
+    lxc_run("lxc-stop", &["--kill"])?;
     scene.removed(&container, Some("lxc.monitor."))
 }

@@ -1,4 +1,4 @@
-//! systemd-nspawn: `payload` below the scope that machined makes, or that it is started in.
+//! systemd-nspawn: `payload` below the scope that machined creates, or that it is started in.
 
 use std::{
     fs,
@@ -23,7 +23,7 @@ pub fn container() -> Outcome {
     mounts.extend(mount("name=systemd"));
     let parents = mounts.iter().map(|mount| Cgroup::at(mount, &parent)).collect::<Result<Vec<_>>>()?;
     let scopes: Vec<_> = parents.iter().map(|parent| parent.join(&scope)).collect();
-    // As machined does; without it, nspawn takes the cgroups that it is in.
+    // As machined does; without it, nspawn uses the cgroups that it is in.
     for scope in &scopes {
         fs::create_dir(scope)?;
     }
@@ -48,7 +48,8 @@ pub fn container() -> Outcome {
         cgroup: format!("/{parent}/{scope}/payload"),
         id: machine,
         runtime: Some("systemd-nspawn"),
-        // Where machined puts the scope, its name proves the machine; below a test's parent it is no more than a claim.
+        // At machined's location the scope's name proves the machine; below a test's parent it proves
+        // nothing.
         proven: false,
     };
     proves(&format!("/machine.slice/{scope}/payload"), Some(&container.id), container.runtime)?;
@@ -57,7 +58,7 @@ pub fn container() -> Outcome {
     let mut exec = Command::new("sh");
     exec.args(["-c", enter, "sh"]).args(&payloads).args(["--", "true"]);
     scene.executes(&container, &mut exec)?;
-    // It has no pause of its own: what `systemctl freeze` does.
+    // nspawn has no pause command: the test does what `systemctl freeze` does.
     let freezer = payloads.first().context("no payload")?.join("cgroup.freeze");
     scene.pauses(&container, || Ok(fs::write(&freezer, "1")?), || Ok(fs::write(&freezer, "0")?))?;
     super::scene::run(&mut stop("-TERM", nspawn.id()))?;

@@ -1,4 +1,4 @@
-//! Podman with runc and cgroups of its own (no systemd): `/libpod_parent/libpod-ID`.
+//! Podman with runc and its own cgroups (no systemd): `/libpod_parent/libpod-ID`.
 
 use std::process::Command;
 
@@ -21,7 +21,7 @@ pub fn container() -> Outcome {
     };
     let name = unique("podman");
     let _cleanup = Cleanup(vec![podman(&["rm", "--force", "--time=0", &name])]);
-    // Limits that this process has itself: it may lack the right to raise them.
+    // The limits of this process: it may lack the right to raise them.
     let id = run(podman(&["run", "--detach", "--name", &name, "--network=none", "--log-driver=none"])
         .args(["--ulimit=nofile=1024:1024", "--ulimit=nproc=1024:1024", "--pids-limit=0", "--rootfs"])
         .arg(root)
@@ -34,8 +34,8 @@ pub fn container() -> Outcome {
     };
     scene.started(&container)?;
     scene.executes(&container, &mut podman(&["exec", &name, "/bin/true"]))?;
-    let said = |words: &[&str]| run(&mut podman(words)).map(drop);
-    scene.pauses(&container, || said(&["pause", &name]), || said(&["unpause", &name]))?;
-    said(&["rm", "--force", "--time=0", &name])?;
+    let podman_run = |words: &[&str]| run(&mut podman(words)).map(drop);
+    scene.pauses(&container, || podman_run(&["pause", &name]), || podman_run(&["unpause", &name]))?;
+    podman_run(&["rm", "--force", "--time=0", &name])?;
     scene.removed(&container, None)
 }

@@ -1,4 +1,4 @@
-//! runc by itself: the cgroup's name is whatever its caller says, in every hierarchy.
+//! runc alone: its caller chooses the cgroup's path, the same in every hierarchy.
 
 use std::{fs, os::unix::fs::chown, path::Path, process::Command};
 
@@ -24,14 +24,14 @@ pub fn as_root() -> Outcome {
         command
     };
     let parent = unique("runc");
-    // In the spelling of CRI-O, which is one of those that call runc so.
+    // Named as CRI-O names it, which is one of the callers of runc.
     let container = container(&parent, "crio-", Some("cri-o"))?;
     let _parents = parents(&parent, None)?;
     specify(runc().arg("spec"), scene.folder(), &scene.root(), &container.cgroup, None)?;
     instances(scene, &container, runc)
 }
 
-/// In a user namespace, below cgroups that were given to its user.
+/// In a user namespace, below cgroups that are owned by its user.
 pub fn rootless() -> Outcome {
     lab::program("runc")?;
     let scene = Scene::new(&[])?;
@@ -57,7 +57,7 @@ fn container(parent: &str, prefix: &str, runtime: Option<&'static str>) -> Resul
     Ok(Container { cgroup: format!("/{parent}/{prefix}{id}"), id, runtime, proven: true })
 }
 
-/// runc leaves the parents that it makes; ours remove themselves.
+/// runc does not remove the parents that it creates; the test creates and removes them.
 fn parents(name: &str, owner: Option<u32>) -> Result<Vec<Cgroup>> {
     let mut parents = Vec::new();
     for mount in discover()?.into_iter().filter_map(|found| found.mount) {
@@ -73,7 +73,7 @@ fn parents(name: &str, owner: Option<u32>) -> Result<Vec<Cgroup>> {
     Ok(parents)
 }
 
-/// `config.json`, from runc's own example.
+/// `config.json`, derived from runc's own example.
 fn specify(spec: &mut Command, bundle: &Path, root: &Path, cgroup: &str, user: Option<u32>) -> Outcome {
     run(spec.current_dir(bundle))?;
     let path = bundle.join("config.json");
@@ -81,7 +81,7 @@ fn specify(spec: &mut Command, bundle: &Path, root: &Path, cgroup: &str, user: O
     config["root"] = json!({"path": root, "readonly": true});
     config["process"]["terminal"] = json!(false);
     config["process"]["args"] = json!(["/bin/sleep", "1000"]);
-    // More than this process may have cannot be given.
+    // It cannot get higher limits than this process has.
     config["process"]["rlimits"] = json!([]);
     config["linux"]["cgroupsPath"] = json!(cgroup);
     if let Some(uid) = user {
@@ -104,8 +104,8 @@ fn instances(mut scene: Scene, container: &Container, runc: impl Fn() -> Command
     run(command(&["run", "--detach", id]).current_dir(bundle))?;
     scene.started(container)?;
     scene.executes(container, &mut command(&["exec", id, "/bin/true"]))?;
-    let said = |words: &[&str]| run(&mut command(words)).map(drop);
-    scene.pauses(container, || said(&["pause", id]), || said(&["resume", id]))?;
-    said(&["delete", "--force", id])?;
+    let runc_run = |words: &[&str]| run(&mut command(words)).map(drop);
+    scene.pauses(container, || runc_run(&["pause", id]), || runc_run(&["resume", id]))?;
+    runc_run(&["delete", "--force", id])?;
     scene.removed(container, None)
 }

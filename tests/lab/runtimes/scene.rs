@@ -1,4 +1,4 @@
-//! What is the same with every runtime.
+//! The steps that are the same for every runtime.
 
 use std::{
     collections::BTreeMap,
@@ -27,13 +27,13 @@ use crate::support::{
     lab,
 };
 
-/// A container and what its cgroup's name says.
+/// A container and the facts that its cgroup's path proves.
 pub struct Container {
-    /// The cgroup's name, on every hierarchy where it is.
+    /// The cgroup's path, on every hierarchy that has it.
     pub cgroup: String,
-    /// Its id, which is part of the name of each of its cgroups.
+    /// Its id, which is part of each of its cgroups' paths.
     pub id: String,
-    /// What runs it, where the name proves it.
+    /// Its runtime, where the path proves it.
     pub runtime: Option<&'static str>,
     /// Whether its path proves any of this.
     pub proven: bool,
@@ -46,7 +46,7 @@ impl Container {
     }
 }
 
-/// A path proves exactly that container and that runtime.
+/// Fails unless the path proves exactly that container and that runtime.
 pub fn proves(path: &str, id: Option<&str>, runtime: Option<&str>) -> Outcome {
     let named = cgtrace_paths::parse_exact(path.as_bytes());
     ensure!(named.container_id.as_deref() == id, "{path}: {named:?}");
@@ -54,7 +54,7 @@ pub fn proves(path: &str, id: Option<&str>, runtime: Option<&str>) -> Outcome {
     Ok(())
 }
 
-/// A daemon that watches, and a root file system for a container.
+/// A tracing daemon, and a root file system for a container.
 pub struct Scene {
     daemon: Daemon,
     follower: Follower,
@@ -64,7 +64,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// `leaves_behind`: the cgroups at the top that the runtime does not remove itself.
+    /// `leaves_behind`: the top-level cgroups that the runtime does not remove itself.
     pub fn new(leaves_behind: &[&str]) -> Result<Self> {
         let folder = open_folder()?;
         root_file_system(&folder.path().join("root"))?;
@@ -78,24 +78,24 @@ impl Scene {
         Ok(Self { daemon, follower, seen: Vec::new(), folder, _leftovers: leftovers })
     }
 
-    /// A folder for the runtime's own files.
+    /// A directory for the runtime's own files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// A root file system with busybox in it.
+    /// A root file system with busybox.
     pub fn root(&self) -> PathBuf {
         self.folder.path().join("root")
     }
 
-    /// It was started: its path proves whose it is, and each of its cgroups is known, with its creator, exactly where the
-    /// file systems have it.
+    /// After the start: the path proves the container's id and runtime, and lookups know each of its cgroups,
+    /// with its creator, exactly where the file systems have it.
     pub fn started(&self, container: &Container) -> Outcome {
         let (id, runtime) = container.proof();
         proves(&container.cgroup, id, runtime)?;
         let lookup = wire::Lookup { paths: vec![container.cgroup.clone()], ..wire::Lookup::default() };
         let answer =
-            self.daemon.client()?.lookup_with(&lookup)?.results.into_iter().next().context("no answer")?;
+            self.daemon.client()?.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
         ensure!(answer.present, "{answer:?}");
         for found in discover()? {
             let Some(mount) = found.mount else { continue };
@@ -114,11 +114,11 @@ impl Scene {
         let timeout = Some(Duration::from_secs(5));
         let populated =
             self.daemon.client()?.wait(&container.cgroup, cgtrace_client::CgroupState::Populated, timeout)?;
-        ensure!(populated.reached, "no process is in it: {answer:?}");
+        ensure!(populated.reached, "it contains no process: {answer:?}");
         Ok(())
     }
 
-    /// A process is executed in it: it is told to have come into the container's cgroup.
+    /// Executes a process in it, which must be reported as entering the container's cgroup.
     pub fn executes(&mut self, container: &Container, command: &mut Command) -> Outcome {
         let now = clock_gettime(ClockId::Boottime);
         let from = u64::try_from(now.tv_sec)? * 1_000_000_000 + u64::try_from(now.tv_nsec)?;
@@ -130,7 +130,7 @@ impl Scene {
         })
     }
 
-    /// It is paused and goes on. The kernel tells of v2's freezer; v1's it only shows.
+    /// Pauses and resumes it. The kernel reports changes of v2's freezer, but not of v1's.
     pub fn pauses(
         &mut self,
         container: &Container,
@@ -151,7 +151,7 @@ impl Scene {
             self.until(of("freeze"))?;
         }
         let exists = self.daemon.run(&["exists", "-q", &container.cgroup])?;
-        ensure!(exists.status.code() == Some(0), "a paused container is still there: {exists:?}");
+        ensure!(exists.status.code() == Some(0), "a paused container is absent: {exists:?}");
         resume()?;
         if !by_v1 {
             self.until(of("thaw"))?;
@@ -159,11 +159,12 @@ impl Scene {
         Ok(())
     }
 
-    /// It was removed: nothing of it remains, and each of its cgroups was told once to be made and once to be removed,
-    /// by its runtime and id. `monitor`: a part of the names of cgroups that only watch over the container.
+    /// After the removal: none of its cgroups remains, and each was reported once as created and once as
+    /// removed, with its runtime and id. `monitor`: a part of the names of cgroups that only supervise the
+    /// container.
     pub fn removed(mut self, container: &Container, monitor: Option<&str>) -> Outcome {
-        let gone = ["wait", &container.cgroup, "--until", "absent", "--timeout", "60s", "-q"];
-        ensure!(self.daemon.run(&gone)?.status.success(), "{} remains", container.cgroup);
+        let wait = ["wait", &container.cgroup, "--until", "absent", "--timeout", "60s", "-q"];
+        ensure!(self.daemon.run(&wait)?.status.success(), "{} remains", container.cgroup);
         for listed in self.daemon.client()?.list(&wire::List::default())? {
             let path = listed?.path.unwrap_or_default();
             let watches = monitor.is_some_and(|monitor| path.contains(monitor));
@@ -185,14 +186,14 @@ impl Scene {
                 instances.entry((event.hierarchy_id, event.id)).or_default().push(event.kind.as_str());
             }
         }
-        ensure!(!instances.is_empty(), "nothing of {} was told", container.id);
-        for (instance, told) in instances {
-            ensure!(told == ["mkdir", "rmdir"], "{instance:?}: {told:?}");
+        ensure!(!instances.is_empty(), "nothing of {} was reported", container.id);
+        for (instance, kinds) in instances {
+            ensure!(kinds == ["mkdir", "rmdir"], "{instance:?}: {kinds:?}");
         }
         self.daemon.verify()
     }
 
-    /// Follows until such an event.
+    /// Reads events until one matches.
     fn until(&mut self, wanted: impl Fn(&wire::Event) -> bool) -> Outcome {
         loop {
             let event = self.follower.next()?;
@@ -205,24 +206,24 @@ impl Scene {
     }
 }
 
-/// An id as runtimes give them: 64 digits.
+/// An id as runtimes create them: 64 digits.
 pub fn id() -> Result<String> {
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?.as_nanos();
     Ok(format!("{:032x}{now:032x}", std::process::id()))
 }
 
-/// Runs a command, which must succeed, and returns what it prints.
+/// Runs a command, which must succeed, and returns its output.
 pub fn run(command: &mut Command) -> Result<String> {
-    // To files, not pipes: what a runtime leaves running holds its stderr open.
+    // To files, not pipes: processes that a runtime leaves running keep its stderr open.
     let (out, err) = (tempfile::NamedTempFile::new()?, tempfile::NamedTempFile::new()?);
     command.stdin(Stdio::null()).stdout(out.reopen()?).stderr(err.reopen()?);
     let status = command.status().with_context(|| format!("failed to start {command:?}"))?;
-    let (said, wrong) = (fs::read_to_string(out.path())?, fs::read_to_string(err.path())?);
-    ensure!(status.success(), "{command:?}: {status}: {said}{wrong}");
-    Ok(said.trim().to_owned())
+    let (stdout, stderr) = (fs::read_to_string(out.path())?, fs::read_to_string(err.path())?);
+    ensure!(status.success(), "{command:?}: {status}: {stdout}{stderr}");
+    Ok(stdout.trim().to_owned())
 }
 
-/// Commands that end what a failed test leaves running.
+/// Commands that stop the processes of a failed test.
 #[derive(Default)]
 pub struct Cleanup(pub Vec<Command>);
 
@@ -234,7 +235,7 @@ impl Drop for Cleanup {
     }
 }
 
-/// A private daemon of a runtime; it ends when dropped.
+/// A private daemon of a runtime, killed when dropped.
 pub struct Background {
     child: Child,
     log: tempfile::NamedTempFile,
@@ -244,7 +245,7 @@ impl Background {
     pub fn start(program: &str, arguments: &[&str]) -> Result<Self> {
         let log = tempfile::NamedTempFile::new()?;
         let child = Command::new("setpriv")
-            // So that a test that is killed leaves nothing running.
+            // A killed test leaves nothing running.
             .args(["--pdeathsig", "TERM", program])
             .args(arguments)
             .stdin(Stdio::null())
@@ -255,19 +256,19 @@ impl Background {
         Ok(Self { child, log })
     }
 
-    /// Returns once a command succeeds, by which it answers.
-    pub fn ready(&mut self, asking: impl Fn() -> Command) -> Outcome {
+    /// Returns once a command succeeds, which shows that the daemon answers.
+    pub fn ready(&mut self, probe: impl Fn() -> Command) -> Outcome {
         let start = Instant::now();
         while start.elapsed() < Duration::from_mins(2) {
             if let Some(status) = self.child.try_wait()? {
-                bail!("it ended: {status}: {}", fs::read_to_string(self.log.path())?);
+                bail!("the daemon ended: {status}: {}", fs::read_to_string(self.log.path())?);
             }
-            if run(&mut asking()).is_ok() {
+            if run(&mut probe()).is_ok() {
                 return Ok(());
             }
             thread::sleep(Duration::from_millis(20));
         }
-        bail!("it does not answer: {}", fs::read_to_string(self.log.path())?)
+        bail!("the daemon does not answer: {}", fs::read_to_string(self.log.path())?)
     }
 }
 
@@ -288,7 +289,7 @@ impl Drop for Background {
     }
 }
 
-/// Cgroups that a runtime makes at the top and leaves: removed when dropped, unless they were there before.
+/// Top-level cgroups that a runtime does not remove: removed when dropped, unless they existed before.
 struct Leftovers(Vec<PathBuf>);
 
 impl Leftovers {
