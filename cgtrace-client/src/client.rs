@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A connection to the service. One call at a time; open another for another.
+/// A connection to the daemon. It carries one call at a time; open another one for a concurrent call.
 ///
 /// ```no_run
 /// use cgtrace_client::Client;
@@ -33,8 +33,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon: to the socket that `CGTRACE_SOCKET` names if it is set, else to the private socket if
-    /// this process may open it, else to the public one ([`Endpoint::from_env`]).
+    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the private socket
+    /// if this process may open it, else the public one.
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -48,7 +48,7 @@ impl Client {
         Self::connect_to(Endpoint::from_env())
     }
 
-    /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).
+    /// Connects to a socket, or to one of the sockets of a [`RuntimeDir`](crate::RuntimeDir).
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -62,8 +62,8 @@ impl Client {
         Ok(Self { connection: Connection::open(&endpoint.into())? })
     }
 
-    /// Asks over a stream that is connected already. Its read time-out bounds each call: one that gets no answer in
-    /// time fails with [`Error::Io`], and its answer is left out when it comes.
+    /// Uses a connected stream. Its read timeout applies to each call: a call without a reply in time fails with
+    /// [`Error::Io`], and its reply is skipped when it arrives.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
@@ -78,19 +78,20 @@ impl Client {
         Self { connection: Connection::new(stream) }
     }
 
-    /// What the service knows, since when, and how well it keeps up.
+    /// Returns the state of the daemon: hierarchies, programs, rings, counters, limits.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
     /// let status = Client::connect()?.status()?;
-    /// println!("event {} was the last, {} times records were lost", status.seq, status.resyncs);
+    /// println!("last event: {}, resyncs: {}", status.seq, status.resyncs);
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn status(&mut self) -> Result<Status, Error> {
         self.call("Status", &Empty {})
     }
 
-    /// Whether the name exists now, on any hierarchy. For one hierarchy, see [`lookup`](Self::lookup).
+    /// Returns whether the cgroup exists on any hierarchy. For one hierarchy, see
+    /// [`lookup_with`](Self::lookup_with).
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
@@ -99,33 +100,33 @@ impl Client {
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn exists(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.lookup(&[name])?.iter().any(|answer| answer.present))
+    pub fn exists(&mut self, path: &str) -> Result<bool, Error> {
+        Ok(self.lookup(&[path])?.iter().any(|result| result.present))
     }
 
-    /// What is known of these names, one answer each.
+    /// Looks up paths. Returns one result per path.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
-    /// for answer in Client::connect()?.lookup(&["/kubepods.slice", "/system.slice"])? {
-    ///     for row in answer.hierarchies {
-    ///         println!("{} on {}: {}", answer.path, row.hierarchy, row.present);
+    /// for result in Client::connect()?.lookup(&["/kubepods.slice", "/system.slice"])? {
+    ///     for row in result.hierarchies {
+    ///         println!("{} on {}: {}", result.path, row.hierarchy, row.present);
     ///     }
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
-    pub fn lookup(&mut self, names: &[&str]) -> Result<Vec<PathResult>, Error> {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(self.lookup_with(&Lookup { paths: names, ..Lookup::default() })?.results)
+    pub fn lookup(&mut self, paths: &[&str]) -> Result<Vec<PathResult>, Error> {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Ok(self.lookup_with(&Lookup { paths, ..Lookup::default() })?.results)
     }
 
-    /// What is known of names and of ids.
+    /// Looks up paths and ids.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
     /// let root = wire::Lookup::default().ids([1_u64]);
-    /// for answer in Client::connect()?.lookup_with(&root)?.results {
-    ///     println!("{} has the id 1", answer.path);
+    /// for result in Client::connect()?.lookup_with(&root)?.results {
+    ///     println!("{} has the id 1", result.path);
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
@@ -133,27 +134,27 @@ impl Client {
         self.call("Lookup", lookup)
     }
 
-    /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Returns the moment
-    /// it is; [`held`](WaitReply::held) is false after the time-out. Without a time-out, waits for ever.
+    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Returns the moment it is reached;
+    /// [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits indefinitely.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, CgroupState};
     /// # use std::time::Duration;
-    /// let patience = Some(Duration::from_secs(30));
-    /// let waited = Client::connect()?.wait("/system.slice/kubelet.service", CgroupState::Present, patience)?;
-    /// assert!(waited.reached, "no kubelet after 30 s");
+    /// let timeout = Some(Duration::from_secs(30));
+    /// let reply = Client::connect()?.wait("/system.slice/kubelet.service", CgroupState::Present, timeout)?;
+    /// assert!(reply.reached, "no kubelet after 30 s");
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn wait(
         &mut self,
-        name: &str,
-        until: CgroupState,
+        path: &str,
+        state: CgroupState,
         timeout: Option<Duration>,
     ) -> Result<WaitReply, Error> {
-        self.wait_with(&Wait::new(name, until, timeout))
+        self.wait_with(&Wait::new(path, state, timeout))
     }
 
-    /// As [`wait`](Self::wait), with all that the method takes.
+    /// Like [`wait`](Self::wait), with all parameters of the method.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, CgroupState, wire};
@@ -165,7 +166,7 @@ impl Client {
         self.call("Wait", wait)
     }
 
-    /// The cgroups that exist now and match, parents first.
+    /// Lists the cgroups that exist and match, parents before children.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
@@ -180,13 +181,13 @@ impl Client {
         Ok(CgroupIter::new(&mut self.connection))
     }
 
-    /// Follows events over this connection, which is used up by it, and ends with it. To go on after the connection
-    /// broke or the daemon restarted, see [`ResilientStream`](crate::ResilientStream).
+    /// Turns this connection into a stream of events, which ends with the connection. To continue over broken
+    /// connections and restarts of the daemon, use [`ResilientStream`](crate::ResilientStream).
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
-    /// for told in Client::connect()?.watch(&wire::Watch::default())? {
-    ///     println!("{:?}", told?);
+    /// for item in Client::connect()?.watch(&wire::Watch::default())? {
+    ///     println!("{:?}", item?);
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
@@ -195,7 +196,7 @@ impl Client {
         Ok(EventStream::new(self.connection))
     }
 
-    /// Moves and execs that are over, and the paths of removed cgroups.
+    /// Returns past moves and execs, and the paths of removed cgroups.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
@@ -207,7 +208,7 @@ impl Client {
         self.call("History", history)
     }
 
-    /// Compares the service's index with every cgroupfs, now.
+    /// Compares the daemon's index with every cgroupfs. Private socket only.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
@@ -218,7 +219,7 @@ impl Client {
         self.call("Verify", &Empty {})
     }
 
-    /// What the service counts, in the `OpenMetrics` text format.
+    /// Returns the daemon's metrics in the `OpenMetrics` text format.
     ///
     /// ```no_run
     /// let mut cgtrace = cgtrace_client::Client::connect()?;

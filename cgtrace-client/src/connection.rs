@@ -1,4 +1,4 @@
-//! A connection that blocks: one call after the other, each with its replies.
+//! A blocking connection: one call after the other, each with its replies.
 
 use std::{
     io::{self, BufRead as _, BufReader, Write as _},
@@ -39,10 +39,10 @@ impl Connection {
         Err(refused.into())
     }
 
-    /// Sends a call, after which only its replies are received.
+    /// Sends a call. From then on only its replies are received.
     pub fn send<P: Serialize>(&mut self, method: &str, parameters: &P, more: bool) -> Result<(), Error> {
         let call = call(method, parameters, more)?;
-        // The replies to a call that was given up come before those to this one.
+        // The replies to an abandoned call precede those to this one.
         while self.exchange.owed > 0 {
             let _ = self.reply::<IgnoredAny>()?;
         }
@@ -51,14 +51,14 @@ impl Connection {
         Ok(())
     }
 
-    /// The next reply, and whether another follows. If it is not whole when the stream's read time-out is over,
-    /// the next call reads on.
+    /// The next reply, and whether another follows. If the stream's read timeout expires in the middle of a reply,
+    /// the next call continues reading it.
     pub fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
         let (answer, continues) = self.reply()?;
         Ok((answer?, continues))
     }
 
-    /// The next reply, or nothing within that time; `None`: waits for ever.
+    /// The next reply, or `None` after the timeout. Without a timeout it waits indefinitely.
     pub fn receive_within<R: DeserializeOwned>(
         &mut self,
         timeout: Option<Duration>,
@@ -76,7 +76,7 @@ impl Connection {
         }
     }
 
-    /// Whether the next reply is here already.
+    /// Whether a complete reply is buffered.
     pub fn has_reply(&self) -> bool {
         self.exchange.has_reply()
     }

@@ -1,17 +1,17 @@
-//! How far a follower has come, and whose numbers those are.
+//! The position in a stream of events, and the daemon that numbered them.
 
 use serde::{Deserialize, Serialize};
 
 use crate::wire::{Status, Timestamp};
 
-/// One instance of the service. Events' numbers are one instance's: the next begins anew.
+/// One run of the daemon. Sequence numbers are valid within one run.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, DaemonInstance};
 /// let mut cgtrace = Client::connect()?;
 /// let before = DaemonInstance::of(&cgtrace.status()?);
 /// // …
-/// assert_eq!(before, DaemonInstance::of(&cgtrace.status()?), "the daemon was started again");
+/// assert_eq!(before, DaemonInstance::of(&cgtrace.status()?), "the daemon was restarted");
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,12 +19,12 @@ use crate::wire::{Status, Timestamp};
 pub struct DaemonInstance {
     /// The daemon's pid.
     pub pid: u32,
-    /// When it began to know.
+    /// When it started.
     pub started: Timestamp,
 }
 
 impl DaemonInstance {
-    /// The instance that answered so.
+    /// The instance that sent this status.
     ///
     /// ```
     /// use cgtrace_client::{DaemonInstance, wire::Status};
@@ -36,7 +36,7 @@ impl DaemonInstance {
     }
 }
 
-/// How far a [`ResilientStream`](crate::ResilientStream) has come. It can be stored, and given to another one to go on from.
+/// A position in a [`ResilientStream`](crate::ResilientStream). Store it to continue after a restart of the client.
 ///
 /// ```
 /// # use cgtrace_client::Cursor;
@@ -47,10 +47,28 @@ impl DaemonInstance {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct Cursor {
-    /// Whose numbers these are.
+    /// The daemon that numbered the events.
     pub instance: DaemonInstance,
-    /// The number of the last event that was told, or after which the telling began.
+    /// The number of the last event, or the number after which the stream started.
     pub seq: u64,
-    /// When that event was; if there was none yet, when the instance began.
+    /// The time of that event; before the first one, the start of the daemon.
     pub at: Timestamp,
+}
+
+impl Cursor {
+    /// The position after event `seq` of a daemon, as of `at`; for example that of a list.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, Cursor, DaemonInstance, wire::List};
+    /// let mut cgtrace = Client::connect()?;
+    /// let status = cgtrace.status()?;
+    /// let mut list = cgtrace.list(&List::default())?;
+    /// let cgroups: Vec<_> = list.by_ref().collect::<Result<_, _>>()?;
+    /// let cursor = Cursor::new(DaemonInstance::of(&status), list.seq(), status.started);
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    #[must_use]
+    pub const fn new(instance: DaemonInstance, seq: u64, at: Timestamp) -> Self {
+        Self { instance, seq, at }
+    }
 }

@@ -1,4 +1,4 @@
-//! The calls and replies of one connection as bytes, without I/O: what the blocking and the asynchronous client share.
+//! Calls and replies of one connection as bytes, without I/O; shared by the blocking and the asynchronous client.
 
 use std::io;
 
@@ -10,30 +10,30 @@ use crate::{
     wire::{Call, Reply},
 };
 
-/// The most bytes of one message that this client accepts.
+/// The longest message that this client accepts, in bytes.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::MAX_MESSAGE_LEN, 16 << 20);
 /// ```
 pub const MAX_MESSAGE_LEN: usize = 16 << 20;
 
-/// This many bytes that were taken are kept before the rest is moved to the front.
+/// Consumed bytes in the buffer before the rest is moved to the front.
 const SLACK: usize = 64 << 10;
 
-/// A message with its NUL.
+/// Encodes a message: JSON and a NUL byte.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::encode(&[1, 2])?, b"[1,2]\0");
 /// # Ok::<(), serde_json::Error>(())
 /// ```
 pub fn encode(message: &impl Serialize) -> Result<Vec<u8>, serde_json::Error> {
-    // A NUL cannot stand in JSON text: strings escape it.
+    // JSON text contains no NUL: strings escape it.
     let mut bytes = serde_json::to_vec(message)?;
     bytes.push(0);
     Ok(bytes)
 }
 
-/// Parameters of a method that takes none.
+/// The parameters of a method without parameters.
 #[derive(Serialize)]
 pub struct Empty {}
 
@@ -43,28 +43,28 @@ pub fn call<P: Serialize>(method: &str, parameters: &P, more: bool) -> Result<Ve
     Ok(encode(&Call { method, parameters, more, oneway: false, upgrade: false })?)
 }
 
-/// An answer, and whether another follows.
+/// A reply, and whether another follows.
 pub type Answered<R> = (Result<R, Error>, bool);
 
 #[derive(Debug, Default)]
 pub struct Exchange {
-    /// What was read.
+    /// Bytes read from the stream.
     pub input: Vec<u8>,
-    /// How much of `input` was taken.
+    /// How much of `input` is consumed.
     taken: usize,
-    /// Up to where `input` was searched for the end of a message.
+    /// How far `input` was searched for the end of a message.
     searched: usize,
-    /// How many calls have not been answered to their end.
+    /// Calls whose last reply has not arrived.
     pub owed: u32,
 }
 
 impl Exchange {
-    /// Whether the next reply is here already.
+    /// Whether a complete reply is buffered.
     pub fn has_reply(&self) -> bool {
         self.input[self.searched..].contains(&0)
     }
 
-    /// The next reply, or `None` if more has to be read first.
+    /// The next reply, or `None` if more bytes are needed.
     pub fn reply<R: DeserializeOwned>(&mut self) -> Result<Option<Answered<R>>, Error> {
         let Some(length) = self.input[self.searched..].iter().position(|byte| *byte == 0) else {
             self.searched = self.input.len();
@@ -92,7 +92,7 @@ impl Exchange {
         Ok(Some((answer, continues)))
     }
 
-    /// Why no reply comes any more when the stream has ended.
+    /// The error for the end of the stream.
     pub fn end(&self) -> Error {
         if self.taken == self.input.len() {
             Error::Closed

@@ -1,26 +1,52 @@
-//! Ask cgtrace: exactly when a cgroup exists, by whom it was made, and when it was gone.
+//! Client for cgtrace, the cgroup lifecycle tracer.
 //!
-//! A blocking client of the cgtrace service, without a runtime and with few dependencies. Answers are exact: what
-//! mkdir(2) or rmdir(2) did before the call is in the answer.
+//! The daemon records when each cgroup was created and removed, and by which process. This crate queries it over a Unix
+//! socket. Replies are exact: a mkdir(2) or rmdir(2) that returned before the call is reflected in the reply. The blocking
+//! client has three dependencies and starts no thread; the feature `tokio` adds an asynchronous one in [`tokio`].
 //!
 //! ```no_run
 //! use std::time::Duration;
-//! use cgtrace_client::{Client, CgroupState};
+//! use cgtrace_client::{CgroupState, Client};
 //!
-//! # fn main() -> Result<(), cgtrace_client::Error> {
 //! let mut cgtrace = Client::connect()?;
-//! if !cgtrace.exists("/system.slice/kubelet.service")? {
-//!     // Returns the moment it is made: nothing is polled and nothing is missed.
-//!     cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, Some(Duration::from_secs(30)))?;
-//! }
-//! # Ok(())
-//! # }
+//! let reply = cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, Some(Duration::from_secs(30)))?;
+//! println!("exists: {}, after {} ms", reply.reached, reply.elapsed_ms);
+//! # Ok::<(), cgtrace_client::Error>(())
 //! ```
 //!
-//! [`ResilientStream`] follows events over broken connections and restarts of the daemon, and says what it missed. The
-//! feature `async` adds the same for tokio: `cgtrace_client::tokio`. From C, use `cgtrace.h` and `libcgtrace`.
+//! # What to use
 //!
-//! The protocol is Varlink; [`INTERFACE`] describes every method and field.
+//! | task | item |
+//! |---|---|
+//! | does a cgroup exist, who created it, when was it removed | [`Client::exists`], [`Client::lookup`] |
+//! | wait until it exists, is gone, has processes or none | [`Client::wait`] |
+//! | list what exists | [`Client::list`] |
+//! | follow events on one connection | [`Client::watch`] |
+//! | follow events across broken connections and restarts of the daemon | [`ResilientStream`] |
+//! | past moves and execs | [`Client::history`] |
+//!
+//! Calls with further parameters are built by the types in [`wire`]: `wire::List::default().patterns(["/kubepods.slice"])`.
+//!
+//! # Snapshot, events, resume
+//!
+//! A program that keeps a complete picture first lists what exists, then applies every later event, and continues after
+//! the last one when it is restarted. `examples/follow.rs` is this program with its error handling.
+//!
+//! ```no_run
+#![doc = include_str!("../examples/follow.rs")]
+//! ```
+//!
+//! # Sockets
+//!
+//! The private socket (root and the group `cgtrace`) serves everything, the public one everything but the identities of
+//! processes. [`Endpoint::from_env`] describes which one is used.
+//!
+//! # Compatibility
+//!
+//! Types that can grow are `#[non_exhaustive]`. A field that a newer daemon sends is ignored; a kind of event that this
+//! version does not know is [`wire::EventKind::Unknown`].
+//!
+//! The protocol is Varlink; [`INTERFACE`] describes every method and field. From C, use `cgtrace.h` and `libcgtrace`.
 
 mod client;
 mod connection;
@@ -49,8 +75,9 @@ pub use resume::ResilientItem;
 pub use state::CgroupState;
 pub use stream::{EventStream, StreamItem};
 
-/// The description of the interface `io.cgtrace`, in Varlink's own language. It is the protocol's documentation,
-/// and what the service's introspection returns.
+/// The description of the interface `io.cgtrace` in Varlink's language.
+///
+/// It is the reference of the protocol, and the daemon's introspection returns it.
 ///
 /// ```
 /// assert!(cgtrace_client::INTERFACE.contains("\ninterface io.cgtrace\n"));

@@ -1,4 +1,4 @@
-//! A list, as it comes.
+//! The cgroups of a list.
 
 use crate::{
     connection::Connection,
@@ -6,13 +6,13 @@ use crate::{
     wire::{Cgroup, ListReply},
 };
 
-/// The cgroups of a list, as they come.
+/// An iterator over the cgroups of a list; created by [`Client::list`](crate::Client::list).
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, wire::List};
 /// let mut cgtrace = Client::connect()?;
-/// let names: Result<Vec<_>, _> = cgtrace.list(&List::default())?.collect();
-/// println!("{} cgroups", names?.len());
+/// let cgroups: Result<Vec<_>, _> = cgtrace.list(&List::default())?.collect();
+/// println!("{} cgroups", cgroups?.len());
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Debug)]
@@ -28,8 +28,8 @@ impl<'a> CgroupIter<'a> {
         Self { connection, batch: Vec::new().into_iter(), seq: 0, last: false }
     }
 
-    /// The list is that of right after the event with this number; 0 until the first cgroup was taken. Events from
-    /// there on complete the list: give it as `since_seq`.
+    /// The number of the last event reflected in the list; 0 before the first item. Pass it as `since_seq` to receive
+    /// every later change.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};

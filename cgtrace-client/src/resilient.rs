@@ -1,4 +1,4 @@
-//! Events over broken connections and restarted daemons.
+//! Events across broken connections and restarts of the daemon.
 
 use std::{
     thread,
@@ -15,21 +15,21 @@ use crate::{
     wire::Watch,
 };
 
-/// Follows events, connects again whenever the connection breaks, and says what it dropped.
+/// A stream of events that reconnects when the connection breaks, and reports what it missed.
 ///
-/// The first item is [`ResilientItem::Started`]. When the connection breaks, the next one goes on after the last event
-/// ([`ResilientItem::Resumed`], then [`ResilientItem::Dropped`] if some are not kept any more). When the daemon was restarted,
-/// which shows in its pid, its start, or a number below the last one, [`ResilientItem::Restarted`] says so, and all that
-/// the new one knows follows.
+/// The first item is [`ResilientItem::Started`]. When the connection breaks, a new one continues after the last event
+/// ([`ResilientItem::Resumed`], then [`ResilientItem::Dropped`] if some events are no longer stored). After a restart of
+/// the daemon, detected by its pid, its start time or a lower sequence number, the stream yields
+/// [`ResilientItem::Restarted`] and then every event that the new daemon has stored.
 ///
-/// As an iterator it ends only after an error that another attempt would meet again, such as a bad pattern. By
-/// default it tries for ever; see [`retry_for`](Self::retry_for).
+/// The iterator ends only after a permanent error such as an invalid pattern. By default it reconnects indefinitely; see
+/// [`retry_for`](Self::retry_for).
 ///
 /// ```no_run
 /// # use cgtrace_client::{ResilientItem, ResilientStream, wire::Watch};
 /// let watch = Watch::default().patterns(["/kubepods.slice"]);
-/// for told in ResilientStream::start(watch)? {
-///     if let ResilientItem::Event(event) = told? {
+/// for item in ResilientStream::start(watch)? {
+///     if let ResilientItem::Event(event) = item? {
 ///         println!("{} {:?}", event.kind, event.path);
 ///     }
 /// }
@@ -38,35 +38,36 @@ use crate::{
 #[derive(Debug)]
 pub struct ResilientStream {
     endpoint: Endpoint,
-    course: Resume,
+    resume: Resume,
     link: Link,
 }
 
-/// How far the connection has come.
+/// The state of the connection.
 #[derive(Debug)]
 enum Link {
     Down,
-    /// The status was asked for.
-    Greeted(Connection),
+    /// The status was requested.
+    Connected(Connection),
     Up(Connection),
 }
 
 impl ResilientStream {
-    /// Follows from now on (or from the watch's `since_seq`), at [`Endpoint::from_env`].
+    /// Starts with the next event (or after the watch's `since_seq`), at [`Endpoint::from_env`].
     ///
     /// # Errors
-    /// [`Error::Connect`] if no daemon accepts the connection now, or what is wrong with the watch.
+    /// [`Error::Connect`] if no daemon accepts the connection, or an error about the parameters of the watch.
     ///
     /// ```no_run
     /// # use cgtrace_client::{ResilientStream, wire::Watch};
-    /// let following = ResilientStream::start(Watch::default())?;
+    /// let stream = ResilientStream::start(Watch::default())?;
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn start(watch: Watch) -> Result<Self, Error> {
         Self::start_at(Endpoint::from_env(), watch, None)
     }
 
-    /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored cursor if there is one.
+    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored cursor if
+    /// there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -74,7 +75,7 @@ impl ResilientStream {
     /// ```no_run
     /// # use cgtrace_client::{ResilientStream, Cursor, wire::Watch};
     /// let stored: Option<Cursor> = serde_json::from_slice(&std::fs::read("cursor.json")?)?;
-    /// let following = ResilientStream::start_at("/run/cgtrace/public/io.cgtrace", Watch::default(), stored)?;
+    /// let stream = ResilientStream::start_at("/run/cgtrace/public/io.cgtrace", Watch::default(), stored)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn start_at(
@@ -82,86 +83,86 @@ impl ResilientStream {
         watch: Watch,
         from: Option<Cursor>,
     ) -> Result<Self, Error> {
-        let course = Resume::new(watch, from);
-        let mut following = Self { endpoint: endpoint.into(), course, link: Link::Down };
-        while !following.course.has_next() {
-            following.step(None)?;
+        let resume = Resume::new(watch, from);
+        let mut stream = Self { endpoint: endpoint.into(), resume, link: Link::Down };
+        while !stream.resume.has_next() {
+            stream.step(None)?;
         }
-        Ok(following)
+        Ok(stream)
     }
 
-    /// How long to try to connect again before the error is given. After it, the next item tries once more.
+    /// Limits how long to reconnect before returning the error. The call after the error tries once more.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{ResilientStream, wire::Watch};
-    /// let following = ResilientStream::start(Watch::default())?.retry_for(Duration::from_secs(60));
+    /// let stream = ResilientStream::start(Watch::default())?.retry_for(Duration::from_secs(60));
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     #[must_use]
-    pub fn retry_for(mut self, patience: Duration) -> Self {
-        self.course.patience = Some(patience);
+    pub fn retry_for(mut self, duration: Duration) -> Self {
+        self.resume.retry_for = Some(duration);
         self
     }
 
-    /// How far it has come: up to the last item that was taken from the connection.
+    /// The position after the last item read from the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{ResilientStream, wire::Watch};
-    /// let following = ResilientStream::start(Watch::default())?;
-    /// std::fs::write("cursor.json", serde_json::to_vec(&following.cursor())?)?;
+    /// let stream = ResilientStream::start(Watch::default())?;
+    /// std::fs::write("cursor.json", serde_json::to_vec(&stream.cursor())?)?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[must_use]
     pub fn cursor(&self) -> Option<&Cursor> {
-        self.course.cursor()
+        self.resume.cursor()
     }
 
-    /// The next item, or `None` if there is none within that time. Trying to connect again counts too.
+    /// The next item, or `None` after the timeout. Time spent reconnecting counts.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{ResilientStream, wire::Watch};
-    /// let mut following = ResilientStream::start(Watch::default())?;
-    /// match following.next_timeout(Duration::from_secs(1))? {
-    ///     Some(told) => println!("{told:?}"),
+    /// let mut stream = ResilientStream::start(Watch::default())?;
+    /// match stream.next_timeout(Duration::from_secs(1))? {
+    ///     Some(item) => println!("{item:?}"),
     ///     None => println!("nothing for a second"),
     /// }
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<ResilientItem>, Error> {
-        // A time that cannot be reckoned with is for ever.
+        // A deadline that `Instant` cannot express is no deadline.
         self.advance(Instant::now().checked_add(timeout))
     }
 
     fn advance(&mut self, deadline: Option<Instant>) -> Result<Option<ResilientItem>, Error> {
         loop {
-            if let Some(told) = self.course.next() {
-                return Ok(Some(told));
+            if let Some(item) = self.resume.next() {
+                return Ok(Some(item));
             }
-            if self.course.has_ended() {
+            if self.resume.has_ended() {
                 return Err(Error::Closed);
             }
             if let Err(error) = self.step(deadline) {
                 self.link = Link::Down;
-                self.course.broke(error, Instant::now())?;
+                self.resume.broke(error, Instant::now())?;
             }
             let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if over && !self.course.has_next() && !matches!(&self.link, Link::Up(up) if up.has_reply()) {
+            if over && !self.resume.has_next() && !matches!(&self.link, Link::Up(up) if up.has_reply()) {
                 return Ok(None);
             }
         }
     }
 
-    /// One step nearer to the next item, at most until then.
+    /// One step towards the next item, until the deadline at most.
     fn step(&mut self, deadline: Option<Instant>) -> Result<(), Error> {
         let left = deadline.map(|deadline| {
-            // A socket takes no time-out of nothing.
+            // A socket does not accept a timeout of zero.
             deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1))
         });
         match &mut self.link {
             Link::Down => {
-                if let Some(next_try) = self.course.next_try() {
+                if let Some(next_try) = self.resume.next_try() {
                     let pause = next_try.saturating_duration_since(Instant::now());
                     thread::sleep(left.map_or(pause, |left| pause.min(left)));
                     if left.is_some_and(|left| left < pause) {
@@ -170,18 +171,18 @@ impl ResilientStream {
                 }
                 let mut connection = Connection::open(&self.endpoint)?;
                 connection.send("Status", &Empty {}, false)?;
-                self.link = Link::Greeted(connection);
+                self.link = Link::Connected(connection);
             }
-            Link::Greeted(connection) => {
+            Link::Connected(connection) => {
                 let Some(status) = connection.receive_within(left)? else { return Ok(()) };
-                connection.send("Watch", &self.course.ask(&status), true)?;
-                if let Link::Greeted(connection) = std::mem::replace(&mut self.link, Link::Down) {
+                connection.send("Watch", &self.resume.ask(&status), true)?;
+                if let Link::Connected(connection) = std::mem::replace(&mut self.link, Link::Down) {
                     self.link = Link::Up(connection);
                 }
             }
             Link::Up(connection) => {
                 if let Some(reply) = connection.receive_within(left)? {
-                    self.course.take(reply);
+                    self.resume.take(reply);
                 }
             }
         }
@@ -193,6 +194,6 @@ impl Iterator for ResilientStream {
     type Item = Result<ResilientItem, Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.course.has_ended() { None } else { self.advance(None).transpose() }
+        if self.resume.has_ended() { None } else { self.advance(None).transpose() }
     }
 }

@@ -1,5 +1,5 @@
-//! A course of events over broken connections and restarted daemons. Pure: it says what to ask for next and what an
-//! answer means; the blocking and the asynchronous client do as it says.
+//! The state of a stream across broken connections and restarts of the daemon. Pure: it decides the next call and the
+//! meaning of a reply; the blocking and the asynchronous client do the I/O.
 
 use std::{
     collections::VecDeque,
@@ -14,22 +14,22 @@ use crate::{
     wire::{Event, Status, Watch, WatchReply},
 };
 
-/// How long to wait before the second attempt; each further wait is twice as long.
+/// The pause before the second attempt; it doubles with each further attempt.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// No wait is longer.
+/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
-/// What a [`ResilientStream`](crate::ResilientStream) gives.
+/// An item of a [`ResilientStream`](crate::ResilientStream).
 ///
 /// ```no_run
 /// # use cgtrace_client::{ResilientItem, ResilientStream, wire::Watch};
-/// for told in ResilientStream::start(Watch::default())? {
-///     match told? {
+/// for item in ResilientStream::start(Watch::default())? {
+///     match item? {
 ///         ResilientItem::Event(event) => println!("{} {:?}", event.kind, event.path),
-///         ResilientItem::Dropped(dropped) => println!("up to {dropped} events were left out here"),
+///         ResilientItem::Dropped(dropped) => println!("up to {dropped} events were dropped here"),
 ///         ResilientItem::Restarted { before, instance } => {
-///             println!("nothing is known from {} to {}", before.at, instance.started);
+///             println!("events from {} to {} may be missing", before.at, instance.started);
 ///         }
 ///         _ => {}
 ///     }
@@ -40,36 +40,36 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum ResilientItem {
-    /// The first item: every event after this number comes, once and in order.
+    /// The first item: every event after this number follows, once and in order.
     Started {
-        /// Whose numbers these are.
+        /// The daemon that numbers the events.
         instance: DaemonInstance,
         /// The number of the last event before.
         seq: u64,
     },
-    /// Something happened.
+    /// An event.
     Event(Box<Event>),
-    /// Here events were left out. If this client was too slow: exactly so many that match. After
-    /// [`Resumed`](Self::Resumed) or [`Restarted`](Self::Restarted): so many, of every kind and name, are not
-    /// kept any more; how many of them match is not known.
+    /// Events were dropped here. If this client was too slow, this is the number of matching events. After
+    /// [`Resumed`](Self::Resumed) or [`Restarted`](Self::Restarted), it is the number of events of any kind and path
+    /// that are no longer stored.
     Dropped(u64),
-    /// The connection broke and was made again to the same instance of the daemon: nothing is missing, unless
-    /// [`Dropped`](Self::Dropped) follows.
+    /// The connection to the same daemon was re-established. No event is missing unless [`Dropped`](Self::Dropped)
+    /// follows.
     Resumed {
-        /// The number of the last event that was told.
+        /// The number of the last event before.
         seq: u64,
     },
-    /// Another instance of the daemon answers. It tells all that it knows of from its first event on; what happened
-    /// between `before.at` and `instance.started`, beyond what it tells, is not known: list again what matters.
+    /// The daemon was restarted. Its stored events follow, from the first one on. Other events between `before.at` and
+    /// `instance.started` are unknown: list the cgroups again.
     Restarted {
-        /// How far the former instance's events were told.
+        /// The position in the events of the previous daemon.
         before: Cursor,
-        /// Whose numbers now follow.
+        /// The daemon that numbers the events from now on.
         instance: DaemonInstance,
     },
 }
 
-/// What was asked for, until it is answered.
+/// The request that was sent last.
 #[derive(Debug)]
 enum Asked {
     Start,
@@ -82,15 +82,15 @@ pub struct Resume {
     watch: Watch,
     at: Option<Cursor>,
     asked: Option<(DaemonInstance, Asked)>,
-    told: VecDeque<ResilientItem>,
-    /// Since when there is no connection.
+    items: VecDeque<ResilientItem>,
+    /// When the connection broke.
     broken: Option<Instant>,
     pause: Duration,
     next_try: Option<Instant>,
-    /// An error came that another attempt would meet again.
+    /// A permanent error occurred.
     ended: bool,
-    /// How long to try to connect again; `None`: for ever.
-    pub patience: Option<Duration>,
+    /// How long to reconnect; `None`: indefinitely.
+    pub retry_for: Option<Duration>,
 }
 
 impl Resume {
@@ -99,12 +99,12 @@ impl Resume {
             watch,
             at: from,
             asked: None,
-            told: VecDeque::new(),
+            items: VecDeque::new(),
             broken: None,
             pause: PAUSE,
             next_try: None,
             ended: false,
-            patience: None,
+            retry_for: None,
         }
     }
 
@@ -112,31 +112,31 @@ impl Resume {
         self.at.as_ref()
     }
 
-    /// The next thing to tell.
+    /// The next item.
     pub fn next(&mut self) -> Option<ResilientItem> {
-        self.told.pop_front()
+        self.items.pop_front()
     }
 
     pub fn has_next(&self) -> bool {
-        !self.told.is_empty()
+        !self.items.is_empty()
     }
 
-    /// Whether nothing comes any more.
+    /// Whether no item will follow.
     pub fn has_ended(&self) -> bool {
         self.ended && !self.has_next()
     }
 
-    /// What to ask whoever answers so.
+    /// The call to make to a daemon with this status.
     pub fn ask(&mut self, status: &Status) -> Watch {
         let instance = DaemonInstance::of(status);
         let (asked, since_seq) = match &self.at {
             None => (Asked::Start, self.watch.since_seq),
-            // A number that it has not reached cannot be its own.
+            // A daemon cannot have sent a number that it has not reached.
             Some(at) if at.instance == instance && at.seq <= status.seq => (Asked::Resume, Some(at.seq)),
             Some(at) => (Asked::Restart(at.clone()), Some(0)),
         };
         self.asked = Some((instance, asked));
-        // What exists is nothing to come back to: a follower tells events alone.
+        // A resumed stream has events only, no snapshot.
         Watch { since_seq, snapshot: None, ..self.watch.clone() }
     }
 
@@ -149,32 +149,32 @@ impl Resume {
                 _ => instance.started,
             };
             self.at = Some(Cursor { instance: instance.clone(), seq, at });
-            self.told.push_back(match asked {
+            self.items.push_back(match asked {
                 Asked::Start => ResilientItem::Started { instance, seq },
                 Asked::Resume => ResilientItem::Resumed { seq },
                 Asked::Restart(before) => ResilientItem::Restarted { before, instance },
             });
         }
-        self.told.extend(dropped.map(ResilientItem::Dropped));
+        self.items.extend(dropped.map(ResilientItem::Dropped));
         if let Some(event) = event {
             if let Some(at) = &mut self.at {
                 at.seq = event.seq;
                 at.at = event.at();
             }
-            self.told.push_back(ResilientItem::Event(Box::new(event)));
+            self.items.push_back(ResilientItem::Event(Box::new(event)));
         }
     }
 
-    /// When to try again after this error; the error itself if that is of no use or patience is at its end.
+    /// Schedules the next attempt after this error. Returns the error if it is permanent or the time is over.
     pub fn broke(&mut self, error: Error, now: Instant) -> Result<(), Error> {
         self.asked = None;
         let broken = *self.broken.get_or_insert(now);
-        let patient = self.patience.is_none_or(|patience| now.duration_since(broken) < patience);
-        if !error.is_transient() || !patient {
+        let may_retry = self.retry_for.is_none_or(|retry_for| now.duration_since(broken) < retry_for);
+        if !error.is_transient() || !may_retry {
             self.ended = !error.is_transient();
             return Err(error);
         }
-        // The first attempt comes at once: a daemon that only dropped us is there still.
+        // The first attempt is immediate: the daemon may only have closed this connection.
         self.next_try = Some(if broken == now { now } else { now + self.pause });
         if broken != now {
             self.pause = (self.pause * 2).min(LONGEST_PAUSE);
@@ -182,7 +182,7 @@ impl Resume {
         Ok(())
     }
 
-    /// When to connect; `None`: now.
+    /// When to connect; `None`: at once.
     pub fn next_try(&self) -> Option<Instant> {
         self.next_try
     }
@@ -198,102 +198,102 @@ mod tests {
         Status { pid, started, seq, ..Status::default() }
     }
 
-    fn begin(course: &mut Resume, status: &Status) -> Watch {
-        let watch = course.ask(status);
+    fn begin(resume: &mut Resume, status: &Status) -> Watch {
+        let watch = resume.ask(status);
         let seq = watch.since_seq.map_or(status.seq, |since| since.min(status.seq));
-        course.take(WatchReply { seq: Some(seq), ..Default::default() });
+        resume.take(WatchReply { seq: Some(seq), ..Default::default() });
         watch
     }
 
-    fn event(course: &mut Resume, seq: u64) {
-        course.take(WatchReply {
+    fn event(resume: &mut Resume, seq: u64) {
+        resume.take(WatchReply {
             event: Some(Event { seq, boot_ns: seq * 10, ..Default::default() }),
             ..Default::default()
         });
-        assert!(matches!(course.next(), Some(ResilientItem::Event(event)) if event.seq == seq));
+        assert!(matches!(resume.next(), Some(ResilientItem::Event(event)) if event.seq == seq));
     }
 
-    fn closed(course: &mut Resume) {
-        course.broke(Error::Closed, Instant::now()).unwrap();
-    }
-
-    #[test]
-    fn the_same_run_goes_on_after_the_last_event() {
-        let mut course = Resume::new(Watch::default(), None);
-        assert_eq!(begin(&mut course, &status(1, 7)).since_seq, None);
-        assert!(matches!(course.next(), Some(ResilientItem::Started { seq: 7, .. })));
-        event(&mut course, 9);
-        closed(&mut course);
-        assert_eq!(begin(&mut course, &status(1, 20)).since_seq, Some(9));
-        assert_eq!(course.next(), Some(ResilientItem::Resumed { seq: 9 }));
-        assert_eq!(course.next(), None);
+    fn closed(resume: &mut Resume) {
+        resume.broke(Error::Closed, Instant::now()).unwrap();
     }
 
     #[test]
-    fn what_is_not_kept_any_more_is_told_after_the_resumption() {
-        let mut course = Resume::new(Watch::default(), None);
-        begin(&mut course, &status(1, 7));
-        course.next();
-        closed(&mut course);
-        course.ask(&status(1, 90));
-        course.take(WatchReply { seq: Some(7), dropped: Some(5), ..Default::default() });
-        assert_eq!(course.next(), Some(ResilientItem::Resumed { seq: 7 }));
-        assert_eq!(course.next(), Some(ResilientItem::Dropped(5)));
+    fn the_same_daemon_resumes_after_the_last_event() {
+        let mut resume = Resume::new(Watch::default(), None);
+        assert_eq!(begin(&mut resume, &status(1, 7)).since_seq, None);
+        assert!(matches!(resume.next(), Some(ResilientItem::Started { seq: 7, .. })));
+        event(&mut resume, 9);
+        closed(&mut resume);
+        assert_eq!(begin(&mut resume, &status(1, 20)).since_seq, Some(9));
+        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 9 }));
+        assert_eq!(resume.next(), None);
     }
 
     #[test]
-    fn another_run_is_told_and_asked_for_all_that_it_knows() {
+    fn dropped_events_follow_the_resumption() {
+        let mut resume = Resume::new(Watch::default(), None);
+        begin(&mut resume, &status(1, 7));
+        resume.next();
+        closed(&mut resume);
+        resume.ask(&status(1, 90));
+        resume.take(WatchReply { seq: Some(7), dropped: Some(5), ..Default::default() });
+        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 7 }));
+        assert_eq!(resume.next(), Some(ResilientItem::Dropped(5)));
+    }
+
+    #[test]
+    fn another_daemon_is_asked_for_all_stored_events() {
         for other in [status(2, 500), status(1, 3)] {
-            let mut course = Resume::new(Watch::default(), None);
-            begin(&mut course, &status(1, 7));
-            course.next();
-            event(&mut course, 8);
-            closed(&mut course);
-            assert_eq!(begin(&mut course, &other).since_seq, Some(0));
-            match course.next() {
+            let mut resume = Resume::new(Watch::default(), None);
+            begin(&mut resume, &status(1, 7));
+            resume.next();
+            event(&mut resume, 8);
+            closed(&mut resume);
+            assert_eq!(begin(&mut resume, &other).since_seq, Some(0));
+            match resume.next() {
                 Some(ResilientItem::Restarted { before, instance }) => {
                     assert_eq!(
                         (before.seq, before.at.boot_ns, instance),
                         (8, 80, DaemonInstance::of(&other))
                     );
                 }
-                told => panic!("{told:?}"),
+                other => panic!("{other:?}"),
             }
-            event(&mut course, 1);
-            assert_eq!(course.cursor().map(|at| at.seq), Some(1));
+            event(&mut resume, 1);
+            assert_eq!(resume.cursor().map(|at| at.seq), Some(1));
         }
     }
 
     #[test]
     fn a_connection_that_breaks_before_its_first_reply_changes_nothing() {
-        let mut course = Resume::new(Watch { since_seq: Some(3), ..Default::default() }, None);
-        course.ask(&status(1, 7));
-        closed(&mut course);
-        assert_eq!(course.cursor(), None);
-        assert_eq!(course.ask(&status(2, 9)).since_seq, Some(3));
+        let mut resume = Resume::new(Watch { since_seq: Some(3), ..Default::default() }, None);
+        resume.ask(&status(1, 7));
+        closed(&mut resume);
+        assert_eq!(resume.cursor(), None);
+        assert_eq!(resume.ask(&status(2, 9)).since_seq, Some(3));
     }
 
     #[test]
-    fn a_stored_position_is_gone_on_from() {
-        let mut course = Resume::new(Watch::default(), None);
-        begin(&mut course, &status(1, 7));
-        let stored = course.cursor().cloned();
-        let mut course = Resume::new(Watch::default(), stored);
-        assert_eq!(begin(&mut course, &status(1, 12)).since_seq, Some(7));
-        assert_eq!(course.next(), Some(ResilientItem::Resumed { seq: 7 }));
+    fn a_stored_cursor_is_resumed() {
+        let mut resume = Resume::new(Watch::default(), None);
+        begin(&mut resume, &status(1, 7));
+        let stored = resume.cursor().cloned();
+        let mut resume = Resume::new(Watch::default(), stored);
+        assert_eq!(begin(&mut resume, &status(1, 12)).since_seq, Some(7));
+        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 7 }));
     }
 
     #[test]
-    fn patience_ends_and_mistakes_are_told_at_once() {
-        let mut course = Resume::new(Watch::default(), None);
-        course.patience = Some(Duration::from_secs(5));
+    fn retries_end_and_permanent_errors_return_at_once() {
+        let mut resume = Resume::new(Watch::default(), None);
+        resume.retry_for = Some(Duration::from_secs(5));
         let now = Instant::now();
-        course.broke(Error::Closed, now).unwrap();
-        assert_eq!(course.next_try(), Some(now));
-        course.broke(Error::Closed, now + Duration::from_secs(4)).unwrap();
-        assert!(course.broke(Error::Closed, now + Duration::from_secs(5)).is_err());
+        resume.broke(Error::Closed, now).unwrap();
+        assert_eq!(resume.next_try(), Some(now));
+        resume.broke(Error::Closed, now + Duration::from_secs(4)).unwrap();
+        assert!(resume.broke(Error::Closed, now + Duration::from_secs(5)).is_err());
         let mistake = Error::InvalidPattern { pattern: "[".to_owned(), reason: String::new() };
-        assert!(!course.has_ended());
-        assert!(course.broke(mistake, now).is_err() && course.has_ended());
+        assert!(!resume.has_ended());
+        assert!(resume.broke(mistake, now).is_err() && resume.has_ended());
     }
 }

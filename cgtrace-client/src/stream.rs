@@ -1,4 +1,4 @@
-//! Events, as they come over one connection.
+//! The events of one connection.
 
 use std::collections::VecDeque;
 
@@ -8,16 +8,16 @@ use crate::{
     wire::{Cgroup, Event, WatchReply},
 };
 
-/// What a [`EventStream`] gives.
+/// An item of an [`EventStream`].
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, StreamItem, wire::Watch};
-/// for told in Client::connect()?.watch(&Watch::default())? {
-///     match told? {
-///         StreamItem::Existing(cgroups) => println!("{} exist, if a snapshot was asked for", cgroups.len()),
-///         StreamItem::Started { seq } => println!("every event after {seq} comes"),
+/// for item in Client::connect()?.watch(&Watch::default())? {
+///     match item? {
+///         StreamItem::Existing(cgroups) => println!("{} cgroups of the snapshot", cgroups.len()),
+///         StreamItem::Started { seq } => println!("every event after {seq} follows"),
 ///         StreamItem::Event(event) => println!("{} {:?}", event.kind, event.path),
-///         StreamItem::Dropped(dropped) => println!("{dropped} events were left out"),
+///         StreamItem::Dropped(dropped) => println!("{dropped} events were dropped"),
 ///         _ => {}
 ///     }
 /// }
@@ -26,27 +26,27 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum StreamItem {
-    /// Some of what exists, if a snapshot was asked for. All of it is told once [`StreamItem::Started`] comes, and is
-    /// what existed right after the event of that number.
+    /// A part of the snapshot, if one was requested. The snapshot is complete at [`StreamItem::Started`] and reflects
+    /// the events up to its number.
     Existing(Vec<Cgroup>),
-    /// From here on every event comes, once and in order: those after this number.
+    /// Every event after this number follows, once and in order.
     Started {
         /// The number of the last event before.
         seq: u64,
     },
-    /// Something happened.
+    /// An event.
     Event(Box<Event>),
-    /// This client was too slow, or what it asked for is not kept any more: so many events were left out.
+    /// Events were dropped here: this client was too slow, or they are no longer stored.
     Dropped(u64),
 }
 
-/// Events, as they come over one connection; ends only with an error.
+/// The events of one connection; created by [`Client::watch`](crate::Client::watch). It ends only with an error.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, EventStream, wire::Watch};
-/// let watching: EventStream = Client::connect()?.watch(&Watch::default())?;
-/// for told in watching.take(10) {
-///     println!("{:?}", told?);
+/// let stream: EventStream = Client::connect()?.watch(&Watch::default())?;
+/// for item in stream.take(10) {
+///     println!("{:?}", item?);
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
@@ -61,16 +61,16 @@ impl EventStream {
         Self { connection, items: VecDeque::new() }
     }
 
-    /// Whether the next item is here already, so that taking it does not wait.
+    /// Whether an item is buffered, so that `next` does not block.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire::Watch};
     /// # use std::io::Write as _;
-    /// let mut watching = Client::connect()?.watch(&Watch::default())?;
+    /// let mut stream = Client::connect()?.watch(&Watch::default())?;
     /// let mut output = std::io::BufWriter::new(std::io::stdout());
-    /// while let Some(told) = watching.next() {
-    ///     writeln!(output, "{:?}", told?)?;
-    ///     if !watching.has_more() {
+    /// while let Some(item) = stream.next() {
+    ///     writeln!(output, "{:?}", item?)?;
+    ///     if !stream.has_more() {
     ///         output.flush()?;
     ///     }
     /// }

@@ -1,4 +1,4 @@
-//! The client that does not block.
+//! The asynchronous client.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{
     },
 };
 
-/// A connection to the service. One call at a time; open another for another.
+/// A connection to the daemon. It carries one call at a time; open another one for a concurrent call.
 ///
-/// A call whose future was dropped is still answered by the service: the next call waits for that answer, and leaves
-/// it out. Open another connection rather than give up a wait without a time-out.
+/// If the future of a call is dropped, the daemon still answers the call; the next call waits for that reply and skips
+/// it. Therefore do not drop a `wait` without a timeout on a connection that you go on to use.
 ///
 /// ```no_run
 /// use cgtrace_client::tokio::Client;
@@ -37,8 +37,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon: to the socket that `CGTRACE_SOCKET` names if it is set, else to the private socket if
-    /// this process may open it, else to the public one ([`Endpoint::from_env`]).
+    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the private socket
+    /// if this process may open it, else the public one.
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -54,7 +54,7 @@ impl Client {
         Self::connect_to(Endpoint::from_env()).await
     }
 
-    /// Connects to one socket, or to either socket of a [`RuntimeDir`](crate::RuntimeDir).
+    /// Connects to a socket, or to one of the sockets of a [`RuntimeDir`](crate::RuntimeDir).
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -70,7 +70,7 @@ impl Client {
         Ok(Self { connection: Connection::open(&endpoint.into()).await? })
     }
 
-    /// Asks over a stream that is connected already.
+    /// Uses a connected stream.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client};
@@ -85,7 +85,7 @@ impl Client {
         Self { connection: Connection::new(stream) }
     }
 
-    /// What the service knows, since when, and how well it keeps up.
+    /// Returns the state of the daemon: hierarchies, programs, rings, counters, limits.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client};
@@ -98,7 +98,7 @@ impl Client {
         self.call("Status", &Empty {}).await
     }
 
-    /// Whether the name exists now, on any hierarchy.
+    /// Returns whether the cgroup exists on any hierarchy.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client};
@@ -109,34 +109,34 @@ impl Client {
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn exists(&mut self, name: &str) -> Result<bool, Error> {
-        Ok(self.lookup(&[name]).await?.iter().any(|answer| answer.present))
+    pub async fn exists(&mut self, path: &str) -> Result<bool, Error> {
+        Ok(self.lookup(&[path]).await?.iter().any(|result| result.present))
     }
 
-    /// What is known of these names, one answer each.
+    /// Looks up paths. Returns one result per path.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client};
     /// # async fn example() -> Result<(), Error> {
-    /// for answer in Client::connect().await?.lookup(&["/kubepods.slice", "/system.slice"]).await? {
-    ///     println!("{}: {}", answer.path, answer.present);
+    /// for result in Client::connect().await?.lookup(&["/kubepods.slice", "/system.slice"]).await? {
+    ///     println!("{}: {}", result.path, result.present);
     /// }
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn lookup(&mut self, names: &[&str]) -> Result<Vec<PathResult>, Error> {
-        let names = names.iter().map(|name| (*name).to_owned()).collect();
-        Ok(self.lookup_with(&Lookup { paths: names, ..Lookup::default() }).await?.results)
+    pub async fn lookup(&mut self, paths: &[&str]) -> Result<Vec<PathResult>, Error> {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Ok(self.lookup_with(&Lookup { paths, ..Lookup::default() }).await?.results)
     }
 
-    /// What is known of names and of ids.
+    /// Looks up paths and ids.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
     /// # async fn example() -> Result<(), Error> {
     /// let root = wire::Lookup::default().ids([1_u64]);
-    /// for answer in Client::connect().await?.lookup_with(&root).await?.results {
-    ///     println!("{} has the id 1", answer.path);
+    /// for result in Client::connect().await?.lookup_with(&root).await?.results {
+    ///     println!("{} has the id 1", result.path);
     /// }
     /// # Ok(())
     /// # }
@@ -145,29 +145,29 @@ impl Client {
         self.call("Lookup", lookup).await
     }
 
-    /// Waits until the name is in that state, on any hierarchy (for absent and empty: on all). Done the moment it
-    /// is; [`held`](WaitReply::held) is false after the time-out. Without a time-out, waits for ever.
+    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Resolves the moment it is reached;
+    /// [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits indefinitely.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, CgroupState, tokio::Client};
     /// # use std::time::Duration;
     /// # async fn example() -> Result<(), Error> {
-    /// let patience = Some(Duration::from_secs(30));
-    /// let waited = Client::connect().await?.wait("/kubepods.slice", CgroupState::Present, patience).await?;
-    /// assert!(waited.reached, "no kubelet after 30 s");
+    /// let timeout = Some(Duration::from_secs(30));
+    /// let reply = Client::connect().await?.wait("/kubepods.slice", CgroupState::Present, timeout).await?;
+    /// assert!(reply.reached, "no kubelet after 30 s");
     /// # Ok(())
     /// # }
     /// ```
     pub async fn wait(
         &mut self,
-        name: &str,
-        until: CgroupState,
+        path: &str,
+        state: CgroupState,
         timeout: Option<Duration>,
     ) -> Result<WaitReply, Error> {
-        self.wait_with(&Wait::new(name, until, timeout)).await
+        self.wait_with(&Wait::new(path, state, timeout)).await
     }
 
-    /// As [`wait`](Self::wait), with all that the method takes.
+    /// Like [`wait`](Self::wait), with all parameters of the method.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, CgroupState, tokio::Client, wire};
@@ -181,7 +181,8 @@ impl Client {
         self.call("Wait", wait).await
     }
 
-    /// The cgroups that exist now and match, parents first. The number is that of the last event before.
+    /// Lists the cgroups that exist and match, parents before children. The number is that of the last event
+    /// reflected in the list.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
@@ -203,7 +204,7 @@ impl Client {
         }
     }
 
-    /// Moves and execs that are over, and the paths of removed cgroups.
+    /// Returns past moves and execs, and the paths of removed cgroups.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
@@ -217,7 +218,7 @@ impl Client {
         self.call("History", history).await
     }
 
-    /// Compares the service's index with every cgroupfs, now.
+    /// Compares the daemon's index with every cgroupfs. Private socket only.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client};

@@ -1,4 +1,4 @@
-//! A connection whose reads and writes can be given up at any point and gone on with later.
+//! A connection whose reads and writes can be cancelled at any point and continued later.
 
 use std::collections::VecDeque;
 
@@ -20,7 +20,7 @@ use crate::{
 #[derive(Debug)]
 pub struct Connection {
     stream: UnixStream,
-    /// What is still to be written.
+    /// Bytes that are not written yet.
     output: VecDeque<u8>,
     exchange: Exchange,
 }
@@ -41,7 +41,7 @@ impl Connection {
         Err(refused.into())
     }
 
-    /// Sends a call, after which only its replies are received.
+    /// Sends a call. From then on only its replies are received.
     pub async fn send<P: Serialize>(
         &mut self,
         method: &str,
@@ -49,7 +49,7 @@ impl Connection {
         more: bool,
     ) -> Result<(), Error> {
         let call = call(method, parameters, more)?;
-        // What was given up half written goes out whole, and its replies come before ours.
+        // A call that was cancelled half-written is completed first, and its replies precede ours.
         self.stream.write_all_buf(&mut self.output).await?;
         while self.exchange.owed > 0 {
             let _ = self.reply::<IgnoredAny>().await?;

@@ -1,7 +1,7 @@
-//! The same questions without blocking, on tokio: the feature `async`.
+//! An asynchronous client and event stream on tokio (feature `tokio`).
 //!
-//! Every future may be dropped before it is done, as `tokio::select!` and `tokio::time::timeout` do: nothing is lost
-//! and the connection stays in order. The runtime needs its I/O and its clock (`enable_all`).
+//! Every future is cancel safe: it may be dropped early, as `tokio::select!` and `tokio::time::timeout` do, without
+//! losing an event or corrupting the connection. The runtime needs I/O and time (`enable_all`).
 //!
 //! ```no_run
 //! use std::time::Duration;

@@ -1,4 +1,4 @@
-//! Events over broken connections and restarted daemons, without blocking.
+//! Events across broken connections and restarts of the daemon, asynchronous.
 
 use std::{
     fmt,
@@ -19,16 +19,17 @@ use crate::{
     wire::Watch,
 };
 
-/// Follows events, connects again whenever the connection breaks, and says what it dropped: as
-/// [`cgtrace_client::ResilientStream`](crate::ResilientStream), without blocking.
+/// A stream of events that reconnects when the connection breaks, and reports what it missed.
+///
+/// The asynchronous version of [`cgtrace_client::ResilientStream`](crate::ResilientStream).
 ///
 /// ```no_run
 /// use cgtrace_client::{ResilientItem, tokio::ResilientStream, wire::Watch};
 ///
 /// # async fn example() -> Result<(), cgtrace_client::Error> {
-/// let mut following = ResilientStream::start(Watch::default()).await?;
-/// while let Some(told) = following.next().await {
-///     if let ResilientItem::Event(event) = told? {
+/// let mut stream = ResilientStream::start(Watch::default()).await?;
+/// while let Some(item) = stream.next().await {
+///     if let ResilientItem::Event(event) = item? {
 ///         println!("{} {:?}", event.kind, event.path);
 ///     }
 /// }
@@ -38,20 +39,20 @@ use crate::{
 #[derive(Debug)]
 pub struct ResilientStream {
     endpoint: Endpoint,
-    course: Resume,
+    resume: Resume,
     connection: Option<Box<Connection>>,
 }
 
 impl ResilientStream {
-    /// Follows from now on (or from the watch's `since_seq`), at [`Endpoint::from_env`].
+    /// Starts with the next event (or after the watch's `since_seq`), at [`Endpoint::from_env`].
     ///
     /// # Errors
-    /// [`Error::Connect`] if no daemon accepts the connection now, or what is wrong with the watch.
+    /// [`Error::Connect`] if no daemon accepts the connection, or an error about the parameters of the watch.
     ///
     /// ```no_run
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
-    /// let following = ResilientStream::start(Watch::default()).await?;
+    /// let stream = ResilientStream::start(Watch::default()).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -59,7 +60,8 @@ impl ResilientStream {
         Self::start_at(Endpoint::from_env(), watch, None).await
     }
 
-    /// The same at one socket, or at either socket of a [`RuntimeDir`](crate::RuntimeDir); after a stored cursor if there is one.
+    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored cursor if
+    /// there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).
@@ -68,7 +70,7 @@ impl ResilientStream {
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
     /// let socket = "/run/cgtrace/public/io.cgtrace";
-    /// let following = ResilientStream::start_at(socket, Watch::default(), None).await?;
+    /// let stream = ResilientStream::start_at(socket, Watch::default(), None).await?;
     /// # Ok(())
     /// # }
     /// ```
@@ -77,55 +79,54 @@ impl ResilientStream {
         watch: Watch,
         from: Option<Cursor>,
     ) -> Result<Self, Error> {
-        let course = Resume::new(watch, from);
-        let mut following = Self { endpoint: endpoint.into(), course, connection: None };
-        while !following.course.has_next() {
-            following.step().await?;
+        let resume = Resume::new(watch, from);
+        let mut stream = Self { endpoint: endpoint.into(), resume, connection: None };
+        while !stream.resume.has_next() {
+            stream.step().await?;
         }
-        Ok(following)
+        Ok(stream)
     }
 
-    /// How long to try to connect again before the error is given. After it, the next item tries once more.
+    /// Limits how long to reconnect before returning the error. The call after the error tries once more.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
-    /// let following = ResilientStream::start(Watch::default()).await?.retry_for(Duration::from_secs(60));
+    /// let stream = ResilientStream::start(Watch::default()).await?.retry_for(Duration::from_secs(60));
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
-    pub fn retry_for(mut self, patience: Duration) -> Self {
-        self.course.patience = Some(patience);
+    pub fn retry_for(mut self, duration: Duration) -> Self {
+        self.resume.retry_for = Some(duration);
         self
     }
 
-    /// How far it has come: up to the last item that was taken from the connection.
+    /// The position after the last item read from the connection.
     ///
     /// ```no_run
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
-    /// let following = ResilientStream::start(Watch::default()).await?;
-    /// println!("{:?}", following.cursor());
+    /// let stream = ResilientStream::start(Watch::default()).await?;
+    /// println!("{:?}", stream.cursor());
     /// # Ok(())
     /// # }
     /// ```
     #[must_use]
     pub fn cursor(&self) -> Option<&Cursor> {
-        self.course.cursor()
+        self.resume.cursor()
     }
 
-    /// The next item. `None` only after an error that another attempt would meet again. Dropping the future loses
-    /// nothing.
+    /// The next item; `None` after a permanent error. Dropping the future loses no event.
     ///
     /// ```no_run
     /// # use std::time::Duration;
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-    /// let mut following = ResilientStream::start(Watch::default()).await?;
-    /// match tokio::time::timeout(Duration::from_secs(1), following.next()).await {
-    ///     Ok(told) => println!("{told:?}"),
+    /// let mut stream = ResilientStream::start(Watch::default()).await?;
+    /// match tokio::time::timeout(Duration::from_secs(1), stream.next()).await {
+    ///     Ok(item) => println!("{item:?}"),
     ///     Err(_) => println!("nothing for a second"),
     /// }
     /// # Ok(())
@@ -133,27 +134,27 @@ impl ResilientStream {
     /// ```
     pub async fn next(&mut self) -> Option<Result<ResilientItem, Error>> {
         loop {
-            if let Some(told) = self.course.next() {
-                return Some(Ok(told));
+            if let Some(item) = self.resume.next() {
+                return Some(Ok(item));
             }
-            if self.course.has_ended() {
+            if self.resume.has_ended() {
                 return None;
             }
             if let Err(error) = self.step().await {
                 self.connection = None;
-                if let Err(error) = self.course.broke(error, Instant::now()) {
+                if let Err(error) = self.resume.broke(error, Instant::now()) {
                     return Some(Err(error));
                 }
             }
         }
     }
 
-    /// As a stream.
+    /// Converts it into a [`Stream`].
     ///
     /// ```no_run
     /// # use cgtrace_client::{tokio::ResilientStream, wire::Watch};
     /// # async fn example() -> Result<(), cgtrace_client::Error> {
-    /// // With the traits of the crate `futures`: `while let Some(told) = stream.next().await { … }`
+    /// // With the traits of the crate `futures`: `while let Some(item) = stream.next().await { … }`
     /// let stream = ResilientStream::start(Watch::default()).await?.into_stream();
     /// # Ok(())
     /// # }
@@ -172,16 +173,16 @@ impl ResilientStream {
 
     async fn step(&mut self) -> Result<(), Error> {
         if let Some(connection) = &mut self.connection {
-            self.course.take(connection.receive().await?.0);
+            self.resume.take(connection.receive().await?.0);
             return Ok(());
         }
-        if let Some(next_try) = self.course.next_try() {
+        if let Some(next_try) = self.resume.next_try() {
             tokio::time::sleep_until(next_try.into()).await;
         }
-        // Given up here, it begins anew: nothing was taken of this connection yet.
+        // If dropped here, it starts over: nothing was read from this connection yet.
         let mut connection = Connection::open(&self.endpoint).await?;
         connection.send("Status", &Empty {}, false).await?;
-        let watch = self.course.ask(&connection.receive().await?.0);
+        let watch = self.resume.ask(&connection.receive().await?.0);
         connection.send("Watch", &watch, true).await?;
         self.connection = Some(Box::new(connection));
         Ok(())
@@ -201,7 +202,7 @@ type Next = Pin<Box<dyn Future<Output = (ResilientStream, Option<Result<Resilien
 /// # }
 /// ```
 pub struct ItemStream {
-    /// Nothing comes after the end.
+    /// Nothing follows the end.
     next: Option<Next>,
 }
 
@@ -216,8 +217,8 @@ impl Stream for ItemStream {
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let Some(next) = &mut self.next else { return Poll::Ready(None) };
-        let (following, item) = ready!(next.as_mut().poll(context));
-        self.next = item.is_some().then(|| following.into_next());
+        let (stream, item) = ready!(next.as_mut().poll(context));
+        self.next = item.is_some().then(|| stream.into_next());
         Poll::Ready(item)
     }
 }
