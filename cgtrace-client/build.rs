@@ -54,17 +54,17 @@ enum Type<'a> {
     Named(&'a str),
 }
 
-/// A type of the interface, or the parameters or the reply of one of its methods.
+/// A type of the interface, or the parameters or the reply of a method.
 struct Struct<'a> {
     docs: Vec<String>,
     fields: Vec<Field<'a>>,
-    /// Unknown fields are mistakes of the caller.
+    /// Parameters of a method: unknown fields are errors.
     is_call: bool,
 }
 
 type Structs<'a> = BTreeMap<String, Struct<'a>>;
 
-/// Reads the description word by word, and keeps the comments for what they stand before.
+/// Reads the description word by word. Comments belong to the declaration that follows.
 struct Parser<'a> {
     tokens: IntoIter<&'a str>,
     docs: Vec<String>,
@@ -101,12 +101,12 @@ impl<'a> Parser<'a> {
     }
 
     fn word(&mut self) -> Result<&'a str, String> {
-        self.next().ok_or_else(|| "the description ends early".to_owned())
+        self.next().ok_or_else(|| "unexpected end of the description".to_owned())
     }
 
     fn require(&mut self, expected: &str) -> Result<(), String> {
         let token = self.word()?;
-        if token == expected { Ok(()) } else { Err(format!("`{token}` is not `{expected}`")) }
+        if token == expected { Ok(()) } else { Err(format!("expected `{expected}`, found `{token}`")) }
     }
 
     fn docs(&mut self) -> Vec<String> {
@@ -153,7 +153,7 @@ impl<'a> Parser<'a> {
                     let fields = self.fields()?;
                     self.require("->")?;
                     let docs = |what: String| [vec![what, String::new()], docs.clone()].concat();
-                    let reply = format!("What `{name}` answers.");
+                    let reply = format!("The reply of `{name}`.");
                     let reply = Struct { docs: docs(reply), fields: self.fields()?, is_call: false };
                     structs.insert(reply_name(name), reply);
                     if !fields.is_empty() {
@@ -161,9 +161,9 @@ impl<'a> Parser<'a> {
                         structs.insert(name.to_owned(), Struct { docs: docs(call), fields, is_call: true });
                     }
                 }
-                // The crate's own enum says what to do about each.
+                // The crate's `Error` declares them.
                 "error" => drop(self.fields()?),
-                other => return Err(format!("`{other}` is no declaration")),
+                other => return Err(format!("expected a declaration, found `{other}`")),
             }
         }
         Ok(structs)
@@ -190,7 +190,7 @@ impl Type<'_> {
         }
     }
 
-    /// The default as JSON; nothing, if it is left out.
+    /// The default as JSON, or `None` if the field is omitted.
     fn json(&self, structs: &Structs) -> Option<String> {
         if let Self::Named(name) = self
             && let Some((_, json)) = HANDWRITTEN.iter().find(|(handwritten, _)| handwritten == name)

@@ -1,4 +1,4 @@
-//! Questions.
+//! Calls.
 
 use std::{
     ffi::{OsStr, c_char, c_int},
@@ -15,7 +15,7 @@ use crate::{
     text,
 };
 
-/// What to connect to: that socket; for NULL, what the environment says.
+/// The socket, or the endpoint of the environment for NULL.
 ///
 /// # Safety
 /// As [`text::optional`].
@@ -42,7 +42,7 @@ pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `client` is NULL or was given by `cgtrace_connect`, was not closed, and is used by no other thread now.
+/// `client` is NULL or was returned by `cgtrace_connect`, was not closed, and is not in use by another thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_close(client: *mut Client) {
     guarded(|| {
@@ -112,14 +112,14 @@ pub unsafe extern "C" fn cgtrace_wait(
         let until = usize::try_from(until)
             .ok()
             .and_then(|until| CgroupState::ALL.get(until).copied())
-            .ok_or_else(|| Failure::argument("`until` is none of CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
+            .ok_or_else(|| Failure::argument("invalid `until`; expected CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
         let wait = Wait { hierarchy, ..Wait::new(&name, until, text::time(timeout_ms)) };
         Ok(c_int::from(client.wait_with(&wait)?.reached))
     })
 }
 
 /// # Safety
-/// `handle` is NULL or came from `Box::into_raw`, and is not used any more.
+/// `handle` is NULL or came from `Box::into_raw`, and is not used afterwards.
 pub unsafe fn close<T>(handle: *mut T) {
     if !handle.is_null() {
         // SAFETY: as the caller of this function promises.
@@ -146,5 +146,5 @@ unsafe fn lookup(
         unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
     let lookup = Lookup { paths: vec![name], hierarchy, ..Lookup::default() };
     let answer = client.lookup_with(&lookup)?.results.into_iter().next();
-    answer.ok_or_else(|| Failure::new(crate::failure::MESSAGE, "the daemon gave no answer to one name"))
+    answer.ok_or_else(|| Failure::new(crate::failure::PROTOCOL, "the reply has no result for the path"))
 }

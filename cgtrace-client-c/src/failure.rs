@@ -1,4 +1,4 @@
-//! What went wrong in this thread's last call.
+//! The error of the last call on this thread.
 
 use std::{
     cell::RefCell,
@@ -12,7 +12,7 @@ use cgtrace_client::Error;
 pub const ARGUMENT: c_int = -1;
 pub const CONNECT: c_int = -2;
 pub const CLOSED: c_int = -3;
-pub const MESSAGE: c_int = -4;
+pub const PROTOCOL: c_int = -4;
 pub const NAME: c_int = -5;
 pub const UNKNOWN: c_int = -6;
 pub const LIMIT: c_int = -7;
@@ -21,7 +21,7 @@ pub const UNAVAILABLE: c_int = -9;
 pub const OTHER: c_int = -10;
 pub const INTERNAL: c_int = -11;
 
-/// A code of the header and what to say with it.
+/// A code of the header and its message.
 #[derive(Debug, Default)]
 pub struct Failure {
     code: c_int,
@@ -30,7 +30,7 @@ pub struct Failure {
 
 impl Failure {
     pub fn new(code: c_int, message: &str) -> Self {
-        // No message has a NUL; if one had, it would end there for C.
+        // A NUL would end the message for C.
         let message = CString::new(message.replace('\0', "\\0")).unwrap_or_default();
         Self { code, message }
     }
@@ -45,7 +45,7 @@ impl From<Error> for Failure {
         let code = match &error {
             Error::Connect { .. } => CONNECT,
             Error::Io(_) | Error::Closed => CLOSED,
-            Error::Message(_) => MESSAGE,
+            Error::Message(_) => PROTOCOL,
             Error::InvalidPath(_) => NAME,
             Error::UnknownHierarchy { .. }
             | Error::InvalidPattern { .. }
@@ -64,9 +64,9 @@ thread_local! {
     static LAST: RefCell<Failure> = RefCell::default();
 }
 
-/// What a function of the header returns.
+/// The return type of a function of the header.
 pub trait Returned {
-    /// Instead of an answer.
+    /// The return value on failure.
     fn failed(code: c_int) -> Self;
 }
 
@@ -86,17 +86,17 @@ impl<T> Returned for *mut T {
     }
 }
 
-/// Runs the body of a function; keeps its failure, or that it panicked, for `cgtrace_error_…`.
+/// Runs the body of a function and stores its failure or panic for `cgtrace_error_…`.
 pub fn guarded<R: Returned>(body: impl FnOnce() -> Result<R, Failure>) -> R {
-    // What a panic left half done belongs to the caller's handle, which is of no use after INTERNAL.
+    // A panic can leave only the caller's handle inconsistent, which must not be used after INTERNAL.
     let outcome = catch_unwind(AssertUnwindSafe(body))
-        .unwrap_or_else(|_| Err(Failure::new(INTERNAL, "a mistake in libcgtrace: close this handle")));
-    let (answer, failure) = match outcome {
-        Ok(answer) => (answer, Failure::default()),
+        .unwrap_or_else(|_| Err(Failure::new(INTERNAL, "internal error in libcgtrace: close this handle")));
+    let (value, failure) = match outcome {
+        Ok(value) => (value, Failure::default()),
         Err(failure) => (R::failed(failure.code), failure),
     };
     LAST.with_borrow_mut(|last| *last = failure);
-    answer
+    value
 }
 
 /// See `cgtrace.h`.

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::failure::{Failure, INTERNAL};
 
-/// A string that may be left out.
+/// An optional string.
 ///
 /// # Safety
 /// `string` is NULL or a string that ends with a NUL, which outlives `'a`.
@@ -20,7 +20,7 @@ pub unsafe fn optional<'a>(string: *const c_char) -> Option<&'a CStr> {
     (!string.is_null()).then(|| unsafe { CStr::from_ptr(string) })
 }
 
-/// A name as the wire carries it: any bytes.
+/// A path, encoded for the wire.
 ///
 /// # Safety
 /// As [`optional`].
@@ -48,10 +48,10 @@ pub unsafe fn list(mut list: *const *const c_char) -> Option<Vec<String>> {
         return None;
     }
     let mut strings = Vec::new();
-    // SAFETY: each entry up to the NULL can be read, as the caller of this function promises.
+    // SAFETY: each entry up to the NULL is readable, as the caller of this function promises.
     while let Some(string) = unsafe { optional(*list) } {
         strings.push(paths::to_wire(string.to_bytes()));
-        // SAFETY: the entry was not the NULL at the end, so that there is another one.
+        // SAFETY: the entry was not the NULL at the end, so another one follows.
         list = unsafe { list.add(1) };
     }
     Some(strings)
@@ -62,13 +62,13 @@ pub fn time(milliseconds: i64) -> Option<Duration> {
     u64::try_from(milliseconds).ok().map(Duration::from_millis)
 }
 
-/// Gives a JSON text to the caller.
+/// Passes JSON text to the caller.
 ///
 /// # Safety
 /// `json` can be written to; it is not NULL.
 pub unsafe fn give(json: *mut *mut c_char, value: &Value) -> Result<(), Failure> {
-    let text = CString::new(value.to_string())
-        .map_err(|_| Failure::new(INTERNAL, "JSON text with a NUL, which cannot be"))?;
+    let text =
+        CString::new(value.to_string()).map_err(|_| Failure::new(INTERNAL, "JSON text contains a NUL"))?;
     // SAFETY: as the caller of this function promises.
     unsafe { json.write(text.into_raw()) };
     Ok(())
@@ -77,7 +77,7 @@ pub unsafe fn give(json: *mut *mut c_char, value: &Value) -> Result<(), Failure>
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `string` is NULL or was given out by this library, and was not freed.
+/// `string` is NULL or was returned by this library, and was not freed.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_free(string: *mut c_char) {
     let _ = catch_unwind(AssertUnwindSafe(|| {

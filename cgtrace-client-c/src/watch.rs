@@ -1,4 +1,4 @@
-//! ResilientStream events.
+//! Streams of events.
 
 use std::ffi::{c_char, c_int};
 
@@ -50,16 +50,16 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
 ) -> c_int {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
-        let following = unsafe { watch.as_mut() }.ok_or_else(|| Failure::argument("`watch` is NULL"))?;
+        let stream = unsafe { watch.as_mut() }.ok_or_else(|| Failure::argument("`watch` is NULL"))?;
         if json.is_null() {
             return Err(Failure::argument("`json` is NULL"));
         }
-        let followed = match text::time(timeout_ms) {
-            Some(timeout) => following.next_timeout(timeout)?,
-            None => Some(following.next().ok_or(Error::Closed)??),
+        let item = match text::time(timeout_ms) {
+            Some(timeout) => stream.next_timeout(timeout)?,
+            None => Some(stream.next().ok_or(Error::Closed)??),
         };
-        let Some(followed) = followed else { return Ok(0) };
-        let value = serde_json::to_value(followed).map_err(Error::from)?;
+        let Some(item) = item else { return Ok(0) };
+        let value = serde_json::to_value(item).map_err(Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
         unsafe { text::give(json, &value) }?;
         Ok(1)
@@ -69,7 +69,7 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `watch` is NULL or was given by `cgtrace_watch_start`, was not stopped, and is used by no other thread now.
+/// `watch` is NULL or was returned by `cgtrace_watch_start`, was not stopped, and is not in use by another thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_watch_stop(watch: *mut ResilientStream) {
     guarded(|| {

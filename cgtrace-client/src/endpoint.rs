@@ -1,4 +1,4 @@
-//! Where the daemon listens.
+//! The sockets of the daemon.
 
 use std::{
     env, fmt, io,
@@ -21,8 +21,9 @@ pub const RUNTIME_DIR_ENV: &str = "CGTRACE_RUNTIME_DIR";
 /// ```
 pub const SOCKET_ENV: &str = "CGTRACE_SOCKET";
 
-/// The directory that holds the daemon's two sockets, each in its own directory, so that a container can be
-/// given the public one alone.
+/// The directory with the daemon's two sockets.
+///
+/// Each socket has its own directory, so that the public one can be mounted alone into a container.
 ///
 /// ```
 /// use cgtrace_client::RuntimeDir;
@@ -41,7 +42,7 @@ impl RuntimeDir {
     /// ```
     pub const DEFAULT: &str = "/run/cgtrace";
 
-    /// This directory.
+    /// The runtime directory at this path.
     ///
     /// ```
     /// let runtime_dir = cgtrace_client::RuntimeDir::new("/run/other");
@@ -62,7 +63,7 @@ impl RuntimeDir {
         path_from_env(RUNTIME_DIR_ENV).map_or_else(Self::default, Self)
     }
 
-    /// Its path.
+    /// The path of the directory.
     ///
     /// ```
     /// assert_eq!(cgtrace_client::RuntimeDir::default().path().as_os_str(), "/run/cgtrace");
@@ -72,7 +73,7 @@ impl RuntimeDir {
         &self.0
     }
 
-    /// The socket for everyone: paths, ids, times and existence, but no identities.
+    /// The socket for every user: paths, ids, times and existence, but no identities of processes.
     ///
     /// ```
     /// assert!(cgtrace_client::RuntimeDir::new("/run/other").public().starts_with("/run/other/public"));
@@ -99,7 +100,7 @@ impl Default for RuntimeDir {
     }
 }
 
-/// What to connect to.
+/// The socket or runtime directory to connect to.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, RuntimeDir};
@@ -110,14 +111,14 @@ impl Default for RuntimeDir {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum Endpoint {
-    /// This socket and no other.
+    /// This socket only.
     Socket(PathBuf),
-    /// The private socket of this directory, or the public one where the private one is missing or may not be opened.
+    /// The private socket of this directory, or the public one if the private one is missing or not permitted.
     RuntimeDir(RuntimeDir),
 }
 
 impl Endpoint {
-    /// The socket that `CGTRACE_SOCKET` names, else the directory of [`RuntimeDir::from_env`].
+    /// The socket in `CGTRACE_SOCKET` if set and not empty, else the directory of [`RuntimeDir::from_env`].
     ///
     /// ```
     /// println!("{}", cgtrace_client::Endpoint::from_env());
@@ -127,7 +128,7 @@ impl Endpoint {
         path_from_env(SOCKET_ENV).map_or_else(|| Self::RuntimeDir(RuntimeDir::from_env()), Self::Socket)
     }
 
-    /// The sockets to try, in this order.
+    /// The sockets in the order to try.
     pub(crate) fn sockets(&self) -> Vec<PathBuf> {
         match self {
             Self::Socket(socket) => vec![socket.clone()],
@@ -162,12 +163,12 @@ impl From<&Endpoint> for Endpoint {
     }
 }
 
-/// The sockets that refused, until one accepts.
+/// The sockets that refused so far.
 #[derive(Default)]
 pub(crate) struct Refused(Vec<Attempt>);
 
 impl Refused {
-    /// Notes a failure. An error if the next socket must not be tried: this one is there, but does not work.
+    /// Records a failure. Fails if the next socket must not be tried, because this one exists but does not work.
     pub(crate) fn add(&mut self, socket: PathBuf, source: io::Error) -> Result<(), Error> {
         let next = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
         self.0.push(Attempt { socket, source });
@@ -190,7 +191,7 @@ fn path_from_env(name: &str) -> Option<PathBuf> {
 mod tests {
     use super::*;
 
-    /// What comes of an attempt whose sockets refuse with these errors.
+    /// The error if the sockets refuse with these errors.
     fn refuse(kinds: [io::ErrorKind; 2]) -> Error {
         let mut refused = Refused::default();
         for (socket, kind) in Endpoint::from(RuntimeDir::default()).sockets().into_iter().zip(kinds) {

@@ -1,15 +1,15 @@
-//! What can go wrong when the service is asked.
+//! Errors.
 
 use std::{io, path::PathBuf};
 
 use serde::Deserialize;
 
-/// Why there is no answer.
+/// The error of a call.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, Error};
 /// match Client::connect()?.exists("kubepods.slice") {
-///     Err(Error::InvalidPath(wrong)) => println!("it would be {}", wrong.expected),
+///     Err(Error::InvalidPath(wrong)) => println!("expected {}", wrong.expected),
 ///     other => println!("{}", other?),
 /// }
 /// # Ok::<(), cgtrace_client::Error>(())
@@ -29,27 +29,25 @@ pub enum Error {
     #[serde(skip)]
     #[error("the connection to cgtrace broke: {0}")]
     Io(#[from] io::Error),
-    /// The service closed the connection before it answered.
+    /// The daemon closed the connection before it replied.
     #[serde(skip)]
-    #[error("cgtrace closed the connection before it answered; see the daemon's log")]
+    #[error("cgtrace closed the connection before it replied; see the daemon's log")]
     Closed,
-    /// The service said something that is no answer.
+    /// A message that this client cannot decode.
     #[serde(skip)]
-    #[error(
-        "cgtrace answered with what this client does not understand ({0}); are both of the same version?"
-    )]
+    #[error("invalid message from cgtrace: {0}; client and daemon may have different versions")]
     Message(#[from] serde_json::Error),
-    /// The name cannot be a cgroup's.
+    /// The path cannot be that of a cgroup.
     #[error(transparent)]
     InvalidPath(#[from] crate::paths::InvalidPath),
     /// There is no such hierarchy.
-    #[error("no hierarchy is called `{hierarchy}`; there are: {}", .known.join(" "))]
+    #[error("unknown hierarchy `{hierarchy}`; expected one of: {}", .known.join(" "))]
     UnknownHierarchy { hierarchy: String, known: Vec<String> },
-    /// The pattern is no glob.
-    #[error("`{pattern}` is no pattern: {reason}")]
+    /// The pattern is not a valid glob.
+    #[error("invalid pattern `{pattern}`: {reason}")]
     InvalidPattern { pattern: String, reason: String },
     /// There is no such kind of event.
-    #[error("no kind of event is called `{kind}`; there are: {}", .known.join(" "))]
+    #[error("unknown kind of event `{kind}`; expected one of: {}", .known.join(" "))]
     UnknownKind { kind: String, known: Vec<String> },
     /// There is no such state to wait for.
     #[error("invalid state `{state}`; expected {}", .known.join(" "))]
@@ -57,15 +55,15 @@ pub enum Error {
     /// A limit was reached.
     #[error("limit exceeded: {resource} is {limit}")]
     LimitExceeded { resource: String, limit: u64 },
-    /// This client may not ask that.
+    /// The socket does not allow this call.
     #[error("not permitted: {reason}")]
     NotPermitted { reason: String },
-    /// The service cannot answer just now.
-    #[error("cgtrace cannot answer now: {reason}")]
+    /// No exact reply is possible now; retry.
+    #[error("cgtrace is unavailable: {reason}")]
     Unavailable { reason: String },
     /// An error that this client does not know.
     #[serde(skip)]
-    #[error("cgtrace answered with the error {name}: {parameters}")]
+    #[error("error from cgtrace: {name}: {parameters}")]
     Other { name: String, parameters: String },
 }
 
@@ -86,7 +84,7 @@ pub struct Attempt {
     pub source: io::Error,
 }
 
-/// Which sockets refused and why, and what to do.
+/// The sockets that refused with the reasons, and the remedy.
 fn refused(attempts: &[Attempt]) -> String {
     let tried: Vec<_> = attempts
         .iter()
@@ -96,26 +94,26 @@ fn refused(attempts: &[Attempt]) -> String {
     match attempts.last().map(|last| last.source.kind()) {
         Some(io::ErrorKind::PermissionDenied) => format!(
             "this user may not connect to cgtrace on {tried}; run as root or join the group `cgtrace` for the private \
-             socket, or let everyone connect to the public one: mode 0666, its directory 0755"
+             socket, or allow access to the public one: mode 0666, its directory 0755"
         ),
         _ => format!("no cgtrace daemon answers on {tried}; start one: sudo cgtrace daemon"),
     }
 }
 
 impl Error {
-    /// Whether the same call may succeed later, on another connection: the daemon is not there, restarts, or has
-    /// no room now.
+    /// Whether the same call may succeed later on another connection: the daemon is not running, restarts, or has
+    /// reached a limit.
     ///
     /// ```
     /// use cgtrace_client::{Client, Error};
-    /// let nobody = Client::connect_to("/nowhere/io.cgtrace").unwrap_err();
-    /// assert!(nobody.is_transient());
+    /// let error = Client::connect_to("/nowhere/io.cgtrace").unwrap_err();
+    /// assert!(error.is_transient());
     /// assert!(!Error::NotPermitted { reason: "for example".to_owned() }.is_transient());
     /// ```
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            // What was read is no message, and will not be.
+            // The data is not a message, and a retry does not change that.
             Self::Io(error) => error.kind() != io::ErrorKind::InvalidData,
             Self::Connect { .. } | Self::Closed | Self::LimitExceeded { .. } | Self::Unavailable { .. } => {
                 true
@@ -124,7 +122,7 @@ impl Error {
         }
     }
 
-    /// The error that a reply names, with its parameters as JSON.
+    /// The error named by a reply, with its parameters as JSON.
     pub(crate) fn of_reply(name: String, parameters: &str) -> Self {
         let declared = name.strip_prefix("io.cgtrace.").and_then(|name| {
             let parameters: serde_json::Value = serde_json::from_str(parameters).ok()?;

@@ -1,19 +1,20 @@
-//! Names of cgroups: as bytes, as people write them, as the wire and a terminal carry them. Pure.
+//! Paths of cgroups: as bytes, on the wire and on a terminal.
 
 use std::fmt::Write as _;
 
-/// The longest component of a name, in bytes: the path given to mkdir(2) is at most `PATH_MAX` with its NUL, and
-/// kernfs itself has no limit.
+/// The longest component of a path, in bytes.
+///
+/// The argument of mkdir(2) is at most `PATH_MAX` with its NUL; kernfs has no limit of its own.
 ///
 /// ```
 /// assert!(cgtrace_client::paths::normalize(&[b"/".as_slice(), &[b'a'; 4_096]].concat()).is_err());
 /// ```
 pub const COMPONENT_MAX: usize = 4_095;
 
-/// The form in which the wire carries a name that is not UTF-8: this, then two digits a byte.
+/// The prefix of a path that is not UTF-8 on the wire; two digits per byte follow.
 const HEX: &str = "hex:";
 
-/// A name that no cgroup can have.
+/// The error for a path that no cgroup can have.
 ///
 /// ```
 /// let wrong = cgtrace_client::paths::from_wire("system.slice").unwrap_err();
@@ -31,7 +32,7 @@ pub struct InvalidPath {
     pub expected: String,
 }
 
-/// Reads a name as the wire carries it: text, or `hex:` and digits.
+/// Decodes a path from the wire: text, or `hex:` and digits.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::from_wire("hex:2f61ff"), Ok(b"/a\xff".to_vec()));
@@ -40,13 +41,13 @@ pub fn from_wire(name: &str) -> Result<Vec<u8>, InvalidPath> {
     let Some(digits) = name.strip_prefix(HEX) else { return normalize(name.as_bytes()) };
     let bytes = unhex(digits).ok_or_else(|| InvalidPath {
         path: name.to_owned(),
-        reason: "`hex:` is followed by what is not two hexadecimal digits a byte".to_owned(),
+        reason: "`hex:` must be followed by two hexadecimal digits per byte".to_owned(),
         expected: format!("{HEX}{}", hex(b"/system.slice")),
     })?;
     normalize(&bytes)
 }
 
-/// The form in which the wire carries these bytes as a name.
+/// Encodes a path for the wire.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::to_wire(b"/a\xff"), "hex:2f61ff");
@@ -60,7 +61,7 @@ pub fn to_wire(name: &[u8]) -> String {
     }
 }
 
-/// Checks a name and brings it into its one form: `/`, or `/` before each component.
+/// Checks a path and normalizes it to `/`, or `/` before each component.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::normalize(b"/a/b/"), Ok(b"/a/b".to_vec()));
@@ -77,7 +78,7 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>, InvalidPath> {
         ("it has a NUL or a newline", example())
     } else if components.iter().any(is_dots) {
         let others: Vec<&[u8]> = components.into_iter().filter(|component| !is_dots(component)).collect();
-        ("it has `.` or `..`, which no cgroup is called", rooted(&others))
+        ("it has the component `.` or `..`", rooted(&others))
     } else if name[0] != b'/' {
         ("it does not begin with `/`, the root of its hierarchy", rooted(&components))
     } else if components.iter().any(|component| component.len() > COMPONENT_MAX) {
@@ -90,10 +91,10 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>, InvalidPath> {
     Err(InvalidPath { path: escape(name), reason: reason.to_owned(), expected: escape(&expected) })
 }
 
-/// Bytes as the wire's text, and their digits if that text is not exact.
+/// Bytes as text for the wire, and as digits if the text is not exact.
 ///
-/// Valid UTF-8 is itself: JSON carries control characters too. In other bytes, what is not UTF-8 is written
-/// `\xff`, and a backslash `\\`.
+/// Valid UTF-8 is unchanged: JSON can express control characters. Otherwise invalid bytes become `\xff` and a backslash
+/// becomes `\\`.
 ///
 /// ```
 /// let (text, digits) = cgtrace_client::paths::as_text(b"/a\xff");
@@ -119,8 +120,7 @@ pub fn as_text(bytes: &[u8]) -> (String, Option<String>) {
     }
 }
 
-/// Bytes as text that does nothing to a terminal: control characters, what turns the writing's direction, and
-/// what is not UTF-8 are escaped.
+/// Escapes bytes for a terminal: control characters, bidirectional controls and bytes that are not UTF-8.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::escape(b"/a\x1b[31m"), "/a\\x1b[31m");
@@ -155,7 +155,7 @@ fn escape_bytes(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// Two lower-case digits a byte.
+/// Encodes bytes as two lower-case hexadecimal digits each.
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::hex(b"/a"), "2f61");
@@ -168,7 +168,7 @@ pub fn hex(bytes: &[u8]) -> String {
     })
 }
 
-/// The bytes of [`hex`]'s digits.
+/// Decodes the digits of [`hex`].
 ///
 /// ```
 /// assert_eq!(cgtrace_client::paths::unhex("2f61").as_deref(), Some(&b"/a"[..]));

@@ -1,4 +1,4 @@
-//! The messages that carry parameters and replies.
+//! The messages.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::Wait;
 use crate::state::CgroupState;
 
-/// A call, as it stands in a message.
+/// The message of a call.
 ///
 /// ```
 /// # use cgtrace_client::wire;
@@ -21,33 +21,33 @@ use crate::state::CgroupState;
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call<P> {
-    /// The method with its interface: `io.cgtrace.Lookup`.
+    /// The method with its interface, as in `io.cgtrace.Lookup`.
     pub method: String,
-    /// Its parameters.
+    /// The parameters.
     #[serde(default)]
     pub parameters: P,
-    /// Whether more than one reply is wanted.
+    /// Whether the client accepts more than one reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,
-    /// Whether no reply is wanted.
+    /// Whether the client wants no reply.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub oneway: bool,
-    /// Whether the connection is to become another protocol's; cgtrace has none.
+    /// Whether to switch the connection to another protocol; cgtrace supports none.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub upgrade: bool,
 }
 
-/// A reply, as it stands in a message.
+/// The message of a reply.
 ///
 /// ```
 /// # use cgtrace_client::wire;
 /// let reply: wire::Reply<wire::WaitReply> = serde_json::from_str(r#"{"parameters":{"reached":true}}"#)?;
-/// assert!(reply.parameters.is_some_and(|awaited| awaited.reached));
+/// assert!(reply.parameters.is_some_and(|reply| reply.reached));
 /// # Ok::<(), cgtrace_client::Error>(())
 /// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reply<P> {
-    /// What is answered, or what an error says.
+    /// The reply, or the details of an error.
     #[serde(default = "Option::default", skip_serializing_if = "Option::is_none")]
     pub parameters: Option<P>,
     /// Whether another reply follows.
@@ -59,7 +59,7 @@ pub struct Reply<P> {
 }
 
 impl Wait {
-    /// To wait until that name is in that state, on any hierarchy (for absent and empty: on all).
+    /// The parameters to wait for a state of a cgroup, on any hierarchy (absent and empty: on all).
     ///
     /// ```
     /// use std::time::Duration;
@@ -70,7 +70,7 @@ impl Wait {
     /// ```
     #[must_use]
     pub fn new(path: &str, state: CgroupState, timeout: Option<Duration>) -> Self {
-        // A time-out is never over before its time.
+        // Rounded up, so that the timeout does not expire early.
         let milliseconds =
             |timeout: Duration| u64::try_from(timeout.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX);
         Self { path: path.to_owned(), state, hierarchy: None, timeout_ms: timeout.map(milliseconds) }

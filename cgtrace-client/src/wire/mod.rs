@@ -1,5 +1,7 @@
-//! The types of the wire, generated from [`INTERFACE`](crate::INTERFACE): one for each of its types, and one for each
-//! method's parameters and reply.
+//! The wire types, generated from [`INTERFACE`](crate::INTERFACE).
+//!
+//! There is one struct per type of the interface, one per method for its parameters (`Lookup`), and one for its reply
+//! (`LookupReply`). Parameters are built by methods: `Lookup::default().paths(["/"]).hierarchy("v2")`.
 
 mod call;
 mod kind;
@@ -13,7 +15,7 @@ pub use printed::{ConfigChecked, Dropped, EventLine, Unpinned};
 pub use time::Timestamp;
 use time::rfc3339;
 
-#[expect(missing_docs, reason = "a field whose name says it all has no comment in the interface")]
+#[expect(missing_docs, reason = "self-explanatory fields have no comment in the interface")]
 mod generated {
     use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! What `cgtrace --json` prints beside the service's own answers. None of it is on the wire.
+//! Output of `cgtrace --json` that is not on the wire.
 
 use serde::{Deserialize, Serialize};
 
@@ -9,7 +9,7 @@ use super::Event;
 /// ```
 /// # use cgtrace_client::wire::{EventLine, Dropped};
 /// match serde_json::from_str(r#"{"kind":"dropped","dropped":3}"#)? {
-///     EventLine::Dropped(Dropped::Dropped { dropped, .. }) => println!("{dropped} events are missing here"),
+///     EventLine::Dropped(Dropped::Dropped { dropped, .. }) => println!("{dropped} events were dropped"),
 ///     EventLine::Event(event) => println!("{}", event.kind),
 ///     _ => {}
 /// }
@@ -20,13 +20,13 @@ use super::Event;
 #[serde(untagged)]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum EventLine {
-    /// Events are missing here.
+    /// Events were dropped here.
     Dropped(Dropped),
-    /// It happened.
+    /// An event.
     Event(Box<Event>),
 }
 
-/// Instead of events: the command read too slowly, or the daemon does not keep them any more.
+/// Events were dropped: the command read too slowly, or the daemon no longer stores them.
 ///
 /// ```
 /// # use cgtrace_client::wire::Dropped;
@@ -39,14 +39,14 @@ pub enum EventLine {
 #[serde(tag = "kind", rename_all = "lowercase")]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum Dropped {
-    /// The one kind.
+    /// The only kind.
     Dropped {
-        /// How many events are missing.
+        /// The number of dropped events.
         dropped: u64,
     },
 }
 
-/// What `cgtrace config check --json` prints of a file that the daemon would take.
+/// The output of `cgtrace config check --json` for a valid file.
 ///
 /// ```
 /// # use cgtrace_client::wire::ConfigChecked;
@@ -61,13 +61,13 @@ pub enum Dropped {
 pub struct ConfigChecked {
     /// The file.
     pub file: String,
-    /// True: of a wrong file nothing is printed, stderr says what is wrong, and the exit code is 2.
+    /// Always true: for an invalid file, stderr has the error and the exit code is 2.
     pub valid: bool,
-    /// The keys whose values are put in force by a restart, not by a reload.
+    /// The keys whose values need a restart rather than a reload.
     pub needs_restart: Vec<String>,
 }
 
-/// What `cgtrace unpin --json` prints.
+/// The output of `cgtrace unpin --json`.
 ///
 /// ```
 /// # use cgtrace_client::wire::Unpinned;
@@ -79,8 +79,8 @@ pub struct ConfigChecked {
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub struct Unpinned {
-    /// The folder of the pins.
+    /// The directory of the pins.
     pub folder: String,
-    /// How many there were; 0: nothing was pinned.
+    /// The number of removed pins; 0 if there were none.
     pub removed: u64,
 }
