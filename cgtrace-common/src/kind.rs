@@ -6,12 +6,12 @@ use core::fmt;
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $number:literal $name:literal,)* ;
      $(#[$of_record:meta])* $record:ident = $last:literal $record_name:literal,) => {
-        /// The kind of a record or event. The doc of each variant lists what follows the [`Header`](crate::Header)
-        /// of its record.
+        /// The kind of a record or event. The doc of each variant lists what follows the
+        /// [`Header`](crate::Header) of its record.
         ///
-        /// "By" is the [`Task`](crate::Task) that made the system call. It is present only where the kernel fires
-        /// the tracepoint in that task: never for `Release`, `Populated`, `Empty`, `Frozen`, `Thawed` and
-        /// `HierarchyDestroyed`, which may run in a kworker or an unrelated task.
+        /// "By" is the [`Task`](crate::Task) that made the system call. It is present only where the kernel
+        /// fires the tracepoint in that task: never for `Release`, `Populated`, `Empty`, `Frozen`, `Thawed`
+        /// and `HierarchyDestroyed`, which may run in a kworker or an unrelated task.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         #[repr(u8)]
         pub enum Kind {
@@ -79,13 +79,14 @@ kinds! {
     Resynced = 19 "resynced",
     ;
     /// The ancestors of the process in the next `Exec` of the same task: by (the process itself), then one
-    /// [`Task`](crate::Task) per ancestor, parent first, up to the end of the record. The header holds the cgroup of
-    /// `by`. This record does not become an event.
+    /// [`Task`](crate::Task) per ancestor, parent first, up to the end of the record. The header holds the
+    /// cgroup of `by`. This record does not become an event.
     Ancestry = 20 "ancestry",
 }
 
 impl Kind {
-    /// Its index in [`EVENTS`](Self::EVENTS). `Ancestry`, which is not an event, has the index after the last one.
+    /// Its index in [`EVENTS`](Self::EVENTS). `Ancestry`, which is not an event, has the index after the last
+    /// one.
     #[must_use]
     pub const fn event_number(self) -> usize {
         self as usize - 1
@@ -107,7 +108,8 @@ impl Kind {
         Self::EVENTS.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// Whether the index depends on it. Such records have a separate ring, which other records cannot fill up.
+    /// Whether the index depends on it. Such records have a separate ring, which other records cannot fill
+    /// up.
     #[must_use]
     pub const fn feeds_index(self) -> bool {
         matches!(

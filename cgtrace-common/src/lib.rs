@@ -1,8 +1,8 @@
 //! The records that the kernel program writes and the daemon reads.
 //!
-//! Every record begins with a [`Header`]; what follows depends on its [`Kind`], whose docs describe it. All integers
-//! are in native byte order. A name, where there is one, is the tail of the record: it has no terminating NUL and
-//! ends at [`Header::length`].
+//! Every record begins with a [`Header`]; what follows depends on its [`Kind`], whose docs describe it. All
+//! integers are in native byte order. A name, where there is one, is the tail of the record: it has no
+//! terminating NUL and ends at [`Header::length`].
 #![no_std]
 
 mod ids;
@@ -20,8 +20,8 @@ pub const VERSION: u8 = 2;
 
 /// The longest leaf name of a cgroup, in bytes, without the NUL.
 ///
-/// kernfs does not limit names (no `NAME_MAX` check in fs/kernfs/dir.c); the limit is that of the path passed to
-/// mkdir(2), `PATH_MAX` including the NUL.
+/// kernfs does not limit names (no `NAME_MAX` check in fs/kernfs/dir.c); the limit is that of the path passed
+/// to mkdir(2), `PATH_MAX` including the NUL.
 pub const NAME_MAX: usize = 4095;
 
 /// The most [`CgroupMembership`]s in an exec record, that is, v1 hierarchies.

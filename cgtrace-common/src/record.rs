@@ -30,7 +30,8 @@ pub struct Header {
     pub hierarchy_id: u32,
     /// Depth below the hierarchy's root, whose level is 0.
     pub level: u32,
-    /// `cgroup->kn->id`: unique in its hierarchy while the cgroup exists, and the inode number of its directory.
+    /// `cgroup->kn->id`: unique in its hierarchy while the cgroup exists, and the inode number of its
+    /// directory.
     pub cgroup_id: u64,
     /// The parent's id; 0 for a root.
     pub parent_id: u64,

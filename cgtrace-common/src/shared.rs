@@ -1,14 +1,14 @@
 //! Shared memory that the kernel program and the daemon read and write while the program runs.
 
-/// How many backup programs record execs that the kernel skipped the first program for: the entries of the map
-/// `RECOVERED`.
+/// How many backup programs record execs that the kernel skipped the first program for: the entries of the
+/// map `RECOVERED`.
 pub const BACKUP_PROGRAMS: u32 = 3;
 
 /// The entries of the map `LOST_OF`: 256 hierarchies for each ring.
 pub const LOST_OF_ENTRIES: u32 = 512;
 
-/// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index) selects the
-/// ring.
+/// The key of a hierarchy's lost records in the map `LOST_OF`. [`feeds_index`](crate::Kind::feeds_index)
+/// selects the ring.
 #[must_use]
 pub const fn lost_of_key(hierarchy_id: u32, feeds_index: bool) -> u64 {
     (feeds_index as u64) << 32 | hierarchy_id as u64
@@ -46,16 +46,16 @@ impl Loss {
 
 /// When the program must wake the daemon: the value of the map `WAKE`.
 ///
-/// The program reads it after committing its record, and sets it to `Never` when it wakes the daemon. The commit is
-/// an atomic exchange (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`) and therefore a full barrier: a daemon that arms,
-/// fences and then finds the ring empty cannot miss the wakeup for a later record.
+/// The program reads it after committing its record, and sets it to `Never` when it wakes the daemon. The
+/// commit is an atomic exchange (kernel/bpf/ringbuf.c, `bpf_ringbuf_commit`) and therefore a full barrier: a
+/// daemon that arms, fences and then finds the ring empty cannot miss the wakeup for a later record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Wake {
     /// The daemon is awake, or polls.
     Never = 0,
-    /// Wake at the next record other than [`Release`](crate::Kind::Release). Releases come long after the removal, and
-    /// waking for them would delay clients that wait for other events.
+    /// Wake at the next record other than [`Release`](crate::Kind::Release). Releases come long after the
+    /// removal, and waking for them would delay clients that wait for other events.
     AtNext = 1,
     /// Wake once a ring is half full.
     AtHalf = 2,
@@ -63,13 +63,13 @@ pub enum Wake {
     AtAny = 3,
 }
 
-/// State that outlives a daemon whose maps are pinned: the index of each word of the map `PERSISTED`, which the program
-/// does not touch.
+/// State that outlives a daemon whose maps are pinned: the index of each word of the map `PERSISTED`, which
+/// the program does not touch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u32)]
 pub enum Persisted {
-    /// A magic number, and the version of the records ([`VERSION`](crate::VERSION)) and of these words. Written last,
-    /// after everything else is pinned.
+    /// A magic number, and the version of the records ([`VERSION`](crate::VERSION)) and of these words.
+    /// Written last, after everything else is pinned.
     Layout = 0,
     /// The build of the program.
     Build = 1,

@@ -73,9 +73,10 @@ fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
     if armed == Wake::AtHalf as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= half.load() {
         return;
     }
-    // Only a commit can wake, and the record's own commit is done: the word must not be read before that commit,
-    // or a daemon that arms in between would sleep although there is a record. So an empty record is committed.
-    // Without room for it the word stays set, and the next record that finds room wakes the daemon.
+    // Only a commit can wake, and the record's own commit is done: the word must not be read before that
+    // commit, or a daemon that arms in between would sleep although there is a record. So an empty record is
+    // committed. Without room for it the word stays set, and the next record that finds room wakes the
+    // daemon.
     let Some(empty) = ring.reserve::<u64>(0) else { return };
     // SAFETY: as above.
     unsafe { ptr::write_volatile(word, Wake::Never as u32) };
@@ -93,8 +94,8 @@ pub fn note_exec() {
 
 /// Wakes the daemon if it armed the wakeup and an exec was recorded since.
 ///
-/// While a task is preempted here by the daemon that it woke, the kernel skips this program for other tasks on this
-/// CPU, so it checks twice.
+/// While a task is preempted here by the daemon that it woke, the kernel skips this program for other tasks
+/// on this CPU, so it checks twice.
 #[inline(always)]
 pub fn wake_for_exec() {
     let Some(word) = EXEC_PENDING.get_ptr_mut(0) else { return };
@@ -112,9 +113,9 @@ pub fn wake_for_exec() {
 
 /// Counts a lost record.
 ///
-/// Not atomic, which would take inline assembly. The counter is per CPU, and programs that feed the index run with
-/// interrupts off, so their counts are exact. One count is lost only if the preemptible exec program is preempted
-/// between the two accesses by another run that loses a record.
+/// Not atomic, which would take inline assembly. The counter is per CPU, and programs that feed the index run
+/// with interrupts off, so their counts are exact. One count is lost only if the preemptible exec program is
+/// preempted between the two accesses by another run that loses a record.
 #[inline(always)]
 fn count(loss: Loss) {
     if let Some(counter) = LOSSES.get_ptr_mut(loss as u32) {
@@ -135,14 +136,14 @@ fn count_by_hierarchy(hierarchy_id: u32, feeds_index: bool) {
         // SAFETY: as in `count`.
         unsafe { ptr::write_volatile(counter, ptr::read_volatile(counter) + 1) };
     } else if LOST_OF.insert(&key, &1, u64::from(BPF_NOEXIST)).is_err() {
-        // The map is full, or another CPU inserted the entry in between. (The other CPUs' counters of a new entry
-        // start at 0: `pcpu_init_value` in kernel/bpf/hashtab.c, 5.10.)
+        // The map is full, or another CPU inserted the entry in between. (The other CPUs' counters of a new
+        // entry start at 0: `pcpu_init_value` in kernel/bpf/hashtab.c, 5.10.)
         count(if feeds_index { Loss::LifecycleUnassigned } else { Loss::ActivityUnassigned });
     }
 }
 
-/// Logs that a ring was full. Not inlined, to keep programs small. The log level is a constant to the verifier, which
-/// removes the logging when it is off.
+/// Logs that a ring was full. Not inlined, to keep programs small. The log level is a constant to the
+/// verifier, which removes the logging when it is off.
 #[inline(never)]
 fn log_ring_full(kind: u8, error: i32) {
     warn!((), "ring full: lost a record of kind {}: error {}", kind, error);

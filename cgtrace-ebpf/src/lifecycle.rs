@@ -89,7 +89,8 @@ fn emit_leaf(kind: Kind, slot: u32, cgroup: Address) {
 #[inline(always)]
 unsafe fn emit_leaf_typed(kind: Kind, slot: u32, cgroup: Address) {
     let Some(record) = SCRATCH.get_ptr_mut(slot) else { return };
-    // SAFETY: this program has exclusive use of the slot on this CPU, see `SCRATCH`; the caller guarantees `cgroup`.
+    // SAFETY: this program has exclusive use of the slot on this CPU, see `SCRATCH`; the caller guarantees
+    // `cgroup`.
     unsafe {
         let length = fill_typed(record, kind, cgroup);
         emit(kind, record, Ok(length));

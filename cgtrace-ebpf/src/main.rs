@@ -1,11 +1,11 @@
-//! cgtrace's kernel program: a short raw tracepoint program for each hook. The most expensive hooks have a second
-//! program that uses typed loads ([`typed`]), for kernels that accept it.
+//! cgtrace's kernel program: a short raw tracepoint program for each hook. The most expensive hooks have a
+//! second program that uses typed loads ([`typed`]), for kernels that accept it.
 //!
-//! Each hook reads the kernel's structures ([`read`]) and fills a record of `cgtrace-common`; [`emit`] writes it to
-//! its ring and wakes the daemon if the wakeup is armed.
+//! Each hook reads the kernel's structures ([`read`]) and fills a record of `cgtrace-common`; [`emit`] writes
+//! it to its ring and wakes the daemon if the wakeup is armed.
 //!
-//! Only helpers of Linux 5.8 (which added the ring buffer) are used, and only loops that the verifier of 5.10 can
-//! bound.
+//! Only helpers of Linux 5.8 (which added the ring buffer) are used, and only loops that the verifier of 5.10
+//! can bound.
 #![no_std]
 #![no_main]
 

@@ -7,7 +7,8 @@ use aya_ebpf::{
 };
 use cgtrace_common::{BACKUP_PROGRAMS, Header, LOST_OF_ENTRIES, Loss, NAME_MAX, PERSISTED_WORDS, Task};
 
-/// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon maps it and needs no system call for an access.
+/// `BPF_F_MMAPABLE` of include/uapi/linux/bpf.h (5.5): the daemon maps it and needs no system call for an
+/// access.
 const MMAPABLE: u32 = 1 << 10;
 
 /// Records that feed the index. The loader sets the size.
@@ -42,8 +43,8 @@ pub static LOST: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 #[map]
 pub static WAKE: Array<u32> = Array::with_max_entries(1, MMAPABLE);
 
-/// State that one daemon stores for the next, by [`Persisted`](cgtrace_common::Persisted). The program does not use it;
-/// it is a map so that it is pinned and removed together with the others.
+/// State that one daemon stores for the next, by [`Persisted`](cgtrace_common::Persisted). The program does
+/// not use it; it is a map so that it is pinned and removed together with the others.
 #[map]
 pub static PERSISTED: Array<u64> = Array::with_max_entries(PERSISTED_WORDS, MMAPABLE);
 
@@ -88,7 +89,7 @@ pub struct LeafRecord {
 /// One [`LeafRecord`] per CPU for each program that emits them: mkdir, rmdir, rename.
 ///
 /// The kernel fires these tracepoints under its spin lock `trace_cgroup_path_lock` with interrupts off
-/// (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so they cannot interrupt each other. The tracepoints of
-/// kernel/sched are preemptible since 7.x, so their records are built on the stack.
+/// (`TRACE_CGROUP_PATH` in kernel/cgroup/cgroup-internal.h), so they cannot interrupt each other. The
+/// tracepoints of kernel/sched are preemptible since 7.x, so their records are built on the stack.
 #[map]
 pub static SCRATCH: PerCpuArray<LeafRecord> = PerCpuArray::with_max_entries(3, 0);

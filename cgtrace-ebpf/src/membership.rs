@@ -18,7 +18,8 @@ struct MoveRecord {
     task: Task,
 }
 
-/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+/// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool
+/// threadgroup)`
 ///
 /// In the task that writes `cgroup.procs`, `cgroup.threads` or `tasks`, after the move. Also for a write that
 /// changes nothing.
@@ -30,7 +31,8 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) {
     emit_move(Kind::Attach, flags, ctx.arg(0), ctx.arg(2));
 }
 
-/// `cgroup_transfer_tasks(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`
+/// `cgroup_transfer_tasks(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool
+/// threadgroup)`
 ///
 /// Once for each task that leaves a v1 cpuset without CPUs.
 #[raw_tracepoint(tracepoint = "cgroup_transfer_tasks")]

@@ -1,7 +1,8 @@
-//! Offsets of members of kernel structures. The loader sets each from the kernel's BTF before loading, so that the
-//! verifier sees constants.
+//! Offsets of members of kernel structures. The loader sets each from the kernel's BTF before loading, so
+//! that the verifier sees constants.
 //!
-//! Each is named after its structure and member; `cgtrace/src/daemon/probe/offsets.rs` lists both, with the sizes.
+//! Each is named after its structure and member; `cgtrace/src/daemon/probe/offsets.rs` lists both, with the
+//! sizes.
 
 use aya_ebpf::Global;
 

@@ -1,7 +1,7 @@
 //! Forks into a cgroup other than the parent's, and execs of tracked comms.
 //!
-//! These run at every fork and exec of the machine, so the cheapest check comes first. The exec programs may be
-//! preempted, and run again on the same CPU in between, so their records are built on the stack.
+//! These run at every fork and exec of the machine, so the cheapest check comes first. The exec programs may
+//! be preempted, and run again on the same CPU in between, so their records are built on the stack.
 
 use core::mem::{ManuallyDrop, MaybeUninit};
 
@@ -52,13 +52,13 @@ union ExecRecords {
 
 /// `sched_wakeup_new(struct task_struct *p)`
 ///
-/// In the parent, before the child runs for the first time; the child already has its cgroups (`copy_process` calls
-/// `cgroup_post_fork` earlier). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded: `cgroup_attach_task` does not
-/// fire for it.
+/// In the parent, before the child runs for the first time; the child already has its cgroups (`copy_process`
+/// calls `cgroup_post_fork` earlier). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded:
+/// `cgroup_attach_task` does not fire for it.
 ///
-/// `sched_process_fork` has the same information, but is preemptible since Linux 7.0: while a parent is preempted in
-/// the program, the kernel skips the program for every other fork on that CPU. This tracepoint fires under the run
-/// queue's lock, with interrupts off (`wake_up_new_task` in kernel/sched/core.c).
+/// `sched_process_fork` has the same information, but is preemptible since Linux 7.0: while a parent is
+/// preempted in the program, the kernel skips the program for every other fork on that CPU. This tracepoint
+/// fires under the run queue's lock, with interrupts off (`wake_up_new_task` in kernel/sched/core.c).
 #[raw_tracepoint(tracepoint = "sched_wakeup_new")]
 pub fn sched_wakeup_new(ctx: RawTracePointContext) {
     let child: Address = ctx.arg(0);
@@ -108,10 +108,10 @@ fn differing_cgroup(parent: Address, child: Address) -> Result<Option<Address>, 
 ///
 /// In the process that calls execve(2), which already has its new comm. Attached only if comms are tracked.
 ///
-/// Since Linux 7.0 it is preemptible, and the kernel skips a program on a CPU where a run of it has not ended. So there
-/// are four programs, of which the first that runs emits the records; an exec is missed only if a process is preempted
-/// in each of them on that CPU. The number of missed execs is that of skipped runs of the first program, less those
-/// that a backup program handled ([`RECOVERED`]).
+/// Since Linux 7.0 it is preemptible, and the kernel skips a program on a CPU where a run of it has not
+/// ended. So there are four programs, of which the first that runs emits the records; an exec is missed only
+/// if a process is preempted in each of them on that CPU. The number of missed execs is that of skipped runs
+/// of the first program, less those that a backup program handled ([`RECOVERED`]).
 macro_rules! exec_programs {
     ($($program:ident = $turn:literal)*) => {
         $(
@@ -130,7 +130,8 @@ exec_programs! {
     sched_process_exec_4 = 3
 }
 
-/// Runs after the others and wakes the daemon, which may then preempt this program instead of one that emits a record.
+/// Runs after the others and wakes the daemon, which may then preempt this program instead of one that emits
+/// a record.
 #[raw_tracepoint(tracepoint = "sched_process_exec")]
 pub fn sched_process_exec_bell(_: RawTracePointContext) {
     wake_for_exec();
@@ -147,8 +148,8 @@ fn record_exec(turn: u32, task: Address) {
     let exec = ExecId { start_boot_ns, number };
     let tid = bpf_get_current_pid_tgid() as u32;
     let Some(last) = EXECS.get_ptr_mut(tid & (EXECS_LEN - 1)) else { return };
-    // SAFETY: an entry of a live map. The programs of one exec run one after the other; an exec of another task is
-    // not equal.
+    // SAFETY: an entry of a live map. The programs of one exec run one after the other; an exec of another
+    // task is not equal.
     unsafe {
         if turn != 0 {
             if last.read_volatile() == exec {

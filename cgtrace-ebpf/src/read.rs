@@ -38,7 +38,8 @@ pub fn address_of(base: Address, offset: &Global<u64>) -> Address {
 /// Reads the member at `offset` of the structure at `base`.
 #[inline(always)]
 pub fn member<T>(base: Address, offset: &Global<u64>) -> Result<T, Unreadable> {
-    // SAFETY: the helper checks the address; every T in use is an integer or a pointer, for which any bytes are valid.
+    // SAFETY: the helper checks the address; every T in use is an integer or a pointer, for which any bytes
+    // are valid.
     unsafe { bpf_probe_read_kernel(address_of(base, offset).cast()) }.map_err(Unreadable)
 }
 
@@ -156,7 +157,7 @@ pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
     }
 }
 
-/// The css_set's cgroup on the default hierarchy.
+/// The cgroup of a `css_set` on the default hierarchy.
 #[inline(always)]
 pub fn default_cgroup(css_set: Address) -> Result<Address, Unreadable> {
     member(css_set, &CSS_SET_DFL_CGRP)

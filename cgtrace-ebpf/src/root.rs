@@ -115,7 +115,8 @@ unsafe fn fill_root(
     name: *mut [u8; ROOT_NAME_LEN],
     root: Address,
 ) -> Result<usize, Unreadable> {
-    // The helper writes nothing after the NUL, and the verifier requires that all emitted stack bytes are initialised.
+    // The helper writes nothing after the NUL, and the verifier requires that all emitted stack bytes are
+    // initialised.
     // SAFETY: guaranteed by the caller.
     let with_nul = unsafe {
         name.write([0; ROOT_NAME_LEN]);

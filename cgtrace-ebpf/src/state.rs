@@ -20,8 +20,8 @@ struct ActorRecord {
 
 /// `cgroup_notify_populated(struct cgroup *cgrp, const char *path, int val)`
 ///
-/// Under `css_set_lock`, in the task that adds the first or removes the last reference; once for each ancestor
-/// whose state changes.
+/// Under `css_set_lock`, in the task that adds the first or removes the last reference; once for each
+/// ancestor whose state changes.
 #[raw_tracepoint(tracepoint = "cgroup_notify_populated")]
 pub fn cgroup_notify_populated(ctx: RawTracePointContext) {
     let value: i32 = ctx.arg(2);

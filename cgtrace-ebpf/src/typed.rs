@@ -1,9 +1,10 @@
-//! Typed loads from kernel structures: a program whose tracepoint arguments have types (`tp_btf`, Linux 5.5) reads
-//! members by plain loads instead of helper calls, which cost some 20 ns each. Offsets are constants to the verifier,
-//! which checks every load against the kernel's BTF.
+//! Typed loads from kernel structures: a program whose tracepoint arguments have types (`tp_btf`, Linux 5.5)
+//! reads members by plain loads instead of helper calls, which cost some 20 ns each. Offsets are constants to
+//! the verifier, which checks every load against the kernel's BTF.
 //!
-//! A load from an unreadable address returns 0 (the kernel's exception table, `BPF_PROBE_MEM`). Each typed program
-//! does the same as the raw program of its tracepoint, which the loader falls back to if the kernel refuses this one.
+//! A load from an unreadable address returns 0 (the kernel's exception table, `BPF_PROBE_MEM`). Each typed
+//! program does the same as the raw program of its tracepoint, which the loader falls back to if the kernel
+//! refuses this one.
 
 use aya_ebpf::{Global, helpers::generated::bpf_get_current_task_btf};
 use cgtrace_common::{CgroupId, Task};
@@ -20,11 +21,12 @@ use crate::{
 /// Reads the member at `offset` of the structure at `base`.
 ///
 /// # Safety
-/// The verifier knows the type of `base`, and the member there is a `T`: an integer, or a pointer as [`Address`].
+/// The verifier knows the type of `base`, and the member there is a `T`: an integer, or a pointer as
+/// [`Address`].
 #[inline(always)]
 pub unsafe fn member<T>(base: Address, offset: &Global<u64>) -> T {
-    // SAFETY: guaranteed by the caller; the kernel handles any address. Volatile, so that the compiler does not merge
-    // or split loads, which the verifier would then refuse.
+    // SAFETY: guaranteed by the caller; the kernel handles any address. Volatile, so that the compiler does
+    // not merge or split loads, which the verifier would then refuse.
     unsafe { address_of(base, offset).cast::<T>().read_volatile() }
 }
 

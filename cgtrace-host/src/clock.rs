@@ -4,7 +4,8 @@ use rustix::time::{ClockId, clock_gettime};
 
 use crate::process::kernel_boot_ns;
 
-/// Ns since boot, including suspend, outside of any time namespace: the clock of the kernel program's records.
+/// Ns since boot, including suspend, outside of any time namespace: the clock of the kernel program's
+/// records.
 #[must_use]
 pub fn boot_ns() -> u64 {
     kernel_boot_ns(u64::try_from(read(ClockId::Boottime)).unwrap_or(0))

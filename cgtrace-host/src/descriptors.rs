@@ -4,8 +4,8 @@ use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Raises the soft limit to the hard limit. The usual soft limit of 1,024 exists for programs that use select(2); each
-/// client of the daemon takes a descriptor.
+/// Raises the soft limit to the hard limit. The usual soft limit of 1,024 exists for programs that use
+/// select(2); each client of the daemon takes a descriptor.
 pub fn raise_limit() {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum

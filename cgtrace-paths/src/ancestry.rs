@@ -1,11 +1,12 @@
-//! Which pod and container a path proves. The owner of a subtree can give its cgroups any name, so a container's name
-//! is proof only where a runtime would have created the cgroup.
+//! Which pod and container a path proves. The owner of a subtree can give its cgroups any name, so a
+//! container's name is proof only where a runtime would have created the cgroup.
 //!
 //! - Nothing is proven below `user.slice`, nor below a service or scope that is not a container.
-//! - A scope or service is a container only inside slices; those of machined, libvirt and nspawn only in `machine.slice`.
+//! - A scope or service is a container only inside slices; those of machined, libvirt and nspawn only in
+//!   `machine.slice`.
 //! - A directory is a container unless there is a unit above it: administrators can configure any parent.
-//! - `kubepods` is at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` are where systemd
-//!   places them.
+//! - `kubepods` is at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` are where
+//!   systemd places them.
 //! - The same rules apply inside each container, with its cgroup as the root (kind, k3d, Docker in Docker).
 
 use super::{

@@ -1,7 +1,7 @@
 //! Parses cgroup paths: the unit, slice, pod and container that a path names. Performs no I/O.
 //!
-//! Only what the path proves is reported. Any bytes are accepted: a path may come from a user, a log or a process's
-//! arguments, and need not be the path of a cgroup.
+//! Only what the path proves is reported. Any bytes are accepted: a path may come from a user, a log or a
+//! process's arguments, and need not be the path of a cgroup.
 
 mod ancestry;
 mod container;
@@ -25,13 +25,13 @@ use unit::Units;
 /// A parsed cgroup path.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParsedPath {
-    /// The path from the hierarchy's root: `/`, or `/` before each component, without a leading mount point, and
-    /// without `.`, `..` and empty components.
+    /// The path from the hierarchy's root: `/`, or `/` before each component, without a leading mount point,
+    /// and without `.`, `..` and empty components.
     pub path: Vec<u8>,
     /// The mount point that was removed.
     pub mount: Option<MountPoint>,
-    /// Set if the first component is the name of a v1 hierarchy's directory (`/systemd/system.slice`), and may not be
-    /// part of the path. It remains in `path`, because a cgroup can have this name.
+    /// Set if the first component is the name of a v1 hierarchy's directory (`/systemd/system.slice`), and
+    /// may not be part of the path. It remains in `path`, because a cgroup can have this name.
     pub directory: Option<Directory>,
     /// The number of leading `..`, which make it relative to a cgroup namespace's root.
     pub upwards: usize,
@@ -70,8 +70,8 @@ pub fn parse_at(path: &[u8], mounts: &[MountPoint]) -> ParsedPath {
     ParsedPath { path: join(components), mount, directory, upwards, relative: is_relative(path), ..of(inner) }
 }
 
-/// Parses the path of an existing cgroup from its hierarchy's root: a first component that looks like a mount point
-/// or a hierarchy's directory is a cgroup with that name.
+/// Parses the path of an existing cgroup from its hierarchy's root: a first component that looks like a mount
+/// point or a hierarchy's directory is a cgroup with that name.
 #[must_use]
 pub fn parse_exact(path: &[u8]) -> ParsedPath {
     let (_, components) = mounts::components(path);

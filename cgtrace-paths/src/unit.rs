@@ -19,8 +19,8 @@ pub(super) struct Units {
     pub slice: Option<String>,
 }
 
-/// A path has leading slices, then a unit; the same again inside the unit of a user manager. Names below a unit's own
-/// cgroup are arbitrary.
+/// A path has leading slices, then a unit; the same again inside the unit of a user manager. Names below a
+/// unit's own cgroup are arbitrary.
 pub(super) fn read(components: &[&[u8]]) -> Units {
     let (slice, rest) = skip_slices(components);
     let Some((unit, below)) = rest.split_first().and_then(|(first, below)| Some((unit(first)?, below)))
@@ -68,8 +68,8 @@ fn valid_stem(stem: &str) -> bool {
         && stem.bytes().all(|byte| byte.is_ascii_alphanumeric() || b":-_.\\@".contains(&byte))
 }
 
-/// The path of a slice: `/a.slice/a-b.slice` for `a-b.slice`; `/` for the root slice `-.slice`; `None` if it is not a
-/// slice.
+/// The path of a slice: `/a.slice/a-b.slice` for `a-b.slice`; `/` for the root slice `-.slice`; `None` if it
+/// is not a slice.
 #[must_use]
 pub fn expand_slice(slice: &str) -> Option<String> {
     let stem = slice.strip_suffix(SLICE).filter(|_| slice.len() <= UNIT_NAME_MAX)?;

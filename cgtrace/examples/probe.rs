@@ -1,5 +1,5 @@
-//! Measures the cost of the kernel program: loads and attaches it, creates and removes cgroups and processes, and
-//! prints each program's verified instructions and mean run time, by the kernel's statistics.
+//! Measures the cost of the kernel program: loads and attaches it, creates and removes cgroups and processes,
+//! and prints each program's verified instructions and mean run time, by the kernel's statistics.
 //!
 //! `cargo run --example probe -- DIR [PAIRS]` as root; DIR is the cgroup to create others in.
 

@@ -43,9 +43,9 @@ pub struct Mount {
 
 /// Every hierarchy that the kernel shows, with its mount.
 ///
-/// `/proc/self/cgroup` lists all of them, including those that still exist after they were unmounted (a v1 hierarchy
-/// with children survives umount(2)). It lists the default hierarchy only after that was mounted, so `mountinfo` may
-/// add it.
+/// `/proc/self/cgroup` lists all of them, including those that still exist after they were unmounted (a v1
+/// hierarchy with children survives umount(2)). It lists the default hierarchy only after that was mounted,
+/// so `mountinfo` may add it.
 pub fn discover() -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
     discover_below(Path::new("/proc"))
 }
@@ -77,8 +77,8 @@ fn discover_below(proc: &Path) -> Result<Vec<DiscoveredHierarchy>, HierarchyErro
 
 /// Whether a mount shows its hierarchy from the real root, whose inode number is 1.
 ///
-/// The root in mountinfo is relative to the reader's cgroup namespace: `/..` may be the whole hierarchy, and `/` a part
-/// of it. False if the mount is covered by another one or cannot be read.
+/// The root in mountinfo is relative to the reader's cgroup namespace: `/..` may be the whole hierarchy, and
+/// `/` a part of it. False if the mount is covered by another one or cannot be read.
 fn shows_whole(line: &MountLine) -> bool {
     use std::os::unix::fs::MetadataExt as _;
     fs::metadata(&line.mount_point)
@@ -105,8 +105,8 @@ fn with_mount(
     }
 }
 
-/// Whether a mount is one of the hierarchy. mountinfo has no hierarchy ids, but each controller, and each `name=`,
-/// belongs to a single hierarchy.
+/// Whether a mount is one of the hierarchy. mountinfo has no hierarchy ids, but each controller, and each
+/// `name=`, belongs to a single hierarchy.
 fn is_of(line: &MountLine, name: &str) -> bool {
     let options = || line.options.join(&b',');
     match (line.unified, name) {
@@ -121,8 +121,8 @@ pub fn hierarchy_of<'a>(line: &MountLine, names: impl IntoIterator<Item = &'a st
     names.into_iter().find(|name| is_of(line, name))
 }
 
-/// Whether this process is in a cgroup namespace other than the initial one, so that paths in /proc do not start at
-/// the real root.
+/// Whether this process is in a cgroup namespace other than the initial one, so that paths in /proc do not
+/// start at the real root.
 #[must_use]
 pub fn in_cgroup_namespace() -> bool {
     use std::os::unix::fs::MetadataExt as _;

@@ -35,12 +35,13 @@ struct FileHandle {
     id: u64,
 }
 
-/// Finds the cgroup with this id. Returns it and its ancestors below the first one that `is_known`, topmost first;
-/// `None` if it does not exist (any more). Needs `CAP_DAC_READ_SEARCH`.
+/// Finds the cgroup with this id. Returns it and its ancestors below the first one that `is_known`, topmost
+/// first; `None` if it does not exist (any more). Needs `CAP_DAC_READ_SEARCH`.
 ///
 /// `is_fresh` means that its mkdir event has just been read: opening it is retried.
 ///
-/// On Linux 5.10 the handle of a removed cgroup can still be opened, so each cgroup is looked up in its parent.
+/// On Linux 5.10 the handle of a removed cgroup can still be opened, so each cgroup is looked up in its
+/// parent.
 pub fn locate(
     mount: &Mount,
     id: CgroupId,
@@ -96,7 +97,8 @@ fn name_in(
     id: CgroupId,
     budget: &mut Budget,
 ) -> Result<Option<Box<[u8]>>, ScanError> {
-    // The kernel's path of the descriptor may be truncated or end in ` (deleted)`, so it is checked against the parent.
+    // The kernel's path of the descriptor may be truncated or end in ` (deleted)`, so it is checked against
+    // the parent.
     let link = format!("/proc/self/fd/{}", directory.as_raw_fd());
     if let Ok(path) = readlinkat(CWD, link, Vec::new())
         && let Some(leaf) = path.to_bytes().rsplit(|byte| *byte == b'/').next()

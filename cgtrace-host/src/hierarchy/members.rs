@@ -15,8 +15,8 @@ use super::{
     scan::{DIRECTORY, open_root},
 };
 
-/// Opens a cgroup's directory by its absolute path, component by component, because the path may be longer than
-/// `PATH_MAX`.
+/// Opens a cgroup's directory by its absolute path, component by component, because the path may be longer
+/// than `PATH_MAX`.
 pub fn open_cgroup(mount: &Mount, path: &[u8]) -> io::Result<OwnedFd> {
     let mut fd = open_root(mount).map_err(io::Error::other)?;
     for leaf in path.split(|byte| *byte == b'/').filter(|leaf| !leaf.is_empty()) {
@@ -62,8 +62,9 @@ pub enum Writer {
     Everyone,
 }
 
-/// Who, other than root and this user, may move processes into a cgroup, or replace it: by write access to its
-/// directory, to an ancestor's, or to its `cgroup.procs`. `None` if there is no such user, or no such cgroup.
+/// Who, other than root and this user, may move processes into a cgroup, or replace it: by write access to
+/// its directory, to an ancestor's, or to its `cgroup.procs`. `None` if there is no such user, or no such
+/// cgroup.
 pub fn other_writer(mount: &Mount, path: &[u8]) -> io::Result<Option<Writer>> {
     let own = rustix::process::geteuid().as_raw();
     let writer = |about: &Stat| {

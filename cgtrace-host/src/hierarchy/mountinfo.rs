@@ -9,8 +9,8 @@ pub struct MountLine {
     pub mount_point: PathBuf,
     /// The file system's device number: major, minor.
     pub device: (u32, u32),
-    /// The directory of the hierarchy that is mounted: `/`, unless it is a bind mount of a part, or the reader is in a
-    /// cgroup namespace.
+    /// The directory of the hierarchy that is mounted: `/`, unless it is a bind mount of a part, or the
+    /// reader is in a cgroup namespace.
     pub root: Vec<u8>,
     /// Whether it is cgroup v2.
     pub unified: bool,
@@ -49,7 +49,8 @@ pub(crate) fn parse_mount(line: &[u8]) -> Option<MountLine> {
     })
 }
 
-/// Undoes the escaping of space, tab, newline and backslash as three octal digits (`mangle` in `fs/proc_namespace.c`).
+/// Undoes the escaping of space, tab, newline and backslash as three octal digits (`mangle` in
+/// `fs/proc_namespace.c`).
 pub(crate) fn unescape(field: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(field.len());
     let mut rest = field;

@@ -20,8 +20,8 @@ use super::{
     scan::scan_below,
 };
 
-/// Whether a cgroup or a descendant contains a process; `None` if the cgroup does not exist. On v1 this reads all
-/// descendants, within the budget.
+/// Whether a cgroup or a descendant contains a process; `None` if the cgroup does not exist. On v1 this reads
+/// all descendants, within the budget.
 pub fn read_populated(mount: &Mount, path: &[u8], budget: &mut Budget) -> Result<Option<bool>, ScanError> {
     let read_error = |source| ScanError::Read { path: String::from_utf8_lossy(path).into_owned(), source };
     let directory = match open_cgroup(mount, path) {

@@ -1,7 +1,8 @@
-//! Scans a cgroupfs for the inode number of each directory (the cgroup's id), that of its parent, and its name.
+//! Scans a cgroupfs for the inode number of each directory (the cgroup's id), that of its parent, and its
+//! name.
 //!
-//! The scan uses directory descriptors instead of paths, which v1 renames can change and which may be longer than
-//! `PATH_MAX`.
+//! The scan uses directory descriptors instead of paths, which v1 renames can change and which may be longer
+//! than `PATH_MAX`.
 
 use std::{
     cell::RefCell,
@@ -29,8 +30,8 @@ use cgtrace_common::{CgroupId, ROOT};
 /// `CGROUP2_SUPER_MAGIC` and `CGROUP_SUPER_MAGIC` of include/uapi/linux/magic.h.
 const MAGICS: [i64; 2] = [0x6367_7270, 0x0027_e0eb];
 
-/// The most directories that a scan keeps open. A directory stays open while it has unread subdirectories; beyond this
-/// number the one opened first is closed, and reopened when needed.
+/// The most directories that a scan keeps open. A directory stays open while it has unread subdirectories;
+/// beyond this number the one opened first is closed, and reopened when needed.
 const OPEN_MAX: usize = 128;
 
 /// A directory that a scan found.
@@ -79,8 +80,8 @@ struct PendingDirectory {
     fd: RefCell<Option<OwnedFd>>,
 }
 
-/// Reads all cgroups below the mount. A cgroup that is removed meanwhile may be found or not; one that stays is found
-/// once.
+/// Reads all cgroups below the mount. A cgroup that is removed meanwhile may be found or not; one that stays
+/// is found once.
 pub fn scan(
     mount: &Mount,
     budget: &mut Budget,
@@ -237,8 +238,9 @@ impl Scan {
     }
 }
 
-/// A directory's link count is the number of its subdirectories plus two (`kernfs_refresh_inode` in fs/kernfs/inode.c,
-/// since 3.14), so most directories need not be opened. Subdirectories created after this check have events.
+/// A directory's link count is the number of its subdirectories plus two (`kernfs_refresh_inode` in
+/// fs/kernfs/inode.c, since 3.14), so most directories need not be opened. Subdirectories created after this
+/// check have events.
 fn has_subdirectories(parent: BorrowedFd<'_>, name: &CStr, id: CgroupId) -> bool {
     match statat(parent, name, AtFlags::SYMLINK_NOFOLLOW) {
         // Another directory with this name: opening it decides.

@@ -76,7 +76,8 @@ impl ProcessHandle {
             Err(error) => return Err(ProcessError { pid, source: error.into() }),
         };
         let directory = directory(pid)?;
-        // A pid is reused only after its process was reaped: until then, both descriptors are of the same process.
+        // A pid is reused only after its process was reaped: until then, both descriptors are of the same
+        // process.
         let Some(directory) = directory.filter(|_| exists(&pidfd)) else { return Ok(None) };
         let process = read_process(&directory, pid)?;
         Ok(process.map(|process| Self { process, pidfd, directory }))
@@ -169,8 +170,8 @@ impl ProcessHandle {
         Ok(statat(&self.directory, format!("ns/{kind}"), AtFlags::empty())?.st_ino)
     }
 
-    /// The cgroup mounts that it can reach, in order; mounts that others cover are skipped. Their roots are relative to
-    /// the cgroup namespace of the calling process.
+    /// The cgroup mounts that it can reach, in order; mounts that others cover are skipped. Their roots are
+    /// relative to the cgroup namespace of the calling process.
     pub fn cgroup_mounts(&self) -> io::Result<Bounded<Vec<MountLine>>> {
         let Bounded { value: text, mut truncated } = read(&self.directory, "mountinfo", MAX_MOUNTINFO)?;
         let lines = text.split(|byte| *byte == b'\n');
@@ -191,7 +192,8 @@ impl ProcessHandle {
         Ok(parse_proc_cgroup(&text.value))
     }
 
-    /// Adds its inotify instances and watches to `counted`; `false` if time runs out or it has too many descriptors.
+    /// Adds its inotify instances and watches to `counted`; `false` if time runs out or it has too many
+    /// descriptors.
     pub(super) fn count_inotify(&self, counted: &mut super::table::Inotify, deadline: Instant) -> bool {
         let Ok(descriptors) = self.numbers("fd") else { return true };
         if descriptors.len() >= MAX_DESCRIPTORS {

@@ -30,22 +30,23 @@ pub struct Stat {
     pub ppid: u32,
     /// When the process started: ns since boot, in steps of 10 ms.
     pub start_boot_ns: u64,
-    /// The start addresses of its code and its stack, which each exec randomizes; 0 if this process may not trace it.
+    /// The start addresses of its code and its stack, which each exec randomizes; 0 if this process may not
+    /// trace it.
     pub image: (u64, u64),
 }
 
 /// Parses the line; `None` if it is invalid.
 #[must_use]
 pub fn parse_stat(line: &[u8]) -> Option<Stat> {
-    // The comm is in parentheses and may contain any byte, including parentheses, spaces and newlines: it ends at the
-    // last closing parenthesis.
+    // The comm is in parentheses and may contain any byte, including parentheses, spaces and newlines: it
+    // ends at the last closing parenthesis.
     let open = line.iter().position(|byte| *byte == b'(')?;
     let close = line.iter().rposition(|byte| *byte == b')')?;
     let comm = line.get(open + 1..close)?.to_vec();
     let rest = std::str::from_utf8(line.get(close + 1..)?).ok()?;
     let mut fields = rest.split_ascii_whitespace();
-    // The comm is followed by state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22, startcode 26,
-    // startstack 28.
+    // The comm is followed by state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22,
+    // startcode 26, startstack 28.
     let exited = matches!(fields.next()?, "Z" | "X" | "x");
     let ppid = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;

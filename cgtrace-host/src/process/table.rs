@@ -73,8 +73,8 @@ pub struct Inotify {
     pub watches: u64,
     /// The number of instances.
     pub instances: u64,
-    /// Watch lists counted so far: a descriptor that was duplicated or inherited has the same watches, and is one
-    /// instance. Instances without watches cannot be distinguished.
+    /// Watch lists counted so far: a descriptor that was duplicated or inherited has the same watches, and is
+    /// one instance. Instances without watches cannot be distinguished.
     seen: HashSet<Vec<u8>>,
 }
 
@@ -90,8 +90,8 @@ impl Inotify {
     }
 }
 
-/// The inotify usage of the readable processes of one uid; `None` if this takes longer than `deadline`, or a process
-/// has more than 4,096 descriptors.
+/// The inotify usage of the readable processes of one uid; `None` if this takes longer than `deadline`, or a
+/// process has more than 4,096 descriptors.
 #[must_use]
 pub fn inotify_of(uid: u32, deadline: Instant) -> Option<Inotify> {
     let mut counted = Inotify::default();

@@ -1,5 +1,6 @@
-//! The offset of this process's boot clock: a time namespace (`unshare --time --boottime`) moves the clock of its
-//! processes and the times in /proc, but not the records (`bpf_ktime_get_boot_ns` ignores time namespaces).
+//! The offset of this process's boot clock: a time namespace (`unshare --time --boottime`) moves the clock of
+//! its processes and the times in /proc, but not the records (`bpf_ktime_get_boot_ns` ignores time
+//! namespaces).
 
 use std::{fs, sync::LazyLock};
 
@@ -8,7 +9,8 @@ static OFFSET_NS: LazyLock<i64> = LazyLock::new(|| {
     fs::read_to_string("/proc/self/timens_offsets").ok().and_then(|text| offset(&text)).unwrap_or(0)
 });
 
-/// Since Linux 5.11 the start time in `/proc/PID/stat` is on the reader's boot clock, before on the initial one.
+/// Since Linux 5.11 the start time in `/proc/PID/stat` is on the reader's boot clock, before on the initial
+/// one.
 static PROC_HAS_OFFSET: LazyLock<bool> =
     LazyLock::new(|| release(&rustix::system::uname().release().to_string_lossy()) >= (5, 11));
 

@@ -22,8 +22,8 @@ struct Attached {
     loaded: LoadedProgram,
 }
 
-/// Loads and attaches every hook, and pins them if `pins` is set. Returns the state of each, and why it is not
-/// attached. A program stays attached as long as its pin exists or, without pins, its link.
+/// Loads and attaches every hook, and pins them if `pins` is set. Returns the state of each, and why it is
+/// not attached. A program stays attached as long as its pin exists or, without pins, its link.
 ///
 /// With `btf`, the typed program of a hook is preferred if there is one and the kernel accepts it.
 pub(super) fn attach(

@@ -1,5 +1,5 @@
-//! A reader for BTF, the kernel's description of its types: offsets of structure members, and values of enumerations.
-//! It accepts any bytes without panicking.
+//! A reader for BTF, the kernel's description of its types: offsets of structure members, and values of
+//! enumerations. It accepts any bytes without panicking.
 //!
 //! The format is documented in Documentation/bpf/btf.rst. aya's reader does not expose members.
 
@@ -11,8 +11,8 @@ const MAGIC: u16 = 0xeb9f;
 /// The length of the header that all versions have.
 const HEADER_LEN: usize = 24;
 
-/// The maximum nesting of structures, and the most members that one search visits. Both are far above any kernel's, and
-/// end the search in cyclic types.
+/// The maximum nesting of structures, and the most members that one search visits. Both are far above any
+/// kernel's, and end the search in cyclic types.
 const DEPTH_MAX: u32 = 16;
 const MEMBERS_MAX: u32 = 1 << 16;
 
@@ -194,8 +194,8 @@ impl<'a> Btf<'a> {
         self.type_offsets.iter().filter_map(|&place| self.type_at(place as usize))
     }
 
-    /// Finds a member of a structure. `path` may name a member of a nested structure (`self.parent`), but not through
-    /// pointers; members of anonymous structures and unions count as members of the enclosing one.
+    /// Finds a member of a structure. `path` may name a member of a nested structure (`self.parent`), but not
+    /// through pointers; members of anonymous structures and unions count as members of the enclosing one.
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<StructMember> {
         // The kernel may have several structures of one name, in different files.

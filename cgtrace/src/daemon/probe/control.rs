@@ -32,8 +32,8 @@ impl Control {
     }
 
     fn wake(&self) -> &AtomicU32 {
-        // SAFETY: the mapping is page-aligned, has the size of the word, and lives as long as `self`; the program
-        // writes the word as a whole.
+        // SAFETY: the mapping is page-aligned, has the size of the word, and lives as long as `self`; the
+        // program writes the word as a whole.
         unsafe { AtomicU32::from_ptr(self.wake.as_mut_ptr().cast()) }
     }
 
@@ -52,8 +52,8 @@ impl Control {
     /// Arms the wakeup, unless it is already due.
     pub(super) fn arm(&self, wake: Wake, is_due: impl FnOnce() -> bool) -> bool {
         self.wake().store(wake as u32, Ordering::SeqCst);
-        // Pairs with the program's commit, a full barrier between its record and its read of the word: either the
-        // program sees the word, or this thread sees the record.
+        // Pairs with the program's commit, a full barrier between its record and its read of the word: either
+        // the program sees the word, or this thread sees the record.
         fence(Ordering::SeqCst);
         if is_due() {
             self.wake().store(Wake::Never as u32, Ordering::SeqCst);
@@ -74,8 +74,8 @@ impl PersistedControl {
 
     fn word(&self, word: Persisted) -> &AtomicU64 {
         let first: *mut u64 = self.0.as_mut_ptr().cast();
-        // SAFETY: the mapping is page-aligned, has `PERSISTED_WORDS` words, more than `Persisted` has variants, and
-        // lives as long as `self`.
+        // SAFETY: the mapping is page-aligned, has `PERSISTED_WORDS` words, more than `Persisted` has
+        // variants, and lives as long as `self`.
         unsafe { AtomicU64::from_ptr(first.add(word as usize)) }
     }
 

@@ -28,8 +28,8 @@ impl Controllers {
         self.names.iter().map(|(bit, name)| (*bit, &**name))
     }
 
-    /// The hierarchy with these controllers and `name=`, named as in `/proc/PID/cgroup` (`proc_cgroup_show` in
-    /// kernel/cgroup/cgroup.c). A controller of unknown name is called `controller-BIT`.
+    /// The hierarchy with these controllers and `name=`, named as in `/proc/PID/cgroup` (`proc_cgroup_show`
+    /// in kernel/cgroup/cgroup.c). A controller of unknown name is called `controller-BIT`.
     pub(super) fn hierarchy(&self, id: HierarchyId, mask: u64, name: &[u8]) -> Hierarchy {
         if id == UNIFIED {
             return Hierarchy { id, name: Rc::from("v2") };

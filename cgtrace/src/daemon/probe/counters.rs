@@ -35,8 +35,8 @@ pub enum CountError {
 
 /// How many records were lost since the hooks were attached. Any increase means that events are missing.
 ///
-/// This includes missed runs: those that the kernel skipped because the CPU was already running the program. Kernels
-/// before 5.12 do not count them.
+/// This includes missed runs: those that the kernel skipped because the CPU was already running the program.
+/// Kernels before 5.12 do not count them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Losses {
     /// Lifecycle records, which feed the index.
@@ -86,9 +86,9 @@ pub(super) struct LoadedProgram {
     pub(super) tag: u64,
 }
 
-/// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and hierarchy
-/// id. `None` counts records of unknown hierarchy: those that could not be read, and those for which the map of
-/// counters had no entry. Missed runs are not included.
+/// How many records were lost since the kernel program was loaded, by ring (true: the lifecycle ring) and
+/// hierarchy id. `None` counts records of unknown hierarchy: those that could not be read, and those for
+/// which the map of counters had no entry. Missed runs are not included.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct LostRecords(BTreeMap<(bool, Option<u32>), u64>);
 
@@ -118,8 +118,8 @@ pub(super) struct Counters {
 
 struct ProgramCounters {
     program: Program,
-    /// The program's fdinfo file in /proc: aya does not report misses. It stays open because the daemon could not
-    /// open it after dropping its privileges.
+    /// The program's fdinfo file in /proc: aya does not report misses. It stays open because the daemon could
+    /// not open it after dropping its privileges.
     page: Option<File>,
 }
 
@@ -183,7 +183,8 @@ impl Counters {
         for turn in 0..BACKUP_PROGRAMS {
             recovered += self.recovered.get(&turn, 0)?.iter().sum::<u64>();
         }
-        // For an exec in progress the backup program may not have run yet: it counts if the next read confirms it.
+        // For an exec in progress the backup program may not have run yet: it counts if the next read
+        // confirms it.
         let now = skipped.saturating_sub(recovered);
         let confirmed = confirmed.max(before.min(now));
         self.execs.set((now, confirmed));
@@ -236,7 +237,8 @@ fn read(page: &File) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes[..len]).into_owned())
 }
 
-/// The number in the line `NAME:\tNUMBER` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 if it is missing.
+/// The number in the line `NAME:\tNUMBER` (`bpf_prog_show_fdinfo` in kernel/bpf/syscall.c); 0 if it is
+/// missing.
 fn number(page: &str, name: &str) -> u64 {
     field(page, name).and_then(|value| value.parse().ok()).unwrap_or_default()
 }

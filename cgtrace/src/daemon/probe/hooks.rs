@@ -23,9 +23,9 @@ const fn exec(name: &'static str, kind: Option<Kind>) -> Hook {
 
 /// Every hook, in the order of attaching.
 ///
-/// Removal hooks come before creation hooks: a cgroup whose creation was recorded and which was removed before the
-/// removal hook was attached would stay in the index forever. The removal of an unknown cgroup is harmless, and the
-/// initial scan finds the cgroups created before the last hook was attached.
+/// Removal hooks come before creation hooks: a cgroup whose creation was recorded and which was removed
+/// before the removal hook was attached would stay in the index forever. The removal of an unknown cgroup is
+/// harmless, and the initial scan finds the cgroups created before the last hook was attached.
 pub(super) static HOOKS: [Hook; 19] = [
     hook("cgroup_rmdir", Kind::Rmdir, Requirement::Required),
     hook("cgroup_rename", Kind::Rename, Requirement::Optional),
@@ -41,8 +41,8 @@ pub(super) static HOOKS: [Hook; 19] = [
     hook("cgroup_freeze", Kind::Freeze, Requirement::Optional),
     hook("cgroup_unfreeze", Kind::Thaw, Requirement::Optional),
     hook("sched_wakeup_new", Kind::Fork, Requirement::Optional),
-    // The kernel runs the programs of a tracepoint in the order of attaching. The backup programs handle, and count,
-    // the execs that the first one misses.
+    // The kernel runs the programs of a tracepoint in the order of attaching. The backup programs handle, and
+    // count, the execs that the first one misses.
     exec("sched_process_exec", Some(Kind::Exec)),
     exec("sched_process_exec_2", None),
     exec("sched_process_exec_3", None),

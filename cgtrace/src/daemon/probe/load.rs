@@ -178,8 +178,8 @@ pub(super) fn take_array(map: Option<Map>, name: &'static str) -> Result<MapData
     }
 }
 
-/// Raises the limit on locked memory, which before Linux 5.11 includes maps. Failure is not fatal: the current limit
-/// may suffice, and otherwise creating a map fails with its own message.
+/// Raises the limit on locked memory, which before Linux 5.11 includes maps. Failure is not fatal: the
+/// current limit may suffice, and otherwise creating a map fails with its own message.
 pub(super) fn raise_memlock() {
     let unlimited = Rlimit { current: None, maximum: None };
     if let Err(error) = setrlimit(Resource::Memlock, unlimited) {

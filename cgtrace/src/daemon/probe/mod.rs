@@ -2,9 +2,9 @@
 //! [`Event`](crate::daemon::index::Event)s. This is the only module that uses aya.
 //!
 //! [`Probe::start`] reads the kernel's BTF ([`btf`]), finds the offsets of the members that the program reads
-//! ([`offsets`]), loads the program ([`load`]) and attaches each hook separately ([`attach`]). Then [`Records::drain`]
-//! reads the two rings ([`ring`]) and decodes their records ([`mod@decode`]), and [`Records::arm`] makes the program
-//! wake the thread that polls the rings ([`control`]).
+//! ([`offsets`]), loads the program ([`load`]) and attaches each hook separately ([`attach`]). Then
+//! [`Records::drain`] reads the two rings ([`ring`]) and decodes their records ([`mod@decode`]), and
+//! [`Records::arm`] makes the program wake the thread that polls the rings ([`control`]).
 
 mod attach;
 mod btf;
@@ -59,8 +59,8 @@ pub struct Probe {
 }
 
 impl Probe {
-    /// Loads the kernel program and attaches every hook that this kernel has, or takes over the pins of a previous
-    /// daemon. No wakeup is armed at first.
+    /// Loads the kernel program and attaches every hook that this kernel has, or takes over the pins of a
+    /// previous daemon. No wakeup is armed at first.
     pub fn start(options: &Options) -> Result<Self, ProbeStartError> {
         let Some(path) = &options.pin else { return Self::load(options, None) };
         let folder = PinFolder::open_or_create(path)?;
@@ -132,7 +132,8 @@ impl Probe {
         })
     }
 
-    /// Whether the pins of a previous daemon were taken over: the rings contain the records that it did not read.
+    /// Whether the pins of a previous daemon were taken over: the rings contain the records that it did not
+    /// read.
     #[must_use]
     pub fn is_taken_over(&self) -> bool {
         self.taken_over
@@ -154,15 +155,15 @@ impl Probe {
         self.persisted.get(Persisted::Seq)
     }
 
-    /// The rings' file descriptors, for epoll. A wakeup makes them readable; use edge triggering, because unread
-    /// records make them readable too, whether or not the wakeup is armed.
+    /// The rings' file descriptors, for epoll. A wakeup makes them readable; use edge triggering, because
+    /// unread records make them readable too, whether or not the wakeup is armed.
     #[must_use]
     pub fn ring_fds(&self) -> [BorrowedFd<'_>; 2] {
         self.rings.fds()
     }
 
-    /// Replaces the tracked comms (NUL-padded), whose execs are recorded. If no comm was tracked at the start, the
-    /// exec hook is not attached, and no exec is recorded.
+    /// Replaces the tracked comms (NUL-padded), whose execs are recorded. If no comm was tracked at the
+    /// start, the exec hook is not attached, and no exec is recorded.
     ///
     /// # Errors
     ///

@@ -21,8 +21,8 @@ pub struct Options {
     pub kernel_log: bool,
     /// The file of the kernel's BTF.
     pub btf: PathBuf,
-    /// The directory in a BPF file system where everything is pinned, so that the program continues to record without
-    /// a daemon and the next daemon takes over. The program's log cannot be taken over.
+    /// The directory in a BPF file system where everything is pinned, so that the program continues to record
+    /// without a daemon and the next daemon takes over. The program's log cannot be taken over.
     pub pin: Option<PathBuf>,
 }
 

@@ -1,5 +1,5 @@
-//! The tracker's interface to the kernel program's records. The tracker's tests implement it with a model of the
-//! kernel.
+//! The tracker's interface to the kernel program's records. The tracker's tests implement it with a model of
+//! the kernel.
 
 use cgtrace_common::{Persisted, Wake};
 
@@ -8,18 +8,18 @@ use crate::daemon::index::Event;
 
 /// A source of events.
 pub trait Records {
-    /// Passes every event whose record was in a ring at the time of the call to `each`, oldest first, and then those
-    /// that arrived meanwhile, for a bounded number of rounds.
+    /// Passes every event whose record was in a ring at the time of the call to `each`, oldest first, and
+    /// then those that arrived meanwhile, for a bounded number of rounds.
     ///
-    /// Events of each ring are passed in the order of the ring, which for the lifecycle ring is the kernel's order;
-    /// the two rings are merged by time. Events of a system call that returned before the call are included, unless
-    /// [`Drained::busy`] is set.
+    /// Events of each ring are passed in the order of the ring, which for the lifecycle ring is the kernel's
+    /// order; the two rings are merged by time. Events of a system call that returned before the call are
+    /// included, unless [`Drained::busy`] is set.
     fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained;
 
     /// Arms one wakeup of the thread that polls the rings.
     ///
-    /// Returns false and arms nothing if the wakeup is already due: a ring has unread records (for [`Wake::AtHalf`]: is
-    /// more than half full). Drain, and arm again.
+    /// Returns false and arms nothing if the wakeup is already due: a ring has unread records (for
+    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
     #[must_use]
     fn arm(&self, wake: Wake) -> bool;
 
@@ -27,8 +27,8 @@ pub trait Records {
     #[must_use]
     fn is_armed(&self) -> bool;
 
-    /// Whether a record was lost since the last call. Cheap: it makes no system call. Missed runs are not included;
-    /// [`losses`](Self::losses) reports them.
+    /// Whether a record was lost since the last call. Cheap: it makes no system call. Missed runs are not
+    /// included; [`losses`](Self::losses) reports them.
     #[must_use]
     fn lost_any(&self) -> bool;
 

@@ -15,8 +15,8 @@ use memmap2::{MmapOptions, MmapRaw};
 use super::{controllers::Controllers, decode::decode, error::ProbeStartError};
 use crate::daemon::index::Event;
 
-/// How long to wait for a record that is being written. The writer is between two steps of one program, which only
-/// takes long if its CPU is taken away.
+/// How long to wait for a record that is being written. The writer is between two steps of one program, which
+/// only takes long if its CPU is taken away.
 const BUSY_WAIT: Duration = Duration::from_millis(1);
 
 /// How many rounds a drain reads records that arrived meanwhile. Bounded, because a storm may not end.
@@ -29,8 +29,8 @@ pub struct Drained {
     pub events: u32,
     /// How many records could not be decoded; 0 unless there is a bug.
     pub undecodable: u32,
-    /// Whether a record of the lifecycle ring was still being written after the wait. The records after it are not
-    /// drained either.
+    /// Whether a record of the lifecycle ring was still being written after the wait. The records after it
+    /// are not drained either.
     pub busy: bool,
 }
 
@@ -142,8 +142,8 @@ impl Ring {
 }
 
 fn position(page: &MmapRaw) -> usize {
-    // SAFETY: the mapping is page-aligned, has the size of the word, and outlives the reference, which does not leave
-    // this function. It is only loaded from, so a read-only mapping suffices.
+    // SAFETY: the mapping is page-aligned, has the size of the word, and outlives the reference, which does
+    // not leave this function. It is only loaded from, so a read-only mapping suffices.
     unsafe { AtomicUsize::from_ptr(page.as_mut_ptr().cast()) }.load(Ordering::Acquire)
 }
 
@@ -192,7 +192,8 @@ impl Rings {
     pub(super) fn drain(&mut self, controllers: &Controllers, each: &mut dyn FnMut(Event)) -> Drained {
         let mut drained = Drained::default();
         for _ in 0..ROUNDS {
-            // In this order, so that lifecycle events that precede an activity event are before the lifecycle end.
+            // In this order, so that lifecycle events that precede an activity event are before the lifecycle
+            // end.
             let activity_end = self.activity.produced();
             let ends = (self.lifecycle.produced(), activity_end);
             if self.lifecycle.unread(ends.0) == 0

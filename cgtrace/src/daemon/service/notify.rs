@@ -1,7 +1,8 @@
-//! Notifies the service manager: the protocol of `sd_notify(3)`, and the watchdog of `sd_watchdog_enabled(3)`.
+//! Notifies the service manager: the protocol of `sd_notify(3)`, and the watchdog of
+//! `sd_watchdog_enabled(3)`.
 //!
-//! Implemented here because it is a single datagram, and because the socket stays open, so that `STOPPING=1` can be
-//! sent when its path may no longer be reachable.
+//! Implemented here because it is a single datagram, and because the socket stays open, so that `STOPPING=1`
+//! can be sent when its path may no longer be reachable.
 
 use std::{
     env,
@@ -59,8 +60,8 @@ impl Supervisor {
         self.notify("STOPPING=1\n");
     }
 
-    /// Notifies the watchdog twice per timeout, forever; without a watchdog it sets no timer. Poll it on the thread
-    /// that the watchdog must supervise.
+    /// Notifies the watchdog twice per timeout, forever; without a watchdog it sets no timer. Poll it on the
+    /// thread that the watchdog must supervise.
     pub async fn watchdog(&self) {
         let Some(watchdog) = self.watchdog else { return std::future::pending().await };
         let mut ticks = interval(watchdog / 2);

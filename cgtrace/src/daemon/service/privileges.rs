@@ -70,11 +70,12 @@ impl fmt::Display for RetainedCapabilities {
     }
 }
 
-/// Irrevocably drops every capability that is no longer needed. Call it after loading, while the process has a single
-/// thread: threads that start later inherit the retained capabilities.
+/// Irrevocably drops every capability that is no longer needed. Call it after loading, while the process has
+/// a single thread: threads that start later inherit the retained capabilities.
 ///
-/// `counters_readable` returns whether the kernel program's counters can be read. Before Linux 5.19 every bpf(2) call,
-/// including reading a map, needs `CAP_BPF` if unprivileged BPF is off; then `CAP_BPF` is retained.
+/// `counters_readable` returns whether the kernel program's counters can be read. Before Linux 5.19 every
+/// bpf(2) call, including reading a map, needs `CAP_BPF` if unprivileged BPF is off; then `CAP_BPF` is
+/// retained.
 pub fn drop_after_loading(counters_readable: impl FnOnce() -> bool) -> io::Result<RetainedCapabilities> {
     set_no_new_privs(true)?;
     let had = capabilities(None)?.permitted;

@@ -1,5 +1,5 @@
-//! Socket activation: listening sockets that the service manager passes in `LISTEN_FDS` and `LISTEN_FDNAMES`, see
-//! `sd_listen_fds_with_names(3)`.
+//! Socket activation: listening sockets that the service manager passes in `LISTEN_FDS` and `LISTEN_FDNAMES`,
+//! see `sd_listen_fds_with_names(3)`.
 
 use std::{
     env, io,
@@ -75,8 +75,8 @@ pub fn inherited() -> Result<Option<Sockets>, InheritError> {
         "private:public" if count == 2 => [FIRST + 1, FIRST],
         _ => return Err(InheritError::Names { count, names }),
     };
-    // SAFETY: the service manager set the variables for this process and passed both descriptors, and nothing else
-    // uses them: the daemon calls this first.
+    // SAFETY: the service manager set the variables for this process and passed both descriptors, and nothing
+    // else uses them: the daemon calls this first.
     let [public, private] = order.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) });
     Ok(Some(Sockets { public: checked(public, "public")?, private: checked(private, "private")? }))
 }

@@ -38,8 +38,8 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens the directory, and creates it if it does not exist. Refused if users other than root and the daemon's can
-    /// change its contents: the daemon would take over what they pinned.
+    /// Opens the directory, and creates it if it does not exist. Refused if users other than root and the
+    /// daemon's can change its contents: the daemon would take over what they pinned.
     pub fn open_or_create(path: &Path) -> Result<Self, PinError> {
         match fs::DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -110,8 +110,8 @@ impl Folder {
         pin(self.entry(name)).map_err(refused)
     }
 
-    /// Removes every pin, which detaches the hooks unless another process holds them, and returns how many there were.
-    /// A directory with foreign entries is not changed.
+    /// Removes every pin, which detaches the hooks unless another process holds them, and returns how many
+    /// there were. A directory with foreign entries is not changed.
     pub fn clear(&self) -> Result<usize, PinError> {
         let refused = |source: Errno| PinError::Open { folder: self.path.clone(), source: source.into() };
         let mut entries = Vec::new();

@@ -1,4 +1,5 @@
-//! The pinned programs and links. Each link must attach the program that is pinned with it to the hook's tracepoint.
+//! The pinned programs and links. Each link must attach the program that is pinned with it to the hook's
+//! tracepoint.
 
 use std::{
     collections::BTreeSet,
@@ -70,7 +71,8 @@ fn program_of(path: &Path, maps: &mut BTreeSet<u32>) -> io::Result<LoadedProgram
     Ok(LoadedProgram { fd, jited_bytes: info.size_jitted(), id: info.id(), tag: info.tag() })
 }
 
-/// The ids of the maps that a program uses. aya would open the program by its id, which requires `CAP_SYS_ADMIN`.
+/// The ids of the maps that a program uses. aya would open the program by its id, which requires
+/// `CAP_SYS_ADMIN`.
 fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
     /// The first members of `struct bpf_prog_info`; the kernel fills in as much as there is room for.
     #[repr(C)]
@@ -107,7 +109,8 @@ fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
         info_length: INFO_LENGTH,
         info: (&raw mut info) as u64,
     };
-    // SAFETY: the kernel writes at most `info_length` bytes and `map_count` ids; both buffers outlive the call.
+    // SAFETY: the kernel writes at most `info_length` bytes and `map_count` ids; both buffers outlive the
+    // call.
     let outcome = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Attributes>())
     };
@@ -157,6 +160,7 @@ fn object_at(path: &Path) -> io::Result<OwnedFd> {
         return Err(io::Error::last_os_error());
     }
     let fd = i32::try_from(fd).map_err(io::Error::other)?;
-    // SAFETY: the kernel has just opened it, and nothing else owns it. Descriptors from bpf(2) are close-on-exec.
+    // SAFETY: the kernel has just opened it, and nothing else owns it. Descriptors from bpf(2) are
+    // close-on-exec.
     Ok(unsafe { OwnedFd::from_raw_fd(fd) })
 }

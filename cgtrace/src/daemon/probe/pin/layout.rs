@@ -17,7 +17,8 @@ pub(in super::super) const LINK: &str = "link_";
 /// The prefix of the pin of a hook's program.
 pub(in super::super) const PROGRAM: &str = "program_";
 
-/// The value of [`Persisted::Layout`](cgtrace_common::Persisted): a magic number, and the version of the records.
+/// The value of [`Persisted::Layout`](cgtrace_common::Persisted): a magic number, and the version of the
+/// records.
 pub(in super::super) const LAYOUT: u64 = (0x0063_6774_7261_6365 << 8) | VERSION as u64;
 
 /// Identifies the build of the kernel program: a hash of the object.
