@@ -1,4 +1,4 @@
-//! What `--json` prints is what `docs/protocol/schema/` says.
+//! The output of `--json` matches the schemas in `docs/protocol/schema/`.
 
 use std::fs;
 
@@ -17,9 +17,9 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("schema::every_command_prints_what_it_says", every_command),
-        trial("schema::a_gap_in_a_stream_is_a_line_of_its_own", lagged),
-        trial("schema::the_checker_finds_what_is_wrong", checker),
+        trial("schema::every_commands_output_matches_its_schema", every_command),
+        trial("schema::a_gap_in_a_stream_is_a_separate_line", lagged),
+        trial("schema::the_checker_finds_violations", checker),
     ]
 }
 
@@ -62,13 +62,13 @@ fn every_command() -> Outcome {
             "{arguments:?} printed nothing: {}",
             String::from_utf8_lossy(&output.stderr)
         );
-        held(command, &text).with_context(|| format!("{arguments:?}"))?;
+        validate(command, &text).with_context(|| format!("{arguments:?}"))?;
     }
     Ok(())
 }
 
-/// Holds each line against a command's schema.
-fn held(command: &str, text: &str) -> Outcome {
+/// Validates each line against a command's schema.
+fn validate(command: &str, text: &str) -> Outcome {
     let stored = format!("{}/../docs/protocol/schema/{command}.json", env!("CARGO_MANIFEST_DIR"));
     let schema: Value = serde_json::from_str(&fs::read_to_string(stored)?)?;
     for line in text.lines() {
@@ -84,10 +84,10 @@ fn lagged() -> Outcome {
     for name in ["a", "b", "c"] {
         fs::create_dir(cgroup.join(name))?;
     }
-    // Nothing but the last event is kept.
+    // Only the last event is retained.
     let output = daemon.run(&["--json", "events", "--since-seq", "0", "--count", "1"])?;
     let text = String::from_utf8(output.stdout)?;
-    held("events", &text)?;
+    validate("events", &text)?;
     let first: Value = serde_json::from_str(text.lines().next().context("nothing was printed")?)?;
     ensure!(first["kind"] == "dropped" && first["dropped"].as_u64() >= Some(3), "{text}");
     ensure!(text.lines().count() == 2, "{text}");
@@ -101,27 +101,27 @@ fn checker() -> Outcome {
     check(&schema, &schema, &serde_json::json!({"a": 1}))?;
     for wrong in ["{}", r#"{"a":"1"}"#, r#"{"a":1,"b":2}"#, "1"] {
         let wrong = serde_json::from_str(wrong)?;
-        ensure!(check(&schema, &schema, &wrong).is_err(), "{wrong} was taken");
+        ensure!(check(&schema, &schema, &wrong).is_err(), "{wrong} was accepted");
     }
     let unknown = serde_json::json!({"pattern": "x"});
-    ensure!(check(&unknown, &unknown, &Value::Null).is_err(), "a keyword that is not known was passed over");
+    ensure!(check(&unknown, &unknown, &Value::Null).is_err(), "an unknown keyword was ignored");
     Ok(())
 }
 
-/// Holds a document against a schema. What stands in no `properties` is wrong too, which JSON Schema itself would
-/// let pass. A keyword that is not known here is an error, so that nothing passes unchecked.
+/// Validates a document. Unlike JSON Schema itself, this rejects members that are not in `properties`, and schema keywords
+/// that it does not know, so that nothing remains unchecked.
 fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
     if schema == &Value::Bool(true) {
         return Ok(());
     }
-    let keywords = schema.as_object().context("a schema is an object")?;
+    let keywords = schema.as_object().context("a schema must be an object")?;
     for (keyword, value) in keywords {
         match keyword.as_str() {
             "$schema" | "title" | "description" | "format" | "default" | "$defs" => {}
             "$ref" => {
                 let pointer =
-                    value.as_str().and_then(|at| at.strip_prefix('#')).context("a $ref is local")?;
-                check(root, root.pointer(pointer).context("a $ref leads somewhere")?, document)?;
+                    value.as_str().and_then(|at| at.strip_prefix('#')).context("a $ref must be local")?;
+                check(root, root.pointer(pointer).context("a $ref must resolve")?, document)?;
             }
             "type" => {
                 let types = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
@@ -129,10 +129,10 @@ fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
             }
             "const" => ensure!(document == value, "{document} is not {value}"),
             "anyOf" | "oneOf" => {
-                let any = value.as_array().context("anyOf is a list")?;
+                let any = value.as_array().context("anyOf must be a list")?;
                 ensure!(
                     any.iter().any(|one| check(root, one, document).is_ok()),
-                    "{document} is none of {value}"
+                    "{document} matches none of {value}"
                 );
             }
             "enum" => ensure!(
@@ -160,7 +160,7 @@ fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
                     check(root, property, inner).with_context(|| format!("`{name}`"))?;
                 }
             }
-            unknown => bail!("the keyword `{unknown}` is not checked"),
+            unknown => bail!("unsupported keyword `{unknown}`"),
         }
     }
     Ok(())

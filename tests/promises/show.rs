@@ -1,4 +1,4 @@
-//! `show` says who is in a cgroup, and in which cgroups a process is, for processes in every state.
+//! `show` lists the members of a cgroup and the cgroups of a process, for processes in every state.
 
 use std::{
     fs,
@@ -20,12 +20,12 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("show::a_process_whose_first_thread_has_exited", leader_exited),
-        trial("show::a_zombie_is_called_one", zombie),
+        trial("show::a_zombie_is_marked", zombie),
         trial("show::a_threaded_cgroup_has_threads", threaded),
-        trial("show::another_pid_namespace_is_said", other_pid_namespace),
-        trial("show::a_cgroup_namespace_is_said", cgroup_namespace),
-        trial("show::a_cgroup_may_be_called_deleted", called_deleted),
-        trial("show::kernel_threads_are_told_apart", kernel_threads),
+        trial("show::members_in_another_pid_namespace_are_counted", other_pid_namespace),
+        trial("show::a_cgroup_namespace_is_reported", cgroup_namespace),
+        trial("show::a_cgroup_may_be_named_deleted", named_deleted),
+        trial("show::kernel_threads_are_marked", kernel_threads),
     ]
 }
 
@@ -34,9 +34,9 @@ fn shown(output: &Output) -> Result<ShowReport> {
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())
 }
 
-/// The members of the only cgroup that is shown, on one hierarchy.
-fn members(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<CgroupMembers> {
-    let shown = shown(&daemon.run(&["show", name, "--hierarchy", hierarchy, "--json"])?)?;
+/// The members of a cgroup on one hierarchy.
+fn members(daemon: &Daemon, path: &str, hierarchy: &str) -> Result<CgroupMembers> {
+    let shown = shown(&daemon.run(&["show", path, "--hierarchy", hierarchy, "--json"])?)?;
     shown.members.into_iter().next().context("no members")
 }
 
@@ -50,17 +50,17 @@ fn leader_exited() -> Outcome {
     let member = known.members.iter().find(|member| member.task.pid == both.pid());
     let state = member.with_context(|| format!("{known:?}"))?.state.clone();
     ensure!(state.as_deref() == Some("leader-exited"), "{known:?}");
-    // v1 shows the first thread in the root; the process is where its other thread is.
+    // v1 shows the first thread in the root cgroup; the process is in the cgroup of its other thread.
     let output = daemon.run(&["show", "--pid", &both.pid().to_string(), "--hierarchy", any(), "--json"])?;
     let shown = shown(&output)?;
-    ensure!(shown.results.iter().any(|answer| answer.path == cgroup.name()), "{shown:?}");
+    ensure!(shown.results.iter().any(|result| result.path == cgroup.name()), "{shown:?}");
     Ok(())
 }
 
 fn zombie() -> Outcome {
     let daemon = Daemon::start()?;
     let mut child = Command::new("true").stdout(Stdio::piped()).spawn()?;
-    // Its end of the pipe is closed once it has ended; it is a zombie until it is waited for.
+    // Its end of the pipe is closed when it exits; it is a zombie until it is waited for.
     std::io::Read::read_to_end(&mut child.stdout.take().context("no stdout")?, &mut Vec::new())?;
     let stat = format!("/proc/{}/stat", child.id());
     while !fs::read_to_string(&stat)?.contains(") Z ") {
@@ -124,9 +124,9 @@ fn cgroup_namespace() -> Outcome {
     Ok(())
 }
 
-fn called_deleted() -> Outcome {
+fn named_deleted() -> Outcome {
     let daemon = Daemon::start()?;
-    let cgroup = Cgroup::at(&mount("v2")?, &format!("{} (deleted)", unique("showcalled")))?;
+    let cgroup = Cgroup::at(&mount("v2")?, &format!("{} (deleted)", unique("shownamed")))?;
     let sleeper = Sleeper::start()?;
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let output = daemon.run(&["show", "--pid", &sleeper.pid().to_string(), "--hierarchy", "v2", "--json"])?;
@@ -139,9 +139,9 @@ fn called_deleted() -> Outcome {
 }
 
 fn kernel_threads() -> Outcome {
-    // kthreadd; a container may not show it.
+    // kthreadd, which is hidden in some containers.
     if fs::read_to_string("/proc/2/comm").unwrap_or_default() != "kthreadd\n" {
-        return Err(skip("there are no kernel threads to see here"));
+        return Err(skip("no kernel threads are visible here"));
     }
     let daemon = Daemon::start()?;
     let known = members(&daemon, "/", any())?;

@@ -1,4 +1,4 @@
-//! How long `cgtrace why` takes, the start of its process included, on a machine with many cgroups and processes.
+//! The run time of `cgtrace why`, including process start, on a machine with many cgroups and processes.
 
 use std::{
     io,
@@ -20,17 +20,17 @@ const PROCESSES: usize = 2_000;
 const ROUNDS: usize = 11;
 const GOAL_MS: f64 = 300.0;
 
-/// Processes that do nothing until they are dropped.
+/// Idle processes, killed when dropped.
 struct Sleepers(Vec<libc::pid_t>);
 
 impl Sleepers {
     fn start(count: usize) -> io::Result<Self> {
         let mut sleepers = Self(Vec::with_capacity(count));
         while sleepers.0.len() < count {
-            // SAFETY: the child calls nothing but prctl(2) and pause(2).
+            // SAFETY: the child only calls prctl(2) and pause(2).
             match unsafe { libc::fork() } {
                 0 => loop {
-                    // SAFETY: neither has anything to do with memory. It ends with us, however we end.
+                    // SAFETY: neither call accesses memory. The child is killed when its parent exits.
                     unsafe {
                         libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
                         libc::pause();
@@ -47,11 +47,11 @@ impl Sleepers {
 impl Drop for Sleepers {
     fn drop(&mut self) {
         for child in &self.0 {
-            // SAFETY: they are our children and were not waited for, so that no pid is another's.
+            // SAFETY: these are children that were not waited for, so no pid has been reused.
             unsafe { libc::kill(*child, libc::SIGKILL) };
         }
         for child in &self.0 {
-            // SAFETY: no status is asked for.
+            // SAFETY: the status pointer may be null.
             unsafe { libc::waitpid(*child, std::ptr::null_mut(), 0) };
         }
     }
@@ -88,7 +88,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
                 .stderr(Stdio::null())
                 .status()?;
             took.push(start.elapsed().as_secs_f64() * 1e3);
-            // 0: it is seen; 1: it is not. Everything else is no answer.
+            // 0: visible; 1: not visible. Any other code is a failure.
             ensure!(matches!(status.code(), Some(0 | 1)), "why {what}: {status}");
         }
     }
