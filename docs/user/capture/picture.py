@@ -10,7 +10,7 @@ import pathlib
 import re
 import sys
 
-WIDTH, LINE, COLUMN, MARGIN = 114, 19, 8.43, 18
+WIDTH, LINE, COLUMN, MARGIN = 118, 19, 8.43, 18
 SERVICE = "/system.slice/kubelet.service"
 SCENES = [
     (f"cgtrace events {SERVICE} -H v2 &", None),
