@@ -4,6 +4,7 @@ mod support;
 
 mod promises {
     pub mod agreement;
+    pub mod completions;
     pub mod configuration;
     pub mod evidence;
     pub mod faults;
@@ -43,6 +44,7 @@ fn main() {
     let trials = [
         promises::sockets::trials(),
         promises::agreement::trials(),
+        promises::completions::trials(),
         promises::configuration::trials(),
         promises::evidence::trials(),
         promises::faults::trials(),

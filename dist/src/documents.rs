@@ -1,7 +1,7 @@
 //! Manual pages and completions, generated from the command line's description.
 
 use anyhow::Result;
-use clap_complete::{Shell, generate};
+use clap_complete::Shell;
 use clap_mangen::Man;
 
 pub enum Kind {
@@ -28,8 +28,7 @@ pub fn all() -> Result<Vec<Document>> {
             Shell::Fish => "completions/fish",
             _ => "completions/bash",
         };
-        let mut text = Vec::new();
-        generate(shell, &mut cgtrace::cli::command(), "cgtrace", &mut text);
+        let text = cgtrace::cli::completion_script(shell)?;
         documents.push(Document { kind: Kind::Completion(shell), folder, name: name.to_owned(), text });
     }
     Ok(documents)

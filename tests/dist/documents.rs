@@ -1,6 +1,6 @@
 //! Manual pages and completions, read by man and the shells.
 
-use std::{collections::BTreeSet, fs, process::Command};
+use std::{collections::BTreeSet, env, fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use libtest_mimic::Trial;
@@ -54,8 +54,13 @@ fn read(shell: &str, options: &[&str], name: &str) -> Outcome {
 /// The completions in bash after `cgtrace wa`.
 fn bash() -> Outcome {
     let script = folder()?.join("completions/bash/cgtrace");
-    let line = r#"source "$1"; COMP_WORDS=(cgtrace wa); COMP_CWORD=1; _cgtrace cgtrace wa cgtrace; printf '%s\n' "${COMPREPLY[@]}""#;
-    let offered: Result<String> = run(Command::new("bash").args(["-c", line, "bash"]).arg(script));
+    let line = r#"source "$1"; COMP_WORDS=(cgtrace wa); COMP_CWORD=1; _clap_complete_cgtrace cgtrace wa cgtrace; printf '%s\n' "${COMPREPLY[@]}""#;
+    let binary = program();
+    let directory = Path::new(binary.get_program()).parent().context("the program has no directory")?;
+    let search = format!("{}:{}", directory.display(), env::var("PATH").unwrap_or_default());
+    let mut bash = Command::new("bash");
+    bash.args(["-c", line, "bash"]).arg(script).env("PATH", search);
+    let offered: Result<String> = run(&mut bash);
     match offered {
         Ok(offered) if offered.lines().any(|word| word == "wait") => Ok(()),
         Ok(offered) => bail!("bash offers {offered:?}"),

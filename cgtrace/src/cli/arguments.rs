@@ -2,14 +2,14 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use cgtrace_client::CgroupState;
+use cgtrace_client::{CgroupState, wire::EventKind};
 use clap::{
     Args, ColorChoice, Parser, Subcommand,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
-use clap_complete::Shell;
+use clap_complete::{ArgValueCandidates, ArgValueCompleter, Shell};
 
-use super::duration::parse_duration;
+use super::{completions, duration::parse_duration};
 use crate::daemon::config::Settings;
 use crate::daemon::probe::PIN_FOLDER;
 
@@ -104,6 +104,7 @@ pub enum Config {
 #[derive(Debug, Args)]
 pub struct Exists {
     /// Path of the cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service
+    #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: OsString,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
@@ -116,7 +117,7 @@ pub struct Exists {
 #[derive(Debug, Args)]
 pub struct HierarchyOption {
     /// Only this hierarchy: `v2`, a v1 controller like `memory`, or `name=systemd` [default: all]
-    #[arg(id = "hierarchy", short = 'H', long = "hierarchy", value_name = "HIERARCHY")]
+    #[arg(id = "hierarchy", short = 'H', long = "hierarchy", value_name = "HIERARCHY", add = ArgValueCandidates::new(completions::hierarchies))]
     pub name: Option<String>,
 }
 
@@ -130,9 +131,14 @@ fn state() -> impl TypedValueParser<Value = CgroupState> {
     .try_map(|word| word.parse())
 }
 
+fn kind() -> PossibleValuesParser {
+    PossibleValuesParser::new(EventKind::KNOWN.map(|kind| kind.as_str().to_owned()))
+}
+
 #[derive(Debug, Args)]
 pub struct Wait {
     /// Path of the cgroup
+    #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: OsString,
     /// State to wait for
     #[arg(long, value_name = "STATE", default_value = "present", value_parser = state())]
@@ -151,7 +157,7 @@ pub struct Wait {
 #[group(id = "which", required = true, multiple = false, args = ["path", "pid"])]
 pub struct Show {
     /// Path of the cgroup, or its ID
-    #[arg(value_name = "PATH|ID")]
+    #[arg(value_name = "PATH|ID", add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// Show the cgroups of this process
     #[arg(long)]
@@ -165,7 +171,7 @@ const PATTERN: &str = "Glob that matches whole paths (* within a component, ** a
 
 #[derive(Debug, Args)]
 pub struct List {
-    #[arg(value_name = "PATTERN", help = PATTERN)]
+    #[arg(value_name = "PATTERN", help = PATTERN, add = ArgValueCompleter::new(completions::cgroups))]
     pub patterns: Vec<OsString>,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
@@ -174,7 +180,7 @@ pub struct List {
 #[derive(Debug, Args)]
 pub struct Tree {
     /// Path of the root of the tree
-    #[arg(default_value = "/")]
+    #[arg(default_value = "/", add = ArgValueCompleter::new(completions::cgroups))]
     pub path: OsString,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
@@ -182,10 +188,10 @@ pub struct Tree {
 
 #[derive(Debug, Args)]
 pub struct Events {
-    #[arg(value_name = "PATTERN", help = PATTERN)]
+    #[arg(value_name = "PATTERN", help = PATTERN, add = ArgValueCompleter::new(completions::cgroups))]
     pub patterns: Vec<OsString>,
     /// Only events of these kinds, like mkdir,rmdir
-    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',')]
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
     pub kinds: Vec<String>,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
@@ -201,6 +207,7 @@ pub struct Events {
 #[group(id = "question", required = true, multiple = true, args = ["path", "kubelet"])]
 pub struct Why {
     /// Path of the cgroup as in the log or the flag, like /system.slice/kubelet.service; it may include the mount point
+    #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// PID of the process that cannot see the cgroup
     #[arg(long)]

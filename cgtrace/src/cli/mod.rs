@@ -36,6 +36,8 @@ use connect::Connector;
 use failure::Failure;
 use output::Output;
 
+pub use completions::script as completion_script;
+
 /// The clap command, from which completions and man pages are generated.
 #[must_use]
 pub fn command() -> clap::Command {
@@ -52,6 +54,9 @@ enum Outcome {
 /// Parses the arguments, runs the command and returns its exit status.
 #[must_use]
 pub fn run() -> ExitCode {
+    if completions::handle_request() {
+        return ExitCode::SUCCESS;
+    }
     let arguments = match parse() {
         Ok(arguments) => arguments,
         Err(error) => {
