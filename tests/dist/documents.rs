@@ -36,7 +36,9 @@ fn manuals() -> Outcome {
         let output = man.output().context("failed to start man")?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         ensure!(output.status.success() && output.stderr.is_empty(), "{page:?}: {output:?}");
-        ensure!(text.contains("NAME") && text.contains("SYNOPSIS"), "{page:?}: {text}");
+        for section in ["NAME", "SYNOPSIS", "EXAMPLES", "EXIT STATUS", "SEE ALSO"] {
+            ensure!(text.lines().any(|line| line.trim() == section), "{page:?} has no {section}: {text}");
+        }
         pages.insert(page.file_name().to_string_lossy().into_owned());
     }
     let missing: Vec<_> = commands.difference(&pages).collect();

@@ -15,8 +15,11 @@ use super::{Outcome, failure::Failure, output::Output};
 const REQUEST_ENV: &str = "CGTRACE_COMPLETE";
 
 /// zsh runs an autoloaded file as the completion function itself: without this, the first TAB completes nothing.
-const ZSH_AUTOLOAD: &str =
-    "[[ $funcstack[1] == _cgtrace ]] && _clap_dynamic_completer_cgtrace \"$@\"\nreturn 0\n";
+const ZSH_AUTOLOAD: &str = "\
+if [[ $funcstack[1] == _cgtrace ]]; then
+    _clap_dynamic_completer_cgtrace \"$@\"
+fi
+";
 
 pub fn run(shell: Shell, output: &mut Output) -> Result<Outcome, Failure> {
     let script = script(shell).map_err(|error| Failure::NoAnswer(error.into()))?;

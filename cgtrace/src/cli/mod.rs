@@ -13,6 +13,7 @@ mod exists;
 mod failure;
 mod journal;
 mod list;
+mod manual;
 mod metrics;
 mod output;
 mod path;
@@ -37,11 +38,25 @@ use failure::Failure;
 use output::Output;
 
 pub use completions::script as completion_script;
+pub use manual::Page;
 
 /// The clap command, from which completions and man pages are generated.
 #[must_use]
 pub fn command() -> clap::Command {
-    <Arguments as clap::CommandFactory>::command()
+    with_examples(<Arguments as clap::CommandFactory>::command(), "")
+}
+
+/// Adds the examples of the man page to `--help`.
+fn with_examples(command: clap::Command, path: &str) -> clap::Command {
+    let command = match (Page::of(path), command.get_after_help().map(ToString::to_string)) {
+        (Some(page), Some(after)) => command.after_long_help(format!("{}\n\n{after}", page.help())),
+        (Some(page), None) => command.after_long_help(page.help()),
+        (None, _) => command,
+    };
+    command.mut_subcommands(|below| {
+        let path = format!("{path} {}", below.get_name());
+        with_examples(below, path.trim_start())
+    })
 }
 
 /// What the exit status reports: 0 or 1.
