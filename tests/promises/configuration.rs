@@ -67,7 +67,7 @@ fn check() -> Outcome {
         (
             "max-queued-bytes = 100\ntrack-exec = []\npin = '/x'\n",
             0,
-            &["valid", "restart: track-exec, pin\n"],
+            &["valid", "needs a restart, not only a reload: track-exec, pin\n"],
         ),
         (
             "\nmax_queued_byte = 100\n",

@@ -172,16 +172,20 @@ fn no_btf() -> Outcome {
         program().args(["--runtime-dir", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output()
     };
     expect_error(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
-    expect_error(&daemon("/dev/null")?, 3, &["/dev/null", "no BTF"])?;
-    expect_error(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "no BTF"])?;
+    expect_error(&daemon("/dev/null")?, 3, &["/dev/null", "not a valid BTF file"])?;
+    expect_error(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "not a valid BTF file"])?;
     // A truncated BTF file is an error, not a panic.
     let whole = fs::read("/sys/kernel/btf/vmlinux")?;
     let folder = tempfile::tempdir()?;
     for length in [10, 24, 1_000, whole.len() / 2, whole.len() - 1] {
         let path = folder.path().join("truncated");
         fs::write(&path, &whole[..length])?;
-        expect_error(&daemon(path.to_str().context("a temporary path")?)?, 3, &["truncated", "no BTF"])
-            .with_context(|| format!("{length} bytes"))?;
+        expect_error(
+            &daemon(path.to_str().context("a temporary path")?)?,
+            3,
+            &["truncated", "not a valid BTF file"],
+        )
+        .with_context(|| format!("{length} bytes"))?;
     }
     Ok(())
 }
@@ -200,7 +204,7 @@ fn in_mount_namespace(script: &str, arguments: &[&str]) -> Result<Output> {
 
 fn no_proc() -> Outcome {
     let output = in_mount_namespace("umount -l /proc", &["exists", "/"])?;
-    expect_error(&output, 3, &["failed to read `/proc/", "whether /proc is mounted"])
+    expect_error(&output, 3, &["failed to read `/proc/", "check that /proc is mounted"])
 }
 
 /// Root can read every cgroupfs, except one that is not mounted in its namespace.

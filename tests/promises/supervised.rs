@@ -176,5 +176,5 @@ fn invalid_sockets() -> Outcome {
     refused(Stdio::null(), "1", "", &expected)?;
     refused(Stdio::null(), "2", "public:public", &expected)?;
     refused(Stdio::null(), "3", "public:private:more", &expected)?;
-    refused(Stdio::null(), "some", "", &["LISTEN_FDS is `some`"])
+    refused(Stdio::null(), "some", "", &["invalid LISTEN_FDS `some`"])
 }
