@@ -1,4 +1,4 @@
-//! The promises of the README, each held against the real kernel: one file a promise.
+//! The promises of the README, tested on the real kernel, one file per promise.
 
 mod support;
 

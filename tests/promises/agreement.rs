@@ -1,4 +1,4 @@
-//! Answers are exact in the present, and agree with the file system.
+//! Answers are exact at the time of the call, and agree with the file system.
 
 use std::{
     fs,
@@ -26,11 +26,11 @@ pub fn trials() -> Vec<Trial> {
         trial("agreement::exists_at_once_on_v2", || exists_at_once("v2")),
         trial("agreement::exists_at_once_on_v1", || exists_at_once("pids")),
         trial("agreement::the_command_line_is_as_exact", the_command_line_is_as_exact),
-        trial("agreement::stat_agrees_while_others_churn", stat_agrees_while_others_churn),
+        trial("agreement::stat_agrees_during_churn", stat_agrees_during_churn),
     ]
 }
 
-/// Made and removed in the background until dropped.
+/// Creates and removes cgroups in the background until dropped.
 struct Churn {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -88,15 +88,16 @@ fn the_command_line_is_as_exact() -> Outcome {
     Ok(())
 }
 
-/// KERNEL 2.1 and 2.2: whoever is told "present" and stats finds it, unless a removal has begun since; whoever is
-/// told "absent" does not, unless a making has begun since. The creator says what it has begun and what it has done.
-fn stat_agrees_while_others_churn() -> Outcome {
+/// KERNEL 2.1 and 2.2: after the reply `present`, stat finds the path unless a removal has begun since; after
+/// `absent`, it does not unless a creation has begun since. The creator counts the operations that it has
+/// begun and completed.
+fn stat_agrees_during_churn() -> Outcome {
     let cgroup = Cgroup::new(any(), "stat")?;
     let daemon = Daemon::start()?;
     let _churn = Churn::start(cgroup.path());
     let path = cgroup.join("x");
     let name = cgroup.name_of(&path);
-    // Odd numbers are makings, even ones removals.
+    // Odd numbers are creations, even ones removals.
     let begun = Arc::new(AtomicU64::new(0));
     let done = Arc::new(AtomicU64::new(0));
     let stop = Arc::new(AtomicBool::new(false));
@@ -123,31 +124,30 @@ fn stat_agrees_while_others_churn() -> Outcome {
     for _ in 0..20_000 {
         let before = begun.load(Ordering::SeqCst);
         let was_done = done.load(Ordering::SeqCst) == before;
-        let told = client.exists(&name)?;
+        let reported = client.exists(&name)?;
         let found = path.symlink_metadata().is_ok();
         if begun.load(Ordering::SeqCst) != before {
             continue;
         }
-        let made = before % 2 == 1;
+        let created = before % 2 == 1;
         let agrees = if was_done {
             settled += 1;
-            told == made && found == made
+            reported == created && found == created
         } else {
-            // It is under way, or was done meanwhile. Once its outcome is told, stat sees it too.
+            // In progress, or completed meanwhile. Once the reply shows its outcome, stat sees it too.
             in_flight += 1;
-            told != made || found == made
+            reported != created || found == created
         };
         if !agrees {
-            outcome = Err(anyhow::anyhow!("told {told}, found {found}, made {made}, done {was_done}"));
+            outcome = Err(anyhow::anyhow!(
+                "reported {reported}, found {found}, created {created}, done {was_done}"
+            ));
             break;
         }
     }
     stop.store(true, Ordering::SeqCst);
     creator.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
     outcome?;
-    ensure!(
-        settled > 100 && in_flight > 100,
-        "{settled} and {in_flight} questions: too few to tell anything"
-    );
+    ensure!(settled > 100 && in_flight > 100, "{settled} and {in_flight} queries are too few");
     Ok(())
 }

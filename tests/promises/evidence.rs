@@ -1,5 +1,5 @@
-//! Events prove what no record told of: the records of chosen cgroups are withheld from the tracker, on their way from
-//! the real kernel, and everything else is as it is.
+//! Events reveal changes whose records are missing: the tests withhold the records of chosen cgroups from the
+//! tracker. The kernel program and all other records are real.
 
 use std::{
     cell::RefCell,
@@ -33,12 +33,13 @@ pub fn trials() -> Vec<Trial> {
         trial("evidence::a_process_proves_that_its_cgroup_was_created", attach),
         trial("evidence::a_child_proves_that_its_parent_was_created", child),
         trial("evidence::a_release_proves_that_a_cgroup_was_removed", release),
-        trial("evidence::a_flood_is_left_to_a_resync", flood),
-        trial("evidence::a_difference_that_verify_finds_is_healed", verified),
+        trial("evidence::many_unknown_cgroups_cause_a_resync", flood),
+        trial("evidence::a_difference_found_by_verify_is_resynced", verified),
     ]
 }
 
-/// The real program's records, without those of the mkdir and rmdir of cgroups whose names begin with `hidden`.
+/// The real program's records, without those of the mkdir and rmdir of cgroups whose names begin with
+/// `hidden`.
 struct Withholding(Probe);
 
 fn is_withheld(event: &Event) -> bool {
@@ -83,7 +84,7 @@ impl Records for Withholding {
     }
 }
 
-/// Keeps the changes below one path.
+/// Records the changes below one path.
 struct Recorder {
     below: String,
     changes: Rc<RefCell<Vec<String>>>,
@@ -121,7 +122,7 @@ impl Stage {
         Ok(stage)
     }
 
-    /// Runs the scans that are asked for.
+    /// Runs the requested scans.
     fn scan(&mut self) -> Outcome {
         let start = Instant::now();
         while self.tracker.unsettled().is_some() {
@@ -144,7 +145,7 @@ impl Stage {
         String::from_utf8_lossy(&self.tracker.index().path(key).unwrap_or_default()).into_owned()
     }
 
-    /// The changes since the last call, without states, which the kernel tells when it comes to it.
+    /// The changes since the last call, without state events, which the kernel delays.
     fn changes(&self) -> Vec<String> {
         let mut changes = std::mem::take(&mut *self.changes.borrow_mut());
         let states = [Kind::Populated, Kind::Empty].map(Kind::as_str);
@@ -152,7 +153,7 @@ impl Stage {
         changes
     }
 
-    /// Two cgroups of which no record tells, one within the other.
+    /// Two nested cgroups without records.
     fn hidden(&self) -> Result<[PathBuf; 2]> {
         let outer = self.scope.join("hidden");
         let inner = outer.join("hidden-inner");
@@ -200,13 +201,13 @@ fn release() -> Outcome {
         fs::create_dir(inner.join("seen"))?;
         fs::remove_dir(inner.join("seen"))?;
         stage.catch_up();
-        // What is not looked up in place is left to a resync.
+        // Cgroups that are not looked up immediately are found by the resync.
         stage.scan()?;
         let key = stage.key(&inner)?;
         ensure!(stage.path(key) == stage.scope.name_of(&inner), "not known: {:?}", stage.changes());
         fs::remove_dir(&inner)?;
         fs::remove_dir(&outer)?;
-        // The kernel releases a cgroup when it comes to it.
+        // The kernel releases cgroups asynchronously.
         let start = Instant::now();
         let released = |stage: &Stage, name: &str| {
             let changes = stage.changes.borrow();
@@ -220,12 +221,12 @@ fn release() -> Outcome {
             thread::sleep(Duration::from_millis(10));
             stage.catch_up();
         }
-        ensure!(stage.tracker.index().instance(key).is_none(), "it is there still");
+        ensure!(stage.tracker.index().instance(key).is_none(), "it is still there");
     }
     Ok(())
 }
 
-/// More than are looked up in cgroup: a scan finds the rest.
+/// More cgroups than the limit of immediate lookups: a scan finds the rest.
 fn flood() -> Outcome {
     const HIDDEN: usize = 300;
     let mut stage = Stage::new(any())?;
@@ -239,8 +240,8 @@ fn flood() -> Outcome {
     let keys = paths.iter().map(|path| stage.key(path)).collect::<Result<Vec<_>>>()?;
     stage.catch_up();
     let known = keys.iter().filter(|key| stage.tracker.index().instance(**key).is_some()).count();
-    ensure!((1..HIDDEN).contains(&known), "{known} of {HIDDEN} were looked up in place");
-    ensure!(stage.tracker.unsettled().is_some(), "no resync is asked for");
+    ensure!((1..HIDDEN).contains(&known), "{known} of {HIDDEN} were looked up immediately");
+    ensure!(stage.tracker.unsettled().is_some(), "no resync is requested");
     stage.scan()?;
     for (key, path) in keys.iter().zip(&paths) {
         ensure!(stage.path(*key) == stage.scope.name_of(path), "{} is not known", path.display());
@@ -248,7 +249,7 @@ fn flood() -> Outcome {
     Ok(())
 }
 
-/// A real daemon whose program for mkdir is detached: nothing counts what it does not report.
+/// A real daemon whose mkdir program is detached, so that unreported creations are not counted as lost.
 fn verified() -> Outcome {
     let bpffs = Bpffs::mount()?;
     let named = Named::mount()?;
@@ -256,7 +257,7 @@ fn verified() -> Outcome {
     let row = |name: &str| daemon.row(&format!("/{name}"), &named.hierarchy());
     fs::create_dir(named.path().join("cgtrace-test-seen"))?;
     ensure!(row("cgtrace-test-seen")?.present, "its program for mkdir is not attached");
-    // The link ends with its pin, when the kernel comes to it.
+    // The kernel detaches the link asynchronously after its pin is removed.
     fs::remove_file(bpffs.pins().join("link_cgroup_mkdir"))?;
     let begun = Instant::now();
     let mut name = String::new();
@@ -271,7 +272,7 @@ fn verified() -> Outcome {
     }
     ensure!(row(&name)?.gap.is_none(), "it counts as lost: {:?}", row(&name)?);
     let inode = id(&named.path().join(&name))?;
-    // Hierarchies that come and go with other tests make it begin again, and at last give up.
+    // Hierarchies that other tests mount and unmount make it retry and finally give up.
     let verify = || loop {
         match daemon.client()?.verify() {
             Err(error) if error.is_transient() => {
@@ -285,13 +286,13 @@ fn verified() -> Outcome {
         (of.id, of.index.as_str()) == (inode, "absent") && of.hierarchy == named.hierarchy()
     };
     ensure!(!reply.equal && reply.differences.iter().any(differs), "{reply:?}");
-    // An answer waits for the resync that this has started.
+    // A lookup waits for the resync that `verify` has started.
     let known = row(&name)?;
     let instance = known.current.as_ref().context("it is not resynced")?;
     ensure!(known.present && instance.id == inode && instance.inferred, "{known:?}");
-    // Other tests' cgroups are as unknown to it.
+    // The same holds for other tests' cgroups.
     let reply = verify()?;
     ensure!(!reply.differences.iter().any(|of| of.hierarchy == named.hierarchy()), "{reply:?}");
-    ensure!(named.end(), "the kernel did not let go of it");
+    ensure!(named.end(), "the kernel did not destroy it");
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! What goes wrong around the daemon: it says so, and is right again as soon as it can be.
+//! Failures around the daemon: it reports them, and recovers as soon as possible.
 
 use std::{
     fs,
@@ -27,13 +27,13 @@ pub fn trials() -> Vec<Trial> {
         trial("faults::out_of_descriptors", out_of_descriptors),
         trial("faults::more_siblings_than_descriptors", many_siblings),
         trial("faults::out_of_memory_in_its_own_cgroup", out_of_memory),
-        trial("faults::no_thread_is_to_be_had", no_thread),
-        trial("faults::a_pid_that_is_given_again", pid_reuse),
-        trial("faults::a_boot_clock_of_its_own", time_namespace),
+        trial("faults::no_thread_can_be_started", no_thread),
+        trial("faults::a_reused_pid", pid_reuse),
+        trial("faults::a_boot_clock_in_a_time_namespace", time_namespace),
     ]
 }
 
-/// Connected clients are served on; others receive an error, and are served when there is room again.
+/// Existing connections still work; new ones get an error until descriptors are available again.
 fn out_of_descriptors() -> Outcome {
     const LIMIT: usize = 128;
     let enough = enough_to_start()?;
@@ -47,7 +47,7 @@ fn out_of_descriptors() -> Outcome {
     let cgroup = Cgroup::new(any(), "descriptors")?;
     let mut connected = daemon.client()?;
     ensure!(connected.exists(&cgroup.name())?);
-    // More than it can keep: each is accepted, and either served or told why it is not.
+    // More than it can hold: each is accepted, and either served or refused with the reason.
     let public = daemon.public_socket();
     let mut refused = 0;
     let mut crowd = Vec::new();
@@ -63,8 +63,8 @@ fn out_of_descriptors() -> Outcome {
     ensure!(refused > 0, "{LIMIT} descriptors are enough for {} connections", 2 * LIMIT);
     let inner = cgroup.join("inner");
     fs::create_dir(&inner)?;
-    ensure!(connected.exists(&cgroup.name_of(&inner))?, "told wrong while no descriptor was left");
-    // It cannot open a cgroupfs now: it may say so, but not that something differs.
+    ensure!(connected.exists(&cgroup.name_of(&inner))?, "wrong reply without free descriptors");
+    // It cannot open a cgroupfs now: it may report that, but no differences.
     if let Ok(verified) = connected.verify() {
         ensure!(verified.differences.is_empty(), "{verified:?}");
     }
@@ -77,7 +77,7 @@ fn out_of_descriptors() -> Outcome {
     daemon.verify()
 }
 
-/// On v1 every cgroup below is read: with a bounded number of them open.
+/// On v1 every descendant is read, with a bounded number of open cgroups.
 fn many_siblings() -> Outcome {
     const LIMIT: usize = 512;
     let cgroup = Cgroup::new("pids", "siblings")?;
@@ -100,13 +100,14 @@ fn many_siblings() -> Outcome {
         hierarchy: Some("pids".to_owned()),
         timeout_ms: Some(10_000),
     };
-    ensure!(daemon.client()?.wait_with(&wait)?.reached, "not populated, it says");
+    ensure!(daemon.client()?.wait_with(&wait)?.reached, "reported as not populated");
     daemon.verify()
 }
 
-/// With too few it says so, wherever in its start it runs out of them; returns the least that it starts with.
+/// With too few descriptors the start fails with that reason at any point; returns the smallest number that
+/// suffices.
 ///
-/// How many that is depends on the machine's hierarchies and CPUs.
+/// It depends on the machine's hierarchies and CPUs.
 fn enough_to_start() -> Result<usize> {
     for (refused, few) in (8..512).step_by(3).enumerate() {
         let output = Command::new("prlimit")
@@ -119,21 +120,21 @@ fn enough_to_start() -> Result<usize> {
         }
         let stderr = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.code() == Some(3), "{few}: {output:?}");
-        // With enough to start and too few to walk, the log has said why no index comes to be.
-        let said = ["raise the limit on open files", "index not ready"];
-        ensure!(said.iter().any(|words| stderr.contains(words)), "{few}: {stderr}");
+        // With enough to start and too few to scan, the log contains the reason why the index is not ready.
+        let reasons = ["raise the limit on open files", "index not ready"];
+        ensure!(reasons.iter().any(|words| stderr.contains(words)), "{few}: {stderr}");
     }
     anyhow::bail!("it does not start with 511 descriptors either")
 }
 
-/// A cgroup whose processes get no more memory than that, and its hierarchy.
+/// A cgroup with that memory limit, and its hierarchy.
 fn limited(to: &str) -> Result<(Cgroup, &'static str)> {
     if mount("memory").is_ok() {
         let cgroup = Cgroup::new("memory", "memory")?;
         fs::write(cgroup.join("memory.limit_in_bytes"), to).context("failed to limit the memory")?;
         return Ok((cgroup, "memory"));
     }
-    // The root gives the controller to its children when it is asked to, where v2 has it.
+    // On v2 the root must enable the controller for its children.
     fs::write(mount("v2")?.join("cgroup.subtree_control"), "+memory")
         .map_err(|error| skip(format!("no memory controller here, neither on v1 nor on v2: {error}")))?;
     let cgroup = Cgroup::new("v2", "memory")?;
@@ -141,7 +142,7 @@ fn limited(to: &str) -> Result<(Cgroup, &'static str)> {
     Ok((cgroup, "v2"))
 }
 
-/// The kernel kills it, or refuses it the rings; nothing of that stops the next start.
+/// The kernel kills it or refuses the rings; neither prevents the next start.
 fn out_of_memory() -> Outcome {
     // The two rings alone are larger.
     let (cgroup, hierarchy) = limited("4M")?;
@@ -156,7 +157,7 @@ fn out_of_memory() -> Outcome {
     ensure!(killed || output.status.code() == Some(3), "it ran with 4 MiB: {output:?}");
     if !killed {
         let stderr = String::from_utf8_lossy(&output.stderr);
-        ensure!(stderr.contains("memory"), "not said what is missing: {stderr}");
+        ensure!(stderr.contains("memory"), "the missing resource is not named: {stderr}");
     }
     let mut command = program();
     command.arg("--runtime-dir").arg(folder.path()).arg("daemon");
@@ -166,7 +167,7 @@ fn out_of_memory() -> Outcome {
     next.verify()
 }
 
-/// It says so, and does not panic.
+/// It reports the reason and does not panic.
 fn no_thread() -> Outcome {
     let cgroup = Cgroup::new("pids", "threads")?;
     fs::write(cgroup.join("pids.max"), "1").context("failed to limit the tasks")?;
@@ -183,7 +184,7 @@ fn no_thread() -> Outcome {
     Ok(())
 }
 
-/// A pid is no identity: its start time makes it one.
+/// A pid is unique only together with its start time.
 fn pid_reuse() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any_v1_first(), "pid-reuse")?;
@@ -203,16 +204,16 @@ fn pid_reuse() -> Outcome {
     let later = event.task.context("no task")?;
     ensure!(later.pid == pid, "{later:?}");
     ensure!(later.start_boot_ns > former.start_boot_ns, "{former:?} and {later:?}");
-    ensure!(event.from.is_none(), "the other process's cgroup is told as its own: {:?}", event.from);
+    ensure!(event.from.is_none(), "the other process's cgroup is reported as its own: {:?}", event.from);
     Ok(())
 }
 
-/// A process with that pid, which was another one's.
+/// A process with that pid, which another process had before.
 fn again(pid: u32) -> Result<Sleeper> {
     for _ in 0..2_000 {
         fs::write("/proc/sys/kernel/ns_last_pid", (pid - 1).to_string())
             .map_err(|error| skip(format!("this kernel does not let one choose a pid: {error}")))?;
-        // Another process of the machine may have been quicker.
+        // Another process of the machine may have been faster.
         let sleeper = Sleeper::start()?;
         if sleeper.pid() == pid {
             return Ok(sleeper);
@@ -221,7 +222,7 @@ fn again(pid: u32) -> Result<Sleeper> {
     Err(skip(format!("the pid {pid} was taken by others 2,000 times")))
 }
 
-/// In a time namespace the boot clock and /proc are moved, the kernel's records are not.
+/// In a time namespace the boot clock and /proc are shifted, but the kernel's records are not.
 fn time_namespace() -> Outcome {
     let can = Command::new("unshare").args(["--time", "--boottime", "8640000", "true"]).output()?;
     if !can.status.success() {
@@ -229,7 +230,7 @@ fn time_namespace() -> Outcome {
     }
     let folder = open_folder()?;
     let mut within = Command::new("unshare");
-    // Until some 6.x kernels a program that was executed in it, and not forked, could start no thread.
+    // Until some 6.x kernels a program executed in it, and not forked, could start no thread.
     within.args([
         "--time",
         "--boottime",
@@ -253,10 +254,14 @@ fn time_namespace() -> Outcome {
         .iter()
         .flat_map(|answer| &answer.hierarchies)
         .find(|row| row.present)
-        .context("it is not there")?;
-    let created_at =
-        row.current.as_ref().and_then(|instance| instance.created_at.as_ref()).context("no birth")?.boot_ns;
-    ensure!(row.observed_since.boot_ns < created_at, "known since after its birth: {row:?}");
+        .context("it is absent")?;
+    let created_at = row
+        .current
+        .as_ref()
+        .and_then(|instance| instance.created_at.as_ref())
+        .context("no creation time")?
+        .boot_ns;
+    ensure!(row.observed_since.boot_ns < created_at, "observed only after its creation: {row:?}");
     ensure!((before..=after).contains(&created_at), "{before} <= {created_at} <= {after}");
     Ok(())
 }

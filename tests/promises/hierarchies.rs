@@ -1,4 +1,4 @@
-//! Hierarchies that come and go while the daemon runs, and those that are not mounted here.
+//! Hierarchies that are mounted and unmounted while the daemon runs, and those that are not mounted here.
 
 use std::{
     collections::BTreeMap,
@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("hierarchies::mounted_and_unmounted_while_running", mounted_and_unmounted_while_running),
         trial("hierarchies::mounted_while_the_daemon_is_stopped", mounted_while_stopped),
-        trial("hierarchies::one_that_is_not_mounted_is_known_from_events", one_that_is_not_mounted),
+        trial("hierarchies::an_unmounted_one_is_known_from_events", one_that_is_not_mounted),
         trial("hierarchies::many_mounted_back_to_back", back_to_back),
         trial("hierarchies::many_come_and_go_beside_3000_mounts", beside_many_mounts),
     ]
@@ -50,18 +50,18 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     let path = named.path().join("cgtrace-test-in-new");
     fs::create_dir(&path)?;
     let row = daemon.row("/cgtrace-test-in-new", &named.hierarchy())?;
-    // All of it was seen from its birth: nothing in it is "before".
-    let instance = row.current.as_ref().context("it has no instance")?;
+    // It was observed from its creation: none of its cgroups has `existed_at`.
+    let instance = row.current.as_ref().context("no current instance")?;
     ensure!(row.present && row.scanned && instance.created_at.is_some(), "{row:?}");
     fs::remove_dir(&path)?;
     daemon.verify()?;
     let state = status_of(&daemon, &named.hierarchy())?.context("not in the status")?;
     ensure!(state.mount.as_deref() == named.path().to_str(), "{state:?}");
-    ensure!(named.end(), "the kernel did not let go of it");
+    ensure!(named.end(), "the kernel did not destroy it");
     let hierarchy = event.hierarchy_id;
     loop {
         let event = follower.next_of("hierarchy-destroyed").with_context(|| {
-            format!("no hierarchy-destroyed; the status says {:?}", status_of(&daemon, &named.hierarchy()))
+            format!("no hierarchy-destroyed; the status has {:?}", status_of(&daemon, &named.hierarchy()))
         })?;
         if event.hierarchy_id == hierarchy {
             break;
@@ -71,7 +71,8 @@ fn mounted_and_unmounted_while_running() -> Outcome {
     Ok(())
 }
 
-/// The mount table shows it at the same time as the record of it is read: it is told once, and from its birth.
+/// The mount table shows it at the same time as its record is read: it is reported once, and observed from
+/// its creation.
 fn mounted_while_stopped() -> Outcome {
     let daemon = Daemon::start()?;
     let mut follower = Follower::below(&daemon, "/", &["hierarchy-created"])?;
@@ -87,7 +88,7 @@ fn mounted_while_stopped() -> Outcome {
             }
         };
         ensure!(event.by.as_ref().is_some_and(|by| by.comm == "mount") && !event.inferred, "{event:?}");
-        ensure!(named.end(), "the kernel did not let go of it");
+        ensure!(named.end(), "the kernel did not destroy it");
     }
     Ok(())
 }
@@ -103,8 +104,8 @@ fn one_that_is_not_mounted() -> Outcome {
     ensure!(!state.scanned && state.mount.is_none(), "{state:?}");
     ensure!(state.note.as_deref().is_some_and(|note| note.contains("not mounted")), "{state:?}");
     let row = daemon.row("/cgtrace-test-outer", &named.hierarchy())?;
-    ensure!(!row.present && !row.scanned, "it cannot be known here, and that is said: {row:?}");
-    // Mounted again, it is scanned: nothing but the mount table tells of that.
+    ensure!(!row.present && !row.scanned, "it must be reported as not scanned: {row:?}");
+    // Mounted again, it is scanned: only the mount table shows that.
     named.mount_again()?;
     for _ in 0..200 {
         if daemon.row("/cgtrace-test-outer", &named.hierarchy())?.present {
@@ -122,21 +123,21 @@ fn one_that_is_not_mounted() -> Outcome {
     anyhow::bail!("it was never scanned")
 }
 
-/// How often a hierarchy was told to come and to go.
-type Told = BTreeMap<String, [usize; 2]>;
+/// How often each hierarchy was reported as created and as destroyed.
+type CountsByHierarchy = BTreeMap<String, [usize; 2]>;
 
-/// Takes events until each of these hierarchies has been told to be gone.
-fn until_gone(follower: &mut Follower, named: &[Named]) -> Result<Told> {
-    let mut told: Told = named.iter().map(|named| (named.hierarchy(), [0; 2])).collect();
-    while told.values().any(|[_, gone]| *gone == 0) {
-        let event = follower.next().with_context(|| format!("{told:?}"))?;
-        let Some(told) = event.hierarchy.and_then(|name| told.get_mut(&name)) else { continue };
-        told[usize::from(event.kind == "hierarchy-destroyed")] += 1;
+/// Reads events until each of these hierarchies has been reported as destroyed.
+fn until_gone(follower: &mut Follower, named: &[Named]) -> Result<CountsByHierarchy> {
+    let mut counts: CountsByHierarchy = named.iter().map(|named| (named.hierarchy(), [0; 2])).collect();
+    while counts.values().any(|[_, destroyed]| *destroyed == 0) {
+        let event = follower.next().with_context(|| format!("{counts:?}"))?;
+        let Some(counts) = event.hierarchy.and_then(|name| counts.get_mut(&name)) else { continue };
+        counts[usize::from(event.kind == "hierarchy-destroyed")] += 1;
     }
-    Ok(told)
+    Ok(counts)
 }
 
-/// While one is mounted, the list of the daemon is read that lacks the next one.
+/// While one is mounted, the daemon reads a list that lacks the next one.
 fn back_to_back() -> Outcome {
     const COUNT: usize = 40;
     let daemon = Daemon::start()?;
@@ -149,15 +150,15 @@ fn back_to_back() -> Outcome {
         ensure!(row.present && instance.created_at.is_some() && by == Some(std::process::id()), "{row:?}");
     }
     daemon.verify()?;
-    // All at first, because a removed cgroup that is not released yet keeps its hierarchy.
+    // All of them first, because a removed cgroup that is not released yet keeps its hierarchy alive.
     for named in &named {
         fs::remove_dir(named.path().join("cgtrace-test-child"))?;
     }
     for named in &named {
-        ensure!(named.end(), "the kernel did not let go of {}", named.hierarchy());
+        ensure!(named.end(), "the kernel did not destroy {}", named.hierarchy());
     }
-    let told = until_gone(&mut follower, &named)?;
-    ensure!(told.values().all(|told| *told == [1, 1]), "not told once: {told:?}");
+    let counts = until_gone(&mut follower, &named)?;
+    ensure!(counts.values().all(|counts| *counts == [1, 1]), "not reported once: {counts:?}");
     nothing_of_them_is_left(&daemon, &mut follower, &named)
 }
 
@@ -184,35 +185,35 @@ fn beside_many_mounts() -> Outcome {
         mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE)?;
         (0..MOUNTS).try_for_each(|_| mount(c"/proc/sys", c"/proc/sys", libc::MS_BIND))
     };
-    // SAFETY: it makes system calls, and nothing else.
+    // SAFETY: the closure only makes system calls.
     unsafe { command.pre_exec(crowd) };
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     daemon.wait_ready()?;
     let mut follower = Follower::below(&daemon, "/", &["hierarchy-created", "hierarchy-destroyed"])?;
     let named = (0..40).map(|_| Named::pass_through(daemon.pid())).collect::<Result<Vec<_>>>()?;
-    let told = until_gone(&mut follower, &named)?;
-    ensure!(told.values().all(|told| *told == [1, 1]), "not told once: {told:?}");
+    let counts = until_gone(&mut follower, &named)?;
+    ensure!(counts.values().all(|counts| *counts == [1, 1]), "not reported once: {counts:?}");
     nothing_of_them_is_left(&daemon, &mut follower, &named)
 }
 
 fn nothing_of_them_is_left(daemon: &Daemon, follower: &mut Follower, named: &[Named]) -> Outcome {
     let start = Instant::now();
     while named.iter().any(Named::is_alive) {
-        ensure!(start.elapsed() < Duration::from_mins(1), "the kernel does not let go of them");
+        ensure!(start.elapsed() < Duration::from_mins(1), "the kernel does not destroy them");
         thread::sleep(Duration::from_millis(10));
     }
-    // What the daemon makes of the mount table's last change comes before a hierarchy that is mounted now.
+    // The daemon handles the mount table's last change before a hierarchy that is mounted now.
     let mark = Named::mount()?;
     loop {
         let event = follower.next_of("hierarchy-created")?;
         let name = event.hierarchy.unwrap_or_default();
-        ensure!(!named.iter().any(|named| named.hierarchy() == name), "{name} is told to come again");
+        ensure!(!named.iter().any(|named| named.hierarchy() == name), "{name} is reported as created again");
         if name == mark.hierarchy() {
             break;
         }
     }
     for named in named {
-        ensure!(status_of(daemon, &named.hierarchy())?.is_none(), "{} is there still", named.hierarchy());
+        ensure!(status_of(daemon, &named.hierarchy())?.is_none(), "{} is still there", named.hierarchy());
     }
     Ok(())
 }

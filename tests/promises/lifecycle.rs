@@ -1,4 +1,4 @@
-//! Every mkdir and rmdir is told once, in order, with its exact path and its creator.
+//! Every mkdir and rmdir is reported once, in order, with its exact path and its creator.
 
 use std::fs;
 
@@ -16,7 +16,10 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("lifecycle::three_thousand_rounds", three_thousand_rounds),
-        trial("lifecycle::a_life_has_its_maker_and_its_end", a_life_has_its_maker_and_its_end),
+        trial(
+            "lifecycle::an_instance_has_its_creator_and_its_removal",
+            an_instance_has_its_creator_and_its_removal,
+        ),
     ]
 }
 
@@ -27,7 +30,7 @@ fn three_thousand_rounds() -> Outcome {
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let (a, b) = (cgroup.join("a"), cgroup.join("a/b"));
     let (name_a, name_b) = (cgroup.name_of(&a), cgroup.name_of(&b));
-    let making = std::thread::spawn({
+    let creator = std::thread::spawn({
         let (a, b) = (a.clone(), b.clone());
         move || -> std::io::Result<()> {
             for _ in 0..ROUNDS {
@@ -53,16 +56,16 @@ fn three_thousand_rounds() -> Outcome {
             seq = event.seq;
         }
     }
-    making.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
-    // Each once: a mark comes right after the last of them.
+    creator.join().map_err(|_| anyhow::anyhow!("the creator panicked"))??;
+    // Each once: a mark follows the last of them.
     let mark = cgroup.join("mark");
     fs::create_dir(&mark)?;
     let event = follower.next()?;
-    ensure!(event.path == Some(cgroup.name_of(&mark)), "something was told twice: {event:?}");
+    ensure!(event.path == Some(cgroup.name_of(&mark)), "something was reported twice: {event:?}");
     Ok(())
 }
 
-fn a_life_has_its_maker_and_its_end() -> Outcome {
+fn an_instance_has_its_creator_and_its_removal() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "instance")?;
     let path = cgroup.join("x");

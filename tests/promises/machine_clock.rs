@@ -1,6 +1,6 @@
-//! Clocks that jump: the wall clock is set back, and the machine sleeps.
+//! Clock jumps: the wall clock is set back, and the machine is suspended.
 //!
-//! It changes the machine's own clock, so it runs in a virtual one only (`cargo xtask vm`).
+//! It changes the machine's clock, so it runs only in a virtual machine (`cargo xtask vm`).
 
 use std::{env, fs, time::Duration};
 
@@ -27,7 +27,7 @@ fn only_in_a_machine() -> Outcome {
     Ok(())
 }
 
-/// A cgroup on the first of the hierarchies that this machine has, and that hierarchy.
+/// A cgroup on the first available hierarchy, and that hierarchy.
 fn cgroup(what: &str) -> Result<(Cgroup, &'static str)> {
     for hierarchy in HIERARCHIES {
         if let Ok(cgroup) = Cgroup::new(hierarchy, what) {
@@ -42,7 +42,7 @@ fn seconds(clock: ClockId) -> f64 {
     Duration::new(now.tv_sec.unsigned_abs(), u32::try_from(now.tv_nsec).unwrap_or(0)).as_secs_f64()
 }
 
-/// The clock as it would be had nobody set it; so again when dropped.
+/// The wall clock, set back; restored when dropped.
 struct SetBack(i64);
 
 impl SetBack {
@@ -61,31 +61,31 @@ impl SetBack {
 impl Drop for SetBack {
     fn drop(&mut self) {
         if let Err(error) = Self::shift(self.0) {
-            eprintln!("the clock stays set back: {error:#}");
+            eprintln!("the clock could not be restored: {error:#}");
         }
     }
 }
 
-/// Order, instances and waits go by the boot clock; only the text of times follows the wall clock.
+/// Order, instances and waits use the boot clock; only the formatted times follow the wall clock.
 fn set_back() -> Outcome {
     const HOUR: i64 = 3_600;
     only_in_a_machine()?;
     let daemon = Daemon::start()?;
     let (before, hierarchy) = cgroup("before")?;
-    let first = born(&daemon, &before.name(), hierarchy)?;
+    let first = created_at(&daemon, &before.name(), hierarchy)?;
     let known = daemon.row(&before.name(), hierarchy)?.observed_since;
     let mut events = Follower::below(&daemon, "/**", &["mkdir"])?;
     let clock = SetBack::by(HOUR)?;
     let (after, _) = cgroup("after")?;
-    let second = born(&daemon, &after.name(), hierarchy)?;
+    let second = created_at(&daemon, &after.name(), hierarchy)?;
     ensure!(second.boot_ns > first.boot_ns, "{first:?} and then {second:?}");
-    // Both are told by the clock as it is now, so that their order and distance are right.
-    let again = born(&daemon, &before.name(), hierarchy)?;
+    // Both are formatted by the current clock, so that their order and distance are right.
+    let again = created_at(&daemon, &before.name(), hierarchy)?;
     ensure!(again.boot_ns == first.boot_ns, "{first:?} became {again:?}");
     ensure!(again.time < first.time && again.time < second.time, "{first:?}, {again:?}, {second:?}");
     let since = daemon.row(&before.name(), hierarchy)?.observed_since;
     ensure!(since.boot_ns == known.boot_ns, "{known:?} became {since:?}");
-    // What is followed goes on.
+    // The event stream continues.
     let event = loop {
         let event = events.next()?;
         if event.path.as_deref() == Some(after.name().as_str()) {
@@ -93,7 +93,7 @@ fn set_back() -> Outcome {
         }
     };
     ensure!(event.boot_ns == second.boot_ns, "{event:?} and {second:?}");
-    // A wait ends when its time is over, neither at once nor an hour later.
+    // A wait times out after its time, neither at once nor an hour later.
     let waited = seconds(ClockId::Monotonic);
     let output = daemon.run(&["wait", "/cgtrace-test-never", "--timeout", "500ms"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
@@ -103,7 +103,7 @@ fn set_back() -> Outcome {
     daemon.verify()
 }
 
-/// The boot clock counts the time asleep, and so do instances; nothing is lost over it.
+/// The boot clock includes suspend, and so do instances; no event is lost.
 fn sleeps() -> Outcome {
     only_in_a_machine()?;
     let states = fs::read_to_string("/sys/power/state").unwrap_or_default();
@@ -113,26 +113,29 @@ fn sleeps() -> Outcome {
     let alarm = "/sys/class/rtc/rtc0/wakealarm";
     let daemon = Daemon::start()?;
     let (before, hierarchy) = cgroup("awake")?;
-    let first = born(&daemon, &before.name(), hierarchy)?;
+    let first = created_at(&daemon, &before.name(), hierarchy)?;
     fs::write(alarm, "0")
         .and_then(|()| fs::write(alarm, "+3"))
-        .map_err(|error| skip(format!("no clock could wake this machine: {error}")))?;
+        .map_err(|error| skip(format!("cannot set a wake-up alarm: {error}")))?;
     let asleep = || seconds(ClockId::Boottime) - seconds(ClockId::Monotonic);
     let slept = asleep();
     fs::write("/sys/power/state", "mem").context("failed to suspend")?;
     let slept = asleep() - slept;
     ensure!(slept > 0.5, "it slept for {slept} s");
     let (after, _) = cgroup("awoken")?;
-    let second = born(&daemon, &after.name(), hierarchy)?;
-    #[expect(clippy::cast_precision_loss, reason = "seconds, compared with half a one")]
+    let second = created_at(&daemon, &after.name(), hierarchy)?;
+    #[expect(clippy::cast_precision_loss, reason = "seconds, compared with half a second")]
     let apart = (second.boot_ns - first.boot_ns) as f64 / 1e9;
     ensure!(apart >= slept, "{apart} s between two instances, of which {slept} s asleep");
-    ensure!(born(&daemon, &before.name(), hierarchy)?.boot_ns == first.boot_ns, "it lost a birth");
+    ensure!(
+        created_at(&daemon, &before.name(), hierarchy)?.boot_ns == first.boot_ns,
+        "it lost a creation time"
+    );
     daemon.verify()
 }
 
-fn born(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<wire::Timestamp> {
+fn created_at(daemon: &Daemon, name: &str, hierarchy: &str) -> Result<wire::Timestamp> {
     let row = daemon.row(name, hierarchy)?;
-    ensure!(row.present, "{name} is not there: {row:?}");
-    row.current.context("no instance")?.created_at.context("no birth")
+    ensure!(row.present, "{name} is absent: {row:?}");
+    row.current.context("no instance")?.created_at.context("no creation time")
 }

@@ -1,4 +1,4 @@
-//! Who is moved where, by whom; who is created_at where; and when a cgroup is empty, frozen, thawed.
+//! Moves, forks and execs with their task and cgroup; and when a cgroup becomes empty, frozen, thawed.
 
 use std::{
     ffi::CString,
@@ -34,27 +34,27 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("membership::attach_tells_the_moved_and_the_mover", attach_tells_the_moved_and_the_mover),
-        trial("membership::a_second_move_tells_where_from", a_second_move_tells_where_from),
+        trial("membership::attach_reports_the_task_and_the_mover", attach_reports_the_task_and_the_mover),
+        trial("membership::a_second_move_reports_the_source", a_second_move_reports_the_source),
         trial("membership::a_thread_is_moved_on_v2", a_thread_is_moved_on_v2),
         trial("membership::a_thread_is_moved_on_v1", a_thread_is_moved_on_v1),
-        trial("membership::born_by_clone_into_cgroup", born_by_clone_into_cgroup),
+        trial("membership::cloned_into_a_cgroup", cloned_into_a_cgroup),
         trial("membership::an_inherited_cgroup_is_no_event", an_inherited_cgroup_is_no_event),
-        trial("membership::the_last_exit_makes_empty", the_last_exit_makes_empty),
+        trial("membership::the_last_exit_reports_empty", the_last_exit_reports_empty),
         trial("membership::freeze_and_thaw", freeze_and_thaw),
-        trial("membership::a_watched_name_is_told_at_exec", a_watched_name_is_told_at_exec),
-        trial("membership::t2_no_birth_and_no_exec_is_missed_under_load", births_and_execs_under_load),
+        trial("membership::a_tracked_comm_is_reported_at_exec", a_tracked_comm_is_reported_at_exec),
+        trial("membership::t2_no_fork_and_no_exec_is_missed_under_load", forks_and_execs_under_load),
         trial("membership::parallel_execs_keep_their_ancestors", parallel_execs_keep_their_ancestors),
     ]
 }
 
-fn attach_tells_the_moved_and_the_mover() -> Outcome {
+fn attach_reports_the_task_and_the_mover() -> Outcome {
     let daemon = Daemon::start()?;
     for hierarchy in crate::support::cgroup::both() {
         let cgroup = Cgroup::new(hierarchy, "attach")?;
         let sleeper = Sleeper::start()?;
         let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
-        // Another process is the mover.
+        // Another process moves it.
         let mut mover = Command::new("sh")
             .args(["-c", "echo \"$1\" > \"$2\"", "sh"])
             .arg(sleeper.pid().to_string())
@@ -74,7 +74,7 @@ fn attach_tells_the_moved_and_the_mover() -> Outcome {
     Ok(())
 }
 
-fn a_second_move_tells_where_from() -> Outcome {
+fn a_second_move_reports_the_source() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "from")?;
     let (a, b) = (cgroup.join("a"), cgroup.join("b"));
@@ -85,7 +85,7 @@ fn a_second_move_tells_where_from() -> Outcome {
     put(&a, "cgroup.procs", sleeper.pid())?;
     put(&b, "cgroup.procs", sleeper.pid())?;
     let (first, second) = (follower.next()?, follower.next()?);
-    ensure!(first.from.is_none(), "where it was at first was not seen: {first:?}");
+    ensure!(first.from.is_none(), "the first cgroup was not observed: {first:?}");
     ensure!(
         second.from.as_ref().and_then(|from| from.path.as_ref()) == Some(&cgroup.name_of(&a)),
         "{second:?}"
@@ -125,7 +125,7 @@ fn a_thread_is_moved_on_v2() -> Outcome {
     let cgroup = Cgroup::new("v2", "threads")?;
     let inner = cgroup.join("t");
     fs::create_dir(&inner)?;
-    // A threaded cgroup below a domain that holds the process.
+    // A threaded cgroup below a domain that contains the process.
     fs::write(inner.join("cgroup.type"), "threaded")?;
     let mut follower = Follower::below(&daemon, &cgroup.name_of(&inner), &["attach"])?;
     let two = TwoThreads::start()?;
@@ -152,14 +152,14 @@ fn a_thread_is_moved_on_v1() -> Outcome {
     Ok(())
 }
 
-/// KERNEL T9: neither an empty nor a populated cgroup has an attach event for it.
-fn born_by_clone_into_cgroup() -> Outcome {
+/// KERNEL T9: cloning into a cgroup, empty or populated, causes no attach event.
+fn cloned_into_a_cgroup() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "clone")?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "attach"])?;
     let mut children = Vec::new();
     for _ in 0..2 {
-        // The second child comes into a cgroup that has the first one: no populated event either.
+        // The second child enters a populated cgroup: no populated event either.
         let child = ClonedChild::into_cgroup(cgroup.path())?;
         let event = follower.next()?;
         let task = event.task.as_ref().context("no task")?;
@@ -190,7 +190,7 @@ fn an_inherited_cgroup_is_no_event() -> Outcome {
     Ok(())
 }
 
-fn the_last_exit_makes_empty() -> Outcome {
+fn the_last_exit_reports_empty() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new("v2", "empty")?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["populated", "empty"])?;
@@ -201,7 +201,7 @@ fn the_last_exit_makes_empty() -> Outcome {
     drop(sleeper);
     let event = follower.next()?;
     ensure!(event.kind == "empty" && event.path == Some(cgroup.name()), "{event:?}");
-    // It is told in whatever task the kernel happens to run (KERNEL T11): nobody is named for it.
+    // The kernel reports it in an arbitrary task (KERNEL T11), so no process is named.
     ensure!(event.by.is_none(), "{event:?}");
     Ok(())
 }
@@ -226,7 +226,7 @@ fn freeze_and_thaw() -> Outcome {
     Ok(())
 }
 
-fn a_watched_name_is_told_at_exec() -> Outcome {
+fn a_tracked_comm_is_reported_at_exec() -> Outcome {
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-kubele"])?;
     let cgroup = Cgroup::new("v2", "exec")?;
     let mut follower = Follower::below(&daemon, "/", &["exec"])?;
@@ -247,20 +247,21 @@ fn a_watched_name_is_told_at_exec() -> Outcome {
     Ok(())
 }
 
-/// KERNEL T2: sched tracepoints are preemptible on Linux 7, and the kernel skips a program that a preempted task is in.
-fn births_and_execs_under_load() -> Outcome {
+/// KERNEL T2: sched tracepoints are preemptible on Linux 7, and the kernel skips a program that a preempted
+/// task is in.
+fn forks_and_execs_under_load() -> Outcome {
     const THREADS: usize = 8;
     const EACH: usize = 125;
-    const COMM: &str = "cgtrace-created_at";
+    const COMM: &str = "cgtrace-child";
     let daemon = Daemon::start_with(&["--track-exec", COMM])?;
-    let cgroup = Cgroup::new("v2", "created_at")?;
+    let cgroup = Cgroup::new("v2", "forks")?;
     let folder = tempfile::tempdir()?;
     let program = folder.path().join(COMM);
     copy_program("/bin/true", &program)?;
     let program = CString::new(program.as_os_str().as_bytes())?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "exec", "mkdir", "lost"])?;
     let over = AtomicBool::new(false);
-    let created_at = thread::scope(|scope| -> anyhow::Result<_> {
+    let children = thread::scope(|scope| -> anyhow::Result<_> {
         for _ in 0..2 {
             scope.spawn(|| {
                 while !over.load(Ordering::Relaxed) {
@@ -268,34 +269,34 @@ fn births_and_execs_under_load() -> Outcome {
                 }
             });
         }
-        let bear = || -> anyhow::Result<Vec<u32>> {
+        let clone_children = || -> anyhow::Result<Vec<u32>> {
             let mut pids = Vec::new();
             for _ in 0..EACH {
                 let child = ClonedChild::executing(cgroup.path(), &program)?;
                 pids.push(child.pid());
-                // Whether it was executed is what the events say; busybox does not know itself by this name.
+                // The events show whether it was executed; busybox fails under an unknown name.
                 child.wait();
             }
             Ok(pids)
         };
-        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(bear)).collect();
-        let created_at: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
+        let threads: Vec<_> = (0..THREADS).map(|_| scope.spawn(clone_children)).collect();
+        let children: Vec<_> = threads.into_iter().filter_map(|thread| thread.join().ok()).collect();
         over.store(true, Ordering::Relaxed);
-        created_at.into_iter().collect::<anyhow::Result<Vec<_>>>()
+        children.into_iter().collect::<anyhow::Result<Vec<_>>>()
     })?;
     let mark = cgroup.join("mark");
     fs::create_dir(&mark)?;
     let events = follower.until_made(&cgroup.name_of(&mark))?;
-    let mut created_at = created_at.concat();
-    created_at.sort_unstable();
-    ensure!(created_at.len() == THREADS * EACH, "{} were created_at", created_at.len());
+    let mut children = children.concat();
+    children.sort_unstable();
+    ensure!(children.len() == THREADS * EACH, "{} children were cloned", children.len());
     for kind in ["fork", "exec"] {
         let of_kind = events.iter().filter(|event| event.kind == kind);
-        let mut told: Vec<u32> = of_kind.filter_map(|event| Some(event.task.as_ref()?.pid)).collect();
-        told.sort_unstable();
-        ensure!(told == created_at, "{} of {} were told as {kind}", told.len(), created_at.len());
+        let mut reported: Vec<u32> = of_kind.filter_map(|event| Some(event.task.as_ref()?.pid)).collect();
+        reported.sort_unstable();
+        ensure!(reported == children, "{} of {} were reported as {kind}", reported.len(), children.len());
     }
-    ensure!(events.iter().all(|event| event.kind != "lost"), "something is said to be lost");
+    ensure!(events.iter().all(|event| event.kind != "lost"), "lost records are reported");
     let status = daemon.client()?.status()?;
     let forks = status.programs.iter().find(|program| program.name == "sched_wakeup_new");
     ensure!(forks.is_some_and(|program| program.missed == Some(0)), "{forks:?}");
@@ -303,7 +304,7 @@ fn births_and_execs_under_load() -> Outcome {
     Ok(())
 }
 
-/// Their records come from several CPUs, those of one exec between those of another.
+/// Their records come from several CPUs, those of one exec interleaved with those of another.
 fn parallel_execs_keep_their_ancestors() -> Outcome {
     const AT_ONCE: usize = 6;
     let comm = padded_comm(b"cgtrace-six");
@@ -324,7 +325,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
         })?;
         let pids: Vec<u32> = children.iter().map(Child::id).collect();
         for mut child in children {
-            // Where `true` is busybox's, that does not know itself by this name: it was executed all the same.
+            // If `true` is busybox, it fails under this name, but it was executed.
             child.wait()?;
         }
         probe.drain(&mut |event| {

@@ -1,4 +1,4 @@
-//! Names are bytes, as long as the kernel allows: exact in JSON, harmless on a terminal.
+//! Names are bytes of any length that the kernel allows: exact in JSON, escaped on a terminal.
 
 use std::{
     ffi::{OsStr, OsString},
@@ -28,7 +28,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// What the wire's two forms of a path say it is, byte for byte.
+/// The bytes of a path from its two forms on the wire.
 fn exact(path: Option<&str>, hex: Option<&str>) -> Result<Vec<u8>> {
     match hex {
         Some(digits) => paths::unhex(digits).context("bad digits"),
@@ -40,7 +40,7 @@ fn event_path(event: &wire::Event) -> Result<Vec<u8>> {
     exact(event.path.as_deref(), event.path_hex.as_deref())
 }
 
-/// Nothing but escape text and line ends.
+/// Whether the output has only printable text and line ends.
 fn harmless(output: &[u8]) -> bool {
     std::str::from_utf8(output)
         .is_ok_and(|text| text.chars().all(|character| character == '\n' || !character.is_control()))
@@ -72,7 +72,7 @@ fn strange_bytes() -> Outcome {
         mkdirat(&scope, leaf, Mode::from(0o755)).with_context(|| shown.clone())?;
         let event = follower.next()?;
         ensure!(event.kind == "mkdir" && event_path(&event)? == name, "{shown}: {event:?}");
-        // Asked for by its bytes, it is found; told as JSON, it is exact; told as text, it does nothing.
+        // A lookup by the bytes finds it, JSON is exact, and text output is harmless.
         let exists = daemon.run(&[OsStr::new("exists"), argument])?;
         ensure!(exists.status.code() == Some(0) && harmless(&exists.stdout), "{shown}: {exists:?}");
         let show = daemon.run(&[OsStr::new("--color=always"), OsStr::new("show"), argument])?;
@@ -91,7 +91,7 @@ fn strange_bytes() -> Outcome {
         mkdirat(&scope, leaf, Mode::from(0o755))?;
         follower.next()?;
     }
-    // A daemon that finds them by walking knows them by the same bytes.
+    // A daemon that finds them by a scan has the same bytes.
     let later = Daemon::start()?;
     let mut client = later.client()?;
     let listed = client
@@ -110,7 +110,7 @@ fn strange_bytes() -> Outcome {
     later.verify()
 }
 
-/// Text without the colours that were asked for.
+/// The text without its colors.
 fn anstream_free(bytes: &[u8]) -> Vec<u8> {
     anstream::adapter::strip_bytes(bytes).into_vec()
 }
@@ -125,18 +125,18 @@ fn longest_name(hierarchy: &str) -> Outcome {
         let leaf = vec![b'n'; length];
         let name = [cgroup.name().as_bytes(), b"/", &leaf].concat();
         mkdirat(&scope, leaf.as_slice(), Mode::from(0o755))?;
-        ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the making's path");
+        ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the path of mkdir");
         let row = daemon.row(std::str::from_utf8(&name)?, hierarchy)?;
         ensure!(row.present, "{length} bytes: {:?}", row.previous.len());
         daemon.verify()?;
         unlinkat(&scope, leaf.as_slice(), AtFlags::REMOVEDIR)?;
-        ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the removal's path");
+        ensure!(event_path(&follower.next()?)? == name, "{length} bytes: the path of rmdir");
         ensure!(!daemon.row(std::str::from_utf8(&name)?, hierarchy)?.present);
     }
     Ok(())
 }
 
-/// KERNEL T5: the tracepoint's own path is cut after 1,023 bytes, and every event below says the same.
+/// KERNEL T5: the tracepoint's own path is cut after 1,023 bytes, the same for every event below.
 fn deep_path() -> Outcome {
     const DEPTH: usize = 60;
     let cgroup = Cgroup::new(any(), "deep")?;
@@ -161,13 +161,13 @@ fn deep_path() -> Outcome {
     let id = rustix::fs::fstat(&at)?.st_ino;
     let row = daemon.row(&name, any())?;
     ensure!(row.current.as_ref().is_some_and(|instance| instance.id == id), "{row:?}");
-    // By the command line, and found by a walk as well.
+    // By the command line, and found by a scan as well.
     ensure!(daemon.run(&["exists", "-q", &name])?.status.code() == Some(0));
     daemon.verify()?;
     let later = Daemon::start()?;
     ensure!(
         later.row(&name, any())?.current.is_some_and(|instance| instance.id == id),
-        "the walk did not find it"
+        "the scan did not find it"
     );
     let show = later.run(&["--json", "show", &id.to_string()])?;
     ensure!(String::from_utf8_lossy(&show.stdout).contains(&name), "by its id");

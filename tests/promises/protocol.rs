@@ -1,5 +1,5 @@
-//! docs/protocol/protocol.md shows what is really said: each of its calls is made, and its replies are those of a running daemon.
-//! And what the protocol promises of calls on one connection.
+//! docs/protocol/protocol.md matches the daemon: each of its calls is made, and its replies are compared with
+//! the daemon's. Also tests the guarantees for calls on one connection.
 
 mod document;
 mod errors;
@@ -23,10 +23,10 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("protocol::every_example_is_what_a_daemon_says", examples),
-        trial("protocol::every_error_is_an_answer_to_a_real_call", errors),
-        trial("protocol::what_no_daemon_says_is_found_in_the_document", nonsense),
-        trial("protocol::calls_can_be_sent_ahead_and_are_answered_in_order", pipelined),
+        trial("protocol::every_example_matches_a_real_reply", examples),
+        trial("protocol::every_error_is_a_reply_to_a_real_call", errors),
+        trial("protocol::wrong_examples_are_detected", nonsense),
+        trial("protocol::pipelined_calls_are_answered_in_order", pipelined),
     ]
 }
 
@@ -36,7 +36,7 @@ fn examples() -> Outcome {
     for (number, example) in shown.iter().enumerate() {
         stage.hold(example, number)?;
     }
-    // Every method, and each with a reply.
+    // Every method, each with a reply.
     let answered: BTreeSet<&str> = shown
         .iter()
         .filter(|example| !example.replies.is_empty())
@@ -49,16 +49,16 @@ fn examples() -> Outcome {
     for method in declared
         .chain(["GetInfo", "GetInterfaceDescription"].map(|method| format!("org.varlink.service.{method}")))
     {
-        ensure!(answered.contains(&*method), "the document shows no answer of {method}");
+        ensure!(answered.contains(&*method), "the document shows no reply of {method}");
     }
     Ok(())
 }
 
 fn errors() -> Outcome {
-    errors::Asked::start()?.hold(DOCUMENT)
+    errors::ErrorDaemon::start()?.hold(DOCUMENT)
 }
 
-/// The document with something in it that no daemon says does not pass.
+/// A document with a wrong example does not pass.
 fn nonsense() -> Outcome {
     let stage = Stage::set(1)?;
     let call = r#"→ {"method":"org.varlink.service.GetInfo"}"#;
@@ -72,7 +72,7 @@ fn nonsense() -> Outcome {
     };
     passes(call, info)?;
     for (call, reply) in [
-        // Another member, one that is not shown, another value, another type, another list, another end.
+        // Another member, a missing one, another value, another type, another list, another end.
         (call, &*info.replace("\"url\"", "\"nope\":1,\"url\"")),
         (call, &*info.replace("\"url\":\"\",", "")),
         (call, &*info.replace("\"vendor\":\"cgtrace\"", "\"vendor\":\"acme\"")),
@@ -89,18 +89,18 @@ fn nonsense() -> Outcome {
     for text in ["{\"parameters\":{}}", "```json\n{}\n```", "```text\nsome\n```"] {
         ensure!(document::examples(text).is_err(), "passes: {text}");
     }
-    let asked = errors::Asked::start()?;
+    let daemon = errors::ErrorDaemon::start()?;
     for row in [
         r#"| `io.cgtrace.Nope` | never | `{"reason":"…"}` |"#,
         "| `io.cgtrace.Nope` | never |",
         r#"| `io.cgtrace.InvalidState` | never | `{"known":[],"state":"gone"}` |"#,
     ] {
-        ensure!(asked.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
+        ensure!(daemon.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
     }
     let limit = DOCUMENT.replace("{\"limit\":10000,", "{\"limit\":10001,");
-    ensure!(limit != DOCUMENT && asked.hold(&limit).is_err(), "another limit passes");
+    ensure!(limit != DOCUMENT && daemon.hold(&limit).is_err(), "another limit passes");
     let fewer = DOCUMENT.replace("| `io.cgtrace.InvalidPattern`", "| `InvalidPattern`");
-    ensure!(fewer != DOCUMENT && asked.hold(&fewer).is_err(), "an error that is not shown passes");
+    ensure!(fewer != DOCUMENT && daemon.hold(&fewer).is_err(), "an error that is not shown passes");
     Ok(())
 }
 
@@ -114,7 +114,7 @@ fn pipelined() -> Outcome {
         raw.send(
             &json!({"method": "io.cgtrace.Lookup", "parameters": {"paths": names, "hierarchy": any()}}),
         )?;
-        // Its answers fill no socket: this test reads as it goes, but far behind.
+        // The replies do not fill the socket: this test reads them, with a lag.
         if number >= 50 {
             check(&raw.receive()?, &cgroup.name(), number - 50)?;
         }
@@ -125,13 +125,13 @@ fn pipelined() -> Outcome {
     Ok(())
 }
 
-/// One batch's answers are in the order of its names, and of one moment.
-fn check(said: &Value, name: &str, number: usize) -> Outcome {
-    let answers = said["parameters"]["results"].as_array().with_context(|| said.to_string())?;
-    let told: Vec<_> =
+/// The results of one call are in the order of its paths, and of the same moment.
+fn check(reply: &Value, name: &str, number: usize) -> Outcome {
+    let answers = reply["parameters"]["results"].as_array().with_context(|| reply.to_string())?;
+    let results: Vec<_> =
         answers.iter().map(|answer| (answer["path"].as_str(), answer["present"].as_bool())).collect();
     let none = format!("/cgtrace-test-none-{number}");
     let expected = [(Some(name), Some(true)), (Some(&*none), Some(false)), (Some("/"), Some(true))];
-    ensure!(told == expected, "call {number}: {told:?}");
+    ensure!(results == expected, "call {number}: {results:?}");
     Ok(())
 }

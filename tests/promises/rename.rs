@@ -1,4 +1,4 @@
-//! A v1 rename: the same instance, by both names, and all below it goes along.
+//! A v1 rename: the same instance by both paths, with all its descendants.
 
 use std::fs;
 
@@ -8,29 +8,29 @@ use libtest_mimic::Trial;
 use crate::support::{Outcome, cgroup::Cgroup, daemon::Daemon, events::Follower, trial};
 
 pub fn trials() -> Vec<Trial> {
-    vec![trial("rename::the_same_life_by_both_names", the_same_life_by_both_names)]
+    vec![trial("rename::the_same_instance_by_both_paths", the_same_instance_by_both_paths)]
 }
 
-fn the_same_life_by_both_names() -> Outcome {
+fn the_same_instance_by_both_paths() -> Outcome {
     let cgroup = Cgroup::new("pids", "rename")?;
     let daemon = Daemon::start()?;
     let (a, b) = (cgroup.join("a"), cgroup.join("b"));
     fs::create_dir(&a)?;
     fs::create_dir(a.join("child"))?;
     let mut follower = Follower::below(&daemon, &cgroup.name(), &[])?;
-    let created_at = daemon.row(&cgroup.name_of(&a), "pids")?.current.context("no instance")?;
+    let original = daemon.row(&cgroup.name_of(&a), "pids")?.current.context("no instance")?;
     fs::rename(&a, &b)?;
     let event = follower.next_of("rename")?;
     ensure!(event.path == Some(cgroup.name_of(&b)), "{event:?}");
     ensure!(event.from.as_ref().and_then(|from| from.path.clone()) == Some(cgroup.name_of(&a)), "{event:?}");
     ensure!(event.by.as_ref().is_some_and(|by| by.pid == std::process::id()), "{event:?}");
-    let instance = daemon.row(&cgroup.name_of(&b), "pids")?.current.context("no instance by the new name")?;
+    let instance = daemon.row(&cgroup.name_of(&b), "pids")?.current.context("no instance at the new path")?;
     ensure!(
-        instance.id == created_at.id && instance.created_at == created_at.created_at,
-        "the same current: {instance:?}"
+        instance.id == original.id && instance.created_at == original.created_at,
+        "not the same instance: {instance:?}"
     );
-    ensure!(!daemon.row(&cgroup.name_of(&a), "pids")?.present, "the old name is gone");
-    // KERNEL T5: no event tells of the child.
+    ensure!(!daemon.row(&cgroup.name_of(&a), "pids")?.present, "the old path is still present");
+    // KERNEL T5: the child has no event.
     ensure!(daemon.row(&cgroup.name_of(&b.join("child")), "pids")?.present);
     ensure!(!daemon.row(&cgroup.name_of(&a.join("child")), "pids")?.present);
     daemon.verify()?;

@@ -1,4 +1,4 @@
-//! What the daemon knows of the time before it: exactly that much, and nothing that is not so.
+//! What the daemon reports about the time before its start.
 
 use std::{
     fs,
@@ -23,13 +23,13 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("start::what_was_there_is_told_as_before", what_was_there_is_told_as_before),
+        trial("start::existing_cgroups_have_existed_at", existing_cgroups_have_existed_at),
         trial("start::t14_churn_during_the_start_leaves_no_ghost", churn_during_the_start),
-        trial("start::many_cgroups_are_known_at_the_first_answer", many_cgroups),
+        trial("start::many_cgroups_are_known_at_the_first_reply", many_cgroups),
     ]
 }
 
-fn what_was_there_is_told_as_before() -> Outcome {
+fn existing_cgroups_have_existed_at() -> Outcome {
     let cgroup = Cgroup::new(any(), "before")?;
     let daemon = Daemon::start()?;
     let row = daemon.row(&cgroup.name(), any())?;
@@ -45,7 +45,7 @@ fn what_was_there_is_told_as_before() -> Outcome {
     Ok(())
 }
 
-/// Makes, renames (on v1) and removes below a cgroup until dropped.
+/// Creates, renames (on v1) and removes below a cgroup until dropped.
 struct Churn {
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<()>>,
@@ -58,12 +58,12 @@ impl Churn {
             let stop = Arc::clone(&stop);
             move || {
                 let (a, b) = (scope.join("a"), scope.join("b"));
-                // A window of cgroups that stay for a while, so that a walk meets some of them.
+                // Some cgroups stay for a while, so that a scan finds them.
                 let mut number = 0_u64;
                 while !stop.load(Ordering::Relaxed) {
-                    let kept = |number: u64| scope.join(format!("kept-{number}"));
-                    let _ = fs::create_dir(kept(number));
-                    let _ = fs::create_dir(kept(number).join("inner"));
+                    let window = |number: u64| scope.join(format!("window-{number}"));
+                    let _ = fs::create_dir(window(number));
+                    let _ = fs::create_dir(window(number).join("inner"));
                     let _ = fs::create_dir(&a);
                     if rename && fs::rename(&a, &b).is_ok() {
                         let _ = fs::remove_dir(&b);
@@ -71,8 +71,8 @@ impl Churn {
                         let _ = fs::remove_dir(&a);
                     }
                     if let Some(old) = number.checked_sub(20) {
-                        let _ = fs::remove_dir(kept(old).join("inner"));
-                        let _ = fs::remove_dir(kept(old));
+                        let _ = fs::remove_dir(window(old).join("inner"));
+                        let _ = fs::remove_dir(window(old));
                     }
                     number += 1;
                 }
@@ -89,8 +89,8 @@ impl Drop for Churn {
     }
 }
 
-/// KERNEL T14: neither walking before attaching, nor attaching to makings before removals, nor a merge by path or
-/// time gets through this.
+/// KERNEL T14: a scan before attaching, attaching to mkdir before rmdir, and a merge by path or time all fail
+/// this test.
 fn churn_during_the_start() -> Outcome {
     let unified = Cgroup::new("v2", "churn")?;
     let pids = Cgroup::new("pids", "churn")?;
@@ -118,9 +118,9 @@ fn many_cgroups() -> Outcome {
     let mut client = daemon.client()?;
     let list = wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some("pids".to_owned()) };
     let listed = client.list(&list)?.collect::<Result<Vec<_>, _>>()?;
-    ensure!(listed.len() == COUNT + 1, "{} instead of {}", listed.len(), COUNT + 1);
+    ensure!(listed.len() == COUNT + 1, "{} cgroups instead of {}", listed.len(), COUNT + 1);
     let paths: std::collections::HashSet<_> = listed.iter().map(|cgroup| cgroup.path.clone()).collect();
     ensure!(paths.contains(&Some(cgroup.name_of(&cgroup.join("99/99")))), "a path is missing");
-    ensure!(paths.len() == COUNT + 1, "a path stands twice");
+    ensure!(paths.len() == COUNT + 1, "a path is listed twice");
     daemon.verify()
 }

@@ -1,4 +1,4 @@
-//! What the system around the daemon may lack: /proc, BTF, file systems of tracing, the right to lock memory.
+//! Missing parts of the system: /proc, BTF, tracing file systems, the right to lock memory.
 
 use std::process::{Command, Output};
 
@@ -24,7 +24,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The words that run the program in a mount namespace of its own, after a script has changed its mounts.
+/// A command that runs the program in a private mount namespace, after a script has changed its mounts.
 fn after(script: &str) -> Command {
     let mut command = Command::new("unshare");
     command.args(["--mount", "--propagation", "private", "sh", "-c"]);
@@ -38,12 +38,12 @@ fn verify(mut command: Command) -> Result<Output> {
     command.args(["--socket", "/nonexistent/io.cgtrace", "verify"]).output().context("failed to run cgtrace")
 }
 
-/// Exit code 3, and a message with these words.
+/// Expects exit code 3 and a message with these words.
 fn cannot_know(output: &Output, words: &[&str]) -> Outcome {
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(3), "{output:?}");
     for word in words {
-        ensure!(stderr.contains(word), "not said: {word}: {stderr}");
+        ensure!(stderr.contains(word), "`{word}` is missing: {stderr}");
     }
     Ok(())
 }
@@ -52,13 +52,13 @@ fn no_proc() -> Outcome {
     cannot_know(&verify(after("mount -t tmpfs none /proc"))?, &["see whether /proc is mounted"])
 }
 
-/// A kernel without BTF has neither this folder nor the file in it.
+/// A kernel without BTF has neither this directory nor the file.
 fn no_btf() -> Outcome {
     let output = verify(after("mount -t tmpfs none /sys/kernel/btf"))?;
     cannot_know(&output, &["/sys/kernel/btf/vmlinux", "CONFIG_DEBUG_INFO_BTF"])
 }
 
-/// Nothing of the kernel's is mounted in /sys but cgroups: it starts, and tells what happens.
+/// Only cgroup file systems are mounted in /sys: the daemon starts and traces.
 fn no_file_systems() -> Outcome {
     let script = "for place in $(grep -E ' - (tracefs|debugfs|bpf) ' /proc/self/mountinfo | cut -d' ' -f5); do \
                   umount -l $place 2>/dev/null; done; \
@@ -77,7 +77,7 @@ fn no_file_systems() -> Outcome {
     daemon.verify()
 }
 
-/// Root sees all with the strictest of them: who is in a cgroup, and where a process of somebody else is.
+/// With the strictest hidepid, root still sees the members of a cgroup and the cgroups of others' processes.
 fn hidepid() -> Outcome {
     let mut sleeper = Command::new("setpriv")
         .args(["--reuid", &confined::UID.to_string(), "--clear-groups", "sleep", "1000"])
@@ -98,10 +98,11 @@ fn hidepid() -> Outcome {
     Ok(())
 }
 
-/// Before Linux 5.11 maps count as locked memory, and the message says what to raise; since then the limit is nothing.
+/// Before Linux 5.11 maps count as locked memory, and the message names the limit; since then it does not
+/// matter.
 fn locked_memory() -> Outcome {
     let mut command = Command::new("prlimit");
-    // Without the capability the limit cannot be raised again, as for a unit that is not given it.
+    // Without the capability the limit cannot be raised, as in a unit without it.
     command.args(["--memlock=65536:65536", "setpriv", "--bounding-set", "-sys_resource"]);
     command.arg(program().get_program()).env("CGTRACE_LOG", "warn");
     let output = verify(command)?;

@@ -1,9 +1,10 @@
-//! The traps of the kernel that have no promise of their own: each fails on the naive way.
+//! The kernel's traps that no other promise covers: a naive implementation fails each test.
 //!
-//! Elsewhere: T5 (a path cut or stale) in `names` and `rename`, T6 (names as text, or at most 255 bytes) in `names`,
-//! T9 (no attach event) in `membership`, T11 (empty before rmdir) in `membership`, T14 (walk and events) in `start`,
-//! T15 (a wakeup an event) in the harness `alone`, T16 (stopping at a busy record) in `agreement`, T18 (hierarchies
-//! come and go) in `hierarchies`. T1 is avoided by construction: there are raw tracepoints only.
+//! Elsewhere: T5 (a path cut or stale) in `names` and `rename`, T6 (names as text, or at most 255 bytes) in
+//! `names`, T9 (no attach event) in `membership`, T11 (empty before rmdir) in `membership`, T14 (scan and
+//! events) in `start`, T15 (a wakeup per event) in the harness `alone`, T16 (stopping at a busy record) in
+//! `agreement`, T18 (hierarchies come and go) in `hierarchies`. T1 is avoided by construction: there are raw
+//! tracepoints only.
 
 use std::{
     fs,
@@ -26,7 +27,7 @@ use crate::support::{
     skip, trial,
 };
 
-/// For releases, which come one after the other (`cgroup_destroy_wq`; in 6.18 `cgroup_release_wq`).
+/// For releases, which happen one after another (`cgroup_destroy_wq`; in 6.18 `cgroup_release_wq`).
 const PATIENCE: Duration = Duration::from_mins(3);
 
 pub fn trials() -> Vec<Trial> {
@@ -38,16 +39,16 @@ pub fn trials() -> Vec<Trial> {
         trial("traps::t8_generations_of_one_name", generations),
         trial("traps::t10_an_attach_that_changes_nothing", attach_again),
         trial("traps::t13_by_id_right_after_the_event", by_id_at_once),
-        trial("traps::t16_two_cpus_write_while_it_is_asked", two_writers),
-        trial("traps::t19_looking_makes_no_hierarchy", looking_changes_nothing),
+        trial("traps::t16_two_cpus_write_during_queries", two_writers),
+        trial("traps::t19_reading_creates_no_hierarchy", looking_changes_nothing),
         trial("traps::t20_no_tracefs_is_needed", no_tracefs),
         trial("traps::t21_inside_a_cgroup_namespace", cgroup_namespace),
-        trial("traps::t22_a_cgroup_called_deleted", called_deleted),
+        trial("traps::t22_a_cgroup_named_deleted", called_deleted),
     ]
 }
 
-/// A v2 cgroup takes about 18 ids: 2^32 of them are gone in hours of churn. No test waits so long, so this one
-/// asks the index and the wire.
+/// A v2 cgroup uses about 18 ids, so that 2^32 ids last for hours of churn. That is too long for a test, so
+/// this one tests the index and the wire.
 fn wide_ids() -> Outcome {
     let mut index = Index::new(PreviousLimits::default());
     let wide = (7_u64 << 32) + 42;
@@ -72,14 +73,14 @@ fn wide_ids() -> Outcome {
         index.apply(&Event { boot_ns: id, what });
     }
     for (id, name) in [(42, b"/narrow".as_slice()), (wide, b"/wide")] {
-        let key = index.resolve(UNIFIED, name).context("not found by its name")?;
+        let key = index.resolve(UNIFIED, name).context("not found by its path")?;
         ensure!(key.id == CgroupId(id), "{key:?}");
     }
-    let told: wire::Event = serde_json::from_str(&serde_json::to_string(&wire::Event {
+    let event: wire::Event = serde_json::from_str(&serde_json::to_string(&wire::Event {
         id: Some(u64::MAX),
         ..wire::Event::default()
     })?)?;
-    ensure!(told.id == Some(u64::MAX), "{told:?}");
+    ensure!(event.id == Some(u64::MAX), "{event:?}");
     Ok(())
 }
 
@@ -90,7 +91,7 @@ fn one_id_twice() -> Outcome {
     let hierarchies = daemon.client()?.status()?.hierarchies.len();
     // The root of each is 1.
     ensure!(answers.len() == hierarchies, "{} answers for {hierarchies} hierarchies", answers.len());
-    // One name on two hierarchies is two cgroups.
+    // One path on two hierarchies is two cgroups.
     let unified = Cgroup::new("v2", "twice")?;
     let name = unified.name();
     let pids = Cgroup::at(&mount("pids")?, name.trim_start_matches('/'))?;
@@ -116,7 +117,7 @@ fn release() -> Outcome {
     fs::remove_dir(&path)?;
     fs::create_dir(&path)?;
     let second = id(&path)?;
-    // The first one's release comes from a workqueue, after the second one was made.
+    // The first one's release comes from a workqueue, after the second one was created.
     loop {
         let event = follower.next()?;
         ensure!(event.by.is_none(), "a kworker is credited: {event:?}");
@@ -129,18 +130,18 @@ fn release() -> Outcome {
     Ok(())
 }
 
-/// A follower of something else is not told, but the release is recorded and counted.
+/// A subscriber to other paths receives no release, but it is recorded and counted.
 fn release_without_followers() -> Outcome {
     let daemon = Daemon::start()?;
     let cgroup = Cgroup::new(any(), "released")?;
-    // Not of all that other tests do: a build for tests cannot tell it as fast as they do it.
+    // Only of this cgroup: a debug build cannot report all events of the other tests at their rate.
     let _other = Follower::below(&daemon, &cgroup.name(), &["mkdir", "rmdir"])?;
     let path = cgroup.join("x");
     fs::create_dir(&path)?;
     fs::remove_dir(&path)?;
     let since = Instant::now();
     loop {
-        // A query drains the rings, which a release does not wake the daemon for.
+        // A query drains the rings; a release does not wake the daemon for them.
         daemon.row(&cgroup.name(), any())?;
         let text = daemon.client()?.metrics()?.text;
         let mut releases = text
@@ -186,7 +187,7 @@ fn attach_again() -> Outcome {
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     let (first, second) = (follower.next()?, follower.next()?);
     ensure!(first.id == second.id, "{second:?}");
-    // The kernel tells it as a move; that it came from where it is can be seen.
+    // The kernel reports it as a move; `from` equals the destination.
     ensure!(second.from.as_ref().map(|from| from.id) == second.id, "{second:?}");
     Ok(())
 }
@@ -207,7 +208,7 @@ fn by_id_at_once() -> Outcome {
     Ok(())
 }
 
-/// A record of one CPU may be under way while another CPU's, later in the ring, is done.
+/// A record of one CPU may be incomplete while another CPU's, later in the ring, is complete.
 fn two_writers() -> Outcome {
     let daemon = Daemon::start()?;
     let writers: Vec<_> = [any(), any_v1_first()]
@@ -243,7 +244,7 @@ fn two_writers() -> Outcome {
 fn looking_changes_nothing() -> Outcome {
     let look = || -> Result<(String, Vec<String>)> {
         let controllers = fs::read_to_string("/proc/cgroups")?;
-        // How many cgroups each has changes with whatever else runs here.
+        // The number of cgroups per controller changes with other load.
         let controllers = controllers
             .lines()
             .filter_map(|line| {
@@ -279,15 +280,16 @@ fn no_tracefs() -> Outcome {
     Ok(())
 }
 
-/// Paths in /proc and mounts made there are told from the namespace's root; ours are told from the real one.
+/// Paths in /proc and of mounts created inside are relative to the namespace's root; ours are relative to the
+/// real root.
 fn cgroup_namespace() -> Outcome {
     let cgroup = Cgroup::new(any(), "namespace")?;
     let inner = cgroup.join("inner");
     fs::create_dir(&inner)?;
     let folder = tempfile::tempdir()?;
     let runtime_dir = RuntimeDir::new(folder.path());
-    // The process is in the cgroup when it makes its namespace, so that this becomes the namespace's root; the
-    // whole hierarchy is still mounted from before, and a part of it by a mount made inside.
+    // The process is in the cgroup when it creates its namespace, so that this becomes the namespace's root;
+    // the whole hierarchy is still mounted from before, and a part of it by a mount inside.
     let script = "echo $$ > \"$1/cgroup.procs\"; shift; part=$1; shift; \
                   exec unshare -m -C --propagation private sh -c \
                   'mount -t cgroup2 none \"$0\" && exec \"$@\"' \"$part\" \"$@\"";
@@ -303,7 +305,7 @@ fn cgroup_namespace() -> Outcome {
         .arg("daemon")
         .stderr(Stdio::null())
         .spawn()?;
-    let asked = (|| -> Outcome {
+    let outcome = (|| -> Outcome {
         let mut client = None;
         for _ in 0..1_000 {
             ensure!(daemon.try_wait()?.is_none(), "the daemon ended");
@@ -314,19 +316,19 @@ fn cgroup_namespace() -> Outcome {
             thread::sleep(Duration::from_millis(10));
         }
         let mut client = client.context("the daemon does not answer")?;
-        // The real path, of what was there before and of what is made now.
+        // By the real path: an existing cgroup and a new one.
         ensure!(client.exists(&cgroup.name_of(&inner))?, "the real path is not known");
-        let made = inner.join("made");
-        fs::create_dir(&made)?;
-        ensure!(client.exists(&cgroup.name_of(&made))?, "a new one is not known by its real path");
-        ensure!(!client.exists("/made")?, "it is known by its path inside the namespace");
+        let created = inner.join("created");
+        fs::create_dir(&created)?;
+        ensure!(client.exists(&cgroup.name_of(&created))?, "a new one is not known by its real path");
+        ensure!(!client.exists("/created")?, "it is known by its path inside the namespace");
         let verified = client.verify()?;
         ensure!(verified.equal && verified.compared > 0, "{verified:?}");
         Ok(())
     })();
     let _ = daemon.kill();
     daemon.wait()?;
-    asked
+    outcome
 }
 
 fn called_deleted() -> Outcome {

@@ -1,6 +1,7 @@
-//! A unit at its true name: `/system.slice/kubelet.service`, made by the systemd that is this machine's PID 1.
+//! A unit at its true path: `/system.slice/kubelet.service`, created by the systemd that is this machine's
+//! PID 1.
 //!
-//! It starts and stops a unit of the machine, so it runs in a virtual one only (`cargo xtask vm`).
+//! It starts and stops a unit of the machine, so it runs only in a virtual machine (`cargo xtask vm`).
 
 use std::{env, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
@@ -31,7 +32,7 @@ fn kubelet() -> Outcome {
     )?;
     systemctl(&["daemon-reload"])?;
     let daemon = Daemon::start()?;
-    ensure!(daemon.run(&["exists", "-q", NAME])?.status.code() == Some(1), "it is there before it was made");
+    ensure!(daemon.run(&["exists", "-q", NAME])?.status.code() == Some(1), "present before it was created");
 
     systemctl(&["start", "kubelet.service"])?;
     let row = daemon.row(NAME, "v2")?;
@@ -39,10 +40,10 @@ fn kubelet() -> Outcome {
     let instance = row.current.context("no instance")?;
     let creator = instance.created_by.context("no creator")?;
     ensure!(creator.pid == 1 && creator.comm == "systemd", "{creator:?}");
-    let created_at = instance.created_at.context("no birth")?;
+    let created_at = instance.created_at.context("no creation time")?;
     ensure!(created_at.boot_ns > row.observed_since.boot_ns, "{created_at:?}");
     let shown = systemctl(&["show", "-p", "ControlGroup", "--value", "kubelet.service"])?;
-    ensure!(shown.trim() == NAME, "systemd says {shown}");
+    ensure!(shown.trim() == NAME, "systemd reports {shown}");
 
     systemctl(&["stop", "kubelet.service"])?;
     let row = daemon.row(NAME, "v2")?;

@@ -1,5 +1,5 @@
-//! Second witnesses: the kernel's own ftrace and fanotify saw the same, event by event. No line of our kernel program
-//! is on their paths.
+//! Independent witnesses: the kernel's own ftrace and fanotify report the same events. They share no code
+//! with cgtrace's kernel program.
 
 use std::{
     fs,
@@ -29,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// Random enough, and the same in every run.
+/// Random enough, and reproducible.
 struct Random(u64);
 
 impl Random {
@@ -39,7 +39,7 @@ impl Random {
     }
 }
 
-/// Makes and removes at random below a cgroup, and renames on v1. Each name is used once.
+/// Creates and removes at random below a cgroup, and renames on v1. Each name is used once.
 fn churn(scope: &Path, rename: bool, steps: usize, seed: u64) -> Outcome {
     let mut random = Random(seed);
     let mut live: Vec<PathBuf> = Vec::new();
@@ -57,7 +57,7 @@ fn churn(scope: &Path, rename: bool, steps: usize, seed: u64) -> Outcome {
             }
             2 | 3 if !live.is_empty() => {
                 let path = live[random.below(live.len())].clone();
-                // One with others below it stays.
+                // A cgroup with children stays.
                 if !live.iter().any(|other| *other != path && other.starts_with(&path)) {
                     fs::remove_dir(&path)?;
                     live.retain(|other| *other != path);
@@ -79,7 +79,7 @@ fn churn(scope: &Path, rename: bool, steps: usize, seed: u64) -> Outcome {
     Ok(())
 }
 
-/// A tracefs instance of its own, gone when dropped.
+/// A private tracefs instance, removed when dropped.
 struct Instance {
     folder: tempfile::TempDir,
     path: PathBuf,
@@ -97,22 +97,22 @@ impl Instance {
         let path = folder.path().join("instances").join(unique("ftrace"));
         let instance = Self { folder, path };
         if let Err(error) = fs::create_dir(&instance.path) {
-            return Err(skip(format!("this kernel gives no tracefs instance: {error}")));
+            return Err(skip(format!("this kernel has no tracefs instances: {error}")));
         }
         let write = |file: &str, text: &str| {
             fs::write(instance.path.join(file), text).with_context(|| format!("failed to write {file}"))
         };
         write("buffer_size_kb", "8192")?;
-        // One clock for all CPUs, so that the order across them is kept.
+        // One clock for all CPUs, so that the order across them is preserved.
         write("trace_clock", "boot")?;
-        // One by one: some `rstat` events differ between kernels (KERNEL T25).
+        // Individually: some `rstat` events differ between kernels (KERNEL T25).
         for event in Self::EVENTS {
             write(&format!("events/cgroup/{event}/enable"), "1")?;
         }
         Ok(instance)
     }
 
-    /// What it saw, oldest first: kind, id, path.
+    /// The events that it saw, oldest first: kind, id, path.
     fn read(&self) -> Result<Vec<(String, u64, String)>> {
         for event in Self::EVENTS {
             fs::write(self.path.join(format!("events/cgroup/{event}/enable")), "0")?;
@@ -124,8 +124,8 @@ impl Instance {
             if line.contains("LOST") {
                 bail!("ftrace itself lost events: {line}");
             }
-            let Some((_, told)) = line.split_once(": cgroup_") else { continue };
-            let (kind, fields) = told.split_once(": ").context("no fields")?;
+            let Some((_, record)) = line.split_once(": cgroup_") else { continue };
+            let (kind, fields) = record.split_once(": ").context("no fields")?;
             let field =
                 |name: &str| fields.split_once(name).map(|(_, rest)| rest.split(' ').next().unwrap_or(""));
             let (id, path) = match kind {
@@ -148,7 +148,7 @@ impl Drop for Instance {
 
 fn ftrace() -> Outcome {
     let steps = crate::support::rounds(4_000);
-    // v2 knows no rename.
+    // v2 has no rename.
     let renames = any_v1_first() != "v2";
     let scopes = [Cgroup::new(any(), "ftrace")?, Cgroup::new(any_v1_first(), "ftrace")?];
     let daemon = Daemon::start()?;
@@ -208,19 +208,24 @@ fn ftrace() -> Outcome {
         ensure!(seen || (kind == "rename" && !renames), "no {kind} among what ftrace saw");
     }
     if let Some(at) = theirs.iter().zip(&ours).position(|(theirs, ours)| theirs != ours) {
-        bail!("event {at}: ftrace saw {:?}, cgtrace told {:?}", theirs[at], ours[at]);
+        bail!("event {at}: ftrace saw {:?}, cgtrace reported {:?}", theirs[at], ours[at]);
     }
-    ensure!(theirs.len() == ours.len(), "ftrace saw {} events, cgtrace told {}", theirs.len(), ours.len());
+    ensure!(
+        theirs.len() == ours.len(),
+        "ftrace saw {} events, cgtrace reported {}",
+        theirs.len(),
+        ours.len()
+    );
     Ok(())
 }
 
-/// What fanotify tells of a directory: its parent's id, its name, and whether it was made or removed. It merges what
-/// happens to one name, and keeps no order then.
+/// fanotify's record of a directory: its parent's id, its name, and whether it was created or removed. It
+/// merges the events of one name and then loses their order.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Seen {
     parent: u64,
     name: Vec<u8>,
-    made: bool,
+    created: bool,
 }
 
 struct Fanotify(OwnedFd);
@@ -234,7 +239,7 @@ impl Fanotify {
         // SAFETY: no memory is passed.
         let fd = unsafe { libc::fanotify_init(flags, libc::O_RDONLY.unsigned_abs()) };
         if fd < 0 {
-            return Err(skip(format!("no fanotify with names here: {}", std::io::Error::last_os_error())));
+            return Err(skip(format!("fanotify has no names here: {}", std::io::Error::last_os_error())));
         }
         // SAFETY: the descriptor is new and ours.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
@@ -250,9 +255,9 @@ impl Fanotify {
             )
         };
         if marked < 0 {
-            // kernfs has had a file system id only since 6.6 or so.
+            // kernfs has had a file system id only since about 6.6.
             return Err(skip(format!(
-                "this cgroupfs takes no fanotify mark: {}",
+                "this cgroupfs supports no fanotify mark: {}",
                 std::io::Error::last_os_error()
             )));
         }
@@ -281,9 +286,9 @@ impl Fanotify {
                 let parent = number(info, 20, 8)? as u64;
                 let name = info.get(28..number(info, 2, 2)?).context("no name")?;
                 let name: Vec<u8> = name.iter().copied().take_while(|byte| *byte != 0).collect();
-                for (bit, made) in [(libc::FAN_CREATE, true), (libc::FAN_DELETE, false)] {
+                for (bit, created) in [(libc::FAN_CREATE, true), (libc::FAN_DELETE, false)] {
                     if mask & bit != 0 {
-                        seen.push(Seen { parent, name: name.clone(), made });
+                        seen.push(Seen { parent, name: name.clone(), created });
                     }
                 }
             }
@@ -309,25 +314,25 @@ fn fanotify(hierarchy: &str) -> Outcome {
     fs::create_dir(&end)?;
     let mut theirs = Vec::new();
     witness.drain(&mut theirs)?;
-    let told = follower.until_made(&scope.name_of(&end))?;
-    // Ids by their paths, from what was told; each path is used once.
+    let events = follower.until_made(&scope.name_of(&end))?;
+    // Ids by path, from the events; each path is used once.
     let mut ids = std::collections::HashMap::from([(scope.name(), scope.id()?)]);
     let mut ours = Vec::new();
-    for event in &told {
+    for event in &events {
         let path = event.path.clone().context("no path")?;
         if event.kind == "mkdir" {
             ids.insert(path.clone(), event.id.context("no id")?);
         }
         let (parent, name) = path.rsplit_once('/').context("no parent")?;
         let parent = *ids.get(parent).context("an unknown parent")?;
-        ours.push(Seen { parent, name: name.as_bytes().to_vec(), made: event.kind == "mkdir" });
+        ours.push(Seen { parent, name: name.as_bytes().to_vec(), created: event.kind == "mkdir" });
     }
-    // What others do elsewhere on this hierarchy is not compared.
+    // Changes by others elsewhere on this hierarchy are not compared.
     let known: std::collections::HashSet<u64> = ids.into_values().collect();
     theirs.retain(|seen| known.contains(&seen.parent) && seen.name != b"end");
     ours.sort();
     theirs.sort();
     ensure!(ours.len() > STEPS / 2, "{} events only", ours.len());
-    ensure!(ours == theirs, "cgtrace told {} events, fanotify saw {}", ours.len(), theirs.len());
+    ensure!(ours == theirs, "cgtrace reported {} events, fanotify saw {}", ours.len(), theirs.len());
     Ok(())
 }

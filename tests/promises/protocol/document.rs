@@ -1,4 +1,4 @@
-//! docs/protocol/protocol.md, read: the calls that it shows with their replies, and its table of errors.
+//! Parses docs/protocol/protocol.md: its calls with their replies, and its table of errors.
 
 use std::collections::BTreeMap;
 
@@ -8,14 +8,14 @@ use serde_json::Value;
 pub const DOCUMENT: &str = include_str!("../../../docs/protocol/protocol.md");
 pub const INTERFACE: &str = include_str!("../../../cgtrace-client/src/io.cgtrace.varlink");
 
-/// A call and the replies that the document shows to it.
+/// A call and the replies that the document shows.
 #[derive(Clone, Debug)]
 pub struct Example {
     pub call: Value,
     pub replies: Vec<Value>,
 }
 
-/// Every example. JSON anywhere else would be seen by no test, and is an error.
+/// Every example. JSON outside a block is an error, because no test would check it.
 pub fn examples(document: &str) -> Result<Vec<Example>> {
     let mut examples: Vec<Example> = Vec::new();
     let mut block = None;
@@ -24,20 +24,21 @@ pub fn examples(document: &str) -> Result<Vec<Example>> {
             block = if block.is_some() { None } else { Some(language) };
             ensure!(
                 matches!(block, None | Some("text" | "sh")),
-                "a block of `{language}`: messages stand in blocks of `text`"
+                "a block of `{language}`: messages belong in blocks of `text`"
             );
         } else if block == Some("text") {
-            let read = |text: &str| serde_json::from_str(text).with_context(|| format!("no JSON: {text}"));
+            let read = |text: &str| serde_json::from_str(text).with_context(|| format!("not JSON: {text}"));
             if let Some(call) = line.strip_prefix("→ ") {
                 examples.push(Example { call: read(call)?, replies: Vec::new() });
             } else if let Some(reply) = line.strip_prefix("← ") {
-                let example = examples.last_mut().with_context(|| format!("a reply to nothing: {reply}"))?;
+                let example =
+                    examples.last_mut().with_context(|| format!("a reply without a call: {reply}"))?;
                 example.replies.push(read(reply)?);
             } else {
                 bail!("neither a call nor a reply: {line}");
             }
         } else if block == Some("sh") {
-            // What the shell's printf sends.
+            // The input of the shell's printf.
             if let Some((start, end)) = line.find('{').zip(line.rfind("\\0")) {
                 let call = serde_json::from_str(&line[start..end]).with_context(|| line.to_owned())?;
                 examples.push(Example { call, replies: Vec::new() });
@@ -46,7 +47,7 @@ pub fn examples(document: &str) -> Result<Vec<Example>> {
             ensure!(!line.trim_start().starts_with('{'), "a message outside of a block: {line}");
         }
     }
-    ensure!(block.is_none(), "a block that does not end");
+    ensure!(block.is_none(), "an unterminated block");
     Ok(examples)
 }
 
@@ -62,8 +63,8 @@ pub fn errors(document: &str) -> Result<BTreeMap<String, Value>> {
         }
         let example = rest.split_once('|').and_then(|(_, example)| example.trim().strip_suffix('|'));
         let example = example.with_context(|| format!("no parameters: {line}"))?.trim().trim_matches('`');
-        let example = serde_json::from_str(example).with_context(|| format!("no JSON: {line}"))?;
-        ensure!(errors.insert(name.to_owned(), example).is_none(), "{name} stands there twice");
+        let example = serde_json::from_str(example).with_context(|| format!("not JSON: {line}"))?;
+        ensure!(errors.insert(name.to_owned(), example).is_none(), "{name} is listed twice");
     }
     Ok(errors)
 }

@@ -1,4 +1,4 @@
-//! Every error of the interface is an answer to a real call, with the parameters that the document shows.
+//! Every error of the interface is a reply to a real call, with the parameters that the document shows.
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -15,7 +15,7 @@ use crate::support::{
     raw::Raw,
 };
 
-/// The calls that are answered with each error.
+/// A call that fails with the given error.
 fn call(error: &str) -> Option<Value> {
     let call = |method: &str, parameters: Value| json!({"method": method, "parameters": parameters});
     let lookup = |parameters| call("io.cgtrace.Lookup", parameters);
@@ -28,7 +28,7 @@ fn call(error: &str) -> Option<Value> {
         }
         "io.cgtrace.InvalidState" => call("io.cgtrace.Wait", json!({"path": "/", "state": "gone"})),
         "io.cgtrace.LimitExceeded" => lookup(json!({"paths": vec!["/"; 10_001]})),
-        // Asked on the public socket.
+        // Called on the public socket.
         "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),
         "io.cgtrace.Unavailable" => {
             call("io.cgtrace.List", json!({"patterns": [format!("/**/{}", "*a".repeat(200))]}))
@@ -41,13 +41,13 @@ fn call(error: &str) -> Option<Value> {
     })
 }
 
-/// A daemon, and a path that takes it too long to compare with a pattern.
-pub struct Asked {
+/// A daemon, and a path that exceeds the time limit of pattern matching.
+pub struct ErrorDaemon {
     daemon: Daemon,
     _long: Cgroup,
 }
 
-impl Asked {
+impl ErrorDaemon {
     pub fn start() -> Result<Self> {
         let long = Cgroup::new(any(), "costly")?;
         let component = "a".repeat(250);
@@ -55,28 +55,28 @@ impl Asked {
         Ok(Self { daemon: Daemon::start()?, _long: long })
     }
 
-    /// Holds a document's table to what is answered.
+    /// Compares a document's table with real replies.
     pub fn hold(&self, document: &str) -> Outcome {
         let shown = errors(document)?;
         for declared in INTERFACE.lines().filter_map(|line| line.strip_prefix("error ")?.split(' ').next()) {
             let name = format!("io.cgtrace.{declared}");
-            ensure!(shown.contains_key(&name), "the document's table lacks {name}");
+            ensure!(shown.contains_key(&name), "{name} is missing in the document's table");
         }
         shown.iter().try_for_each(|(error, shown)| self.hold_one(error, shown))
     }
 
     fn hold_one(&self, error: &str, shown: &Value) -> Outcome {
-        let call = call(error).with_context(|| format!("no call is answered with {error}"))?;
+        let call = call(error).with_context(|| format!("no call fails with {error}"))?;
         let stream = match error {
             "io.cgtrace.NotPermitted" => connect_as(&self.daemon.public_socket(), 65_534, 65_534, &[])?,
             _ => self.daemon.stream()?,
         };
         let mut raw = Raw::new(stream);
-        let said = raw.call(&call)?;
-        ensure!(said["error"] == error, "{error} is not the answer: {said}");
-        let parameters = said.get("parameters").cloned().unwrap_or_else(|| json!({}));
-        shape::alike(shown, &parameters, "error.parameters").with_context(|| format!("{error}: {said}"))?;
-        // The connection goes on.
+        let reply = raw.call(&call)?;
+        ensure!(reply["error"] == error, "{error} expected: {reply}");
+        let parameters = reply.get("parameters").cloned().unwrap_or_else(|| json!({}));
+        shape::alike(shown, &parameters, "error.parameters").with_context(|| format!("{error}: {reply}"))?;
+        // The connection remains usable.
         let next = raw.call(&json!({"method": "org.varlink.service.GetInfo"}))?;
         ensure!(next.get("error").is_none(), "after {error}: {next}");
         Ok(())

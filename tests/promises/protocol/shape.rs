@@ -1,5 +1,5 @@
-//! What must be the same in a reply that the document shows and in one that a daemon gave: the members, their types,
-//! the lengths of lists, and the values. The exceptions are here and nowhere else.
+//! Compares a reply in the document with a daemon's: the members, their types, the lengths of lists, and the
+//! values must be equal. All exceptions are listed here.
 
 use std::collections::BTreeSet;
 
@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crate::support::Outcome;
 
-/// Members whose values are of a machine and a moment, or are words for people: only the type is the same.
+/// Members whose values depend on the machine and the time, or are texts for people: only the type is
+/// compared.
 const VARIES: [&str; 47] = [
-    // Times, of which the form is compared, and numbers of events.
+    // Times, of which the format is compared, and sequence numbers.
     "time",
     "boot_ns",
     "start_boot_ns",
@@ -22,7 +23,7 @@ const VARIES: [&str; 47] = [
     "pid",
     "tid",
     "ppid",
-    // Who did it, and where processes of this machine are.
+    // Tasks, and the locations of processes.
     "comm",
     "cgroup",
     "cgroups.path",
@@ -30,7 +31,7 @@ const VARIES: [&str; 47] = [
     "from.id",
     "from.path",
     "arguments",
-    // What this machine is, and what has happened on it.
+    // Properties and history of this machine.
     "version",
     "kernel",
     "mount",
@@ -52,7 +53,7 @@ const VARIES: [&str; 47] = [
     "subscriptions",
     "connections",
     "compared",
-    // For people.
+    // Texts for people.
     "note",
     "notes",
     "reason",
@@ -64,11 +65,11 @@ const VARIES: [&str; 47] = [
     "unreadable",
 ];
 
-/// Limits are the defaults.
+/// Limits have their default values.
 const FIXED: &str = "limits";
 
-/// Lists of which the document shows some elements, or which have as many as the machine has of it: each that is
-/// shown must be like one that is there.
+/// Lists that the document shortens, or whose length depends on the machine: each element shown must match an
+/// element of the reply.
 const SHORTENED: [&str; 18] = [
     "hierarchies",
     "programs",
@@ -90,53 +91,58 @@ const SHORTENED: [&str; 18] = [
     "known",
 ];
 
-/// Not every kernel tells it, and not at every time.
+/// Optional: depends on the kernel and the time.
 const SOMETIMES: [&str; 5] = ["instructions", "jited_bytes", "runs", "run_ns", "programs.missed"];
 
 fn is(at: &str, names: &[&str]) -> bool {
     names.iter().any(|name| at.ends_with(&format!(".{name}")))
 }
 
-/// Fails unless the two are alike; `at` is where they stand.
-pub fn alike(shown: &Value, said: &Value, at: &str) -> Outcome {
-    match (shown, said) {
-        (Value::Object(shown), Value::Object(said)) => {
-            for name in shown.keys().chain(said.keys()).collect::<BTreeSet<_>>() {
+/// Fails unless the two are alike; `at` is their location.
+pub fn alike(shown: &Value, actual: &Value, at: &str) -> Outcome {
+    match (shown, actual) {
+        (Value::Object(shown), Value::Object(actual)) => {
+            for name in shown.keys().chain(actual.keys()).collect::<BTreeSet<_>>() {
                 let at = format!("{at}.{name}");
-                match (shown.get(name), said.get(name)) {
-                    (Some(shown), Some(said)) => alike(shown, said, &at)?,
+                match (shown.get(name), actual.get(name)) {
+                    (Some(shown), Some(actual)) => alike(shown, actual, &at)?,
                     _ if is(&at, &SOMETIMES) => {}
-                    (Some(_), None) => bail!("{at} is shown and not said"),
-                    (None, _) => bail!("{at} is said and not shown"),
+                    (Some(_), None) => bail!("{at} is shown, but not in the reply"),
+                    (None, _) => bail!("{at} is in the reply, but not shown"),
                 }
             }
             Ok(())
         }
-        (Value::Array(shown), Value::Array(said)) => {
+        (Value::Array(shown), Value::Array(actual)) => {
             if is(at, &SHORTENED) {
-                return shown.iter().try_for_each(|shown| among(shown, said, at));
+                return shown.iter().try_for_each(|shown| among(shown, actual, at));
             }
-            ensure!(shown.len() == said.len(), "{at}: {} are shown, {} are said", shown.len(), said.len());
-            shown.iter().zip(said).try_for_each(|(shown, said)| alike(shown, said, at))
+            ensure!(
+                shown.len() == actual.len(),
+                "{at}: {} are shown, {} are in the reply",
+                shown.len(),
+                actual.len()
+            );
+            shown.iter().zip(actual).try_for_each(|(shown, actual)| alike(shown, actual, at))
         }
-        (Value::String(shown), Value::String(said)) => {
+        (Value::String(shown), Value::String(actual)) => {
             if is(at, &["time"]) {
-                return ensured(form(shown) == form(said), at, shown, said);
+                return ensured(form(shown) == form(actual), at, shown, actual);
             }
             let same = match shown.split_once('…') {
-                // Shortened there.
-                Some((begin, _)) => said.starts_with(begin),
-                None => shown == said,
+                // Shortened in the document.
+                Some((begin, _)) => actual.starts_with(begin),
+                None => shown == actual,
             };
-            ensured(same || varies(at), at, shown, said)
+            ensured(same || varies(at), at, shown, actual)
         }
-        (Value::Number(shown), Value::Number(said)) => {
-            ensured(said.is_u64() && (shown == said || varies(at)), at, shown, said)
+        (Value::Number(shown), Value::Number(actual)) => {
+            ensured(actual.is_u64() && (shown == actual || varies(at)), at, shown, actual)
         }
         (Value::Bool(_), Value::Bool(_)) | (Value::Null, Value::Null) => {
-            ensured(shown == said, at, shown, said)
+            ensured(shown == actual, at, shown, actual)
         }
-        _ => bail!("{at}: {shown} is shown, {said} is said"),
+        _ => bail!("{at}: {shown} is shown, the reply has {actual}"),
     }
 }
 
@@ -144,22 +150,22 @@ fn varies(at: &str) -> bool {
     is(at, &VARIES) && !at.contains(&format!(".{FIXED}."))
 }
 
-fn ensured(same: bool, at: &str, shown: impl std::fmt::Display, said: impl std::fmt::Display) -> Outcome {
-    ensure!(same, "{at}: {shown} is shown, {said} is said");
+fn ensured(same: bool, at: &str, shown: impl std::fmt::Display, actual: impl std::fmt::Display) -> Outcome {
+    ensure!(same, "{at}: {shown} is shown, the reply has {actual}");
     Ok(())
 }
 
-/// One of a shortened list. Control for people may be fewer than shown.
-fn among(shown: &Value, said: &[Value], at: &str) -> Outcome {
+/// Compares with an element of a shortened list. There may be fewer texts for people than shown.
+fn among(shown: &Value, actual: &[Value], at: &str) -> Outcome {
     if shown.is_string() && varies(at) {
-        return ensured(said.iter().all(Value::is_string), at, shown, "something else");
+        return ensured(actual.iter().all(Value::is_string), at, shown, "another type");
     }
-    let mut tried = said.iter().map(|said| alike(shown, said, at));
+    let mut tried = actual.iter().map(|actual| alike(shown, actual, at));
     let first = tried.next().with_context(|| format!("{at}: {shown} is shown, and the list is empty"))?;
     if first.is_ok() || tried.any(|tried| tried.is_ok()) { Ok(()) } else { first }
 }
 
-/// A time without its digits.
+/// A time with its digits replaced.
 fn form(time: &str) -> String {
     time.chars().map(|character| if character.is_ascii_digit() { '0' } else { character }).collect()
 }

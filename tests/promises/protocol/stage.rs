@@ -1,4 +1,4 @@
-//! What the document tells of, brought about under names of ours, and the daemons that are asked about it.
+//! Sets up the situations of the document with the test's own paths, and the daemons that are queried.
 
 use std::{
     cell::OnceCell,
@@ -22,29 +22,29 @@ use crate::support::{
     skip,
 };
 
-/// Processes called kubelet may run here, of other tests too: the document's unit is to have none.
+/// A separate name, because other tests may run processes called kubelet: the document's unit must have none.
 const UNIT: &str = "cgt-kubelet.service";
 
-/// As many cgroups as `List` puts into one reply.
+/// The number of cgroups that `List` puts into one reply.
 const BATCH: usize = 500;
 
-/// One slice an example, and daemons that began after them.
+/// One slice per example, and daemons that start after their creation.
 pub struct Stage {
     slices: Vec<Cgroup>,
     daemon: Daemon,
-    /// It keeps little.
+    /// It retains little.
     forgetful: OnceCell<Daemon>,
-    /// It watches no process name.
+    /// It tracks no comm.
     unwatching: OnceCell<(tempfile::TempDir, Daemon)>,
-    /// In a mount namespace of its own.
+    /// In a private mount namespace.
     apart: OnceCell<Daemon>,
 }
 
-fn made<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
+fn started<T>(cell: &OnceCell<T>, make: impl FnOnce() -> Result<T>) -> Result<&T> {
     if cell.get().is_none() {
         let _ = cell.set(make()?);
     }
-    cell.get().context("not made")
+    cell.get().context("not started")
 }
 
 fn unwatching() -> Result<(tempfile::TempDir, Daemon)> {
@@ -82,13 +82,13 @@ impl Stage {
         })
     }
 
-    /// Makes an example's call and holds its replies to what is answered; `number` is that of its slice.
+    /// Makes an example's call and compares the replies; `number` selects its slice.
     pub fn hold(&self, example: &Example, number: usize) -> Outcome {
         let slice = &self.slices[number];
         let example = ours(example, slice)?;
         let scene = Scene { slice, example: &example };
         let daemon = if scene.shows(|reply| reply.pointer("/parameters/dropped").is_some()) {
-            made(&self.forgetful, || {
+            started(&self.forgetful, || {
                 Daemon::start_with(&[
                     "--max-recent-bytes",
                     "2000",
@@ -97,9 +97,9 @@ impl Stage {
                 ])
             })?
         } else if scene.shows(|reply| reply.to_string().contains("no comm is tracked")) {
-            &made(&self.unwatching, unwatching)?.1
+            &started(&self.unwatching, unwatching)?.1
         } else if scene.shows(|reply| reply.pointer("/parameters/differences/0").is_some()) {
-            made(&self.apart, apart)?
+            started(&self.apart, apart)?
         } else {
             &self.daemon
         };
@@ -107,7 +107,7 @@ impl Stage {
     }
 }
 
-/// The same with our names.
+/// The example with the test's paths.
 fn ours(example: &Example, slice: &Cgroup) -> Result<Example> {
     let rename = |message: &Value| -> Result<Value> {
         let text = message.to_string().replace("system.slice", slice.name().trim_start_matches('/'));
@@ -117,7 +117,7 @@ fn ours(example: &Example, slice: &Cgroup) -> Result<Example> {
     Ok(Example { call: rename(&example.call)?, replies })
 }
 
-/// One example's story.
+/// The steps of one example.
 struct Scene<'a> {
     slice: &'a Cgroup,
     example: &'a Example,
@@ -139,17 +139,18 @@ impl Scene<'_> {
     fn play(&self, daemon: &Daemon) -> Outcome {
         let Example { call, replies } = self.example;
         let mut call = call.clone();
-        // Both have lived before. Where this slice is played in again, one is still there.
+        // Both existed before. If an earlier example used this slice, one is still there.
         let _ = fs::remove_dir(self.slice.join(UNIT));
         for name in [UNIT, "backup.service"] {
             fs::create_dir(self.slice.join(name))?;
             fs::remove_dir(self.slice.join(name))?;
         }
-        // An observer is there before what it asks for.
+        // An observer starts before the unit that it looks for.
         let mut observer = None;
         if let Some(pid) = call.pointer_mut("/parameters/observer/pid") {
             let flag = format!("--kubelet-cgroups={}", self.slice.name_of(&self.slice.join(UNIT)));
-            // /proc tells the start of a process in steps of 10 ms: it is to be clear that it was after the last instance's end.
+            // /proc shows start times in steps of 10 ms: the process must clearly have started after the last
+            // removal.
             thread::sleep(Duration::from_millis(30));
             let kubelet = Fake::start("kubelet", "1", &[&flag, "--cgroups-per-qos=false"])?;
             *pid = kubelet.pid().into();
@@ -157,8 +158,8 @@ impl Scene<'_> {
         }
         let waits =
             self.asks("io.cgtrace.Wait") && self.shows(|reply| reply["parameters"]["reached"] == true);
-        let told = self.shows(|reply| reply.pointer("/parameters/event").is_some());
-        if !waits && !told {
+        let streams = self.shows(|reply| reply.pointer("/parameters/event").is_some());
+        if !waits && !streams {
             self.make_unit()?;
         }
         if self.asks("io.cgtrace.History") {
@@ -174,63 +175,65 @@ impl Scene<'_> {
             self.cover(daemon)?;
         }
         if call.pointer("/parameters/since_seq").is_some() {
-            // More than the daemon keeps.
+            // More than the daemon retains.
             for _ in 0..10 {
-                fs::create_dir(self.slice.join("kept"))?;
-                fs::remove_dir(self.slice.join("kept"))?;
+                fs::create_dir(self.slice.join("recent"))?;
+                fs::remove_dir(self.slice.join("recent"))?;
             }
         }
         let mut raw = Raw::new(daemon.stream()?);
         raw.send(&call)?;
         if waits {
-            until("it waits", || Ok(daemon.client()?.status()?.waiters > 0))?;
+            until("the call waits", || Ok(daemon.client()?.status()?.waiters > 0))?;
             self.make_unit()?;
         }
         if replies.is_empty() {
-            let said = raw.receive()?;
-            ensure!(said.get("error").is_none(), "{said}");
+            let reply = raw.receive()?;
+            ensure!(reply.get("error").is_none(), "{reply}");
         }
         for (number, shown) in replies.iter().enumerate() {
             let parameters = &shown["parameters"];
             if parameters.get("event").is_some() {
-                ensure!(parameters["event"]["kind"] == "mkdir", "nothing here brings about {shown}");
+                ensure!(parameters["event"]["kind"] == "mkdir", "this test cannot cause {shown}");
                 self.make_unit()?;
             }
-            let said = if parameters.get("dropped").is_some() && parameters.get("seq").is_none() {
-                self.miss(daemon, &mut raw)?
+            let reply = if parameters.get("dropped").is_some() && parameters.get("seq").is_none() {
+                self.overflow(daemon, &mut raw)?
             } else {
                 raw.receive()?
             };
-            shape::alike(shown, &said, &format!("reply{number}")).with_context(|| said.to_string())?;
+            shape::alike(shown, &reply, &format!("reply{number}")).with_context(|| reply.to_string())?;
         }
         drop(observer);
         Ok(())
     }
 
-    /// Makes cgroups until the subscriber, who does not read, has missed some; the reply that says so.
-    fn miss(&self, daemon: &Daemon, subscriber: &mut Raw) -> Result<Value> {
+    /// Creates cgroups until the subscriber, which does not read, has dropped some; returns the reply that
+    /// reports it.
+    fn overflow(&self, daemon: &Daemon, subscriber: &mut Raw) -> Result<Value> {
         let mut other = Raw::new(daemon.stream()?);
         let flood = self.slice.join("flood");
-        until("something is missed", || {
+        until("an event is dropped", || {
             for _ in 0..200 {
                 fs::create_dir(&flood)?;
                 fs::remove_dir(&flood)?;
             }
-            let said = other.call(&json!({"method": "io.cgtrace.Metrics"}))?;
-            let text = said["parameters"]["text"].as_str().context("no text")?;
+            let reply = other.call(&json!({"method": "io.cgtrace.Metrics"}))?;
+            let text = reply["parameters"]["text"].as_str().context("no text")?;
             let count =
                 text.lines().find_map(|line| line.strip_prefix("cgtrace_subscriber_dropped_events_total "));
             Ok(count.context("not counted")? != "0")
         })?;
         loop {
-            let said = subscriber.receive()?;
-            if said["parameters"].get("event").is_none() {
-                return Ok(said);
+            let reply = subscriber.receive()?;
+            if reply["parameters"].get("event").is_none() {
+                return Ok(reply);
             }
         }
     }
 
-    /// Puts another file system over the slice, for that daemon alone: what is below cannot be seen there any more.
+    /// Mounts another file system over the slice, for that daemon only, so that it cannot see the cgroups
+    /// below.
     fn cover(&self, daemon: &Daemon) -> Outcome {
         fs::remove_dir(self.slice.join("dbus.service"))?;
         daemon.verify()?;
