@@ -1,4 +1,4 @@
-//! The processes that were executed under a tracked name.
+//! The processes that called execve(2) with a tracked comm.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -7,51 +7,51 @@ use std::{
 
 use crate::daemon::index::{HierarchyId, Task};
 
-/// So many processes of one comm are remembered.
-const OF_ONE_COMM: usize = 32;
-/// So many comms.
-const COMMS: usize = 256;
+/// The maximum number of processes stored per comm.
+const MAX_PER_COMM: usize = 32;
+/// The maximum number of comms.
+const MAX_COMMS: usize = 256;
 
-/// A hierarchy, and the path of a process's cgroup on it, where the path is known.
-pub type Membership = (HierarchyId, Option<Rc<[u8]>>);
+/// A hierarchy and the path of a process's cgroup on it, if known.
+pub type PathOnHierarchy = (HierarchyId, Option<Rc<[u8]>>);
 
-/// A process, as it was when it was seen.
+/// A recorded process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogEntry {
-    /// Its exec was seen; else it was there already, and /proc told of it.
+    /// Whether its exec was observed. Otherwise it predates the daemon, and was read from /proc.
     pub observed: bool,
-    /// When: ns since boot.
+    /// Time of the exec or of the reading: ns since boot.
     pub boot_ns: u64,
-    /// Who it is.
+    /// The process.
     pub task: Task,
-    /// Its cgroup on each hierarchy, by its path then.
-    pub memberships: Box<[Membership]>,
-    /// Its parent, that one's parent, and so on, as far as they were seen.
+    /// Its cgroup on each hierarchy, with the path at that time.
+    pub memberships: Box<[PathOnHierarchy]>,
+    /// Its parent, grandparent and so on, as far as known.
     pub ancestors: Box<[Ancestor]>,
 }
 
-/// One of those that a process descends from.
+/// An ancestor of a process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ancestor {
-    /// Who it is.
+    /// The process.
     pub task: Task,
-    /// Its cgroup on the default hierarchy, by its path then.
+    /// Its cgroup on the default hierarchy, with the path at that time.
     pub cgroup: Option<Rc<[u8]>>,
 }
 
-/// The newest of each comm.
+/// The newest processes of each comm.
 #[derive(Debug, Default)]
 pub(super) struct Execs(BTreeMap<[u8; 16], VecDeque<LogEntry>>);
 
 impl Execs {
     pub fn insert(&mut self, entry: LogEntry) {
-        if self.0.len() >= COMMS && !self.0.contains_key(&entry.task.comm) {
+        if self.0.len() >= MAX_COMMS && !self.0.contains_key(&entry.task.comm) {
             return;
         }
         let of_comm = self.0.entry(entry.task.comm).or_default();
-        // A program that executes itself again is the same process, and its last exec is what it is now.
+        // Another exec of the same process replaces the previous one.
         of_comm.retain(|known| !super::same_process(&known.task, &entry.task));
-        if of_comm.len() >= OF_ONE_COMM {
+        if of_comm.len() >= MAX_PER_COMM {
             of_comm.pop_front();
         }
         of_comm.push_back(entry);

@@ -1,7 +1,7 @@
-//! What was seen of processes, and would be gone else when somebody asks: who was executed under a tracked name,
-//! by whom, when and where; and who was moved into and out of which cgroup. Pure, and bounded.
+//! A bounded log of processes that have exited or moved since: execs with a tracked comm, with ancestors,
+//! time and cgroup, and moves between cgroups. Pure.
 //!
-//! It is told every event and the change that the index made of it, and keeps the newest.
+//! It receives each event with the change that the index made of it, and stores the newest.
 
 mod execs;
 mod moves;
@@ -17,18 +17,19 @@ use crate::daemon::index::{Change, Event, Index, Key, Kind, Task, What};
 use execs::Execs;
 use moves::Moves;
 
-/// So many names of cgroups, each hierarchy's by itself, are remembered with the moves into and out of them.
-const NAMES: usize = 4_096;
-/// The same for moves of tracked processes, which a storm of others does not push out.
-const PATHS_OF_TRACKED: usize = 1_024;
-/// The most ancestries that wait for their exec. Both records come from one run of the kernel program, so this many
-/// processes would have to be between the two at once.
-const PENDING: usize = 64;
+/// The number of paths, counted per hierarchy, whose moves are stored.
+const MAX_PATHS: usize = 4_096;
+/// The number of paths for moves of tracked processes, which are stored separately so that other moves do not
+/// evict them.
+const MAX_TRACKED_PATHS: usize = 1_024;
+/// The maximum number of ancestries that wait for their exec. One run of the kernel program writes both
+/// records, so that this many processes would have to be between the two at once.
+const MAX_PENDING: usize = 64;
 
 /// The longest path that is stored with an exec, in bytes.
 const MAX_PATH: usize = 4096;
 
-/// What was seen.
+/// The log.
 #[derive(Debug)]
 pub struct ProcessLog {
     tracked: BTreeSet<[u8; 16]>,
@@ -40,14 +41,14 @@ pub struct ProcessLog {
 }
 
 impl ProcessLog {
-    /// Nothing yet. `tracked`: the comms whose processes are kept, NUL-padded.
+    /// Creates an empty log. `tracked`: the comms whose processes are stored, NUL-padded.
     #[must_use]
     pub fn new(tracked: impl IntoIterator<Item = [u8; 16]>) -> Self {
         Self {
             tracked: tracked.into_iter().collect(),
             execs: Execs::default(),
-            moves: Moves::new(NAMES),
-            moves_of_tracked: Moves::new(PATHS_OF_TRACKED),
+            moves: Moves::new(MAX_PATHS),
+            moves_of_tracked: Moves::new(MAX_TRACKED_PATHS),
             pending: VecDeque::new(),
         }
     }
@@ -57,18 +58,18 @@ impl ProcessLog {
         self.tracked.iter()
     }
 
-    /// Other comms are tracked from now on, NUL-padded. What was seen of the former ones is kept.
+    /// Replaces the tracked comms, NUL-padded. Recorded processes stay.
     pub fn set_tracked(&mut self, tracked: impl IntoIterator<Item = [u8; 16]>) {
         self.tracked = tracked.into_iter().collect();
     }
 
-    /// Takes an event, and the change that `index` answered it with.
+    /// Records an event and the change that `index` made of it.
     pub fn record(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
         match &event.what {
             What::Ancestry { task, ancestors } => {
-                // Of an earlier exec of the process, whose own record was lost.
+                // Drops the ancestry of an earlier exec whose own record was lost.
                 self.take_pending(task);
-                if self.pending.len() >= PENDING {
+                if self.pending.len() >= MAX_PENDING {
                     self.pending.pop_front();
                 }
                 self.pending.push_back((*task, ancestors.clone()));
@@ -92,7 +93,7 @@ impl ProcessLog {
         self.pending.remove(at).map(|(_, ancestors)| ancestors)
     }
 
-    /// Takes a process of a tracked name that was there already, as /proc showed it at `boot_ns`.
+    /// Records a process with a tracked comm that predates the daemon, as /proc showed it at `boot_ns`.
     pub fn record_preexisting(
         &mut self,
         boot_ns: u64,
@@ -101,9 +102,9 @@ impl ProcessLog {
         ancestors: &[Task],
         index: &Index,
     ) {
-        // What was seen at its exec is known better.
-        let seen = self.execs.of(&task.comm).any(|known| same_process(&known.task, task));
-        if !seen {
+        // An observed exec is more precise.
+        let observed = self.execs.of(&task.comm).any(|known| same_process(&known.task, task));
+        if !observed {
             self.execs.insert(entry(false, boot_ns, task, memberships, ancestors, index));
         }
     }
@@ -111,39 +112,40 @@ impl ProcessLog {
     fn moved(&mut self, change: &Rc<Change>) {
         let thread =
             change.task.as_ref().is_none_or(|task| task.tid != task.pid) && change.threadgroup != Some(true);
-        let same =
+        let unmoved =
             change.from.as_ref().zip(change.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
-        // A write that moves nothing is told too; a thread is no process.
-        if thread || same {
+        // A write that moves nothing is reported too; a thread is no process.
+        if thread || unmoved {
             return;
         }
         let tracked = |task: Option<&Rc<Task>>| task.is_some_and(|task| self.tracked.contains(&task.comm));
         let by = change.by.as_ref().map(|by| &by.task).filter(|_| change.kind == Kind::Attach);
-        let kept = if tracked(change.task.as_ref()) || tracked(by) {
+        let log = if tracked(change.task.as_ref()) || tracked(by) {
             &mut self.moves_of_tracked
         } else {
             &mut self.moves
         };
-        kept.insert(change);
+        log.insert(change);
     }
 
-    /// The processes seen under a comm, the newest first.
+    /// The processes recorded with a comm, newest first.
     pub fn of_comm(&self, comm: &[u8; 16]) -> impl Iterator<Item = &LogEntry> {
         self.execs.of(comm)
     }
 
-    /// The moves into and out of a cgroup and what is below it, on any hierarchy, the oldest first.
+    /// The moves into and out of a cgroup and its descendants, on any hierarchy, oldest first.
     #[must_use]
-    pub fn moves(&self, name: &[u8]) -> Vec<Rc<Change>> {
-        let mut found = self.moves.of(name);
-        found.extend(self.moves_of_tracked.of(name));
+    pub fn moves(&self, path: &[u8]) -> Vec<Rc<Change>> {
+        let mut found = self.moves.of(path);
+        found.extend(self.moves_of_tracked.of(path));
         found.sort_by_key(|change| change.seq);
         found.dedup_by_key(|change| change.seq);
         found
     }
 }
 
-/// Whether two records are of one process. /proc counts a start in steps of 10 ms, the kernel's record in ns.
+/// Whether two tasks are the same process. /proc has the start time in steps of 10 ms, the kernel program's
+/// record in ns.
 fn same_process(one: &Task, other: &Task) -> bool {
     one.pid == other.pid && one.start_boot_ns.abs_diff(other.start_boot_ns) <= 10_000_000
 }
@@ -169,7 +171,7 @@ fn entry(
     }
 }
 
-/// The path that a cgroup has, or had last; `None` if it is not known or too long to be stored.
+/// The current or last path of a cgroup; `None` if unknown or too long to store.
 fn path_of(index: &Index, key: Key) -> Option<Rc<[u8]>> {
     let live = index.path(key).map(Rc::from);
     let path = live.or_else(|| index.previous_by_id(key)?.path.clone());

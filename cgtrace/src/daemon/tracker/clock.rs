@@ -2,26 +2,27 @@
 
 use super::sources::Clock;
 
-/// How far the wall clock may drift from the anchor before a new one is taken, in ns.
+/// How far the wall clock may drift from the anchor before the anchor is replaced, in ns.
 ///
-/// One anchor keeps a moment's text the same in every answer; a clock that is set (or slewed for days) must
-/// show all the same.
+/// A constant anchor shows the same event with the same time in every reply; a clock that is set, or slewed
+/// for days, must still be followed.
 const DRIFT_NS: i128 = 10_000_000;
 
-/// Where the boot clock's zero stands on the wall clock.
+/// The wall clock's time at zero of the boot clock.
 #[derive(Clone, Copy, Debug)]
 pub struct Anchor {
     boot_zero_wall_ns: i128,
 }
 
-/// The widest bracket around a reading of the wall clock that is taken at once, in ns.
+/// A reading of the wall clock within a bracket of this width is accepted at once, in ns.
 const BRACKET_NS: u64 = 100_000;
 
-/// How often the clocks are read to find a narrow bracket. Then the narrowest is taken.
+/// How often the clocks are read to get a narrow bracket. After that the narrowest is used.
 const TRIES: u32 = 8;
 
 impl Anchor {
-    /// Reads the wall clock between two readings of the boot clock; again if something came in between.
+    /// Reads the wall clock between two readings of the boot clock, again if the thread was preempted in
+    /// between.
     #[must_use]
     pub fn now(clock: &impl Clock) -> Self {
         let read = || {
@@ -40,7 +41,7 @@ impl Anchor {
         Self { boot_zero_wall_ns: best.1 }
     }
 
-    /// Takes a new anchor if the wall clock was set since.
+    /// Replaces the anchor if the wall clock was set since.
     pub fn refresh(&mut self, clock: &impl Clock) {
         let fresh = Self::now(clock);
         if (fresh.boot_zero_wall_ns - self.boot_zero_wall_ns).abs() > DRIFT_NS {
@@ -48,7 +49,7 @@ impl Anchor {
         }
     }
 
-    /// A moment of the boot clock as ns since 1970 on the wall clock.
+    /// Converts a boot time to ns since 1970.
     #[must_use]
     pub fn wall_ns(&self, boot_ns: u64) -> i128 {
         self.boot_zero_wall_ns + i128::from(boot_ns)
@@ -63,7 +64,7 @@ mod tests {
     use crate::daemon::tracker::ThisMachine;
 
     #[test]
-    fn a_moment_keeps_its_wall_time_while_the_clock_only_ticks() {
+    fn a_boot_time_maps_to_the_same_wall_time_while_the_clock_only_ticks() {
         let mut anchor = Anchor::now(&ThisMachine);
         let before = anchor.wall_ns(1_000);
         anchor.refresh(&ThisMachine);
@@ -72,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_was_set_gets_a_new_anchor() {
+    fn setting_the_clock_replaces_the_anchor() {
         let mut anchor = Anchor::now(&ThisMachine);
         anchor.boot_zero_wall_ns -= 3_600_000_000_000;
         let stale = anchor.wall_ns(0);
@@ -80,7 +81,7 @@ mod tests {
         assert!(anchor.wall_ns(0) - stale >= 3_600_000_000_000 - DRIFT_NS);
     }
 
-    /// A machine that takes the CPU away for 20 ms at the readings with these numbers.
+    /// A machine that preempts for 20 ms at the readings with these numbers.
     struct Interrupted {
         now: Cell<u64>,
         reading: Cell<u32>,
@@ -106,7 +107,7 @@ mod tests {
     }
 
     #[test]
-    fn an_interrupted_reading_is_taken_again() {
+    fn an_interrupted_reading_is_repeated() {
         for at in [&[][..], &[0], &[1], &[0, 1, 3, 4], &[0, 3, 6, 9, 12]] {
             let anchor = Anchor::now(&Interrupted { now: Cell::new(5), reading: Cell::new(0), at });
             assert!((anchor.wall_ns(0) - 1_000_000_000).abs() <= 1_000, "{at:?}: {anchor:?}");

@@ -1,4 +1,4 @@
-//! Which hierarchies there are, where they are mounted, and the scans and comparisons of them.
+//! Discovery of hierarchies and their mounts, and the scans and comparisons of them.
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -16,26 +16,26 @@ use super::{
     verify::{Verification, VerifyReport, VerifyScan},
 };
 
-/// How often the list of hierarchies is read again at once because one came or went meanwhile.
+/// How often the list of hierarchies is read again at once because one was created or destroyed meanwhile.
 const READS: u32 = 3;
 
-/// Then it is read again after this pause, in ns.
+/// After that, it is read again after this pause, in ns.
 const READ_AGAIN_AFTER_NS: u64 = 20_000_000;
 
-/// The hierarchies that came and went, against the lists that are read beside.
+/// The hierarchies created and destroyed, to correct the lists read concurrently.
 #[derive(Debug, Default)]
 pub(super) struct HierarchyChanges {
-    /// When the last of them came, went or changed.
+    /// When the last of them was created, destroyed or remounted.
     changed_at_ns: u64,
-    /// Those that went and may be listed still: `cgroup_destroy_root` (kernel/cgroup/cgroup.c) fires before it takes the
-    /// lock under which the lists are made.
+    /// Destroyed hierarchies that may still be listed: `cgroup_destroy_root` (kernel/cgroup/cgroup.c) fires
+    /// before it takes the lock under which the lists are generated.
     destroyed: BTreeMap<HierarchyId, Option<Rc<str>>>,
-    /// When the list is to be read again.
+    /// When to read the list again.
     read_at_ns: Option<u64>,
 }
 
 impl HierarchyChanges {
-    /// A hierarchy came, went or changed; `index` does not know of it yet.
+    /// Records an event of a hierarchy before `index` applies it.
     pub fn note(&mut self, event: &Event, index: &Index) {
         self.changed_at_ns = self.changed_at_ns.max(event.boot_ns);
         match &event.what {
@@ -48,9 +48,9 @@ impl HierarchyChanges {
         }
     }
 
-    /// Takes out of a list what has ended, and forgets what is not listed any more. What is mounted has not ended: it is
-    /// another hierarchy of that id, whose coming was lost. A root is destroyed after its last mount is gone
-    /// (`cgroup_kill_sb`).
+    /// Removes destroyed hierarchies from a list, and forgets those that are no longer listed. A mounted
+    /// hierarchy is not a destroyed one, but another with the same id whose creation was lost: a root is
+    /// destroyed after its last mount is gone (`cgroup_kill_sb`).
     fn without_destroyed(&mut self, mut found: Vec<DiscoveredHierarchy>) -> Vec<DiscoveredHierarchy> {
         let lists = |id: HierarchyId, name: &Option<Rc<str>>, found: &DiscoveredHierarchy| {
             found.id == id && found.mount.is_none() && name.as_ref().is_none_or(|name| *name == found.name)
@@ -62,17 +62,17 @@ impl HierarchyChanges {
 }
 
 impl<R: Records, M: Machine> Tracker<R, M> {
-    /// Looks which hierarchies there are and where they are mounted, at the start.
+    /// Reads the hierarchies and their mounts, at the start.
     pub fn discover(&mut self, observed_since_boot_ns: u64) -> Result<(), HierarchyError> {
         let found = self.machine.hierarchies()?;
         self.take_hierarchies(&found, observed_since_boot_ns);
         Ok(())
     }
 
-    /// The same whenever the mount table changed: mounting a hierarchy that exists already fires no event.
+    /// Reads them again after the mount table changed: mounting an existing hierarchy fires no event.
     ///
-    /// A list is taken only if no hierarchy came or went since before it was read: otherwise it may lack what is there
-    /// by now, and what it has may be gone.
+    /// A list is used only if no hierarchy was created or destroyed since it was read: otherwise it may be
+    /// incomplete or stale.
     pub fn discover_again(&mut self) -> Result<(), HierarchyError> {
         self.hierarchy_changes.read_at_ns = None;
         for _ in 0..READS {
@@ -89,13 +89,13 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         Ok(())
     }
 
-    /// Reads the list of hierarchies again if that is due; gives how long it is until then.
+    /// Reads the list of hierarchies again if due. Returns the time until then.
     pub(super) fn discover_if_due(&mut self) -> Option<Duration> {
         let now = self.machine.boot_ns();
         if self.hierarchy_changes.read_at_ns.is_some_and(|at| at <= now)
             && let Err(error) = self.discover_again()
         {
-            tracing::warn!(%error, "failed to look for hierarchies after some came or went");
+            tracing::warn!(%error, "failed to discover hierarchies after one was created or destroyed");
         }
         self.hierarchy_changes.read_at_ns.map(|at| Duration::from_nanos(at.saturating_sub(now)))
     }
@@ -112,7 +112,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             view.mount.clone_from(mount);
             view.note.clone_from(note);
             if mount.is_none() && !scanned {
-                view.note = Some("not mounted in this mount namespace: known from events alone".to_owned());
+                view.note = Some("not mounted in this mount namespace: known from events only".to_owned());
             }
             if mount.is_some() {
                 self.resyncs.resync_if_needed(id);
@@ -121,7 +121,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                 }
             }
         }
-        // Gone without an event that we saw: destroy_root may have been lost.
+        // Destroyed, but the event was not received: it may have been lost.
         let gone: Vec<HierarchyId> = self
             .index
             .hierarchies()
@@ -142,11 +142,11 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub fn view(&self, hierarchy: HierarchyId) -> HierarchyView {
         self.views.get(&hierarchy).cloned().unwrap_or_else(|| HierarchyView {
             mount: None,
-            note: Some("not mounted in this mount namespace: known from events alone".to_owned()),
+            note: Some("not mounted in this mount namespace: known from events only".to_owned()),
         })
     }
 
-    /// Asks for a resync of a hierarchy, of which something was missed: as soon as it is mounted here.
+    /// Requests a resync of a hierarchy, as soon as it is mounted here.
     pub fn resync(&mut self, hierarchy: HierarchyId) {
         if self.views.get(&hierarchy).is_some_and(|view| view.mount.is_some()) {
             self.resyncs.resync(hierarchy);
@@ -156,7 +156,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// The next scan to run, if one is asked for and none runs. Hand its result to [`merge`](Self::merge).
+    /// The next scan to run, if one is requested and none runs. Pass its result to [`merge`](Self::merge).
     pub fn next_scan(&mut self) -> Option<ScanJob> {
         if !self.resyncs.has_pending() {
             return None;
@@ -179,23 +179,23 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         if hierarchies.is_empty() { None } else { Some(ScanJob { hierarchies }) }
     }
 
-    /// Takes what a scan found.
+    /// Merges the result of a scan.
     pub fn merge(&mut self, results: Vec<ScanResult>) {
-        // Whatever was created or removed before the scan's end is to be known to the merge; else it is merged as it is,
-        // and another scan follows.
-        let is_known = self.catch_up().is_ok();
+        // The merge needs every event from before the end of the scan. If catching up fails, it is merged
+        // anyway, and another scan follows.
+        let caught_up = self.catch_up().is_ok();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {
-            let (mut whole, mut raced) = (false, false);
+            let (mut complete, mut raced) = (false, false);
             match found {
                 Ok((scanned, report)) => {
-                    whole = report.unreadable == 0;
+                    complete = report.unreadable == 0;
                     if let Some(view) = self.views.get_mut(&hierarchy)
                         && let Some(note) = report.note()
                     {
                         view.note = Some(note);
                     }
-                    let merged = self.index.merge_scan(hierarchy, scanned, whole, now);
+                    let merged = self.index.merge_scan(hierarchy, scanned, complete, now);
                     raced = merged.raced;
                     self.announce(merged.changes);
                 }
@@ -207,10 +207,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     }
                 }
             }
-            if !is_known {
+            if !caught_up {
                 self.resyncs.request(hierarchy);
             }
-            if self.resyncs.finish(hierarchy, whole, raced) {
+            if self.resyncs.finish(hierarchy, complete, raced) {
                 self.finished_resyncs += 1;
                 let change = self.index.resynced(now, Some(hierarchy));
                 self.announce([change]);
@@ -219,13 +219,13 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         if self.resyncs.settled() {
             self.settled.notify_waiters();
         }
-        // A scan holds every name once more.
+        // The scan held a copy of every name.
         memory::give_back();
         self.nudge.notify_one();
     }
 
-    /// Begins a comparison with every cgroupfs; run the job aside, then go on with [`compare`](Self::compare). Several may go
-    /// on at a time; one that is dropped is given up.
+    /// Begins a comparison with every cgroupfs: run the job on the scan thread, then call
+    /// [`compare`](Self::compare). Several may be in progress; dropping one cancels it.
     pub fn begin_verify(&mut self) -> (Verification, ScanJob) {
         let verification = self.verifications.begin();
         let _ = self.catch_up();
@@ -233,13 +233,14 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         (verification, ScanJob { hierarchies: mounts.collect() })
     }
 
-    /// Gives a comparison what the scan found. Then [go on](Verification::proceed) with it until all is compared.
+    /// Passes the result of the scan to a comparison. Then call [`Verification::proceed`] until it is
+    /// complete.
     pub fn compare(&mut self, verification: &mut Verification, scan: VerifyScan) {
         let _ = self.catch_up();
-        verification.take(&self.index, scan);
+        verification.add_scan(&self.index, scan);
     }
 
-    /// Ends the comparison. `None`: a loss or a vanished hierarchy invalid it; begin again.
+    /// Ends the comparison. Returns `None` if a loss or a destroyed hierarchy invalidated it; begin again.
     pub fn end_verify(&mut self, verification: Verification) -> Option<VerifyReport> {
         let mut report = verification.end()?;
         for (id, view) in &self.views {

@@ -1,4 +1,4 @@
-//! The loop that keeps the tracker going: sleeps until there is something to do, and does it.
+//! The tracker's main loop: waits for wakeups, drains, and starts scans.
 
 use std::{cell::RefCell, fs::File, os::fd::OwnedFd, rc::Rc, time::Duration};
 
@@ -6,18 +6,18 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use super::{Priority, ScanThread, Tracker};
 
-/// Why the loop ended. It does not end otherwise.
+/// Why the loop ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DriveError {
-    /// A file descriptor could not be waited on.
+    /// Waiting for a file descriptor failed.
     #[error("failed to wait for {what}")]
     Wait {
-        /// Whose descriptor.
+        /// What the descriptor is of.
         what: &'static str,
         /// The cause.
         source: std::io::Error,
     },
-    /// A scan panicked, so that the index can be completed no more.
+    /// A scan panicked, so that the index cannot be completed.
     #[error("the scan thread panicked: {message}; this is a bug in cgtrace, please report it")]
     Panicked {
         /// The panic's message.
@@ -25,30 +25,31 @@ pub enum DriveError {
     },
 }
 
-/// Keeps the tracker going on this thread, for ever. Must run within a `LocalSet`'s runtime.
+/// Runs the tracker on this thread until an error. Must run within a `LocalSet`.
 pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(), DriveError> {
     let [lifecycle_ring, activity_ring] = tracker.borrow().ring_fds();
     let lifecycle_ring = waitable(lifecycle_ring, Interest::READABLE, "the lifecycle ring")?;
     let activity_ring = waitable(activity_ring, Interest::READABLE, "the activity ring")?;
     let mounts = waitable(
         File::open("/proc/self/mountinfo").map(OwnedFd::from),
-        // The kernel tells a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c, mounts_poll).
+        // The kernel reports a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c,
+        // mounts_poll).
         Interest::PRIORITY | Interest::ERROR,
         "the mount table",
     )
     .ok();
     let nudge = Rc::clone(&tracker.borrow().nudge);
-    let mut resync = None;
+    let mut running_scan = None;
     loop {
-        if resync.is_none()
+        if running_scan.is_none()
             && let Some(job) = tracker.borrow_mut().next_scan()
         {
             let scan = scans.run(Priority::Resync, u64::MAX, move |budget| job.run(budget));
-            resync = Some(Box::pin(scan));
+            running_scan = Some(Box::pin(scan));
         }
         let pause = tracker.borrow_mut().settle();
         tokio::select! {
-            // The program woke us: the next turn drains.
+            // The kernel program woke us: the next iteration drains.
             woken = lifecycle_ring.readable() => {
                 woken.map_err(|source| wait("the lifecycle ring", source))?.clear_ready();
                 tracker.borrow_mut().wakeup_count += 1;
@@ -57,23 +58,23 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
                 woken.map_err(|source| wait("the activity ring", source))?.clear_ready();
                 tracker.borrow_mut().wakeup_count += 1;
             }
-            // A storm, or a look that was put off: look again by ourselves.
+            // In a storm, or with a deferred check: drain again after the pause.
             () = tokio::time::sleep(pause.unwrap_or(Duration::MAX)), if pause.is_some() => {}
             // A scan has ended.
-            scanned = async { match &mut resync { Some(scan) => scan.await, None => std::future::pending().await } } => {
-                resync = None;
+            scanned = async { match &mut running_scan { Some(scan) => scan.await, None => std::future::pending().await } } => {
+                running_scan = None;
                 if let Ok(results) = scanned {
                     tracker.borrow_mut().merge(results);
                 }
             }
-            // A scan has panicked, or one that a client caused.
+            // A job on the scan thread has panicked.
             message = scans.panicked() => return Err(DriveError::Panicked { message }),
-            // Somebody began to wait or to follow, or a scan is asked for.
+            // A client began to wait or subscribe, or a scan was requested.
             () = nudge.notified() => {}
-            // The mount table changed: a hierarchy may be readable now that was not, or be gone.
+            // The mount table changed: a hierarchy may have become readable or unreadable.
             () = changed(mounts.as_ref()) => {
                 if let Err(error) = tracker.borrow_mut().discover_again() {
-                    tracing::warn!(%error, "failed to look for hierarchies after the mount table changed");
+                    tracing::warn!(%error, "failed to discover hierarchies after the mount table changed");
                 }
             }
         }

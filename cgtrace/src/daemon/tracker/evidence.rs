@@ -1,6 +1,6 @@
-//! Making up for what no record tells: an event may prove that a mkdir or an rmdir was missed.
+//! Missed mkdirs and rmdirs that events prove.
 //!
-//! The index says what an event proves; where a cgroup must be found first, it is looked up here by its id.
+//! The index decides what an event proves; cgroups that must be found first are looked up here by id.
 
 use std::collections::BTreeMap;
 
@@ -8,10 +8,10 @@ use crate::daemon::index::{Change, Event, HierarchyId, Index, Key};
 
 use super::{HierarchyView, resyncs::Resyncs, sources::Machine};
 
-/// How many cgroups are looked up in place per second. Each takes some 25 µs of the owner's thread.
+/// How many cgroups are looked up on the owner's thread per second, at about 25 µs each.
 const PER_SECOND: u32 = 64;
 
-/// The shortest time between two resyncs of a hierarchy that evidence asks for, in ns.
+/// The minimum time between two resyncs of a hierarchy requested by evidence, in ns.
 const RESYNC_EVERY_NS: u64 = 1_000_000_000;
 
 /// The lookups of the current second.
@@ -24,7 +24,7 @@ pub(super) struct IdLookups {
 }
 
 impl IdLookups {
-    /// A drain begins.
+    /// Begins a drain.
     pub fn begin(&mut self, now_ns: u64) {
         self.now_ns = now_ns;
         let second = now_ns / 1_000_000_000;
@@ -33,8 +33,8 @@ impl IdLookups {
         }
     }
 
-    /// The changes that an event proves to have been missed, in their order. They come before the event, so that it has
-    /// a path.
+    /// Returns the changes that an event proves to have been missed, in order. They precede the event, so
+    /// that it has a path.
     pub fn infer_missed(
         &mut self,
         event: &Event,
@@ -46,7 +46,7 @@ impl IdLookups {
         let mut changes = Vec::new();
         for key in index.missed_mkdirs(event) {
             let mount = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref());
-            // A resync that is to come finds it as well.
+            // A pending resync finds it as well.
             let Some(mount) = mount.filter(|_| !resyncs.is_requested(key.hierarchy)) else { continue };
             if self.done >= PER_SECOND {
                 self.resync(key.hierarchy, resyncs);
@@ -56,7 +56,7 @@ impl IdLookups {
             let is_known = |id| index.is_known(key.hierarchy, id);
             match machine.locate(mount, key.id, &is_known, false) {
                 Ok(Some(found)) => changes.extend(index.insert_missed(key.hierarchy, found, event.boot_ns)),
-                // It is gone again.
+                // It was removed again.
                 Ok(None) => {}
                 Err(error) => {
                     tracing::debug!(%error, "failed to look up a cgroup by its id");
@@ -71,7 +71,7 @@ impl IdLookups {
         changes
     }
 
-    /// The leaf of a cgroup whose record could not carry it, just after its mkdir or rename.
+    /// Looks up the leaf of a cgroup whose record was truncated, just after its mkdir or rename.
     pub fn leaf(
         &mut self,
         key: Key,
@@ -80,14 +80,14 @@ impl IdLookups {
         resyncs: &mut Resyncs,
     ) -> Option<Box<[u8]>> {
         let Some(mount) = views.get(&key.hierarchy).and_then(|view| view.mount.as_ref()) else {
-            // Where it is mounted is known a moment later.
+            // The mount will be discovered shortly.
             resyncs.resync_later(key.hierarchy);
             return None;
         };
         match machine.locate(mount, key.id, &|_| true, true) {
             Ok(found) => found?.pop().map(|found| found.leaf),
             Err(error) => {
-                tracing::debug!(%error, "failed to learn the name of a cgroup by its id");
+                tracing::debug!(%error, "failed to look up the name of a cgroup by its id");
                 self.resync(key.hierarchy, resyncs);
                 None
             }

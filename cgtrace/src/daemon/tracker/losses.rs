@@ -1,46 +1,48 @@
-//! Losses: found out, activity, and handed to the resyncs that make up for them.
+//! Losses: detected, reported as changes, and repaired by resyncs.
 
 use super::{Machine, Tracker};
 use crate::daemon::probe::{Losses, Records};
 
-/// How often the kernel is asked for what only a system call can tell (skipped runs), in ns, while events come.
+/// How often the kernel's counters of skipped runs, which need system calls, are read while events arrive, in
+/// ns.
 const SKIPPED_RUNS_EVERY_NS: u64 = 1_000_000_000;
 
-/// So long it is put off for those who were woken, in ns.
+/// How long that is deferred for the sake of woken waiters, in ns.
 pub(super) const DEFER_NS: u64 = 2_000_000;
 
-/// The losses that have been dealt with.
+/// The losses that have been reported.
 #[derive(Debug, Default)]
 pub(super) struct LossCounts {
     acknowledged: Losses,
-    /// Those that a daemon before us has dealt with.
+    /// The losses that a previous daemon reported.
     earlier: Losses,
     read_at_ns: u64,
-    /// When the account was put off until those who were woken have their answers.
+    /// Since when the check is deferred until woken waiters have their replies.
     pub(super) deferred_at_ns: Option<u64>,
 }
 
-/// When the kernel is asked for skipped runs, if that is due.
+/// When to read the counters of skipped runs, if due.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum LossCheck {
-    /// Before the answer.
+    /// Before the reply.
     Now,
-    /// It is some twenty reads from /proc and maps, in which a woken waiter would wait: a moment later, if anybody waits.
+    /// Shortly after the reply, if a client waits: it takes about twenty reads of /proc and maps, which would
+    /// delay the waiter.
     Deferred,
 }
 
 impl LossCounts {
-    /// A daemon before us has dealt with so many.
+    /// Begins with the losses that a previous daemon reported.
     pub(super) fn begin_with(&mut self, earlier: Losses) {
         *self = Self { acknowledged: earlier, earlier, ..Self::default() };
     }
 }
 
 impl<R: Records, M: Machine> Tracker<R, M> {
-    /// Finds out whether records were lost since the last look, and asks for the resyncs that make up for it.
+    /// Checks whether records were lost since the last check, reports them, and requests the resyncs.
     ///
-    /// The drain before this began at `drained_from`; whether it was stopped by a record that is being written
-    /// is `busy`.
+    /// The preceding drain began at `drained_from`; `busy` means that a record still being written stopped
+    /// it.
     pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, check: LossCheck) {
         let now = self.machine.boot_ns();
         let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
@@ -91,7 +93,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// Losses dealt with, as (index ring, told ring).
+    /// Losses reported, as (lifecycle ring, activity ring).
     #[must_use]
     pub fn lost(&self) -> (u64, u64) {
         let LossCounts { acknowledged, earlier, .. } = &self.losses;

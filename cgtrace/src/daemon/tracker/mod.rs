@@ -1,8 +1,7 @@
-//! The tracker owns the index and keeps it true: it attaches, scans, merges, catches up before every answer,
-//! and resyncs after a loss. It feeds listeners; what they do with a change is not its business.
+//! The tracker owns the index and keeps it current: it attaches the kernel program, scans, merges, catches up
+//! before every reply, and resyncs after a loss. It passes each change to its listeners.
 //!
-//! All of it instances on one thread. What may block runs as a job on a second one, the [`ScanThread`], and comes back as a
-//! value.
+//! It runs on one thread. Blocking work runs as a job on the [`ScanThread`], which returns a value.
 
 mod clock;
 mod discovery;
@@ -34,13 +33,13 @@ use cgtrace_host::process::{ProcessStatus, padded_comm};
 
 use crate::daemon::index::{CgroupId, Change, Index, Task};
 
-/// Who wants to hear of changes as they are applied.
+/// Receives changes as they are applied.
 pub trait Listener {
-    /// One change, right after the index took it.
+    /// Called for each change, right after it was applied to the index.
     fn changed(&mut self, change: &Rc<Change>, index: &Index, anchor: Anchor);
 }
 
-/// A process of `/proc` in the index's words; its cgroup is not among them.
+/// Converts a process read from `/proc` to a [`Task`]; its cgroup is not set.
 #[must_use]
 pub fn task_of(process: &ProcessStatus) -> Task {
     let ProcessStatus { pid, tgid: _, ppid, comm, uid, start_boot_ns, state: _, image: _ } = process;

@@ -1,8 +1,8 @@
-//! Taking over from a daemon before us: what happened while nobody read is told as if somebody had.
+//! Taking over from a previous daemon: events recorded while no daemon ran are processed as usual.
 //!
-//! The rings hold every event since the last one that was read. So what was there at the time of the first of them is
-//! known: live then = (found by a scan now ∪ removed since) \ made since. The index begins with that, and then takes
-//! the events one by one, which have their paths and task_cache as ever.
+//! The rings hold every event since the last one read. That determines which cgroups existed before the first
+//! of them: existed = (found by a scan now ∪ removed since) \ created since. The index starts from that state
+//! and then applies the events one by one, with their paths and actors as usual.
 
 use std::{rc::Rc, thread, time::Duration};
 
@@ -16,121 +16,122 @@ use crate::daemon::index::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, 
 use crate::daemon::probe::Records as _;
 use cgtrace_host::hierarchy::{Budget, HierarchyError};
 
-/// How often a record that is being written is waited for, a millisecond each.
+/// How often to wait for a record that is being written, 1 ms each.
 const BUSY_TRIES: u32 = 500;
 
-/// What events nobody has read say of the time before them.
+/// The state before the unread events, as they imply it.
 #[derive(Debug, Default)]
 struct PriorState {
     created: HashSet<Key>,
     renamed: HashSet<Key>,
-    /// Removed, and not made since: they were there.
+    /// Removed, and not created since: these existed.
     removed: HashMap<HierarchyId, Vec<Scanned>>,
-    /// Hierarchies that came or went: the events tell all of these.
-    roots: HashSet<HierarchyId>,
+    /// Hierarchies created or destroyed: the events cover these completely.
+    hierarchies: HashSet<HierarchyId>,
 }
 
 impl PriorState {
     fn of(backlog: &[Event]) -> Self {
-        let mut before = Self::default();
+        let mut prior = Self::default();
         for event in backlog {
             match &event.what {
                 What::Mkdir(Child { key, .. }) => {
-                    before.created.insert(*key);
+                    prior.created.insert(*key);
                 }
                 What::Rename(Child { key, .. }) => {
-                    before.renamed.insert(*key);
+                    prior.renamed.insert(*key);
                 }
-                What::Rmdir(Child { key, parent, leaf, .. }) if !before.created.contains(key) => {
-                    let known = !leaf.truncated && !before.renamed.contains(key);
-                    before.removed.entry(key.hierarchy).or_default().push(Scanned {
+                What::Rmdir(Child { key, parent, leaf, .. }) if !prior.created.contains(key) => {
+                    let known = !leaf.truncated && !prior.renamed.contains(key);
+                    prior.removed.entry(key.hierarchy).or_default().push(Scanned {
                         id: key.id,
                         parent: *parent,
                         leaf: if known { leaf.bytes.clone() } else { Box::default() },
                     });
                 }
                 What::HierarchyCreated { hierarchy, .. } => {
-                    before.roots.insert(hierarchy.id);
+                    prior.hierarchies.insert(hierarchy.id);
                 }
                 What::HierarchyDestroyed { id } => {
-                    before.roots.insert(*id);
+                    prior.hierarchies.insert(*id);
                 }
                 _ => {}
             }
         }
-        before
+        prior
     }
 
-    /// What was there on a hierarchy, of which a scan afterwards found `scanned`.
-    fn there(&mut self, hierarchy: HierarchyId, scanned: Vec<Scanned>) -> Vec<Scanned> {
-        let mut there = self.removed.remove(&hierarchy).unwrap_or_default();
-        let gone: HashSet<CgroupId> = there.iter().map(|removed| removed.id).collect();
+    /// Returns the cgroups that existed on a hierarchy, of which a later scan found `scanned`.
+    fn existing(&mut self, hierarchy: HierarchyId, scanned: Vec<Scanned>) -> Vec<Scanned> {
+        let mut existing = self.removed.remove(&hierarchy).unwrap_or_default();
+        let gone: HashSet<CgroupId> = existing.iter().map(|removed| removed.id).collect();
         for mut found in scanned {
             let key = Key { hierarchy, id: found.id };
             if self.created.contains(&key) || gone.contains(&found.id) {
                 continue;
             }
             if self.renamed.contains(&key) {
-                // Its name then is not known: an event tells the new one only.
+                // Its old name is unknown: the event has the new one only.
                 found.leaf = Box::default();
             }
-            there.push(found);
+            existing.push(found);
         }
-        there
+        existing
     }
 }
 
 impl Tracker {
-    /// Makes the index as it was when the last daemon had read its last event. The events since then are told at
-    /// the first drain, when somebody listens.
+    /// Restores the index to the state after the previous daemon's last event. The events since then are
+    /// applied at the first drain, when listeners are registered.
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
         let acknowledged = self.records.acknowledged();
         self.losses.begin_with(acknowledged);
         self.index.resume_seq(self.records.last_seq());
-        // First the scan, then the rings: whatever it finds that was made since has its event in them.
+        // Scan before reading the rings: the rings then hold the event of every cgroup created since that the
+        // scan found.
         let found = self.machine.hierarchies()?;
         let mounts = found.iter().filter_map(|found| Some((found.id, found.mount.clone()?))).collect();
         let scanned = ScanJob { hierarchies: mounts }.run(&mut Budget::unlimited());
-        self.backlog = self.unread();
+        self.backlog = self.drain_backlog();
         let first =
             self.backlog.iter().find(|event| event.what.kind().feeds_index()).map(|event| event.boot_ns);
         let since = match (self.lost_since(acknowledged.lifecycle), first) {
-            // Something between is missing: nothing is known of the time before now.
+            // Records in between were lost: nothing is known about the time before now.
             (true, _) | (false, None) => self.started_boot_ns,
             (false, Some(first)) => first.min(self.started_boot_ns),
         };
-        let mut before = PriorState::of(&self.backlog);
+        let mut prior = PriorState::of(&self.backlog);
         for found in &found {
-            if !before.roots.contains(&found.id) {
+            if !prior.hierarchies.contains(&found.id) {
                 let hierarchy = Hierarchy { id: found.id, name: Rc::clone(&found.name) };
                 self.index.add_hierarchy(&hierarchy, since);
             }
         }
         for ScanResult { hierarchy, found } in scanned {
-            if before.roots.contains(&hierarchy) {
+            if prior.hierarchies.contains(&hierarchy) {
                 continue;
             }
-            // What cannot be read is scanned again, as after any start.
+            // An unreadable hierarchy is scanned again, as after any start.
             if let Ok((scanned, report)) = found {
                 self.index.begin_scan(hierarchy);
-                let there = before.there(hierarchy, scanned);
-                // The first scan of a hierarchy changes nothing that would have to be told.
-                self.index.merge_scan(hierarchy, there, report.unreadable == 0, since);
+                let existing = prior.existing(hierarchy, scanned);
+                // The initial scan of a hierarchy yields no changes to report.
+                self.index.merge_scan(hierarchy, existing, report.unreadable == 0, since);
             }
         }
         self.discover(since)?;
-        // A scan that a rename raced may have missed something.
-        for key in &before.renamed {
+        // A scan that raced with a rename may be incomplete.
+        for key in &prior.renamed {
             if self.views.get(&key.hierarchy).is_some_and(|view| view.mount.is_some()) {
                 self.resyncs.request(key.hierarchy);
             }
         }
-        tracing::info!(events = self.backlog.len(), "took over the pinned hooks and what was not read");
+        tracing::info!(events = self.backlog.len(), "took over the pinned hooks and the unread events");
         Ok(())
     }
 
-    /// All that the rings hold.
-    fn unread(&mut self) -> Vec<Event> {
+    /// Reads all records from the rings.
+    fn drain_backlog(&mut self) -> Vec<Event> {
         let mut backlog = Vec::new();
         for _ in 0..BUSY_TRIES {
             let drained = self.records.drain(&mut |event| backlog.push(event));
@@ -143,8 +144,8 @@ impl Tracker {
         backlog
     }
 
-    /// Whether records that feed the index were lost since a daemon dealt with so many. If it cannot be read, they
-    /// may have been.
+    /// Whether records of the lifecycle ring were lost since `acknowledged` ones were reported. True if the
+    /// counters cannot be read.
     fn lost_since(&self, acknowledged: u64) -> bool {
         self.records.losses().map_or(true, |losses| losses.lifecycle > acknowledged)
     }
@@ -172,7 +173,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_there_is_what_is_there_or_was_removed_but_not_made_since() {
+    fn the_prior_state_is_what_exists_or_was_removed_but_was_not_created_since() {
         let (parent, level, by) = (ROOT, 1, task());
         let whats = [
             What::Mkdir(Child { key: key(20), parent, level, leaf: leaf("new"), by }),
@@ -182,10 +183,10 @@ mod tests {
             What::Rename(Child { key: key(11), parent, level, leaf: leaf("renamed"), by }),
         ];
         let backlog: Vec<Event> = (1..).zip(whats).map(|(boot_ns, what)| Event { boot_ns, what }).collect();
-        let mut before = PriorState::of(&backlog);
-        let mut there =
-            before.there(UNIFIED, vec![scanned(20, "new"), scanned(11, "renamed"), scanned(12, "still")]);
-        there.sort_by_key(|scanned| scanned.id);
-        assert_eq!(there, [scanned(10, "old"), scanned(11, ""), scanned(12, "still")]);
+        let mut prior = PriorState::of(&backlog);
+        let mut existing =
+            prior.existing(UNIFIED, vec![scanned(20, "new"), scanned(11, "renamed"), scanned(12, "still")]);
+        existing.sort_by_key(|scanned| scanned.id);
+        assert_eq!(existing, [scanned(10, "old"), scanned(11, ""), scanned(12, "still")]);
     }
 }

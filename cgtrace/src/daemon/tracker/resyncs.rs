@@ -1,54 +1,54 @@
-//! Which hierarchies are to be scanned: the initial scan and a resync are one mechanism.
+//! Scheduling of scans: the initial scan and a resync use the same mechanism.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::daemon::index::HierarchyId;
 
-/// How often a scan that events raced is repeated at once.
+/// How often a scan that raced with events is repeated at once.
 const MAX_RACED_SCANS: u32 = 5;
 
-/// The scans that are asked for and the scan that runs.
+/// The requested scans and the running one.
 #[derive(Debug, Default)]
 pub struct Resyncs {
     requested: BTreeSet<HierarchyId>,
     running: BTreeSet<HierarchyId>,
-    /// Hierarchies whose records were lost, so that their next merge ends with `resynced`.
+    /// Hierarchies with lost records, whose next complete merge ends with `resynced`.
     needs_resync: BTreeSet<HierarchyId>,
-    /// How many scans in a row events raced.
+    /// How many scans in a row raced with events.
     raced: BTreeMap<HierarchyId, u32>,
 }
 
 impl Resyncs {
-    /// Asks for a scan of a hierarchy. One that runs already does not count: what was lost may be older than
-    /// what it has read.
+    /// Requests a scan of a hierarchy. A running scan does not count, because it may have read a directory
+    /// before the loss.
     pub fn request(&mut self, hierarchy: HierarchyId) {
         self.requested.insert(hierarchy);
     }
 
-    /// Asks for a scan because records were lost.
+    /// Requests a scan because records were lost.
     pub fn resync(&mut self, hierarchy: HierarchyId) {
         self.needs_resync.insert(hierarchy);
         self.requested.insert(hierarchy);
     }
 
-    /// Something is missing of a hierarchy that cannot be read yet: it is scanned once it can.
+    /// Records of a hierarchy that cannot be read yet were lost: it is scanned once it can be.
     pub fn resync_later(&mut self, hierarchy: HierarchyId) {
         self.needs_resync.insert(hierarchy);
     }
 
-    /// A hierarchy can be read: asks for the scan that it lacks, unless one runs.
+    /// A hierarchy became readable: requests the scan that it needs, unless one runs.
     pub fn resync_if_needed(&mut self, hierarchy: HierarchyId) {
         if self.needs_resync.contains(&hierarchy) && !self.running.contains(&hierarchy) {
             self.requested.insert(hierarchy);
         }
     }
 
-    /// Whether a scan of the hierarchy is to begin that has not begun yet.
+    /// Whether a scan of the hierarchy is requested that has not begun.
     pub fn is_requested(&self, hierarchy: HierarchyId) -> bool {
         self.requested.contains(&hierarchy)
     }
 
-    /// The hierarchies to scan now, if any are asked for and no scan runs. They count as running from here on.
+    /// Returns the hierarchies to scan now, if any are requested and no scan runs, and marks them as running.
     pub fn start(&mut self) -> Vec<HierarchyId> {
         if !self.running.is_empty() {
             return Vec::new();
@@ -57,9 +57,9 @@ impl Resyncs {
         self.running.iter().copied().collect()
     }
 
-    /// A hierarchy's scan has ended. `whole` says whether it could read all there is, `raced` whether events
-    /// contradict it, so that it is made again. Says whether that resynced a loss.
-    pub fn finish(&mut self, hierarchy: HierarchyId, whole: bool, raced: bool) -> bool {
+    /// A hierarchy's scan has ended. `complete` means that it read everything, `raced` that events contradict
+    /// it, so that it is repeated. Returns whether this completes a resync.
+    pub fn finish(&mut self, hierarchy: HierarchyId, complete: bool, raced: bool) -> bool {
         self.running.remove(&hierarchy);
         if raced {
             let times = self.raced.entry(hierarchy).or_default();
@@ -72,22 +72,22 @@ impl Resyncs {
         } else {
             self.raced.remove(&hierarchy);
         }
-        whole && !self.requested.contains(&hierarchy) && self.needs_resync.remove(&hierarchy)
+        complete && !self.requested.contains(&hierarchy) && self.needs_resync.remove(&hierarchy)
     }
 
-    /// The hierarchy is gone: nothing is to be scanned there any more.
+    /// Forgets a destroyed hierarchy.
     pub fn forget(&mut self, hierarchy: HierarchyId) {
         self.requested.remove(&hierarchy);
         self.needs_resync.remove(&hierarchy);
         self.raced.remove(&hierarchy);
     }
 
-    /// Whether every scan that was asked for has ended, so that answers can be given.
+    /// Whether every requested scan has ended, so that queries can be answered.
     pub fn settled(&self) -> bool {
         self.requested.is_empty() && self.running.is_empty()
     }
 
-    /// Whether any asked-for scan has yet to begin.
+    /// Whether a requested scan can begin.
     pub fn has_pending(&self) -> bool {
         self.running.is_empty() && !self.requested.is_empty()
     }
@@ -101,13 +101,13 @@ mod tests {
     const V2: HierarchyId = HierarchyId(0);
 
     #[test]
-    fn a_loss_during_a_scan_asks_for_another() {
+    fn a_loss_during_a_scan_requests_another() {
         let mut resyncs = Resyncs::default();
         resyncs.resync(V2);
         assert_eq!(resyncs.start(), [V2]);
         resyncs.resync(V2);
         assert_eq!(resyncs.start(), []);
-        assert!(!resyncs.finish(V2, true, false), "what was lost meanwhile is not resynced yet");
+        assert!(!resyncs.finish(V2, true, false), "the second loss is not resynced yet");
         assert!(!resyncs.settled());
         assert_eq!(resyncs.start(), [V2]);
         assert!(resyncs.finish(V2, true, false));
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_that_events_crossed_is_made_again_but_not_for_ever() {
+    fn a_scan_that_raced_is_repeated_a_limited_number_of_times() {
         let mut resyncs = Resyncs::default();
         resyncs.resync(MEMORY);
         for _ in 1..MAX_RACED_SCANS {
@@ -128,18 +128,18 @@ mod tests {
     }
 
     #[test]
-    fn a_scan_that_failed_heals_nothing() {
+    fn a_failed_scan_is_no_resync() {
         let mut resyncs = Resyncs::default();
         resyncs.resync(V2);
         resyncs.start();
         assert!(!resyncs.finish(V2, false, false));
         resyncs.request(V2);
         resyncs.start();
-        assert!(resyncs.finish(V2, true, false), "the loss is resynced by the next one");
+        assert!(resyncs.finish(V2, true, false), "the next scan resyncs the loss");
     }
 
     #[test]
-    fn a_first_scan_heals_nothing() {
+    fn an_initial_scan_is_no_resync() {
         let mut resyncs = Resyncs::default();
         resyncs.request(V2);
         resyncs.request(MEMORY);

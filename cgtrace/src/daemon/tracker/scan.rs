@@ -5,29 +5,29 @@ use std::{thread, time::Duration};
 use crate::daemon::index::HierarchyId;
 use cgtrace_host::hierarchy::{self, Budget, Mount, ScanError, ScanReport, Scanned, Stopped};
 
-/// What is to be scanned. It blocks: run it on the [`ScanThread`](super::ScanThread).
+/// A job that scans hierarchies. It blocks: run it on the [`ScanThread`](super::ScanThread).
 #[derive(Debug)]
 pub struct ScanJob {
     pub(super) hierarchies: Vec<(HierarchyId, Mount)>,
 }
 
-/// What the scan of one hierarchy found.
+/// The result of scanning one hierarchy.
 #[derive(Debug)]
 pub struct ScanResult {
     /// The hierarchy.
     pub hierarchy: HierarchyId,
-    /// Its cgroups and how the scan went, or why there was none.
+    /// Its cgroups and a report of the scan, or the error.
     pub found: Result<(Vec<Scanned>, ScanReport), ScanError>,
 }
 
-/// A scan that failed (out of descriptors, most likely) is tried again: without it no loss is resynced.
+/// A failed scan (most likely out of descriptors) is retried, because no loss is resynced without it.
 const TRIES: u32 = 4;
 
-/// The pause after a failed try.
+/// The pause between tries.
 const PAUSE: Duration = Duration::from_millis(50);
 
 impl ScanJob {
-    /// What is to be scanned.
+    /// The hierarchies of the job.
     pub fn hierarchies(&self) -> impl Iterator<Item = HierarchyId> {
         self.hierarchies.iter().map(|(id, _)| *id)
     }

@@ -1,4 +1,4 @@
-//! The one thread for what may block: scans, resyncs, and reads of a cgroupfs for a client.
+//! The thread for blocking work: initial scans, resyncs, and reads of cgroupfs for a client.
 
 use std::{
     any::Any,
@@ -16,21 +16,21 @@ use std::{
 use cgtrace_host::hierarchy::Budget;
 use tokio::sync::{Notify, oneshot};
 
-/// Which jobs run first.
+/// The priority of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Priority {
-    /// What the index waits for.
+    /// Needed by the index.
     Resync,
-    /// What a client caused.
+    /// Requested by a client.
     Client,
 }
 
-/// The scan thread has ended: a job panicked, or the daemon is ending.
+/// The scan thread has ended: a job panicked, or the daemon is shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the scan thread has ended")]
 pub struct ScanThreadEnded;
 
-/// A handle to the scan thread, which ends with the last of them. Nothing waits for its end.
+/// A handle to the scan thread. The thread ends after the last handle is dropped; nothing joins it.
 #[derive(Clone)]
 pub struct ScanThread(Rc<Handle>);
 
@@ -47,7 +47,7 @@ struct Shared {
 struct Queue {
     resyncs: VecDeque<Job>,
     client: VecDeque<Job>,
-    /// The running job's.
+    /// Of the running job.
     cancelled: Arc<AtomicBool>,
     ended: bool,
     panic: Option<String>,
@@ -58,7 +58,7 @@ struct Job {
     cancelled: Arc<AtomicBool>,
 }
 
-/// Cancels a job when nothing waits for its result any more.
+/// Cancels a job when its result is no longer awaited.
 struct CancelOnDrop(Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {
@@ -68,21 +68,22 @@ impl Drop for CancelOnDrop {
 }
 
 impl ScanThread {
-    /// Starts the thread. It has the capabilities that the calling thread has at this moment.
+    /// Starts the thread, with the capabilities that the calling thread has now.
     pub fn start() -> io::Result<Self> {
         let shared = Arc::<Shared>::default();
-        let theirs = Arc::clone(&shared);
-        // In a new time namespace a process has no thread until it forks, before 6.3 (`copy_process` in kernel/fork.c).
-        thread::Builder::new().name("scan".to_owned()).spawn(move || theirs.run()).map_err(|error| {
+        let for_thread = Arc::clone(&shared);
+        // Before Linux 6.3, a process that called unshare(CLONE_NEWTIME) cannot create a thread until it
+        // forks (`copy_process` in kernel/fork.c).
+        thread::Builder::new().name("scan".to_owned()).spawn(move || for_thread.run()).map_err(|error| {
             let next =
                 "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
-            io::Error::new(error.kind(), format!("no thread can be started ({error}); {next}"))
+            io::Error::new(error.kind(), format!("failed to start the scan thread ({error}); {next}"))
         })?;
         Ok(Self(Rc::new(Handle(shared))))
     }
 
-    /// Runs a job on the thread, after those that came before it and have the same priority. It is cancelled when this
-    /// future is dropped: its budget stops it then, or after so many steps.
+    /// Runs a job on the thread, after earlier jobs of the same priority. Dropping this future cancels the
+    /// job; its budget stops it then, or after `steps` steps.
     pub async fn run<T: Send + 'static>(
         &self,
         priority: Priority,
@@ -97,7 +98,7 @@ impl ScanThread {
         receiver.await.map_err(|_| ScanThreadEnded)
     }
 
-    /// Returns when a job has panicked, with the panic's message. No further job runs then.
+    /// Returns the panic's message once a job has panicked. No further job runs then.
     pub async fn panicked(&self) -> String {
         let shared = &self.0.0;
         loop {
@@ -139,7 +140,7 @@ impl Shared {
         match priority {
             Priority::Resync => queue.resyncs.push_back(job),
             Priority::Client => {
-                // A client that comes and goes leaves nothing behind.
+                // Cancelled jobs must not accumulate.
                 queue.client.retain(|job| !job.cancelled.load(Ordering::Relaxed));
                 queue.client.push_back(job);
             }

@@ -1,4 +1,4 @@
-//! What the tracker knows beside the records. Its tests put a model of the machine in the place of this one.
+//! What the tracker reads besides the records. Tests replace it by a model.
 
 use std::sync::Arc;
 
@@ -10,17 +10,17 @@ use cgtrace_host::{
 
 /// The clocks.
 pub trait Clock {
-    /// Ns since boot, suspended time counted: the clock of every record.
+    /// Ns since boot, including suspend: the clock of every record.
     fn boot_ns(&self) -> u64;
     /// Ns since 1970.
     fn wall_ns(&self) -> i128;
 }
 
-/// The machine: its hierarchies and its clocks.
+/// The machine: its hierarchies and clocks.
 pub trait Machine: Clock {
     /// As [`hierarchy::discover`].
     fn hierarchies(&self) -> Result<Vec<DiscoveredHierarchy>, HierarchyError>;
-    /// As [`hierarchy::locate`], within the time that the owner's thread has for it.
+    /// As [`hierarchy::locate`], within the owner thread's time budget.
     fn locate(
         &self,
         mount: &Mount,
@@ -34,8 +34,8 @@ pub trait Machine: Clock {
 #[derive(Clone, Copy, Debug)]
 pub struct ThisMachine;
 
-/// Directory entries that are read in place to find the name of one cgroup: less than a millisecond.
-const ENTRIES_IN_PLACE: u64 = 8_192;
+/// The directory entries read on the owner's thread to find the name of one cgroup: less than a millisecond.
+const MAX_LOCATE_ENTRIES: u64 = 8_192;
 
 impl Clock for ThisMachine {
     fn boot_ns(&self) -> u64 {
@@ -59,7 +59,7 @@ impl Machine for ThisMachine {
         is_known: &dyn Fn(CgroupId) -> bool,
         is_fresh: bool,
     ) -> Result<Option<Vec<Scanned>>, ScanError> {
-        let mut budget = Budget::new(ENTRIES_IN_PLACE, Arc::default());
+        let mut budget = Budget::new(MAX_LOCATE_ENTRIES, Arc::default());
         hierarchy::locate(mount, id, is_known, is_fresh, &mut budget)
     }
 }

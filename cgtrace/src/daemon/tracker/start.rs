@@ -1,4 +1,4 @@
-//! The tracker of this machine: its start, and what its probe alone knows.
+//! Starting the tracker on this machine, and the parts that need the real probe.
 
 use std::os::fd::OwnedFd;
 
@@ -15,16 +15,16 @@ pub enum StartError {
     /// The kernel program could not be loaded or attached.
     #[error(transparent)]
     Probe(#[from] probe::ProbeStartError),
-    /// The hierarchies could not be found out.
+    /// The hierarchies could not be read.
     #[error(transparent)]
     Hierarchy(#[from] HierarchyError),
 }
 
 impl Tracker {
-    /// Loads and attaches the kernel program and finds the hierarchies. The first scan has yet to run: it is
-    /// the first job of [`next_scan`](Self::next_scan).
+    /// Loads and attaches the kernel program and discovers the hierarchies. The initial scan is the first job
+    /// of [`next_scan`](Self::next_scan).
     pub fn start(options: &probe::Options) -> Result<Self, StartError> {
-        // Attach first, then look: what is created in between is seen by both, and merged by its id.
+        // Attach before discovery: a cgroup created in between is seen by both, and merged by its id.
         let probe = Probe::start(options)?;
         let is_taken_over = probe.is_taken_over();
         let mut tracker = Self::new(probe, ThisMachine, &options.tracked);
@@ -41,20 +41,20 @@ impl Tracker {
         self.records.ring_fds().map(|fd| fd.try_clone_to_owned())
     }
 
-    /// Tracks the execs of these comms from now on, NUL-padded; what was seen of others is kept.
+    /// Tracks the execs of these comms from now on, NUL-padded. Recorded processes of other comms stay.
     ///
     /// # Errors
     ///
-    /// As [`Probe::watch`]'s: then it may be some of them only.
+    /// As [`Probe::track`]; some of the comms may be tracked then.
     pub fn watch(&mut self, comms: &[[u8; 16]]) -> Result<(), probe::TrackError> {
-        // What ran under the former names is in the rings yet.
+        // Execs of the previous comms may still be in the rings.
         let _ = self.catch_up();
         self.records.track(comms)?;
         self.process_log.set_tracked(comms.iter().copied());
         Ok(())
     }
 
-    /// Takes the processes of tracked names that /proc showed at `boot_ns`: those that were there before.
+    /// Records the processes with a tracked comm that /proc listed at `boot_ns`, which predate the daemon.
     pub fn record_preexisting(&mut self, boot_ns: u64, found: &[process::ProcessInfo]) {
         let _ = self.catch_up();
         let Self { index, process_log, .. } = self;
@@ -82,8 +82,8 @@ impl Tracker {
         &self.records
     }
 
-    /// Lost records by ring and hierarchy, since the kernel program was loaded. Empty if the kernel does not let them be
-    /// read.
+    /// Lost records by ring and hierarchy since the kernel program was loaded. Empty if the counters cannot
+    /// be read.
     #[must_use]
     pub fn lost_records(&self) -> LostRecords {
         self.records.lost_records().unwrap_or_else(|error| {

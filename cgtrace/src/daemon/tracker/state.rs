@@ -1,4 +1,4 @@
-//! The tracker's state: records, index, hierarchies, listeners, and what connects them.
+//! The tracker's state: records, index, hierarchies and listeners.
 
 use std::{collections::BTreeMap, rc::Rc, time::Duration};
 
@@ -24,24 +24,24 @@ use super::{
     wakeups::{Sleep, Wakeups},
 };
 
-/// Why no answer can be given just now. It passes: ask again.
+/// Why the index cannot be queried now. This is temporary: retry.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}; ask again")]
+#[error("{reason}; retry")]
 pub struct Unavailable {
-    /// What is the matter.
+    /// The reason.
     pub reason: String,
 }
 
 /// How a hierarchy can be read here.
 #[derive(Clone, Debug, Default)]
 pub struct HierarchyView {
-    /// Where it is mounted in our mount namespace, if it is.
+    /// Its mount in our mount namespace, if any.
     pub mount: Option<Mount>,
-    /// Why not all of it could be read, if so.
+    /// Why it could not be read completely, if so.
     pub note: Option<String>,
 }
 
-/// Owns the truth. `R` and `M` differ in tests only.
+/// Owns the index and the records it is built from. `R` and `M` differ in tests only.
 pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) records: R,
     pub(super) machine: M,
@@ -53,24 +53,24 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) hierarchy_changes: HierarchyChanges,
     pub(super) resyncs: Resyncs,
     pub(super) id_lookups: IdLookups,
-    /// What happened while no daemon read; applied with the first drain.
+    /// Events recorded while no daemon ran; applied at the first drain.
     pub(super) backlog: Vec<Event>,
     pub(super) wakeups: Wakeups,
     listeners: Vec<Box<dyn Listener>>,
     pub(super) losses: LossCounts,
     pub(super) verifications: Verifications,
-    /// The driver sleeps until the program wakes it.
+    /// The main loop sleeps until the kernel program wakes it.
     sleeps_armed: bool,
     pub(super) finished_resyncs: u64,
     pub(super) wakeup_count: u64,
     pub(super) undecodable: u64,
     pub(super) settled: Rc<Notify>,
-    /// Notified when there is something for the driver to do that no file descriptor reports.
+    /// Notified when the main loop has something to do that no file descriptor reports.
     pub(super) nudge: Rc<Notify>,
 }
 
 impl<R: Records, M: Machine> Tracker<R, M> {
-    /// A tracker of these records, with an empty index. [`discover`](Self::discover) comes next.
+    /// Creates a tracker with an empty index. Call [`discover`](Self::discover) next.
     pub fn new(records: R, machine: M, tracked: &[[u8; 16]]) -> Self {
         Self {
             records,
@@ -97,53 +97,53 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// How much of the previous is kept from now on.
+    /// Limits the previous instances stored.
     pub fn limit_previous(&mut self, limits: PreviousLimits) {
         self.index.limit_previous(limits);
     }
 
-    /// Adds a listener to every change from here on.
+    /// Adds a listener, which receives every later change.
     pub fn listen(&mut self, listener: Box<dyn Listener>) {
         self.listeners.push(listener);
     }
 
-    /// Whether a client waits or follows, so that the program wakes us at the next record.
+    /// Sets whether a client waits or subscribes, so that the kernel program wakes us at the next record.
     pub fn set_listening(&mut self, listening: bool) {
-        // If it was so before, the driver is armed already.
-        if self.wakeups.listening(listening) {
+        // Otherwise the main loop is armed already.
+        if self.wakeups.set_listening(listening) {
             self.nudge.notify_one();
         }
     }
 
-    /// Whether anybody follows `release`. Only then does a release wake us: they come late, and each would be the first
-    /// of a storm to the next record.
+    /// Sets whether a client subscribes to `release`. Only then does a release wake us: releases arrive late,
+    /// and each would make the next record look like a storm.
     pub fn set_wakes_on_release(&mut self, followed: bool) {
         if self.wakeups.set_wakes_on_release(followed) {
             self.nudge.notify_one();
         }
     }
 
-    /// Takes every event up to now: whatever mkdir(2) or rmdir(2) returned before this call is in the index
-    /// after it, for the records are submitted inside those system calls.
+    /// Applies every event up to now. The index then has the effect of each mkdir(2) and rmdir(2) that
+    /// returned before this call, because the records are submitted within these system calls.
     pub fn catch_up(&mut self) -> Result<(), Unavailable> {
         self.catch_up_with(LossCheck::Now)
     }
 
     fn catch_up_with(&mut self, check: LossCheck) -> Result<(), Unavailable> {
         let drained = self.drain(check);
-        // The program rang for the driver, and this has taken the bell out of the ring: epoll finds nothing in it
-        // any more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the driver sleep on, unarmed.
+        // The kernel program woke the main loop, but this drain has emptied the ring: epoll finds no data any
+        // more (kernel/bpf/ringbuf.c, `ringbuf_map_poll`) and lets the main loop sleep on, unarmed.
         if self.sleeps_armed && !self.records.is_armed() {
             self.nudge.notify_one();
         }
         if drained.busy {
-            return Err(Unavailable { reason: "the kernel is writing a record at this moment".to_owned() });
+            return Err(Unavailable { reason: "the kernel is writing a record".to_owned() });
         }
         Ok(())
     }
 
-    /// As [`catch_up`](Self::catch_up), for one who was woken by an event: the account of skipped runs, if it is due, is
-    /// taken after the answer.
+    /// As [`catch_up`](Self::catch_up), for a waiter that an event woke: the counters of skipped runs, if
+    /// due, are read after the reply.
     pub fn catch_up_for_woken(&mut self) -> Result<(), Unavailable> {
         self.catch_up_with(LossCheck::Deferred)
     }
@@ -229,8 +229,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// Drains, and arms the program for the sleep that follows. Gives how long to sleep at most; `None`: until
-    /// woken.
+    /// Drains, and arms the kernel program for the sleep that follows. Returns the maximum time to sleep;
+    /// `None`: until woken.
     pub fn settle(&mut self) -> Option<Duration> {
         self.anchor.refresh(&self.machine);
         loop {
@@ -243,7 +243,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     self.sleeps_armed = false;
                     return Some(pause);
                 }
-                // A record that came between the drain and the arming refuses it: drain again.
+                // A record that arrived since the drain prevents arming: drain again.
                 Sleep::Armed(wake) => {
                     if self.records.arm(wake) {
                         self.sleeps_armed = true;
@@ -254,20 +254,20 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// What to wait for before an answer can be given; `None`: an answer can be given now. It is there during
-    /// the initial scan and during a resync.
+    /// A notification to await before querying during the initial scan or a resync; `None`: the index can be
+    /// queried now.
     #[must_use]
     pub fn unsettled(&self) -> Option<Rc<Notify>> {
         if self.resyncs.settled() { None } else { Some(Rc::clone(&self.settled)) }
     }
 
-    /// The index. Exact as of the last [`catch_up`](Self::catch_up).
+    /// The index, exact as of the last [`catch_up`](Self::catch_up).
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
     }
 
-    /// What was seen of processes.
+    /// The recorded processes.
     #[must_use]
     pub fn process_log(&self) -> &ProcessLog {
         &self.process_log
@@ -279,36 +279,36 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.anchor
     }
 
-    /// When the kernel program was attached, ns since boot.
+    /// When the kernel program was attached: ns since boot.
     #[must_use]
     pub fn started_boot_ns(&self) -> u64 {
         self.started_boot_ns
     }
 
-    /// Times that the program woke us.
+    /// Number of wakeups by the kernel program.
     #[must_use]
     pub fn wakeup_count(&self) -> u64 {
         self.wakeup_count
     }
 
-    /// Times that a hierarchy was resynced after a loss.
+    /// Number of completed resyncs.
     #[must_use]
     pub fn resyncs(&self) -> u64 {
         self.finished_resyncs
     }
 
-    /// Records that could not be decoded.
+    /// Number of records that could not be decoded.
     #[must_use]
     pub fn undecodable(&self) -> u64 {
         self.undecodable
     }
 }
 
-/// Where changes go.
+/// Passes changes to the listeners.
 struct Output<'a> {
     listeners: &'a mut [Box<dyn Listener>],
     anchor: Anchor,
-    /// The last one's number.
+    /// The number of the last change.
     seq: Option<u64>,
 }
 

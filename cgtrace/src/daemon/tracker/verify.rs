@@ -1,7 +1,7 @@
-//! Comparing the index with every cgroupfs while events go on.
+//! Comparing the index with every cgroupfs while events arrive.
 //!
-//! What changed while the scan ran can be seen either way by it, so it is left out: only a cgroup that the
-//! index held unchanged from before the scan until after it, and one that it held at neither end, is compared.
+//! A scan may see either state of a cgroup that changes while it runs, so these are skipped: only a cgroup
+//! that the index had unchanged throughout the scan, or had neither before nor after it, is compared.
 
 use std::{
     cell::RefCell,
@@ -14,13 +14,13 @@ use cgtrace_host::hierarchy::{Budget, ScanError, ScanReport};
 
 use super::scan::{ScanJob, ScanResult};
 
-/// What a scan found, to compare with.
+/// The result of a scan to compare with the index.
 #[derive(Debug)]
 pub struct VerifyScan {
     results: Vec<(HierarchyId, Result<Directories, ScanError>)>,
 }
 
-/// By their ids; and how the scan went.
+/// The scanned directories by id, and the scan's report.
 type Directories = (HashMap<CgroupId, Scanned>, ScanReport);
 
 impl VerifyScan {
@@ -38,59 +38,59 @@ fn by_id(scanned: Vec<Scanned>) -> HashMap<CgroupId, Scanned> {
     scanned.into_iter().map(|directory| (directory.id, directory)).collect()
 }
 
-/// A cgroup on which the index and the file system disagree.
+/// A cgroup on which the index and the file system differ.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Difference {
     /// The cgroup.
     pub key: Key,
-    /// Its path, as far as the index knows one.
+    /// Its path, if the index has one.
     pub path: Option<Vec<u8>>,
-    /// As the index has it; `None` if it has not.
+    /// As in the index; `None` if it is not there.
     pub index: Option<Scanned>,
-    /// As the scan found it, if it did.
+    /// As the scan found it; `None` if it did not.
     pub filesystem: Option<Scanned>,
 }
 
-/// How the comparison came out.
+/// The result of a comparison.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct VerifyReport {
     /// Cgroups compared.
     pub compared: u64,
     /// Hierarchies, or parts of them, that could not be read, with the reason.
     pub unreadable: Vec<String>,
-    /// Where the two disagree.
+    /// The cgroups that differ.
     pub differences: Vec<Difference>,
 }
 
-/// The cgroups that changed since a verification began.
+/// The cgroups that changed since a comparison began.
 #[derive(Debug, Default)]
 struct Touched {
     keys: HashSet<Key>,
-    /// Records were lost or a hierarchy came or went: the comparison means nothing and is to be done again.
+    /// Records were lost, or a hierarchy was created or destroyed: the comparison must be repeated.
     invalid: bool,
 }
 
-/// The verifications that go on, as the tracker knows them: one ends when whoever makes it drops it.
+/// The comparisons in progress. One ends when it is dropped.
 #[derive(Debug, Default)]
 pub struct Verifications(Vec<Weak<RefCell<Touched>>>);
 
 impl Verifications {
-    /// Begins one.
+    /// Begins a comparison.
     pub fn begin(&mut self) -> Verification {
         let touched = Rc::default();
-        self.0.retain(|going_on| going_on.strong_count() > 0);
+        self.0.retain(|in_progress| in_progress.strong_count() > 0);
         self.0.push(Rc::downgrade(&touched));
-        Verification { touched, left: Vec::new(), report: VerifyReport::default() }
+        Verification { touched, remaining: Vec::new(), report: VerifyReport::default() }
     }
 
-    /// Notes that this cgroup was made, removed or renamed.
+    /// Records that a cgroup was created, removed or renamed.
     pub fn touch(&self, key: Key) {
         self.each(|touched| {
             touched.keys.insert(key);
         });
     }
 
-    /// Notes that no comparison that goes on means anything.
+    /// Invalidates every comparison in progress.
     pub fn invalidate(&self) {
         self.each(|touched| touched.invalid = true);
     }
@@ -102,60 +102,65 @@ impl Verifications {
     }
 }
 
-/// A comparison, made piece by piece while events go on.
+/// A comparison, made in steps while events arrive.
 #[derive(Debug)]
 pub struct Verification {
     touched: Rc<RefCell<Touched>>,
     /// The hierarchies still to be compared, the next one last.
-    left: Vec<Part>,
+    remaining: Vec<PendingHierarchy>,
     report: VerifyReport,
 }
 
-/// One hierarchy's scan, compared with the index cgroup by cgroup.
+/// The scan of one hierarchy, compared with the index cgroup by cgroup.
 #[derive(Debug)]
-struct Part {
+struct PendingHierarchy {
     hierarchy: HierarchyId,
-    /// Where the index is to be read on.
+    /// The position in the index.
     known: Paused,
     found: HashMap<CgroupId, Scanned>,
-    /// A directory that could not be read hides what is below it; the report says so.
-    hides: bool,
+    /// A directory was unreadable, so that its descendants were not found.
+    incomplete: bool,
 }
 
 impl Verification {
-    /// Takes what the scan found. Whatever had been made or removed before the scan's end is to be in the index.
-    pub(super) fn take(&mut self, index: &Index, scan: VerifyScan) {
+    /// Adds the result of the scan. The index must be caught up to the end of the scan.
+    pub(super) fn add_scan(&mut self, index: &Index, scan: VerifyScan) {
         for (hierarchy, found) in scan.results {
             match found {
                 Ok((found, report)) => {
                     self.report.unreadable.extend(report.note());
                     let known = index.subtree(Key { hierarchy, id: ROOT }).pause();
-                    self.left.push(Part { hierarchy, known, found, hides: report.unreadable > 0 });
+                    self.remaining.push(PendingHierarchy {
+                        hierarchy,
+                        known,
+                        found,
+                        incomplete: report.unreadable > 0,
+                    });
                 }
                 Err(error) => self.report.unreadable.push(error.to_string()),
             }
         }
-        self.left.reverse();
+        self.remaining.reverse();
     }
 
-    /// Compares so many cgroups with the index as it is now; whether that were all.
-    pub fn proceed(&mut self, index: &Index, mut most: usize) -> bool {
-        while let Some(mut part) = self.left.pop() {
+    /// Compares up to `max` cgroups with the current index. Returns whether the comparison is complete.
+    pub fn proceed(&mut self, index: &Index, mut max: usize) -> bool {
+        while let Some(mut part) = self.remaining.pop() {
             let mut known = index.resume(part.known);
             let touched = self.touched.borrow();
-            while most > 0 && !known.is_over() {
-                most -= 1;
-                // `None`: this one has gone meanwhile.
+            while max > 0 && !known.is_over() {
+                max -= 1;
+                // `None`: it was removed meanwhile.
                 let Some((key, _)) = known.next() else { continue };
                 let found = part.found.remove(&key.id);
                 if key.id != ROOT && !touched.keys.contains(&key) {
-                    self.report.compare(index, key, found, true, part.hides);
+                    self.report.compare(index, key, found, true, part.incomplete);
                 }
             }
             if !known.is_over() {
                 part.known = known.pause();
                 drop(touched);
-                self.left.push(part);
+                self.remaining.push(part);
                 return false;
             }
             for (id, found) in part.found {
@@ -168,7 +173,7 @@ impl Verification {
         true
     }
 
-    /// How it came out. `None`: a loss or a vanished hierarchy invalid it; begin again.
+    /// Returns the result; `None` if a loss or a destroyed hierarchy invalidated it: begin again.
     pub(super) fn end(self) -> Option<VerifyReport> {
         let Self { touched, mut report, .. } = self;
         let touched = touched.borrow();
@@ -178,9 +183,16 @@ impl Verification {
 }
 
 impl VerifyReport {
-    /// Compares what the index says of a cgroup with what the scan found of it. One that is not `reachable` from the
-    /// root of the index differs in any case; where a part could not be read (`hides`), what was not found does not.
-    fn compare(&mut self, index: &Index, key: Key, found: Option<Scanned>, reachable: bool, hides: bool) {
+    /// Compares a cgroup in the index with the scan's. One that is not `reachable` from the index's root
+    /// always differs; if the scan is `incomplete`, one that it did not find does not.
+    fn compare(
+        &mut self,
+        index: &Index,
+        key: Key,
+        found: Option<Scanned>,
+        reachable: bool,
+        incomplete: bool,
+    ) {
         self.compared += 1;
         let parent_and_leaf = |instance: Instance<'_>| Scanned {
             id: key.id,
@@ -188,7 +200,7 @@ impl VerifyReport {
             leaf: instance.leaf.into(),
         };
         let known = index.instance(key).map(parent_and_leaf);
-        let hidden = found.is_none() && hides;
+        let hidden = found.is_none() && incomplete;
         if !reachable || known != found && !hidden {
             let path = match &found {
                 Some(found) if !reachable => index
@@ -229,8 +241,8 @@ mod tests {
         index
     }
 
-    /// What is said of each difference: id, path, what the index believes, what the scan found. `meanwhile` happens after the
-    /// first cgroup was compared.
+    /// Returns the differences: id, path, whether in the index, whether in the file system. `meanwhile` runs
+    /// after the first cgroup was compared.
     fn differences(
         index: &mut Index,
         found: Vec<Scanned>,
@@ -239,24 +251,24 @@ mod tests {
         let mut verifications = Verifications::default();
         let mut verification = verifications.begin();
         let found = (by_id(found), ScanReport::default());
-        verification.take(index, VerifyScan { results: vec![(UNIFIED, Ok(found))] });
-        // The root, and one more.
+        verification.add_scan(index, VerifyScan { results: vec![(UNIFIED, Ok(found))] });
+        // The root and one more.
         verification.proceed(index, 2);
         meanwhile(index, &verifications);
         while !verification.proceed(index, 1) {}
         let differences = verification.end()?.differences.into_iter();
-        let mut told: Vec<_> = differences
+        let mut found: Vec<_> = differences
             .map(|Difference { key, path, index, filesystem }| {
                 let path = path.map(|path| String::from_utf8_lossy(&path).into_owned());
                 (key.id.0, path.unwrap_or_default(), index.is_some(), filesystem.is_some())
             })
             .collect();
-        told.sort();
-        Some(told)
+        found.sort();
+        Some(found)
     }
 
     #[test]
-    fn each_difference_is_told_with_what_both_say() {
+    fn each_difference_is_reported_with_both_states() {
         let mut index = index(&[(10, "same"), (11, "gone"), (12, "old-name")]);
         let found = vec![scanned(10, "same"), scanned(12, "new-name"), scanned(13, "unknown")];
         assert_eq!(
@@ -270,11 +282,11 @@ mod tests {
     }
 
     #[test]
-    fn what_changes_while_it_is_compared_is_no_difference() {
-        // 11 comes first, so that it is compared before it changes; 13 and 14 are told of as found at the end.
+    fn a_concurrent_change_is_no_difference() {
+        // 11 is compared before it changes; 13 and 14 are reported at the end, as found by the scan only.
         let mut index = index(&[(11, "a-gone"), (12, "b-goes"), (15, "c-gone")]);
-        let found = vec![scanned(12, "b-goes"), scanned(13, "made"), scanned(14, "unknown")];
-        let told = differences(&mut index, found, |index, verifications| {
+        let found = vec![scanned(12, "b-goes"), scanned(13, "new"), scanned(14, "unknown")];
+        let found = differences(&mut index, found, |index, verifications| {
             let leaf = Leaf { bytes: b"b-goes".as_slice().into(), truncated: false };
             let what = What::Rmdir(Child { key: key(12), parent: ROOT, level: 1, leaf, by: by() });
             index.apply(&Event { boot_ns: 20, what });
@@ -283,22 +295,22 @@ mod tests {
             }
         });
         let expected = [(14, "/unknown".to_owned(), false, true), (15, "/c-gone".to_owned(), true, false)];
-        assert_eq!(told.unwrap(), expected);
+        assert_eq!(found.unwrap(), expected);
     }
 
     #[test]
-    fn what_a_loss_spoilt_means_nothing() {
+    fn a_loss_invalidates_the_comparison() {
         let mut index = index(&[(11, "gone")]);
         assert_eq!(differences(&mut index, Vec::new(), |_, verifications| verifications.invalidate()), None);
     }
 
     #[test]
-    fn one_that_was_given_up_is_forgotten() {
+    fn a_dropped_comparison_is_forgotten() {
         let mut verifications = Verifications::default();
         drop(verifications.begin());
-        let going_on = verifications.begin();
+        let in_progress = verifications.begin();
         verifications.touch(key(7));
         assert_eq!(verifications.0.len(), 1);
-        assert!(going_on.touched.borrow().keys.contains(&key(7)));
+        assert!(in_progress.touched.borrow().keys.contains(&key(7)));
     }
 }
