@@ -19,7 +19,7 @@ use crate::support::{
 
 pub fn trials() -> Vec<Trial> {
     vec![
-        trial("restart::events_between_two_daemons_are_reported_by_the_second", no_hole),
+        trial("restart::events_between_two_daemons_are_reported_by_the_second", no_missing_events),
         trial("restart::a_ring_overflow_is_counted_and_resynced", overflow),
         trial("restart::a_loss_is_reported_once", loss_reported_once),
         trial("restart::without_pins_the_index_starts_over", without_pins),
@@ -109,7 +109,7 @@ impl Scene {
     }
 }
 
-fn no_hole() -> Outcome {
+fn no_missing_events() -> Outcome {
     let bpffs = Bpffs::mount()?;
     let scene = Scene::new()?;
     let v2 = &scene.v2;

@@ -190,7 +190,7 @@ fn the_outage() -> Outcome {
     let mut story = String::new();
     let mut check = |cause: Cause, capture: &str| -> Outcome {
         let response = cadvisor.container(&scene.name)?;
-        ensure!(response.contains(&unknown), "cAdvisor knows it: {response}");
+        ensure!(response.contains(&unknown), "cAdvisor has the container: {response}");
         let verdict = scene.why(None, capture)?;
         ensure!(verdict.cause == cause, "{verdict:?}");
         story += &format!("cAdvisor: {response}\n\n{}\n", captured::kept(capture)?);
@@ -208,6 +208,6 @@ fn the_outage() -> Outcome {
     fs::create_dir_all(memory.join(&scene.name[1..]))?;
     settle(&cadvisor)?;
     let response = cadvisor.container(&scene.name)?;
-    ensure!(response.starts_with('{'), "cAdvisor still does not know it: {response}");
+    ensure!(response.starts_with('{'), "cAdvisor still has no such container: {response}");
     captured::keep("outage", &story)
 }

@@ -38,7 +38,7 @@ fn instances(events: &mut Follower, systemd: &Systemd, name: &str) -> anyhow::Re
             current = Some(id);
             instances.push(id);
         } else {
-            ensure!(current.take() == Some(id), "another one was removed: {event:?}");
+            ensure!(current.take() == Some(id), "the wrong instance was removed: {event:?}");
         }
     }
     ensure!(

@@ -128,7 +128,7 @@ fn hardened() -> Outcome {
         });
         ensure!(score.is_some_and(|score| score <= limit), "{unit}: {score:?}: {report}");
     }
-    // systemd knows every directive: it only warns of unknown ones.
+    // systemd only warns of unknown directives, and must not warn here.
     let verified = systemd.output(&[
         "systemd-analyze",
         "verify",
@@ -149,8 +149,7 @@ fn before_kubelet() -> Outcome {
     systemd.unit("node.target", "[Unit]\nWants=kubelet.service cgtrace.service\n")?;
     systemd.run(&["systemctl", "start", "node.target"])?;
     until(&systemd, "kubelet runs", || Ok(systemd.show("kubelet.service", "ActiveState")? == "active"))?;
-    // READY came before kubelet was started, so that the creation of its cgroup and the creator were
-    // observed.
+    // READY came before kubelet was started, so the creation of its cgroup was observed.
     let since = |unit: &str, property: &str| -> Result<u64> { Ok(systemd.show(unit, property)?.parse()?) };
     let ready = since("cgtrace.service", "ActiveEnterTimestampMonotonic")?;
     let started = since("kubelet.service", "InactiveExitTimestampMonotonic")?;
@@ -266,7 +265,7 @@ fn documented(what: &str) -> Result<&'static str> {
 
 fn pinned() -> Outcome {
     let bpffs = Bpffs::mount()?;
-    // With the mode that systemd mounts it with; in a container it does not mount it.
+    // As systemd mounts it; in a container systemd does not.
     fs::set_permissions(bpffs.path(), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
     let systemd =
         installed_in(Boot::new("pinned").option(format!("--bind={}:/sys/fs/bpf", bpffs.path().display())))?;
@@ -290,7 +289,6 @@ fn pinned() -> Outcome {
         instance.created_at.is_some() && instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd"),
         "{instance:?}"
     );
-    // It dropped the same privileges.
     let status = systemd.run(&["cat", &format!("/proc/{}/status", main_pid(&systemd)?)])?;
     ensure!(status.contains("CapEff:\t0000000000000004\nCapBnd:"), "{status}");
     systemd.run(&STOP)?;
@@ -319,8 +317,8 @@ fn activated() -> Outcome {
     ensure!(state()? == "active", "a connection did not start it: {status}");
     // After a stop the next connection starts it again, on the same socket.
     systemd.output(&["systemctl", "stop", "cgtrace.service"])?;
-    ensure!(runtime_dir(&systemd).public().exists(), "the public socket went with the service");
-    ensure!(runtime_dir(&systemd).private().exists(), "the private socket went with the service");
+    ensure!(runtime_dir(&systemd).public().exists(), "the public socket was removed with the service");
+    ensure!(runtime_dir(&systemd).private().exists(), "the private socket was removed with the service");
     client(&systemd)?.status()?;
     until(&systemd, "started again", || Ok(state()? == "active"))
 }
@@ -390,7 +388,6 @@ fn journal() -> Outcome {
         }
     }
     ensure!(found, "{lines}");
-    // The journal has errors too, with their priority.
     drop_in(
         &systemd,
         "[Service]\nExecStart=\nExecStart=/usr/bin/cgtrace daemon --btf /nowhere\nRestart=no\n",

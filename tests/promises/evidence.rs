@@ -169,7 +169,10 @@ fn attach() -> Outcome {
         let [_, inner] = stage.hidden()?;
         let key = stage.key(&inner)?;
         stage.catch_up();
-        ensure!(stage.changes().is_empty() && stage.path(key).is_empty(), "it is known without its record");
+        ensure!(
+            stage.changes().is_empty() && stage.path(key).is_empty(),
+            "it is in the index without its record"
+        );
         let sleeper = Sleeper::start()?;
         put(&inner, "cgroup.procs", sleeper.pid())?;
         stage.catch_up();

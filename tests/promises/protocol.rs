@@ -34,7 +34,7 @@ fn examples() -> Outcome {
     let shown = document::examples(DOCUMENT)?;
     let stage = Stage::set(shown.len())?;
     for (number, example) in shown.iter().enumerate() {
-        stage.hold(example, number)?;
+        stage.check(example, number)?;
     }
     // Every method, each with a reply.
     let answered: BTreeSet<&str> = shown
@@ -55,7 +55,7 @@ fn examples() -> Outcome {
 }
 
 fn errors() -> Outcome {
-    errors::ErrorDaemon::start()?.hold(DOCUMENT)
+    errors::ErrorDaemon::start()?.check(DOCUMENT)
 }
 
 /// A document with a wrong example does not pass.
@@ -68,7 +68,7 @@ fn nonsense() -> Outcome {
         .context("no info")?;
     let passes = |call: &str, reply: &str| -> Outcome {
         let text = format!("```text\n{call}\n{reply}\n```\n");
-        document::examples(&text)?.iter().try_for_each(|example| stage.hold(example, 0))
+        document::examples(&text)?.iter().try_for_each(|example| stage.check(example, 0))
     };
     passes(call, info)?;
     for (call, reply) in [
@@ -95,12 +95,12 @@ fn nonsense() -> Outcome {
         "| `io.cgtrace.Nope` | never |",
         r#"| `io.cgtrace.InvalidState` | never | `{"known":[],"state":"gone"}` |"#,
     ] {
-        ensure!(daemon.hold(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
+        ensure!(daemon.check(&format!("{DOCUMENT}\n{row}\n")).is_err(), "passes: {row}");
     }
     let limit = DOCUMENT.replace("{\"limit\":10000,", "{\"limit\":10001,");
-    ensure!(limit != DOCUMENT && daemon.hold(&limit).is_err(), "another limit passes");
+    ensure!(limit != DOCUMENT && daemon.check(&limit).is_err(), "another limit passes");
     let fewer = DOCUMENT.replace("| `io.cgtrace.InvalidPattern`", "| `InvalidPattern`");
-    ensure!(fewer != DOCUMENT && daemon.hold(&fewer).is_err(), "an error that is not shown passes");
+    ensure!(fewer != DOCUMENT && daemon.check(&fewer).is_err(), "an error that is not shown passes");
     Ok(())
 }
 

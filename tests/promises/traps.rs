@@ -40,7 +40,7 @@ pub fn trials() -> Vec<Trial> {
         trial("traps::t10_an_attach_that_changes_nothing", attach_again),
         trial("traps::t13_by_id_right_after_the_event", by_id_at_once),
         trial("traps::t16_two_cpus_write_during_queries", two_writers),
-        trial("traps::t19_reading_creates_no_hierarchy", looking_changes_nothing),
+        trial("traps::t19_reading_creates_no_hierarchy", reading_changes_nothing),
         trial("traps::t20_no_tracefs_is_needed", no_tracefs),
         trial("traps::t21_inside_a_cgroup_namespace", cgroup_namespace),
         trial("traps::t22_a_cgroup_named_deleted", called_deleted),
@@ -241,7 +241,7 @@ fn two_writers() -> Outcome {
     Ok(())
 }
 
-fn looking_changes_nothing() -> Outcome {
+fn reading_changes_nothing() -> Outcome {
     let look = || -> Result<(String, Vec<String>)> {
         let controllers = fs::read_to_string("/proc/cgroups")?;
         // The number of cgroups per controller changes with other load.

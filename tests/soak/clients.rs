@@ -71,7 +71,7 @@ fn wait_for(
             change(path)
         });
         match client.wait(&name, until, Some(PATIENCE / 2)) {
-            Ok(waited) if waited.reached => stage.counts.waits_held.add(1),
+            Ok(waited) if waited.reached => stage.counts.waits_reached.add(1),
             Ok(_) => stage.fail(format!("{name} until {}: timed out", until.as_str())),
             Err(error) if unanswered(&error) => {
                 stage.fail(format!("{name} until {}: no answer", until.as_str()));
@@ -121,7 +121,7 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
         patterns: Some(scopes.iter().map(|(_, scope)| scope.name()).collect()),
         ..wire::Watch::default()
     };
-    let mut heard = Instant::now();
+    let mut last_received = Instant::now();
     while let Some(client) = connect(stage, Duration::from_secs(2)) {
         let Ok(watching) = client.watch(&watch) else { continue };
         let mut last = 0;
@@ -140,14 +140,14 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
                 Ok(StreamItem::Dropped(dropped)) => stage.counts.dropped.add(dropped),
                 Err(_) => break,
             }
-            heard = Instant::now();
+            last_received = Instant::now();
             if stage.ends() {
                 return;
             }
         }
-        if heard.elapsed() > PATIENCE && !stage.ends() {
+        if last_received.elapsed() > PATIENCE && !stage.ends() {
             stage.fail("a follower receives nothing".to_owned());
-            heard = Instant::now();
+            last_received = Instant::now();
         }
     }
 }

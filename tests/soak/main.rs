@@ -232,7 +232,7 @@ fn at_the_end(stage: &Stage, service: Service, pins: Option<&Path>, measured: &m
     ensure!(at_the_end <= of_fresh, "{at_the_end} descriptors, a daemon just started has {of_fresh}");
     let (early, late) = measured.memory;
     ensure!(late <= early + GROWTH, "memory has grown from {early} to {late} bytes");
-    ensure!(stage.counts.waits_held.get() > 0, "no client was waiting");
+    ensure!(stage.counts.waits_reached.get() > 0, "no client was waiting");
     Ok(())
 }
 

@@ -38,7 +38,7 @@ pub fn json(measured: &Measured, stage: &Stage) -> Value {
         "starts": measured.starts,
         "pinned_starts": measured.pinned_starts,
         "verified_equal": counts.verified.get(),
-        "waits_answered": counts.waits_held.get(),
+        "waits_answered": counts.waits_reached.get(),
         "waits_cut_by_a_restart": counts.waits_cut.get(),
         "queries_answered": counts.queries.get(),
         "events_followed": counts.events.get(),

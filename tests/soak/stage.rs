@@ -27,7 +27,7 @@ pub struct Counts {
     pub changes: Count,
     pub moves: Count,
     pub mounts: Count,
-    pub waits_held: Count,
+    pub waits_reached: Count,
     /// The daemon ended during the wait.
     pub waits_cut: Count,
     pub queries: Count,

@@ -88,7 +88,7 @@ impl Scene {
         self.folder.path().join("root")
     }
 
-    /// After the start: the path proves the container's id and runtime, and lookups know each of its cgroups,
+    /// After the start: the path proves the container's id and runtime, and lookups find each of its cgroups,
     /// with its creator, exactly where the file systems have it.
     pub fn started(&self, container: &Container) -> Outcome {
         let (id, runtime) = container.proof();

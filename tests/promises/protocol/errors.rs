@@ -56,16 +56,16 @@ impl ErrorDaemon {
     }
 
     /// Compares a document's table with real replies.
-    pub fn hold(&self, document: &str) -> Outcome {
+    pub fn check(&self, document: &str) -> Outcome {
         let shown = errors(document)?;
         for declared in INTERFACE.lines().filter_map(|line| line.strip_prefix("error ")?.split(' ').next()) {
             let name = format!("io.cgtrace.{declared}");
             ensure!(shown.contains_key(&name), "{name} is missing in the document's table");
         }
-        shown.iter().try_for_each(|(error, shown)| self.hold_one(error, shown))
+        shown.iter().try_for_each(|(error, shown)| self.check_one(error, shown))
     }
 
-    fn hold_one(&self, error: &str, shown: &Value) -> Outcome {
+    fn check_one(&self, error: &str, shown: &Value) -> Outcome {
         let call = call(error).with_context(|| format!("no call fails with {error}"))?;
         let stream = match error {
             "io.cgtrace.NotPermitted" => connect_as(&self.daemon.public_socket(), 65_534, 65_534, &[])?,

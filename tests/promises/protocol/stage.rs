@@ -83,7 +83,7 @@ impl Stage {
     }
 
     /// Makes an example's call and compares the replies; `number` selects its slice.
-    pub fn hold(&self, example: &Example, number: usize) -> Outcome {
+    pub fn check(&self, example: &Example, number: usize) -> Outcome {
         let slice = &self.slices[number];
         let example = ours(example, slice)?;
         let scene = Scene { slice, example: &example };
