@@ -1,5 +1,5 @@
-//! The scan thread: which job runs first, which is stopped, and what a panic does.
-#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+//! The scan thread: priorities, cancellation and panics.
+#![expect(clippy::unwrap_used, reason = "test helpers fail as tests do")]
 
 use std::sync::{Arc, Mutex, mpsc};
 
@@ -11,7 +11,7 @@ fn block_on<F: Future>(future: F) -> F::Output {
 }
 
 #[test]
-fn resyncs_go_before_what_clients_caused() {
+fn resyncs_run_before_jobs_of_clients() {
     let scans = ScanThread::start().unwrap();
     let (started, go) = (mpsc::channel(), mpsc::channel());
     let order = Arc::<Mutex<Vec<&str>>>::default();
@@ -30,7 +30,7 @@ fn resyncs_go_before_what_clients_caused() {
             started.1.recv().unwrap();
             go.0.send(()).unwrap();
         };
-        // In the order in which they are polled first; the last one lets the first one end.
+        // Polled in this order; `release` ends `busy`.
         let (busy, client, resync, ()) = tokio::join!(biased; busy, client, resync, release);
         assert_eq!((busy, client, resync), (Ok(()), Ok(()), Ok(())));
     });
@@ -38,7 +38,7 @@ fn resyncs_go_before_what_clients_caused() {
 }
 
 #[test]
-fn a_job_that_nothing_waits_for_is_stopped() {
+fn a_dropped_job_is_cancelled() {
     let scans = ScanThread::start().unwrap();
     let ((started, has_started), (ended, has_ended)) = (mpsc::channel(), mpsc::channel());
     block_on(async {

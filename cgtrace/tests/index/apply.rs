@@ -1,9 +1,9 @@
-//! What each event does, alone and in an order that no kernel gives.
+//! Applying single events, also in orders that no kernel produces.
 
 use std::rc::Rc;
 
 use crate::script::{
-    PIDS, empty, key, leaf, mkdir, odd, path, pids, plain, refused, rename, rmdir, scan, task, told,
+    PIDS, anomalous, empty, key, leaf, mkdir, path, pids, plain, refused, rename, rmdir, scan, task, text,
     unscanned,
 };
 use cgtrace::daemon::index::{
@@ -25,10 +25,10 @@ pub fn ids(index: &Index, hierarchy: HierarchyId) -> Vec<u64> {
 }
 
 #[test]
-fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
+fn a_created_cgroup_has_its_exact_creation_and_creator() {
     let mut index = empty();
     let change = plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    assert_eq!(told([&change]), ["mkdir 5 /a"]);
+    assert_eq!(text([&change]), ["mkdir 5 /a"]);
     assert_eq!(change.boot_ns, 2_000);
     assert_eq!(change.cgroup.unwrap().hierarchy_name.as_deref(), Some("v2"));
     assert_eq!(change.by, Some(actor(100, "/")));
@@ -43,11 +43,11 @@ fn a_made_cgroup_has_an_exact_birth_and_its_maker() {
 }
 
 #[test]
-fn a_removed_cgroup_leaves_a_past_life() {
+fn a_removed_cgroup_becomes_a_previous_instance() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let change = plain(&mut index, 3_000, rmdir(key(5), 1, "a"));
-    assert_eq!(told([&change]), ["rmdir 5 /a"]);
+    assert_eq!(text([&change]), ["rmdir 5 /a"]);
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
     assert_eq!(index.instance(key(5)), None);
     let previous: Vec<_> = index.previous_instances(UNIFIED, b"/a").collect();
@@ -61,12 +61,12 @@ fn a_removed_cgroup_leaves_a_past_life() {
 }
 
 #[test]
-fn long_names_push_out_the_past_and_the_answer_says_since_when_it_is_complete() {
+fn long_names_evict_previous_instances_and_move_the_time_of_completeness() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
     assert_eq!(index.hierarchy(UNIFIED).unwrap().complete_since_boot_ns, 1_000);
-    // 24 MB of paths; 16 MiB are kept.
+    // 24 MB of paths; the limit is 16 MiB.
     let name = |id: u64| format!("{id:0>4000}");
     for id in 10..6_010 {
         for what in [mkdir(key(id), 1, &name(id)), rmdir(key(id), 1, &name(id))] {
@@ -105,12 +105,12 @@ fn an_id_over_32_bits_is_not_its_low_half() {
 }
 
 #[test]
-fn a_rename_keeps_the_life_and_leads_all_below_along() {
+fn a_rename_keeps_the_instance_and_moves_its_descendants() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(6), 5, "b"));
     let change = plain(&mut index, 2_002, rename(pids(5), 1, "z"));
-    assert_eq!(told([&change]), ["rename 5 /a -> /z"]);
+    assert_eq!(text([&change]), ["rename 5 /a -> /z"]);
     assert_eq!(change.by, Some(actor(300, "/")));
     assert_eq!(index.instance(pids(5)).unwrap().creation.boot_ns, 2_000);
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
@@ -122,7 +122,7 @@ fn a_rename_keeps_the_life_and_leads_all_below_along() {
 }
 
 #[test]
-fn a_makers_cgroup_is_told_by_its_present_path() {
+fn a_creators_cgroup_is_reported_by_its_current_path() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let by = Task { cgroup: CgroupId(5), ..task(1) };
@@ -134,11 +134,11 @@ fn a_makers_cgroup_is_told_by_its_present_path() {
 }
 
 #[test]
-fn a_removal_counts_only_for_the_id_it_names() {
+fn an_rmdir_removes_only_the_id_it_names() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    // The name is made again before the first one's removal is handled.
-    let again = odd(&mut index, 2_002, mkdir(key(6), 1, "a"));
+    // The name is reused before the first cgroup's rmdir is applied.
+    let again = anomalous(&mut index, 2_002, mkdir(key(6), 1, "a"));
     assert_eq!(again, ("mkdir 6 /a".into(), Anomaly::NameTaken));
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
     assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
@@ -157,14 +157,14 @@ fn a_release_removes_no_other_cgroup() {
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
     plain(&mut index, 2_003, mkdir(key(6), 1, "a"));
-    assert_eq!(told([&plain(&mut index, 2_004, What::Release { key: key(5) })]), ["release 5 /a"]);
+    assert_eq!(text([&plain(&mut index, 2_004, What::Release { key: key(5) })]), ["release 5 /a"]);
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
-    // A cgroup whose making failed was never made.
-    assert_eq!(told([&plain(&mut index, 2_005, What::Release { key: key(99) })]), ["release 99 -"]);
+    // A cgroup whose mkdir(2) failed has no mkdir event.
+    assert_eq!(text([&plain(&mut index, 2_005, What::Release { key: key(99) })]), ["release 99 -"]);
 }
 
 #[test]
-fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
+fn a_duplicate_mkdir_or_rmdir_is_an_anomaly_without_a_change() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     assert_eq!(refused(&mut index, 2_001, mkdir(key(5), 1, "a")), Anomaly::DuplicateMkdir);
@@ -180,7 +180,7 @@ fn a_doubled_mkdir_or_rmdir_is_odd_and_tells_nothing() {
 fn a_cgroup_may_come_before_its_parent() {
     let mut index = unscanned();
     let change = plain(&mut index, 2_000, mkdir(key(9), 5, "c"));
-    assert_eq!(told([&change]), ["mkdir 9 -"]);
+    assert_eq!(text([&change]), ["mkdir 9 -"]);
     assert_eq!(index.path(key(9)), None);
     plain(&mut index, 2_001, mkdir(key(5), 1, "p"));
     assert_eq!(path(&index, key(9)).as_deref(), Some("/p/c"));
@@ -189,56 +189,56 @@ fn a_cgroup_may_come_before_its_parent() {
 }
 
 #[test]
-fn level_1_is_below_the_root_whatever_the_parent_is_said_to_be() {
+fn a_cgroup_of_level_1_is_below_the_root_whatever_its_parent_id() {
     let mut index = empty();
     let what =
         What::Mkdir(Child { key: key(5), parent: CgroupId(0), level: 1, leaf: leaf("a"), by: task(1) });
-    assert_eq!(told([&plain(&mut index, 2_000, what)]), ["mkdir 5 /a"]);
+    assert_eq!(text([&plain(&mut index, 2_000, what)]), ["mkdir 5 /a"]);
 }
 
 #[test]
-fn the_removal_of_what_was_made_before_is_told_and_remembered() {
+fn the_rmdir_of_a_preexisting_cgroup_is_reported_and_stored() {
     let mut index = unscanned();
     let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
-    assert_eq!(told([&change]), ["rmdir 5 /a"]);
+    assert_eq!(text([&change]), ["rmdir 5 /a"]);
     let instance = index.previous_by_id(key(5)).unwrap();
     assert_eq!((&instance.creation, instance.removed_boot_ns), (&before(1_000), 2_000));
-    // Its parent is known by its own end only.
-    assert_eq!(told([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
-    assert_eq!(told([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
+    // The parent is known from its own rmdir only.
+    assert_eq!(text([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
+    assert_eq!(text([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
 }
 
 #[test]
-fn the_removal_of_what_was_missed_claims_no_more_than_is_known() {
+fn the_rmdir_of_an_unknown_cgroup_claims_no_earlier_creation() {
     let mut index = empty();
-    let removed = odd(&mut index, 2_000, rmdir(key(5), 1, "a"));
+    let removed = anomalous(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(removed, ("rmdir 5 /a".into(), Anomaly::UnknownRmdir));
     assert_eq!(index.previous_by_id(key(5)).unwrap().creation, before(2_000));
 }
 
 #[test]
-fn what_is_below_a_removed_cgroup_has_no_path_until_a_walk_ends_it() {
+fn descendants_of_a_removed_cgroup_have_no_path_until_a_scan_removes_them() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(key(6), 5, "b"));
     plain(&mut index, 2_002, mkdir(key(7), 6, "c"));
-    assert_eq!(told([&plain(&mut index, 2_003, rmdir(key(5), 1, "a"))]), ["rmdir 5 /a"]);
+    assert_eq!(text([&plain(&mut index, 2_003, rmdir(key(5), 1, "a"))]), ["rmdir 5 /a"]);
     assert_eq!(ids(&index, UNIFIED), [1]);
     assert_eq!((index.path(key(7)), index.resolve(UNIFIED, b"/a/b/c")), (None, None));
-    // Changes still say where it was.
-    assert_eq!(told([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
-    assert_eq!(told(&scan(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
+    // Changes still report the path.
+    assert_eq!(text([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
+    assert_eq!(text(&scan(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
     assert!(index.previous_by_id(key(6)).unwrap().inferred);
 }
 
 #[test]
-fn a_rename_of_what_was_not_known_makes_it_known() {
+fn a_rename_adds_an_unknown_cgroup() {
     let mut index = unscanned();
     let change = plain(&mut index, 2_000, rename(pids(5), 1, "z"));
-    assert_eq!((told([&change]), change.from), (vec!["rename 5 /z".into()], None));
+    assert_eq!((text([&change]), change.from), (vec!["rename 5 /z".into()], None));
     assert_eq!(index.instance(pids(5)).unwrap().creation, before(1_000));
     let mut index = empty();
-    let renamed = odd(&mut index, 2_000, rename(pids(5), 1, "z"));
+    let renamed = anomalous(&mut index, 2_000, rename(pids(5), 1, "z"));
     assert_eq!(renamed, ("rename 5 /z".into(), Anomaly::UnknownRename));
     assert_eq!(index.instance(pids(5)).unwrap().creation, before(2_000));
     plain(&mut index, 2_001, rmdir(pids(5), 1, "z"));
@@ -250,7 +250,7 @@ fn a_rename_never_moves_to_another_parent() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(6), 1, "b"));
-    let renamed = odd(&mut index, 2_002, rename(pids(6), 5, "c"));
+    let renamed = anomalous(&mut index, 2_002, rename(pids(6), 5, "c"));
     assert_eq!(renamed, ("rename 6 /b -> /c".into(), Anomaly::RenameToOtherParent));
 }
 
@@ -266,7 +266,7 @@ fn no_cgroup_becomes_its_own_ancestor() {
 }
 
 #[test]
-fn a_root_is_no_child() {
+fn events_of_a_root_as_a_child_are_ignored() {
     let mut index = empty();
     for what in [mkdir(key(1), 1, "a"), rmdir(key(1), 1, "a"), rename(key(1), 1, "a")] {
         assert_eq!(refused(&mut index, 2_000, what), Anomaly::RootAsChild);
@@ -276,13 +276,13 @@ fn a_root_is_no_child() {
 }
 
 #[test]
-fn a_truncated_leaf_gives_no_wrong_path() {
+fn a_truncated_leaf_yields_no_wrong_path() {
     let mut index = empty();
     let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
     let make =
         |id| What::Mkdir(Child { key: key(id), parent: ROOT, level: 1, leaf: short.clone(), by: task(1) });
-    assert_eq!(told([&plain(&mut index, 2_000, make(5))]), ["mkdir 5 -"]);
-    assert_eq!(told([&plain(&mut index, 2_001, make(6))]), ["mkdir 6 -"]);
+    assert_eq!(text([&plain(&mut index, 2_000, make(5))]), ["mkdir 5 -"]);
+    assert_eq!(text([&plain(&mut index, 2_001, make(6))]), ["mkdir 6 -"]);
     assert_eq!(index.resolve(UNIFIED, b"/lo"), None);
     assert!(index.instance(key(5)).unwrap().truncated);
     plain(&mut index, 2_002, mkdir(key(7), 5, "c"));
@@ -297,7 +297,7 @@ fn a_truncated_leaf_gives_no_wrong_path() {
 }
 
 #[test]
-fn a_late_leaf_takes_no_name_from_a_later_cgroup() {
+fn setting_a_leaf_takes_no_name_from_a_later_cgroup() {
     let mut index = empty();
     let short = Leaf { bytes: b"lo".as_slice().into(), truncated: true };
     plain(
@@ -312,11 +312,11 @@ fn a_late_leaf_takes_no_name_from_a_later_cgroup() {
 }
 
 #[test]
-fn an_impossible_name_leads_nowhere() {
+fn an_invalid_name_does_not_resolve() {
     let mut index = empty();
     for (id, name) in (5..).zip(["", ".", "..", "a/b", "a\nb", "a\0b"]) {
-        let (told, odd) = odd(&mut index, 2_000, mkdir(key(id), 1, name));
-        assert_eq!((told, odd), (format!("mkdir {id} -"), Anomaly::InvalidLeaf), "{name:?}");
+        let (text, anomaly) = anomalous(&mut index, 2_000, mkdir(key(id), 1, name));
+        assert_eq!((text, anomaly), (format!("mkdir {id} -"), Anomaly::InvalidLeaf), "{name:?}");
         assert_eq!(index.path(key(id)), None);
     }
     for (id, name) in (20..).zip(["...", "a b", "\u{1b}[1m", "x (deleted)", "\\", "cpu.max"]) {
@@ -326,14 +326,14 @@ fn an_impossible_name_leads_nowhere() {
 }
 
 #[test]
-fn a_loss_bounds_what_never_means() {
+fn a_loss_creates_a_gap() {
     let mut index = empty();
     assert_eq!(index.last_gap(UNIFIED), None);
     let lost = index.lost(3_000, 4, Some(PIDS));
     assert_eq!((lost.kind, lost.lost, lost.boot_ns), (Kind::Lost, Some(4), 3_000));
     assert_eq!(lost.cgroup.unwrap().hierarchy, PIDS);
     assert_eq!(index.last_gap(UNIFIED), None);
-    // Nobody said that a part of the time is sure.
+    // No time was confirmed as complete.
     let gap = |from_boot_ns, to_boot_ns, missed| Some(Gap { from_boot_ns, to_boot_ns, lost: missed });
     assert_eq!(index.last_gap(PIDS), gap(1_000, 3_000, 4));
     let resynced = index.resynced(3_100, None);
@@ -347,7 +347,7 @@ fn a_loss_bounds_what_never_means() {
 }
 
 #[test]
-fn a_tree_of_1500_levels_is_no_deeper_than_another() {
+fn a_tree_may_have_1500_levels() {
     let mut index = empty();
     let levels = 1_500_u64;
     for level in 1..=levels {
@@ -367,7 +367,7 @@ fn a_tree_of_1500_levels_is_no_deeper_than_another() {
 }
 
 #[test]
-fn the_past_is_bounded_by_its_bytes_and_by_path() {
+fn previous_instances_are_bounded_by_bytes_and_per_path() {
     let mut index = empty();
     index.limit_previous(PreviousLimits { max_previous_bytes: 100_000 });
     let long = |id: u64| format!("{id}{}", "x".repeat(4_000));

@@ -1,25 +1,25 @@
-//! What an event proves to have been missed.
+//! Inference of missed changes from events.
 
 use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, UNIFIED, What};
 
 use crate::script::{
-    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, scanned, task, told, unscanned,
+    apply, empty, key, leaf, mkdir, path, pids, plain, rename, rmdir, scanned, task, text, unscanned,
 };
 
 fn event(what: What) -> Event {
     Event { boot_ns: 3_000, what }
 }
 
-/// What an event proves, and then the event itself.
-fn concluded(index: &mut Index, what: What) -> Vec<String> {
+/// The changes that an event proves, then its own.
+fn infer_and_apply(index: &mut Index, what: What) -> Vec<String> {
     let mut changes = index.infer_missed(&event(what.clone()));
     assert_eq!(index.check_invariants(), Ok(()));
     assert!(changes.iter().all(|change| change.inferred && change.boot_ns == 3_000));
     changes.extend(apply(index, 3_000, what).0);
-    told(&changes)
+    text(&changes)
 }
 
-fn named(key: Key) -> [What; 6] {
+fn events_naming(key: Key) -> [What; 6] {
     let (by, task) = (task(1), task(40));
     [
         What::Attach { key, task, threadgroup: true, by },
@@ -32,23 +32,23 @@ fn named(key: Key) -> [What; 6] {
 }
 
 #[test]
-fn what_is_in_use_is_alive() {
+fn a_cgroup_in_use_exists() {
     let mut index = empty();
-    for what in named(key(5)) {
+    for what in events_naming(key(5)) {
         assert_eq!(index.missed_mkdirs(&event(what.clone())), [key(5)], "{what:?}");
     }
     let found = [scanned(4, 1, "a"), scanned(5, 4, "b")];
-    assert_eq!(told(&index.insert_missed(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
+    assert_eq!(text(&index.insert_missed(UNIFIED, found, 3_000)), ["mkdir? 4 /a", "mkdir? 5 /a/b"]);
     assert_eq!(index.check_invariants(), Ok(()));
     assert_eq!((path(&index, key(5)), index.instance(key(5)).unwrap().level), (Some("/a/b".into()), 2));
-    for what in named(key(5)) {
+    for what in events_naming(key(5)) {
         assert_eq!(index.missed_mkdirs(&event(what)), []);
     }
-    assert_eq!(told([&plain(&mut index, 3_001, named(key(5))[0].clone())]), ["attach 5 /a/b"]);
+    assert_eq!(text([&plain(&mut index, 3_001, events_naming(key(5))[0].clone())]), ["attach 5 /a/b"]);
 }
 
 #[test]
-fn a_parent_of_what_is_created_removed_or_renamed_is_alive() {
+fn the_parent_of_a_created_removed_or_renamed_cgroup_exists() {
     let index = empty();
     for what in [mkdir(key(6), 5, "x"), rmdir(key(6), 5, "x"), rename(key(6), 5, "x")] {
         assert_eq!(index.missed_mkdirs(&event(what)), [key(5)]);
@@ -71,10 +71,10 @@ fn some_events_prove_nothing() {
         assert_eq!(index.missed_mkdirs(&event(what.clone())), []);
         assert_eq!(index.infer_missed(&event(what)), []);
     }
-    // Nor does what comes late, nor any event of a hierarchy that was not scanned.
+    // Nor does a late event, nor any event of an unscanned hierarchy.
     plain(&mut index, 2_000, mkdir(key, 1, "a"));
     plain(&mut index, 2_001, rmdir(key, 1, "a"));
-    for what in named(key) {
+    for what in events_naming(key) {
         assert_eq!(index.missed_mkdirs(&event(what.clone())), []);
         assert_eq!(unscanned().missed_mkdirs(&event(what)), []);
     }
@@ -83,38 +83,38 @@ fn some_events_prove_nothing() {
 }
 
 #[test]
-fn what_was_released_or_had_its_name_given_anew_is_gone() {
+fn a_release_or_reuse_of_the_name_proves_an_rmdir() {
     let mut index = empty();
     for (id, parent, name) in [(5, 1, "a"), (6, 5, "b"), (7, 6, "c")] {
         plain(&mut index, 2_000, mkdir(key(id), parent, name));
     }
-    let released = concluded(&mut index, What::Release { key: key(6) });
+    let released = infer_and_apply(&mut index, What::Release { key: key(6) });
     assert_eq!(released, ["rmdir? 7 /a/b/c", "rmdir? 6 /a/b", "release 6 /a/b"]);
-    assert_eq!(concluded(&mut index, mkdir(key(9), 1, "a")), ["rmdir? 5 /a", "mkdir 9 /a"]);
+    assert_eq!(infer_and_apply(&mut index, mkdir(key(9), 1, "a")), ["rmdir? 5 /a", "mkdir 9 /a"]);
     assert!(index.previous_by_id(key(5)).unwrap().inferred);
-    // A mkdir that comes late takes no name from a younger one.
-    assert_eq!(concluded(&mut index, mkdir(key(8), 1, "a"))[..], ["mkdir 8 /a"]);
+    // A late mkdir takes no name from a younger cgroup.
+    assert_eq!(infer_and_apply(&mut index, mkdir(key(8), 1, "a"))[..], ["mkdir 8 /a"]);
 }
 
 #[test]
-fn what_is_below_a_removed_cgroup_is_gone() {
+fn an_rmdir_proves_the_rmdirs_of_all_descendants() {
     let mut index = empty();
     for (id, parent, name) in [(5, 1, "a"), (6, 5, "b"), (7, 6, "c")] {
         plain(&mut index, 2_000, mkdir(key(id), parent, name));
     }
-    let removed = concluded(&mut index, rmdir(key(5), 1, "a"));
+    let removed = infer_and_apply(&mut index, rmdir(key(5), 1, "a"));
     assert_eq!(removed, ["rmdir? 7 /a/b/c", "rmdir? 6 /a/b", "rmdir 5 /a"]);
 }
 
 #[test]
-fn a_renamed_cgroup_was_created() {
+fn a_rename_proves_a_mkdir() {
     let mut index = empty();
-    let renamed = concluded(&mut index, rename(pids(5), 1, "z"));
+    let renamed = infer_and_apply(&mut index, rename(pids(5), 1, "z"));
     assert_eq!(renamed, ["mkdir? 5 /z", "rename 5 /z"]);
 }
 
 #[test]
-fn a_name_given_twice_on_v1_is_in_doubt() {
+fn a_reused_name_on_v1_is_ambiguous() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     let again = event(mkdir(pids(6), 1, "a"));

@@ -1,5 +1,5 @@
-//! The index by itself: what each event, each proof and each merge of a scan does to it, and what it answers.
-#![expect(clippy::unwrap_used, reason = "a helper of tests fails as a test does")]
+//! Tests of the index alone: events, inference, and queries.
+#![expect(clippy::unwrap_used, reason = "test helpers fail as tests do")]
 
 mod apply;
 mod evidence;

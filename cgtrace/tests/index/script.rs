@@ -1,4 +1,4 @@
-//! Events in few words, for the tests.
+//! Concise constructors of events for the tests.
 
 use std::rc::Rc;
 
@@ -47,7 +47,7 @@ pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
     Hierarchy { id, name: Rc::from(name) }
 }
 
-/// An index that knows v2 and pids since 1,000 ns, neither of them scanned.
+/// An index with v2 and pids, observed since 1,000 ns, neither of them scanned.
 pub fn unscanned() -> Index {
     let mut index = Index::new(PreviousLimits::default());
     index.add_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
@@ -55,7 +55,7 @@ pub fn unscanned() -> Index {
     index
 }
 
-/// The same, both scanned at 1,500 ns and found empty.
+/// The same index, both scanned at 1,500 ns and empty.
 pub fn empty() -> Index {
     let mut index = unscanned();
     for hierarchy in [UNIFIED, PIDS] {
@@ -64,7 +64,7 @@ pub fn empty() -> Index {
     index
 }
 
-/// A scan during which nothing happens.
+/// Merges a scan during which nothing changes.
 pub fn scan(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned]) -> Vec<Change> {
     index.begin_scan(hierarchy);
     let changes = index.merge_scan(hierarchy, found.to_vec(), true, at).changes;
@@ -72,41 +72,41 @@ pub fn scan(index: &mut Index, hierarchy: HierarchyId, at: u64, found: &[Scanned
     changes
 }
 
-/// Applies one event, and checks all that must hold. Answers with its change, and the last of the anomalies that
-/// it met.
+/// Applies one event, and checks the invariants. Returns its change, and the last anomaly that it caused.
 pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Option<Anomaly>) {
-    let (seq, odd) = (index.seq(), index.anomalies().clone());
+    let (seq, before) = (index.seq(), index.anomalies().clone());
     let change = index.apply(&Event { boot_ns, what });
     assert_eq!(index.seq(), seq + u64::from(change.is_some()));
     assert!(change.iter().all(|change| change.seq == index.seq()));
     assert_eq!(index.check_invariants(), Ok(()));
-    let odd = index.anomalies().occurred().rfind(|anomaly| index.anomalies().of(*anomaly) > odd.of(*anomaly));
-    (change, odd)
+    let anomaly =
+        index.anomalies().occurred().rfind(|anomaly| index.anomalies().of(*anomaly) > before.of(*anomaly));
+    (change, anomaly)
 }
 
-/// Applies one event that makes a change and is not odd.
+/// Applies one event that yields a change and no anomaly.
 pub fn plain(index: &mut Index, boot_ns: u64, what: What) -> Change {
-    let (change, odd) = apply(index, boot_ns, what);
-    assert_eq!(odd, None, "{change:?}");
+    let (change, anomaly) = apply(index, boot_ns, what);
+    assert_eq!(anomaly, None, "{change:?}");
     change.unwrap()
 }
 
-/// The anomaly of an event that is odd and makes no change.
+/// Applies one event that yields an anomaly and no change.
 pub fn refused(index: &mut Index, boot_ns: u64, what: What) -> Anomaly {
-    let (change, odd) = apply(index, boot_ns, what);
+    let (change, anomaly) = apply(index, boot_ns, what);
     assert_eq!(change, None);
-    odd.unwrap()
+    anomaly.unwrap()
 }
 
-/// The change, as text, and the anomaly of an event that is odd but makes a change.
-pub fn odd(index: &mut Index, boot_ns: u64, what: What) -> (String, Anomaly) {
-    let (change, odd) = apply(index, boot_ns, what);
-    (told(change.as_ref()).concat(), odd.unwrap())
+/// Applies one event that yields both a change, returned as text, and an anomaly.
+pub fn anomalous(index: &mut Index, boot_ns: u64, what: What) -> (String, Anomaly) {
+    let (change, anomaly) = apply(index, boot_ns, what);
+    (text(change.as_ref()).concat(), anomaly.unwrap())
 }
 
 /// Changes as text: kind, `?` if inferred, id, path.
-pub fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
-    let text = |change: &Change| {
+pub fn text<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
+    let line = |change: &Change| {
         let cgroup = change.cgroup.as_ref().unwrap();
         let path =
             cgroup.path.as_deref().map_or("-".into(), |path| String::from_utf8_lossy(path).into_owned());
@@ -118,7 +118,7 @@ pub fn told<'a>(changes: impl IntoIterator<Item = &'a Change>) -> Vec<String> {
         let inferred = if change.inferred { "?" } else { "" };
         format!("{}{inferred} {} {from}{path}", change.kind.as_str(), cgroup.id.0)
     };
-    changes.into_iter().map(text).collect()
+    changes.into_iter().map(line).collect()
 }
 
 pub fn path(index: &Index, key: Key) -> Option<String> {

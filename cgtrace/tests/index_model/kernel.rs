@@ -1,4 +1,4 @@
-//! The truth: every cgroup that there is or was, and the event that each thing done to it fires.
+//! The modelled kernel: every cgroup that exists or existed, and the event of each operation.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -7,10 +7,10 @@ use cgtrace::daemon::index::{
     CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What,
 };
 
-/// What a record holds of a leaf name.
+/// The bytes of a leaf name that a record has room for.
 pub const RECORD_LEAF: usize = 255;
 
-/// Few, so that names are used again; two that no `str` or record holds.
+/// Few, so that names are reused; two of them do not fit a `str` or a record.
 pub const NAMES: [&[u8]; 6] = [b"a", b"b", b"c", b"a (deleted)", b"\xff\x1b", &[b'l'; RECORD_LEAF + 45]];
 
 /// How many of [`NAMES`] fit a record.
@@ -33,18 +33,18 @@ pub struct Cgroup {
 pub struct Tree {
     pub id: HierarchyId,
     pub name: Rc<str>,
-    /// Tells it from an earlier hierarchy of the same id.
+    /// Distinguishes it from an earlier hierarchy with the same id.
     pub since: u64,
-    /// Live and dead.
+    /// Live and removed.
     pub cgroups: BTreeMap<CgroupId, Cgroup>,
-    /// Every path that ever led to a cgroup.
+    /// Every path that a cgroup ever had.
     pub paths: BTreeSet<Vec<u8>>,
     next: u64,
 }
 
 impl Tree {
     fn new(id: HierarchyId, name: Rc<str>, since: u64) -> Self {
-        // Every hierarchy counts from the same number, so that ids are equal on two of them.
+        // Every hierarchy counts from the same number, so that ids collide between hierarchies.
         Self { id, name, since, cgroups: BTreeMap::new(), paths: BTreeSet::new(), next: 2 }
     }
 
@@ -68,7 +68,7 @@ impl Tree {
         self.children(parent).find(|(_, name)| *name == leaf).map(|(id, _)| id)
     }
 
-    /// A live cgroup's path, or a dead one's last.
+    /// A live cgroup's path, or a removed one's last.
     pub fn path(&self, id: CgroupId) -> Vec<u8> {
         match self.cgroups.get(&id) {
             None => b"/".to_vec(),
@@ -99,14 +99,14 @@ impl Tree {
     }
 }
 
-/// An event on its way, with what was true when it was fired.
+/// A record in a ring, with the state when it was fired.
 #[derive(Clone)]
 pub struct Sent {
     pub event: Event,
     pub hierarchy: HierarchyId,
     /// That of [`Tree`].
     pub tree_since: u64,
-    /// The cgroup's path after a mkdir or rename, and before a rmdir.
+    /// The cgroup's path after a mkdir or rename, and before an rmdir.
     pub path: Vec<u8>,
 }
 
@@ -136,7 +136,7 @@ impl Kernel {
         &self.trees[&ids[usize::from(which) % ids.len()]]
     }
 
-    /// The task that does the next thing; each is another one. Its own cgroup is one of v2's, which are never
+    /// The task of the next operation, each time a new one. Its own cgroup is on v2, where nothing is
     /// renamed.
     fn task(&self, which: u8) -> Task {
         let pid = u32::try_from(self.now % 1_000_000_000).unwrap_or_default();
@@ -159,7 +159,7 @@ impl Kernel {
         if tree.child(parent, &leaf).is_some() {
             return None;
         }
-        // Beyond 32 bits, as after a wrap of the kernel's own counter.
+        // Beyond 32 bits, as after a wrap of the kernel's counter.
         tree.next += if jump { 1 << 32 } else { 1 };
         let id = CgroupId(tree.next);
         let record = record(&leaf);
@@ -189,7 +189,7 @@ impl Kernel {
         ))
     }
 
-    /// v1 only: v2 gives EPERM.
+    /// v1 only: on v2, rename(2) fails with EPERM.
     pub fn rename(&mut self, hierarchy: u8, which: u8, name: u8) -> Option<Sent> {
         self.tick();
         let by = self.task(which);
@@ -212,8 +212,8 @@ impl Kernel {
         ))
     }
 
-    /// What is only told: of a live cgroup, or a late release of a dead one.
-    pub fn tell(&mut self, hierarchy: u8, which: u8, what: u8) -> Option<Sent> {
+    /// An activity event of a live cgroup, or a late release of a removed one.
+    pub fn activity(&mut self, hierarchy: u8, which: u8, what: u8) -> Option<Sent> {
         self.tick();
         let by = self.task(which);
         let tree = self.pick(hierarchy);
@@ -238,14 +238,14 @@ impl Kernel {
         Some(self.sent(hierarchy, path, what))
     }
 
-    /// An event that is only told.
+    /// Fires an activity event.
     pub fn fire(&mut self, key: Key, what: What) -> Sent {
         self.tick();
         let path = self.trees.get(&key.hierarchy).map(|tree| tree.path(key.id)).unwrap_or_default();
         self.sent(key.hierarchy, path, what)
     }
 
-    /// A mkdir(2) that failed late: its id is used up and released, but was never told to be made.
+    /// A mkdir(2) that failed late: its id is used up and released, but never had a mkdir event.
     pub fn fail_mkdir(&mut self, hierarchy: u8) -> Option<Sent> {
         self.tick();
         let hierarchy = self.pick(hierarchy).id;
@@ -255,7 +255,7 @@ impl Kernel {
         Some(self.sent(hierarchy, b"/".to_vec(), What::Release { key }))
     }
 
-    /// `again`: an id that another hierarchy had.
+    /// `again`: the id of an earlier hierarchy, to be reused.
     pub fn add_hierarchy(&mut self, again: Option<HierarchyId>) -> Option<Sent> {
         let now = self.tick();
         if self.trees.len() >= 4 {
@@ -272,7 +272,7 @@ impl Kernel {
         Some(self.sent(id, b"/".to_vec(), What::HierarchyCreated { hierarchy, by }))
     }
 
-    /// Only one without cgroups ever goes.
+    /// Only a hierarchy without cgroups can be destroyed.
     pub fn remove_hierarchy(&mut self, which: u8) -> Option<Sent> {
         self.tick();
         let bare = self.trees.values().filter(|tree| tree.id != UNIFIED && tree.live().next().is_none());

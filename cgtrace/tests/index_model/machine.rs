@@ -1,4 +1,4 @@
-//! The model of the kernel as the tracker reads it: records on their way, lists of hierarchies, clocks.
+//! The model of the kernel as the tracker reads it: rings, lists of hierarchies, clocks.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -17,33 +17,33 @@ use crate::observer::Observer;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
     Sent,
-    /// There is no room, and it is counted.
+    /// The ring is full, and the loss is counted.
     Lost,
-    /// Its tracepoint does not fire, and nothing tells of it.
+    /// Its tracepoint does not fire, and nothing counts it.
     Hidden,
 }
 
 pub struct World {
     pub kernel: Kernel,
     pub observer: Observer,
-    /// The ring of what the index must know, and that of what is only told.
+    /// The lifecycle ring.
     ring: VecDeque<Sent>,
-    told: VecDeque<Sent>,
-    /// What was handed over, to be doubled later.
+    activity: VecDeque<Sent>,
+    /// The records handed over, which may be duplicated later.
     handed_over: Vec<Sent>,
-    /// One that comes once more.
+    /// A record to hand over again.
     doubled: Option<Sent>,
-    /// The records that are to be handed over before one that is still being written.
+    /// How many records to hand over before one that is still being written.
     allowed: Option<usize>,
-    /// The first record of the told ring is still being written.
-    told_is_busy: bool,
-    /// The fates of the next records of the first ring, the next one's last.
+    /// The first record of the activity ring is still being written.
+    activity_is_busy: bool,
+    /// The fates of the next lifecycle records, the next one's last.
     fates: Vec<Fate>,
     lost: u64,
     lost_any: bool,
-    /// Those that are gone and listed still.
+    /// Destroyed hierarchies that are still listed.
     lingering: Vec<DiscoveredHierarchy>,
-    /// What happens to the hierarchies after the list of them was read, before it is used.
+    /// What happens to the hierarchies between the reading of their list and its use.
     pub meanwhile: Vec<u8>,
 }
 
@@ -57,11 +57,11 @@ impl World {
             kernel,
             observer: Observer::default(),
             ring: VecDeque::new(),
-            told: VecDeque::new(),
+            activity: VecDeque::new(),
             handed_over: Vec::new(),
             doubled: None,
             allowed: None,
-            told_is_busy: false,
+            activity_is_busy: false,
             fates: Vec::new(),
             lost: 0,
             lost_any: false,
@@ -70,7 +70,7 @@ impl World {
         }
     }
 
-    /// Decides what happens to the next records.
+    /// Sets the fates of the next records.
     pub fn decide(&mut self, fates: Vec<Fate>) {
         self.fates = fates;
     }
@@ -78,11 +78,11 @@ impl World {
     pub fn send(&mut self, sent: Option<Sent>) {
         let Some(sent) = sent else { return };
         if !sent.event.what.kind().feeds_index() {
-            self.told.push_back(sent);
+            self.activity.push_back(sent);
             return;
         }
         let fate = self.fates.pop().unwrap_or(Fate::Sent);
-        // A hierarchy does not come and go unseen: only losses may concern it.
+        // Creating or destroying a hierarchy always fires an event, which can only be lost.
         let of_root =
             matches!(sent.event.what, What::HierarchyCreated { .. } | What::HierarchyDestroyed { .. });
         let rename = matches!(sent.event.what, What::Rename(_));
@@ -96,7 +96,7 @@ impl World {
         }
     }
 
-    /// The program counted a loss where the tracker sees it at once.
+    /// The kernel program counted a loss that the tracker sees at once.
     pub fn notice(&mut self) {
         self.lost_any = true;
     }
@@ -105,21 +105,22 @@ impl World {
         self.ring.is_empty()
     }
 
-    /// Hands over so many records until [`let_all`](Self::let_all); and none of the second ring, if that is busy.
-    pub fn let_only(&mut self, count: usize, told_is_busy: bool) {
+    /// Hands over `count` records until [`let_all`](Self::let_all), and none of the activity ring if that is
+    /// busy.
+    pub fn let_only(&mut self, count: usize, activity_is_busy: bool) {
         self.allowed = Some(count);
-        self.told_is_busy = told_is_busy;
+        self.activity_is_busy = activity_is_busy;
     }
 
     pub fn let_all(&mut self) {
         self.allowed = None;
-        self.told_is_busy = false;
+        self.activity_is_busy = false;
     }
 
-    /// A daemon that starts anew reads nothing of what was sent before.
+    /// A daemon that starts anew does not read what was sent before.
     pub fn forget_records(&mut self) {
         self.ring.clear();
-        self.told.clear();
+        self.activity.clear();
         self.handed_over.clear();
         self.lost = 0;
         self.lost_any = false;
@@ -142,7 +143,7 @@ impl World {
         self.send(sent);
     }
 
-    /// The kernel lets go of what has ended.
+    /// The kernel releases destroyed hierarchies.
     pub fn let_go(&mut self) {
         self.lingering.clear();
     }
@@ -157,7 +158,7 @@ impl World {
         self.kernel.trees.values().map(found).collect()
     }
 
-    /// The next record to hand over; `Err`: one is still being written.
+    /// Returns the next record to hand over; `Err`: one is still being written.
     fn next(&mut self) -> Result<Option<Event>, ()> {
         self.observer.end_of_event();
         if let Some(sent) = self.doubled.take() {
@@ -168,15 +169,16 @@ impl World {
         if self.allowed == Some(0) {
             return if self.ring.is_empty() { Ok(None) } else { Err(()) };
         }
-        let told = self.told.front().filter(|_| !self.told_is_busy).map(|sent| sent.event.boot_ns);
+        let activity =
+            self.activity.front().filter(|_| !self.activity_is_busy).map(|sent| sent.event.boot_ns);
         let of_ring = self.ring.front().map(|sent| sent.event.boot_ns);
-        let from_told = told.is_some_and(|told| of_ring.is_none_or(|of_ring| told < of_ring));
-        let next = if from_told { self.told.pop_front() } else { self.ring.pop_front() };
+        let from_activity = activity.is_some_and(|activity| of_ring.is_none_or(|of_ring| activity < of_ring));
+        let next = if from_activity { self.activity.pop_front() } else { self.ring.pop_front() };
         let Some(sent) = next else { return Ok(None) };
         if let Some(allowed) = &mut self.allowed {
             *allowed -= 1;
         }
-        if !from_told {
+        if !from_activity {
             self.handed_over.push(sent.clone());
         }
         let event = sent.event.clone();
@@ -184,7 +186,7 @@ impl World {
         Ok(Some(event))
     }
 
-    /// Hands a record over once more: the last one, or an older one that may come in any order.
+    /// Hands a record over again: the last one, or an older one whose order does not matter.
     pub fn double(&mut self, back: u8) {
         let Some(position) = self.handed_over.len().checked_sub(usize::from(back) + 1) else { return };
         let sent = &self.handed_over[position];

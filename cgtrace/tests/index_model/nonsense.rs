@@ -1,4 +1,4 @@
-//! Calls that no kernel and no tracker would make: none panics, and what must always hold holds.
+//! Arbitrary calls that neither a kernel nor a tracker would make: none panics, and the invariants hold.
 
 use cgtrace::daemon::index::{
     CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, PREVIOUS_PER_PATH,
@@ -184,7 +184,7 @@ fn take(index: &mut Index, call: &Call) -> Vec<Change> {
 }
 
 fn check_past(index: &Index, limits: PreviousLimits) -> Result<(), TestCaseError> {
-    // The paths and whatever else belongs to one are not counted here.
+    // Paths and other data of an instance are not counted here.
     let most = limits.max_previous_bytes / size_of::<PreviousInstance>();
     prop_assert!(index.hierarchies().map(|state| state.previous_instances).sum::<usize>() <= most);
     for hierarchy in (0..3).map(HierarchyId) {

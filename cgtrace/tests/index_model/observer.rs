@@ -1,4 +1,4 @@
-//! What the tracker cannot be held to know, what it can, and whether it tells that rightly.
+//! What the tracker can know, and whether each change that it reports is correct.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -11,31 +11,31 @@ use crate::kernel::{Kernel, Sent};
 use crate::machine::World;
 use crate::subscriber::Subscriber;
 
-/// What the tracker cannot be held to know of a hierarchy, and what it can.
+/// What the tracker can be expected to know of a hierarchy.
 #[derive(Default)]
-#[expect(clippy::struct_excessive_bools, reason = "each is told apart by what it excuses")]
-pub struct Account {
+#[expect(clippy::struct_excessive_bools, reason = "each excuses something else")]
+pub struct Expectations {
     /// Records were lost: changes may be inferred.
     pub lossy: bool,
-    /// A scan was merged before all that had happened was applied.
+    /// A scan was merged before all earlier events were applied.
     pub hasty: bool,
-    /// Events were applied between a loss and its being noticed, or a merge was hasty, before or at the first scan:
-    /// since when a cgroup is there may be told wrongly.
+    /// Events were applied between a loss and its detection, or a merge was hasty, before or at the initial
+    /// scan: creation times may be wrong.
     pub doubtful: bool,
-    /// Names were cut short, or renamed or removed before they were known: some previous paths are not known.
+    /// Names were truncated, or renamed or removed before they were known: some previous paths are unknown.
     pub nameless: bool,
     pub mkdirs: BTreeSet<Key>,
     pub rmdirs: BTreeSet<Key>,
-    /// The creation that was told last, of each.
+    /// The creation time that was reported last.
     pub creations: BTreeMap<Key, u64>,
 }
 
-/// The event that is handed over.
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// The event being handed over.
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 struct Current {
     sent: Sent,
     doubled: bool,
-    is_told: bool,
+    is_reported: bool,
     exact: bool,
     known: bool,
 }
@@ -43,21 +43,21 @@ struct Current {
 #[derive(Default)]
 pub struct Observer {
     pub subscriber: Subscriber,
-    accounts: BTreeMap<HierarchyId, Account>,
+    expectations: BTreeMap<HierarchyId, Expectations>,
     pub scanned: BTreeSet<HierarchyId>,
-    /// A scan of it goes on.
+    /// Hierarchies with a scan in progress.
     pub scanning: BTreeSet<HierarchyId>,
-    /// The times of the records that were lost unnoticed.
+    /// The times of lost records whose loss is not noticed yet.
     lost: Vec<u64>,
     current: Option<Current>,
-    /// Hierarchies that the index knows to be gone: the kernel may give their ids again.
+    /// Hierarchies that the index knows to be destroyed: the kernel may reuse their ids.
     pub gone: Vec<HierarchyId>,
     pub wrong: Option<String>,
 }
 
 impl Observer {
-    pub fn account(&mut self, hierarchy: HierarchyId) -> &mut Account {
-        self.accounts.entry(hierarchy).or_default()
+    pub fn expectations_of(&mut self, hierarchy: HierarchyId) -> &mut Expectations {
+        self.expectations.entry(hierarchy).or_default()
     }
 
     pub fn has_unnoticed(&self) -> bool {
@@ -71,15 +71,15 @@ impl Observer {
 
     pub fn hidden(&mut self, sent: &Sent) {
         self.missed(sent);
-        // The first scan takes what it finds for older than its hierarchy's knowledge.
+        // The initial scan treats what it finds as older than the start of observation.
         let scanned = self.scanned.contains(&sent.hierarchy);
-        self.account(sent.hierarchy).doubtful |= !scanned;
+        self.expectations_of(sent.hierarchy).doubtful |= !scanned;
     }
 
     fn missed(&mut self, sent: &Sent) {
-        let account = self.account(sent.hierarchy);
-        account.lossy = true;
-        account.doubtful |= account.hasty;
+        let expectations = self.expectations_of(sent.hierarchy);
+        expectations.lossy = true;
+        expectations.doubtful |= expectations.hasty;
     }
 
     pub fn begin_event(&mut self, sent: Sent, doubled: bool) {
@@ -87,19 +87,19 @@ impl Observer {
         let scanned = self.scanned.contains(&hierarchy);
         let unwatched = !scanned && !self.scanning.contains(&hierarchy);
         let unnoticed = self.has_unnoticed();
-        let account = self.account(hierarchy);
-        account.doubtful |= !scanned && unnoticed;
+        let expectations = self.expectations_of(hierarchy);
+        expectations.doubtful |= !scanned && unnoticed;
         let mut gone = false;
         match &sent.event.what {
             What::Mkdir(Child { key, leaf, .. }) => {
-                account.mkdirs.insert(*key);
-                account.nameless |= leaf.truncated;
+                expectations.mkdirs.insert(*key);
+                expectations.nameless |= leaf.truncated;
             }
             What::Rmdir(Child { key, leaf, .. }) => {
-                account.rmdirs.insert(*key);
-                account.nameless |= leaf.truncated || unwatched;
+                expectations.rmdirs.insert(*key);
+                expectations.nameless |= leaf.truncated || unwatched;
             }
-            What::Rename(Child { leaf, .. }) => account.nameless |= leaf.truncated || !scanned,
+            What::Rename(Child { leaf, .. }) => expectations.nameless |= leaf.truncated || !scanned,
             What::HierarchyDestroyed { .. } => gone = true,
             _ => {}
         }
@@ -109,24 +109,24 @@ impl Observer {
                 self.gone.push(hierarchy);
             }
         }
-        let account = self.account(hierarchy);
-        let exact = !account.lossy && !account.hasty;
-        let known = scanned && exact && !account.nameless;
-        self.current = Some(Current { sent, doubled, is_told: false, exact, known });
+        let expectations = self.expectations_of(hierarchy);
+        let exact = !expectations.lossy && !expectations.hasty;
+        let known = scanned && exact && !expectations.nameless;
+        self.current = Some(Current { sent, doubled, is_reported: false, exact, known });
     }
 
     pub fn end_of_event(&mut self) {
         if let Some(current) = self.current.take()
-            && !current.is_told
+            && !current.is_reported
             && !current.doubled
             && current.exact
         {
-            self.wrong(format!("nothing is told of {:?}", current.sent.event));
+            self.wrong(format!("no change reports {:?}", current.sent.event));
         }
     }
 
     pub fn forget(&mut self, hierarchy: HierarchyId) {
-        self.accounts.remove(&hierarchy);
+        self.expectations.remove(&hierarchy);
         self.scanned.remove(&hierarchy);
         self.scanning.remove(&hierarchy);
     }
@@ -142,22 +142,24 @@ impl Observer {
             (Kind::Lost, _) => self.take_loss(change, index)?,
             (Kind::Resynced, _) => {}
             (Kind::HierarchyDestroyed, Some(id)) if change.inferred => {
-                if !self.account(id).lossy {
-                    return Err("concluded without a loss".to_owned());
+                if !self.expectations_of(id).lossy {
+                    return Err("inferred without a loss".to_owned());
                 }
                 self.forget(id);
                 self.gone.push(id);
             }
             (_, Some(id)) if change.inferred => {
-                let account = self.account(id);
-                if !account.lossy && !account.hasty || change.by.is_some() {
-                    return Err("inferred though nothing was lost".to_owned());
+                let expectations = self.expectations_of(id);
+                if !expectations.lossy && !expectations.hasty || change.by.is_some() {
+                    return Err("inferred without a loss".to_owned());
                 }
             }
             _ => {
-                let Some(current) = &mut self.current else { return Err("told of nothing".to_owned()) };
-                current.is_told = true;
-                told_rightly(kernel, &current.sent, change, current.known)?;
+                let Some(current) = &mut self.current else {
+                    return Err("a change without an event".to_owned());
+                };
+                current.is_reported = true;
+                check_change(kernel, &current.sent, change, current.known)?;
             }
         }
         Ok(())
@@ -168,7 +170,7 @@ impl Observer {
         let first = self.lost.iter().min().copied().unwrap_or_default();
         self.lost.clear();
         if change.lost != Some(missed) || change.inferred {
-            return Err(format!("{missed} were lost"));
+            return Err(format!("{missed} records were lost"));
         }
         for state in index.hierarchies() {
             let gap = index.last_gap(state.id).ok_or("a loss without a gap")?;
@@ -186,7 +188,7 @@ impl Observer {
     }
 }
 
-/// Hears of every change.
+/// Checks every change.
 pub struct HubListener(pub Rc<RefCell<World>>);
 
 impl Listener for HubListener {
@@ -200,8 +202,8 @@ impl Listener for HubListener {
     }
 }
 
-/// `known`: the hierarchy's paths are all known, as they were when the event was fired.
-fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
+/// `known`: all paths of the hierarchy are known as they were when the event was fired.
+fn check_change(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> Result<(), &'static str> {
     let what = &sent.event.what;
     let (id, by) = match what {
         What::Mkdir(Child { key, by, .. })
@@ -214,23 +216,23 @@ fn told_rightly(kernel: &Kernel, sent: &Sent, change: &Change, known: bool) -> R
         What::HierarchyCreated { by, .. } => (ROOT, Some(by)),
         _ => (ROOT, None),
     };
-    let Some(cgroup) = &change.cgroup else { return Err("nowhere") };
+    let Some(cgroup) = &change.cgroup else { return Err("without a cgroup") };
     if cgroup.id != id || cgroup.hierarchy != sent.hierarchy || change.boot_ns != sent.event.boot_ns {
-        return Err("of another cgroup or time");
+        return Err("with another cgroup or time");
     }
     if change.by.as_ref().map(|by| &*by.task) != by {
-        return Err("by another one");
+        return Err("with another actor");
     }
     if let (Some(by), Some(path)) = (by, change.by.as_ref().and_then(|by| by.cgroup.as_ref()))
         && kernel.trees[&UNIFIED].path(by.cgroup) != **path
     {
-        return Err("by one in another cgroup");
+        return Err("with another cgroup of the actor");
     }
     let in_order = matches!(what, What::Mkdir(_) | What::Rmdir(_) | What::Rename(_));
-    // What is told late is told by today's path, unless there are no renames.
+    // A late event has the current path, unless there are no renames.
     let checked = sent.hierarchy == UNIFIED && !matches!(what, What::Release { .. }) || known && in_order;
     match cgroup.path.as_deref() {
-        Some(path) if checked && path != sent.path => Err("by another path"),
+        Some(path) if checked && path != sent.path => Err("with another path"),
         None if known && in_order => Err("without a path"),
         _ => Ok(()),
     }

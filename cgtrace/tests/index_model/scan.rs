@@ -1,4 +1,4 @@
-//! A scan of a hierarchy's directories, each read at its own moment while the tree goes on changing.
+//! A scan of a hierarchy's directories, each read at another time while the tree changes.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
@@ -6,14 +6,14 @@ use cgtrace::daemon::index::{CgroupId, ROOT, Scanned};
 
 use crate::kernel::Tree;
 
-/// Where in a directory an entry is: kernfs sorts by the name's hash.
+/// The position of an entry in a directory: kernfs sorts by the name's hash.
 type Position = (u64, Vec<u8>);
 
 enum Reading {
-    /// To be opened, by its name.
+    /// To be opened by its name.
     Pending,
     Begun,
-    /// Read up to there.
+    /// Read up to this position.
     After(Position),
 }
 
@@ -37,7 +37,7 @@ impl DirectoryScan {
         Self { unread: vec![root], found: Vec::new(), complete: true }
     }
 
-    /// Opens one directory, or reads one entry. False when nothing is left to be read.
+    /// Opens one directory, or reads one entry. Returns false when everything was read.
     pub fn step(&mut self, tree: &Tree, which: u8) -> bool {
         if self.unread.is_empty() {
             return false;
@@ -69,7 +69,7 @@ impl DirectoryScan {
         true
     }
 
-    /// One directory cannot be read: what is below it is not found.
+    /// Makes one directory unreadable: its descendants are not found.
     pub fn skip(&mut self, which: u8) {
         if !self.unread.is_empty() {
             self.unread.swap_remove(usize::from(which) % self.unread.len());

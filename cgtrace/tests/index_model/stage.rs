@@ -1,4 +1,4 @@
-//! The tracker, driven as its driver and its callers do, over the model of a kernel.
+//! Drives the tracker over the model of a kernel, as its main loop and callers do.
 
 use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,9 +17,9 @@ pub struct Stage {
     pub tracker: Tracker<Shared, Shared>,
     pub limits: PreviousLimits,
     world: Rc<RefCell<World>>,
-    /// The scans of the job that runs; `None`: there is nothing to read any more.
+    /// The scans of the running job; `None`: the hierarchy is gone.
     scans: BTreeMap<HierarchyId, Option<DirectoryScan>>,
-    /// The last scan of these did not find all there is, and the tracker says so.
+    /// Hierarchies whose last scan was incomplete, as the tracker reported.
     unfinished: BTreeSet<HierarchyId>,
 }
 
@@ -50,7 +50,7 @@ impl Stage {
         self.tracker.index()
     }
 
-    /// Whatever was told wrongly so far.
+    /// The first violation so far.
     pub fn outcome(&self) -> Result<(), String> {
         self.index().check_invariants()?;
         let mut world = self.world.borrow_mut();
@@ -59,14 +59,14 @@ impl Stage {
         world.observer.wrong.take().map_or(Ok(()), Err)
     }
 
-    pub fn deliver(&mut self, count: u8, told_is_busy: bool) {
-        self.world().let_only(count.into(), told_is_busy);
+    pub fn deliver(&mut self, count: u8, activity_is_busy: bool) {
+        self.world().let_only(count.into(), activity_is_busy);
         let _ = self.tracker.catch_up();
         self.world().let_all();
     }
 
     pub fn repeat(&mut self, back: u8) {
-        // What ended and is forgotten would begin anew.
+        // A removed cgroup that was dropped would be created again.
         if self.limits != PreviousLimits::default() {
             return;
         }
@@ -83,10 +83,10 @@ impl Stage {
         self.tracker.discover_again().map_err(|error| error.to_string())
     }
 
-    /// Begins the scans that are wanted, that of this hierarchy among them.
+    /// Begins the requested scans, including one of this hierarchy.
     pub fn begin_scan(&mut self, hierarchy: HierarchyId) {
         self.tracker.resync(hierarchy);
-        // What is no resync after a loss needs to be excused by none.
+        // Only a resync after a loss excuses inferred changes.
         self.begin_scans();
     }
 
@@ -129,7 +129,7 @@ impl Stage {
         }
     }
 
-    /// Merges what was found. `hasty`: so many records alone are taken before.
+    /// Merges the running scans. `hasty`: how many records to apply before, instead of all.
     pub fn merge_scans(&mut self, hasty: Option<u8>) {
         if self.scans.is_empty() {
             return;
@@ -146,21 +146,21 @@ impl Stage {
             let World { kernel, observer, .. } = &mut *world;
             let scanned = observer.scanned.contains(&hierarchy);
             observer.scanning.remove(&hierarchy);
-            let account = observer.account(hierarchy);
-            account.hasty |= hasty;
-            // A first scan takes what it finds for older than its hierarchy's knowledge, until the mkdir says better:
-            // which it cannot if a second hasty merge ended that instance before.
-            account.doubtful |= !scanned && (unnoticed || hasty);
+            let expectations = observer.expectations_of(hierarchy);
+            expectations.hasty |= hasty;
+            // An initial scan treats what it finds as older than the start of observation, until the mkdir is
+            // applied: which has no effect if a second hasty merge has removed that instance.
+            expectations.doubtful |= !scanned && (unnoticed || hasty);
             let found = match scan.zip(kernel.trees.get(&hierarchy)) {
                 Some((mut scan, tree)) => {
                     scan.finish(tree);
-                    account.nameless |= !scanned && !scan.complete;
+                    expectations.nameless |= !scanned && !scan.complete;
                     let first_unreadable = (!scan.complete).then(String::new);
                     let unreadable = u64::from(!scan.complete);
                     Ok((scan.found, ScanReport { cgroups: 0, unreadable, first_unreadable }))
                 }
                 None => {
-                    account.nameless = true;
+                    expectations.nameless = true;
                     Err(ScanError::Covered { path: "/".into() })
                 }
             };
@@ -185,15 +185,15 @@ impl Stage {
         }
     }
 
-    /// Each cgroup that instances is used, and each that ended is released: what no record told of is proved.
+    /// Uses each live cgroup and releases each removed one, which proves everything that no record reported.
     pub fn prove(&mut self) {
         let mut world = self.world();
         let of_tree = |tree: &crate::kernel::Tree| {
             let ids = tree.cgroups.iter().map(|(id, cgroup)| (*id, cgroup.end.is_none()));
-            ids.map(|(id, instances)| (Key { hierarchy: tree.id, id }, instances)).collect::<Vec<_>>()
+            ids.map(|(id, exists)| (Key { hierarchy: tree.id, id }, exists)).collect::<Vec<_>>()
         };
         let all: Vec<_> = world.kernel.trees.values().flat_map(of_tree).collect();
-        for (key, instances) in all {
+        for (key, exists) in all {
             let by = Task {
                 pid: 1,
                 tid: 1,
@@ -203,7 +203,7 @@ impl Stage {
                 cgroup: CgroupId(1),
                 comm: [0; 16],
             };
-            let what = if instances {
+            let what = if exists {
                 What::Attach { key, task: by, threadgroup: true, by }
             } else {
                 What::Release { key }
@@ -213,9 +213,10 @@ impl Stage {
         }
     }
 
-    /// Until nothing is left to be known: every record taken, every loss made up for, every hierarchy scanned.
+    /// Runs until the tracker has settled: every record applied, every loss resynced, every hierarchy
+    /// scanned.
     pub fn settle(&mut self) -> Result<(), String> {
-        // The kernel's counts are read once a second.
+        // The loss counters are read once a second.
         self.world().kernel.now += 1_000_000_000;
         let _ = self.tracker.catch_up();
         self.world().let_go();

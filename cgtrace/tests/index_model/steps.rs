@@ -1,4 +1,4 @@
-//! What may happen next.
+//! The steps of a test case.
 
 use cgtrace::daemon::index::PreviousLimits;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ use crate::kernel::{Kernel, SHORT_NAMES};
 use crate::machine::Fate;
 use crate::stage::Stage;
 
-/// Its numbers choose among what there is at that time.
+/// A step. Its numbers select among what exists at that time.
 #[derive(Clone, Debug)]
 pub enum Step {
     Mkdir {
@@ -26,7 +26,7 @@ pub enum Step {
         which: u8,
         name: u8,
     },
-    Tell {
+    Activity {
         hierarchy: u8,
         which: u8,
         what: u8,
@@ -42,17 +42,17 @@ pub enum Step {
     },
     Deliver {
         count: u8,
-        told_is_busy: bool,
+        activity_is_busy: bool,
     },
     Repeat {
         back: u8,
     },
-    /// Of the next records, those at the places whose bit is set do not fit or, hidden, are never fired.
+    /// Of the next records, those at the positions whose bit is set are lost or, hidden, not fired.
     Lose {
-        places: u16,
+        positions: u16,
     },
     Notice,
-    /// The list of hierarchies is read; the numbers choose what happens before it is used.
+    /// Reads the list of hierarchies; the numbers select what happens before it is used.
     Discover {
         meanwhile: Vec<u8>,
     },
@@ -78,10 +78,10 @@ pub enum Step {
     Settle,
 }
 
-/// What of all that may go wrong does.
+/// The faults that may occur.
 #[derive(Clone, Copy)]
-#[expect(clippy::struct_excessive_bools, reason = "each is chosen by itself")]
-pub struct Troubles {
+#[expect(clippy::struct_excessive_bools, reason = "each is independent")]
+pub struct Faults {
     pub losses: bool,
     /// What would be lost is hidden: nothing counts it.
     pub hidden: bool,
@@ -89,17 +89,17 @@ pub struct Troubles {
     pub long_names: bool,
 }
 
-pub fn steps(troubles: Troubles, most: usize) -> impl Strategy<Value = Vec<Step>> {
-    prop::collection::vec(step(troubles), 1..most)
+pub fn steps(faults: Faults, max: usize) -> impl Strategy<Value = Vec<Step>> {
+    prop::collection::vec(step(faults), 1..max)
 }
 
-fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
+fn step(faults: Faults) -> impl Strategy<Value = Step> {
     use Step::{
-        AddHierarchy, BeginScan, Deliver, Discover, FailMkdir, FailScan, LetGo, Lose, MergeScans, Mkdir,
-        Notice, ReadScan, RemoveHierarchy, Rename, Repeat, Restart, Rmdir, Settle, SkipInScan, Tell,
+        Activity, AddHierarchy, BeginScan, Deliver, Discover, FailMkdir, FailScan, LetGo, Lose, MergeScans,
+        Mkdir, Notice, ReadScan, RemoveHierarchy, Rename, Repeat, Restart, Rmdir, Settle, SkipInScan,
     };
     let hierarchy = || 0..4_u8;
-    let name = || 0..SHORT_NAMES + u8::from(troubles.long_names);
+    let name = || 0..SHORT_NAMES + u8::from(faults.long_names);
     prop_oneof![
         20 => (hierarchy(), any::<u8>(), name(), prop::bool::weighted(0.1))
             .prop_map(|(hierarchy, parent, name, jump)| Mkdir { hierarchy, parent, name, jump }),
@@ -107,15 +107,15 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
         8 => (hierarchy(), any::<u8>(), name())
             .prop_map(|(hierarchy, which, name)| Rename { hierarchy, which, name }),
         6 => (hierarchy(), any::<u8>(), any::<u8>())
-            .prop_map(|(hierarchy, which, what)| Tell { hierarchy, which, what }),
+            .prop_map(|(hierarchy, which, what)| Activity { hierarchy, which, what }),
         1 => hierarchy().prop_map(|hierarchy| FailMkdir { hierarchy }),
         2 => any::<bool>().prop_map(|again| AddHierarchy { again }),
         2 => any::<u8>().prop_map(|which| RemoveHierarchy { which }),
         14 => (1..5_u8, prop::bool::weighted(0.2))
-            .prop_map(|(count, told_is_busy)| Deliver { count, told_is_busy }),
+            .prop_map(|(count, activity_is_busy)| Deliver { count, activity_is_busy }),
         4 => prop_oneof![Just(0), 0..12_u8].prop_map(|back| Repeat { back }),
-        6 => prop_oneof![any::<u16>(), Just(u16::MAX), Just(1)].prop_map(move |places| Lose {
-            places: if troubles.losses || troubles.hidden { places } else { 0 }
+        6 => prop_oneof![any::<u16>(), Just(u16::MAX), Just(1)].prop_map(move |positions| Lose {
+            positions: if faults.losses || faults.hidden { positions } else { 0 }
         }),
         3 => Just(Notice),
         2 => prop::collection::vec(any::<u8>(), 0..4).prop_map(|meanwhile| Discover { meanwhile }),
@@ -125,14 +125,14 @@ fn step(troubles: Troubles) -> impl Strategy<Value = Step> {
             .prop_map(|(hierarchy, whiches)| ReadScan { hierarchy, whiches }),
         1 => (hierarchy(), any::<u8>()).prop_map(|(hierarchy, which)| SkipInScan { hierarchy, which }),
         6 => prop::option::of(0..4_u8)
-            .prop_map(move |hasty| MergeScans { hasty: hasty.filter(|_| troubles.hasty_merges) }),
+            .prop_map(move |hasty| MergeScans { hasty: hasty.filter(|_| faults.hasty_merges) }),
         1 => hierarchy().prop_map(|hierarchy| FailScan { hierarchy }),
         1 => Just(Restart),
         4 => Just(Settle),
     ]
 }
 
-/// Lets it all happen, and settles at the end. `hidden`: as in [`Troubles`].
+/// Runs the steps, and settles at the end. `hidden`: as in [`Faults`].
 pub fn run(steps: &[Step], limits: PreviousLimits, hidden: bool) -> Result<(), TestCaseError> {
     let mut stage = Stage::start(Kernel::new(), limits);
     for (number, step) in steps.iter().chain([&Step::Settle]).enumerate() {
@@ -161,9 +161,9 @@ fn take(stage: &mut Stage, step: &Step, hidden: bool) -> Result<(), String> {
             let sent = world.kernel.rename(hierarchy, which, name);
             world.send(sent);
         }
-        Step::Tell { hierarchy, which, what } => {
+        Step::Activity { hierarchy, which, what } => {
             let mut world = stage.world();
-            let sent = world.kernel.tell(hierarchy, which, what);
+            let sent = world.kernel.activity(hierarchy, which, what);
             world.send(sent);
         }
         Step::FailMkdir { hierarchy } => {
@@ -173,11 +173,11 @@ fn take(stage: &mut Stage, step: &Step, hidden: bool) -> Result<(), String> {
         }
         Step::AddHierarchy { again } => stage.world().add_hierarchy(again),
         Step::RemoveHierarchy { which } => stage.world().remove_hierarchy(which),
-        Step::Deliver { count, told_is_busy } => stage.deliver(count, told_is_busy),
+        Step::Deliver { count, activity_is_busy } => stage.deliver(count, activity_is_busy),
         Step::Repeat { back } => stage.repeat(back),
-        Step::Lose { places } => {
+        Step::Lose { positions } => {
             let worst = if hidden { Fate::Hidden } else { Fate::Lost };
-            let fate = |bit: u32| if places >> bit & 1 == 1 { worst } else { Fate::Sent };
+            let fate = |bit: u32| if positions >> bit & 1 == 1 { worst } else { Fate::Sent };
             stage.world().decide((0..u16::BITS).rev().map(fate).collect());
         }
         Step::Notice => stage.notice(),

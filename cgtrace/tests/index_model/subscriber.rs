@@ -1,4 +1,4 @@
-//! A subscriber that knows nothing but the changes it is told.
+//! A subscriber that knows only the changes it receives.
 
 use std::collections::BTreeMap;
 
@@ -7,7 +7,7 @@ use cgtrace::daemon::index::{Change, HierarchyId, Index, Key, Kind, ROOT};
 #[derive(Default)]
 pub struct Subscriber {
     seq: u64,
-    /// `None`: no path was told.
+    /// `None`: the change had no path.
     pub live: BTreeMap<Key, Option<Vec<u8>>>,
 }
 
@@ -23,7 +23,7 @@ impl Subscriber {
         match change.kind {
             Kind::Mkdir => {
                 let before = self.live.insert(key, path);
-                return before.map_or(Ok(()), |_| Err(format!("made twice: {change:?}")));
+                return before.map_or(Ok(()), |_| Err(format!("created twice: {change:?}")));
             }
             Kind::Rmdir => {
                 self.live.remove(&key);
@@ -50,8 +50,8 @@ impl Subscriber {
         }
     }
 
-    /// Begins anew on one hierarchy: what its first scan finds is not told as changes. What was told before and
-    /// waits for its parent, whose making was lost, is below no root yet.
+    /// Takes a new snapshot of one hierarchy: its initial scan yields no changes. A cgroup whose parent's
+    /// mkdir was lost is not connected to the root yet.
     pub fn snapshot(&mut self, index: &Index, hierarchy: HierarchyId) {
         self.live.retain(|live, _| live.hierarchy != hierarchy || index.instance(*live).is_some());
         let all = index.subtree(Key { hierarchy, id: ROOT });

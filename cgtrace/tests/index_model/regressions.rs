@@ -1,4 +1,4 @@
-//! What the model found once, shrunk.
+//! Failures found by the model, minimized.
 
 use cgtrace::daemon::index::PreviousLimits;
 use proptest::test_runner::TestCaseError;
@@ -22,7 +22,7 @@ fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(
         run(
             &[
                 mkdir(hierarchy, 0, 4),
-                Step::Lose { places: u16::MAX },
+                Step::Lose { positions: u16::MAX },
                 Step::Rmdir { hierarchy, which: 0 },
                 mkdir(hierarchy, 0, 4),
                 mkdir(hierarchy, 0, 0),
@@ -36,22 +36,22 @@ fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(
     Ok(())
 }
 
-/// The scan read the parent's old name, and could not open it any more.
+/// The scan read the parent's old name and could not open it any more.
 #[test]
-fn what_is_below_a_renamed_cgroup_is_not_removed_by_a_walk() -> Result<(), TestCaseError> {
+fn a_scan_removes_no_descendant_of_a_renamed_cgroup() -> Result<(), TestCaseError> {
     holds(&[
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
-        Step::Deliver { count: 2, told_is_busy: false },
+        Step::Deliver { count: 2, activity_is_busy: false },
         Step::BeginScan { hierarchy: 1 },
         Step::ReadScan { hierarchy: 1, whiches: vec![0] },
         Step::Rename { hierarchy: 0, which: 0, name: 1 },
     ])
 }
 
-/// The same before the first scan, which then has not found all that was there before.
+/// The same before the initial scan, which then misses preexisting cgroups.
 #[test]
-fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseError> {
+fn an_initial_scan_that_raced_with_a_rename_is_repeated() -> Result<(), TestCaseError> {
     holds(&[
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
@@ -62,27 +62,27 @@ fn a_first_walk_crossed_by_a_rename_is_not_the_last() -> Result<(), TestCaseErro
     ])
 }
 
-/// The same with the rename lost: the next scan finds what the first one concluded to be removed.
+/// The same with the rename lost: the next scan finds what the first one inferred to be removed.
 #[test]
-fn what_was_concluded_wrongly_lives_on() -> Result<(), TestCaseError> {
+fn a_wrong_inference_is_undone() -> Result<(), TestCaseError> {
     holds(&[
         mkdir(1, 0, 0),
         mkdir(1, 1, 0),
         Step::Settle,
         Step::BeginScan { hierarchy: 1 },
         Step::ReadScan { hierarchy: 1, whiches: vec![0] },
-        Step::Lose { places: 1 },
+        Step::Lose { positions: 1 },
         Step::Rename { hierarchy: 0, which: 0, name: 1 },
         Step::MergeScans { hasty: None },
         Step::Notice,
     ])
 }
 
-/// Its mkdir was still in the ring when it was noticed that its rmdir was lost.
+/// The mkdir was still in the ring when the loss of the rmdir was noticed.
 #[test]
-fn an_event_older_than_the_loss_vouches_for_nothing() -> Result<(), TestCaseError> {
+fn an_event_older_than_the_loss_proves_nothing() -> Result<(), TestCaseError> {
     holds(&[
-        Step::Lose { places: 0b10 },
+        Step::Lose { positions: 0b10 },
         mkdir(0, 0, 0),
         Step::Rmdir { hierarchy: 0, which: 0 },
         Step::Notice,
@@ -90,17 +90,22 @@ fn an_event_older_than_the_loss_vouches_for_nothing() -> Result<(), TestCaseErro
     ])
 }
 
-/// Its `setup_root` was still in the ring when it was noticed that a mkdir in it was lost.
+/// The `setup_root` was still in the ring when the loss of a mkdir in it was noticed.
 #[test]
-fn a_hierarchy_older_than_the_loss_is_walked() -> Result<(), TestCaseError> {
-    holds(&[Step::Lose { places: 0b10 }, Step::AddHierarchy { again: false }, mkdir(2, 0, 0), Step::Notice])
+fn a_hierarchy_older_than_the_loss_is_scanned() -> Result<(), TestCaseError> {
+    holds(&[
+        Step::Lose { positions: 0b10 },
+        Step::AddHierarchy { again: false },
+        mkdir(2, 0, 0),
+        Step::Notice,
+    ])
 }
 
-/// It was found by a scan that was merged before its rmdir was applied.
+/// The cgroup was found by a scan that was merged before its rmdir was applied.
 #[test]
-fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
+fn no_instance_is_removed_before_it_is_created() -> Result<(), TestCaseError> {
     holds(&[
-        Step::Lose { places: 1 },
+        Step::Lose { positions: 1 },
         mkdir(0, 0, 0),
         Step::Notice,
         Step::BeginScan { hierarchy: 0 },
@@ -110,10 +115,10 @@ fn no_life_ends_before_it_began() -> Result<(), TestCaseError> {
     ])
 }
 
-/// The long name is learnt by today's, `b`, which another cgroup has until it is renamed: by their texts alone a
-/// subscriber cannot tell what is below which.
+/// The long name is resolved to the current one, `b`, which another cgroup has until it is renamed: by paths
+/// alone, a subscriber cannot tell their descendants apart.
 #[test]
-fn a_name_that_is_learnt_late_is_another_s_until_then() -> Result<(), TestCaseError> {
+fn a_name_resolved_late_belongs_to_another_cgroup_until_then() -> Result<(), TestCaseError> {
     holds(&[
         Step::AddHierarchy { again: false },
         mkdir(2, 0, 0),
@@ -125,9 +130,9 @@ fn a_name_that_is_learnt_late_is_another_s_until_then() -> Result<(), TestCaseEr
     ])
 }
 
-/// The scan missed a parent that was there before, below a renamed one: its child was known from its mkdir alone.
+/// The scan missed a preexisting parent below a renamed cgroup: its child was known from its mkdir alone.
 #[test]
-fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
+fn descendants_of_a_missed_parent_are_not_removed() -> Result<(), TestCaseError> {
     holds(&[
         mkdir(1, 0, 0),
         mkdir(1, 187, 0),
@@ -135,7 +140,7 @@ fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
         mkdir(1, 101, 0),
         Step::Rmdir { hierarchy: 2, which: 0 },
         mkdir(2, 0, 0),
-        Step::Deliver { count: 1, told_is_busy: false },
+        Step::Deliver { count: 1, activity_is_busy: false },
         Step::BeginScan { hierarchy: 1 },
         mkdir(1, 0, 1),
         Step::ReadScan { hierarchy: 1, whiches: vec![0] },
@@ -148,16 +153,17 @@ fn below_what_a_walk_missed_nothing_is_removed() -> Result<(), TestCaseError> {
     ])
 }
 
-/// A hierarchy was destroyed, and the coming of the next one with its id and name was lost: what is mounted has not ended.
+/// A hierarchy was destroyed, and the creation of the next one with its id and name was lost: a mounted
+/// hierarchy has not been destroyed.
 #[test]
-fn a_hierarchy_whose_coming_was_lost_is_not_the_one_that_ended() -> Result<(), TestCaseError> {
+fn a_hierarchy_whose_creation_was_lost_is_not_the_destroyed_one() -> Result<(), TestCaseError> {
     holds(&[
-        Step::Lose { places: 1 },
+        Step::Lose { positions: 1 },
         Step::AddHierarchy { again: false },
         Step::RemoveHierarchy { which: 1 },
-        Step::Deliver { count: 4, told_is_busy: false },
+        Step::Deliver { count: 4, activity_is_busy: false },
         Step::LetGo,
-        Step::Lose { places: 1 },
+        Step::Lose { positions: 1 },
         Step::AddHierarchy { again: true },
     ])
 }
