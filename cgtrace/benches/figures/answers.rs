@@ -1,4 +1,4 @@
-//! How fast an answer comes: a Lookup against a bare echo, a waiter against inotify, many subscribers.
+//! Latency of replies: a Lookup against a bare echo, a waiter against inotify, many subscribers.
 
 use std::{
     fs,
@@ -24,19 +24,19 @@ use crate::{
     statistics::Series,
 };
 
-/// One Lookup against an echo of the same bytes, in turn.
+/// One Lookup against an echo of the same bytes, alternating.
 pub fn lookup(report: &mut Report) -> Result<()> {
     const CALLS: usize = 5_000;
     let daemon = Daemon::start()?;
-    let mut asked = daemon.connect()?;
+    let mut client = daemon.connect()?;
     let mut call = serde_json::to_vec(&json!({
         "method": "io.cgtrace.Lookup", "parameters": {"paths": ["/"], "hierarchy": "v2"},
     }))?;
     call.push(0);
-    asked.send_bytes(&call)?;
-    let reply = asked.receive_bytes()?.to_vec();
+    client.send_bytes(&call)?;
+    let reply = client.receive_bytes()?.to_vec();
     let (by_read, by_epoll) = (Helper::start(Role::Echo, &reply)?, Helper::start(Role::EchoByEpoll, &reply)?);
-    let mut sides = [asked, Connection::over(by_read.connect()?), Connection::over(by_epoll.connect()?)];
+    let mut sides = [client, Connection::over(by_read.connect()?), Connection::over(by_epoll.connect()?)];
     for (placement, place) in PLACEMENTS {
         let pids = [daemon.pid(), by_read.pid(), by_epoll.pid()];
         let Some(_placed) = Placed::place(placement, &pids)? else {
@@ -44,7 +44,7 @@ pub fn lookup(report: &mut Report) -> Result<()> {
             continue;
         };
         let mut series = [const { Series::new() }; 3];
-        // In blocks, so that each is measured as busy as it would be alone.
+        // In blocks, so that each side is measured under its own load.
         for _ in 0..CALLS / BLOCK {
             for (connection, series) in sides.iter_mut().zip(&mut series) {
                 for _ in 0..BLOCK {
@@ -65,14 +65,14 @@ pub fn lookup(report: &mut Report) -> Result<()> {
                 what: format!("one Lookup round trip against {name}, {place}"),
                 figure: format!("{}; echo {}", line(ours), line(echo)),
                 ratio: Some(Ratio::of(&ours.stretches(0.5).ratios(&echo.stretches(0.5)), goal)),
-                note: format!("p50 of {CALLS} calls, in turn by {BLOCK}; its spread over ten stretches"),
+                note: format!("p50 of {CALLS} calls, in turn by {BLOCK}; spread over ten stretches"),
             });
         }
     }
     Ok(())
 }
 
-/// So many calls in a row go to one side.
+/// Consecutive calls to one side.
 const BLOCK: usize = 50;
 
 /// The monotonic clock.
@@ -81,9 +81,9 @@ pub fn now_ns() -> i64 {
     now.tv_sec * 1_000_000_000 + now.tv_nsec
 }
 
-/// From mkdir(2)'s return until a waiter runs: ours, an inotify waiter on the same folder, and an inotify waiter in
-/// another process that passes it on, which is the least that any service can do. Each alone, in turn, so that none
-/// delays another.
+/// From the return of mkdir(2) until a waiter runs: ours, an inotify waiter on the same directory, and an
+/// inotify waiter in another process that relays it, which is the minimum for any service. They run
+/// alternately and alone, so that none delays another.
 pub fn wake(report: &mut Report) -> Result<()> {
     const ROUNDS: usize = 400;
     let Some(mount) = load::unified() else {
@@ -112,61 +112,62 @@ pub fn wake(report: &mut Report) -> Result<()> {
                 what: format!("wake of a waiter after mkdir(2) returns against {against}, {name}"),
                 figure: format!("{:.1} µs; {:.1} µs", ours.quantile(share), other.quantile(share)),
                 ratio: Some(Ratio::of_quantile(&ours, other, share, goal)),
-                note: format!("{ROUNDS} rounds, in turn; its spread over ten stretches"),
+                note: format!("{ROUNDS} rounds, in turn; spread over ten stretches"),
             });
         }
     }
     Ok(())
 }
 
-fn make_and_time(path: &Path, woken: &mpsc::Receiver<i64>) -> Result<f64> {
-    // Time for the waiter to be asleep.
+fn create_and_time(path: &Path, woken: &mpsc::Receiver<i64>) -> Result<f64> {
+    // Lets the waiter fall asleep.
     thread::sleep(Duration::from_millis(8));
     fs::create_dir(path)?;
-    let made = now_ns();
+    let created = now_ns();
     let woken = woken.recv_timeout(Duration::from_secs(5)).context("the waiter did not wake")?;
-    Ok((woken - made).max(0) as f64 / 1e3)
+    Ok((woken - created).max(0) as f64 / 1e3)
 }
 
 fn wake_ours(daemon: &Daemon, mount: &Path, path: &Path) -> Result<f64> {
     let name = format!("/{}", path.strip_prefix(mount)?.display());
     let mut connection = daemon.connect()?;
     connection.send("Wait", &json!({"path": name, "state": "present", "hierarchy": "v2"}), false)?;
-    let (tell, woken) = mpsc::channel();
+    let (sender, woken) = mpsc::channel();
     thread::spawn(move || {
         if connection.receive_bytes().is_ok() {
-            let _ = tell.send(now_ns());
+            let _ = sender.send(now_ns());
         }
     });
-    make_and_time(path, &woken)
+    create_and_time(path, &woken)
 }
 
 fn wake_inotify(folder: &Path, path: &Path) -> Result<f64> {
     let fd = init(CreateFlags::CLOEXEC)?;
     add_watch(&fd, folder, WatchFlags::CREATE)?;
-    let (tell, woken) = mpsc::channel();
+    let (sender, woken) = mpsc::channel();
     thread::spawn(move || {
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         if Reader::new(&fd, &mut buffer).next().is_ok() {
-            let _ = tell.send(now_ns());
+            let _ = sender.send(now_ns());
         }
     });
-    make_and_time(path, &woken)
+    create_and_time(path, &woken)
 }
 
 fn wake_relayed(relay: &Helper, path: &Path) -> Result<f64> {
     let mut connection = Connection::over(relay.connect()?);
     connection.receive_bytes()?;
-    let (tell, woken) = mpsc::channel();
+    let (sender, woken) = mpsc::channel();
     thread::spawn(move || {
         if connection.receive_bytes().is_ok() {
-            let _ = tell.send(now_ns());
+            let _ = sender.send(now_ns());
         }
     });
-    make_and_time(path, &woken)
+    create_and_time(path, &woken)
 }
 
-/// 1,000 subscribers, ten of which never read, against the same with none stuck: cgroups made and told a second.
+/// 1,000 subscribers, ten of which never read, against the same number with none stuck: cgroups created and
+/// delivered per second.
 pub fn fan_out(report: &mut Report) -> Result<()> {
     const SUBSCRIBERS: usize = 1_000;
     const STUCK: usize = 10;
@@ -180,21 +181,21 @@ pub fn fan_out(report: &mut Report) -> Result<()> {
     let mut series = [Series::default(), Series::default()];
     for _ in 0..7 {
         for (index, stuck) in [0, STUCK].into_iter().enumerate() {
-            series[index].push(told(&scope, &pattern, SUBSCRIBERS, stuck, PAIRS)?);
+            series[index].push(fan_out_ms(&scope, &pattern, SUBSCRIBERS, stuck, PAIRS)?);
         }
     }
     let [none, some] = series;
-    // Time with stuck ones over time without: its inverse is the throughput.
+    // The time with stuck subscribers over the time without: the inverse is the throughput.
     report.row(Row {
         what: format!("{SUBSCRIBERS} subscribers, {STUCK} of them stuck"),
         figure: format!("{:.0} ms; none stuck {:.0} ms", some.median(), none.median()),
         ratio: Some(Ratio::of(&some.ratios(&none), Some(1.0 / 0.95))),
-        note: format!("until {PAIRS} pairs were told to everyone who reads"),
+        note: format!("until {PAIRS} pairs were delivered to every reading subscriber"),
     });
     Ok(())
 }
 
-fn told(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u32) -> Result<f64> {
+fn fan_out_ms(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u32) -> Result<f64> {
     let daemon = Daemon::start()?;
     let mut connections = Vec::new();
     for _ in 0..subscribers {
@@ -204,7 +205,7 @@ fn told(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u
         connections.push(connection);
     }
     let readers = connections.split_off(stuck);
-    let (tell, done) = mpsc::channel();
+    let (sender, done) = mpsc::channel();
     let start = Instant::now();
     let reading = thread::spawn(move || {
         for mut connection in readers {
@@ -214,10 +215,11 @@ fn told(scope: &Scope, pattern: &str, subscribers: usize, stuck: usize, pairs: u
                 }
             }
         }
-        let _ = tell.send(Instant::now());
+        let _ = sender.send(Instant::now());
     });
     load::pairs(scope.path(), pairs)?;
-    let end = done.recv_timeout(Duration::from_mins(1)).context("not everyone was told")?;
+    let end =
+        done.recv_timeout(Duration::from_mins(1)).context("not every subscriber received all events")?;
     let _ = reading.join();
     Ok((end - start).as_secs_f64() * 1e3)
 }

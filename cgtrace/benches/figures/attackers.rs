@@ -1,5 +1,5 @@
-//! Sixteen users at every limit of the public socket at once: what they cost root on the private one, how much memory the
-//! daemon takes, and whether a record is lost in a flood of long names beside them.
+//! Sixteen users at every limit of the public socket at once: their cost to root on the private socket, the
+//! daemon's memory, and whether records are lost in a concurrent flood of long names.
 
 use std::{
     fs,
@@ -20,13 +20,14 @@ use crate::{
     statistics::Series,
 };
 
-/// Without the attackers and beside them in turn. Few and long: it takes seconds until they are at every limit.
+/// Rounds, alternating without and with the attackers. Few and long, because it takes seconds to reach every
+/// limit.
 const ROUNDS: usize = 5;
 
-/// Of one round.
+/// Calls per round.
 const CALLS: u32 = 2_000;
 
-/// Lookups a second.
+/// Lookups per second.
 const RATE: u32 = 1_000;
 
 /// More than the public socket admits.
@@ -34,7 +35,7 @@ const CONNECTIONS: usize = 1_536;
 
 const CGROUPS: usize = 2_000;
 
-/// The most memory that the daemon may ever have had.
+/// The maximum memory of the daemon, in MiB.
 const MEMORY_LIMIT: f64 = 200.0;
 
 pub fn measure(report: &mut Report) -> Result<()> {
@@ -48,7 +49,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
     let daemon = Daemon::start()?;
     let mut client = daemon.connect()?;
     let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
-    let place = if placed.is_some() { "the daemon on a CPU of its own" } else { "all on one CPU" };
+    let place = if placed.is_some() { "the daemon on a separate CPU" } else { "all on one CPU" };
     client.lookups_at(RATE, CALLS)?;
     let (mut without, mut with) = (Series::new(), Series::new());
     for _ in 0..ROUNDS {
@@ -69,14 +70,14 @@ pub fn measure(report: &mut Report) -> Result<()> {
         });
     }
     report.figure(
-        "index records lost in a flood of mkdirs with 4 KB names beside them",
+        "lifecycle records lost in a flood of mkdirs with 4 KB names beside them",
         format!("{lost} of {}", 2 * pairs),
         "goal: 0; 10 s, one thread",
     );
     let peak = peak(daemon.pid())?;
     let ratio = peak / MEMORY_LIMIT;
     report.row(Row {
-        what: "the daemon's memory at its worst, beside them".to_owned(),
+        what: "the daemon's peak memory beside them".to_owned(),
         figure: format!("{peak:.0} MiB"),
         ratio: Some(Ratio { median: ratio, low: ratio, high: ratio, goal: Some(1.0) }),
         note: format!("VmHWM; limit {MEMORY_LIMIT} MiB"),
@@ -84,8 +85,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Runs `work` while the attackers are at every limit. What they do, they do when this CPU has nothing else to do: what
-/// they take from the client there is none of the daemon's cost.
+/// Runs `work` while the attackers are at every limit. The attackers run only when this CPU is otherwise
+/// idle, because what they take from the client there is no cost of the daemon.
 fn under_attack<T>(daemon: &Daemon, work: impl FnOnce() -> Result<T>) -> Result<T> {
     let socket = daemon.public_socket();
     let ended = AtomicBool::new(false);
@@ -117,23 +118,23 @@ fn under_attack<T>(daemon: &Daemon, work: impl FnOnce() -> Result<T>) -> Result<
         }
         let outcome = work();
         ended.store(true, Ordering::Relaxed);
-        // On a busy machine it would never come to its end.
+        // On a busy machine it would never finish otherwise.
         policy(thread_id.load(Ordering::Relaxed), libc::SCHED_OTHER)?;
         attackers.join().map_err(|_| anyhow::anyhow!("the attackers panicked"))??;
         outcome
     })
 }
 
-/// As many descriptors as may be had.
+/// Raises the limit of descriptors to the maximum.
 fn raise_descriptors() -> Result<()> {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     Ok(setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum })?)
 }
 
-/// How a thread is scheduled; 0 is this one.
+/// Sets the scheduling policy of a thread; 0 is this one.
 fn policy(thread: i32, policy: i32) -> Result<()> {
-    // SAFETY: the structure is valid for the whole call, and all zero is what both policies want.
+    // SAFETY: the structure is valid for the whole call, and both policies require all zero.
     let outcome = unsafe {
         let parameters: libc::sched_param = std::mem::zeroed();
         libc::sched_setscheduler(thread, policy, &raw const parameters)
@@ -142,7 +143,7 @@ fn policy(thread: i32, policy: i32) -> Result<()> {
     Ok(())
 }
 
-/// Cgroups with names of 4 KB, made and removed as fast as one thread can; returns how many.
+/// Creates and removes cgroups with names of 4 KB as fast as one thread can. Returns how many.
 fn flood(scope: &Scope) -> Result<u64> {
     let folder = fs::File::open(scope.path())?;
     let mut pairs = 0;
@@ -154,7 +155,7 @@ fn flood(scope: &Scope) -> Result<u64> {
     Ok(pairs)
 }
 
-/// Records of hierarchies and rings that were lost.
+/// Lost records of all hierarchies and rings.
 fn lost(daemon: &Daemon) -> Result<u64> {
     let status = daemon.connect()?.call("Status", &json!({}))?;
     let sum = |list: &str| -> Result<u64> {
@@ -164,7 +165,7 @@ fn lost(daemon: &Daemon) -> Result<u64> {
     Ok(sum("hierarchies")? + sum("rings")?)
 }
 
-/// The most memory it ever had, in MiB.
+/// The peak memory, in MiB.
 fn peak(pid: u32) -> Result<f64> {
     let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM")?;

@@ -1,5 +1,4 @@
-//! A program that does nothing, on the same tracepoint: what the kernel's statistics and a tracepoint that is on cost
-//! whoever attaches there.
+//! An empty program on the same tracepoint: the cost of the kernel's statistics and of an active tracepoint.
 
 use std::{
     ffi::CString,
@@ -39,7 +38,7 @@ struct Open {
     reserved: u32,
 }
 
-/// Attached until it is dropped.
+/// Attached until dropped.
 pub struct Empty {
     program: OwnedFd,
     _link: OwnedFd,
@@ -67,7 +66,7 @@ impl Empty {
         Ok(Self { program, _link: link })
     }
 
-    /// Ns a run, by the kernel's statistics, while they are on.
+    /// Ns per run by the kernel's statistics, while these are on.
     pub fn ns_a_run(&self) -> Result<f64> {
         let page = fs::read_to_string(format!("/proc/self/fdinfo/{}", self.program.as_raw_fd()))?;
         let field = |name: &str| -> Result<f64> {
@@ -79,11 +78,11 @@ impl Empty {
 }
 
 fn bpf<T>(command: i32, attributes: &T) -> io::Result<OwnedFd> {
-    // SAFETY: the attributes are as long as said, and what they point at outlives the call.
+    // SAFETY: the attributes have the given size, and what they point to outlives the call.
     let fd = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the kernel has just given us this descriptor.
+    // SAFETY: the kernel has just returned this descriptor.
     Ok(unsafe { OwnedFd::from_raw_fd(i32::try_from(fd).map_err(io::Error::other)?) })
 }

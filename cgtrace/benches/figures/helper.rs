@@ -1,5 +1,5 @@
-//! The other side of a measurement, as a process of its own: this program, run again. A thread would do, but shares its
-//! address space and often its CPU with the one who measures, which no service does.
+//! The other side of a measurement, as a separate process: this program, run again. A thread would share its
+//! address space, and often its CPU, with the measuring side, which no service does.
 
 use std::{
     fs,
@@ -18,18 +18,18 @@ use rustix::{
     net::{RecvFlags, recv},
 };
 
-/// What it does.
+/// The role of the helper.
 #[derive(Clone, Copy)]
 pub enum Role<'a> {
     /// Answers each message with the same reply; sleeps in read(2).
     Echo,
-    /// The same, and sleeps in `epoll_wait(2)`, as whoever has more than one client must.
+    /// The same, but sleeps in `epoll_wait(2)`, as a server with several clients must.
     EchoByEpoll,
-    /// Waits by inotify for something to be made in a folder, and then sends the reply.
+    /// Waits with inotify for an entry to be created in a directory, then sends the reply.
     Relay(&'a Path),
 }
 
-/// Runs until it is dropped.
+/// Runs until dropped.
 pub struct Helper {
     child: Child,
     folder: tempfile::TempDir,
@@ -72,7 +72,7 @@ impl Drop for Helper {
     }
 }
 
-/// What `--helper FOLDER ROLE…` does.
+/// Runs `--helper FOLDER ROLE…`.
 pub fn run(mut arguments: impl Iterator<Item = String>) -> Result<()> {
     let folder = PathBuf::from(arguments.next().context("--helper needs a folder")?);
     let mut reply = fs::read(folder.join("reply"))?;
@@ -121,7 +121,7 @@ fn relay(listener: &UnixListener, watched: &Path, reply: &[u8]) -> Result<()> {
         let (mut client, _) = listener.accept()?;
         let fd = init(CreateFlags::CLOEXEC)?;
         add_watch(&fd, watched, WatchFlags::CREATE)?;
-        // That it watches.
+        // Reports that it watches.
         client.write_all(b"\0")?;
         let mut buffer = [std::mem::MaybeUninit::uninit(); 4096];
         Reader::new(&fd, &mut buffer).next()?;

@@ -1,4 +1,4 @@
-//! What one stuck or hostile client costs another one: the other's Lookups with and without it, in turn.
+//! The cost of one stuck or hostile client to another: the other's Lookups with and without it, alternating.
 
 use std::{
     io::{Read as _, Write as _},
@@ -21,18 +21,18 @@ use crate::{
     statistics::Series,
 };
 
-/// Many and short: with and without come so near to each other that the machine is the same for both.
+/// Many and short, so that both are measured close together, under the same conditions.
 const ROUNDS: usize = 60;
 
-/// So many Lookups a second the other client makes, which is more than any program does that asks before it acts.
+/// The other client's Lookups per second: more than any program makes that queries before it acts.
 const RATE: u32 = 1_000;
 
 const CALLS: u32 = 100;
 
-/// Cgroups for whoever asks for all of them.
+/// Cgroups for a client that lists all of them.
 const CGROUPS: usize = 2_000;
 
-/// Events for whoever follows from the oldest one on: as many as are kept by default.
+/// Events for a client that follows from the oldest one: as many as are stored by default.
 const EVENTS: u32 = 8_192;
 
 #[derive(Clone, Copy)]
@@ -41,12 +41,12 @@ enum Kind {
     OneByteASecond,
     OpensAndLeaves,
     FollowsFromTheOldest,
-    /// One call, again and again.
+    /// Repeats one call.
     Repeats(fn() -> serde_json::Value),
 }
 
-/// Each with what it may cost at most. The last ones are done by other threads of the service, for the most part, which are
-/// bound to the same CPU here.
+/// Each with its maximum cost. The last ones run mostly on other threads of the service, which are bound to
+/// the same CPU here.
 const KINDS: [(Kind, &str, Option<f64>); 7] = [
     (Kind::NeverReads, "asks and never reads", GOAL),
     (Kind::OneByteASecond, "sends one byte a second", GOAL),
@@ -82,8 +82,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     load::populate(scope.path(), CGROUPS)?;
     let daemon = Daemon::start()?;
     let mut client = daemon.connect()?;
-    // The service has a CPU of its own, and the two clients share another: what they take from each other there is none
-    // of its cost.
+    // The service has its own CPU, and the two clients share another: what they take from each other is no
+    // cost of the service.
     let placed = Placed::place(Placement::Apart, &[daemon.pid()])?;
     let place = if placed.is_some() { "the service on a CPU of its own" } else { "all on one CPU" };
     client.lookups_at(RATE, CALLS)?;
@@ -92,10 +92,10 @@ pub fn measure(report: &mut Report) -> Result<()> {
         let (mut without, mut with) = (Series::new(), Series::new());
         let (mut all_without, mut all_with) = (Series::new(), Series::new());
         for round in 0..ROUNDS {
-            // The other way round in every second one: what drifts falls on both alike.
+            // Reversed in every second round, so that drift affects both alike.
             for beside in [round % 2 == 1, round % 2 == 0] {
                 let hostile = beside.then(|| Hostile::start(kind, daemon.public_socket())).transpose()?;
-                // Until it is at it.
+                // Until it is active.
                 thread::sleep(Duration::from_millis(100));
                 let times = client.lookups_at(RATE, CALLS)?;
                 let (medians, all) =
@@ -120,8 +120,8 @@ pub fn measure(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Who misbehaves, on a thread of its own that does nothing else: what it takes of the CPU that it shares with the other
-/// client is no cost of the service's.
+/// The misbehaving client, on a separate thread: the CPU time that it takes from the other client is no cost
+/// of the service.
 struct Hostile {
     stop: Sender<()>,
     stream: UnixStream,
@@ -134,7 +134,7 @@ impl Hostile {
         let stream = UnixStream::connect(&socket)?;
         let thread = thread::spawn({
             let stream = stream.try_clone()?;
-            // Whatever ends it early is the service's right.
+            // The service may end it early.
             move || drop(attack(kind, &socket, stream, &stopped))
         });
         Ok(Self { stop, stream, thread })
@@ -142,7 +142,7 @@ impl Hostile {
 
     fn stop(self) {
         let _ = self.stop.send(());
-        // Whoever writes or reads wakes up.
+        // Wakes up a blocked reader or writer.
         let _ = self.stream.shutdown(Shutdown::Both);
         let _ = self.thread.join();
     }
@@ -196,7 +196,7 @@ fn attack(kind: Kind, socket: &PathBuf, mut stream: UnixStream, stopped: &Receiv
                     b"{\"method\":\"io.cgtrace.Watch\",\"parameters\":{\"since_seq\":0},\"more\":true}\0",
                 )?;
                 let mut replies = 0;
-                // The pauses that it is made to take are longer than the stop may be waited for.
+                // The service's pauses exceed the time limit for stopping it.
                 while replies < EVENTS as usize {
                     match stream.read(&mut buffer) {
                         Ok(0) => break,

@@ -1,4 +1,4 @@
-//! What the index costs: the first one, its memory, and rest.
+//! The cost of the index: initial scan, memory, and idle wakeups.
 
 use std::{
     fs,
@@ -17,9 +17,9 @@ use crate::{
     statistics::Series,
 };
 
-/// Ms that a bare walk takes: open, getdents, close for every folder, and nothing else. With `spare_leaves` a folder
-/// whose link count says that it has none below is not opened, as find(1) does.
-fn bare_walk(root: &Path, spare_leaves: bool) -> Result<f64> {
+/// Duration in ms of a bare traversal: open, getdents and close of every directory. With `spare_leaves`, a
+/// directory whose link count shows no subdirectories is not opened, as in find(1).
+fn bare_traversal(root: &Path, spare_leaves: bool) -> Result<f64> {
     let start = Instant::now();
     let mut pending = vec![root.to_owned()];
     while let Some(folder) = pending.pop() {
@@ -35,7 +35,7 @@ fn bare_walk(root: &Path, spare_leaves: bool) -> Result<f64> {
 
 const ROUNDS: usize = 5;
 
-/// Ms from exec to the first answer with no cgroups of ours, and the memory it takes then.
+/// Ms from exec to the first reply without our cgroups, and the memory then.
 fn as_it_is() -> Result<(Series, u64)> {
     let mut empty = Series::default();
     let mut memory = 0;
@@ -47,7 +47,7 @@ fn as_it_is() -> Result<(Series, u64)> {
     Ok((empty, memory))
 }
 
-/// The first index at 1 k, 10 k, 100 k cgroups against a bare walk of the same tree, and its memory.
+/// The first index of 1 k, 10 k and 100 k cgroups against a bare traversal of the same tree, and its memory.
 pub fn first(report: &mut Report) -> Result<()> {
     let Some(mount) = load::unified() else {
         report.not_measured("first index", "no cgroup v2 is mounted");
@@ -62,7 +62,7 @@ pub fn first(report: &mut Report) -> Result<()> {
         "loading and attaching the kernel program, mostly",
     );
     for count in [1_000, 10_000, 100_000] {
-        // The machine's speed drifts: what is taken off is of the same minute.
+        // The machine's speed drifts: measure the base in the same minute.
         let (empty, _) = as_it_is()?;
         let scope = Scope::new(&mount, "index")?;
         load::populate(scope.path(), count)?;
@@ -73,25 +73,28 @@ pub fn first(report: &mut Report) -> Result<()> {
             ours.push((daemon.ready_after.as_secs_f64() * 1e3 - empty.median()).max(0.0));
             memory = daemon.memory()?;
             drop(daemon);
-            bare.push(bare_walk(&mount, false)?);
-            sparing.push(bare_walk(&mount, true)?);
+            bare.push(bare_traversal(&mount, false)?);
+            sparing.push(bare_traversal(&mount, true)?);
         }
-        for (walk, name, goal) in [
-            (&bare, "a bare walk", Some(1.5)),
-            (&sparing, "a walk that opens no folder without folders", None),
+        for (traversal, name, goal) in [
+            (&bare, "a bare traversal", Some(1.5)),
+            (&sparing, "a traversal that does not open leaves", None),
         ] {
             report.row(Row {
                 what: format!("first index of {count} cgroups against {name}"),
-                figure: format!("{:.1} ms; walk {:.1} ms", ours.median(), walk.median()),
-                ratio: Some(Ratio::of(&ours.ratios(walk), goal)),
-                note: "what it takes more than with no cgroups of ours".to_owned(),
+                figure: format!("{:.1} ms; traversal {:.1} ms", ours.median(), traversal.median()),
+                ratio: Some(Ratio::of(&ours.ratios(traversal), goal)),
+                note: "the difference to a start without our cgroups".to_owned(),
             });
         }
         if count == 100_000 {
             let each = memory.saturating_sub(base_memory) as f64 / count as f64;
             report.row(Row {
                 what: "memory of 100,000 cgroups".to_owned(),
-                figure: format!("{each:.0} bytes a cgroup over a base of {:.1} MB", base_memory as f64 / 1e6),
+                figure: format!(
+                    "{each:.0} bytes per cgroup over a base of {:.1} MB",
+                    base_memory as f64 / 1e6
+                ),
                 ratio: Some(Ratio {
                     median: each / 200.0,
                     low: each / 200.0,
@@ -108,16 +111,16 @@ pub fn first(report: &mut Report) -> Result<()> {
     Ok(())
 }
 
-/// Context switches of a daemon at rest over ten seconds.
+/// Context switches of an idle daemon over ten seconds.
 pub fn idle(report: &mut Report) -> Result<()> {
     const SECONDS: u64 = 10;
     let daemon = Daemon::start()?;
-    // The threads of the first walk end within this time.
+    // The threads of the initial scan end within this time.
     thread::sleep(Duration::from_secs(3));
     let before = daemon.switches()?;
     thread::sleep(Duration::from_secs(SECONDS));
     let after = daemon.switches()?;
-    // A thread that began meanwhile counts from its beginning, one that ended as one wakeup.
+    // A thread started meanwhile counts from its start, one that ended as one wakeup.
     let begun: u64 = after
         .iter()
         .map(|(thread, switches)| switches - before.get(thread).copied().unwrap_or_default())
@@ -126,7 +129,7 @@ pub fn idle(report: &mut Report) -> Result<()> {
     let a_second = (begun + ended) as f64 / SECONDS as f64;
     report.row(Row {
         what: "idle".to_owned(),
-        figure: format!("{a_second:.1} wakeups a second"),
+        figure: format!("{a_second:.1} wakeups per second"),
         ratio: None,
         note: format!("goal: 0, {}; {SECONDS} s", if begun + ended == 0 { "met" } else { "**missed**" }),
     });

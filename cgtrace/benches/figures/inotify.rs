@@ -1,5 +1,5 @@
-//! The usual way to learn of cgroups without a tracer: a recursive inotify watcher that watches each new folder
-//! and reads it again, as cAdvisor does.
+//! The usual way to observe cgroups without a tracer: a recursive inotify watcher that watches and reads each
+//! new directory, as cAdvisor does.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +20,7 @@ use rustix::{
     fs::inotify::{CreateFlags, ReadFlags, Reader, WatchFlags, add_watch, init},
 };
 
-/// Collects the paths that it sees made, until it is stopped.
+/// Collects the paths that it sees created, until stopped.
 pub struct Recursive {
     stop: Arc<AtomicBool>,
     thread: thread::JoinHandle<io::Result<HashSet<PathBuf>>>,
@@ -58,7 +58,7 @@ fn follow(
     while !stop.load(Ordering::Relaxed) {
         let wait = Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
         poll(&mut [PollFd::new(fd, PollFlags::IN)], Some(&wait))?;
-        let mut made = Vec::new();
+        let mut created = Vec::new();
         let mut reader = Reader::new(fd, &mut buffer);
         loop {
             match reader.next() {
@@ -66,7 +66,7 @@ fn follow(
                     if event.events().contains(ReadFlags::CREATE | ReadFlags::ISDIR)
                         && let (Some(folder), Some(name)) = (watched.get(&event.wd()), event.file_name())
                     {
-                        made.push(folder.join(&*name.to_string_lossy()));
+                        created.push(folder.join(&*name.to_string_lossy()));
                     }
                 }
                 Err(rustix::io::Errno::WOULDBLOCK) => break,
@@ -76,9 +76,9 @@ fn follow(
                 break;
             }
         }
-        for path in made {
+        for path in created {
             seen.insert(path.clone());
-            // A folder that has gone meanwhile is what this way of watching misses.
+            // A directory that is already gone is what this method misses.
             let _ = watch(fd, &path, &mut watched, &mut seen);
         }
     }
@@ -102,7 +102,7 @@ fn watch(
     Ok(())
 }
 
-/// Looks every 10 ms, as a loop of `test -d` would.
+/// Polls every 10 ms, as a loop of `test -d` would.
 pub fn polled(root: &Path, stop: &AtomicBool) -> HashSet<PathBuf> {
     let mut seen = HashSet::new();
     while !stop.load(Ordering::Relaxed) {

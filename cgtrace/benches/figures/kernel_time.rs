@@ -1,4 +1,4 @@
-//! The kernel's own account of what each program's run takes.
+//! The run time of each program, as counted by the kernel.
 
 use std::{fs, path::Path};
 
@@ -18,7 +18,7 @@ const ROUNDS: usize = 7;
 const PAIRS: u32 = 3_000;
 const FORKS: u32 = 400;
 
-/// What is measured: the tracepoint and its goal in ns a run.
+/// The tracepoints measured, with their goals in ns per run.
 const PROGRAMS: [(&str, f64); 3] =
     [("cgroup_mkdir", 500.0), ("cgroup_rmdir", 500.0), ("sched_wakeup_new", 100.0)];
 
@@ -64,7 +64,7 @@ fn with_statistics(report: &mut Report, mount: &Path) -> Result<()> {
         let (ours, empty) = (&ours[index], &empty[index]);
         report.row(Row {
             what: format!("kernel time of {name}"),
-            figure: format!("{:.0} ns a run; an empty program {:.0} ns", ours.median(), empty.median()),
+            figure: format!("{:.0} ns per run; an empty program {:.0} ns", ours.median(), empty.median()),
             ratio: Some(Ratio::of(&ours.over(goal), Some(1.0))),
             note: format!("of the goal of {goal} ns; {ROUNDS} rounds"),
         });

@@ -1,4 +1,4 @@
-//! The loads: cgroups made and removed as fast as the kernel lets one thread do it.
+//! Loads: cgroups created and removed as fast as one thread can.
 
 use std::{
     ffi::CString,
@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-/// A folder of cgroups that removes itself and all below it.
+/// A directory of cgroups that removes itself and its descendants on drop.
 pub struct Scope(PathBuf);
 
 impl Scope {
@@ -56,7 +56,7 @@ pub fn unified() -> Option<PathBuf> {
         .find(|path| path.join("cgroup.controllers").is_file())
 }
 
-/// Makes and removes one cgroup `pairs` times. Gives µs a pair.
+/// Creates and removes one cgroup `pairs` times. Returns µs per pair.
 pub fn pairs(scope: &Path, pairs: u32) -> io::Result<f64> {
     let path = CString::new(scope.join("x").as_os_str().as_bytes())?;
     let start = Instant::now();
@@ -71,7 +71,7 @@ pub fn pairs(scope: &Path, pairs: u32) -> io::Result<f64> {
     Ok(start.elapsed().as_secs_f64() * 1e6 / f64::from(pairs))
 }
 
-/// Makes and removes one cgroup with a name of 4,000 bytes in a folder.
+/// Creates and removes one cgroup with a name of 4,000 bytes in a directory.
 pub fn long_pair(folder: &fs::File, number: u64) -> io::Result<()> {
     use rustix::fs::{AtFlags, Mode, mkdirat, unlinkat};
     let name = format!("{number:0>4000}");
@@ -79,7 +79,7 @@ pub fn long_pair(folder: &fs::File, number: u64) -> io::Result<()> {
     Ok(unlinkat(folder, &name, AtFlags::REMOVEDIR)?)
 }
 
-/// Forks children that end at once, and waits for each.
+/// Forks children that exit at once, and waits for each.
 pub fn forks(forks: u32) -> io::Result<()> {
     for _ in 0..forks {
         // SAFETY: the child calls nothing but _exit(2).
@@ -88,7 +88,7 @@ pub fn forks(forks: u32) -> io::Result<()> {
             0 => unsafe { libc::_exit(0) },
             -1 => return Err(io::Error::last_os_error()),
             child => {
-                // SAFETY: no status is asked for.
+                // SAFETY: no status is requested.
                 unsafe { libc::waitpid(child, std::ptr::null_mut(), 0) };
             }
         }
@@ -96,7 +96,7 @@ pub fn forks(forks: u32) -> io::Result<()> {
     Ok(())
 }
 
-/// Makes a nest of that depth below the scope and gives its deepest folder.
+/// Creates a nest of that depth below the scope. Returns its deepest directory.
 pub fn nest(scope: &Path, depth: usize) -> io::Result<PathBuf> {
     let mut path = scope.to_owned();
     for _ in 0..depth {
@@ -106,21 +106,21 @@ pub fn nest(scope: &Path, depth: usize) -> io::Result<PathBuf> {
     Ok(path)
 }
 
-/// Makes that many cgroups below the scope, a hundred in each folder.
+/// Creates that many cgroups below the scope, a hundred per directory.
 pub fn populate(scope: &Path, count: usize) -> io::Result<()> {
-    let mut made = 0;
+    let mut created = 0;
     let mut folder = 0;
-    while made < count {
+    while created < count {
         let parent = scope.join(format!("folder-{folder:05}.slice"));
         fs::create_dir(&parent)?;
-        made += 1;
+        created += 1;
         folder += 1;
         for leaf in 0..99 {
-            if made >= count {
+            if created >= count {
                 break;
             }
             fs::create_dir(parent.join(format!("unit-{folder:05}-{leaf:02}.service")))?;
-            made += 1;
+            created += 1;
         }
     }
     Ok(())

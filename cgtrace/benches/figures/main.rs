@@ -1,6 +1,6 @@
-//! The figures that cgtrace is measured by, as ratios within one run.
+//! The benchmarks of cgtrace, as ratios within one run.
 //!
-//! Prints a table; `--json FILE` writes the same as JSON; words pick groups of rows (`cost deep kernel seen
+//! Prints a table; `--json FILE` also writes JSON; arguments select groups of rows (`cost deep kernel seen
 //! wake lookup index idle fan hostile attackers waiters why`).
 
 #![expect(
@@ -58,15 +58,15 @@ const GROUPS: [Group; 13] = [
 
 fn main() -> Result<()> {
     let mut json: Option<PathBuf> = None;
-    let mut wanted = Vec::new();
+    let mut selected = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         match argument.as_str() {
-            // cargo bench gives it to every harness.
+            // cargo bench passes it to every harness.
             "--bench" => {}
             "--helper" => return helper::run(arguments),
             "--json" => json = Some(arguments.next().context("--json needs a file")?.into()),
-            word if GROUPS.iter().any(|(name, _)| *name == word) => wanted.push(word.to_owned()),
+            word if GROUPS.iter().any(|(name, _)| *name == word) => selected.push(word.to_owned()),
             other => {
                 let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
                 bail!("no figures are called `{other}`; there are {}", names.join(" "));
@@ -79,7 +79,7 @@ fn main() -> Result<()> {
     peers::install();
     let mut report = Report::new();
     for (name, measure) in GROUPS {
-        if wanted.is_empty() || wanted.iter().any(|word| word == name) {
+        if selected.is_empty() || selected.iter().any(|word| word == name) {
             eprintln!("measuring {name}");
             if let Err(error) = measure(&mut report) {
                 report.not_measured(name, format!("{error:#}"));

@@ -1,4 +1,4 @@
-//! The other tracers, as commands that run beside the load.
+//! The other tracers, as commands that run during the load.
 
 use std::{
     fs,
@@ -13,7 +13,7 @@ use anyhow::{Context, Result, bail};
 /// The tracepoints that cgtrace attaches to, so that each peer does the same work.
 const EVENTS: [&str; 4] = ["cgroup_mkdir", "cgroup_rmdir", "cgroup_release", "cgroup_rename"];
 
-/// A tracer that runs until it is dropped.
+/// A tracer that runs until dropped.
 pub enum Peer {
     #[expect(dead_code, reason = "held for what its drop does")]
     Process(Tracer),
@@ -30,7 +30,7 @@ impl Drop for Tracer {
     }
 }
 
-/// Installs the peers' packages where they are missing; what cannot be had is reported by its start.
+/// Installs missing packages of the peers; a failure shows when the peer is started.
 pub fn install() {
     let missing: Vec<&str> = [("bpftrace", "bpftrace"), ("perf", "linux-perf")]
         .into_iter()
@@ -61,7 +61,7 @@ fn tracepoint(event: &str) -> String {
     format!("cgroup:{event}")
 }
 
-/// Starts a peer whose errors go to a file of the folder, and waits until it is at work.
+/// Starts a peer with its errors in a file of the directory, and waits until it is active.
 fn started(mut command: Command, folder: &Path, at_work: impl Fn() -> bool) -> Result<Peer> {
     let program = command.get_program().to_string_lossy().into_owned();
     if which(&program).is_none() {
@@ -100,7 +100,7 @@ pub fn bpftrace(folder: &Path) -> Result<Peer> {
             "tracepoint:cgroup:{event} {{ printf(\"%s %llu %s\\n\", probe, args->id, str(args->path)); }}"
         )
     });
-    // BEGIN runs when all is attached.
+    // BEGIN runs after everything is attached.
     let script = format!("BEGIN {{ system(\"touch {}\"); }} {}", ready.display(), probes.join(" "));
     command.arg("--unsafe").arg("-e").arg(script);
     started(command, folder, || ready.exists())
@@ -114,11 +114,11 @@ pub fn perf(folder: &Path) -> Result<Peer> {
     for event in EVENTS {
         command.arg("-e").arg(tracepoint(event));
     }
-    // It writes its file's head when it has opened the events.
+    // It writes the file header once the events are open.
     started(command, folder, || fs::metadata(&output).is_ok_and(|file| file.len() > 0))
 }
 
-/// A private tracefs instance with a reader that throws away what it reads.
+/// A private tracefs instance with a reader that discards what it reads.
 pub struct FtraceInstance {
     instance: PathBuf,
     reader: Child,
@@ -142,7 +142,7 @@ pub fn ftrace() -> Result<Peer> {
 
 const TRACEFS: &str = "/sys/kernel/tracing";
 
-/// tracefs, where every peer looks for it; mounted for as long as this instances if it was not.
+/// tracefs at the path where every peer looks for it; mounted while this exists if it was not.
 pub struct Tracefs(bool);
 
 impl Tracefs {

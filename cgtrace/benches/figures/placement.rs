@@ -1,5 +1,5 @@
-//! Where two processes that talk to each other run. Left alone, the scheduler does now this and now that, and a wakeup
-//! across CPUs costs more than all the rest of a short call.
+//! CPU placement of two communicating processes. The scheduler's choice varies, and a wakeup across CPUs
+//! costs more than the rest of a short call.
 
 use anyhow::{Context as _, Result};
 use rustix::{
@@ -11,21 +11,21 @@ use rustix::{
 pub enum Placement {
     /// Both sides on one CPU.
     Together,
-    /// Each side on a CPU of its own.
+    /// Each side on a separate CPU.
     Apart,
 }
 
 pub const PLACEMENTS: [(Placement, &str); 2] =
     [(Placement::Together, "both on one CPU"), (Placement::Apart, "each on a CPU of its own")];
 
-/// Holds this thread and those processes' first threads where they are to run, until it is dropped.
+/// Pins this thread and the main threads of the given processes until dropped.
 pub struct Placed {
     before: CpuSet,
     others: Vec<Pid>,
 }
 
 impl Placed {
-    /// `None` if there are not as many CPUs.
+    /// `None` if there are too few CPUs.
     pub fn place(placement: Placement, others: &[u32]) -> Result<Option<Self>> {
         let before = sched_getaffinity(None)?;
         let mut cpus = (0..CpuSet::MAX_CPU).filter(|cpu| before.is_set(*cpu));

@@ -1,4 +1,4 @@
-//! The rows: a table for people, JSON for machines.
+//! The results: a table for people, JSON for machines.
 
 use std::{fs, thread};
 
@@ -11,7 +11,7 @@ pub struct Row {
     pub what: String,
     /// What was measured, with its unit.
     pub figure: String,
-    /// The ratio that the goal is about, its spread, and the goal; absent where there is none.
+    /// The ratio, its spread and its goal; `None` if there is no goal.
     pub ratio: Option<Ratio>,
     pub note: String,
 }
@@ -29,7 +29,7 @@ impl Ratio {
         Self { median: series.median(), low: series.quantile(0.0), high: series.quantile(1.0), goal }
     }
 
-    /// The ratio of a quantile of all of both, with its spread over ten stretches.
+    /// The ratio of a quantile of both series, with its spread over ten stretches.
     pub fn of_quantile(series: &Series, base: &Series, share: f64, goal: Option<f64>) -> Self {
         let stretches = series.stretches(share).ratios(&base.stretches(share));
         let median = series.quantile(share) / base.quantile(share);
@@ -38,7 +38,7 @@ impl Ratio {
 }
 
 pub struct Report {
-    /// Date, kernel, processor: without them a figure says nothing.
+    /// Date, kernel and processor, without which a figure is meaningless.
     machine: Vec<(&'static str, String)>,
     rows: Vec<Row>,
 }

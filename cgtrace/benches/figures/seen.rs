@@ -1,4 +1,5 @@
-//! Who sees short-lived nested cgroups: cgtrace, a recursive inotify watcher, a loop that looks every 10 ms.
+//! Which observer sees short-lived nested cgroups: cgtrace, a recursive inotify watcher, a loop that polls
+//! every 10 ms.
 
 use std::{
     collections::HashSet,
@@ -23,9 +24,9 @@ use crate::{
 
 const ROUNDS: usize = 3_000;
 
-/// a, a/b, a/b/c made and removed at once, each round by names of its own.
+/// a, a/b, a/b/c created and removed at once, with different names in each round.
 fn rounds(scope: &Path) -> Result<HashSet<PathBuf>> {
-    let mut made = HashSet::new();
+    let mut created = HashSet::new();
     for round in 0..ROUNDS {
         let a = scope.join(format!("a{round}"));
         let b = a.join("b");
@@ -36,12 +37,12 @@ fn rounds(scope: &Path) -> Result<HashSet<PathBuf>> {
         for path in [&c, &b, &a] {
             fs::remove_dir(path)?;
         }
-        made.extend([a, b, c]);
+        created.extend([a, b, c]);
     }
-    Ok(made)
+    Ok(created)
 }
 
-/// Runs the same rounds under each watcher.
+/// Runs the same rounds with each observer.
 pub fn measure(report: &mut Report) -> Result<()> {
     let Some(mount) = load::unified() else {
         report.not_measured("short-lived nested cgroups", "no cgroup v2 is mounted");
@@ -51,7 +52,7 @@ pub fn measure(report: &mut Report) -> Result<()> {
 
     let ours = by_cgtrace(&scope, &mount)?;
     let watcher = Recursive::start(scope.path())?;
-    let made = rounds(scope.path())?;
+    let created = rounds(scope.path())?;
     let inotify = watcher.stop()?;
     let stop = Arc::new(AtomicBool::new(false));
     let poller = thread::spawn({
@@ -65,10 +66,10 @@ pub fn measure(report: &mut Report) -> Result<()> {
     for (name, seen) in
         [("cgtrace", ours), ("a recursive inotify watcher", inotify), ("looking every 10 ms", polling)]
     {
-        let share = made.intersection(&seen).count() as f64 / made.len() as f64 * 100.0;
+        let share = created.intersection(&seen).count() as f64 / created.len() as f64 * 100.0;
         report.figure(
             format!("short-lived nested cgroups seen by {name}"),
-            format!("{share:.1} % of {}", made.len()),
+            format!("{share:.1} % of {}", created.len()),
             if name == "cgtrace" { "goal: 100 %" } else { "" },
         );
     }

@@ -1,4 +1,4 @@
-//! A daemon of our own in a runtime directory of its own, and the plainest client there can be.
+//! A daemon with a private runtime directory, and a minimal client.
 
 use std::{
     collections::BTreeMap,
@@ -19,7 +19,7 @@ use crate::statistics::Series;
 pub struct Daemon {
     child: Child,
     socket: PathBuf,
-    /// From exec to the first answer.
+    /// From exec to the first reply.
     pub ready_after: Duration,
     folder: tempfile::TempDir,
 }
@@ -29,10 +29,10 @@ impl Daemon {
         Self::start_with(&[])
     }
 
-    /// Starts it with further flags of `daemon`.
+    /// Starts it with more flags of `daemon`.
     pub fn start_with(flags: &[&str]) -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        // Clients of other users connect, too.
+        // Other users' clients connect, too.
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
         let socket = folder.path().join("private/io.cgtrace");
         let start = Instant::now();
@@ -41,7 +41,7 @@ impl Daemon {
             .arg(folder.path())
             .arg("daemon")
             .args(flags)
-            // What it logs of itself is no part of a table.
+            // Its log must not mix with the table.
             .env("CGTRACE_LOG", "warn")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -78,8 +78,8 @@ impl Daemon {
         self.folder.path().join("public/io.cgtrace")
     }
 
-    /// Resident memory of its own (not shared with files), in bytes, counted page by page: `RssAnon` of `status` may
-    /// be off by half a megabyte.
+    /// Resident anonymous memory in bytes, counted page by page: `RssAnon` in `status` may be off by half a
+    /// megabyte.
     pub fn memory(&self) -> Result<u64> {
         let page = fs::read_to_string(format!("/proc/{}/smaps_rollup", self.child.id()))?;
         let line = page.lines().find_map(|line| line.strip_prefix("Anonymous:"));
@@ -87,7 +87,7 @@ impl Daemon {
         Ok(kib * 1024)
     }
 
-    /// How often each of its threads was switched to, so far.
+    /// The number of context switches of each thread.
     pub fn switches(&self) -> Result<BTreeMap<u64, u64>> {
         let mut switches = BTreeMap::new();
         for task in fs::read_dir(format!("/proc/{}/task", self.child.id()))? {
@@ -119,7 +119,7 @@ impl Connection {
         Ok(Self { stream: BufReader::new(UnixStream::connect(socket)?), reply: Vec::new() })
     }
 
-    /// Lookups, so many a second: what each takes, in µs.
+    /// Makes Lookups at a rate per second. Returns their durations in µs.
     pub fn lookups_at(&mut self, rate: u32, calls: u32) -> Result<Series> {
         let pause = Duration::from_secs(1) / rate;
         let mut series = Series::new();

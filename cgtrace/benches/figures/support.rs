@@ -1,4 +1,4 @@
-//! What the figures share with the tests.
+//! Support code shared with the tests.
 
 #[path = "../../../tests/support/peer.rs"]
 pub mod peer;

@@ -1,4 +1,4 @@
-//! What tracing costs those who make cgroups: the same loop untraced, with cgtrace, with each peer.
+//! The cost of tracing for mkdir+rmdir: the same loop untraced, with cgtrace, and with each peer.
 
 use std::{
     process::{Child, Command, Stdio},
@@ -19,12 +19,12 @@ use crate::{
 
 const ROUNDS: usize = 11;
 
-/// The peers, which take seconds to start, are measured in the first rounds only.
+/// The peers take seconds to start, and are measured in the first rounds only.
 const PEER_ROUNDS: usize = 5;
 
 const PAIRS: u32 = 4_000;
 
-/// One way of being traced, started anew for every round so that the rounds interleave.
+/// One mode of tracing, restarted for every round so that the rounds interleave.
 enum Mode {
     Untraced,
     Empty,
@@ -45,7 +45,7 @@ const MODES: [(Mode, &str, Option<f64>); 7] = [
     (Mode::Ftrace, "ftrace, read by cat", None),
 ];
 
-/// What keeps a mode going.
+/// What keeps a mode active.
 #[expect(dead_code, reason = "held for what their drop does")]
 enum Running {
     Nothing,
@@ -88,7 +88,7 @@ fn start(mode: &Mode, folder: &std::path::Path) -> Result<Running> {
     })
 }
 
-/// Measures mkdir+rmdir pairs at the scope's top and in a nest.
+/// Measures mkdir+rmdir pairs at the top of the scope and in a nest.
 pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
     let Some(mount) = load::unified() else {
         report.not_measured("mkdir+rmdir", "no cgroup v2 is mounted");
@@ -103,7 +103,8 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
     let mut ratios = series.clone();
     let mut why_not: Vec<Option<String>> = MODES.iter().map(|_| None).collect();
     let rounds = if depth > 10 { PEER_ROUNDS } else { ROUNDS };
-    // Each mode is held against the untraced loop just before and just after it: the machine's speed drifts.
+    // Each mode is compared with the untraced loop just before and after it, because the machine's speed
+    // drifts.
     load::pairs(&place, pairs)?;
     let mut before = load::pairs(&place, pairs)?;
     for round in 0..rounds {
@@ -137,7 +138,7 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
         }
         report.row(Row {
             what,
-            figure: format!("{:.1} µs a pair", series[index].median()),
+            figure: format!("{:.1} µs per pair", series[index].median()),
             ratio: Some(Ratio::of(&ratios[index], if depth > 10 { None } else { *goal })),
             note: format!("{} rounds of {pairs} pairs", series[index].len()),
         });
@@ -154,7 +155,7 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
     Ok(())
 }
 
-/// What we cost over what a peer costs, each as a multiple of the untraced loop.
+/// Our cost over a peer's, each as a multiple of the untraced loop.
 fn of_medians(what: String, ours: &Series, peer: &Series) -> Row {
     let (ours, peer) = (ours.median(), peer.median());
     let ratio = ours / peer;

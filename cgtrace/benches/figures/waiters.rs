@@ -1,4 +1,5 @@
-//! Ten thousand waiters on different names, then ten thousand mkdirs: how long after its mkdir(2) returned each is told.
+//! Ten thousand waiters on different names, then ten thousand mkdirs: the time from the return of each
+//! mkdir(2) to its waiter's reply.
 
 use std::{
     fs,
@@ -72,16 +73,16 @@ fn round(mount: &Path) -> Result<Series> {
         waiting.push(stream);
     }
     until_all_wait(&daemon)?;
-    let made: Arc<Vec<AtomicI64>> = Arc::new((0..WAITERS).map(|_| AtomicI64::new(0)).collect());
+    let created: Arc<Vec<AtomicI64>> = Arc::new((0..WAITERS).map(|_| AtomicI64::new(0)).collect());
     let reading = thread::spawn(move || read_all(&waiting));
-    for (number, made) in made.iter().enumerate() {
+    for (number, created) in created.iter().enumerate() {
         fs::create_dir(name(number))?;
-        made.store(now_ns(), Ordering::Relaxed);
+        created.store(now_ns(), Ordering::Relaxed);
     }
-    let told = reading.join().map_err(|_| anyhow!("the reader panicked"))??;
+    let replied = reading.join().map_err(|_| anyhow!("the reader panicked"))??;
     let mut waits = Series::new();
-    for (told, made) in told.iter().zip(made.iter()) {
-        waits.push((told - made.load(Ordering::Relaxed)).max(0) as f64 / 1e6);
+    for (replied, created) in replied.iter().zip(created.iter()) {
+        waits.push((replied - created.load(Ordering::Relaxed)).max(0) as f64 / 1e6);
     }
     Ok(waits)
 }
@@ -98,13 +99,13 @@ fn until_all_wait(daemon: &Daemon) -> Result<()> {
     bail!("not all wait after 30 s")
 }
 
-/// When each was told; an error if one is told twice, or not within half a minute after the last.
+/// The time of each reply; an error if a waiter gets two, or none within half a minute after the last.
 fn read_all(waiting: &[UnixStream]) -> Result<Vec<i64>> {
     let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
     for (number, stream) in waiting.iter().enumerate() {
         epoll::add(&epoll, stream, epoll::EventData::new_u64(number as u64), epoll::EventFlags::IN)?;
     }
-    let mut told = vec![0; waiting.len()];
+    let mut replied = vec![0; waiting.len()];
     let mut left = waiting.len();
     let mut events = Vec::with_capacity(1024);
     let mut buffer = [0; 4096];
@@ -121,12 +122,12 @@ fn read_all(waiting: &[UnixStream]) -> Result<Vec<i64>> {
             let mut stream = waiting.get(number).context("an event of nobody")?;
             let read = stream.read(&mut buffer)?;
             let replies = buffer[..read].split(|byte| *byte == 0).count() - 1;
-            if replies != 1 || told[number] != 0 {
+            if replies != 1 || replied[number] != 0 {
                 bail!("waiter {number} got {replies} replies at once, or a second one");
             }
-            told[number] = now;
+            replied[number] = now;
             left -= 1;
         }
     }
-    Ok(told)
+    Ok(replied)
 }
