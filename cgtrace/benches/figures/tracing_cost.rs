@@ -38,7 +38,7 @@ enum Mode {
 const MODES: [(Mode, &str, Option<f64>); 7] = [
     (Mode::Untraced, "untraced", None),
     (Mode::Empty, "programs that do nothing on mkdir and rmdir", None),
-    (Mode::Daemon, "cgtrace, nobody listening", Some(1.03)),
+    (Mode::Daemon, "cgtrace, no listener", Some(1.03)),
     (Mode::DaemonAndSubscriber, "cgtrace, one JSON subscriber", Some(1.10)),
     (Mode::Bpftrace, "bpftrace", None),
     (Mode::Perf, "perf record", None),

@@ -119,7 +119,7 @@ fn read_all(waiting: &[UnixStream]) -> Result<Vec<i64>> {
         }
         for event in &events {
             let number = event.data.u64() as usize;
-            let mut stream = waiting.get(number).context("an event of nobody")?;
+            let mut stream = waiting.get(number).context("an event of an unknown connection")?;
             let read = stream.read(&mut buffer)?;
             let replies = buffer[..read].split(|byte| *byte == 0).count() - 1;
             if replies != 1 || replied[number] != 0 {

@@ -1,7 +1,7 @@
 //! A bounded log of processes that have exited or moved since: execs with a tracked comm, with ancestors,
 //! time and cgroup, and moves between cgroups. Pure.
 //!
-//! It receives each event with the change that the index made of it, and stores the newest.
+//! It receives each event with the resulting change of the index, and stores the newest.
 
 mod execs;
 mod moves;
@@ -63,7 +63,7 @@ impl ProcessLog {
         self.tracked = tracked.into_iter().collect();
     }
 
-    /// Records an event and the change that `index` made of it.
+    /// Records an event and the resulting change of `index`.
     pub fn record(&mut self, event: &Event, change: Option<&Rc<Change>>, index: &Index) {
         match &event.what {
             What::Ancestry { task, ancestors } => {
