@@ -66,10 +66,10 @@ fn example(command: &dyn Fn() -> Command) -> Outcome {
     fs::remove_dir(&path)?;
     fs::create_dir(&path)?;
     ensure!(waiting.wait_with_output()?.status.code() == Some(0), "the wait");
-    let told = watching.wait_with_output()?;
-    ensure!(told.status.code() == Some(0), "{told:?}");
+    let reply = watching.wait_with_output()?;
+    ensure!(reply.status.code() == Some(0), "{reply:?}");
     let events: Vec<Value> =
-        String::from_utf8(told.stdout)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
+        String::from_utf8(reply.stdout)?.lines().map(serde_json::from_str).collect::<Result<_, _>>()?;
     let kinds: Vec<&str> = events.iter().filter_map(|event| event["kind"].as_str()).collect();
     ensure!(kinds == ["mkdir", "rmdir"] && events[0]["path"] == name.as_str(), "{events:?}");
 
@@ -179,8 +179,8 @@ fn crate_varlink() -> Outcome {
         "io.cgtrace.Watch",
         json!({ "patterns": [name], "kinds": ["mkdir"] }),
     );
-    let told = watch.more().map_err(|error| anyhow::anyhow!("{error:?}"))?;
-    let mut next = || told.next().context("ended")?.map_err(|error| anyhow::anyhow!("{error:?}"));
+    let reply = watch.more().map_err(|error| anyhow::anyhow!("{error:?}"))?;
+    let mut next = || reply.next().context("ended")?.map_err(|error| anyhow::anyhow!("{error:?}"));
     ensure!(next()?["seq"].is_u64());
     fs::create_dir(&path)?;
     let event = next()?;

@@ -43,7 +43,7 @@ fn next(following: &mut ResilientStream) -> Result<ResilientItem> {
 fn next_event(following: &mut ResilientStream) -> Result<wire::Event> {
     match next(following)? {
         ResilientItem::Event(event) => Ok(*event),
-        told => bail!("expected an event, got {told:?}"),
+        item => bail!("expected an event, got {item:?}"),
     }
 }
 
@@ -120,7 +120,7 @@ fn restarted() -> Outcome {
     fs::create_dir(&a)?;
     let last = next_event(&mut following)?;
     drop(first);
-    // Nobody answers: that is borne, and the time is kept.
+    // No daemon answers: the stream keeps trying, within the timeout.
     let start = Instant::now();
     ensure!(following.next_timeout(Duration::from_millis(50))?.is_none());
     ensure!(start.elapsed() >= Duration::from_millis(50));
@@ -136,7 +136,7 @@ fn restarted() -> Outcome {
                 "{instance:?}"
             );
         }
-        told => bail!("expected the restart, got {told:?}"),
+        item => bail!("expected the restart, got {item:?}"),
     }
     // What the new one saw comes from its beginning, before anybody had asked it.
     made(&mut following, &cgroup.name_of(&c))
@@ -168,12 +168,12 @@ fn patience() -> Outcome {
     next(&mut following)?;
     drop(daemon);
     for _ in 0..2 {
-        let told = following.next().context("the iterator ended")?;
-        ensure!(matches!(told, Err(Error::Connect { .. })), "{told:?}");
+        let item = following.next().context("the iterator ended")?;
+        ensure!(matches!(item, Err(Error::Connect { .. })), "{item:?}");
     }
     let daemon = Daemon::start()?;
     let wrong = wire::Watch { kinds: Some(vec!["mkdr".into()]), ..Default::default() };
-    let told = ResilientStream::start_at(daemon.socket(), wrong, None);
-    ensure!(matches!(told, Err(Error::UnknownKind { .. })), "{told:?}");
+    let item = ResilientStream::start_at(daemon.socket(), wrong, None);
+    ensure!(matches!(item, Err(Error::UnknownKind { .. })), "{item:?}");
     Ok(())
 }

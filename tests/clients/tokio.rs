@@ -96,21 +96,21 @@ fn resumes() -> Outcome {
             fs::create_dir(&path)?;
             match timeout(PATIENCE, following.next()).await?.context("ended")?? {
                 ResilientItem::Resumed { .. } => {}
-                told => bail!("expected the resumption, got {told:?}"),
+                item => bail!("expected the resumption, got {item:?}"),
             }
             match timeout(PATIENCE, following.next()).await?.context("ended")?? {
                 ResilientItem::Event(event) => {
                     ensure!(event.path == Some(cgroup.name_of(&path)), "{event:?}");
                 }
-                told => bail!("expected the event, got {told:?}"),
+                item => bail!("expected the event, got {item:?}"),
             }
         }
         // As a stream, too.
         fs::create_dir(cgroup.join("last"))?;
         let mut stream = pin!(following.into_stream());
         let next = std::future::poll_fn(|context| futures_core::Stream::poll_next(stream.as_mut(), context));
-        let told = timeout(PATIENCE, next).await?.context("ended")??;
-        ensure!(matches!(told, ResilientItem::Event(_)), "{told:?}");
+        let item = timeout(PATIENCE, next).await?.context("ended")??;
+        ensure!(matches!(item, ResilientItem::Event(_)), "{item:?}");
         Ok(())
     })
 }
