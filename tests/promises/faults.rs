@@ -180,7 +180,7 @@ fn no_thread() -> Outcome {
         .output()?;
     let stderr = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.code() == Some(3), "{output:?}");
-    ensure!(stderr.contains("no thread can be started") && stderr.contains("pids.max"), "{stderr}");
+    ensure!(stderr.contains("failed to start the scan thread") && stderr.contains("pids.max"), "{stderr}");
     Ok(())
 }
 

@@ -77,7 +77,7 @@ impl ScanThread {
         thread::Builder::new().name("scan".to_owned()).spawn(move || for_thread.run()).map_err(|error| {
             let next =
                 "raise the limit on tasks (TasksMax=, pids.max), or let `unshare --time` fork (--fork)";
-            io::Error::new(error.kind(), format!("failed to start the scan thread ({error}); {next}"))
+            io::Error::new(error.kind(), format!("{error}; {next}"))
         })?;
         Ok(Self(Rc::new(Handle(shared))))
     }
