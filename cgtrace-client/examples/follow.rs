@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let watch =
         Watch::default().patterns([&path]).kinds([EventKind::Mkdir, EventKind::Rmdir]).hierarchy("v2");
-    let mut events = ResilientStream::start_at(&Endpoint::from_env(), watch, Some(cursor))?;
+    let mut events = ResilientStream::start_at(Endpoint::from_env(), watch, Some(cursor))?;
     while let Some(item) = events.next() {
         match item? {
             ResilientItem::Event(event) => {

@@ -2,6 +2,8 @@
 //! `CGTRACE_WRITE_WORDS=1 cargo test -p cgtrace --test words` rewrites the list. The metrics' names are compared with a
 //! running daemon's, by `tests/promises/metrics.rs`.
 
+#![expect(clippy::panic, clippy::unwrap_used, reason = "test code")]
+
 use std::{collections::BTreeSet, env, fs, path::PathBuf};
 
 use cgtrace::daemon::{config::Settings, probe::Kind};

@@ -91,7 +91,11 @@ fn sections(page: &Page) -> String {
 }
 
 fn definitions(entries: &[(&str, &str)]) -> String {
-    entries.iter().map(|(term, meaning)| format!(".TP\n{}\n{}\n", roff(term), roff(meaning))).collect()
+    let mut text = String::new();
+    for (term, meaning) in entries {
+        text.extend([".TP\n", &roff(term), "\n", &roff(meaning), "\n"]);
+    }
+    text
 }
 
 /// Escapes text for roff. No text of a page begins with a control character, `.` or `'`.

@@ -1,4 +1,4 @@
-//! ResilientStream goes on over a broken connection and over a restarted daemon, and says what it missed.
+//! `ResilientStream` goes on over a broken connection and over a restarted daemon, and says what it missed.
 
 use std::{
     fs,

@@ -138,7 +138,7 @@ fn slow() -> Outcome {
     stage.finish()
 }
 
-/// Each connection is answered or refused with LimitExceeded.
+/// Each connection is answered or refused with `LimitExceeded`.
 fn storm() -> Outcome {
     let _many = many_descriptors()?;
     let stage = Stage::start()?;

@@ -55,7 +55,7 @@ impl Recording {
             .collect())
     }
 
-    /// The calls that opened a file, except with O_PATH. Waits until the process `pid` has exited.
+    /// The calls that opened a file, except with `O_PATH`. Waits until the process `pid` has exited.
     pub fn reads(&self, pid: u32, file: &Path) -> Result<Vec<String>> {
         let text = self.text(pid)?;
         let opened = text.lines().filter(|line| line.contains("open") && !line.contains("O_PATH"));

@@ -279,7 +279,7 @@ fn verified() -> Outcome {
     let verify = || loop {
         match daemon.client()?.verify() {
             Err(error) if error.is_transient() => {
-                ensure!(begun.elapsed() < Duration::from_mins(3), "{error}")
+                ensure!(begun.elapsed() < Duration::from_mins(3), "{error}");
             }
             outcome => return Ok(outcome?),
         }

@@ -38,7 +38,7 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
-/// The sysctl kernel.bpf_stats_enabled, restored when dropped.
+/// The sysctl `kernel.bpf_stats_enabled`, restored when dropped.
 struct Switch(String);
 
 impl Switch {

@@ -123,7 +123,7 @@ fn refused(without: CapabilitySet) -> Outcome {
     Ok(())
 }
 
-/// A cgroup's directory can deny access to other users. Reading below it then needs CAP_DAC_READ_SEARCH.
+/// A cgroup's directory can deny access to other users. Reading below it then needs `CAP_DAC_READ_SEARCH`.
 fn closed_cgroup() -> Outcome {
     let cgroup = Cgroup::new(any(), "closed")?;
     let below = cgroup.join("below");

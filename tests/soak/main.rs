@@ -183,7 +183,7 @@ fn play(
             threads.spawn(move || {
                 match churn::mount(stage, seed) {
                     Err(error) if error.is::<Skip>() => {
-                        println!("soak: {error}; no hierarchy is mounted and unmounted")
+                        println!("soak: {error}; no hierarchy is mounted and unmounted");
                     }
                     outcome => outcome?,
                 }

@@ -16,6 +16,7 @@ pub use time::Timestamp;
 use time::rfc3339;
 
 #[expect(missing_docs, reason = "self-explanatory fields have no comment in the interface")]
+#[expect(clippy::default_trait_access, reason = "the generator does not spell out the types of defaults")]
 mod generated {
     use std::time::SystemTime;
 

@@ -31,7 +31,7 @@ impl DaemonRecords<'_> {
         Process {
             task: wire::Task { cgroup: main_cgroup(&cgroups), ..task },
             started: self.anchor.timestamp(start),
-            exec_at: observed.map(|exec| exec.at.clone()),
+            exec_at: observed.map(|exec| exec.at),
             predates_daemon: observed.is_none() && self.started_boot_ns > start,
             exited: false,
             cgroups,
@@ -62,7 +62,7 @@ impl DaemonRecords<'_> {
         Process {
             task: wire::Task { cgroup: main_cgroup(&cgroups), ..exec.task.clone() },
             started: self.anchor.timestamp(exec.task.start_boot_ns.unwrap_or(exec.at.boot_ns)),
-            exec_at: exec.observed.then(|| exec.at.clone()),
+            exec_at: exec.observed.then_some(exec.at),
             predates_daemon: !exec.observed,
             exited: true,
             exec_cgroups: if exec.observed { cgroups.clone() } else { Vec::new() },

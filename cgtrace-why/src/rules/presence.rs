@@ -63,7 +63,7 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<RuleMatch> {
     (!others.is_empty()).then(|| elsewhere(case, Weight::Informational, &others, &[]))
 }
 
-/// Whether it is a pod's cgroup, that of a QoS class, or kubepods itself.
+/// Whether it is a pod's cgroup, that of a `QoS` class, or kubepods itself.
 fn is_of_pod(case: &Case) -> bool {
     case.parsed.qos.is_some() || case.parsed.path.starts_with(b"/kubepods")
 }

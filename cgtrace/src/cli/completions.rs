@@ -87,7 +87,7 @@ fn below(mounts: &[Mount], prefix: &[u8]) -> BTreeSet<String> {
         for entry in directory.filter_map(Result::ok) {
             let name = entry.file_name().to_bytes();
             let is_cgroup = entry.file_type() == FileType::Directory && !matches!(name, b"." | b"..");
-            if is_cgroup && name.starts_with(leaf) && name.iter().all(is_plain) {
+            if is_cgroup && name.starts_with(leaf) && name.iter().copied().all(is_plain) {
                 paths.insert(String::from_utf8_lossy(&[parent, name].concat()).into_owned());
             }
         }
@@ -97,8 +97,8 @@ fn below(mounts: &[Mount], prefix: &[u8]) -> BTreeSet<String> {
 
 /// Whether a byte means nothing to a shell or a terminal. bash inserts candidates unquoted, and anyone who may create a
 /// cgroup chooses its name: `$(reboot)` must not be offered.
-fn is_plain(byte: &u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"_-.:@,+=%".contains(byte)
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"_-.:@,+=%".contains(&byte)
 }
 
 #[cfg(test)]
@@ -113,9 +113,9 @@ mod tests {
 
     #[test]
     fn names_that_need_quoting_are_not_offered() {
-        assert!(b"cri-containerd:0f@1.slice".iter().all(is_plain));
+        assert!(b"cri-containerd:0f@1.slice".iter().copied().all(is_plain));
         for name in ["$(reboot)", "a b", "a;b", "a\u{1b}[2J", "a\\x2d", "*", "~", "'"] {
-            assert!(!name.as_bytes().iter().all(is_plain), "{name}");
+            assert!(!name.as_bytes().iter().copied().all(is_plain), "{name}");
         }
     }
 

@@ -193,7 +193,7 @@ impl Counters {
 
     pub(super) fn lost_records(&self) -> Result<LostRecords, CountError> {
         let mut lost = LostRecords::default();
-        for entry in self.lost_of.iter() {
+        for entry in &self.lost_of {
             let (key, counts): (u64, PerCpuValues<u64>) = entry?;
             #[expect(clippy::cast_possible_truncation, reason = "the lower half is the hierarchy id")]
             let hierarchy = key as u32;
