@@ -49,7 +49,7 @@ fn cannot_know(output: &Output, words: &[&str]) -> Outcome {
 }
 
 fn no_proc() -> Outcome {
-    cannot_know(&verify(after("mount -t tmpfs none /proc"))?, &["see whether /proc is mounted"])
+    cannot_know(&verify(after("mount -t tmpfs none /proc"))?, &["check that /proc is mounted"])
 }
 
 /// A kernel without BTF has neither this directory nor the file.

@@ -167,3 +167,28 @@ fn a_hierarchy_whose_creation_was_lost_is_not_the_destroyed_one() -> Result<(), 
         Step::AddHierarchy { again: true },
     ])
 }
+
+/// An attach proves the parent, whose mkdir was lost, while a scan runs. That proves nothing about its child, whose rmdir
+/// was lost before the scan.
+#[test]
+fn evidence_of_a_cgroup_does_not_prove_its_descendants() -> Result<(), TestCaseError> {
+    holds(&[
+        Step::Lose { positions: 45841 },
+        Step::Settle,
+        mkdir(1, 0, 0),
+        mkdir(2, 0, 0),
+        Step::Rmdir { hierarchy: 2, which: 0 },
+        Step::Notice,
+        Step::Rmdir { hierarchy: 1, which: 0 },
+        mkdir(2, 0, 0),
+        mkdir(0, 0, 1),
+        Step::Discover { meanwhile: vec![0] },
+        mkdir(0, 100, 0),
+        mkdir(0, 249, 1),
+        Step::Rmdir { hierarchy: 0, which: 28 },
+        Step::Notice,
+        Step::BeginScan { hierarchy: 0 },
+        mkdir(0, 0, 0),
+        Step::Activity { hierarchy: 0, which: 109, what: 71 },
+    ])
+}

@@ -79,7 +79,7 @@ impl Index {
         self.shape += 1;
         let first = !known.scanned;
         let SortedScan { seen, renamed, fresh } = sort(known, &scan, scanned);
-        let mut merged = MergeOutcome { changes: Vec::new(), raced: scan.renamed };
+        let mut merged = MergeOutcome { changes: Vec::new(), raced: !scan.renamed.is_empty() };
         if complete {
             self.merge_removals(hierarchy, &scan, &seen, at_boot_ns, &mut merged.changes);
         }
@@ -121,7 +121,7 @@ impl Index {
             let mut above = tree.find(id);
             while let Some(slot) = above {
                 let node = tree.node(slot);
-                if scan.named.contains(&node.id) {
+                if scan.renamed.contains(&node.id) {
                     return true;
                 }
                 if node.id == ROOT {
@@ -130,7 +130,7 @@ impl Index {
                 above = tree.find(node.parent);
             }
             // An unknown ancestor may be what was renamed.
-            scan.renamed
+            !scan.renamed.is_empty()
         };
         let unseen = tree.all().filter(|(slot, node)| missed(*slot) && !scan.named.contains(&node.id));
         let (proved, mut gone): (Vec<_>, Vec<_>) =

@@ -11,10 +11,10 @@ pub(super) struct PendingScan {
     /// When the last loss before the scan was noticed. An older event proves nothing about what the scan
     /// finds: the event that undid it may have been lost.
     begun_after_ns: u64,
-    /// Origin or renamed: alive then, and named by an event.
+    /// Created, renamed or proved by other evidence: alive then, and named by an event.
     pub named: HashSet<CgroupId>,
-    /// A cgroup was renamed: the scan may have missed its descendants, and nothing else may reveal them.
-    pub renamed: bool,
+    /// Renamed: the scan may have missed their descendants, and nothing else may reveal them.
+    pub renamed: HashSet<CgroupId>,
     pub removed: HashSet<CgroupId>,
     /// Removed cgroups whose path could not be built yet.
     pub pathless: Vec<Pathless>,
@@ -41,7 +41,9 @@ impl PendingScan {
 
     pub fn renamed(&mut self, id: CgroupId, at: u64) {
         self.named(id, at);
-        self.renamed |= at > self.begun_after_ns;
+        if at > self.begun_after_ns {
+            self.renamed.insert(id);
+        }
     }
 
     pub fn removed(&mut self, id: CgroupId, node: &Node, pathless: bool) {
