@@ -102,7 +102,7 @@ int main(int argc, char **argv) {
     CHECK(pthread_join(thread, NULL) == 0);
     expect(watch, "{\"event\":", "\"kind\":\"mkdir\"");
     CHECK(cgtrace_lookup_json(client, below_name, "v2", &json) == 0);
-    CHECK(strstr(json, "\"present\":true") && strstr(json, "\"name_hex\":"));
+    CHECK(strstr(json, "\"present\":true") && strstr(json, "\"path_hex\":"));
     puts(json);
     cgtrace_free(json);
     CHECK(rmdir(below_folder) == 0);

@@ -62,7 +62,7 @@ func (c *Client) call(method string, more bool, parameters any, take func(json.R
 			return err
 		}
 		// Ids can exceed 2^53: decode them into uint64, as here, never into float64.
-		var found struct {
+		var reply struct {
 			Parameters json.RawMessage
 			Error      string
 			Continues  bool

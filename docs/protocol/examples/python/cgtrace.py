@@ -76,7 +76,7 @@ def main(arguments):
             left = int(count)
             for reply in Cgtrace().replies("Watch", more=True, patterns=[pattern]):
                 if "dropped" in reply:
-                    print(f"{reply["dropped"]} events dropped", file=sys.stderr)
+                    print(f"{reply['dropped']} events dropped", file=sys.stderr)
                 if "seq" in reply:
                     print(f"every event after {reply['seq']}", file=sys.stderr, flush=True)
                 if "event" in reply:
