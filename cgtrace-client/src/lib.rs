@@ -2,7 +2,8 @@
 //!
 //! The daemon records when each cgroup was created and removed, and by which process. This crate queries it over a Unix
 //! socket. Replies are exact: a mkdir(2) or rmdir(2) that returned before the call is reflected in the reply. The blocking
-//! client has three dependencies and starts no thread; the feature `tokio` adds an asynchronous one in the module of that name.
+//! client has three dependencies and starts no thread; the feature `tokio` adds
+//! an asynchronous one in the module of that name.
 //!
 //! ```no_run
 //! use std::time::Duration;
