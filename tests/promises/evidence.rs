@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     rc::Rc,
+    sync::atomic::{AtomicU32, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -39,48 +40,53 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The real program's records, without those of the mkdir and rmdir of cgroups whose names begin with
-/// `hidden`.
-struct Withholding(Probe);
+/// `prefix`. Each tracker has its own: tests run beside each other, and unknown cgroups of another test would
+/// use up this tracker's immediate lookups.
+struct Withholding {
+    probe: Probe,
+    prefix: String,
+}
 
-fn is_withheld(event: &Event) -> bool {
+fn is_withheld(event: &Event, prefix: &str) -> bool {
     let (What::Mkdir(Child { leaf, .. }) | What::Rmdir(Child { leaf, .. })) = &event.what else {
         return false;
     };
     let Leaf { bytes, .. } = leaf;
-    bytes.starts_with(b"hidden")
+    bytes.starts_with(prefix.as_bytes())
 }
 
 impl Records for Withholding {
     fn drain(&mut self, each: &mut dyn FnMut(Event)) -> Drained {
-        self.0.drain(&mut |event| {
-            if !is_withheld(&event) {
+        let Self { probe, prefix } = self;
+        probe.drain(&mut |event| {
+            if !is_withheld(&event, prefix) {
                 each(event);
             }
         })
     }
 
     fn arm(&self, wake: Wake) -> bool {
-        self.0.arm(wake)
+        self.probe.arm(wake)
     }
 
     fn is_armed(&self) -> bool {
-        self.0.is_armed()
+        self.probe.is_armed()
     }
 
     fn lost_any(&self) -> bool {
-        self.0.lost_any()
+        self.probe.lost_any()
     }
 
     fn losses(&self) -> Result<Losses, CountError> {
-        self.0.losses()
+        self.probe.losses()
     }
 
     fn store_acknowledged(&self, losses: &Losses) {
-        self.0.store_acknowledged(losses);
+        self.probe.store_acknowledged(losses);
     }
 
     fn store_seq(&self, seq: u64) {
-        self.0.store_seq(seq);
+        self.probe.store_seq(seq);
     }
 }
 
@@ -106,18 +112,23 @@ struct Stage {
     scope: Cgroup,
     hierarchy: HierarchyId,
     changes: Rc<RefCell<Vec<String>>>,
+    /// What the names of its cgroups without records begin with.
+    hidden: String,
 }
 
 impl Stage {
     fn new(hierarchy: &str) -> Result<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
         let scope = Cgroup::new(hierarchy, "evidence")?;
         let found = discover()?.into_iter().find(|found| found.name.split(',').any(|part| part == hierarchy));
         let probe = Probe::start(&Options::default())?;
-        let mut tracker = Tracker::new(Withholding(probe), ThisMachine, &[]);
+        let hidden = format!("hidden-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let records = Withholding { probe, prefix: format!("{hidden}-") };
+        let mut tracker = Tracker::new(records, ThisMachine, &[]);
         let changes = Rc::default();
         tracker.listen(Box::new(Recorder { below: scope.name(), changes: Rc::clone(&changes) }));
         tracker.discover(tracker.started_boot_ns())?;
-        let mut stage = Self { tracker, scope, hierarchy: found.context("not found")?.id, changes };
+        let mut stage = Self { tracker, scope, hierarchy: found.context("not found")?.id, changes, hidden };
         stage.scan()?;
         Ok(stage)
     }
@@ -145,18 +156,19 @@ impl Stage {
         String::from_utf8_lossy(&self.tracker.index().path(key).unwrap_or_default()).into_owned()
     }
 
-    /// The changes since the last call, without state events, which the kernel delays.
+    /// The changes since the last call, without state events, which the kernel delays. The names of cgroups
+    /// without records begin with `hidden`.
     fn changes(&self) -> Vec<String> {
         let mut changes = std::mem::take(&mut *self.changes.borrow_mut());
         let states = [Kind::Populated, Kind::Empty].map(Kind::as_str);
         changes.retain(|change| !states.iter().any(|state| change.starts_with(state)));
-        changes
+        changes.iter().map(|change| change.replace(&self.hidden, "hidden")).collect()
     }
 
     /// Two nested cgroups without records.
     fn hidden(&self) -> Result<[PathBuf; 2]> {
-        let outer = self.scope.join("hidden");
-        let inner = outer.join("hidden-inner");
+        let outer = self.scope.join(format!("{}-outer", self.hidden));
+        let inner = outer.join(format!("{}-inner", self.hidden));
         fs::create_dir(&outer)?;
         fs::create_dir(&inner)?;
         Ok([outer, inner])
@@ -177,7 +189,11 @@ fn attach() -> Outcome {
         put(&inner, "cgroup.procs", sleeper.pid())?;
         stage.catch_up();
         let changes = stage.changes();
-        let expected = ["mkdir? /hidden", "mkdir? /hidden/hidden-inner", "attach /hidden/hidden-inner"];
+        let expected = [
+            "mkdir? /hidden-outer",
+            "mkdir? /hidden-outer/hidden-inner",
+            "attach /hidden-outer/hidden-inner",
+        ];
         ensure!(changes == expected, "{hierarchy}: {changes:?}");
         ensure!(stage.path(key) == stage.scope.name_of(&inner), "{}", stage.path(key));
     }
@@ -191,7 +207,11 @@ fn child() -> Outcome {
         fs::create_dir(inner.join("seen"))?;
         stage.catch_up();
         let changes = stage.changes();
-        let expected = ["mkdir? /hidden", "mkdir? /hidden/hidden-inner", "mkdir /hidden/hidden-inner/seen"];
+        let expected = [
+            "mkdir? /hidden-outer",
+            "mkdir? /hidden-outer/hidden-inner",
+            "mkdir /hidden-outer/hidden-inner/seen",
+        ];
         ensure!(changes == expected, "{hierarchy}: {changes:?}");
     }
     Ok(())
@@ -219,7 +239,9 @@ fn release() -> Outcome {
                 .zip(at(format!("release {name}")))
                 .is_some_and(|(one, two)| one < two)
         };
-        while !released(&stage, "/hidden") || !released(&stage, "/hidden/hidden-inner") {
+        let outer = format!("/{}-outer", stage.hidden);
+        let inner = format!("{outer}/{}-inner", stage.hidden);
+        while !released(&stage, &outer) || !released(&stage, &inner) {
             ensure!(start.elapsed() < Duration::from_mins(2), "{hierarchy}: {:?}", stage.changes());
             thread::sleep(Duration::from_millis(10));
             stage.catch_up();
@@ -234,7 +256,7 @@ fn flood() -> Outcome {
     const HIDDEN: usize = 300;
     let mut stage = Stage::new(any())?;
     let paths: Vec<PathBuf> =
-        (0..HIDDEN).map(|number| stage.scope.join(format!("hidden-{number}"))).collect();
+        (0..HIDDEN).map(|number| stage.scope.join(format!("{}-{number}", stage.hidden))).collect();
     let sleeper = Sleeper::start()?;
     for path in &paths {
         fs::create_dir(path)?;
