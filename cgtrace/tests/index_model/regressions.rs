@@ -14,8 +14,8 @@ fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
     run(steps, PreviousLimits::default(), false)
 }
 
-/// A scan finds `4` under the name that `3` was created with while it ran; no record tells that `3` was removed. The
-/// release of `3` must not leave the name without a cgroup.
+/// A scan finds `4` under the name that `3` was created with while it ran; no record shows that `3` was
+/// removed. The release of `3` must not leave the name without a cgroup.
 #[test]
 fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(), TestCaseError> {
     for hierarchy in [0, 1] {
@@ -168,8 +168,8 @@ fn a_hierarchy_whose_creation_was_lost_is_not_the_destroyed_one() -> Result<(), 
     ])
 }
 
-/// An attach proves the parent, whose mkdir was lost, while a scan runs. That proves nothing about its child, whose rmdir
-/// was lost before the scan.
+/// An attach proves the parent, whose mkdir was lost, while a scan runs. That proves nothing about its child,
+/// whose rmdir was lost before the scan.
 #[test]
 fn evidence_of_a_cgroup_does_not_prove_its_descendants() -> Result<(), TestCaseError> {
     holds(&[
@@ -190,5 +190,24 @@ fn evidence_of_a_cgroup_does_not_prove_its_descendants() -> Result<(), TestCaseE
         Step::BeginScan { hierarchy: 0 },
         mkdir(0, 0, 0),
         Step::Activity { hierarchy: 0, which: 109, what: 71 },
+    ])
+}
+
+/// A rename, whose record was lost, hides `3` and its descendants from the scan. `7` is removed only later.
+#[test]
+fn a_scan_during_a_loss_infers_no_removal() -> Result<(), TestCaseError> {
+    holds(&[
+        mkdir(1, 0, 0),
+        mkdir(1, 66, 1),
+        Step::Deliver { count: 1, activity_is_busy: false },
+        mkdir(1, 133, 0),
+        mkdir(1, 107, 0),
+        mkdir(1, 134, 0),
+        Step::BeginScan { hierarchy: 0 },
+        Step::Lose { positions: u16::MAX },
+        Step::ReadScan { hierarchy: 1, whiches: vec![0] },
+        Step::Rename { hierarchy: 0, which: 180, name: SHORT_NAMES },
+        Step::MergeScans { hasty: None },
+        Step::Rmdir { hierarchy: 1, which: 1 },
     ])
 }

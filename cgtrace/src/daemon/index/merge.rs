@@ -61,8 +61,9 @@ impl Index {
     /// Merges the cgroups that a scan found, in any order; `at_boot_ns` is the time of the scan. If
     /// `complete` is false because a part was unreadable, no removal is inferred.
     ///
-    /// Apply every event from before the end of the scan first. Later ones are still handled correctly, but
-    /// some changes are then reported as inferred that would have been observed.
+    /// Apply every event from before the end of the scan first, and report every [loss](Self::lost). Later
+    /// events are still handled correctly, but some changes are then reported as inferred that would have
+    /// been observed. After a later loss, the next scan corrects wrongly inferred removals.
     pub fn merge_scan(
         &mut self,
         hierarchy: HierarchyId,
@@ -80,7 +81,10 @@ impl Index {
         let first = !known.scanned;
         let SortedScan { seen, renamed, fresh } = sort(known, &scan, scanned);
         let mut merged = MergeOutcome { changes: Vec::new(), raced: !scan.renamed.is_empty() };
-        if complete {
+        // A lost rename may have hidden a cgroup and its descendants from the scan. The loss requests another
+        // scan. On v2 nothing is renamed, and a scan finds all that exists from its begin to its end.
+        let lost_meanwhile = known.gap.is_some_and(|gap| gap.to_boot_ns > scan.begun_after_ns);
+        if complete && (hierarchy == UNIFIED || !lost_meanwhile) {
             self.merge_removals(hierarchy, &scan, &seen, at_boot_ns, &mut merged.changes);
         }
         self.merge_renames(hierarchy, &scan, renamed, at_boot_ns, &mut merged);

@@ -10,7 +10,7 @@ use super::node::Node;
 pub(super) struct PendingScan {
     /// When the last loss before the scan was noticed. An older event proves nothing about what the scan
     /// finds: the event that undid it may have been lost.
-    begun_after_ns: u64,
+    pub begun_after_ns: u64,
     /// Created, renamed or proved by other evidence: alive then, and named by an event.
     pub named: HashSet<CgroupId>,
     /// Renamed: the scan may have missed their descendants, and nothing else may reveal them.

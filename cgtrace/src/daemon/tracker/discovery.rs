@@ -181,8 +181,9 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     /// Merges the result of a scan.
     pub fn merge(&mut self, results: Vec<ScanResult>) {
-        // The merge needs every event from before the end of the scan. If catching up fails, it is merged
-        // anyway, and another scan follows.
+        // The merge needs every event from before the end of the scan, and every loss. If catching up fails,
+        // it is merged anyway, and another scan follows.
+        self.losses.read_next();
         let caught_up = self.catch_up().is_ok();
         let now = self.machine.boot_ns();
         for ScanResult { hierarchy, found } in results {

@@ -16,7 +16,8 @@ pub(super) struct LossCounts {
     acknowledged: Losses,
     /// The losses that a previous daemon reported.
     earlier: Losses,
-    read_at_ns: u64,
+    /// When the counters of skipped runs were read last; `None`: they are due.
+    read_at_ns: Option<u64>,
     /// Since when the check is deferred until woken waiters have their replies.
     pub(super) deferred_at_ns: Option<u64>,
 }
@@ -36,6 +37,11 @@ impl LossCounts {
     pub(super) fn begin_with(&mut self, earlier: Losses) {
         *self = Self { acknowledged: earlier, earlier, ..Self::default() };
     }
+
+    /// Makes the next check read all counters.
+    pub(super) fn read_next(&mut self) {
+        self.read_at_ns = None;
+    }
 }
 
 impl<R: Records, M: Machine> Tracker<R, M> {
@@ -45,7 +51,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// it.
     pub(super) fn notice_losses(&mut self, drained_from: u64, busy: bool, check: LossCheck) {
         let now = self.machine.boot_ns();
-        let due = now.saturating_sub(self.losses.read_at_ns) >= SKIPPED_RUNS_EVERY_NS;
+        let since = self.losses.read_at_ns.map(|read_at| now.saturating_sub(read_at));
+        let due = since.is_none_or(|since| since >= SKIPPED_RUNS_EVERY_NS);
         if !self.records.lost_any() {
             if !due {
                 return;
@@ -58,7 +65,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             }
         }
         self.losses.deferred_at_ns = None;
-        self.losses.read_at_ns = now;
+        self.losses.read_at_ns = Some(now);
         let losses = match self.records.losses() {
             Ok(losses) => losses,
             Err(error) => {
