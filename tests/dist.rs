@@ -1,4 +1,5 @@
-//! The packages of `cargo xtask dist`: installed, used, upgraded, removed, unpacked, and read by the usual tools.
+//! The packages of `cargo xtask dist`: installed, used, upgraded, removed, unpacked, and read by the usual
+//! tools.
 
 mod support;
 

@@ -1,14 +1,17 @@
 /* libcgtrace: the C client of cgtrace, the cgroup lifecycle tracer.
  *
- * Link with -lcgtrace. A path is that of a cgroup from the root of its hierarchy ("/system.slice/kubelet.service"), any
- * bytes but NUL. A hierarchy is named as in /proc/PID/cgroup: "v2", "memory", "name=systemd"; NULL means any.
+ * Link with -lcgtrace. A path is that of a cgroup from the root of its hierarchy
+ * ("/system.slice/kubelet.service"); it may contain any byte but NUL. A hierarchy is named as in
+ * /proc/PID/cgroup: "v2", "memory", "name=systemd"; NULL means any.
  *
- * Errors: a function that returns an int returns a negative CGTRACE_E_... code, one that returns a pointer returns NULL.
- * cgtrace_error_code() and cgtrace_error_message() describe the error of the last call on the same thread.
+ * Errors: a function that returns an int returns a negative CGTRACE_E_... code, one that returns a pointer
+ * returns NULL. cgtrace_error_code() and cgtrace_error_message() describe the error of the last call on the
+ * same thread.
  *
- * Threads: a client or a watch may be used by any thread, but by one at a time. Different ones are independent. The
- * library has no other state, starts no thread, handles no signal and never aborts. Calls block; a signal does not
- * interrupt them. Descriptors are close-on-exec; after fork(2) the child must not use those of the parent.
+ * Threads: a client or a watch may be used by any thread, but by only one at a time. Different ones are
+ * independent. The library has no other state, starts no thread, handles no signal and never aborts. Calls
+ * block; a signal does not interrupt them. Descriptors are close-on-exec; after fork(2) the child must not
+ * use those of the parent.
  *
  * Memory: a string returned through a char ** belongs to the caller, who frees it with cgtrace_free().
  */
@@ -25,7 +28,7 @@ extern "C" {
 #define CGTRACE_E_CONNECT (-2)     /* no daemon accepts the connection */
 #define CGTRACE_E_CLOSED (-3)      /* the connection broke: close the client and connect again */
 #define CGTRACE_E_PROTOCOL (-4)    /* invalid message from the daemon */
-#define CGTRACE_E_NAME (-5)        /* invalid path; the message shows the right form */
+#define CGTRACE_E_PATH (-5)        /* invalid path; the message shows the right form */
 #define CGTRACE_E_UNKNOWN (-6)     /* unknown hierarchy, kind of event or state; or invalid pattern */
 #define CGTRACE_E_LIMIT (-7)       /* a limit of the daemon is reached */
 #define CGTRACE_E_PERMISSION (-8)  /* the socket does not allow this call */
@@ -55,26 +58,27 @@ const char *cgtrace_error_message(void);
 void cgtrace_free(char *string);
 
 /* Connects to the daemon. If socket is NULL: to $CGTRACE_SOCKET if set, else to private/io.cgtrace in
- * $CGTRACE_RUNTIME_DIR (default /run/cgtrace) if this process may open it, else to public/io.cgtrace there, which does
- * not serve identities of processes. */
+ * $CGTRACE_RUNTIME_DIR (default /run/cgtrace) if this process may open it, else to public/io.cgtrace there,
+ * which does not serve the identities of processes. */
 cgtrace_client *cgtrace_connect(const char *socket);
 
 /* Closes a connection; NULL is ignored. */
 void cgtrace_close(cgtrace_client *client);
 
 /* Returns 1 if the cgroup exists, 0 if not. */
-int cgtrace_exists(cgtrace_client *client, const char *name, const char *hierarchy);
+int cgtrace_exists(cgtrace_client *client, const char *path, const char *hierarchy);
 
-/* Waits until the cgroup is in a state (CGTRACE_PRESENT, ...). Returns 1 the moment it is, 0 after timeout_ms. A negative
- * timeout_ms waits indefinitely. */
-int cgtrace_wait(cgtrace_client *client, const char *name, int until, const char *hierarchy, int64_t timeout_ms);
+/* Waits until the cgroup is in a state (CGTRACE_PRESENT, ...). Returns 1 the moment it is, 0 after
+ * timeout_ms. A negative timeout_ms waits indefinitely. */
+int cgtrace_wait(cgtrace_client *client, const char *path, int state, const char *hierarchy,
+                 int64_t timeout_ms);
 
 /* Looks up a path. json receives the type PathResult of io.cgtrace.varlink. Returns 0 on success. */
-int cgtrace_lookup_json(cgtrace_client *client, const char *name, const char *hierarchy, char **json);
+int cgtrace_lookup_json(cgtrace_client *client, const char *path, const char *hierarchy, char **json);
 
-/* Starts a stream of events across broken connections and restarts of the daemon. patterns and kinds end with a NULL
- * entry; NULL selects all. A negative since_seq starts with the next event, another one after the event of that number.
- * socket is as for cgtrace_connect. */
+/* Starts a stream of events that continues after broken connections and restarts of the daemon. patterns and
+ * kinds end with a NULL entry; NULL selects all. If since_seq is negative, the stream starts with the next
+ * event, else after the event with that number. socket is as for cgtrace_connect. */
 cgtrace_watch *cgtrace_watch_start(const char *socket, const char *const *patterns, const char *const *kinds,
                                    const char *hierarchy, int64_t since_seq);
 

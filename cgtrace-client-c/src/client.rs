@@ -42,7 +42,8 @@ pub unsafe extern "C" fn cgtrace_connect(socket: *const c_char) -> *mut Client {
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `client` is NULL or was returned by `cgtrace_connect`, was not closed, and is not in use by another thread.
+/// `client` is NULL or was returned by `cgtrace_connect`, was not closed, and is not in use by another
+/// thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_close(client: *mut Client) {
     guarded(|| {
@@ -59,24 +60,25 @@ pub unsafe extern "C" fn cgtrace_close(client: *mut Client) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_exists(
     client: *mut Client,
-    name: *const c_char,
+    path: *const c_char,
     hierarchy: *const c_char,
 ) -> c_int {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
-        let answer = unsafe { lookup(client, name, hierarchy) }?;
-        Ok(c_int::from(answer.present))
+        let result = unsafe { lookup(client, path, hierarchy) }?;
+        Ok(c_int::from(result.present))
     })
 }
 
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL; `json` is NULL or can be written to.
+/// `client` as in `cgtrace_close`; the strings are NULL or end with a NUL; `json` is NULL or can be written
+/// to.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_lookup_json(
     client: *mut Client,
-    name: *const c_char,
+    path: *const c_char,
     hierarchy: *const c_char,
     json: *mut *mut c_char,
 ) -> c_int {
@@ -85,10 +87,10 @@ pub unsafe extern "C" fn cgtrace_lookup_json(
             return Err(Failure::argument("`json` is NULL"));
         }
         // SAFETY: as the caller of this function promises.
-        let answer = unsafe { lookup(client, name, hierarchy) }?;
-        let value = serde_json::to_value(answer).map_err(cgtrace_client::Error::from)?;
+        let result = unsafe { lookup(client, path, hierarchy) }?;
+        let value = serde_json::to_value(result).map_err(cgtrace_client::Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
-        unsafe { text::give(json, &value) }?;
+        unsafe { text::pass(json, &value) }?;
         Ok(0)
     })
 }
@@ -100,20 +102,20 @@ pub unsafe extern "C" fn cgtrace_lookup_json(
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_wait(
     client: *mut Client,
-    name: *const c_char,
-    until: c_int,
+    path: *const c_char,
+    state: c_int,
     hierarchy: *const c_char,
     timeout_ms: i64,
 ) -> c_int {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
-        let (client, name, hierarchy) =
-            unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
-        let until = usize::try_from(until)
+        let (client, path, hierarchy) =
+            unsafe { (self::client(client)?, text::path(path)?, text::hierarchy(hierarchy)) };
+        let state = usize::try_from(state)
             .ok()
-            .and_then(|until| CgroupState::ALL.get(until).copied())
-            .ok_or_else(|| Failure::argument("invalid `until`; expected CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
-        let wait = Wait { hierarchy, ..Wait::new(&name, until, text::time(timeout_ms)) };
+            .and_then(|state| CgroupState::ALL.get(state).copied())
+            .ok_or_else(|| Failure::argument("invalid `state`; expected CGTRACE_PRESENT to CGTRACE_EMPTY"))?;
+        let wait = Wait { hierarchy, ..Wait::new(&path, state, text::time(timeout_ms)) };
         Ok(c_int::from(client.wait_with(&wait)?.reached))
     })
 }
@@ -138,13 +140,13 @@ unsafe fn client<'a>(client: *mut Client) -> Result<&'a mut Client, Failure> {
 /// As `cgtrace_exists`.
 unsafe fn lookup(
     client: *mut Client,
-    name: *const c_char,
+    path: *const c_char,
     hierarchy: *const c_char,
 ) -> Result<PathResult, Failure> {
     // SAFETY: as the caller of this function promises.
-    let (client, name, hierarchy) =
-        unsafe { (self::client(client)?, text::name(name)?, text::hierarchy(hierarchy)) };
-    let lookup = Lookup { paths: vec![name], hierarchy, ..Lookup::default() };
-    let answer = client.lookup_with(&lookup)?.results.into_iter().next();
-    answer.ok_or_else(|| Failure::new(crate::failure::PROTOCOL, "the reply has no result for the path"))
+    let (client, path, hierarchy) =
+        unsafe { (self::client(client)?, text::path(path)?, text::hierarchy(hierarchy)) };
+    let lookup = Lookup { paths: vec![path], hierarchy, ..Lookup::default() };
+    let result = client.lookup_with(&lookup)?.results.into_iter().next();
+    result.ok_or_else(|| Failure::new(crate::failure::PROTOCOL, "the reply has no result for the path"))
 }

@@ -13,7 +13,7 @@ pub const ARGUMENT: c_int = -1;
 pub const CONNECT: c_int = -2;
 pub const CLOSED: c_int = -3;
 pub const PROTOCOL: c_int = -4;
-pub const NAME: c_int = -5;
+pub const PATH: c_int = -5;
 pub const UNKNOWN: c_int = -6;
 pub const LIMIT: c_int = -7;
 pub const PERMISSION: c_int = -8;
@@ -46,7 +46,7 @@ impl From<Error> for Failure {
             Error::Connect { .. } => CONNECT,
             Error::Io(_) | Error::Closed => CLOSED,
             Error::Message(_) => PROTOCOL,
-            Error::InvalidPath(_) => NAME,
+            Error::InvalidPath(_) => PATH,
             Error::UnknownHierarchy { .. }
             | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }

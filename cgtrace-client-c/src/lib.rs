@@ -1,4 +1,5 @@
-//! `libcgtrace`: the blocking client of `cgtrace-client` for C. `include/cgtrace.h` says what each function does.
+//! `libcgtrace`: the blocking client of `cgtrace-client` for C. `include/cgtrace.h` says what each function
+//! does.
 //!
 //! Nothing unwinds into C: each function's body runs in [`failure::guarded`].
 

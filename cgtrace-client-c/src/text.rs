@@ -24,10 +24,10 @@ pub unsafe fn optional<'a>(string: *const c_char) -> Option<&'a CStr> {
 ///
 /// # Safety
 /// As [`optional`].
-pub unsafe fn name(string: *const c_char) -> Result<String, Failure> {
+pub unsafe fn path(string: *const c_char) -> Result<String, Failure> {
     // SAFETY: as the caller of this function promises.
-    let name = unsafe { optional(string) }.ok_or_else(|| Failure::argument("`name` is NULL"))?;
-    Ok(paths::to_wire(name.to_bytes()))
+    let path = unsafe { optional(string) }.ok_or_else(|| Failure::argument("`path` is NULL"))?;
+    Ok(paths::to_wire(path.to_bytes()))
 }
 
 /// A hierarchy's name, or none.
@@ -66,7 +66,7 @@ pub fn time(milliseconds: i64) -> Option<Duration> {
 ///
 /// # Safety
 /// `json` can be written to; it is not NULL.
-pub unsafe fn give(json: *mut *mut c_char, value: &Value) -> Result<(), Failure> {
+pub unsafe fn pass(json: *mut *mut c_char, value: &Value) -> Result<(), Failure> {
     let text =
         CString::new(value.to_string()).map_err(|_| Failure::new(INTERNAL, "JSON text contains a NUL"))?;
     // SAFETY: as the caller of this function promises.
@@ -82,7 +82,7 @@ pub unsafe fn give(json: *mut *mut c_char, value: &Value) -> Result<(), Failure>
 pub unsafe extern "C" fn cgtrace_free(string: *mut c_char) {
     let _ = catch_unwind(AssertUnwindSafe(|| {
         if !string.is_null() {
-            // SAFETY: it came from `CString::into_raw` in `give`, as the caller of this function promises.
+            // SAFETY: it came from `CString::into_raw` in `pass`, as the caller of this function promises.
             drop(unsafe { CString::from_raw(string) });
         }
     }));

@@ -61,7 +61,7 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
         let Some(item) = item else { return Ok(0) };
         let value = serde_json::to_value(item).map_err(Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
-        unsafe { text::give(json, &value) }?;
+        unsafe { text::pass(json, &value) }?;
         Ok(1)
     })
 }
@@ -69,7 +69,8 @@ pub unsafe extern "C" fn cgtrace_watch_next_json(
 /// See `cgtrace.h`.
 ///
 /// # Safety
-/// `watch` is NULL or was returned by `cgtrace_watch_start`, was not stopped, and is not in use by another thread.
+/// `watch` is NULL or was returned by `cgtrace_watch_start`, was not stopped, and is not in use by another
+/// thread.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cgtrace_watch_stop(watch: *mut ResilientStream) {
     guarded(|| {

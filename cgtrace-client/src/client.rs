@@ -33,8 +33,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the private socket
-    /// if this process may open it, else the public one.
+    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the
+    /// private socket if this process may open it, else the public one.
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -62,8 +62,8 @@ impl Client {
         Ok(Self { connection: Connection::open(&endpoint.into())? })
     }
 
-    /// Uses a connected stream. Its read timeout applies to each call: a call without a reply in time fails with
-    /// [`Error::Io`], and its reply is skipped when it arrives.
+    /// Uses a connected stream. Its read timeout applies to each call: a call without a reply in time fails
+    /// with [`Error::Io`], and its reply is skipped when it arrives.
     ///
     /// ```no_run
     /// # use cgtrace_client::Client;
@@ -134,8 +134,9 @@ impl Client {
         self.call("Lookup", lookup)
     }
 
-    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Returns the moment it is reached;
-    /// [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits indefinitely.
+    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Returns the moment it is
+    /// reached; [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits
+    /// indefinitely.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, CgroupState};

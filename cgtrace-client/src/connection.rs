@@ -51,8 +51,8 @@ impl Connection {
         Ok(())
     }
 
-    /// The next reply, and whether another follows. If the stream's read timeout expires in the middle of a reply,
-    /// the next call continues reading it.
+    /// The next reply, and whether another follows. If the stream's read timeout expires in the middle of a
+    /// reply, the next call continues reading it.
     pub fn receive<R: DeserializeOwned>(&mut self) -> Result<(R, bool), Error> {
         let (answer, continues) = self.reply()?;
         Ok((answer?, continues))

@@ -36,7 +36,8 @@ impl DaemonInstance {
     }
 }
 
-/// A position in a [`ResilientStream`](crate::ResilientStream). Store it to continue after a restart of the client.
+/// A position in a [`ResilientStream`](crate::ResilientStream). Store it to continue after a restart of the
+/// client.
 ///
 /// ```
 /// # use cgtrace_client::Cursor;

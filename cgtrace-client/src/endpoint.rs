@@ -113,7 +113,8 @@ impl Default for RuntimeDir {
 pub enum Endpoint {
     /// This socket only.
     Socket(PathBuf),
-    /// The private socket of this directory, or the public one if the private one is missing or not permitted.
+    /// The private socket of this directory, or the public one if the private one is missing or not
+    /// permitted.
     RuntimeDir(RuntimeDir),
 }
 
@@ -168,7 +169,8 @@ impl From<&Endpoint> for Endpoint {
 pub(crate) struct Refused(Vec<Attempt>);
 
 impl Refused {
-    /// Records a failure. Fails if the next socket must not be tried, because this one exists but does not work.
+    /// Records a failure. Fails if the next socket must not be tried, because this one exists but does not
+    /// work.
     pub(crate) fn add(&mut self, socket: PathBuf, source: io::Error) -> Result<(), Error> {
         let next = matches!(source.kind(), io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied);
         self.0.push(Attempt { socket, source });

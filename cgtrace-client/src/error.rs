@@ -101,8 +101,8 @@ fn refused(attempts: &[Attempt]) -> String {
 }
 
 impl Error {
-    /// Whether the same call may succeed later on another connection: the daemon is not running, restarts, or has
-    /// reached a limit.
+    /// Whether the same call may succeed later on another connection: the daemon is not running, restarts, or
+    /// has reached a limit.
     ///
     /// ```
     /// use cgtrace_client::{Client, Error};

@@ -1,4 +1,5 @@
-//! Calls and replies of one connection as bytes, without I/O; shared by the blocking and the asynchronous client.
+//! Calls and replies of one connection as bytes, without I/O; shared by the blocking and the asynchronous
+//! client.
 
 use std::io;
 

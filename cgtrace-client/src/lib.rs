@@ -1,9 +1,9 @@
 //! Client for cgtrace, the cgroup lifecycle tracer.
 //!
-//! The daemon records when each cgroup was created and removed, and by which process. This crate queries it over a Unix
-//! socket. Replies are exact: a mkdir(2) or rmdir(2) that returned before the call is reflected in the reply. The blocking
-//! client has three dependencies and starts no thread; the feature `tokio` adds
-//! an asynchronous one in the module of that name.
+//! The daemon records when each cgroup was created and removed, and by which process. This crate queries it
+//! over a Unix socket. Replies are exact: a mkdir(2) or rmdir(2) that returned before the call is reflected
+//! in the reply. The blocking client has three dependencies and starts no thread; the feature `tokio` adds an
+//! asynchronous one in the module of that name.
 //!
 //! ```no_run
 //! use std::time::Duration;
@@ -26,12 +26,14 @@
 //! | follow events across broken connections and restarts of the daemon | [`ResilientStream`] |
 //! | past moves and execs | [`Client::history`] |
 //!
-//! Calls with further parameters are built by the types in [`wire`]: `wire::List::default().patterns(["/kubepods.slice"])`.
+//! Calls with further parameters are built by the types in [`wire`]:
+//! `wire::List::default().patterns(["/kubepods.slice"])`.
 //!
 //! # Snapshot, events, resume
 //!
-//! A program that keeps a complete picture first lists what exists, then applies every later event, and continues after
-//! the last one when it is restarted. `examples/follow.rs` is this program with its error handling.
+//! A program that keeps a complete picture first lists what exists, then applies every later event, and
+//! continues after the last one when it is restarted. `examples/follow.rs` is this program with its error
+//! handling.
 //!
 //! ```no_run
 #![doc = include_str!("../examples/follow.rs")]

@@ -28,8 +28,8 @@ impl<'a> CgroupIter<'a> {
         Self { connection, batch: Vec::new().into_iter(), seq: 0, last: false }
     }
 
-    /// The number of the last event reflected in the list; 0 before the first item. Pass it as `since_seq` to receive
-    /// every later change.
+    /// The number of the last event reflected in the list; 0 before the first item. Pass it as `since_seq` to
+    /// receive every later change.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};

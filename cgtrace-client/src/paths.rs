@@ -93,8 +93,8 @@ pub fn normalize(name: &[u8]) -> Result<Vec<u8>, InvalidPath> {
 
 /// Bytes as text for the wire, and as digits if the text is not exact.
 ///
-/// Valid UTF-8 is unchanged: JSON can express control characters. Otherwise invalid bytes become `\xff` and a backslash
-/// becomes `\\`.
+/// Valid UTF-8 is unchanged: JSON can express control characters. Otherwise invalid bytes become `\xff` and a
+/// backslash becomes `\\`.
 ///
 /// ```
 /// let (text, digits) = cgtrace_client::paths::as_text(b"/a\xff");

@@ -17,13 +17,13 @@ use crate::{
 
 /// A stream of events that reconnects when the connection breaks, and reports what it missed.
 ///
-/// The first item is [`ResilientItem::Started`]. When the connection breaks, a new one continues after the last event
-/// ([`ResilientItem::Resumed`], then [`ResilientItem::Dropped`] if some events are no longer stored). After a restart of
-/// the daemon, detected by its pid, its start time or a lower sequence number, the stream yields
-/// [`ResilientItem::Restarted`] and then every event that the new daemon has stored.
+/// The first item is [`ResilientItem::Started`]. When the connection breaks, a new one continues after the
+/// last event ([`ResilientItem::Resumed`], then [`ResilientItem::Dropped`] if some events are no longer
+/// stored). After a restart of the daemon, detected by its pid, its start time or a lower sequence number,
+/// the stream yields [`ResilientItem::Restarted`] and then every event that the new daemon has stored.
 ///
-/// The iterator ends only after a permanent error such as an invalid pattern. By default it reconnects indefinitely; see
-/// [`retry_for`](Self::retry_for).
+/// The iterator ends only after a permanent error such as an invalid pattern. By default it reconnects
+/// indefinitely; see [`retry_for`](Self::retry_for).
 ///
 /// ```no_run
 /// # use cgtrace_client::{ResilientItem, ResilientStream, wire::Watch};
@@ -66,8 +66,8 @@ impl ResilientStream {
         Self::start_at(Endpoint::from_env(), watch, None)
     }
 
-    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored cursor if
-    /// there is one.
+    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored
+    /// cursor if there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).

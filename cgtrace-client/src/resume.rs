@@ -1,5 +1,5 @@
-//! The state of a stream across broken connections and restarts of the daemon. Pure: it decides the next call and the
-//! meaning of a reply; the blocking and the asynchronous client do the I/O.
+//! The state of a stream across broken connections and restarts of the daemon. Pure: it decides the next call
+//! and the meaning of a reply; the blocking and the asynchronous client do the I/O.
 
 use std::{
     collections::VecDeque,
@@ -50,17 +50,17 @@ pub enum ResilientItem {
     /// An event.
     Event(Box<Event>),
     /// Events were dropped here. If this client was too slow, this is the number of matching events. After
-    /// [`Resumed`](Self::Resumed) or [`Restarted`](Self::Restarted), it is the number of events of any kind and path
-    /// that are no longer stored.
+    /// [`Resumed`](Self::Resumed) or [`Restarted`](Self::Restarted), it is the number of events of any kind
+    /// and path that are no longer stored.
     Dropped(u64),
-    /// The connection to the same daemon was re-established. No event is missing unless [`Dropped`](Self::Dropped)
-    /// follows.
+    /// The connection to the same daemon was re-established. No event is missing unless
+    /// [`Dropped`](Self::Dropped) follows.
     Resumed {
         /// The number of the last event before.
         seq: u64,
     },
-    /// The daemon was restarted. Its stored events follow, from the first one on. Other events between `before.at` and
-    /// `instance.started` are unknown: list the cgroups again.
+    /// The daemon was restarted. Its stored events follow, from the first one on. Other events between
+    /// `before.at` and `instance.started` are unknown: list the cgroups again.
     Restarted {
         /// The position in the events of the previous daemon.
         before: Cursor,

@@ -26,8 +26,8 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum StreamItem {
-    /// A part of the snapshot, if one was requested. The snapshot is complete at [`StreamItem::Started`] and reflects
-    /// the events up to its number.
+    /// A part of the snapshot, if one was requested. The snapshot is complete at [`StreamItem::Started`] and
+    /// reflects the events up to its number.
     Existing(Vec<Cgroup>),
     /// Every event after this number follows, once and in order.
     Started {
@@ -40,7 +40,8 @@ pub enum StreamItem {
     Dropped(u64),
 }
 
-/// The events of one connection; created by [`Client::watch`](crate::Client::watch). It ends only with an error.
+/// The events of one connection; created by [`Client::watch`](crate::Client::watch). It ends only with an
+/// error.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, EventStream, wire::Watch};

@@ -5,8 +5,8 @@
 //! - A scope or service is a container only inside slices; those of machined, libvirt and nspawn only in
 //!   `machine.slice`.
 //! - A directory is a container unless there is a unit above it: administrators can configure any parent.
-//! - `kubepods` is at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` are where
-//!   systemd places them.
+//! - `kubepods` is at the root, or in kubelet's own `kubelet`; `kubepods.slice` and `X-kubepods.slice` are
+//!   where systemd places them.
 //! - The same rules apply inside each container, with its cgroup as the root (kind, k3d, Docker in Docker).
 
 use super::{

@@ -1,4 +1,5 @@
-//! The input of the rules. A fact that could not be gathered keeps its default, and the rules conclude less from it.
+//! The input of the rules. A fact that could not be gathered keeps its default, and the rules conclude less
+//! from it.
 //!
 //! Paths and texts are encoded as on the wire; the rules escape what they quote.
 
@@ -23,21 +24,22 @@ pub struct Facts {
     pub others: Vec<PathResult>,
     /// The cgroup mounts of the calling process.
     pub mounts: Vec<CgroupMount>,
-    /// Whether a cgroup of these results contains a process, itself or in a descendant, by path and hierarchy name.
-    /// Cgroups that could not be read are missing.
+    /// Whether a cgroup of these results contains a process, itself or in a descendant, by path and hierarchy
+    /// name. Cgroups that could not be read are missing.
     pub populated: BTreeMap<(String, String), bool>,
     /// For cgroups that users other than root can write to: which users, in words, by the cgroup's path.
     pub writable: BTreeMap<String, String>,
     /// For a path that exists on v2: the contents of its `cgroup.controllers` and of the root's.
     pub v2_controllers: Option<Controllers>,
-    /// The processes that the cgroup would belong to: those whose comm is the unit's (`ParsedPath::expected_comm`) or that of
-    /// the unit's executable. `None` if they were not determined.
+    /// The processes that the cgroup would belong to: those whose comm is the unit's
+    /// (`ParsedPath::expected_comm`) or that of the unit's executable. `None` if they were not determined.
     pub processes: Option<Vec<Process>>,
     /// Such processes that have exited, the most recent first, with the cgroups in which they were last seen.
     pub exited: Vec<Process>,
     /// Attach, fork and transfer events from or to the path, the oldest first.
     pub moves: Vec<Event>,
-    /// The path's unit, as the service manager reports it. `None` if the service manager could not be queried.
+    /// The path's unit, as the service manager reports it. `None` if the service manager could not be
+    /// queried.
     pub unit: Option<Unit>,
     /// The process that does not see the cgroup.
     pub observer: Option<Observer>,
@@ -93,8 +95,8 @@ pub struct Process {
     pub exec_cgroups: Vec<Membership>,
     /// Its parent, its parent's parent, and so on; as of its exec, if that was observed.
     pub ancestors: Vec<Task>,
-    /// Whether it is known to belong to the path's unit (an observer: to its own unit, or to root). Its comm alone
-    /// proves nothing.
+    /// Whether it is known to belong to the path's unit (an observer: to its own unit, or to root). Its comm
+    /// alone proves nothing.
     #[serde(skip)]
     pub of_unit: bool,
 }

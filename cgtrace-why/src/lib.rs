@@ -1,5 +1,5 @@
-//! Explains why a cgroup is absent, or why a process does not see it: [`rules`] evaluated over [`facts`]. [`ask()`] gathers
-//! the facts with the privileges of the calling process and adds what a daemon recorded.
+//! Explains why a cgroup is absent, or why a process does not see it: [`rules`] evaluated over [`facts`].
+//! [`ask()`] gathers the facts with the privileges of the calling process and adds what a daemon recorded.
 
 mod ask;
 mod clock;

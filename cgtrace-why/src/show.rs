@@ -107,7 +107,8 @@ pub fn show(
     Ok(ShowReport { seq, results, members, notes })
 }
 
-/// Looks up a process's cgroups: one result per path, with the hierarchies on which the process is in that path.
+/// Looks up a process's cgroups: one result per path, with the hierarchies on which the process is in that
+/// path.
 fn process_cgroups(
     client: &mut Client,
     pid: u32,

@@ -1,6 +1,6 @@
 //! Every public word stands in `docs/protocol/words.txt`, so that a change of vocabulary is seen in review.
-//! `CGTRACE_WRITE_WORDS=1 cargo test -p cgtrace --test words` rewrites the list. The metrics' names are compared with a
-//! running daemon's, by `tests/promises/metrics.rs`.
+//! `CGTRACE_WRITE_WORDS=1 cargo test -p cgtrace --test words` rewrites the list. The metrics' names are
+//! compared with a running daemon's, by `tests/promises/metrics.rs`.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "test code")]
 

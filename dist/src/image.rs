@@ -1,5 +1,6 @@
-//! An OCI image layout, built without a container engine: one layer that contains only the program. There are no users
-//! and groups: the daemon runs as uid 0, and the host decides which of its sockets a process may open.
+//! An OCI image layout, built without a container engine: one layer that contains only the program. There are
+//! no users and groups: the daemon runs as uid 0, and the host decides which of its sockets a process may
+//! open.
 
 use std::{fs, path::Path};
 

@@ -58,7 +58,8 @@ impl Library {
         ]
     }
 
-    /// The oldest glibc that the shared library runs with, such as `2.34`: the newest version among its symbols.
+    /// The oldest glibc that the shared library runs with, such as `2.34`: the newest version among its
+    /// symbols.
     pub fn glibc(&self) -> Result<String> {
         const MARK: &[u8] = b"GLIBC_";
         let newest = self

@@ -129,7 +129,8 @@ fn stuck_readers() -> Outcome {
     let (median, slowest) = (times[times.len() / 2], times[times.len() - 1]);
     println!("a query took {median:?}, the slowest {slowest:?}");
     ensure!(median < Duration::from_millis(50), "half of the queries took {median:?} or more");
-    // 32 MiB of queued events, 8 MiB of recent changes, the previous instances of 20,000, and each queue's references.
+    // 32 MiB of queued events, 8 MiB of recent changes, the previous instances of 20,000, and each queue's
+    // references.
     ensure!(memory < 64 << 20, "the daemon holds {memory} bytes");
     // Now they read: each receives every event, or the exact number of dropped ones.
     for mut reader in readers {

@@ -1,4 +1,5 @@
-//! Clients that are not ours: plain Varlink from Python and Go, and the Varlink libraries of `PyPI` and crates.io.
+//! Clients that are not ours: plain Varlink from Python and Go, and the Varlink libraries of `PyPI` and
+//! crates.io.
 
 use std::{
     fs,

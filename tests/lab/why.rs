@@ -1,7 +1,7 @@
 //! `cgtrace why` for a kubelet.service of a real systemd in a container.
 //!
-//! On the host, the unit's cgroup is below the container's root cgroup. The daemon and `cgtrace why` run on the host; `why`
-//! queries the container's systemd over its bus.
+//! On the host, the unit's cgroup is below the container's root cgroup. The daemon and `cgtrace why` run on
+//! the host; `why` queries the container's systemd over its bus.
 
 use std::process::{Child, Command, Stdio};
 

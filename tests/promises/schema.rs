@@ -108,8 +108,8 @@ fn checker() -> Outcome {
     Ok(())
 }
 
-/// Validates a document. Unlike JSON Schema itself, this rejects members that are not in `properties`, and schema keywords
-/// that it does not know, so that nothing remains unchecked.
+/// Validates a document. Unlike JSON Schema itself, this rejects members that are not in `properties`, and
+/// schema keywords that it does not know, so that nothing remains unchecked.
 fn check(root: &Value, schema: &Value, document: &Value) -> Result<()> {
     if schema == &Value::Bool(true) {
         return Ok(());

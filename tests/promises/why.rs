@@ -1,4 +1,5 @@
-//! `why` explains why a cgroup is absent or not visible. Each cause is produced with real cgroups and processes.
+//! `why` explains why a cgroup is absent or not visible. Each cause is produced with real cgroups and
+//! processes.
 
 mod attacks;
 mod moves;

@@ -281,7 +281,8 @@ impl Fanotify {
                 let (event, after) = rest.split_at_checked(event_length).context("a short event")?;
                 rest = after;
                 ensure!(mask & libc::FAN_Q_OVERFLOW == 0, "fanotify itself lost events");
-                // struct fanotify_event_info_fid: type, pad, len, fsid (8), handle_bytes (4), handle_type (4), id.
+                // struct fanotify_event_info_fid: type, pad, len, fsid (8), handle_bytes (4), handle_type
+                // (4), id.
                 let info = event.get(metadata_length..).context("no information")?;
                 let parent = number(info, 20, 8)? as u64;
                 let name = info.get(28..number(info, 2, 2)?).context("no name")?;

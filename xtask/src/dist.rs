@@ -29,7 +29,8 @@ pub fn dist() -> Result<PathBuf> {
     setup()?;
     let built = programs()?;
     let triple = format!("{ARCH}-unknown-linux-gnu");
-    // A shared library cannot be linked with these flags. A separate folder, because changed flags rebuild everything.
+    // A shared library cannot be linked with these flags. A separate folder, because changed flags rebuild
+    // everything.
     let library_target = target()?.join("dist-libraries");
     run(cargo()?
         .args(["build", "--locked", "--profile", "dist", "--target", &triple, "-p", "cgtrace-client-c"])

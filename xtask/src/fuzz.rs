@@ -102,7 +102,8 @@ fn build(folder: &Path) -> Result<()> {
     run(&mut command)
 }
 
-/// Copies the kernel program of the last build of cgtrace. A copy, because a build with it overwrites the original.
+/// Copies the kernel program of the last build of cgtrace. A copy, because a build with it overwrites the
+/// original.
 fn kernel_program() -> Result<Option<PathBuf>> {
     let Ok(entries) = fs::read_dir(target()?.join("debug/build")) else { return Ok(None) };
     let mut newest: Option<(SystemTime, PathBuf)> = None;

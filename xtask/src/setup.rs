@@ -141,11 +141,11 @@ pub fn deny() -> Result<PathBuf> {
         .context("failed to install cargo-deny")
 }
 
-/// Installs a crate's program of the same name in the target folder, unless this version is there already. `options`
-/// adds to the command.
+/// Installs a crate's program of the same name in the target folder, unless this version is there already.
+/// `options` adds to the command.
 ///
-/// The build is not optimised, which takes a third of the CPU time: bpf-linker spends its time in LLVM, cargo-deny in
-/// cargo.
+/// The build is not optimised, which takes a third of the CPU time: bpf-linker spends its time in LLVM,
+/// cargo-deny in cargo.
 fn install_tool(name: &str, version: &str, options: impl FnOnce(&mut Command)) -> Result<PathBuf> {
     let root = target()?.join("cgtrace-tools");
     let program = root.join("bin").join(name);

@@ -19,8 +19,8 @@ use crate::{
 
 /// A connection to the daemon. It carries one call at a time; open another one for a concurrent call.
 ///
-/// If the future of a call is dropped, the daemon still answers the call; the next call waits for that reply and skips
-/// it. Therefore do not drop a `wait` without a timeout on a connection that you go on to use.
+/// If the future of a call is dropped, the daemon still answers the call; the next call waits for that reply
+/// and skips it. Therefore do not drop a `wait` without a timeout on a connection that you go on to use.
 ///
 /// ```no_run
 /// use cgtrace_client::tokio::Client;
@@ -37,8 +37,8 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the private socket
-    /// if this process may open it, else the public one.
+    /// Connects to the daemon at [`Endpoint::from_env`]: the socket in `CGTRACE_SOCKET` if set, else the
+    /// private socket if this process may open it, else the public one.
     ///
     /// # Errors
     /// [`Error::Connect`] if no daemon accepts the connection.
@@ -145,8 +145,9 @@ impl Client {
         self.call("Lookup", lookup).await
     }
 
-    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Resolves the moment it is reached;
-    /// [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits indefinitely.
+    /// Waits for a state of a cgroup, on any hierarchy (absent and empty: on all). Resolves the moment it is
+    /// reached; [`reached`](WaitReply::reached) is false after the timeout. Without a timeout it waits
+    /// indefinitely.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, CgroupState, tokio::Client};

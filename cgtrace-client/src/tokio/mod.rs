@@ -1,7 +1,7 @@
 //! An asynchronous client and event stream on tokio (feature `tokio`).
 //!
-//! Every future is cancel safe: it may be dropped early, as `tokio::select!` and `tokio::time::timeout` do, without
-//! losing an event or corrupting the connection. The runtime needs I/O and time (`enable_all`).
+//! Every future is cancel safe: it may be dropped early, as `tokio::select!` and `tokio::time::timeout` do,
+//! without losing an event or corrupting the connection. The runtime needs I/O and time (`enable_all`).
 //!
 //! ```no_run
 //! use std::time::Duration;

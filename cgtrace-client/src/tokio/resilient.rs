@@ -60,8 +60,8 @@ impl ResilientStream {
         Self::start_at(Endpoint::from_env(), watch, None).await
     }
 
-    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored cursor if
-    /// there is one.
+    /// Like [`start`](Self::start), at a socket or a [`RuntimeDir`](crate::RuntimeDir), and after a stored
+    /// cursor if there is one.
     ///
     /// # Errors
     /// As [`start`](Self::start).

@@ -1,7 +1,8 @@
 //! The wire types, generated from [`INTERFACE`](crate::INTERFACE).
 //!
-//! There is one struct per type of the interface, one per method for its parameters (`Lookup`), and one for its reply
-//! (`LookupReply`). Parameters are built by methods: `Lookup::default().paths(["/"]).hierarchy("v2")`.
+//! There is one struct per type of the interface, one per method for its parameters (`Lookup`), and one for
+//! its reply (`LookupReply`). Parameters are built by methods:
+//! `Lookup::default().paths(["/"]).hierarchy("v2")`.
 
 mod call;
 mod kind;

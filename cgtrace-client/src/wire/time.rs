@@ -33,8 +33,8 @@ pub struct Timestamp {
 }
 
 impl Timestamp {
-    /// A point in time from both clocks: nanoseconds since 1970, limited to the years 0 to 9999, and nanoseconds since
-    /// boot.
+    /// A point in time from both clocks: nanoseconds since 1970, limited to the years 0 to 9999, and
+    /// nanoseconds since boot.
     ///
     /// ```
     /// use std::time::{Duration, SystemTime};

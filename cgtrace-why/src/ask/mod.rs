@@ -211,7 +211,8 @@ impl Context {
     }
 }
 
-/// Checks the path. Unlike other commands, `why` accepts almost any text, because it explains what is wrong with the path.
+/// Checks the path. Unlike other commands, `why` accepts almost any text, because it explains what is wrong
+/// with the path.
 fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
     let invalid = |reason: &str| InvalidPath {
         path: paths::escape(path),

@@ -41,8 +41,8 @@ pub(super) fn paths(facts: &Facts) -> Vec<String> {
     paths.filter_map(|path| paths::normalize(&path).ok().map(|path| paths::to_wire(&path))).collect()
 }
 
-/// Looks up a path and the `candidates` on every hierarchy. If the path does not exist on the hierarchy in question, looks
-/// up the nearest known paths, too.
+/// Looks up a path and the `candidates` on every hierarchy. If the path does not exist on the hierarchy in
+/// question, looks up the nearest known paths, too.
 pub(super) fn lookup(
     client: &mut Client,
     hierarchy: Option<&str>,

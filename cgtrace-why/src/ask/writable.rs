@@ -8,8 +8,8 @@ use cgtrace_host::hierarchy::{Writer, other_writer};
 use super::results::path;
 use crate::{facts::Facts, gather::Hierarchy};
 
-/// The paths in the facts that other users can write to on some hierarchy, or for which this is unknown; each with the
-/// reason in words.
+/// The paths in the facts that other users can write to on some hierarchy, or for which this is unknown; each
+/// with the reason in words.
 pub(super) fn find(facts: &Facts, hierarchies: &[Hierarchy]) -> BTreeMap<String, String> {
     let mut paths: BTreeMap<&str, Vec<u8>> = BTreeMap::new();
     for result in facts.all_results() {

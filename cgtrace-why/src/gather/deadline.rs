@@ -31,7 +31,8 @@ impl Deadline {
         self.0
     }
 
-    /// Runs work that may block, in a thread. Returns `None` if it does not finish in time; the thread is then abandoned.
+    /// Runs work that may block, in a thread. Returns `None` if it does not finish in time; the thread is
+    /// then abandoned.
     pub fn run<T: Send + 'static>(self, work: impl FnOnce() -> T + Send + 'static) -> Option<T> {
         let (sender, receiver) = mpsc::sync_channel(1);
         let work = move || {
@@ -42,11 +43,13 @@ impl Deadline {
         receiver.recv_timeout(self.0.saturating_duration_since(Instant::now())).ok()
     }
 
-    /// Runs work in a child process, for files chosen by other users. A task that waits for a file system cannot be
-    /// killed (`request_wait_answer` in fs/fuse/dev.c), and a process does not exit before all its threads have.
+    /// Runs work in a child process, for files chosen by other users. A task that waits for a file system
+    /// cannot be killed (`request_wait_answer` in fs/fuse/dev.c), and a process does not exit before all its
+    /// threads have.
     pub fn run_in_child<T: Serialize + DeserializeOwned>(self, work: impl FnOnce() -> T) -> Option<T> {
         let (mut reader, mut writer) = io::pipe().ok()?;
-        // SAFETY: the child allocates, which libc allows after a fork, makes system calls, and calls _exit(2).
+        // SAFETY: the child allocates, which libc allows after a fork, makes system calls, and calls
+        // _exit(2).
         let child = unsafe { libc::fork() };
         if child == 0 {
             let _exit = ExitOnDrop;

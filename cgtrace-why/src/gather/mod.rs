@@ -1,5 +1,5 @@
-//! Gathers the facts that the daemon does not record: the observer, processes, unit and mounts. They are read here, with the
-//! caller's privileges; the rules do no I/O.
+//! Gathers the facts that the daemon does not record: the observer, processes, unit and mounts. They are read
+//! here, with the caller's privileges; the rules do no I/O.
 
 mod deadline;
 mod namespace;
@@ -24,8 +24,8 @@ use crate::{
 /// The facts about a path.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PathFacts {
-    /// The running processes that have one of the `comms`, the oldest first, each with whether it belongs to the unit;
-    /// `None` if there are no comms.
+    /// The running processes that have one of the `comms`, the oldest first, each with whether it belongs to
+    /// the unit; `None` if there are no comms.
     pub processes: Option<Vec<(bool, process::ProcessInfo)>>,
     /// The comms of the processes that the cgroup would belong to.
     pub comms: Vec<Vec<u8>>,

@@ -2,7 +2,8 @@
 
 use cgtrace_host::process::{self, ProcessHandle};
 
-/// The root of a process's cgroup namespace, if it is not ours. Each hierarchy has its own root; this is the deepest.
+/// The root of a process's cgroup namespace, if it is not ours. Each hierarchy has its own root; this is the
+/// deepest.
 pub(super) fn namespace_root(handle: &ProcessHandle, found: &process::ProcessInfo) -> Option<String> {
     let theirs = handle.namespace("cgroup").ok()?;
     if theirs == namespace_of(std::process::id())? {
@@ -23,8 +24,8 @@ fn namespace_of(pid: u32) -> Option<u64> {
     std::fs::metadata(format!("/proc/{pid}/ns/cgroup")).ok().map(|namespace| namespace.ino())
 }
 
-/// An estimate for callers without `CAP_SYS_ADMIN`, which entering a namespace requires: the innermost cgroup that contains
-/// all processes of the namespace, on the hierarchy on which that is deepest.
+/// An estimate for callers without `CAP_SYS_ADMIN`, which entering a namespace requires: the innermost cgroup
+/// that contains all processes of the namespace, on the hierarchy on which that is deepest.
 fn common_root(found: &process::ProcessInfo, namespace: u64) -> Option<String> {
     let mut roots: Vec<(u32, Vec<u8>)> =
         found.cgroups.iter().map(|line| (line.id, line.path.clone())).collect();

@@ -15,7 +15,8 @@ use crate::{
     rules::{self, Settings},
 };
 
-/// How long inotify watches are counted. On a machine with very many descriptors, their number remains unknown.
+/// How long inotify watches are counted. On a machine with very many descriptors, their number remains
+/// unknown.
 const INOTIFY_TIME: Duration = Duration::from_millis(150);
 
 /// Selects the observer.
@@ -23,8 +24,8 @@ const INOTIFY_TIME: Duration = Duration::from_millis(150);
 pub enum ObserverSelector {
     /// By pid.
     Pid(u32),
-    /// By comm, truncated to 15 bytes as by the kernel. If several processes match, the one that belongs to the unit of
-    /// that name is selected, or else root's.
+    /// By comm, truncated to 15 bytes as by the kernel. If several processes match, the one that belongs to
+    /// the unit of that name is selected, or else root's.
     Comm(String),
 }
 
@@ -38,7 +39,8 @@ pub(crate) struct ObserverFound {
     pub notes: Vec<String>,
 }
 
-/// Finds the observer; `None` if there is no such process. If the selection is ambiguous, the error lists the candidates.
+/// Finds the observer; `None` if there is no such process. If the selection is ambiguous, the error lists the
+/// candidates.
 pub(crate) fn find(
     selector: &ObserverSelector,
     hierarchies: &[Hierarchy],
@@ -90,7 +92,8 @@ fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<Str
     }
 }
 
-/// Describes a candidate: its pid, real uid, program, and cgroup on the service manager's hierarchy, or else on v2.
+/// Describes a candidate: its pid, real uid, program, and cgroup on the service manager's hierarchy, or else
+/// on v2.
 fn candidate(found: &process::ProcessInfo) -> String {
     let process::ProcessStatus { pid, uid, .. } = found.process;
     let handle = ProcessHandle::open(pid).ok().flatten();

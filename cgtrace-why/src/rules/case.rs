@@ -13,8 +13,8 @@ pub(super) struct Case<'a> {
     pub given: ParsedPath,
     /// Other spellings of the given path.
     pub variants: Vec<Variant>,
-    /// The result that the rules examine: the given path's or, if nothing is known of it, that of the path without a
-    /// mount point.
+    /// The result that the rules examine: the given path's or, if nothing is known of it, that of the path
+    /// without a mount point.
     pub subject: &'a PathResult,
     /// The subject's path.
     pub path: String,
@@ -77,7 +77,8 @@ impl<'a> Case<'a> {
         self.facts.observer.as_ref().filter(|_| self.is_present())
     }
 
-    /// Whether the subject or a descendant contains a process on that result's hierarchy; `None` if not known.
+    /// Whether the subject or a descendant contains a process on that result's hierarchy; `None` if not
+    /// known.
     pub fn is_populated(&self, result: &HierarchyResult) -> Option<bool> {
         let key = (self.subject.path.clone(), result.hierarchy.clone());
         self.facts.populated.get(&key).copied()

@@ -20,8 +20,8 @@ pub(super) fn filtered_by_observer(case: &Case) -> Option<RuleMatch> {
     let docker_only = settings.switched("docker-only", true);
     let prefixes = settings.get("raw-cgroup-prefix-whitelist");
     let listed = prefixes.map(|list| list.value.split(',').any(|prefix| case.path.starts_with(prefix)));
-    // cAdvisor's container/raw/factory.go: a prefix list overrides --docker_only, which otherwise hides all cgroups but
-    // those of Docker containers.
+    // cAdvisor's container/raw/factory.go: a prefix list overrides --docker_only, which otherwise hides all
+    // cgroups but those of Docker containers.
     let (setting, explanation, remediation) = match (docker_only, prefixes, listed) {
         _ if of_docker => return None,
         (_, Some(list), Some(false)) => {

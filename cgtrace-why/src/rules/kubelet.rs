@@ -29,7 +29,8 @@ const FLAGS: [(&str, Option<&str>); 9] = [
 /// The flags that name a cgroup which is expected to exist.
 const PATHS: [&str; 4] = ["kubelet-cgroups", "runtime-cgroups", "system-cgroups", "cgroup-root"];
 
-/// The cgroup settings of kubelet or cAdvisor, by flag name (with `-`). Flags override the configuration file.
+/// The cgroup settings of kubelet or cAdvisor, by flag name (with `-`). Flags override the configuration
+/// file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings(BTreeMap<&'static str, Setting>);
 
@@ -69,8 +70,8 @@ impl Settings {
         PATHS.into_iter().filter_map(|flag| self.get(flag))
     }
 
-    /// The paths that the observer looks up, each with the setting that names it. Without a setting, kubelet looks up its
-    /// own cgroup (`own`) and that of its pods.
+    /// The paths that the observer looks up, each with the setting that names it. Without a setting, kubelet
+    /// looks up its own cgroup (`own`) and that of its pods.
     #[must_use]
     pub fn observed_paths(&self, is_kubelet: bool, own: Option<&str>) -> Vec<(String, Option<String>)> {
         let mut observed: Vec<(String, Option<String>)> = Vec::new();

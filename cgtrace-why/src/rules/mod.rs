@@ -1,7 +1,8 @@
 //! The rules that explain why a cgroup is absent or not visible. Pure: no I/O, no clock.
 //!
-//! Each cause in `docs/user/why.md` has one rule, and each family of causes one file. A rule concludes only what the facts
-//! prove; if a fact was not gathered, the rule does not match. [`explain`] puts the cause that explains the most first.
+//! Each cause in `docs/user/why.md` has one rule, and each family of causes one file. A rule concludes only
+//! what the facts prove; if a fact was not gathered, the rule does not match. [`explain`] puts the cause that
+//! explains the most first.
 
 mod case;
 mod filter;
@@ -86,8 +87,8 @@ pub fn explain(facts: &Facts) -> Verdict {
     }
 }
 
-/// The paths that the given one may stand for, to be looked up for [`Facts::others`]. `namespace_root` is the root of the
-/// observer's cgroup namespace.
+/// The paths that the given one may stand for, to be looked up for [`Facts::others`]. `namespace_root` is the
+/// root of the observer's cgroup namespace.
 #[must_use]
 pub fn candidate_paths(given: &str, mounts: &[CgroupMount], namespace_root: Option<&str>) -> Vec<String> {
     let parsed = cgtrace_paths::parse_at(given.as_bytes(), &mount_points(mounts));

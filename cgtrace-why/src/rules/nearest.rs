@@ -14,13 +14,14 @@ const MAX_COMPARED: usize = 20_000;
 pub struct NearPath {
     /// Its index in the list.
     pub index: usize,
-    /// The number of bytes to insert, delete, replace or swap; 0 for the same unit, pod or container in another cgroup.
+    /// The number of bytes to insert, delete, replace or swap; 0 for the same unit, pod or container in
+    /// another cgroup.
     pub distance: usize,
 }
 
-/// Up to `limit` of the paths, the nearest first: those of the same unit, pod or container, then those within a distance
-/// of a third of the length of the given path's last component, or 4, whichever is less. Paths that differ only in
-/// digits name different objects and are skipped, as is the given path itself.
+/// Up to `limit` of the paths, the nearest first: those of the same unit, pod or container, then those within
+/// a distance of a third of the length of the given path's last component, or 4, whichever is less. Paths
+/// that differ only in digits name different objects and are skipped, as is the given path itself.
 pub fn nearest<P: AsRef<[u8]>>(
     given: &[u8],
     paths: impl IntoIterator<Item = P>,
@@ -105,8 +106,9 @@ fn common_suffix_len(one: &[u8], other: &[u8]) -> usize {
     one.iter().rev().zip(other.iter().rev()).take_while(|(one, other)| one == other).count()
 }
 
-/// The Damerau-Levenshtein distance (with swaps of adjacent bytes), if it is at most `bound`. For each number of
-/// mistakes, the algorithm computes how far every diagonal of the table is reached; the corner is on diagonal `bound`.
+/// The Damerau-Levenshtein distance (with swaps of adjacent bytes), if it is at most `bound`. For each number
+/// of mistakes, the algorithm computes how far every diagonal of the table is reached; the corner is on
+/// diagonal `bound`.
 fn distance(one: &[u8], other: &[u8], bound: usize) -> Option<usize> {
     let goal = (other.len() + bound).checked_sub(one.len()).filter(|goal| *goal <= 2 * bound)?;
     // The rest of both from a row on.

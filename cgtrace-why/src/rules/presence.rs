@@ -10,9 +10,11 @@ use super::{
     wording,
 };
 
-/// The controllers that account for a cgroup: cAdvisor reads them, and systemd's accounting properties enable them.
+/// The controllers that account for a cgroup: cAdvisor reads them, and systemd's accounting properties enable
+/// them.
 const ACCOUNTED: [&str; 3] = ["cpu", "cpuacct", "memory"];
-/// The further controllers that kubelet requires below `kubepods` (`Validate` in its `cgroup_manager_linux.go`).
+/// The further controllers that kubelet requires below `kubepods` (`Validate` in its
+/// `cgroup_manager_linux.go`).
 const OF_PODS: [&str; 3] = ["cpuset", "hugetlb", "pids"];
 /// All that kubelet requires on v2, which has no `cpuacct`.
 const OF_PODS_V2: [&str; 5] = ["cpu", "cpuset", "hugetlb", "memory", "pids"];

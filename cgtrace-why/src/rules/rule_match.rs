@@ -40,7 +40,8 @@ impl RuleMatch {
         self
     }
 
-    /// Adds a remediation that uses a path; if the path is not safe to use, adds the reason as evidence instead.
+    /// Adds a remediation that uses a path; if the path is not safe to use, adds the reason as evidence
+    /// instead.
     pub fn suggest(
         mut self,
         usable: Result<String, String>,

@@ -1,5 +1,5 @@
-//! Quoting of untrusted text, so that it is neither executed when output is pasted into a shell nor interpreted by a
-//! terminal.
+//! Quoting of untrusted text, so that it is neither executed when output is pasted into a shell nor
+//! interpreted by a terminal.
 
 use std::fmt::Write as _;
 

@@ -1,4 +1,5 @@
-//! The observer's view: its user has reached an inotify limit, or its namespace and mounts do not show the cgroup.
+//! The observer's view: its user has reached an inotify limit, or its namespace and mounts do not show the
+//! cgroup.
 
 use super::{
     case::{Case, is_below},

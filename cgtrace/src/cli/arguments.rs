@@ -19,7 +19,8 @@ Exit status: 0 yes or done; 1 no (absent, timed out, not found, different); 2 us
 
 Without a running daemon, a command run by root traces in its own process.";
 
-/// Trace the lifecycle of cgroups: when each one exists, who created or removed it, and why it cannot be found
+/// Trace the lifecycle of cgroups: when each one exists, who created or removed it, and why it cannot be
+/// found
 #[derive(Debug, Parser)]
 #[command(name = "cgtrace", version, after_help = EXIT_STATUS, disable_help_subcommand = true, max_term_width = 100)]
 pub struct Arguments {
@@ -206,16 +207,19 @@ pub struct Events {
 #[derive(Debug, Args)]
 #[group(id = "question", required = true, multiple = true, args = ["path", "kubelet"])]
 pub struct Why {
-    /// Path of the cgroup as in the log or the flag, like /system.slice/kubelet.service; it may include the mount point
+    /// Path of the cgroup as in the log or the flag, like /system.slice/kubelet.service; it may include the
+    /// mount point
     #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// PID of the process that cannot see the cgroup
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Name (comm) of the process that cannot see the cgroup; if several match, prefer the unit's, then root's
+    /// Name (comm) of the process that cannot see the cgroup; if several match, prefer the unit's, then
+    /// root's
     #[arg(long, value_name = "COMM", conflicts_with_all = ["pid", "kubelet"])]
     pub process: Option<OsString>,
-    /// Check every cgroup that the running kubelet (or the one of --pid) looks up, from its flags and configuration
+    /// Check every cgroup that the running kubelet (or the one of --pid) looks up, from its flags and
+    /// configuration
     #[arg(long, conflicts_with = "path")]
     pub kubelet: bool,
     #[command(flatten)]

@@ -14,7 +14,8 @@ use super::{Outcome, failure::Failure, output::Output};
 /// Selects the completion of a command line instead of its execution, for the named shell.
 const REQUEST_ENV: &str = "CGTRACE_COMPLETE";
 
-/// zsh runs an autoloaded file as the completion function itself: without this, the first TAB completes nothing.
+/// zsh runs an autoloaded file as the completion function itself: without this, the first TAB completes
+/// nothing.
 const ZSH_AUTOLOAD: &str = "\
 if [[ $funcstack[1] == _cgtrace ]]; then
     _clap_dynamic_completer_cgtrace \"$@\"
@@ -41,8 +42,8 @@ pub fn script(shell: Shell) -> io::Result<Vec<u8>> {
     Ok(script)
 }
 
-/// Prints the candidates if this run was started by a completion script; returns whether it was. After an error there
-/// are no candidates, and no message: it would garble the command line being edited.
+/// Prints the candidates if this run was started by a completion script; returns whether it was. After an
+/// error there are no candidates, and no message: it would garble the command line being edited.
 pub fn handle_request() -> bool {
     if env::var_os(REQUEST_ENV).is_none_or(|shell| shell.is_empty()) {
         return false;
@@ -58,7 +59,8 @@ pub fn hierarchies() -> Vec<CompletionCandidate> {
     names.map(CompletionCandidate::new).collect()
 }
 
-/// The cgroups whose path begins with `prefix`, down to the next `/`. If there is only one, its children, too.
+/// The cgroups whose path begins with `prefix`, down to the next `/`. If there is only one, its children,
+/// too.
 pub fn cgroups(prefix: &OsStr) -> Vec<CompletionCandidate> {
     let mounts: Vec<Mount> =
         discover().unwrap_or_default().into_iter().filter_map(|hierarchy| hierarchy.mount).collect();
@@ -95,8 +97,8 @@ fn below(mounts: &[Mount], prefix: &[u8]) -> BTreeSet<String> {
     paths
 }
 
-/// Whether a byte means nothing to a shell or a terminal. bash inserts candidates unquoted, and anyone who may create a
-/// cgroup chooses its name: `$(reboot)` must not be offered.
+/// Whether a byte means nothing to a shell or a terminal. bash inserts candidates unquoted, and anyone who
+/// may create a cgroup chooses its name: `$(reboot)` must not be offered.
 fn is_plain(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"_-.:@,+=%".contains(&byte)
 }

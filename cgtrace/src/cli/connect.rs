@@ -1,4 +1,5 @@
-//! Connects to the daemon, or starts a tracer in this process if no daemon is running and the privileges suffice.
+//! Connects to the daemon, or starts a tracer in this process if no daemon is running and the privileges
+//! suffice.
 
 use std::path::PathBuf;
 

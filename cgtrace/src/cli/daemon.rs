@@ -108,7 +108,7 @@ pub fn log_filter(directives: Option<&str>) -> Result<EnvFilter, anyhow::Error> 
         .parse(directives.unwrap_or_default())
         .with_context(|| {
             format!(
-                "invalid log filter `{}`; expected a level or directives, like info or cgtrace::probe=debug",
+                "invalid log filter `{}`; expected a level or directives, like info or cgtrace::daemon::probe=debug",
                 directives.unwrap_or_default()
             )
         })

@@ -1,5 +1,5 @@
-//! The log's format: with timestamps on a terminal or in a file; for the journal, with a priority prefix on each line
-//! (sd-daemon(3)) and without timestamps, which the journal adds itself.
+//! The log's format: with timestamps on a terminal or in a file; for the journal, with a priority prefix on
+//! each line (sd-daemon(3)) and without timestamps, which the journal adds itself.
 
 use std::{env, ffi::OsStr, fmt, io, os::fd::AsFd};
 

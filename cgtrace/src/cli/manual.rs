@@ -1,5 +1,5 @@
-//! The parts of the man pages that clap does not know: examples, files, exit status and related pages. `--help` shows
-//! the examples, too.
+//! The parts of the man pages that clap does not know: examples, files, exit status and related pages.
+//! `--help` shows the examples, too.
 
 /// The additions to a command's man page.
 #[derive(Debug)]

@@ -1,11 +1,12 @@
 #!/bin/bash
-# Captures the outputs that the documents show, in a virtual machine with Debian's systemd as PID 1 and hybrid cgroups.
+# Captures the outputs that the documents show, in a virtual machine with Debian's systemd as PID 1 and hybrid
+# cgroups.
 #   docs/user/capture/run.sh PROGRAM KERNEL
 # PROGRAM: cgtrace, linked against a glibc of Debian 12 or older, or statically.
 # KERNEL: an image of `cargo xtask vm` in target/lab/kernels, or another one with BTF.
 # The machine's root is target/lab/bookworm, cAdvisor is target/lab/cadvisor; `cargo xtask test` fetches both.
-# Needs qemu-system-x86_64 and cpio. The outputs are written to target/lab/captured/vm; insert.py puts them into the
-# documents.
+# Needs qemu-system-x86_64 and cpio. The outputs are written to target/lab/captured/vm; insert.py puts them
+# into the documents.
 set -eu
 here=$(dirname "$(realpath "$0")")
 project=$(realpath "$here/../../..")

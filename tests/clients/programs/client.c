@@ -1,4 +1,5 @@
-/* What the header promises, against a real daemon: client SOCKET FOLDER NAME, where FOLDER is NAME's directory. */
+/* Tests what the header promises against a real daemon: client SOCKET FOLDER PATH, where FOLDER is the directory
+ * of PATH. */
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,11 +50,11 @@ static void expect(cgtrace_watch *watch, const char *begin, const char *within) 
 static void errors(cgtrace_client *client, const char *name) {
     pthread_t thread;
     char *json = NULL;
-    CHECK(cgtrace_exists(client, "relative", NULL) == CGTRACE_E_NAME);
-    CHECK(cgtrace_error_code() == CGTRACE_E_NAME && strstr(cgtrace_error_message(), "/relative"));
+    CHECK(cgtrace_exists(client, "relative", NULL) == CGTRACE_E_PATH);
+    CHECK(cgtrace_error_code() == CGTRACE_E_PATH && strstr(cgtrace_error_message(), "/relative"));
     /* Another thread's failure is its own. */
     CHECK(pthread_create(&thread, NULL, failing, NULL) == 0 && pthread_join(thread, NULL) == 0);
-    CHECK(cgtrace_error_code() == CGTRACE_E_NAME);
+    CHECK(cgtrace_error_code() == CGTRACE_E_PATH);
     CHECK(cgtrace_exists(client, name, "memry") == CGTRACE_E_UNKNOWN);
     CHECK(cgtrace_wait(client, name, 4, NULL, 0) == CGTRACE_E_ARGUMENT);
     CHECK(cgtrace_wait(client, name, -1, NULL, 0) == CGTRACE_E_ARGUMENT);
@@ -92,7 +93,7 @@ int main(int argc, char **argv) {
     char *json = NULL;
     CHECK(cgtrace_watch_next_json(watch, 10, &json) == 0 && !json);
 
-    /* A name that is no text, while another thread waits for it. */
+    /* A path that is not UTF-8, while another thread waits for it. */
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, waiter, NULL) == 0);
     CHECK(cgtrace_exists(client, below_name, "v2") == 0);

@@ -1,5 +1,5 @@
-//! A process of another user, as root's observer or under a unit's name: it can neither delay the report nor influence its
-//! remediation.
+//! A process of another user, as root's observer or under a unit's name: it can neither delay the report nor
+//! influence its remediation.
 
 use std::{
     fs,

@@ -73,7 +73,8 @@ fn moved_from_before() -> Outcome {
     let process = Fake::start("cgtrace-before", "1", &[])?;
     put(&home, "cgroup.procs", process.pid())?;
     let daemon = Daemon::start_with(&["--track-exec", "cgtrace-before"])?;
-    // The daemon reads it from /proc in the background after its start; until then, its first move has no origin.
+    // The daemon reads it from /proc in the background after its start; until then, its first move has no
+    // origin.
     let path = top.name_of(&home);
     let start = Instant::now();
     loop {

@@ -23,8 +23,9 @@ struct Orphan(u32);
 
 impl Orphan {
     fn start(program: &std::path::Path, cgroup: &std::path::Path) -> Result<(Self, u32)> {
-        // The shell waits until the program runs, because a child whose parent exits before is reparented to init. The
-        // comm changes before exec is complete (`begin_new_exec` in fs/exec.c), so the program itself signals that.
+        // The shell waits until the program runs, because a child whose parent exits before is reparented to
+        // init. The comm changes before exec is complete (`begin_new_exec` in fs/exec.c), so the program
+        // itself signals that.
         let script = "echo $$ > \"$2/cgroup.procs\"; \"$1\" -e 'mkdir $ARGV[0]; sleep 1000' \"$3\" > /dev/null 2>&1 & \
                       until [ -d \"$3\" ]; do :; done; echo $! $$";
         let folder = tempfile::tempdir()?;

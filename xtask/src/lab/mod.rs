@@ -1,7 +1,7 @@
 //! `lab`: installs or builds the software that tests run against.
 //!
-//! What is unavailable is reported and does not fail the tests: those that need it are skipped with that reason.
-//! Therefore each item is in `target/lab/`, or `NAME.missing` there has the reason.
+//! What is unavailable is reported and does not fail the tests: those that need it are skipped with that
+//! reason. Therefore each item is in `target/lab/`, or `NAME.missing` there has the reason.
 
 mod cadvisor;
 mod image;

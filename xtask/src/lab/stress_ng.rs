@@ -1,7 +1,7 @@
 //! stress-ng, whose cgroup stressor the soak runs: `target/lab/stress-ng/run`.
 //!
-//! Debian's has that stressor since trixie, and needs a newer libc than older systems have. It is unpacked with all
-//! its dependencies, and started by its own loader.
+//! Debian's has that stressor since trixie, and needs a newer libc than older systems have. It is unpacked
+//! with all its dependencies, and started by its own loader.
 
 use std::{
     fs,

@@ -1,5 +1,6 @@
 #!/bin/sh
-# PID 1 of a virtual machine: mounts the usual file systems, and cgroups in the mode of cg=; runs /run-tests; powers off.
+# PID 1 of a virtual machine: mounts the usual file systems, and cgroups in the mode of cg=; runs /run-tests;
+# powers off.
 export PATH=/bin:/sbin:/usr/bin:/usr/sbin HOME=/root TERM=dumb
 mount -t proc proc /proc
 mount -t sysfs sys /sys

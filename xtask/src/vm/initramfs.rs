@@ -31,8 +31,8 @@ pub struct Initramfs {
     systemd: Option<PathBuf>,
 }
 
-/// Programs that the tests use with options that busybox lacks. The shell is one of them because busybox's runs its
-/// built-in programs and ignores PATH.
+/// Programs that the tests use with options that busybox lacks. The shell is one of them because busybox's
+/// runs its built-in programs and ignores PATH.
 const PROGRAMS: [&str; 10] =
     ["sh", "findmnt", "mount", "umount", "unshare", "setpriv", "prlimit", "nsenter", "sleep", "perl"];
 
@@ -158,8 +158,8 @@ fn systemd_overlay(root: &Path, built: &Built) -> Result<()> {
     install(root, built)
 }
 
-/// Adds the tests, the project's files that they read, and a script that copies these to where the tests expect them.
-/// They cannot be there from the start: the boot empties /tmp or mounts over it.
+/// Adds the tests, the project's files that they read, and a script that copies these to where the tests
+/// expect them. They cannot be there from the start: the boot empties /tmp or mounts over it.
 fn install(root: &Path, built: &Built) -> Result<()> {
     let tests = root.join("tests/promises");
     copy(&built.tests, &tests)?;

@@ -74,9 +74,9 @@ pub const DIED: &str = "@@DIED ";
 impl Machine<'_> {
     /// Boots, runs the tests, and returns the console's output.
     ///
-    /// The kernel uses breakpoints to patch its own code. QEMU's emulated CPUs, one thread each, occasionally run one
-    /// that was removed already, and the kernel stops with `int3`: seen two seconds after its start, before cgtrace
-    /// ran. Such a machine is booted again, and its row shows that.
+    /// The kernel uses breakpoints to patch its own code. QEMU's emulated CPUs, one thread each, occasionally
+    /// run one that was removed already, and the kernel stops with `int3`: seen two seconds after its start,
+    /// before cgtrace ran. Such a machine is booted again, and its row shows that.
     pub fn run(&self) -> Result<BootResult> {
         let mut died = String::new();
         let mut boot = 1;

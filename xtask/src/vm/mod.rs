@@ -1,7 +1,7 @@
 //! `vm`: runs the tests on other kernels and in other cgroup modes, in virtual machines.
 //!
-//! A kernel is taken from Debian's packages, which are unpacked but not installed. QEMU emulates the machine. Its
-//! initramfs contains the statically linked program and tests. There is no disk and no network.
+//! A kernel is taken from Debian's packages, which are unpacked but not installed. QEMU emulates the machine.
+//! Its initramfs contains the statically linked program and tests. There is no disk and no network.
 
 mod initramfs;
 mod kernels;

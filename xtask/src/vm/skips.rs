@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-/// Parses `skipped NAME: WHY`, as a test prints it. The harness may have started a line for another test before it.
+/// Parses `skipped NAME: WHY`, as a test prints it. The harness may have started a line for another test
+/// before it.
 fn skipped(line: &str) -> Option<(String, String)> {
     let (_, rest) = line.split_once("skipped ")?;
     let (name, why) = rest.split_once(": ").filter(|(name, _)| name.contains("::") && !name.contains(' '))?;

@@ -199,8 +199,8 @@ impl Table {
         self.cells.iter().any(|cell| !matches!(cell.outcome, Outcome::Skipped(_)))
     }
 
-    /// The sum over all machines. A machine that did not finish counts as a failed test, one that could not run as a
-    /// skipped one.
+    /// The sum over all machines. A machine that did not finish counts as a failed test, one that could not
+    /// run as a skipped one.
     pub fn count(&self) -> Count {
         let mut total = Count::default();
         for cell in &self.cells {

@@ -1,4 +1,5 @@
-//! Gathers the facts about a unit from the service manager or, if that is not running or not responding, from unit files.
+//! Gathers the facts about a unit from the service manager or, if that is not running or not responding, from
+//! unit files.
 
 mod bus;
 mod files;
@@ -106,8 +107,8 @@ fn uid_of(user: &str, root: &Root) -> Option<u32> {
     fields.nth(1)?.parse().ok()
 }
 
-/// Whether a process belongs to the unit. Its name proves nothing, because any user can choose it. If the unit is not
-/// known, only processes of root and of the caller are accepted.
+/// Whether a process belongs to the unit. Its name proves nothing, because any user can choose it. If the
+/// unit is not known, only processes of root and of the caller are accepted.
 pub(crate) fn owns(unit: Option<&UnitInfo>, found: &process::ProcessInfo, deadline: Deadline) -> bool {
     let process = &found.process;
     let Some(unit) = unit.filter(|unit| unit.facts.load_state != "not-found") else {

@@ -1,4 +1,5 @@
-//! Results and events as text. Paths and process names are escaped, so they cannot contain terminal control sequences.
+//! Results and events as text. Paths and process names are escaped, so they cannot contain terminal control
+//! sequences.
 
 mod event;
 mod result;

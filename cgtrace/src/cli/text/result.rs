@@ -11,8 +11,8 @@ use cgtrace_host::clock::boot_ns;
 /// How many members of a cgroup are printed.
 const MEMBERS_SHOWN: usize = 8;
 
-/// One line per hierarchy: the creation of the current instance, the removal of the last one, or since when none was
-/// seen.
+/// One line per hierarchy: the creation of the current instance, the removal of the last one, or since when
+/// none was seen.
 pub fn results(result: &PathResult) -> Vec<String> {
     result.hierarchies.iter().map(on_hierarchy).collect()
 }

@@ -17,8 +17,8 @@ pub(super) enum NameClaim {
 
 /// The cgroups of one hierarchy.
 ///
-/// A name resolves to the cgroup that got it last. The cgroup that had it before stays reachable by its id: its
-/// rmdir, or the rename that freed the name, was missed or has not arrived yet.
+/// A name resolves to the cgroup that got it last. The cgroup that had it before stays reachable by its id:
+/// its rmdir, or the rename that freed the name, was missed or has not arrived yet.
 #[derive(Debug)]
 pub(super) struct Tree {
     nodes: Nodes,

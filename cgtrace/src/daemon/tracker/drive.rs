@@ -99,7 +99,8 @@ fn waitable(
     what: &'static str,
 ) -> Result<AsyncFd<OwnedFd>, DriveError> {
     let fd = fd.map_err(|source| wait(what, source))?;
-    // SAFETY: `AsyncFd` owns the descriptor, which nothing else closes, and an `OwnedFd`'s number never changes.
+    // SAFETY: `AsyncFd` owns the descriptor, which nothing else closes, and an `OwnedFd`'s number never
+    // changes.
     unsafe { AsyncFd::register_with_interest(fd, interest) }.map_err(|error| {
         let (_, source) = error.into_parts();
         wait(what, source)

@@ -5,15 +5,15 @@
 
 int main(int argc, char **argv) {
     if (argc != 2) {
-        fprintf(stderr, "name a cgroup, for example /system.slice/kubelet.service\n");
+        fprintf(stderr, "usage: wait PATH, for example /system.slice/kubelet.service\n");
         return 2;
     }
     cgtrace_client *client = cgtrace_connect(NULL);
-    int held = client ? cgtrace_wait(client, argv[1], CGTRACE_PRESENT, NULL, 30000) : cgtrace_error_code();
-    if (held < 0)
+    int reached = client ? cgtrace_wait(client, argv[1], CGTRACE_PRESENT, NULL, 30000) : cgtrace_error_code();
+    if (reached < 0)
         fprintf(stderr, "%s\n", cgtrace_error_message());
     else
-        printf("%s: %s\n", argv[1], held ? "present" : "absent after 30 s");
+        printf("%s: %s\n", argv[1], reached ? "present" : "absent after 30 s");
     cgtrace_close(client);
-    return held < 0 ? 3 : !held;
+    return reached < 0 ? 3 : !reached;
 }

@@ -1,8 +1,8 @@
-// Asks cgtrace over plain Varlink, with the standard library alone.
+// A Varlink client for cgtrace that needs only the standard library.
 //
-//	go run cgtrace.go exists NAME        exit code 0 if it exists, 1 if not
-//	go run cgtrace.go wait NAME SECONDS  exit code 0 the moment it exists, 1 after the time-out
-//	go run cgtrace.go watch PATTERN N    prints the next N events, one JSON text a line
+//	go run cgtrace.go exists PATH        exit code 0 if it exists, 1 if not
+//	go run cgtrace.go wait PATH SECONDS  exit code 0 as soon as it exists, 1 after the timeout
+//	go run cgtrace.go watch PATTERN N    prints the next N events, one JSON object per line
 package main
 
 import (
@@ -17,13 +17,14 @@ import (
 	"strconv"
 )
 
-// A Client is a connection: one call at a time.
+// A Client is a connection. It supports one call at a time.
 type Client struct {
 	conn  net.Conn
 	input *bufio.Reader
 }
 
-// dial connects to the socket CGTRACE_SOCKET, else to the private one if this user may open it, else to the public one.
+// dial connects to CGTRACE_SOCKET if set, else to the private socket if this user may open it, else to the
+// public one.
 func dial() (net.Conn, error) {
 	if path := os.Getenv("CGTRACE_SOCKET"); path != "" {
 		return net.Dial("unix", path)
@@ -47,9 +48,13 @@ func connect() (*Client, error) {
 	return &Client{conn, bufio.NewReader(conn)}, nil
 }
 
-// call sends a call, and hands each reply's parameters to take, which says whether it wants another.
-func (c *Client) call(method string, more bool, parameters any, take func(json.RawMessage) (bool, error)) error {
-	message, err := json.Marshal(map[string]any{"method": "io.cgtrace." + method, "parameters": parameters, "more": more})
+// take receives the parameters of a reply, and returns whether to read another.
+type take func(json.RawMessage) (bool, error)
+
+// call calls a method, and passes the parameters of each reply to take.
+func (c *Client) call(method string, more bool, parameters any, take take) error {
+	call := map[string]any{"method": "io.cgtrace." + method, "parameters": parameters, "more": more}
+	message, err := json.Marshal(call)
 	if err != nil {
 		return err
 	}
@@ -102,17 +107,18 @@ func run(arguments []string) (int, error) {
 	switch {
 	case len(arguments) == 2 && arguments[0] == "exists":
 		var found struct{ Results []pathResult }
-		err := client.call("Lookup", false, map[string]any{"paths": arguments[1:]}, func(message json.RawMessage) (bool, error) {
+		lookup := map[string]any{"paths": arguments[1:]}
+		err := client.call("Lookup", false, lookup, func(message json.RawMessage) (bool, error) {
 			return false, json.Unmarshal(message, &found)
 		})
 		if err != nil || len(found.Results) != 1 {
 			return 3, err
 		}
-		for _, row := range found.Results[0].Hierarchies {
-			if row.Current != nil {
-				fmt.Println(row.Hierarchy, "present", row.Current.ID)
+		for _, on := range found.Results[0].Hierarchies {
+			if on.Current != nil {
+				fmt.Println(on.Hierarchy, "present", on.Current.ID)
 			} else {
-				fmt.Println(row.Hierarchy, "absent")
+				fmt.Println(on.Hierarchy, "absent")
 			}
 		}
 		return no(found.Results[0].Present), nil
@@ -162,7 +168,7 @@ func run(arguments []string) (int, error) {
 		}
 		return 0, nil
 	}
-	return 2, fmt.Errorf("usage: exists NAME | wait NAME SECONDS | watch PATTERN N")
+	return 2, fmt.Errorf("usage: exists PATH | wait NAME SECONDS | watch PATTERN N")
 }
 
 func main() {

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Asks cgtrace over plain Varlink, with the standard library alone.
+"""A Varlink client for cgtrace that needs only the standard library.
 
-cgtrace.py exists NAME        exit code 0 if it exists, 1 if not
-cgtrace.py wait NAME SECONDS  exit code 0 the moment it exists, 1 after the time-out
-cgtrace.py watch PATTERN N    prints the next N events, one JSON text a line
+cgtrace.py exists PATH        exit code 0 if it exists, 1 if not
+cgtrace.py wait PATH SECONDS  exit code 0 as soon as it exists, 1 after the timeout
+cgtrace.py watch PATTERN N    prints the next N events, one JSON object per line
 """
 
 import json
@@ -13,7 +13,8 @@ import sys
 
 
 def connect():
-    """The socket CGTRACE_SOCKET, else the private one if this user may open it, else the public one."""
+    """Connects to CGTRACE_SOCKET if set, else to the private socket if this user may open it, else to the
+    public one."""
     directory = os.environ.get("CGTRACE_RUNTIME_DIR") or "/run/cgtrace"
     one = os.environ.get("CGTRACE_SOCKET")
     paths = [one] if one else [directory + "/private/io.cgtrace", directory + "/public/io.cgtrace"]
@@ -29,14 +30,14 @@ def connect():
 
 
 class Cgtrace:
-    """A connection: one call at a time."""
+    """A connection. It supports one call at a time."""
 
     def __init__(self):
         self.socket = connect()
         self.input = self.socket.makefile("rb")
 
     def replies(self, method, more=False, **parameters):
-        """Calls, and gives each reply's parameters."""
+        """Calls a method, and yields the parameters of each reply."""
         call = {"method": "io.cgtrace." + method, "parameters": parameters, "more": more}
         self.socket.sendall(json.dumps(call).encode() + b"\0")
         while True:
@@ -52,7 +53,7 @@ class Cgtrace:
         return reply
 
     def message(self):
-        """The bytes up to the next NUL."""
+        """Reads up to the next NUL."""
         message = bytearray()
         while (byte := self.input.read(1)) != b"\0":
             if not byte:
@@ -65,8 +66,8 @@ def main(arguments):
     match arguments:
         case ["exists", path]:
             (result,) = Cgtrace().call("Lookup", paths=[path])["results"]
-            for row in result["hierarchies"]:
-                print(row["hierarchy"], "present" if row["present"] else "absent")
+            for found in result["hierarchies"]:
+                print(found["hierarchy"], "present" if found["present"] else "absent")
             return 0 if result["present"] else 1
         case ["wait", path, seconds]:
             timeout = int(float(seconds) * 1000)
