@@ -1,5 +1,7 @@
 //! Error messages and exit codes: what is wrong and what would be right.
 
+mod colours;
+
 use std::{
     fs,
     os::unix::{fs::PermissionsExt as _, process::CommandExt as _},
@@ -17,7 +19,7 @@ use crate::support::{
     cgroup::{Cgroup, any, mount},
     daemon::{Daemon, program},
     process::copy_program,
-    skip, terminal, trial,
+    skip, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -36,7 +38,7 @@ pub fn trials() -> Vec<Trial> {
         trial("messages::an_unwritable_stderr_changes_nothing", unwritable_stderr),
         trial("messages::an_empty_result_shows_the_next_step", next_step),
         trial("messages::the_environment_selects_the_socket", environment),
-        trial("messages::only_terminals_get_colours", colours),
+        trial("messages::only_terminals_get_colours", colours::colours),
         trial("messages::sigterm_exits_0_and_removes_the_sockets", sigterm),
     ]
 }
@@ -366,64 +368,6 @@ fn environment() -> Outcome {
         .args(["--daemon-only", "exists", "/"])
         .output()?;
     ensure!(flag.status.code() == Some(0), "{flag:?}");
-    Ok(())
-}
-
-fn colours() -> Outcome {
-    let daemon = Daemon::start()?;
-    let on_xterm = |environment: &[(&str, &str)]| {
-        let mut command = program();
-        // With `CI` set, colours are enabled whatever TERM is.
-        for name in ["NO_COLOR", "CLICOLOR", "CLICOLOR_FORCE", "CI"] {
-            command.env_remove(name);
-        }
-        command.env("TERM", "xterm").envs(environment.iter().copied());
-        command
-    };
-    let command = |arguments: &[&str], environment: &[(&str, &str)]| {
-        let mut command = on_xterm(environment);
-        command.arg("--socket").arg(daemon.socket()).args(arguments).args([
-            "exists",
-            "/",
-            "--hierarchy",
-            any(),
-        ]);
-        command
-    };
-    let is_coloured = |text: &[u8]| text.contains(&0x1b);
-    let piped = |arguments: &[&str]| -> Result<bool> {
-        let output = command(arguments, &[]).output()?;
-        ensure!(output.status.code() == Some(0), "{output:?}");
-        Ok(is_coloured(&output.stdout))
-    };
-    ensure!(!piped(&[])?, "colours in a pipe");
-    ensure!(piped(&["--color", "always"])?, "no colours with --color always");
-    ensure!(!piped(&["--color", "always", "--json"])?, "colours in JSON");
-    let shown = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
-        let text = terminal::shows(&mut command(arguments, environment))?;
-        ensure!(text.windows(7).any(|word| word == b"present"), "{}", text.escape_ascii());
-        Ok(is_coloured(&text))
-    };
-    ensure!(shown(&[], &[])?, "no colours on a terminal");
-    ensure!(!shown(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is ignored");
-    ensure!(!shown(&[], &[("TERM", "dumb")])?, "colours on a dumb terminal");
-    ensure!(!shown(&["--color", "never"], &[])?, "colours with --color never");
-    let logged = |arguments: &[&str], environment: &[(&str, &str)]| -> Result<bool> {
-        let folder = tempfile::tempdir()?;
-        let mut command = on_xterm(environment);
-        command
-            .env("CGTRACE_LOG", "info")
-            .arg("--runtime-dir")
-            .arg(folder.path())
-            .args(arguments)
-            .arg("daemon");
-        let text = terminal::first_of_stderr(&mut command)?;
-        ensure!(text.windows(4).any(|word| word == b"INFO"), "{}", text.escape_ascii());
-        Ok(is_coloured(&text))
-    };
-    ensure!(logged(&["--color", "auto"], &[])?, "no colours in a log on a terminal");
-    ensure!(!logged(&[], &[("NO_COLOR", "1")])?, "NO_COLOR is ignored by the log");
-    ensure!(!logged(&["--color", "never"], &[])?, "colours in the log with --color never");
     Ok(())
 }
 
