@@ -33,6 +33,24 @@ pub struct Change {
     pub lost: Option<u64>,
 }
 
+impl Change {
+    /// An observed change with its cgroup alone.
+    pub(crate) fn new(seq: u64, boot_ns: u64, kind: Kind, cgroup: Option<ChangedCgroup>) -> Self {
+        Self {
+            seq,
+            boot_ns,
+            kind,
+            cgroup,
+            from: None,
+            task: None,
+            threadgroup: None,
+            by: None,
+            inferred: false,
+            lost: None,
+        }
+    }
+}
+
 /// A cgroup that a change refers to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangedCgroup {

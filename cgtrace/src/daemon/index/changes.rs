@@ -58,18 +58,7 @@ impl Index {
     /// The next change, with its cgroup alone.
     pub(super) fn change(&mut self, kind: Kind, boot_ns: u64, cgroup: Option<ChangedCgroup>) -> Change {
         self.seq += 1;
-        Change {
-            seq: self.seq,
-            boot_ns,
-            kind,
-            cgroup,
-            from: None,
-            task: None,
-            threadgroup: None,
-            by: None,
-            inferred: false,
-            lost: None,
-        }
+        Change::new(self.seq, boot_ns, kind, cgroup)
     }
 
     /// The next change, with its actor.

@@ -98,18 +98,7 @@ mod tests {
     use crate::daemon::index::Kind;
 
     fn change(seq: u64) -> Rc<Change> {
-        Rc::new(Change {
-            seq,
-            boot_ns: seq,
-            kind: Kind::Resynced,
-            cgroup: None,
-            from: None,
-            task: None,
-            threadgroup: None,
-            by: None,
-            inferred: false,
-            lost: None,
-        })
+        Rc::new(Change::new(seq, seq, Kind::Resynced, None))
     }
 
     /// Changes 1 to `last`, of which the last `stored` are within the limit.
