@@ -69,7 +69,7 @@ pub enum Command {
     Verify(Verify),
     /// Check the daemon's configuration
     #[command(subcommand)]
-    Config(Config),
+    Config(ConfigCommand),
     /// Remove the BPF objects that `daemon --pin` left pinned
     Unpin {
         /// Directory of the pins
@@ -93,7 +93,7 @@ pub struct Daemon {
 }
 
 #[derive(Debug, Subcommand)]
-pub enum Config {
+pub enum ConfigCommand {
     /// Validate a configuration file: exit 0 if it is valid, 2 if not
     Check {
         /// Configuration file

@@ -8,8 +8,8 @@ use cgtrace_client::{paths, wire::ConfigChecked};
 use super::{Outcome, arguments, failure::Failure, output::Output};
 use crate::daemon::config::{self, Config, FileError};
 
-pub fn run(config: &arguments::Config, output: &mut Output) -> Result<Outcome, Failure> {
-    let arguments::Config::Check { file } = config;
+pub fn run(config: &arguments::ConfigCommand, output: &mut Output) -> Result<Outcome, Failure> {
+    let arguments::ConfigCommand::Check { file } = config;
     let settings = config::read(file).map_err(|error| Failure::Usage(read_error(file, error)))?;
     super::daemon::log_filter(settings.log.as_deref())
         .map_err(|error| Failure::Usage(error.context(format!("`{}`: `log`", file.display()))))?;

@@ -17,12 +17,12 @@ pub struct Subtree<'a> {
 pub struct Paused {
     pub(super) hierarchy: HierarchyId,
     /// The cgroups still to be yielded, the next one last.
-    pending: Vec<Pending>,
+    pending: Vec<Unvisited>,
     path: Vec<u8>,
 }
 
 #[derive(Debug)]
-struct Pending {
+struct Unvisited {
     id: CgroupId,
     level: u32,
     /// Length of the parent's path, if it has one, in `path`.
@@ -41,7 +41,7 @@ impl<'a> Subtree<'a> {
             path.truncate(path.len() - node.leaf.len() - 1);
             path.len()
         });
-        let pending = vec![Pending { id: node.id, level: node.level, above }];
+        let pending = vec![Unvisited { id: node.id, level: node.level, above }];
         Self::resume(Paused { hierarchy, pending, path }, Some(tree))
     }
 
@@ -75,7 +75,7 @@ impl Iterator for Subtree<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         let tree = self.tree?;
         let Paused { hierarchy, pending, path } = &mut self.at;
-        let Pending { id, level, above } = pending.pop()?;
+        let Unvisited { id, level, above } = pending.pop()?;
         let node = tree.get(id)?;
         let above = if node.truncated { None } else { above };
         self.has_path = above.is_some();
@@ -88,13 +88,13 @@ impl Iterator for Subtree<'_> {
         }
         let above = above.map(|_| path.len());
         let first = pending.len();
-        pending.extend(tree.children(id).map(|slot| Pending {
+        pending.extend(tree.children(id).map(|slot| Unvisited {
             id: tree.node(slot).id,
             level: level.saturating_add(1),
             above,
         }));
         // In reverse order, because the last one is yielded first.
-        let name = |pending: &Pending| tree.get(pending.id).map(|node| (&*node.leaf, node.id));
+        let name = |pending: &Unvisited| tree.get(pending.id).map(|node| (&*node.leaf, node.id));
         if let Some(children) = pending.get_mut(first..) {
             children.sort_unstable_by(|one, other| name(other).cmp(&name(one)));
         }

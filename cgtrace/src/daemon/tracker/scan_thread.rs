@@ -34,17 +34,17 @@ pub struct ScanThreadEnded;
 #[derive(Clone)]
 pub struct ScanThread(Rc<Handle>);
 
-struct Handle(Arc<Shared>);
+struct Handle(Arc<ScanState>);
 
 #[derive(Default)]
-struct Shared {
-    queue: Mutex<Queue>,
+struct ScanState {
+    queue: Mutex<ScanQueue>,
     work: Condvar,
     panicked: Notify,
 }
 
 #[derive(Default)]
-struct Queue {
+struct ScanQueue {
     resyncs: VecDeque<Job>,
     client: VecDeque<Job>,
     /// Of the running job.
@@ -70,7 +70,7 @@ impl Drop for CancelOnDrop {
 impl ScanThread {
     /// Starts the thread, with the capabilities that the calling thread has now.
     pub fn start() -> io::Result<Self> {
-        let shared = Arc::<Shared>::default();
+        let shared = Arc::<ScanState>::default();
         let for_thread = Arc::clone(&shared);
         // Before Linux 6.3, a process that called unshare(CLONE_NEWTIME) cannot create a thread until it
         // forks (`copy_process` in kernel/fork.c).
@@ -119,7 +119,7 @@ impl Drop for Handle {
     }
 }
 
-impl Queue {
+impl ScanQueue {
     fn end(&mut self) {
         self.ended = true;
         self.resyncs.clear();
@@ -127,8 +127,8 @@ impl Queue {
     }
 }
 
-impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Queue> {
+impl ScanState {
+    fn lock(&self) -> MutexGuard<'_, ScanQueue> {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -168,7 +168,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             ..
         } = self;
         let backlog = std::mem::take(backlog);
-        let mut output = Output { listeners, anchor: *anchor, seq: None };
+        let mut output = Announcer { listeners, anchor: *anchor, seq: None };
         let mut take = |event: Event| {
             match &event.what {
                 What::HierarchyCreated { .. } | What::HierarchyDestroyed { .. } | What::Remount { .. } => {
@@ -220,7 +220,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     }
 
     pub(super) fn announce(&mut self, changes: impl IntoIterator<Item = Change>) {
-        let mut output = Output { listeners: &mut self.listeners, anchor: self.anchor, seq: None };
+        let mut output = Announcer { listeners: &mut self.listeners, anchor: self.anchor, seq: None };
         for change in changes {
             output.announce(&Rc::new(change), &self.index);
         }
@@ -305,14 +305,14 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 }
 
 /// Passes changes to the listeners.
-struct Output<'a> {
+struct Announcer<'a> {
     listeners: &'a mut [Box<dyn Listener>],
     anchor: Anchor,
     /// The number of the last change.
     seq: Option<u64>,
 }
 
-impl Output<'_> {
+impl Announcer<'_> {
     fn announce(&mut self, change: &Rc<Change>, index: &Index) {
         self.seq = Some(change.seq);
         for listener in self.listeners.iter_mut() {

@@ -77,7 +77,7 @@ fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
     /// The first members of `struct bpf_prog_info`; the kernel fills in as much as there is room for.
     #[repr(C)]
     #[derive(Default)]
-    struct Info {
+    struct ProgInfo {
         kind: u32,
         id: u32,
         tag: [u8; 8],
@@ -92,7 +92,7 @@ fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
     }
     /// The part of `union bpf_attr` that `BPF_OBJ_GET_INFO_BY_FD` reads.
     #[repr(C)]
-    struct Attributes {
+    struct InfoAttributes {
         bpf_fd: u32,
         info_length: u32,
         info: u64,
@@ -100,11 +100,11 @@ fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
     /// The most maps that a program can use (`MAX_USED_MAPS`).
     const MAX_MAPS: u32 = 64;
     const INFO_LENGTH: u32 = 64;
-    const _: () = assert!(size_of::<Info>() == INFO_LENGTH as usize);
+    const _: () = assert!(size_of::<ProgInfo>() == INFO_LENGTH as usize);
     const BPF_OBJ_GET_INFO_BY_FD: libc::c_long = 15;
     let mut ids = vec![0_u32; MAX_MAPS as usize];
-    let mut info = Info { map_count: MAX_MAPS, map_ids: ids.as_mut_ptr() as u64, ..Info::default() };
-    let attributes = Attributes {
+    let mut info = ProgInfo { map_count: MAX_MAPS, map_ids: ids.as_mut_ptr() as u64, ..ProgInfo::default() };
+    let attributes = InfoAttributes {
         bpf_fd: program.as_raw_fd().cast_unsigned(),
         info_length: INFO_LENGTH,
         info: (&raw mut info) as u64,
@@ -112,7 +112,12 @@ fn map_ids(program: &OwnedFd) -> io::Result<Vec<u32>> {
     // SAFETY: the kernel writes at most `info_length` bytes and `map_count` ids; both buffers outlive the
     // call.
     let outcome = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET_INFO_BY_FD, &raw const attributes, size_of::<Attributes>())
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw const attributes,
+            size_of::<InfoAttributes>(),
+        )
     };
     if outcome < 0 {
         return Err(io::Error::last_os_error());
@@ -145,17 +150,18 @@ fn check_link(path: &Path, hook: &Hook, program: u32) -> io::Result<()> {
 fn object_at(path: &Path) -> io::Result<OwnedFd> {
     /// The part of `union bpf_attr` that `BPF_OBJ_GET` reads.
     #[repr(C)]
-    struct Attributes {
+    struct GetAttributes {
         pathname: u64,
         bpf_fd: u32,
         file_flags: u32,
     }
     const BPF_OBJ_GET: libc::c_long = 7;
     let path = CString::new(path.as_os_str().as_bytes())?;
-    let attributes = Attributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
+    let attributes = GetAttributes { pathname: path.as_ptr() as u64, bpf_fd: 0, file_flags: 0 };
     // SAFETY: the attributes have the layout and size that the kernel expects; the path outlives the call.
-    let fd =
-        unsafe { libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<Attributes>()) };
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_OBJ_GET, &raw const attributes, size_of::<GetAttributes>())
+    };
     if fd < 0 {
         return Err(io::Error::last_os_error());
     }

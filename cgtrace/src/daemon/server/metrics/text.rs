@@ -19,8 +19,8 @@ use crate::daemon::{
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 type Labels<const N: usize> = [(&'static str, String); N];
-type Counters<const N: usize> = Family<Labels<N>, Counter>;
-type Gauges<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
+type CounterFamily<const N: usize> = Family<Labels<N>, Counter>;
+type GaugeFamily<const N: usize> = Family<Labels<N>, Gauge<f64, AtomicU64>>;
 
 /// Encodes all metrics. Those of the index are up to date if [`Shared::settled`] has just returned.
 pub fn encode(shared: &Shared) -> String {
@@ -52,7 +52,7 @@ fn gauge(registry: &mut Registry, name: &str, help: &str, value: u64) {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "a gauge is a float, and exact up to 2^53")]
-fn set<const N: usize>(gauges: &Gauges<N>, labels: &Labels<N>, value: u64) {
+fn set<const N: usize>(gauges: &GaugeFamily<N>, labels: &Labels<N>, value: u64) {
     gauges.get_or_create(labels).set(value as f64);
 }
 
@@ -83,9 +83,9 @@ fn service(registry: &mut Registry, shared: &Shared, tracker: &Tracker) {
 }
 
 fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
-    let (cgroups, scanned) = (Gauges::default(), Gauges::default());
-    let (created, removed) = (Counters::default(), Counters::default());
-    let resyncs = Counters::default();
+    let (cgroups, scanned) = (GaugeFamily::default(), GaugeFamily::default());
+    let (created, removed) = (CounterFamily::default(), CounterFamily::default());
+    let resyncs = CounterFamily::default();
     for state in tracker.index().hierarchies() {
         let labels = [("hierarchy", hierarchy_name(&state))];
         set(&cgroups, &labels, state.cgroups as u64);
@@ -106,7 +106,7 @@ fn hierarchies(registry: &mut Registry, tracker: &Tracker) {
 }
 
 fn events(registry: &mut Registry, meter: &Meter) {
-    let events = Counters::default();
+    let events = CounterFamily::default();
     for counts in meter.hierarchies.borrow().iter() {
         let name = label(counts.name.as_deref(), counts.number);
         for (kind, count) in Kind::EVENTS.into_iter().zip(counts.events) {
@@ -132,8 +132,8 @@ fn events(registry: &mut Registry, meter: &Meter) {
 }
 
 fn rings(registry: &mut Registry, tracker: &Tracker) {
-    let (used, size) = (Gauges::default(), Gauges::default());
-    let (records, lost) = (Counters::default(), Counters::default());
+    let (used, size) = (GaugeFamily::default(), GaugeFamily::default());
+    let (records, lost) = (CounterFamily::default(), CounterFamily::default());
     let lost_records = tracker.lost_records();
     let names: BTreeMap<u32, String> =
         tracker.index().hierarchies().map(|state| (state.id.0, hierarchy_name(&state))).collect();
@@ -161,7 +161,8 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
 }
 
 fn programs(registry: &mut Registry, tracker: &Tracker) {
-    let (attached, missed, runs) = (Gauges::default(), Counters::default(), Counters::default());
+    let (attached, missed, runs) =
+        (GaugeFamily::default(), CounterFamily::default(), CounterFamily::default());
     let time = Family::<Labels<1>, Counter<f64, AtomicU64>>::default();
     for program in tracker.probe().programs() {
         let labels = [("program", program.name.to_owned())];
