@@ -1,4 +1,4 @@
-//! Every public word stands in `docs/protocol/words.txt`, so that a change of vocabulary is seen in review.
+//! `docs/protocol/words.txt` lists every public word, so that a change of vocabulary is seen in review.
 //! `CGTRACE_WRITE_WORDS=1 cargo test -p cgtrace --test words` rewrites the list. The metrics' names are
 //! compared with a running daemon's, by `tests/promises/metrics.rs`.
 

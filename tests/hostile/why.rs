@@ -1,4 +1,4 @@
-//! Root runs `cgtrace why` about the attacker's process: it ends soon, reads no other file, and gives no
+//! Root runs `cgtrace why` about the attacker's process: it ends soon, reads no other file, and prints no
 //! advice that the attacker controls.
 
 use std::{

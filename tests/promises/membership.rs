@@ -103,10 +103,10 @@ struct Waiting {
 
 impl Waiting {
     fn start() -> anyhow::Result<Self> {
-        let (tell, tid) = mpsc::channel();
+        let (sender, tid) = mpsc::channel();
         let (end, ended) = mpsc::channel();
         let thread = thread::spawn(move || {
-            let _ = tell.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
+            let _ = sender.send(rustix::thread::gettid().as_raw_nonzero().get().unsigned_abs());
             let _: Result<(), _> = ended.recv();
         });
         Ok(Self { tid: tid.recv()?, end: Some(end), thread: Some(thread) })

@@ -202,7 +202,7 @@ fn values() -> Outcome {
 }
 
 /// An unused port.
-/// Each metric stands in the list of public words, and each that stands there is served.
+/// Each metric is in the list of public words, and each one listed is served.
 fn names_are_listed(text: &str) -> Outcome {
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next());
     let served: BTreeSet<String> = types.map(str::to_owned).collect();
