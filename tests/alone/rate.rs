@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, ensure};
 use cgtrace_client::{Client, RuntimeDir};
 use libtest_mimic::Trial;
 
@@ -19,6 +19,7 @@ use crate::support::{
     cgroup::Cgroup,
     daemon::{Daemon, program},
     trial,
+    verify::ensure_equal,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -106,19 +107,19 @@ fn start_and_kill(runtime_dir: &RuntimeDir, pins: Option<&Path>, round: u64) -> 
         .stderr(Stdio::null())
         .spawn()
         .context("cannot start the daemon")?;
-    let verified = (|| -> Result<bool> {
+    let verified = (|| -> Outcome {
         let start = Instant::now();
         // Some are killed during the start, the others after the first reply.
         if round % 4 == 3 {
             thread::sleep(Duration::from_millis(round));
-            return Ok(true);
+            return Ok(());
         }
         loop {
             if let Some(status) = daemon.try_wait()? {
                 anyhow::bail!("the daemon ended: {status}");
             }
             if let Ok(mut client) = Client::connect_to(runtime_dir.clone()) {
-                return Ok(client.verify()?.equal);
+                return ensure_equal(&mut client).map(drop);
             }
             ensure!(start.elapsed() < Duration::from_secs(20), "the daemon does not answer");
             thread::sleep(Duration::from_millis(1));
@@ -126,6 +127,5 @@ fn start_and_kill(runtime_dir: &RuntimeDir, pins: Option<&Path>, round: u64) -> 
     })();
     daemon.kill()?;
     daemon.wait()?;
-    ensure!(verified.with_context(|| format!("round {round}"))?, "round {round}: the index differs");
-    Ok(())
+    verified.with_context(|| format!("round {round}"))
 }

@@ -11,8 +11,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use cgtrace_client::Client;
 use rustix::process::{Pid, Signal, kill_process};
-use serde_json::{Value, json};
+use serde_json::json;
 use tempfile::TempDir;
 
 use super::{recording::Recording, unit::Unit};
@@ -23,6 +24,7 @@ use crate::support::{
     peer::connect_as,
     process::copy_program,
     raw::Raw,
+    verify::ensure_equal,
 };
 
 /// The daemon's user and group: ids that no distribution uses.
@@ -225,8 +227,7 @@ impl Stage {
     pub fn finish(mut self) -> Outcome {
         let peak = self.peak()?;
         ensure!(peak <= MAX_MEMORY, "peak memory is {peak} bytes");
-        let verified = self.private()?.call(&json!({"method": "io.cgtrace.Verify"}))?;
-        ensure!(verified["parameters"]["equal"] == Value::Bool(true), "the index differs: {verified}");
+        ensure_equal(&mut Client::connect_to(&self.private_socket())?)?;
         self.signal(Signal::TERM)?;
         let status = self.child.wait()?;
         ensure!(status.success(), "the daemon exited with {status}: {}", self.log()?);

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use libtest_mimic::Trial;
 
-use crate::support::{Outcome, daemon::Daemon, descriptors::many_descriptors, trial};
+use crate::support::{Outcome, daemon::Daemon, descriptors::many_descriptors, trial, verify::ensure_equal};
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -247,7 +247,9 @@ fn large_requests() -> Outcome {
                                     "an incomplete reply"
                                 );
                             }
-                            _ => ensure!(client.verify()?.equal, "the index differs"),
+                            _ => {
+                                ensure_equal(&mut client)?;
+                            }
                         }
                         replies += 1;
                     }

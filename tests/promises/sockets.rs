@@ -24,6 +24,7 @@ use crate::support::{
     process::put,
     raw::Raw,
     skip, trial,
+    verify::ensure_equal,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -220,8 +221,7 @@ fn modes() -> Outcome {
         std::os::unix::fs::chown(path, None, Some(GROUP))?;
     }
     let mut member = Client::from_stream(connect_as(daemon.socket(), USER, USER, &[1, GROUP])?);
-    ensure!(member.verify()?.equal);
-    Ok(())
+    ensure_equal(&mut member).map(drop)
 }
 
 fn full() -> Outcome {

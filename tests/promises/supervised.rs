@@ -145,7 +145,7 @@ fn inherited_sockets() -> Outcome {
     let mut command = activated(OwnedFd::from(public), OwnedFd::from(private), "2", "public:private");
     let mut daemon = Daemon::spawn_by(&mut command, folder)?;
     ensure!(early.status()?.pid == daemon.pid(), "another daemon answered");
-    ensure!(daemon.client()?.verify()?.equal, "the private socket is not the private one");
+    daemon.verify().context("the private socket is not the private one")?;
     daemon.signal(Signal::TERM)?;
     ensure!(daemon.wait_exit()?.success());
     // The sockets stay open in the service manager: the next daemon serves clients that connected in between.

@@ -25,6 +25,7 @@ use crate::support::{
     events::Follower,
     process::{Sleeper, put},
     skip, trial,
+    verify::ensure_equal,
 };
 
 /// For releases, which happen one after another (`cgroup_destroy_wq`; in 6.18 `cgroup_release_wq`).
@@ -322,8 +323,8 @@ fn cgroup_namespace() -> Outcome {
         fs::create_dir(&created)?;
         ensure!(client.exists(&cgroup.name_of(&created))?, "a new one is not known by its real path");
         ensure!(!client.exists("/created")?, "it is known by its path inside the namespace");
-        let verified = client.verify()?;
-        ensure!(verified.equal && verified.compared > 0, "{verified:?}");
+        let verified = ensure_equal(&mut client)?;
+        ensure!(verified.compared > 0, "{verified:?}");
         Ok(())
     })();
     let _ = daemon.kill();

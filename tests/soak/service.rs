@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use cgtrace_client::{Client, RuntimeDir};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::support::daemon::program;
+use super::support::{daemon::program, verify::ensure_equal};
 
 /// The longest time of a start on a loaded machine.
 const START: Duration = Duration::from_mins(1);
@@ -74,11 +74,9 @@ impl Service {
         Ok(())
     }
 
-    /// Whether the index equals the cgroup file systems.
+    /// Fails unless the index equals the cgroup file systems.
     pub fn verify(&self) -> Result<()> {
-        let reply = Client::connect_to(&self.socket)?.verify()?;
-        ensure!(reply.equal, "the index differs: {:?}", reply.differences);
-        Ok(())
+        ensure_equal(&mut Client::connect_to(&self.socket)?).map(drop)
     }
 
     /// Its anonymous memory in bytes; mapped program and ring pages count once touched.

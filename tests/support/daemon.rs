@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use cgtrace_client::{Client, RuntimeDir, wire};
 
+use super::verify::ensure_equal;
+
 /// The program under test.
 pub fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
@@ -160,11 +162,7 @@ impl Daemon {
 
     /// Fails unless the index equals the cgroup file systems.
     pub fn verify(&self) -> Result<()> {
-        let reply = self.client()?.verify()?;
-        if !reply.equal {
-            bail!("the index differs: {:?}", reply.differences);
-        }
-        Ok(())
+        ensure_equal(&mut self.client()?).map(drop)
     }
 
     pub fn wait_exit(&mut self) -> Result<std::process::ExitStatus> {

@@ -22,6 +22,7 @@ pub mod process;
 pub mod raw;
 pub mod systemd;
 pub mod terminal;
+pub mod verify;
 
 use std::fmt;
 
