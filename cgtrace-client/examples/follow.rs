@@ -17,9 +17,11 @@ fn snapshot(path: &str) -> Result<(Cursor, Cgroups), cgtrace_client::Error> {
     let mut client = Client::connect()?;
     let status = client.status()?;
     let mut list = client.list(&List::default().patterns([path]).hierarchy("v2"))?;
-    let cgroups = list.by_ref().collect::<Result<Vec<_>, _>>()?;
-    let cgroups = cgroups.into_iter().map(|cgroup| (cgroup.id, cgroup.path.unwrap_or_default()));
-    let cgroups = cgroups.collect();
+    let mut cgroups = Cgroups::new();
+    for cgroup in list.by_ref() {
+        let cgroup = cgroup?;
+        cgroups.insert(cgroup.id, cgroup.path.unwrap_or_default());
+    }
     let cursor = Cursor::new(DaemonInstance::of(&status), list.seq(), status.started);
     Ok((cursor, cgroups))
 }
@@ -46,17 +48,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         Ok(stored) => serde_json::from_slice(&stored)?,
         Err(_) => snapshot(&path)?,
     };
-    let watch =
-        Watch::default().patterns([&path]).kinds([EventKind::Mkdir, EventKind::Rmdir]).hierarchy("v2");
+    let kinds = [EventKind::Mkdir, EventKind::Rmdir];
+    let watch = Watch::default().patterns([&path]).kinds(kinds).hierarchy("v2");
     let mut events = ResilientStream::start_at(Endpoint::from_env(), watch, Some(cursor))?;
     while let Some(item) = events.next() {
         match item? {
             ResilientItem::Event(event) => {
-                println!("{} {} {}", event.at(), event.kind, event.path.as_deref().unwrap_or("?"));
+                let path = event.path.as_deref().unwrap_or("?");
+                println!("{} {} {path}", event.at(), event.kind);
                 apply(&event, &mut cgroups);
             }
             // Events are missing: the next snapshot has their outcome.
-            ResilientItem::Dropped(_) | ResilientItem::Restarted { .. } => cgroups = snapshot(&path)?.1,
+            ResilientItem::Dropped(_) | ResilientItem::Restarted { .. } => {
+                (_, cgroups) = snapshot(&path)?;
+            }
             _ => {}
         }
         println!("{} cgroups exist", cgroups.len());

@@ -10,7 +10,8 @@
 //! use cgtrace_client::{CgroupState, Client};
 //!
 //! let mut cgtrace = Client::connect()?;
-//! let reply = cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, Some(Duration::from_secs(30)))?;
+//! let timeout = Some(Duration::from_secs(30));
+//! let reply = cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, timeout)?;
 //! println!("exists: {}, after {} ms", reply.reached, reply.elapsed_ms);
 //! # Ok::<(), cgtrace_client::Error>(())
 //! ```
@@ -20,7 +21,7 @@
 //! | task | item |
 //! |---|---|
 //! | does a cgroup exist, who created it, when was it removed | [`Client::exists`], [`Client::lookup`] |
-//! | wait until it exists, is gone, has processes or none | [`Client::wait`] |
+//! | wait until it exists, does not exist, has processes or has none | [`Client::wait`] |
 //! | list what exists | [`Client::list`] |
 //! | follow events on one connection | [`Client::watch`] |
 //! | follow events across broken connections and restarts of the daemon | [`ResilientStream`] |

@@ -9,8 +9,9 @@
 //!
 //! # async fn example() -> Result<(), cgtrace_client::Error> {
 //! let mut cgtrace = Client::connect().await?;
-//! if !cgtrace.exists("/system.slice/kubelet.service").await? {
-//!     cgtrace.wait("/system.slice/kubelet.service", CgroupState::Present, Some(Duration::from_secs(30))).await?;
+//! let path = "/system.slice/kubelet.service";
+//! if !cgtrace.exists(path).await? {
+//!     cgtrace.wait(path, CgroupState::Present, Some(Duration::from_secs(30))).await?;
 //! }
 //! # Ok(())
 //! # }
