@@ -1,5 +1,10 @@
 //! Processes in `/proc`.
 
+use std::{
+    io::{Read as _, Write as _},
+    process::{Command, Stdio},
+};
+
 use cgtrace_host::process::{ProcessHandle, comm_of, describe, padded_comm};
 
 /// `PID_MAX_LIMIT` of include/linux/threads.h is 2^22.
@@ -34,7 +39,11 @@ fn a_handle_reads_this_process() {
 
 #[test]
 fn the_end_of_a_process_is_noticed() {
-    let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+    let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    // `spawn` returns within the child's execve(2) (fs/exec.c wakes the parent in `exec_mmap`): its comm and
+    // its image change after that.
+    child.stdin.as_mut().unwrap().write_all(b"x").unwrap();
+    child.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
     let handle = ProcessHandle::open(child.id()).unwrap().unwrap();
     assert!(handle.is_same());
     child.kill().unwrap();
