@@ -17,8 +17,14 @@ pub struct Sleeper(Child);
 
 impl Sleeper {
     pub fn start() -> Result<Self> {
-        let child = Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?;
-        Ok(Self(child))
+        let sleeper = Self(Command::new("sleep").arg("1000").stdin(Stdio::null()).spawn()?);
+        // `spawn` returns within the child's execve(2) (fs/exec.c wakes the parent in `exec_mmap`), before its
+        // comm changes. It is runnable until it sleeps.
+        let stat = format!("/proc/{}/stat", sleeper.pid());
+        while !fs::read_to_string(&stat)?.contains("(sleep) S ") {
+            thread::yield_now();
+        }
+        Ok(sleeper)
     }
 
     pub fn pid(&self) -> u32 {
