@@ -142,8 +142,8 @@ fn closed_cgroup() -> Outcome {
     Ok(())
 }
 
-/// Whether a daemon finds a process of another user that started before it.
-fn finds_tracked(within: &[&str]) -> Result<bool> {
+/// What a daemon finds of a process of another user that started before it.
+fn tracked_found(within: &[&str]) -> Result<Vec<wire::Exec>> {
     const COMM: &str = "cgtrace-tracked";
     let _running = Fake::start(COMM, "1", &[])?;
     let folder = confined::folder()?;
@@ -152,10 +152,10 @@ fn finds_tracked(within: &[&str]) -> Result<bool> {
     daemon.wait_ready()?;
     let history = wire::History { comms: Some(vec![COMM.to_owned()]), ..wire::History::default() };
     let start = Instant::now();
-    let mut found = false;
+    let mut found = Vec::new();
     // The search runs in the background after startup.
-    while !found && start.elapsed() < Duration::from_secs(3) {
-        found = !daemon.client()?.history(&history)?.execs.unwrap_or_default().is_empty();
+    while found.is_empty() && start.elapsed() < Duration::from_secs(3) {
+        found = daemon.client()?.history(&history)?.execs.unwrap_or_default();
         thread::sleep(Duration::from_millis(20));
     }
     // `unshare` ignores SIGTERM; the daemon exits with it.
@@ -165,10 +165,12 @@ fn finds_tracked(within: &[&str]) -> Result<bool> {
 
 /// The reason why the unit does not hide processes and the pod has `hostPID`.
 fn tracked_processes() -> Outcome {
-    ensure!(finds_tracked(&[])?, "not found although visible");
+    ensure!(!tracked_found(&[])?.is_empty(), "not found although visible");
     let hidden = "mount -t proc -o hidepid=2 proc /proc && exec \"$@\"";
-    ensure!(!finds_tracked(&["unshare", "--mount", "sh", "-c", hidden, "sh"])?, "found despite hidepid");
-    ensure!(!finds_tracked(&["unshare", "--pid", "--fork", "--mount-proc"])?, "found without hostPID");
+    let found = tracked_found(&["unshare", "--mount", "sh", "-c", hidden, "sh"])?;
+    ensure!(found.is_empty(), "found despite hidepid: {found:?}");
+    let found = tracked_found(&["unshare", "--pid", "--fork", "--mount-proc"])?;
+    ensure!(found.is_empty(), "found without hostPID: {found:?}");
     Ok(())
 }
 
