@@ -211,3 +211,26 @@ fn a_scan_during_a_loss_infers_no_removal() -> Result<(), TestCaseError> {
         Step::Rmdir { hierarchy: 1, which: 1 },
     ])
 }
+
+/// An attach proves `4` under the name of `3`, whose rmdir was not recorded; then the rename that gave `3`
+/// this name is handed over again. The release of `3` must not leave the name without a cgroup.
+#[test]
+fn a_name_that_evidence_gives_to_two_cgroups_is_scanned() -> Result<(), TestCaseError> {
+    run(
+        &[
+            Step::Discover { meanwhile: vec![63, 1] },
+            Step::Lose { positions: u16::MAX },
+            mkdir(0, 0, 0),
+            mkdir(1, 0, 2),
+            Step::Rename { hierarchy: 0, which: 0, name: 1 },
+            mkdir(2, 0, 0),
+            Step::Rmdir { hierarchy: 1, which: 0 },
+            mkdir(1, 0, 1),
+            Step::Activity { hierarchy: 1, which: 5, what: 181 },
+            Step::Notice,
+            Step::Repeat { back: 0 },
+        ],
+        PreviousLimits::default(),
+        true,
+    )
+}

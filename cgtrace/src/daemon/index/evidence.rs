@@ -119,12 +119,31 @@ impl Index {
         }
     }
 
-    /// The v1 hierarchy of a mkdir whose name another cgroup has: that one's rename or rmdir was missed, and
-    /// only a scan can tell which.
+    /// The v1 hierarchy of a mkdir or rename whose name another cgroup has: that one's rename or rmdir was
+    /// missed, and only a scan can tell which.
     #[must_use]
     pub fn ambiguous_name(&self, event: &Event) -> Option<HierarchyId> {
-        let What::Mkdir(Child { key, .. }) = &event.what else { return None };
-        self.former_holder(event).filter(|_| key.hierarchy != UNIFIED).map(|former| former.hierarchy)
+        match &event.what {
+            What::Mkdir(Child { key, .. }) if key.hierarchy != UNIFIED => {
+                self.former_holder(event).map(|former| former.hierarchy)
+            }
+            What::Rename(child @ Child { key, leaf, .. }) if !leaf.truncated => {
+                let found = Scanned { id: key.id, parent: child.parent(), leaf: leaf.bytes.clone() };
+                self.is_name_taken(key.hierarchy, &found).then_some(key.hierarchy)
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether another cgroup of a scanned hierarchy has the name of a cgroup that was found to exist: the
+    /// rename or rmdir of one of them was missed.
+    #[must_use]
+    pub fn is_name_taken(&self, hierarchy: HierarchyId, found: &Scanned) -> bool {
+        let known = self.hierarchies.get(&hierarchy).filter(|known| known.scanned);
+        known.is_some_and(|known| {
+            let holder = known.tree.child(found.parent, &found.leaf);
+            holder.is_some_and(|slot| known.tree.node(slot).id != found.id)
+        })
     }
 
     /// The older cgroup that has the name of a mkdir.

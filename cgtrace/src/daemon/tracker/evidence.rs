@@ -2,7 +2,8 @@
 //!
 //! The index decides what an event proves; cgroups that must be found first are looked up here by id.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::daemon::index::{Change, Event, HierarchyId, Index, Key};
 
@@ -21,16 +22,33 @@ pub(super) struct IdLookups {
     second: u64,
     done: u32,
     resynced_at_ns: BTreeMap<HierarchyId, u64>,
+    /// Hierarchies whose resync was requested too soon after the previous one.
+    deferred: BTreeSet<HierarchyId>,
 }
 
 impl IdLookups {
-    /// Begins a drain.
-    pub fn begin(&mut self, now_ns: u64) {
+    /// Begins a drain, and requests the deferred resyncs that are due.
+    pub fn begin(&mut self, now_ns: u64, resyncs: &mut Resyncs) {
         self.now_ns = now_ns;
         let second = now_ns / 1_000_000_000;
         if std::mem::replace(&mut self.second, second) != second {
             self.done = 0;
         }
+        for hierarchy in std::mem::take(&mut self.deferred) {
+            self.resync(hierarchy, resyncs);
+        }
+    }
+
+    /// The time until the next deferred resync is due, if there is one.
+    pub fn due_in(&self) -> Option<Duration> {
+        let pauses = self.deferred.iter().map(|hierarchy| self.pause(*hierarchy));
+        pauses.min().map(Duration::from_nanos)
+    }
+
+    /// Forgets a destroyed hierarchy.
+    pub fn forget(&mut self, hierarchy: HierarchyId) {
+        self.resynced_at_ns.remove(&hierarchy);
+        self.deferred.remove(&hierarchy);
     }
 
     /// Returns the changes that an event proves to have been missed, in order. They precede the event, so
@@ -55,7 +73,12 @@ impl IdLookups {
             self.done += 1;
             let is_known = |id| index.is_known(key.hierarchy, id);
             match machine.locate(mount, key.id, &is_known, false) {
-                Ok(Some(found)) => changes.extend(index.insert_missed(key.hierarchy, found, event.boot_ns)),
+                Ok(Some(found)) => {
+                    if found.iter().any(|found| index.is_name_taken(key.hierarchy, found)) {
+                        self.resync(key.hierarchy, resyncs);
+                    }
+                    changes.extend(index.insert_missed(key.hierarchy, found, event.boot_ns));
+                }
                 // It was removed again.
                 Ok(None) => {}
                 Err(error) => {
@@ -64,10 +87,10 @@ impl IdLookups {
                 }
             }
         }
-        changes.extend(index.infer_missed(event));
         if let Some(hierarchy) = index.ambiguous_name(event) {
             self.resync(hierarchy, resyncs);
         }
+        changes.extend(index.infer_missed(event));
         changes
     }
 
@@ -95,10 +118,17 @@ impl IdLookups {
     }
 
     fn resync(&mut self, hierarchy: HierarchyId, resyncs: &mut Resyncs) {
-        let last = self.resynced_at_ns.get(&hierarchy);
-        if last.is_none_or(|last| self.now_ns.saturating_sub(*last) >= RESYNC_EVERY_NS) {
+        if self.pause(hierarchy) == 0 {
             self.resynced_at_ns.insert(hierarchy, self.now_ns);
             resyncs.resync(hierarchy);
+        } else {
+            self.deferred.insert(hierarchy);
         }
+    }
+
+    /// How long a resync of the hierarchy must still wait, in ns.
+    fn pause(&self, hierarchy: HierarchyId) -> u64 {
+        let last = self.resynced_at_ns.get(&hierarchy);
+        last.map_or(0, |last| (last + RESYNC_EVERY_NS).saturating_sub(self.now_ns))
     }
 }

@@ -150,7 +150,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
 
     fn drain(&mut self, check: LossCheck) -> Drained {
         let began = self.machine.boot_ns();
-        self.id_lookups.begin(began);
+        self.id_lookups.begin(began, &mut self.resyncs);
+        if self.resyncs.has_pending() {
+            self.nudge.notify_one();
+        }
         let Self {
             records,
             machine,
@@ -177,6 +180,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     if let What::HierarchyDestroyed { id } = &event.what {
                         views.remove(id);
                         resyncs.forget(*id);
+                        id_lookups.forget(*id);
                         nudge.notify_one();
                     }
                 }
@@ -236,7 +240,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         loop {
             let drained = self.drain(LossCheck::Deferred);
             let deferral = self.losses.deferred_at_ns.map(|_| Duration::from_nanos(DEFER_NS));
-            let later = [deferral, self.discover_if_due()].into_iter().flatten().min();
+            let later = [deferral, self.discover_if_due(), self.id_lookups.due_in()];
+            let later = later.into_iter().flatten().min();
             match self.wakeups.after_drain(self.machine.boot_ns(), drained.events) {
                 Sleep::For(pause) => {
                     let _ = self.records.arm(Wake::Never);
