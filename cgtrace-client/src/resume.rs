@@ -141,7 +141,7 @@ impl Resume {
     }
 
     /// Takes a reply.
-    pub fn take(&mut self, WatchReply { seq, event, dropped, cgroups: _ }: WatchReply) {
+    pub fn take(&mut self, WatchReply { seq, event, dropped, .. }: WatchReply) {
         if let (Some(seq), Some((instance, asked))) = (seq, self.asked.take()) {
             (self.broken, self.pause, self.next_try) = (None, PAUSE, None);
             let at = match &self.at {

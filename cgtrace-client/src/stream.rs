@@ -91,7 +91,7 @@ impl Iterator for EventStream {
             if let Some(item) = self.items.pop_front() {
                 return Some(Ok(item));
             }
-            let WatchReply { seq, event, dropped, cgroups } = match self.connection.receive() {
+            let WatchReply { seq, event, dropped, cgroups, .. } = match self.connection.receive() {
                 Ok((reply, _)) => reply,
                 Err(error) => return Some(Err(error)),
             };

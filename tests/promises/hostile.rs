@@ -232,7 +232,7 @@ fn large_requests() -> Outcome {
                         match which {
                             0 => {
                                 let patterns = Some(vec![path.clone()]);
-                                let list = cgtrace_client::wire::List { patterns, hierarchy: None };
+                                let list = cgtrace_client::wire::List { patterns, ..Default::default() };
                                 ensure!(client.list(&list)?.count() >= 2_001, "an incomplete list");
                             }
                             1 => {

@@ -94,8 +94,11 @@ fn strange_bytes() -> Outcome {
     // A daemon that finds them by a scan has the same bytes.
     let later = Daemon::start()?;
     let mut client = later.client()?;
-    let listed = client
-        .list(&wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some(any().to_owned()) })?;
+    let listed = client.list(&wire::List {
+        patterns: Some(vec![cgroup.name()]),
+        hierarchy: Some(any().to_owned()),
+        at: None,
+    })?;
     let mut found = Vec::new();
     for listed in listed {
         let listed = listed?;

@@ -116,7 +116,8 @@ fn many_cgroups() -> Outcome {
     }
     let daemon = Daemon::start()?;
     let mut client = daemon.client()?;
-    let list = wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some("pids".to_owned()) };
+    let list =
+        wire::List { patterns: Some(vec![cgroup.name()]), hierarchy: Some("pids".to_owned()), at: None };
     let listed = client.list(&list)?.collect::<Result<Vec<_>, _>>()?;
     ensure!(listed.len() == COUNT + 1, "{} cgroups instead of {}", listed.len(), COUNT + 1);
     let paths: std::collections::HashSet<_> = listed.iter().map(|cgroup| cgroup.path.clone()).collect();

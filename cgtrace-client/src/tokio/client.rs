@@ -197,7 +197,7 @@ impl Client {
         let mut listed = Vec::new();
         self.connection.send("List", list, true).await?;
         loop {
-            let (ListReply { seq, cgroups }, continues) = self.connection.receive().await?;
+            let (ListReply { seq, cgroups, .. }, continues) = self.connection.receive().await?;
             listed.extend(cgroups);
             if !continues {
                 return Ok((seq, listed));

@@ -5,6 +5,7 @@
 //! `Lookup::default().paths(["/"]).hierarchy("v2")`.
 
 mod call;
+mod gap;
 mod kind;
 mod printed;
 mod time;

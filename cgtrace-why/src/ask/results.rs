@@ -84,7 +84,7 @@ fn lookup_all<'a>(
 
 /// The paths nearest to one that does not exist, among the current and the remembered paths.
 fn nearest(client: &mut Client, hierarchy: Option<&str>, path: &[u8]) -> Result<Vec<Vec<u8>>, AskError> {
-    let list = wire::List { patterns: None, hierarchy: hierarchy.map(str::to_owned) };
+    let list = wire::List { hierarchy: hierarchy.map(str::to_owned), ..wire::List::default() };
     let mut known = Vec::new();
     for cgroup in client.list(&list)?.take(MAX_COMPARED) {
         let wire::Cgroup { path, path_hex, .. } = cgroup?;

@@ -1,6 +1,6 @@
 //! The cgroup existed before: it was removed, its process was moved away, or nothing is known of it.
 
-use cgtrace_client::wire::Event;
+use cgtrace_client::wire::{Event, HierarchyResult};
 
 use super::{
     case::Case,
@@ -145,10 +145,11 @@ pub(super) fn not_observed(case: &Case) -> Option<RuleMatch> {
 pub(super) fn nothing_known(case: &Case) -> RuleMatch {
     let path = wording::quoted(&case.path);
     // Nothing can be claimed for all hierarchies before the last of them was observed.
-    let since = case.results().map(|result| &result.observed_since).max_by_key(|since| since.boot_ns);
+    let since = case.results().map(HierarchyResult::horizon).max_by_key(|since| since.boot_ns);
     let explanation = match since.map(wording::timestamp) {
         Some(since) => format!(
-            "cgtrace has not seen {path} since observation began at {since}. Whether it existed before that is not known."
+            "cgtrace has not seen {path} since {since}, from when on its record is complete. Whether it existed before \
+             that is not known."
         ),
         None => format!("Nothing is known about {path}."),
     };

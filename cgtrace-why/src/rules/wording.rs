@@ -166,17 +166,15 @@ pub(super) fn removal(instance: &Instance) -> String {
 
 /// States that the cgroup was not seen, and for which time that holds.
 pub(super) fn not_seen(result: &HierarchyResult) -> String {
-    let since = timestamp(&result.observed_since);
-    let mut text = if result.scanned {
-        format!("not seen since observation of this hierarchy began at {since}")
-    } else {
-        format!("no event since {since}; the hierarchy could not be scanned, so it may exist")
+    let since = timestamp(result.horizon());
+    let mut text = match (&result.gap, result.scanned) {
+        (None, true) => format!("not seen since observation of this hierarchy began at {since}"),
+        (Some(_), true) => format!("not seen since {since}"),
+        (_, false) => format!("no event since {since}; the hierarchy could not be scanned, so it may exist"),
     };
     if let Some(gap) = &result.gap {
-        let (from, until, lost) = (timestamp(&gap.from), timestamp(&gap.until), gap.lost);
-        text.push_str(&format!(
-            "; {lost} records were lost from {from} to {until}, so an instance in that time may be unknown"
-        ));
+        let from = gap.from.as_ref().map(|from| format!(" from {}", timestamp(from))).unwrap_or_default();
+        text.push_str(&format!("; before,{from}, {gap}, so an instance in that time may be unknown"));
     }
     text
 }

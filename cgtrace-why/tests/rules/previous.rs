@@ -69,14 +69,21 @@ fn an_emptied_cgroup_is_not_visible() {
 
 #[test]
 fn absence_is_bounded_in_time() {
-    let result =
-        HierarchyResult { gap: Some(Gap { from: at(120), until: at(130), lost: 9 }), ..absent("v2") };
+    let gap = Gap {
+        reason: "lost".to_owned(),
+        from: Some(at(120)),
+        until: at(130),
+        lost: Some(9),
+        ..Gap::default()
+    };
+    let result = HierarchyResult { complete_since: Some(at(130)), gap: Some(gap), ..absent("v2") };
     let verdict = explain(&with(result));
     assert_eq!(verdict.cause, Cause::NotObserved);
-    assert!(verdict.explanation.contains("since observation began at 1970-01-01T00:01:40.000Z"));
     assert!(
-        verdict.evidence[0]
-            .contains("9 records were lost from 1970-01-01T00:02:00.000Z to 1970-01-01T00:02:10.000Z")
+        verdict.explanation.contains("since 1970-01-01T00:02:10.000Z, from when on its record is complete")
     );
+    assert!(verdict.evidence[0].contains(
+        "not seen since 1970-01-01T00:02:10.000Z; before, from 1970-01-01T00:02:00.000Z, 9 records were lost"
+    ));
     assert!(!verdict.explanation.contains("never"));
 }

@@ -7,13 +7,20 @@ use super::{
 };
 
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
-    let call =
-        wire::List { patterns: path::patterns(&list.patterns), hierarchy: list.hierarchy.name.clone() };
+    let call = wire::List {
+        patterns: path::patterns(&list.patterns),
+        hierarchy: list.hierarchy.name.clone(),
+        ..wire::List::default()
+    };
     let mut client = connector.connect()?.client;
     let mut cgroups = client.list(&call)?;
     if output.json {
         let all = cgroups.by_ref().collect::<Result<Vec<_>, _>>()?;
-        output.document(&wire::ListReply { seq: cgroups.seq(), cgroups: all })?;
+        output.document(&wire::ListReply {
+            seq: cgroups.seq(),
+            cgroups: all,
+            ..wire::ListReply::default()
+        })?;
         return Ok(Outcome::Yes);
     }
     let mut empty = true;

@@ -3,7 +3,7 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::anyhow;
-use cgtrace_client::paths;
+use cgtrace_client::{paths, wire};
 use cgtrace_why::{CgroupSelector, ShowReport};
 
 use super::{
@@ -62,7 +62,7 @@ fn not_found(show: &Show, shown: &ShowReport) -> anyhow::Error {
         .results
         .iter()
         .flat_map(|result| &result.hierarchies)
-        .map(|on| &on.observed_since)
+        .map(wire::HierarchyResult::horizon)
         .max_by_key(|since| since.boot_ns);
     match since {
         Some(since) => {

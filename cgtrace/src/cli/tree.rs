@@ -12,11 +12,12 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ou
     let call = wire::List {
         patterns: Some(vec![path::to_wire(&tree.path)?]),
         hierarchy: tree.hierarchy.name.clone(),
+        ..wire::List::default()
     };
     let mut client = connector.connect()?.client;
     let mut listed = client.list(&call)?;
     let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
-    let reply = wire::ListReply { seq: listed.seq(), cgroups };
+    let reply = wire::ListReply { seq: listed.seq(), cgroups, ..wire::ListReply::default() };
     output.result(&reply, || {
         let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
         hierarchies.collect::<Vec<_>>().join(&String::new())

@@ -35,15 +35,12 @@ fn on_hierarchy(result: &HierarchyResult) -> String {
 
 /// Since when no instance was seen. It makes no claim about the time before.
 fn not_seen(result: &HierarchyResult) -> String {
-    let since = timestamp(&result.observed_since);
-    let mut text = if result.scanned {
-        format!("not seen since {since}")
-    } else {
-        format!("not seen since {since}; hierarchy not scanned")
-    };
+    let mut text = format!("not seen since {}", timestamp(result.horizon()));
     if let Some(gap) = &result.gap {
-        let (from, until) = (timestamp(&gap.from), timestamp(&gap.until));
-        text.push_str(&format!("; {} records were lost between {from} and {until}", gap.lost));
+        text.push_str(&format!("; before, {gap}"));
+    }
+    if !result.scanned {
+        text.push_str("; hierarchy not scanned");
     }
     text
 }

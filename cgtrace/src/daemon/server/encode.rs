@@ -139,6 +139,7 @@ impl Encoder {
             by: self.actor(change.by.as_deref()),
             lost: change.lost,
             inferred: change.inferred,
+            boot_id: None,
         }
     }
 
@@ -146,9 +147,11 @@ impl Encoder {
     pub fn gap(&self, index: &Index, hierarchy: HierarchyId) -> Option<wire::Gap> {
         let gap = index.last_gap(hierarchy)?;
         Some(wire::Gap {
-            from: self.timestamp(gap.from_boot_ns),
+            reason: "lost".to_owned(),
+            from: Some(self.timestamp(gap.from_boot_ns)),
             until: self.timestamp(gap.to_boot_ns),
-            lost: gap.lost,
+            lost: Some(gap.lost),
+            uid: None,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::daemon::server::{
 };
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
-    let wire::List { patterns, hierarchy } = request.parameters()?;
+    let wire::List { patterns, hierarchy, .. } = request.parameters()?;
     connection.settled().await?;
     let patterns = watch::patterns(connection, &patterns.unwrap_or_default()).await?;
     let _counted = watch::count_patterns(connection, patterns.size())?;

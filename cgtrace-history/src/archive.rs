@@ -1,0 +1,105 @@
+//! A history that no daemon of this process writes: a folder that was copied from another machine, or the one
+//! of a running daemon.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use tempfile::TempDir;
+
+use crate::{
+    error::Error,
+    folder::{Folder, with_suffix},
+    reader::Reader,
+    segment::Segment,
+};
+
+/// A folder, opened for reading.
+#[derive(Debug)]
+pub struct Archive {
+    segments: Vec<Segment>,
+    /// The newest boot.
+    boot_id: Arc<str>,
+    /// Files that cannot be read, with the reason.
+    unreadable: Vec<(PathBuf, Error)>,
+    /// Copies of the segments that SQLite cannot read in place.
+    _copies: Option<TempDir>,
+}
+
+impl Archive {
+    /// Opens a folder. Nothing in it is changed.
+    ///
+    /// # Errors
+    /// The folder cannot be read, holds no segment, or was written by a newer version.
+    pub fn open(path: impl Into<PathBuf>) -> Result<Self, Error> {
+        let folder = Folder::new(path);
+        let numbers = folder.numbers()?;
+        if numbers.is_empty() {
+            return Err(Error::Empty { path: folder.path().to_owned() });
+        }
+        let (mut segments, mut unreadable, mut copies) = (Vec::new(), Vec::new(), None);
+        for number in numbers {
+            let opened = match Segment::open_to_read(&folder, number) {
+                // With a log but without a writable folder, SQLite needs the log's index, which a copy lacks.
+                Err(error) if matches!(error, Error::Sqlite(_)) && !error.is_broken() => {
+                    copy_of(&folder, number, &mut copies)
+                        .and_then(|copy| Segment::open_to_read(&copy, number))
+                }
+                opened => opened,
+            };
+            match opened {
+                Ok(mut segment) => {
+                    segment.close();
+                    segments.push(segment);
+                }
+                Err(error @ Error::Newer { .. }) => return Err(error),
+                Err(error) => unreadable.push((folder.segment(number), error)),
+            }
+        }
+        if segments.is_empty()
+            && let Some((_, error)) = unreadable.pop()
+        {
+            return Err(error);
+        }
+        let boot_id =
+            segments.last().map_or_else(|| Arc::from(""), |newest| Arc::clone(&newest.header.begun.boot_id));
+        let mut archive = Self { segments, boot_id, unreadable, _copies: copies };
+        let newest = archive.reader().boots()?.pop();
+        if let Some(newest) = newest {
+            archive.boot_id = newest.id;
+        }
+        Ok(archive)
+    }
+
+    /// The files that cannot be read, with the reason.
+    #[must_use]
+    pub fn unreadable(&self) -> &[(PathBuf, Error)] {
+        &self.unreadable
+    }
+
+    /// The newest boot on which something was stored.
+    #[must_use]
+    pub fn boot_id(&self) -> &Arc<str> {
+        &self.boot_id
+    }
+
+    /// Reads it.
+    pub fn reader(&mut self) -> Reader<'_> {
+        Reader::new(self.segments.iter_mut().collect(), &self.boot_id)
+    }
+}
+
+/// Copies a segment with its log to a temporary folder.
+fn copy_of(folder: &Folder, number: u32, copies: &mut Option<TempDir>) -> Result<Folder, Error> {
+    let failed = |source| Error::Folder { path: folder.path().to_owned(), source };
+    let copy = match copies {
+        Some(copy) => copy,
+        None => copies.insert(tempfile::tempdir().map_err(failed)?),
+    };
+    let copy = Folder::new(copy.path());
+    let (from, to) = (folder.segment(number), copy.segment(number));
+    fs::copy(&from, &to).map_err(failed)?;
+    let (log, log_copy) = (with_suffix(&from, "-wal"), with_suffix(&to, "-wal"));
+    if log.exists() {
+        fs::copy(log, log_copy).map_err(failed)?;
+    }
+    Ok(copy)
+}

@@ -1,0 +1,75 @@
+//! Errors.
+
+use std::{io, path::PathBuf};
+
+/// Why the history could not be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The folder could not be used.
+    #[error("failed to use the history folder `{path}`: {source}", path = path.display())]
+    Folder {
+        /// The folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Another daemon writes to the folder.
+    #[error("another daemon writes to the history folder `{path}`; give each daemon its own (--history DIR)", path = path.display())]
+    Locked {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder has no history.
+    #[error("`{path}` holds no history: no file named {example}; expected a folder like /var/lib/cgtrace", path = path.display(), example = crate::folder::EXAMPLE)]
+    Empty {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// A segment was written by a newer version.
+    #[error(
+        "`{path}` has the format {found} of a newer cgtrace; this one reads up to {known}: use the newer cgtrace",
+        path = path.display()
+    )]
+    Newer {
+        /// The segment.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest known format.
+        known: i64,
+    },
+    /// A file is not a segment.
+    #[error("`{path}` is not a segment of a cgtrace history, or is damaged", path = path.display())]
+    NotASegment {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The history was opened after the numbers of events had begun.
+    #[error(
+        "the history holds events up to number {stored}; it goes on when the daemon's numbers have passed it"
+    )]
+    Behind {
+        /// The last stored number.
+        stored: u64,
+    },
+    /// SQLite reported an error.
+    #[error(transparent)]
+    Sqlite(#[from] rusqlite::Error),
+    /// The history thread has ended.
+    #[error("the history thread has ended")]
+    Ended,
+}
+
+impl Error {
+    /// Whether the file's content is at fault.
+    pub(crate) fn is_broken(&self) -> bool {
+        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
+        match self {
+            Self::Sqlite(error) => {
+                matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
+            }
+            Self::NotASegment { .. } => true,
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,289 @@
+//! Events and gaps, page by page.
+
+use cgtrace_common::Kind;
+
+use super::{
+    Reader,
+    decode::{EVENT, event_row},
+};
+use crate::{
+    error::Error,
+    stored::{Gap, GapReason, StoredEvent},
+};
+
+/// A set of kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KindSet(u32);
+
+impl KindSet {
+    /// Every kind.
+    pub const ALL: Self = Self(u32::MAX);
+
+    /// Whether it contains a kind.
+    #[must_use]
+    pub const fn contains(self, kind: Kind) -> bool {
+        self.0 & (1 << kind as u32) != 0
+    }
+}
+
+impl FromIterator<Kind> for KindSet {
+    fn from_iter<T: IntoIterator<Item = Kind>>(kinds: T) -> Self {
+        Self(kinds.into_iter().fold(0, |set, kind| set | (1 << kind as u32)))
+    }
+}
+
+/// Which events to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EventQuery {
+    /// After the event with this number,
+    pub after_seq: u64,
+    /// up to the one with this number.
+    pub until_seq: u64,
+    /// From the last to the first.
+    pub newest_first: bool,
+    /// Of these kinds.
+    pub kinds: KindSet,
+    /// Not before this time: ns since 1970.
+    pub since_wall_ns: Option<i64>,
+    /// Not after this time: ns since 1970.
+    pub until_wall_ns: Option<i64>,
+    /// How many events are read at most, whether they match or not: the answer's work is bounded.
+    pub max_rows: usize,
+    /// About how many bytes of events are returned at most.
+    pub max_bytes: usize,
+}
+
+impl Default for EventQuery {
+    fn default() -> Self {
+        Self {
+            after_seq: 0,
+            until_seq: u64::MAX,
+            newest_first: false,
+            kinds: KindSet::ALL,
+            since_wall_ns: None,
+            until_wall_ns: None,
+            max_rows: 8_192,
+            max_bytes: 256 << 10,
+        }
+    }
+}
+
+/// An event, or what is not stored in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// An event.
+    Event(Box<StoredEvent>),
+    /// A gap.
+    Gap(Gap),
+}
+
+/// A part of the answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// In the query's order. A gap comes before the events that follow it in time.
+    pub items: Vec<Item>,
+    /// Ask again with this as `after_seq` (or, newest first, as `until_seq`); `None`: that was all.
+    pub next: Option<u64>,
+}
+
+/// One step of a query: the rows of one segment.
+struct Step {
+    items: Vec<Item>,
+    /// The last number read, if the budget ended the step.
+    stopped_at: Option<u64>,
+}
+
+impl Reader<'_> {
+    /// Reads the next part of a query's answer. `matches` selects among the events.
+    pub fn events(
+        &mut self,
+        query: &EventQuery,
+        matches: &mut dyn FnMut(&StoredEvent) -> bool,
+    ) -> Result<Page, Error> {
+        let mut page = Page::default();
+        let (mut rows, mut bytes) = (query.max_rows, query.max_bytes);
+        let count = self.segments.len();
+        let order: Vec<usize> =
+            if query.newest_first { (0..count).rev().collect() } else { (0..count).collect() };
+        if !query.newest_first {
+            page.items.extend(self.gap_before_oldest(query)?.map(Item::Gap));
+        }
+        for at in order {
+            let Some((first, last)) = self.numbers(at) else { continue };
+            if first > query.until_seq || last <= query.after_seq {
+                continue;
+            }
+            let step = self.ask(at, |decoder| {
+                let step =
+                    step(decoder, query, first.saturating_sub(1), last, &mut rows, &mut bytes, matches)?;
+                Ok(step)
+            })?;
+            self.close(at);
+            let Some(step) = step else {
+                page.items.extend(self.broken_gap(at)?.map(Item::Gap));
+                continue;
+            };
+            page.items.extend(step.items);
+            if let Some(stopped_at) = step.stopped_at {
+                page.next = Some(if query.newest_first { stopped_at.saturating_sub(1) } else { stopped_at });
+                break;
+            }
+        }
+        if query.newest_first && page.next.is_none() {
+            page.items.extend(self.gap_before_oldest(query)?.map(Item::Gap));
+        }
+        Ok(page)
+    }
+
+    /// How many of the numbers after `after_seq` up to `until_seq` belong to events that are neither stored nor
+    /// in a gap: their kinds are not stored.
+    pub fn unstored(&mut self, after_seq: u64, until_seq: u64) -> Result<u64, Error> {
+        let (mut stored, mut missing) = (0, 0);
+        for at in 0..self.segments.len() {
+            let Some((first, last)) = self.numbers(at) else { continue };
+            let (after, until) = (after_seq.max(first.saturating_sub(1)), until_seq.min(last));
+            if after >= until {
+                continue;
+            }
+            let found = self.ask(at, |decoder| {
+                let range = (after.cast_signed(), until.cast_signed());
+                let events: i64 = decoder.on.query_row(
+                    "select count(*) from event where seq > ?1 and seq <= ?2",
+                    range,
+                    |row| row.get(0),
+                )?;
+                // A gap of one user lies between the events of others.
+                let gaps: i64 = decoder.on.query_row(
+                    "select coalesce(sum(coalesce(events, until_seq - after_seq)), 0) from gap
+                     where until_seq > ?1 and after_seq < ?2",
+                    range,
+                    |row| row.get(0),
+                )?;
+                Ok((events.cast_unsigned(), gaps.cast_unsigned()))
+            })?;
+            let (events, gaps) = found.unwrap_or((0, until - after));
+            stored += events;
+            missing += gaps;
+            self.close(at);
+        }
+        let oldest = self.numbers(0).map_or(until_seq, |(first, _)| first.saturating_sub(1));
+        let numbers = until_seq.saturating_sub(after_seq.max(oldest));
+        Ok(numbers.saturating_sub(stored + missing))
+    }
+
+    /// The first and the last number that a segment can hold.
+    fn numbers(&self, at: usize) -> Option<(u64, u64)> {
+        let first = self.segments.get(at)?.header.next_seq;
+        let last = self.segments.get(at + 1).map_or(u64::MAX, |next| next.header.next_seq.saturating_sub(1));
+        Some((first, last))
+    }
+
+    /// What was asked for, but lies before the oldest segment.
+    fn gap_before_oldest(&mut self, query: &EventQuery) -> Result<Option<Gap>, Error> {
+        let Some(oldest) = self.segments.first() else { return Ok(None) };
+        let header = &oldest.header;
+        let first = header.next_seq;
+        let before = query.since_wall_ns.is_none_or(|since| since < header.begun.wall_ns);
+        if query.after_seq + 1 >= first || !before || oldest.number == 1 {
+            return Ok(None);
+        }
+        Ok(Some(Gap {
+            reason: GapReason::Retention,
+            after_seq: query.after_seq,
+            until_seq: first - 1,
+            events: Some(first - 1 - query.after_seq),
+            from: None,
+            until: header.begun.clone(),
+            uid: None,
+        }))
+    }
+
+    /// The gap in place of a damaged segment.
+    fn broken_gap(&self, at: usize) -> Result<Option<Gap>, Error> {
+        let (Some((first, last)), Some(segment)) = (self.numbers(at), self.segments.get(at)) else {
+            return Ok(None);
+        };
+        let until = self.segments.get(at + 1).map_or(&segment.header.begun, |next| &next.header.begun);
+        Ok(Some(Gap {
+            reason: GapReason::Broken,
+            after_seq: first.saturating_sub(1),
+            until_seq: last,
+            events: None,
+            from: Some(segment.header.begun.clone()),
+            until: until.clone(),
+            uid: None,
+        }))
+    }
+}
+
+fn step(
+    decoder: &mut super::decode::Decoder<'_>,
+    query: &EventQuery,
+    before_first: u64,
+    last: u64,
+    rows_left: &mut usize,
+    bytes_left: &mut usize,
+    matches: &mut dyn FnMut(&StoredEvent) -> bool,
+) -> Result<Step, Error> {
+    let (after, until) = (query.after_seq.max(before_first), query.until_seq.min(last));
+    let limit = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let gaps = decoder.gaps(
+        "where until_seq > ?1 and after_seq <= ?2 and reason <> 'retention' order by after_seq, no",
+        (limit(query.after_seq.min(after)), limit(until)),
+    )?;
+    let mut gaps: Vec<Gap> = gaps
+        .into_iter()
+        .filter(|gap| query.since_wall_ns.is_none_or(|since| gap.until.wall_ns >= since))
+        .filter(|gap| {
+            let from = gap.from.as_ref().map_or(gap.until.wall_ns, |from| from.wall_ns);
+            query.until_wall_ns.is_none_or(|until| from <= until)
+        })
+        .collect();
+    let mut found = Step { items: Vec::new(), stopped_at: None };
+    let order = if query.newest_first { "desc" } else { "asc" };
+    let on = decoder.on;
+    let mut statement = on.prepare_cached(&format!(
+        "select {EVENT} join clock c on c.no = e.clock
+         where e.seq > ?1 and e.seq <= ?2 and c.zero_wall_ns + e.boot_ns between ?3 and ?4 order by e.seq {order}"
+    ))?;
+    let range = (
+        limit(after),
+        limit(until),
+        query.since_wall_ns.unwrap_or(i64::MIN),
+        query.until_wall_ns.unwrap_or(i64::MAX),
+    );
+    let mut rows = statement.query(range)?;
+    if query.newest_first {
+        gaps.reverse();
+    }
+    let mut gaps = gaps.into_iter().peekable();
+    while let Some(row) = rows.next()? {
+        let row = event_row(row)?;
+        let seq = row.seq;
+        // A gap lies before the events that follow it.
+        while let Some(gap) =
+            gaps.next_if(|gap| if query.newest_first { gap.after_seq >= seq } else { gap.after_seq < seq })
+        {
+            found.items.push(Item::Gap(gap));
+        }
+        if *rows_left == 0 || *bytes_left == 0 {
+            found.stopped_at = Some(if query.newest_first { seq + 1 } else { seq - 1 });
+            return Ok(found);
+        }
+        *rows_left -= 1;
+        if !query.kinds.contains(row.kind) {
+            continue;
+        }
+        let event = decoder.event(row)?;
+        if matches(&event) {
+            let path = |cgroup: &Option<crate::stored::StoredCgroup>| {
+                cgroup.as_ref().and_then(|cgroup| cgroup.path.as_ref()).map_or(0, Vec::len)
+            };
+            let bytes = size_of::<StoredEvent>() + path(&event.cgroup) + path(&event.from);
+            *bytes_left = bytes_left.saturating_sub(bytes);
+            found.items.push(Item::Event(Box::new(event)));
+        }
+    }
+    found.items.extend(gaps.map(Item::Gap));
+    Ok(found)
+}

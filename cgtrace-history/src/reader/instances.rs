@@ -1,0 +1,162 @@
+//! Previous instances.
+
+use cgtrace_common::{CgroupId, Kind};
+
+use super::{
+    Hierarchies, Reader,
+    decode::{CgroupRow, Decoder, cgroup_row},
+};
+use crate::{
+    error::Error,
+    segment::dictionary::{Text, split},
+    stored::{End, StoredInstance},
+};
+
+/// A row of the table `cgroup`.
+struct InstanceRow {
+    no: i64,
+    cgroup: CgroupRow,
+    creation: Option<i64>,
+    ended: Option<i64>,
+}
+
+const COLUMNS: &str = "g.no, g.creation, g.ended, g.hierarchy, g.id, p.path, g.leaf from cgroup g left join path p on p.no = g.dir";
+
+impl Reader<'_> {
+    /// The previous instances of a path, newest first.
+    pub fn previous(
+        &mut self,
+        hierarchies: &Hierarchies,
+        path: &[u8],
+        max: usize,
+    ) -> Result<Vec<StoredInstance>, Error> {
+        let boot_id = self.boot_id;
+        let (dir, leaf) = split(path);
+        let mut found = Vec::new();
+        self.each_newest_first(|decoder| {
+            let condition =
+                "g.dir = (select no from path where path = ?1) and g.leaf = ?2 and g.ended is not null
+                 order by g.no desc";
+            let selected = decoder.selected(hierarchies, boot_id)?;
+            let left = max - found.len();
+            found.extend(ended(decoder, condition, (Text(dir), Text(leaf)), selected.as_deref(), left)?);
+            Ok(found.len() >= max)
+        })?;
+        Ok(found)
+    }
+
+    /// The previous instance with an id on the current boot.
+    pub fn previous_by_id(
+        &mut self,
+        hierarchies: &Hierarchies,
+        id: CgroupId,
+    ) -> Result<Option<StoredInstance>, Error> {
+        let boot_id = self.boot_id;
+        let mut found = None;
+        self.each_newest_first(|decoder| {
+            let condition = "g.id = ?1 and g.ended is not null and g.hierarchy in
+                (select h.no from hierarchy h join boot b on b.no = h.boot where b.id = ?2) order by g.no desc";
+            let selected = decoder.selected(hierarchies, boot_id)?;
+            found = ended(decoder, condition, (id.0.cast_signed(), boot_id), selected.as_deref(), 1)?.pop();
+            Ok(found.is_some())
+        })?;
+        Ok(found)
+    }
+
+    /// The instances that ended at or after a time (ns since 1970), and not after another, the last removed
+    /// first. `matches` selects by hierarchy, id and path.
+    pub fn removed(
+        &mut self,
+        since_wall_ns: i64,
+        until_wall_ns: i64,
+        hierarchies: &Hierarchies,
+        matches: &mut dyn FnMut(Option<&[u8]>) -> bool,
+        max: usize,
+    ) -> Result<Vec<StoredInstance>, Error> {
+        let boot_id = self.boot_id;
+        let mut found: Vec<StoredInstance> = Vec::new();
+        self.each_newest_first(|decoder| {
+            let selected = decoder.selected(hierarchies, boot_id)?;
+            let on = decoder.on;
+            let mut statement = on.prepare_cached(&format!(
+                "select {COLUMNS} left join event e on e.seq = g.ended left join clock c on c.no = e.clock
+                    left join gap x on x.no = -g.ended left join clock xc on xc.no = x.until_clock
+                 where g.ended is not null and coalesce(c.zero_wall_ns + e.boot_ns, xc.zero_wall_ns + x.until_boot_ns)
+                    between ?1 and ?2
+                 order by coalesce(e.seq, x.until_seq) desc, g.no desc"
+            ))?;
+            let mut rows = statement.query((since_wall_ns, until_wall_ns))?;
+            while let Some(row) = rows.next()? {
+                let Some(row) = instance_row(row)? else { continue };
+                let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(&row.cgroup.hierarchy));
+                if !is_selected || !matches(row.cgroup.path.as_deref()) {
+                    continue;
+                }
+                let instance = row.decode(decoder)?;
+                if is_over(&instance) {
+                    found.push(instance);
+                }
+                if found.len() >= max {
+                    return Ok(true);
+                }
+            }
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+}
+
+impl InstanceRow {
+    fn decode(self, decoder: &mut Decoder<'_>) -> Result<StoredInstance, Error> {
+        let Self { no, cgroup, creation, ended } = self;
+        decoder.instance(no, cgroup, creation, ended)
+    }
+}
+
+fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow>, Error> {
+    let cgroup = cgroup_row(row, 3)?;
+    let (no, creation, ended) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    Ok(cgroup.map(|cgroup| InstanceRow { no, cgroup, creation, ended }))
+}
+
+/// The instances that a condition selects and that are over, in its order.
+fn ended(
+    decoder: &mut Decoder<'_>,
+    condition: &str,
+    values: impl rusqlite::Params,
+    selected: Option<&[i64]>,
+    max: usize,
+) -> Result<Vec<StoredInstance>, Error> {
+    let on = decoder.on;
+    let mut statement = on.prepare_cached(&format!("select {COLUMNS} where {condition}"))?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while found.len() < max
+        && let Some(row) = rows.next()?
+    {
+        let Some(row) = instance_row(row)? else { continue };
+        if selected.is_none_or(|selected| selected.contains(&row.cgroup.hierarchy)) {
+            let instance = row.decode(decoder)?;
+            if is_over(&instance) {
+                found.push(instance);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// A row also ends when its cgroup gets another path.
+fn is_over(instance: &StoredInstance) -> bool {
+    match &instance.end {
+        Some(End::Event(event)) => {
+            let of_another_path = event
+                .cgroup
+                .as_ref()
+                .is_some_and(|cgroup| cgroup.id == instance.cgroup.id && cgroup.path != instance.cgroup.path);
+            matches!(event.kind, Kind::Rmdir | Kind::HierarchyDestroyed)
+                && !(event.kind == Kind::Rmdir && of_another_path)
+        }
+        Some(End::During(_)) => true,
+        None => false,
+    }
+}
