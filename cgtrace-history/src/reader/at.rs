@@ -119,7 +119,9 @@ fn existing(
     }
     // The rows of a renamed cgroup's descendants may have older paths: all are read, and then selected.
     let mut found = rows_of(decoder, wall_ns, boot, selected, At::Below(b"/"))?;
-    renames.iter().for_each(|rename| apply(rename, &mut found));
+    for rename in &renames {
+        apply(rename, &mut found);
+    }
     found.retain(|instance| {
         instance.cgroup.path.as_deref().is_some_and(|path| match which {
             At::Path(wanted) => path == wanted,

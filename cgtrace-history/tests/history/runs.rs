@@ -55,7 +55,7 @@ fn a_run_that_continues_leaves_no_gap_or_an_exact_one() {
     scene.mkdir(5, "/a");
     scene.kill_after_commit();
     for (seq, expected) in [(1, vec!["mkdir /a"]), (4, vec!["mkdir /a", "(killed Some(3))"])] {
-        let (recorder, opened) = crate::scene::open(&options(Some(folder.path())));
+        let (recorder, opened) = crate::scene::open(options(Some(folder.path())));
         let scene = Scene { recorder, opened, seq, now: 60 * SECOND, zero: crate::scene::ZERO };
         scene.begin(true);
         assert_eq!(lines(&scene.items()), expected);

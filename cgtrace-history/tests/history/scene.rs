@@ -73,7 +73,7 @@ pub fn live(id: u64, path: &str) -> EntryLive {
 impl Scene {
     /// A daemon starts after `seq` events, at `now`.
     pub fn start(options: Options, now: u64) -> Self {
-        let (recorder, opened) = open(&options);
+        let (recorder, opened) = open(options);
         let scene = Self { recorder, seq: opened.resume_after, opened, now, zero: ZERO };
         scene.begin(false);
         scene
@@ -185,15 +185,18 @@ impl Scene {
 }
 
 /// Opens a history. The thread of a recorder that was dropped ends a little later.
-pub fn open(options: &Options) -> (Recorder, Opened) {
+pub fn open(options: Options) -> (Recorder, Opened) {
     let began = std::time::Instant::now();
-    loop {
-        let (recorder, opened) = Recorder::start(options.clone(), Box::new(|| {})).unwrap();
-        let locked = recorder.state().failure.is_some_and(|failure| failure.contains("another daemon"));
-        if !locked || began.elapsed() > std::time::Duration::from_secs(2) {
-            return (recorder, opened);
-        }
+    let try_once = |options| Recorder::start(options, Box::new(|| {})).unwrap();
+    let mut last = try_once(options.clone());
+    let locked = |(recorder, _): &(Recorder, Opened)| {
+        recorder.state().failure.is_some_and(|failure| failure.contains("another daemon"))
+    };
+    while locked(&last) && began.elapsed() < std::time::Duration::from_secs(2) {
+        last = try_once(options.clone());
     }
+    drop(options);
+    last
 }
 
 /// Reads all pages of a query.
