@@ -73,7 +73,7 @@ fn segments_on_disk_are_one_history() {
         .map(|file| file.unwrap().file_name().into_string().unwrap())
         .filter(|name| name != "lock")
         .collect();
-    assert!(names.len() >= 4 && names.iter().all(|name| name.ends_with(".db")), "{names:?}");
+    assert!(names.len() >= 4 && names.iter().all(|name| name.strip_suffix(".db").is_some()), "{names:?}");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn the_oldest_segments_are_removed_and_the_answers_say_so() {
 #[test]
 fn old_segments_are_removed_by_age() {
     let folder = tempfile::tempdir().unwrap();
-    let options = Options { max_age: Some(Duration::from_secs(3 * 86_400)), ..small(Some(folder.path())) };
+    let options = Options { max_age: Some(Duration::from_hours(72)), ..small(Some(folder.path())) };
     let mut scene = Scene::start(options, 100 * SECOND);
     for day in 1..8 {
         scene.mkdir(day, &format!("/day/{day}"));
