@@ -1,4 +1,6 @@
-//! The clocks of this machine.
+//! The clocks of this machine, and the boot that they count from.
+
+use std::{fs, io};
 
 use rustix::time::{ClockId, clock_gettime};
 
@@ -15,6 +17,15 @@ pub fn boot_ns() -> u64 {
 #[must_use]
 pub fn wall_ns() -> i128 {
     read(ClockId::Realtime)
+}
+
+/// The id of this boot: another after each boot, the same in every namespace.
+///
+/// # Errors
+/// /proc is not mounted.
+pub fn boot_id() -> io::Result<String> {
+    let id = fs::read_to_string("/proc/sys/kernel/random/boot_id")?;
+    Ok(id.trim_end().to_owned())
 }
 
 fn read(clock: ClockId) -> i128 {

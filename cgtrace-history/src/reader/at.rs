@@ -1,6 +1,8 @@
 //! The state at a time in the past.
 
-use cgtrace_common::Kind;
+use std::sync::Arc;
+
+use cgtrace_common::{HierarchyId, Kind};
 
 use super::{
     Hierarchies, Reader,
@@ -81,6 +83,21 @@ impl Reader<'_> {
             Some(known) => known,
             None => StateAt::Unknown { gap: None, oldest },
         })
+    }
+}
+
+impl Reader<'_> {
+    /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them:
+    /// their ids and names.
+    pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<(HierarchyId, Option<Arc<str>>)>, Error> {
+        let at = self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns);
+        let Some(at) = at else { return Ok(Vec::new()) };
+        let found = self.ask(at, |decoder| match observed_boot(decoder, wall_ns)? {
+            Some(boot) => decoder.hierarchies_of(boot),
+            None => Ok(Vec::new()),
+        })?;
+        self.close(at);
+        Ok(found.unwrap_or_default())
     }
 }
 

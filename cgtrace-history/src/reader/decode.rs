@@ -132,6 +132,19 @@ impl<'a> Decoder<'a> {
         Ok(self.hierarchies.as_deref().unwrap_or_default())
     }
 
+    /// The hierarchies of a boot: ids and names.
+    pub fn hierarchies_of(&mut self, boot: i64) -> Result<Vec<(HierarchyId, Option<Arc<str>>)>, Error> {
+        let mut found: Vec<(HierarchyId, Option<Arc<str>>)> = Vec::new();
+        // The newest first: ids are reused.
+        for row in self.hierarchies()?.iter().filter(|row| row.boot == boot) {
+            if !found.iter().any(|(id, _)| *id == row.id) {
+                found.push((row.id, row.name.clone()));
+            }
+        }
+        found.sort_by_key(|(id, _)| *id);
+        Ok(found)
+    }
+
     /// The numbers of the selected hierarchies; `None`: all.
     pub fn selected(&mut self, selected: &Hierarchies, boot_id: &str) -> Result<Option<Vec<i64>>, Error> {
         let boot: Option<i64> =

@@ -1,5 +1,7 @@
 //! Moves and execs.
 
+use rusqlite::ToSql;
+
 use super::{
     Reader,
     decode::{EVENT, cgroup_row, event_row},
@@ -13,7 +15,14 @@ use crate::{
 impl Reader<'_> {
     /// The newest moves (attach, transfer, fork) into or out of a cgroup or a descendant, on any hierarchy of
     /// the current boot, oldest first.
-    pub fn moves(&mut self, path: &[u8], max: usize) -> Result<Vec<StoredEvent>, Error> {
+    ///
+    /// With `comms`, only those that a process with one of these names made or was subject to.
+    pub fn moves(
+        &mut self,
+        path: &[u8],
+        comms: &[Vec<u8>],
+        max: usize,
+    ) -> Result<Vec<StoredEvent>, Error> {
         let path = directory(path);
         // The paths of descendants: '/' is followed by '0' in byte order.
         let (from, to) = ([path, b"/"].concat(), [path, b"0"].concat());
@@ -21,6 +30,13 @@ impl Reader<'_> {
         let boot_id = self.boot_id.to_owned();
         let mut found: Vec<StoredEvent> = Vec::new();
         self.each_newest_first(|decoder| {
+            let of_comms = if comms.is_empty() {
+                String::new()
+            } else {
+                let values: Vec<String> = (0..comms.len()).map(|at| format!("?{}", at + 7)).collect();
+                let values = values.join(", ");
+                format!("and exists (select 1 from task t where t.no in (e.task, e.by) and t.comm in ({values}))")
+            };
             let on = decoder.on;
             let mut statement = on.prepare_cached(&format!(
                 "with below (no) as (
@@ -35,11 +51,15 @@ impl Reader<'_> {
                     select seq from event where kind in (5, 6, 7) and cgroup in concerned
                     union
                     select seq from event where kind in (5, 6, 7) and source in concerned
-                ) order by e.seq desc limit ?6"
+                ) {of_comms} order by e.seq desc limit ?6"
             ))?;
             let limit = i64::try_from(max - found.len()).unwrap_or(i64::MAX);
-            let mut rows =
-                statement.query((Text(dir), Text(leaf), Text(path), Text(&from), Text(&to), limit))?;
+            let texts = [dir, leaf, path, &from, &to].map(Text);
+            let names: Vec<Text<'_>> = comms.iter().map(|comm| Text(comm)).collect();
+            let mut values: Vec<&dyn ToSql> = texts.iter().map(|text| text as &dyn ToSql).collect();
+            values.push(&limit);
+            values.extend(names.iter().map(|name| name as &dyn ToSql));
+            let mut rows = statement.query(&values[..])?;
             while let Some(row) = rows.next()? {
                 let event = decoder.event(event_row(row)?)?;
                 if *event.at.boot_id == *boot_id {

@@ -166,6 +166,15 @@ impl Tables<'_> {
         Ok(())
     }
 
+    /// The newest row of a cgroup has not ended.
+    pub fn revive(&mut self, hierarchy: i64, id: u64, no: i64) -> Result<(), Error> {
+        self.on.prepare_cached("update cgroup set ended = null where no = ?1")?.execute([no])?;
+        if let Some(row) = self.recent.0.get_mut(&(hierarchy, id)) {
+            row.ended = false;
+        }
+        Ok(())
+    }
+
     /// The number for a cgroup that existed before it was stored.
     pub fn next_negative(&mut self) -> Result<i64, Error> {
         let lowest = self

@@ -121,6 +121,12 @@ impl Tables<'_> {
                 Ok(row)
             }
             Kind::HierarchyCreated => {
+                // Its id may have belonged to another, whose end was missed.
+                self.on.execute(
+                    "update cgroup set ended = ?3 where ended is null
+                        and hierarchy in (select no from hierarchy where boot = ?1 and id = ?2)",
+                    (clock.boot, cgroup.hierarchy.0, no),
+                )?;
                 self.hierarchy_created(clock, cgroup.hierarchy, cgroup.hierarchy_name.as_deref())?;
                 self.cgroup(clock, event.seq, cgroup, None)
             }

@@ -41,6 +41,11 @@ impl Writer {
                 }
                 continue;
             }
+            // It exists after all: its removal was inferred from a scan that missed it.
+            if let Some(row) = tables.find_cgroup(hierarchy, cgroup.id.0)? {
+                tables.revive(hierarchy, cgroup.id.0, row.no)?;
+                continue;
+            }
             let uid = creation.by.as_ref().map(|by| by.task.uid);
             let bytes = LIVE_BYTES + cgroup.path.as_ref().map_or(0, |path| path.len() as u64);
             if let Charge::Exceeded(_) = self.quota.charge(uid, bytes, last) {

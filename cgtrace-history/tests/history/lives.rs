@@ -143,6 +143,29 @@ fn the_live_set_gives_existing_cgroups_their_creation() {
 }
 
 #[test]
+fn a_wrongly_inferred_removal_is_undone_by_the_live_set() {
+    let mut scene = Scene::in_memory();
+    scene.mkdir(5, "/a");
+    let mut event = scene.new_event(Kind::Rmdir, Some(cgroup(5, "/a")), None);
+    event.inferred = true;
+    scene.record(event);
+    scene.live(vec![live(5, "/a")]);
+    assert!(previous(&scene, "/a").is_empty());
+    scene.rmdir(5, "/a");
+    let found = previous(&scene, "/a");
+    assert_eq!((ids(&found), found[0].creation.as_ref().unwrap().at.boot_ns), (vec![5], 101 * SECOND));
+}
+
+#[test]
+fn a_hierarchy_that_replaces_another_ends_its_cgroups() {
+    let mut scene = Scene::in_memory();
+    scene.event(Kind::Mkdir, Some(cgroup_on(3, 5, "/a")), None);
+    scene.event(Kind::HierarchyCreated, Some(cgroup_on(3, 1, "/")), None);
+    let found = previous(&scene, "/a");
+    assert!(matches!(&found[0].end, Some(End::Event(end)) if end.kind == Kind::HierarchyCreated), "{found:?}");
+}
+
+#[test]
 fn removed_cgroups_are_listed_by_time() {
     let mut scene = Scene::in_memory();
     for id in 5..9 {
@@ -162,4 +185,7 @@ fn removed_cgroups_are_listed_by_time() {
     let of_the_last = crate::scene::ZERO + 107 * SECOND.cast_signed();
     assert_eq!(removed(of_the_last, i64::MAX), [8]);
     assert_eq!(removed(i64::MIN, of_the_last - 1), [7]);
+    let paths = scene.ask(|reader| reader.removed_paths(2).unwrap());
+    let paths: Vec<_> = paths.into_iter().map(|(_, path)| String::from_utf8(path).unwrap()).collect();
+    assert_eq!(paths, ["/a8", "/a7"]);
 }

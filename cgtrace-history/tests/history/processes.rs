@@ -22,7 +22,7 @@ fn moves_into_and_out_of_a_subtree_are_found() {
     moved(&mut scene, Kind::Attach, None, "/d0");
     let of = |path: &'static str, max: usize| {
         scene.ask(move |reader| {
-            reader.moves(path.as_bytes(), max).unwrap().iter().map(|event| event.seq).collect::<Vec<_>>()
+            reader.moves(path.as_bytes(), &[], max).unwrap().iter().map(|event| event.seq).collect::<Vec<_>>()
         })
     };
     assert_eq!(of("/b", 8), [into, out]);
@@ -32,6 +32,10 @@ fn moves_into_and_out_of_a_subtree_are_found() {
     assert_eq!(of("/", 8).len(), 4);
     assert_eq!(of("/", 2).len(), 2);
     assert_eq!(of("/nowhere", 8), []);
+    let by = |comm: &'static str| {
+        scene.ask(move |reader| reader.moves(b"/", &[b"x".to_vec(), comm.as_bytes().to_vec()], 8).unwrap().len())
+    };
+    assert_eq!((by("worker"), by("systemd"), by("other")), (4, 4, 0));
 }
 
 #[test]

@@ -57,6 +57,7 @@ pub fn run(daemon: arguments::Daemon, runtime_dir: Option<PathBuf>) -> Result<Ou
     run_daemon(DaemonOptions {
         runtime_dir: config.runtime_dir.clone(),
         probe: config.probe.clone(),
+        history: config.history.clone(),
         limits: config.limits,
         metrics_listen: config.metrics_listen,
         reload: reloading(source, config, filter),

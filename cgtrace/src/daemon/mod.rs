@@ -1,6 +1,7 @@
 //! The daemon: traces cgroups, maintains the index, and serves clients.
 
 pub mod config;
+pub mod history;
 pub mod index;
 pub mod memory;
 pub mod probe;

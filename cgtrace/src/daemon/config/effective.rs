@@ -1,12 +1,13 @@
 //! The effective configuration: defaults overridden by settings.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use cgtrace_client::RuntimeDir;
+use cgtrace_common::Kind;
 use cgtrace_host::process::padded_comm;
 
 use super::{Settings, limits::Limits};
-use crate::daemon::probe;
+use crate::daemon::{history::HistoryOptions, probe};
 
 /// The daemon's effective configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Config {
     pub runtime_dir: RuntimeDir,
     /// How the BPF programs are loaded.
     pub probe: probe::Options,
+    /// Where and how much history is stored.
+    pub history: HistoryOptions,
     /// The log filter, in the syntax of `tracing_subscriber::EnvFilter`.
     pub log: String,
     /// The address that serves metrics, if any.
@@ -28,6 +31,7 @@ impl Default for Config {
         Self {
             runtime_dir: RuntimeDir::default(),
             probe: probe::Options::default(),
+            history: HistoryOptions::default(),
             log: "info".to_owned(),
             metrics_listen: None,
             limits: Limits::default(),
@@ -55,6 +59,10 @@ impl Config {
             btf,
             kernel_log,
             pin,
+            history,
+            history_size,
+            history_days,
+            history_kinds,
             log,
             metrics_listen,
             limits,
@@ -67,6 +75,11 @@ impl Config {
         set(&mut self.probe.btf, btf);
         set(&mut self.probe.kernel_log, kernel_log);
         set(&mut self.probe.pin, pin.map(Some));
+        let kinds = |names: Vec<String>| names.iter().filter_map(|name| Kind::from_name(name)).collect();
+        set(&mut self.history.folder, history.map(Some));
+        set(&mut self.history.max_bytes, history_size.map(|mib| Some(mib << 20)));
+        set(&mut self.history.max_age, history_days.map(|days| Duration::from_hours(24 * days)));
+        set(&mut self.history.kinds, history_kinds.map(kinds));
         set(&mut self.log, log);
         set(&mut self.metrics_listen, metrics_listen.map(Some));
         limits.apply(&mut self.limits);

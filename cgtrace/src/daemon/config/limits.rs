@@ -78,8 +78,4 @@ limits! {
     max_queued_bytes: "BYTES" = 32 << 20, 1..=1 << 40;
     /// Maximum size of replies that clients have not read yet, per socket [default: 67108864]
     max_unread_reply_bytes: "BYTES" = 64 << 20, 1 << 20..=1 << 40;
-    /// Size of the event history for clients that reconnect with a sequence number [default: 8388608]
-    max_recent_bytes: "BYTES" = 8 << 20, 0..=1 << 40;
-    /// Size of the history of removed cgroups, over all hierarchies; 0 stores none [default: 16777216]
-    max_previous_bytes: "BYTES" = 16 << 20, 0..=1 << 40;
 }

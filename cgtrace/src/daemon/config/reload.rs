@@ -17,7 +17,7 @@ pub struct Reload {
 /// Compares the current configuration with a new one.
 #[must_use]
 pub fn compare(now: &Config, next: Config) -> Reload {
-    let Config { runtime_dir, probe, log, metrics_listen, limits } = next;
+    let Config { runtime_dir, probe, history, log, metrics_listen, limits } = next;
     let track_exec_differs = probe.tracked != now.probe.tracked;
     // The exec hook is attached at startup only, and only if there is a comm to track.
     let track_exec_needs_restart =
@@ -30,6 +30,10 @@ pub fn compare(now: &Config, next: Config) -> Reload {
         ("btf", probe.btf != now.probe.btf),
         ("kernel-log", probe.kernel_log != now.probe.kernel_log),
         ("pin", probe.pin != now.probe.pin),
+        ("history", history.folder != now.history.folder),
+        ("history-size", history.max_bytes != now.history.max_bytes),
+        ("history-days", history.max_age != now.history.max_age),
+        ("history-kinds", history.kinds != now.history.kinds),
     ]);
     let changed = differing([
         ("track-exec", track_exec_differs && !track_exec_needs_restart),
@@ -40,7 +44,8 @@ pub fn compare(now: &Config, next: Config) -> Reload {
     let changed = changed.into_iter().map(str::to_owned).chain(limits_changed).collect();
     let tracked = if track_exec_needs_restart { now.probe.tracked.clone() } else { probe.tracked };
     let probe = probe::Options { tracked, ..now.probe.clone() };
-    let config = Config { runtime_dir: now.runtime_dir.clone(), probe, log, metrics_listen, limits };
+    let (runtime_dir, history) = (now.runtime_dir.clone(), now.history.clone());
+    let config = Config { runtime_dir, probe, history, log, metrics_listen, limits };
     Reload { config, changed, needs_restart }
 }
 
@@ -65,6 +70,10 @@ mod tests {
             btf = '/x'
             kernel-log = true
             pin = '/x'
+            history = '/x'
+            history-size = 1
+            history-days = 1
+            history-kinds = ['release']
             log = 'debug'
             metrics-listen = '127.0.0.1:1'
         "

@@ -10,7 +10,8 @@ use super::{
     limits::LimitSettings,
     value::{InvalidValue, check_range},
 };
-use crate::daemon::probe::PIN_FOLDER;
+use crate::daemon::{history::OPTIONAL, probe::PIN_FOLDER};
+use cgtrace_common::Kind;
 
 /// All settings; `None` means the default.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args, Deserialize)]
@@ -40,6 +41,19 @@ pub struct Settings {
     /// [without DIR: /sys/fs/bpf/cgtrace]
     #[arg(long, value_name = "DIR", num_args = 0..=1, default_missing_value = PIN_FOLDER)]
     pub pin: Option<PathBuf>,
+    /// Keep the history in a directory: it survives restarts [default: in memory]
+    #[arg(long, value_name = "DIR")]
+    pub history: Option<PathBuf>,
+    /// Size of the history, in MiB [default: 16; with --history 256]
+    #[arg(long, value_name = "MIB")]
+    pub history_size: Option<u64>,
+    /// How long the history is kept, in days [default: 30]
+    #[arg(long, value_name = "DAYS")]
+    pub history_days: Option<u64>,
+    /// Also store events of this kind: release, populated, empty, freeze, thaw, frozen or thawed; may be
+    /// repeated. Events of the other kinds are always stored
+    #[arg(long, value_name = "KIND")]
+    pub history_kinds: Option<Vec<String>>,
     /// Log filter: a level (error, warn, info, debug, trace), or levels by module [default: info]
     #[arg(long, value_name = "FILTER", env = "CGTRACE_LOG", hide_env_values = true)]
     pub log: Option<String>,
@@ -76,10 +90,20 @@ impl Settings {
         check_range("lifecycle-ring", self.lifecycle_ring, 1..=1024)?;
         check_range("activity-ring", self.activity_ring, 1..=1024)?;
         self.limits.check()?;
+        check_range("history-size", self.history_size, 1..=1 << 20)?;
+        check_range("history-days", self.history_days, 1..=3_650)?;
+        for kind in self.history_kinds.iter().flatten() {
+            if !OPTIONAL.iter().any(|known| known.as_str() == kind) {
+                let value = format!("`{}`", kind.escape_debug());
+                let known = OPTIONAL.map(Kind::as_str).join(", ");
+                return Err(InvalidValue::new("history-kinds", value, format!("one of: {known}")));
+            }
+        }
         for (key, path, example) in [
             ("runtime-dir", &self.runtime_dir, RuntimeDir::DEFAULT),
             ("btf", &self.btf, "/sys/kernel/btf/vmlinux"),
             ("pin", &self.pin, PIN_FOLDER),
+            ("history", &self.history, "/var/lib/cgtrace"),
         ] {
             if path.as_ref().is_some_and(|path| path.as_os_str().is_empty()) {
                 return Err(InvalidValue::new(key, "``", format!("a path, e.g. {example}")));

@@ -2,7 +2,10 @@
 
 use std::io;
 
-use cgtrace_client::{paths::InvalidPath, wire::Reply};
+use cgtrace_client::{
+    paths::InvalidPath,
+    wire::{self, Reply},
+};
 use serde_json::{Value, json};
 
 /// Why a call failed.
@@ -58,6 +61,23 @@ impl ErrorReply {
         Self::own("InvalidState", json!({"state": state, "known": known}))
     }
 
+    pub fn invalid_time(time: &str) -> Self {
+        let expected = "a time in the format of RFC 3339, like 2026-11-30T13:00:00Z";
+        Self::own("InvalidTime", json!({"time": time, "expected": expected}))
+    }
+
+    pub fn seq_ahead(since_seq: u64, last: u64) -> Self {
+        Self::own("SeqAhead", json!({"since_seq": since_seq, "last": last}))
+    }
+
+    pub fn not_recorded(at: &str, gap: Option<&wire::Gap>, oldest: Option<&wire::Timestamp>) -> Self {
+        Self::own("NotRecorded", json!({"at": at, "gap": gap, "oldest": oldest}))
+    }
+
+    pub fn unknown_boot(boot: &str, known: &[String]) -> Self {
+        Self::own("UnknownBoot", json!({"boot": boot, "known": known}))
+    }
+
     pub fn not_permitted(reason: &str) -> Self {
         Self::own("NotPermitted", json!({"reason": reason}))
     }
@@ -93,6 +113,12 @@ impl ErrorReply {
 
     pub fn reply(self) -> Reply<Value> {
         Reply { parameters: Some(self.parameters), continues: false, error: Some(self.name) }
+    }
+}
+
+impl From<cgtrace_history::Error> for ErrorReply {
+    fn from(error: cgtrace_history::Error) -> Self {
+        Self::unavailable(&format!("the history could not be read: {error}"))
     }
 }
 

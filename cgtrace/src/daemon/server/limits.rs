@@ -5,14 +5,6 @@ use std::{cell::Cell, rc::Rc};
 use super::failure::ErrorReply;
 pub use crate::daemon::config::Limits;
 
-impl Limits {
-    /// The maximum bytes of previous instances.
-    #[must_use]
-    pub const fn previous(&self) -> usize {
-        self.max_previous_bytes
-    }
-}
-
 /// The maximum size of a reply: the longest message that the client library accepts.
 pub const MAX_REPLY_BYTES: usize = 16 << 20;
 

@@ -21,6 +21,7 @@ use super::{
     transport::{accept, bind, serve},
 };
 use crate::daemon::{
+    history::{History, HistoryOptions, keep_live_set},
     probe::{self, Records as _},
     service::{self, Sockets, Supervisor},
     tracker::{Priority, ScanThread, StartError, Tracker, drive},
@@ -33,6 +34,8 @@ pub struct DaemonOptions {
     pub runtime_dir: RuntimeDir,
     /// How the BPF programs are loaded.
     pub probe: probe::Options,
+    /// Where and how much history is stored.
+    pub history: HistoryOptions,
     /// Limits on what clients can use.
     pub limits: Limits,
     /// The address that serves metrics over HTTP, if any.
@@ -88,9 +91,15 @@ fn serve_sockets(
         .context("failed to drop the capabilities that only loading needs")?;
     tracing::info!(%retained, "capabilities dropped");
     let scans = ScanThread::start().context("failed to start the scan thread")?;
+    let (history, opened) =
+        History::start(std::mem::take(&mut options.history)).context("failed to start the history thread")?;
+    history.begin(&mut tracker.borrow_mut(), &opened);
     let runtime = runtime().context("failed to start the runtime")?;
     let outcome = LocalSet::new().block_on(&runtime, async {
-        let shared = Shared::new(Rc::clone(&tracker), scans.clone(), options.limits);
+        let shared =
+            Shared::new(Rc::clone(&tracker), Rc::clone(&history), scans.clone(), options.limits);
+        let live_set = keep_live_set(Rc::clone(&history), Rc::clone(&tracker));
+        tokio::task::spawn_local(live_set);
         let listener = |socket| UnixListener::from_std(socket).context("failed to register a socket");
         let (public, private) = (listener(sockets.public)?, listener(sockets.private)?);
         let mut terminate = signal(SignalKind::terminate()).context("failed to wait for SIGTERM")?;
@@ -131,7 +140,7 @@ fn serve_sockets(
             std::future::pending::<()>().await;
         };
         let outcome = tokio::select! {
-            driven = drive(tracker, scans) => driven.context("the tracker stopped"),
+            driven = drive(Rc::clone(&tracker), scans) => driven.context("the tracker stopped"),
             () = accept(public, Rc::clone(&shared), SocketClass::Public, dispatch) => Ok(()),
             () = accept(private, Rc::clone(&shared), SocketClass::Private, dispatch) => Ok(()),
             () = shared.hub.deliver_public(shared.socket(SocketClass::Public)) => Ok(()),
@@ -141,6 +150,7 @@ fn serve_sockets(
             _ = interrupt.recv() => Ok(()),
         };
         supervisor.stopping();
+        history.end(&mut tracker.borrow_mut());
         outcome
     });
     // A scan that still runs ends with the process.
@@ -207,10 +217,13 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
     let (started, outcome) = mpsc::channel();
     thread::Builder::new().name("tracker".to_owned()).spawn(move || {
         let begun = (|| {
-            let tracker = Tracker::start(&probe::Options::default())?;
-            Ok::<_, InProcessError>((Rc::new(RefCell::new(tracker)), ScanThread::start()?, runtime()?))
+            let mut tracker = Tracker::start(&probe::Options::default())?;
+            let (history, opened) = History::start(HistoryOptions::default())?;
+            history.begin(&mut tracker, &opened);
+            let tracker = Rc::new(RefCell::new(tracker));
+            Ok::<_, InProcessError>((tracker, history, ScanThread::start()?, runtime()?))
         })();
-        let (tracker, scans, runtime) = match begun {
+        let (tracker, history, scans, runtime) = match begun {
             Ok(begun) => begun,
             Err(error) => {
                 let _ = started.send(Err(error));
@@ -219,7 +232,9 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
         };
         let _ = started.send(Ok(()));
         LocalSet::new().block_on(&runtime, async {
-            let shared = Shared::new(Rc::clone(&tracker), scans.clone(), Limits::default());
+            let shared =
+                Shared::new(Rc::clone(&tracker), Rc::clone(&history), scans.clone(), Limits::default());
+            tokio::task::spawn_local(keep_live_set(history, Rc::clone(&tracker)));
             tokio::task::spawn_local(record_running_processes(Rc::clone(&shared)));
             if let Ok(stream) = UnixStream::from_std(theirs) {
                 serve(stream, &shared, SocketClass::Private, dispatch);

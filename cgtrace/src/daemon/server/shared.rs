@@ -18,6 +18,7 @@ use super::{
     socket::Socket,
 };
 use crate::daemon::{
+    history::{History, HistoryListener},
     index::{HierarchyId, Kind},
     tracker::{ScanThread, Tracker, Unavailable},
 };
@@ -35,6 +36,7 @@ pub type CatchUp = fn(&mut Tracker) -> Result<(), Unavailable>;
 /// The tracker, its listeners, and the sockets.
 pub struct Shared {
     pub tracker: Rc<RefCell<Tracker>>,
+    pub history: Rc<History>,
     /// The thread for blocking work.
     pub scans: ScanThread,
     pub hub: Rc<Hub>,
@@ -80,13 +82,19 @@ impl Patience {
 }
 
 impl Shared {
-    pub fn new(tracker: Rc<RefCell<Tracker>>, scans: ScanThread, limits: Limits) -> Rc<Self> {
+    pub fn new(
+        tracker: Rc<RefCell<Tracker>>,
+        history: Rc<History>,
+        scans: ScanThread,
+        limits: Limits,
+    ) -> Rc<Self> {
         let sockets = Socket::both();
         let hub = Rc::new(Hub::new(limits, &sockets, tracker.borrow().anchor()));
         let meter = Rc::new(Meter::default());
         tracker.borrow_mut().listen(Box::new(HubListener(Rc::clone(&hub))));
         tracker.borrow_mut().listen(Box::new(MeterListener(Rc::clone(&meter))));
-        Rc::new(Self { tracker, scans, hub, meter, closed: Cell::new(0), sockets })
+        tracker.borrow_mut().listen(Box::new(HistoryListener(Rc::clone(&history))));
+        Rc::new(Self { tracker, history, scans, hub, meter, closed: Cell::new(0), sockets })
     }
 
     /// The limits in force.

@@ -20,6 +20,10 @@ use super::{
 /// Maximum number of large requests of one socket in progress.
 const MAX_LARGE: usize = 4;
 
+/// Maximum number of questions of the private socket in the history thread's queue. The public socket has
+/// one at a time, so that its clients delay the private one's by one question at most.
+const MAX_PRIVATE_QUESTIONS: usize = 16;
+
 /// The longest turn that does not noticeably delay a call.
 const SHORT_TURN: Duration = Duration::from_micros(50);
 
@@ -40,6 +44,8 @@ pub struct Socket {
     uids: RefCell<HashMap<u32, Weak<Account>>>,
     /// Held by each large request.
     pub large: Semaphore,
+    /// Held by each question to the history thread that waits for its answer.
+    pub questions: Semaphore,
     /// Held by the one verification or cgroupfs read in progress for this socket.
     pub scan: Semaphore,
     turns: Rc<Turns>,
@@ -68,18 +74,19 @@ impl Socket {
     /// The public and the private socket.
     pub fn both() -> [Self; 2] {
         let private = Rc::<Account>::default();
-        let socket = |class, account, private: Option<Rc<Account>>| Self {
+        let socket = |class, account, questions, private: Option<Rc<Account>>| Self {
             class,
             account,
             uids: RefCell::default(),
             large: Semaphore::new(MAX_LARGE),
+            questions: Semaphore::new(questions),
             scan: Semaphore::new(1),
             turns: Turns::new(private.clone()),
             accepts: Turns::new(private),
         };
         [
-            socket(SocketClass::Public, Rc::default(), Some(Rc::clone(&private))),
-            socket(SocketClass::Private, private, None),
+            socket(SocketClass::Public, Rc::default(), 1, Some(Rc::clone(&private))),
+            socket(SocketClass::Private, private, MAX_PRIVATE_QUESTIONS, None),
         ]
     }
 

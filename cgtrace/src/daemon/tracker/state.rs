@@ -112,6 +112,18 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.listeners.push(listener);
     }
 
+    /// Continues numbering after `seq`, unless a greater number was given out already.
+    pub fn resume_seq(&mut self, seq: u64) {
+        self.index.resume_seq(seq.max(self.index.seq()));
+    }
+
+    /// Sets whether events must not stay in the rings for long, because they are to survive this process.
+    pub fn set_records(&mut self, records: bool) {
+        if self.wakeups.set_records(records) {
+            self.nudge.notify_one();
+        }
+    }
+
     /// Sets whether a client waits or subscribes, so that the kernel program wakes us at the next record.
     pub fn set_listening(&mut self, listening: bool) {
         // Otherwise the main loop is armed already.
@@ -266,6 +278,12 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                         return later;
                     }
                 }
+                Sleep::ArmedFor(wake, pause) => {
+                    if self.records.arm(wake) {
+                        self.sleeps_armed = true;
+                        return Some(later.map_or(pause, |later| later.min(pause)));
+                    }
+                }
             }
         }
     }
@@ -275,6 +293,12 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     #[must_use]
     pub fn unsettled(&self) -> Option<Rc<Notify>> {
         if self.resyncs.settled() { None } else { Some(Rc::clone(&self.settled)) }
+    }
+
+    /// Notified after each scan that leaves no other to be made.
+    #[must_use]
+    pub fn settled(&self) -> Rc<Notify> {
+        Rc::clone(&self.settled)
     }
 
     /// The index, exact as of the last [`catch_up`](Self::catch_up).

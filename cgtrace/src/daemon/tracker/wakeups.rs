@@ -9,20 +9,28 @@ use cgtrace_common::Wake;
 /// second, and how late a listener receives a record that closely follows another.
 pub const STORM_PAUSE: Duration = Duration::from_millis(2);
 
+/// How long events stay in the rings while they are to be stored on disk and nobody listens. It bounds the
+/// wakeups per second, and what is lost if the daemon is killed.
+pub const RECORD_PAUSE: Duration = Duration::from_millis(250);
+
 /// How to wait for the next record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sleep {
     /// Arm the program, and sleep until it wakes us.
     Armed(Wake),
+    /// Arm the program, and sleep until it wakes us or the pause is over.
+    ArmedFor(Wake, Duration),
     /// Do not arm the program; drain again after the pause.
     For(Duration),
 }
 
 /// Wakeup moderation. On a quiet machine, the first record wakes us; in a storm, the rings are drained at a
-/// bounded rate; without listeners, nothing wakes us before a ring is half full.
+/// bounded rate; without listeners, nothing wakes us before a ring is half full or, if events are stored on
+/// disk, the first record and then a timer.
 #[derive(Debug, Default)]
 pub struct Wakeups {
     listening: bool,
+    records: bool,
     releases: bool,
     last_busy_ns: Option<u64>,
 }
@@ -31,6 +39,11 @@ impl Wakeups {
     /// Sets whether a client waits or subscribes. Returns whether that changed.
     pub fn set_listening(&mut self, listening: bool) -> bool {
         std::mem::replace(&mut self.listening, listening) != listening
+    }
+
+    /// Sets whether events are stored on disk. Returns whether that changed.
+    pub fn set_records(&mut self, records: bool) -> bool {
+        std::mem::replace(&mut self.records, records) != records
     }
 
     /// Sets whether a client subscribes to `release`. Returns whether that changed.
@@ -47,7 +60,11 @@ impl Wakeups {
     pub fn after_drain(&mut self, now_ns: u64, records: u32) -> Sleep {
         if !self.listening {
             self.last_busy_ns = None;
-            return Sleep::Armed(Wake::AtHalf);
+            return match (self.records, records) {
+                (false, _) => Sleep::Armed(Wake::AtHalf),
+                (true, 0) => Sleep::Armed(Wake::AtNext),
+                (true, _) => Sleep::ArmedFor(Wake::AtHalf, RECORD_PAUSE),
+            };
         }
         let at_next = Sleep::Armed(if self.releases { Wake::AtAny } else { Wake::AtNext });
         if records == 0 {
@@ -71,6 +88,15 @@ mod tests {
         let mut wakeups = Wakeups::default();
         assert_eq!(wakeups.after_drain(0, 1_000), Sleep::Armed(Wake::AtHalf));
         assert_eq!(wakeups.after_drain(MS, 1_000), Sleep::Armed(Wake::AtHalf));
+    }
+
+    #[test]
+    fn a_history_on_disk_is_woken_by_the_first_record_and_then_by_a_timer() {
+        let mut wakeups = Wakeups::default();
+        assert!(wakeups.set_records(true) && !wakeups.set_records(true));
+        assert_eq!(wakeups.after_drain(0, 0), Sleep::Armed(Wake::AtNext));
+        assert_eq!(wakeups.after_drain(MS, 1), Sleep::ArmedFor(Wake::AtHalf, RECORD_PAUSE));
+        assert_eq!(wakeups.after_drain(251 * MS, 0), Sleep::Armed(Wake::AtNext));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::pattern::{Patterns, TooCostly};
-use crate::daemon::index::{Change, ChangedCgroup, HierarchyId, Kind};
+use crate::daemon::index::{Change, HierarchyId, Kind};
 
 /// The criteria of a subscriber; ordered, to find equal filters.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -31,13 +31,26 @@ impl Filter {
     }
 
     pub fn matches(&self, change: &Change) -> Result<bool, TooCostly> {
+        let selected = change.cgroup.as_ref().is_none_or(|cgroup| self.selects_hierarchy(cgroup.hierarchy));
+        let cgroup = change.cgroup.as_ref().map(|cgroup| cgroup.path.as_deref());
+        let from = change.from.as_ref().map(|from| from.path.as_deref());
+        self.matches_parts(change.kind, selected, cgroup, from)
+    }
+
+    /// Whether an event matches whose hierarchy is selected or not: its kind, the path of its cgroup, and the
+    /// path that it came from.
+    pub fn matches_parts(
+        &self,
+        kind: Kind,
+        is_on_selected: bool,
+        cgroup: Option<Option<&[u8]>>,
+        from: Option<Option<&[u8]>>,
+    ) -> Result<bool, TooCostly> {
         // Events about the stream itself go to every subscriber that does not select kinds.
-        if matches!(change.kind, Kind::Lost | Kind::Resynced) && self.criteria.kinds.is_empty() {
+        if matches!(kind, Kind::Lost | Kind::Resynced) && self.criteria.kinds.is_empty() {
             return Ok(true);
         }
-        Ok(self.selects_kind(change.kind)
-            && change.cgroup.as_ref().is_none_or(|cgroup| self.selects_hierarchy(cgroup.hierarchy))
-            && self.matches_path(change)?)
+        Ok(self.selects_kind(kind) && is_on_selected && self.matches_paths(cgroup, from)?)
     }
 
     pub fn selects_kind(&self, kind: Kind) -> bool {
@@ -48,12 +61,15 @@ impl Filter {
         self.criteria.hierarchies.is_empty() || self.criteria.hierarchies.contains(&hierarchy)
     }
 
-    fn matches_path(&self, change: &Change) -> Result<bool, TooCostly> {
-        let matches = |cgroup: &ChangedCgroup| self.patterns.matches(cgroup.path.as_deref());
-        match (&change.cgroup, &change.from) {
+    fn matches_paths(
+        &self,
+        cgroup: Option<Option<&[u8]>>,
+        from: Option<Option<&[u8]>>,
+    ) -> Result<bool, TooCostly> {
+        match (cgroup, from) {
             // A rename concerns both paths, a move both cgroups.
-            (Some(cgroup), Some(from)) => Ok(matches(cgroup)? || matches(from)?),
-            (Some(cgroup), None) => matches(cgroup),
+            (Some(cgroup), Some(from)) => Ok(self.patterns.matches(cgroup)? || self.patterns.matches(from)?),
+            (Some(cgroup), None) => self.patterns.matches(cgroup),
             (None, _) => Ok(true),
         }
     }

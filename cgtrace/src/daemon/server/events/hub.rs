@@ -1,4 +1,4 @@
-//! Distributes changes to waiters and subscribers, and stores recent ones for clients that reconnect.
+//! Distributes changes to waiters and subscribers.
 //!
 //! Subscribers of the private socket receive a change as soon as it is applied. For the public socket,
 //! changes are queued and filtered when the public socket has a turn, so that its subscribers do not delay
@@ -17,7 +17,6 @@ use super::{
     filter::Filter,
     pattern::TooCostly,
     queue::{Encoded, Queue},
-    recent::{Recent, Replay},
     subscription::{FilterGroup, Subscribers, Ticket},
     waiters::Waiters,
 };
@@ -61,7 +60,6 @@ pub struct Hub {
     pending: RefCell<VecDeque<Pending>>,
     pending_path_bytes: Cell<usize>,
     has_pending: Notify,
-    recent: Rc<RefCell<Recent>>,
     anchor: Cell<Anchor>,
     limits: Cell<Limits>,
     dropped: Cell<u64>,
@@ -86,7 +84,6 @@ impl Hub {
             pending: RefCell::default(),
             pending_path_bytes: Cell::default(),
             has_pending: Notify::new(),
-            recent: Rc::default(),
             anchor: Cell::new(anchor),
             limits: Cell::new(limits),
             dropped: Cell::default(),
@@ -111,7 +108,6 @@ impl Hub {
         if !self.subscribers[SocketClass::Public as usize].borrow().is_empty() {
             self.enqueue_public(change);
         }
-        self.recent.borrow_mut().push(Rc::clone(change), self.limits.get().max_recent_bytes);
     }
 
     fn enqueue_public(&self, change: &Rc<Change>) {
@@ -264,12 +260,6 @@ impl Hub {
     ) -> Subscription {
         let ticket = self.subscribers[class as usize].borrow_mut().add(filter, queue);
         Subscription { hub: Rc::clone(self), class, ticket }
-    }
-
-    /// The changes after `since_seq`, and how many of them are no longer stored. `seq` is the last sequence
-    /// number.
-    pub fn replay(&self, since_seq: u64, seq: u64) -> (Replay, u64) {
-        Replay::new(&self.recent, since_seq, seq)
     }
 }
 

@@ -5,7 +5,6 @@ mod glob;
 mod hub;
 mod pattern;
 mod queue;
-mod recent;
 mod subscription;
 mod waiters;
 
@@ -13,5 +12,4 @@ pub use filter::{Criteria, Filter};
 pub use hub::{Hub, HubListener, encode_reply};
 pub use pattern::{PatternError, Patterns, TooCostly};
 pub use queue::{Queue, QueueItem};
-pub use recent::Replay;
 pub use waiters::{Waiter, WaiterRegistration};

@@ -2,7 +2,7 @@
 
 use std::{io, pin::Pin, time::Instant};
 
-use super::{history, introspection, list, lookup, metrics, status, verify, wait, watch};
+use super::{history, introspection, list, log, lookup, metrics, removed, status, verify, wait, watch};
 use crate::daemon::server::{
     failure::{CallError, ErrorReply},
     transport::{Connection, Request},
@@ -35,6 +35,8 @@ async fn call(connection: &mut Connection, request: &Request) -> Result<(), Call
         "io.cgtrace.Watch" => watch::answer(connection, request).await,
         "io.cgtrace.List" => list::answer(connection, request).await,
         "io.cgtrace.History" => history::answer(connection, request).await,
+        "io.cgtrace.Log" => log::answer(connection, request).await,
+        "io.cgtrace.Removed" => removed::answer(connection, request).await,
         "io.cgtrace.Status" => status::answer(connection, request).await,
         "io.cgtrace.Metrics" => metrics::answer(connection, request).await,
         "io.cgtrace.Verify" => verify::answer(connection, request).await,

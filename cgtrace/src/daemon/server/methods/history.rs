@@ -1,13 +1,30 @@
-//! `History`: recorded moves, execs and removed cgroups.
+//! `History`: recorded moves, execs and removed cgroups, for `why`.
+
+use std::{collections::BTreeSet, rc::Rc};
 
 use cgtrace_client::{paths, wire};
+use cgtrace_common::HierarchyId;
+use cgtrace_history::{Error, Hierarchies, Reader, StoredEvent, StoredExec};
 
 use super::super::{
     failure::{CallError, ErrorReply},
     transport::{Connection, Request},
 };
-/// Maximum number of paths and comms in one call: each path is compared with every recorded move.
+use crate::{daemon::index::Index, stored::StoredEncoder};
+use cgtrace_host::process::truncate_comm;
+
+/// Maximum number of paths and comms in one call: each is a question.
 const MAX_TERMS: usize = 256;
+
+/// How many moves of a path are returned, and how many of those with a tracked comm in addition: other moves
+/// must not push these out.
+const MAX_MOVES: usize = 64;
+
+/// How many processes of a comm are returned.
+const MAX_EXECS: usize = 32;
+
+const MAX_REMOVED_PATHS: usize = 50_000;
+const MAX_REMOVED_PATH_BYTES: usize = 4 << 20;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let wire::History { paths, comms, removed_paths } = request.parameters()?;
@@ -15,20 +32,111 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     if paths.len() + comms.len() > MAX_TERMS {
         return Err(ErrorReply::limit_exceeded("max_terms_per_history", MAX_TERMS).into());
     }
-    for path in &paths {
-        paths::from_wire(path).map_err(ErrorReply::from)?;
-    }
+    let paths = paths.iter().map(|path| paths::from_wire(path)).collect::<Result<Vec<_>, _>>();
+    let paths = paths.map_err(ErrorReply::from)?;
+    let stored = StoredEncoder {
+        current_boot: Some(&Rc::clone(&connection.shared).history.boot_id().clone()),
+        identities: connection.class.shows_identities(),
+    };
     connection.settled().await?;
-    let reply = history(connection, removed_paths == Some(true));
+    let mut seq = connection.shared.tracker.borrow().index().seq();
+    let mut moves: Vec<StoredEvent> = Vec::new();
+    for path in paths {
+        let (now, found) = connection
+            .ask(|connection| {
+                let tracker = connection.shared.tracker.borrow();
+                let tracked: Vec<Vec<u8>> = tracker.tracked().map(|comm| unpadded(comm)).collect();
+                (tracker.index().seq(), move |reader: &mut Reader<'_>| moves_of(reader, &path, &tracked))
+            })
+            .await?;
+        seq = seq.max(now);
+        moves.extend(found);
+    }
+    moves.sort_unstable_by_key(|event| event.seq);
+    moves.dedup_by_key(|event| event.seq);
+    let mut execs: Vec<StoredExec> = Vec::new();
+    if connection.class.shows_identities() {
+        for comm in comms.into_iter().collect::<BTreeSet<String>>() {
+            let question = move |reader: &mut Reader<'_>| execs_of(reader, truncate_comm(comm.as_bytes()));
+            execs.extend(connection.ask(|_| ((), question)).await?.1);
+        }
+        execs.sort_by_key(|exec| std::cmp::Reverse(exec.at.boot_ns));
+    }
+    let removed = match removed_paths {
+        Some(true) => {
+            let question = |reader: &mut Reader<'_>| reader.removed_paths(MAX_REMOVED_PATHS);
+            let ((), found) = connection.ask(|_| ((), question)).await?;
+            Some(absent(connection.shared.tracker.borrow().index(), found))
+        }
+        _ => None,
+    };
+    let reply = wire::HistoryReply {
+        seq,
+        moves: moves.iter().map(|event| stored.event(event)).collect(),
+        execs: stored.identities.then(|| execs.iter().filter_map(|exec| stored.exec(exec)).collect()),
+        removed_paths: removed,
+    };
     connection.reply(request, &reply).await
 }
 
-fn history(connection: &Connection, removed_paths: bool) -> wire::HistoryReply {
-    let seq = connection.shared.tracker.borrow().index().seq();
-    wire::HistoryReply {
-        seq,
-        moves: Vec::new(),
-        execs: connection.class.shows_identities().then(Vec::new),
-        removed_paths: removed_paths.then(Vec::new),
+fn unpadded(comm: &[u8; 16]) -> Vec<u8> {
+    comm.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
+}
+
+/// The newest moves of a path: of any process, and of those with a tracked comm.
+fn moves_of(reader: &mut Reader<'_>, path: &[u8], tracked: &[Vec<u8>]) -> Result<Vec<StoredEvent>, Error> {
+    let mut moves = reader.moves(path, &[], MAX_MOVES)?;
+    if !tracked.is_empty() {
+        moves.extend(reader.moves(path, tracked, MAX_MOVES)?);
     }
+    // A write that moves nothing is an event, too; a thread is no process.
+    moves.retain(|event| {
+        let thread = event.task.as_ref().is_none_or(|moved| moved.task.tid != moved.task.pid)
+            && event.threadgroup != Some(true);
+        let unmoved = event.from.as_ref().zip(event.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
+        !thread && !unmoved
+    });
+    Ok(moves)
+}
+
+/// The newest processes with a comm: the last exec of each, or, if none was observed, how it was found.
+fn execs_of(reader: &mut Reader<'_>, comm: &[u8]) -> Result<Vec<StoredExec>, Error> {
+    let mut found: Vec<StoredExec> = Vec::new();
+    for exec in reader.execs(comm, 4 * MAX_EXECS)? {
+        // /proc has the start time in steps of 10 ms, the kernel program's record in ns.
+        let same = |known: &&mut StoredExec| {
+            let (one, other) = (&known.task.task, &exec.task.task);
+            one.pid == other.pid && one.start_boot_ns.abs_diff(other.start_boot_ns) <= 10_000_000
+        };
+        match found.iter_mut().find(same) {
+            // An observed exec says more than /proc.
+            Some(known) if known.seq.is_none() && exec.seq.is_some() => *known = exec,
+            Some(_) => {}
+            None => found.push(exec),
+        }
+    }
+    found.truncate(MAX_EXECS);
+    Ok(found)
+}
+
+/// The paths that do not exist now on the hierarchy of their removal.
+fn absent(index: &Index, removed: Vec<(Hierarchies, Vec<u8>)>) -> Vec<String> {
+    let exists = |on: &Hierarchies, path: &[u8]| {
+        let id: Option<HierarchyId> = match on {
+            Hierarchies::Named(name) => index.find_hierarchy(name),
+            Hierarchies::Numbered(id) => Some(*id),
+            Hierarchies::All => None,
+        };
+        id.is_some_and(|id| index.resolve(id, path).is_some())
+    };
+    let (mut listed, mut bytes) = (BTreeSet::new(), 0);
+    removed
+        .into_iter()
+        .filter(|(on, path)| !exists(on, path))
+        .filter_map(|(_, path)| listed.insert(path.clone()).then(|| paths::to_wire(&path)))
+        .take_while(|path| {
+            bytes += path.len();
+            bytes <= MAX_REMOVED_PATH_BYTES
+        })
+        .collect()
 }

@@ -2,14 +2,17 @@
 
 use cgtrace_client::wire;
 
-use super::{snapshot::Snapshot, watch};
+use super::{at, snapshot::Snapshot, watch};
 use crate::daemon::server::{
     failure::CallError,
     transport::{Connection, Request},
 };
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
-    let wire::List { patterns, hierarchy, .. } = request.parameters()?;
+    let wire::List { patterns, hierarchy, at } = request.parameters()?;
+    if let Some(at) = at {
+        return at::list(connection, request, &patterns.unwrap_or_default(), hierarchy.as_deref(), &at).await;
+    }
     connection.settled().await?;
     let patterns = watch::patterns(connection, &patterns.unwrap_or_default()).await?;
     let _counted = watch::count_patterns(connection, patterns.size())?;

@@ -1,11 +1,16 @@
 //! The methods, one per file, and their dispatch.
 
+mod at;
 mod dispatch;
 mod history;
 mod introspection;
 mod list;
+mod log;
 mod lookup;
 mod metrics;
+mod past;
+mod removed;
+mod replay;
 mod reply;
 mod snapshot;
 mod status;

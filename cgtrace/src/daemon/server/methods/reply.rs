@@ -51,8 +51,20 @@ impl LongReply {
     }
 
     /// Ends the list and sends the reply.
-    pub async fn send(mut self, connection: &mut Connection, continues: bool) -> Result<(), CallError> {
-        self.bytes.extend_from_slice(if continues { b"]},\"continues\":true}\0" } else { b"]}}\0" });
+    pub async fn send(self, connection: &mut Connection, continues: bool) -> Result<(), CallError> {
+        self.send_with(connection, "", continues).await
+    }
+
+    /// As [`send`](Self::send), with the text of further parameters after the list.
+    pub async fn send_with(
+        mut self,
+        connection: &mut Connection,
+        after: &str,
+        continues: bool,
+    ) -> Result<(), CallError> {
+        self.bytes.push(b']');
+        self.bytes.extend_from_slice(after.as_bytes());
+        self.bytes.extend_from_slice(if continues { b"},\"continues\":true}\0" } else { b"}}\0" });
         Ok(connection.write_counted(&self.bytes).await?)
     }
 }

@@ -2,19 +2,24 @@
 
 use cgtrace_client::wire;
 
+use cgtrace_history::{GapReason, Horizon, Reader, State};
+
 use super::super::{
     encode::hierarchy_name,
     failure::CallError,
+    shared::Shared,
     transport::{Connection, Request},
 };
+use crate::{daemon::index::Kind, stored::StoredEncoder};
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
-    connection.settled().await?;
-    let status = status(connection);
+    let question = |reader: &mut Reader<'_>| reader.horizon();
+    let ((), horizon) = connection.ask(|_| ((), question)).await?;
+    let status = status(connection, horizon.as_ref());
     connection.reply(request, &status).await
 }
 
-fn status(connection: &Connection) -> wire::Status {
+fn status(connection: &Connection, horizon: Option<&Horizon>) -> wire::Status {
     let shared = &connection.shared;
     let encoder = shared.encoder(connection.class);
     let tracker = shared.tracker.borrow();
@@ -32,7 +37,6 @@ fn status(connection: &Connection) -> wire::Status {
                 note: view.note,
                 observed_since: encoder.timestamp(state.observed_since_boot_ns),
                 cgroups: state.cgroups as u64,
-                previous_instances: 0,
                 created: state.created,
                 removed: state.removed,
                 lost: lost.of_hierarchy(state.id.0),
@@ -86,6 +90,32 @@ fn status(connection: &Connection) -> wire::Status {
         waiters,
         subscriptions: shared.hub.subscriptions() as u64,
         connections: shared.connections() as u64,
+        history: history(shared, horizon),
         limits: shared.limits().into(),
+    }
+}
+
+fn history(shared: &Shared, horizon: Option<&Horizon>) -> wire::HistoryStatus {
+    let options = shared.history.options();
+    let State { bytes, segments, stored, missing, failure } = shared.history.state();
+    let missing = GapReason::ALL.into_iter().zip(missing).filter(|(_, events)| *events > 0);
+    let kinds = shared.history.kinds();
+    wire::HistoryStatus {
+        folder: options.folder.as_ref().map(|folder| folder.to_string_lossy().into_owned()),
+        bytes,
+        max_bytes: options.bytes(),
+        max_days: options.max_age.as_secs() / 86_400,
+        segments,
+        kinds: Kind::EVENTS
+            .into_iter()
+            .filter(|kind| kinds.contains(*kind))
+            .map(|kind| kind.as_str().to_owned())
+            .collect(),
+        stored,
+        missing: missing
+            .map(|(reason, events)| wire::MissingEvents { reason: reason.as_str().to_owned(), events })
+            .collect(),
+        complete_since: horizon.map(|horizon| StoredEncoder::timestamp(&horizon.since)),
+        failure,
     }
 }

@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use cgtrace_client::wire;
 
-use super::{super::events::encode_reply, snapshot::Snapshot};
+use super::{super::events::encode_reply, replay::Replay, snapshot::Snapshot};
 use crate::daemon::{
     index::Kind,
     server::{
         class::SocketClass,
-        events::{Criteria, Filter, PatternError, Patterns, Queue, QueueItem, Replay, TooCostly},
+        events::{Criteria, Filter, PatternError, Patterns, Queue, QueueItem},
         failure::{CallError, ErrorReply},
         limits::{Resource, Share},
         transport::{Connection, Request},
@@ -17,10 +17,7 @@ use crate::daemon::{
 };
 
 /// Maximum size of events written at once.
-const BATCH: usize = 64 << 10;
-
-/// Number of replayed changes after which other tasks may run.
-const CHUNK: usize = 4;
+pub const BATCH: usize = 64 << 10;
 
 /// Maximum number of hierarchies in one call.
 const MAX_HIERARCHIES: usize = 256;
@@ -40,26 +37,34 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         snapshot =
             Some(Snapshot::take(connection, &filter.patterns, |id| filter.selects_hierarchy(id)).await?);
     }
+    let mut replay = match watch.since_seq {
+        Some(since) => Some(Replay::begin(connection, &filter, since)?),
+        None => None,
+    };
+    let seq = || shared.tracker.borrow().index().seq();
+    let started =
+        wire::WatchReply { seq: Some(watch.since_seq.unwrap_or_else(seq)), ..Default::default() };
+    let mut batch = Vec::new();
+    if let Some(replay) = &mut replay {
+        batch = encode_reply(&started, true);
+        // What is far behind is sent before the subscription, whose queue would overflow meanwhile.
+        replay.catch_up(connection, &mut batch).await?;
+        connection.settled().await?;
+    }
     // No other task runs between the snapshot, or catching up, and the subscription: earlier changes are in
-    // the snapshot, later ones go to the queue.
-    let seq = shared.tracker.borrow().index().seq();
+    // the snapshot or the history, later ones go to the queue.
+    let seq = seq();
     let uid = (connection.class == SocketClass::Public).then(|| Rc::clone(&connection.account));
     let queue = Rc::new(Queue::new(seq, uid));
     let subscription = shared.hub.subscribe(connection.class, &filter, &queue);
-    let (replay, discarded) = watch.since_seq.map(|since| shared.hub.replay(since, seq)).unzip();
     shared.subscribers_changed();
-    let started = wire::WatchReply {
-        seq: Some(watch.since_seq.map_or(seq, |since| since.min(seq))),
-        dropped: discarded.filter(|count| *count > 0),
-        ..Default::default()
-    };
     let outcome = async {
         if let Some(snapshot) = snapshot {
             snapshot.send(connection, "\"cgroups\"", true, false).await?;
         }
-        let mut batch = encode_reply(&started, true);
-        if let Some(replay) = replay {
-            send_replay(connection, &filter, replay, &mut batch).await?;
+        match replay {
+            Some(replay) => replay.finish(connection, seq, &mut batch).await?,
+            None => batch = encode_reply(&started, true),
         }
         follow(connection, &queue, batch).await
     }
@@ -68,43 +73,6 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     shared.subscribers_changed();
     // The stream ends with the connection, without a last reply.
     outcome.and(Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset).into()))
-}
-
-/// Sends the changes before the subscription; the last ones may remain in `batch`.
-async fn send_replay(
-    connection: &mut Connection,
-    filter: &Filter,
-    mut replay: Replay,
-    batch: &mut Vec<u8>,
-) -> Result<(), CallError> {
-    let hub = Rc::clone(&connection.shared.hub);
-    for number in 1.. {
-        let (mut dropped, change) = replay.next();
-        let end = change.is_none();
-        let mut event = None;
-        if let Some(change) = change {
-            match filter.matches(&change) {
-                Ok(true) => event = Some(hub.reply(&change, connection.class)),
-                Ok(false) => {}
-                Err(TooCostly) => dropped += 1,
-            }
-        }
-        if dropped > 0 {
-            batch.extend(encode_dropped(dropped));
-        }
-        batch.extend(event.unwrap_or_default());
-        if end {
-            break;
-        }
-        if batch.len() >= BATCH {
-            connection.write(batch).await?;
-            batch.clear();
-        }
-        if number % CHUNK == 0 {
-            connection.yield_turn().await;
-        }
-    }
-    Ok(())
 }
 
 /// Sends the items of the queue until the client disconnects.
@@ -131,7 +99,7 @@ async fn follow(connection: &mut Connection, queue: &Queue, mut batch: Vec<u8>) 
     }
 }
 
-fn encode_dropped(dropped: u64) -> Vec<u8> {
+pub fn encode_dropped(dropped: u64) -> Vec<u8> {
     encode_reply(&wire::WatchReply { dropped: Some(dropped), ..Default::default() }, true)
 }
 

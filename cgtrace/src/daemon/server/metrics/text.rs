@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::atomic::AtomicU64};
 
+use cgtrace_history::{GapReason, State};
 use prometheus_client::{
     encoding::text::encode as encode_registry,
     metrics::{counter::Counter, family::Family, gauge::Gauge, info::Info},
@@ -32,6 +33,7 @@ pub fn encode(shared: &Shared) -> String {
     rings(&mut registry, &tracker);
     programs(&mut registry, &tracker);
     clients(&mut registry, shared);
+    history(&mut registry, shared);
     let mut text = String::new();
     // Writing into a `String` does not fail.
     let _ = encode_registry(&mut text, &registry);
@@ -213,4 +215,24 @@ fn clients(registry: &mut Registry, shared: &Shared) {
         Unit::Seconds,
         durations,
     );
+}
+
+fn history(registry: &mut Registry, shared: &Shared) {
+    let State { bytes, segments, stored, missing, failure } = shared.history.state();
+    let size = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        let gauge = GaugeFamily::default();
+        set(&gauge, &[], value);
+        registry.register_with_unit(name, help, Unit::Bytes, gauge);
+    };
+    size(registry, "history_size", "Size of the history", bytes);
+    size(registry, "history_limit", "Largest size of the history", shared.history.options().bytes());
+    gauge(registry, "history_segments", "Segments of the history", segments);
+    counter(registry, "history_events_stored", "Events stored in the history", stored);
+    let events = CounterFamily::default();
+    for (reason, missing) in GapReason::ALL.into_iter().zip(missing) {
+        events.get_or_create(&[("reason", reason.as_str().to_owned())]).inc_by(missing);
+    }
+    registry.register("history_events_missing", "Events that could not be stored, by the reason", events);
+    let help = "Whether writing the history fails (1) or not (0)";
+    gauge(registry, "history_failing", help, u64::from(failure.is_some()));
 }

@@ -8,6 +8,7 @@ use std::{
 };
 
 use bytes::{Buf as _, Bytes, BytesMut};
+use cgtrace_history::Reader;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 use tokio::net::{
@@ -173,6 +174,30 @@ impl Connection {
     /// Like [`Self::settled`], for a client that was woken by an event.
     pub async fn settled_for_woken(&mut self) -> Result<(), ErrorReply> {
         self.settled_by(Tracker::catch_up_for_woken).await
+    }
+
+    /// Asks the history thread. `prepare` runs when the index is up to date and returns, besides the question,
+    /// what it has read from the index: both are of the same moment, with no other task in between.
+    ///
+    /// The question is dropped if the client leaves.
+    pub async fn ask<S, T, Q>(&mut self, prepare: impl FnOnce(&Self) -> (S, Q)) -> Result<(S, T), CallError>
+    where
+        T: Send + 'static,
+        Q: FnOnce(&mut Reader<'_>) -> Result<T, cgtrace_history::Error> + Send + 'static,
+    {
+        let shared = Rc::clone(&self.shared);
+        self.end_turn();
+        let _one = shared.socket(self.class).questions.acquire().await;
+        self.settled().await?;
+        let (read, question) = prepare(self);
+        let asked = shared.history.ask(question);
+        self.end_turn();
+        let answer = tokio::select! {
+            answer = asked => answer.map_err(ErrorReply::from)?,
+            () = self.disconnected() => return Err(io::Error::from(io::ErrorKind::ConnectionReset).into()),
+        };
+        self.begin_turn().await;
+        Ok((read, answer))
     }
 
     async fn settled_by(&mut self, catch_up: CatchUp) -> Result<(), ErrorReply> {

@@ -1,0 +1,175 @@
+//! The events before a subscription, from the history.
+
+use std::{collections::BTreeSet, rc::Rc};
+
+use cgtrace_client::wire;
+use cgtrace_history::{EventQuery, Item, KindSet, Page, Reader, StoredEvent};
+
+use super::{
+    super::events::encode_reply,
+    past::hierarchies_of,
+    watch::{BATCH, encode_dropped},
+};
+use crate::{
+    daemon::server::{
+        class::SocketClass,
+        events::{Filter, TooCostly},
+        failure::{CallError, ErrorReply},
+        shared::Shared,
+        transport::Connection,
+    },
+    stored::StoredEncoder,
+};
+
+/// Number of replayed events after which other tasks may run.
+const CHUNK: usize = 4;
+
+/// How many events the history thread reads for one page: about 20 ms of its time.
+const PAGE_ROWS: usize = 4_096;
+
+/// How many events may be left to be replayed after the subscription began.
+const NEAR: u64 = 1_024;
+
+/// Sends the events after a number.
+pub struct Replay {
+    filter: Rc<Filter>,
+    /// The names of the selected hierarchies; empty: all.
+    hierarchies: BTreeSet<String>,
+    after: u64,
+}
+
+impl Replay {
+    /// Begins after the event with the number `since`.
+    pub fn begin(connection: &Connection, filter: &Rc<Filter>, since: u64) -> Result<Self, ErrorReply> {
+        let tracker = connection.shared.tracker.borrow();
+        let index = tracker.index();
+        if since > index.seq() {
+            return Err(ErrorReply::seq_ahead(since, index.seq()));
+        }
+        let name = |id| match hierarchies_of(index, id) {
+            cgtrace_history::Hierarchies::Named(name) => Some(name),
+            _ => None,
+        };
+        let hierarchies = filter.criteria.hierarchies.iter().filter_map(|id| name(*id)).collect();
+        Ok(Self { filter: Rc::clone(filter), hierarchies, after: since })
+    }
+
+    /// Sends events until few are left; the last ones may remain in `batch`.
+    pub async fn catch_up(&mut self, connection: &mut Connection, batch: &mut Vec<u8>) -> Result<(), CallError> {
+        loop {
+            let last = connection.shared.tracker.borrow().index().seq();
+            if last.saturating_sub(self.after) <= NEAR {
+                return Ok(());
+            }
+            self.send(connection, last, batch).await?;
+        }
+    }
+
+    /// Sends the events up to the one with this number, after which the subscription continues.
+    pub async fn finish(
+        mut self,
+        connection: &mut Connection,
+        last: u64,
+        batch: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
+        self.send(connection, last, batch).await
+    }
+
+    async fn send(&mut self, connection: &mut Connection, last: u64, batch: &mut Vec<u8>) -> Result<(), CallError> {
+        let began = self.after;
+        let kinds = &self.filter.criteria.kinds;
+        let kinds = if kinds.is_empty() { KindSet::ALL } else { kinds.iter().copied().collect() };
+        let mut query = EventQuery {
+            after_seq: self.after,
+            until_seq: last,
+            kinds,
+            max_rows: PAGE_ROWS,
+            ..EventQuery::default()
+        };
+        while query.after_seq < last {
+            let asked = query.clone();
+            let question = move |reader: &mut Reader<'_>| reader.events(&asked, &mut |_| true);
+            let ((), Page { items, next }) = connection.ask(|_| ((), question)).await?;
+            for (number, item) in items.iter().enumerate() {
+                self.push(connection, item, batch);
+                if batch.len() >= BATCH {
+                    connection.write(batch).await?;
+                    batch.clear();
+                }
+                if number % CHUNK == 0 {
+                    connection.yield_turn().await;
+                }
+            }
+            query.after_seq = next.unwrap_or(last);
+        }
+        self.after = last;
+        self.report_unstored(connection, began, last, batch).await
+    }
+
+    fn push(&self, connection: &Connection, item: &Item, batch: &mut Vec<u8>) {
+        let identities = connection.class.shows_identities();
+        let shared = &connection.shared;
+        let stored = StoredEncoder { current_boot: Some(shared.history.boot_id()), identities };
+        let reply = match item {
+            Item::Event(event) => match self.matches(event) {
+                Ok(false) => return,
+                Ok(true) => wire::WatchReply { event: Some(stored.event(event)), ..Default::default() },
+                Err(TooCostly) => return batch.extend(encode_dropped(1)),
+            },
+            Item::Gap(gap) => {
+                let uid = gap.uid.filter(|_| identities).map(Into::into);
+                let gap = wire::Gap { uid, ..StoredEncoder::gap(gap) };
+                wire::WatchReply { gap: Some(gap), ..Default::default() }
+            }
+        };
+        batch.extend(encode_reply(&reply, true));
+    }
+
+    fn matches(&self, event: &StoredEvent) -> Result<bool, TooCostly> {
+        // Ids of hierarchies change from boot to boot.
+        let named = event.cgroup.as_ref().map(|cgroup| cgroup.hierarchy_name.as_deref());
+        let selected = self.hierarchies.is_empty()
+            || named.is_none_or(|name| name.is_some_and(|name| self.hierarchies.contains(name)));
+        let cgroup = event.cgroup.as_ref().map(|cgroup| cgroup.path.as_deref());
+        let from = event.from.as_ref().map(|from| from.path.as_deref());
+        self.filter.matches_parts(event.kind, selected, cgroup, from)
+    }
+
+    /// Tells a subscriber of kinds that are not stored how many events of any such kind there were.
+    async fn report_unstored(
+        &self,
+        connection: &mut Connection,
+        after: u64,
+        last: u64,
+        batch: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
+        if !selects_unstored(&connection.shared, &self.filter) {
+            return Ok(());
+        }
+        let question = move |reader: &mut Reader<'_>| reader.unstored(after, last);
+        let (until, unstored) = connection
+            .ask(|connection| {
+                let encoder = connection.shared.encoder(SocketClass::Public);
+                (encoder.timestamp(cgtrace_host::clock::boot_ns()), question)
+            })
+            .await?;
+        if unstored > 0 {
+            let gap = wire::Gap {
+                reason: "kinds".to_owned(),
+                until,
+                lost: Some(unstored),
+                ..wire::Gap::default()
+            };
+            batch.extend(encode_reply(&wire::WatchReply { gap: Some(gap), ..Default::default() }, true));
+        }
+        Ok(())
+    }
+}
+
+/// Whether a filter selects a kind that is not stored.
+fn selects_unstored(shared: &Shared, filter: &Filter) -> bool {
+    let stored = shared.history.kinds();
+    crate::daemon::index::Kind::EVENTS
+        .into_iter()
+        .any(|kind| filter.selects_kind(kind) && !stored.contains(kind))
+}
