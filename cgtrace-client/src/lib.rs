@@ -22,7 +22,9 @@
 //! |---|---|
 //! | does a cgroup exist, who created it, when was it removed | [`Client::exists`], [`Client::lookup`] |
 //! | wait until it exists, does not exist, has processes or has none | [`Client::wait`] |
-//! | list what exists | [`Client::list`] |
+//! | list what exists, or existed at some time | [`Client::list`] |
+//! | list what was removed | [`Client::removed`] |
+//! | read stored events | [`Client::log`] |
 //! | follow events on one connection | [`Client::watch`] |
 //! | follow events across broken connections and restarts of the daemon | [`ResilientStream`] |
 //! | past moves and execs | [`Client::history`] |
@@ -42,15 +44,16 @@
 //!
 //! # Sockets
 //!
-//! The private socket (root and the group `cgtrace`) serves everything, the public one everything but the identities of
-//! processes. [`Endpoint::from_env`] describes which one is used.
+//! The private socket (root and the group `cgtrace`) serves everything, the public one everything but the
+//! identities of processes. [`Endpoint::from_env`] describes which one is used.
 //!
 //! # Compatibility
 //!
-//! Types that can grow are `#[non_exhaustive]`. A field that a newer daemon sends is ignored; a kind of event that this
-//! version does not know is [`wire::EventKind::Unknown`].
+//! Types that can grow are `#[non_exhaustive]`. A field that a newer daemon sends is ignored; a kind of event
+//! that this version does not know is [`wire::EventKind::Unknown`].
 //!
-//! The protocol is Varlink; [`INTERFACE`] describes every method and field. From C, use `cgtrace.h` and `libcgtrace`.
+//! The protocol is Varlink; [`INTERFACE`] describes every method and field. From C, use `cgtrace.h` and
+//! `libcgtrace`.
 
 mod client;
 mod connection;
@@ -73,7 +76,7 @@ pub use cursor::{Cursor, DaemonInstance};
 pub use endpoint::{Endpoint, RUNTIME_DIR_ENV, RuntimeDir, SOCKET_ENV};
 pub use error::{Attempt, Error};
 pub use exchange::{MAX_MESSAGE_LEN, encode};
-pub use list::CgroupIter;
+pub use list::{CgroupIter, Chunked, LogIter, RemovedIter};
 pub use resilient::ResilientStream;
 pub use resume::ResilientItem;
 pub use state::CgroupState;

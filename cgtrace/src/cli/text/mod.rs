@@ -11,7 +11,7 @@ use std::time::Duration;
 use cgtrace_client::{paths, wire};
 use clap::builder::styling::{AnsiColor, Style};
 
-pub use event::{dropped, event};
+pub use event::{dropped, event, gap};
 pub use result::{cgroup, details, results};
 pub use table::Table;
 pub use why::why;
