@@ -361,6 +361,10 @@ impl Store {
                 writer.end_earlier_boots(begin.zero_wall_ns, gap)?;
             }
         }
+        if is_new && begin.seq > 0 {
+            // The numbers before it were an earlier history's.
+            writer.gap_before_first(begin)?;
+        }
         if std::mem::take(&mut self.unknown_set_aside) {
             writer.gap_of_damage(self.opened.last_seq, begin.seq, last)?;
         }

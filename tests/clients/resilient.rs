@@ -78,7 +78,7 @@ fn resumes() -> Outcome {
 fn missed() -> Outcome {
     let daemon = Daemon::start()?;
     // Each change takes more than 200 bytes.
-    let kept = daemon.client()?.status()?.limits.max_recent_bytes / 200;
+    let kept = 0;
     let proxy = Proxy::start(&daemon)?;
     let cgroup = Cgroup::new("v2", "missed")?;
     let mut following = ResilientStream::start_at(proxy.socket(), watch(&cgroup.name()), None)?;

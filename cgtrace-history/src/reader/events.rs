@@ -226,7 +226,7 @@ fn step(
     let (after, until) = (query.after_seq.max(before_first), query.until_seq.min(last));
     let limit = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let gaps = decoder.gaps(
-        "where until_seq > ?1 and after_seq <= ?2 and reason <> 'retention' order by after_seq, no",
+        "where until_seq > ?1 and after_seq <= ?2 order by after_seq, no",
         (limit(query.after_seq.min(after)), limit(until)),
     )?;
     let mut gaps: Vec<Gap> = gaps

@@ -20,7 +20,9 @@ impl Reader<'_> {
         let mut latest: Option<Gap> = None;
         for at in 0..self.segments.len() {
             let newest = |decoder: &mut super::decode::Decoder<'_>| {
-                Ok(decoder.gaps("order by until_seq desc, no desc limit 1", [])?.pop())
+                Ok(decoder
+                    .gaps("where reason <> 'retention' order by until_seq desc, no desc limit 1", [])?
+                    .pop())
             };
             match self.ask(at, newest)? {
                 Some(Some(gap)) if latest.as_ref().is_none_or(|known| known.until_seq <= gap.until_seq) => {

@@ -17,12 +17,7 @@ impl Reader<'_> {
     /// the current boot, oldest first.
     ///
     /// With `comms`, only those that a process with one of these names made or was subject to.
-    pub fn moves(
-        &mut self,
-        path: &[u8],
-        comms: &[Vec<u8>],
-        max: usize,
-    ) -> Result<Vec<StoredEvent>, Error> {
+    pub fn moves(&mut self, path: &[u8], comms: &[Vec<u8>], max: usize) -> Result<Vec<StoredEvent>, Error> {
         let path = directory(path);
         // The paths of descendants: '/' is followed by '0' in byte order.
         let (from, to) = ([path, b"/"].concat(), [path, b"0"].concat());
@@ -35,7 +30,9 @@ impl Reader<'_> {
             } else {
                 let values: Vec<String> = (0..comms.len()).map(|at| format!("?{}", at + 7)).collect();
                 let values = values.join(", ");
-                format!("and exists (select 1 from task t where t.no in (e.task, e.by) and t.comm in ({values}))")
+                format!(
+                    "and exists (select 1 from task t where t.no in (e.task, e.by) and t.comm in ({values}))"
+                )
             };
             let on = decoder.on;
             let mut statement = on.prepare_cached(&format!(

@@ -19,7 +19,7 @@ impl Writer {
     pub(super) fn live(&mut self, live: &LiveSet) -> Result<(), Error> {
         let LiveSet { boot_ns, zero_wall_ns, hierarchies, cgroups } = live;
         self.at(None, *boot_ns, *zero_wall_ns);
-        let gap = self.newest_gap(*boot_ns, *zero_wall_ns)?;
+        let mut gap = None;
         let mut stored = self.stored_as_existing(hierarchies, *zero_wall_ns)?;
         let mut negative = self.tables(*zero_wall_ns)?.0.next_negative()?;
         for EntryLive { cgroup, creation } in cgroups {
@@ -36,7 +36,8 @@ impl Writer {
                     }
                 } else {
                     // It was renamed during the gap.
-                    tables.end_row(no, -gap)?;
+                    let gap = self.gap_of_live(&mut gap, live)?;
+                    self.tables(*zero_wall_ns)?.0.end_row(no, -gap)?;
                     negative -= 1;
                 }
                 continue;
@@ -57,6 +58,7 @@ impl Writer {
             negative -= 1;
         }
         for ((hierarchy, id), no) in stored {
+            let gap = self.gap_of_live(&mut gap, live)?;
             self.tables(*zero_wall_ns)?.0.end_cgroup(hierarchy, id, no, -gap)?;
         }
         Ok(())
@@ -92,25 +94,32 @@ impl Writer {
         Ok(stored)
     }
 
-    /// The gap during which something happened that was not stored.
-    fn newest_gap(&mut self, boot_ns: u64, zero_wall_ns: i64) -> Result<i64, Error> {
+    /// The number of the gap during which something happened that the live set shows.
+    fn gap_of_live(&mut self, known: &mut Option<i64>, live: &LiveSet) -> Result<i64, Error> {
+        if let Some(no) = known {
+            return Ok(*no);
+        }
         let newest: Option<i64> =
             self.connection()?.query_row("select max(no) from gap", [], |row| row.get(0))?;
-        if let Some(no) = newest {
-            return Ok(no);
-        }
-        // The gap is in the previous segment, or there was none and the index has corrected itself.
-        let clock = self.clock(zero_wall_ns)?;
-        let seq = self.last.seq;
-        self.gap(&NewGap {
-            reason: GapReason::Queue,
-            after_seq: seq,
-            until_seq: seq,
-            events: Some(0),
-            from: None,
-            until: (clock, boot_ns),
-            uid: None,
-        })
+        let no = match newest {
+            Some(no) => no,
+            // The gap is in an earlier segment, or the index has corrected itself.
+            None => {
+                let clock = self.clock(live.zero_wall_ns)?;
+                let seq = self.last.seq;
+                self.gap(&NewGap {
+                    reason: GapReason::Queue,
+                    after_seq: seq,
+                    until_seq: seq,
+                    events: None,
+                    from: None,
+                    until: (clock, live.boot_ns),
+                    uid: None,
+                })?
+            }
+        };
+        *known = Some(no);
+        Ok(no)
     }
 
     /// Ends everything that is stored as existing on an earlier boot.

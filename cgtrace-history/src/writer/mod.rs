@@ -198,6 +198,20 @@ impl Writer {
         })
     }
 
+    /// Stores that events before the first run are those of an earlier history, which is gone.
+    pub fn gap_before_first(&mut self, begin: Begin) -> Result<i64, Error> {
+        let until = (self.clock(begin.zero_wall_ns)?, begin.boot_ns);
+        self.gap(&NewGap {
+            reason: GapReason::Retention,
+            after_seq: 0,
+            until_seq: begin.seq,
+            events: None,
+            from: None,
+            until,
+            uid: None,
+        })
+    }
+
     /// Stores a gap for a damaged segment; `at` is the position from which on events are stored again.
     pub fn gap_of_damage(&mut self, after_seq: u64, until_seq: u64, at: Position) -> Result<i64, Error> {
         let until = (self.clock(at.zero_wall_ns)?, at.boot_ns);

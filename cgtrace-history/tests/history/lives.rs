@@ -162,7 +162,10 @@ fn a_hierarchy_that_replaces_another_ends_its_cgroups() {
     scene.event(Kind::Mkdir, Some(cgroup_on(3, 5, "/a")), None);
     scene.event(Kind::HierarchyCreated, Some(cgroup_on(3, 1, "/")), None);
     let found = previous(&scene, "/a");
-    assert!(matches!(&found[0].end, Some(End::Event(end)) if end.kind == Kind::HierarchyCreated), "{found:?}");
+    assert!(
+        matches!(&found[0].end, Some(End::Event(end)) if end.kind == Kind::HierarchyCreated),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -1,6 +1,10 @@
 //! The history through its public interface: what is recorded is answered, across segments, runs and boots.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helper functions of tests: a failure must name its line")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "helper functions of tests: a failure must name its line"
+)]
 
 mod at;
 mod faults;

@@ -33,7 +33,9 @@ fn moves_into_and_out_of_a_subtree_are_found() {
     assert_eq!(of("/", 2).len(), 2);
     assert_eq!(of("/nowhere", 8), []);
     let by = |comm: &'static str| {
-        scene.ask(move |reader| reader.moves(b"/", &[b"x".to_vec(), comm.as_bytes().to_vec()], 8).unwrap().len())
+        scene.ask(move |reader| {
+            reader.moves(b"/", &[b"x".to_vec(), comm.as_bytes().to_vec()], 8).unwrap().len()
+        })
     };
     assert_eq!((by("worker"), by("systemd"), by("other")), (4, 4, 0));
 }

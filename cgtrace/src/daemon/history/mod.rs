@@ -33,15 +33,8 @@ pub const STORED: [Kind; 12] = [
 ];
 
 /// The kinds that `history-kinds` can add.
-pub const OPTIONAL: [Kind; 7] = [
-    Kind::Release,
-    Kind::Populated,
-    Kind::Empty,
-    Kind::Freeze,
-    Kind::Thaw,
-    Kind::Frozen,
-    Kind::Thawed,
-];
+pub const OPTIONAL: [Kind; 7] =
+    [Kind::Release, Kind::Populated, Kind::Empty, Kind::Freeze, Kind::Thaw, Kind::Frozen, Kind::Thawed];
 
 /// The size of a history in memory, in bytes.
 pub const MEMORY_BYTES: u64 = 16 << 20;
@@ -119,7 +112,10 @@ impl History {
         // The kernel program went on recording, and its last number is known: what the previous daemon read
         // but did not commit is missing, exactly.
         let continues = tracker.probe().is_taken_over() && same_boot && given_out >= opened.last_seq;
-        let seq = if continues { given_out } else { given_out.max(opened.resume_after) };
+        // Numbers in memory are forgotten with it. Those of a run begin above every earlier one of this boot:
+        // there is less than one event in a microsecond.
+        let forgotten = if self.options.folder.is_none() { tracker.started_boot_ns() / 1_000 } else { 0 };
+        let seq = if continues { given_out } else { given_out.max(opened.resume_after).max(forgotten) };
         tracker.resume_seq(seq);
         tracker.set_records(self.options.folder.is_some());
         let (boot_ns, anchor) = (tracker.started_boot_ns(), tracker.anchor());

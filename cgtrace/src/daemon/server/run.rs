@@ -96,8 +96,7 @@ fn serve_sockets(
     history.begin(&mut tracker.borrow_mut(), &opened);
     let runtime = runtime().context("failed to start the runtime")?;
     let outcome = LocalSet::new().block_on(&runtime, async {
-        let shared =
-            Shared::new(Rc::clone(&tracker), Rc::clone(&history), scans.clone(), options.limits);
+        let shared = Shared::new(Rc::clone(&tracker), Rc::clone(&history), scans.clone(), options.limits);
         let live_set = keep_live_set(Rc::clone(&history), Rc::clone(&tracker));
         tokio::task::spawn_local(live_set);
         let listener = |socket| UnixListener::from_std(socket).context("failed to register a socket");

@@ -121,9 +121,8 @@ pub async fn list(
     let _large = shared.socket(connection.class).large.acquire().await;
     let on = selected(connection, hierarchy);
     let question = move |reader: &mut Reader<'_>| reader.at(wall_ns, &on, At::Below(b"/"));
-    let (seq, state) = connection
-        .ask(|connection| (connection.shared.tracker.borrow().index().seq(), question))
-        .await?;
+    let (seq, state) =
+        connection.ask(|connection| (connection.shared.tracker.borrow().index().seq(), question)).await?;
     let (instances, incomplete_for) = known(state, at)?;
     let bytes: usize = instances
         .iter()

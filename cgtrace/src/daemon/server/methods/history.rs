@@ -93,7 +93,8 @@ fn moves_of(reader: &mut Reader<'_>, path: &[u8], tracked: &[Vec<u8>]) -> Result
     moves.retain(|event| {
         let thread = event.task.as_ref().is_none_or(|moved| moved.task.tid != moved.task.pid)
             && event.threadgroup != Some(true);
-        let unmoved = event.from.as_ref().zip(event.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
+        let unmoved =
+            event.from.as_ref().zip(event.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
         !thread && !unmoved
     });
     Ok(moves)

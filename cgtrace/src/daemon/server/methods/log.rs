@@ -79,9 +79,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     loop {
         let asked = query.clone();
         let question = move |reader: &mut Reader<'_>| reader.events(&asked, &mut |_| true);
-        let (now, Page { items, next }) = connection
-            .ask(|connection| (connection.shared.tracker.borrow().index().seq(), question))
-            .await?;
+        let (now, Page { items, next }) =
+            connection.ask(|connection| (connection.shared.tracker.borrow().index().seq(), question)).await?;
         // What comes later is left to a subscription after this number.
         let last_seq = *last_seq.get_or_insert(now);
         query.until_seq = query.until_seq.min(last_seq);
@@ -92,7 +91,9 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
                 Item::Event(event) if event.seq > last_seq => {}
                 Item::Event(event) => {
                     let matches = selection.matches(event).map_err(|TooCostly| {
-                        ErrorReply::unavailable("the patterns take too long to match; use fewer or simpler ones")
+                        ErrorReply::unavailable(
+                            "the patterns take too long to match; use fewer or simpler ones",
+                        )
                     })?;
                     if matches {
                         left -= 1;
@@ -101,7 +102,10 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
                     }
                 }
                 Item::Gap(gap) => {
-                    let gap = wire::Gap { uid: gap.uid.filter(|_| identities).map(Into::into), ..StoredEncoder::gap(gap) };
+                    let gap = wire::Gap {
+                        uid: gap.uid.filter(|_| identities).map(Into::into),
+                        ..StoredEncoder::gap(gap)
+                    };
                     reply.push(connection, &wire::LogItem { event: None, gap: Some(gap) })?;
                 }
             }

@@ -107,7 +107,9 @@ async fn results(
     past::fill(&mut found, past, shared.tracker.borrow().index(), encoder, shared.history.boot_id());
     // An id that no hierarchy has or had.
     found.retain(|result| {
-        result.present || !result.path.is_empty() || result.hierarchies.iter().any(|on| !on.previous.is_empty())
+        result.present
+            || !result.path.is_empty()
+            || result.hierarchies.iter().any(|on| !on.previous.is_empty())
     });
     Ok(found)
 }
@@ -185,7 +187,11 @@ fn by_id_or_absent(
                     // It may exist, below a cgroup whose name is unknown.
                     let key = index.instance(key).map(|_| key);
                     let on = on_hierarchy(index, encoder, &state, key);
-                    wire::PathResult { present: on.present, hierarchies: vec![on], ..wire::PathResult::default() }
+                    wire::PathResult {
+                        present: on.present,
+                        hierarchies: vec![on],
+                        ..wire::PathResult::default()
+                    }
                 }
             }
         })

@@ -35,7 +35,8 @@ pub struct Past {
 
 impl PastQuestion {
     pub fn add(&mut self, subject: Subject, result: &wire::PathResult, index: &Index) {
-        let hierarchies = result.hierarchies.iter().map(|on| hierarchies_of(index, HierarchyId(on.hierarchy_id)));
+        let hierarchies =
+            result.hierarchies.iter().map(|on| hierarchies_of(index, HierarchyId(on.hierarchy_id)));
         self.0.push((subject, hierarchies.collect()));
     }
 

@@ -55,7 +55,11 @@ impl Replay {
     }
 
     /// Sends events until few are left; the last ones may remain in `batch`.
-    pub async fn catch_up(&mut self, connection: &mut Connection, batch: &mut Vec<u8>) -> Result<(), CallError> {
+    pub async fn catch_up(
+        &mut self,
+        connection: &mut Connection,
+        batch: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
         loop {
             let last = connection.shared.tracker.borrow().index().seq();
             if last.saturating_sub(self.after) <= NEAR {
@@ -75,7 +79,12 @@ impl Replay {
         self.send(connection, last, batch).await
     }
 
-    async fn send(&mut self, connection: &mut Connection, last: u64, batch: &mut Vec<u8>) -> Result<(), CallError> {
+    async fn send(
+        &mut self,
+        connection: &mut Connection,
+        last: u64,
+        batch: &mut Vec<u8>,
+    ) -> Result<(), CallError> {
         let began = self.after;
         let kinds = &self.filter.criteria.kinds;
         let kinds = if kinds.is_empty() { KindSet::ALL } else { kinds.iter().copied().collect() };
@@ -154,12 +163,8 @@ impl Replay {
             })
             .await?;
         if unstored > 0 {
-            let gap = wire::Gap {
-                reason: "kinds".to_owned(),
-                until,
-                lost: Some(unstored),
-                ..wire::Gap::default()
-            };
+            let gap =
+                wire::Gap { reason: "kinds".to_owned(), until, lost: Some(unstored), ..wire::Gap::default() };
             batch.extend(encode_reply(&wire::WatchReply { gap: Some(gap), ..Default::default() }, true));
         }
         Ok(())

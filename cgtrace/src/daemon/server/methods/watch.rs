@@ -42,8 +42,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         None => None,
     };
     let seq = || shared.tracker.borrow().index().seq();
-    let started =
-        wire::WatchReply { seq: Some(watch.since_seq.unwrap_or_else(seq)), ..Default::default() };
+    let started = wire::WatchReply { seq: Some(watch.since_seq.unwrap_or_else(seq)), ..Default::default() };
     let mut batch = Vec::new();
     if let Some(replay) = &mut replay {
         batch = encode_reply(&started, true);
