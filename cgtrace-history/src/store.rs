@@ -361,7 +361,7 @@ impl Store {
                 writer.end_earlier_boots(begin.zero_wall_ns, gap)?;
             }
         }
-        if is_new && begin.seq > 0 {
+        if is_new && begin.seq > 0 && self.folder.is_none() {
             // The numbers before it were an earlier history's.
             writer.gap_before_first(begin)?;
         }
