@@ -133,6 +133,7 @@ impl Store {
         if let Err(error) = store.open_folder() {
             store.fail(&error);
         }
+        store.measure();
         store
     }
 
