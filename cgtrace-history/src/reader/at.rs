@@ -1,8 +1,6 @@
 //! The state at a time in the past.
 
-use std::sync::Arc;
-
-use cgtrace_common::{HierarchyId, Kind};
+use cgtrace_common::Kind;
 
 use super::{
     Hierarchies, Reader,
@@ -11,7 +9,7 @@ use super::{
 use crate::{
     error::Error,
     segment::dictionary::{Text, directory, split},
-    stored::{Gap, GapReason, Moment, StoredEvent, StoredInstance},
+    stored::{Gap, GapReason, Moment, StoredEvent, StoredHierarchy, StoredInstance},
 };
 
 /// Which cgroups.
@@ -87,9 +85,8 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them:
-    /// their ids and names.
-    pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<(HierarchyId, Option<Arc<str>>)>, Error> {
+    /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them.
+    pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<StoredHierarchy>, Error> {
         let at = self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns);
         let Some(at) = at else { return Ok(Vec::new()) };
         let found = self.ask(at, |decoder| match observed_boot(decoder, wall_ns)? {
