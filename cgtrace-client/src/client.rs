@@ -9,12 +9,12 @@ use crate::{
     endpoint::Endpoint,
     error::Error,
     exchange::Empty,
-    list::CgroupIter,
+    list::{CgroupIter, LogIter, RemovedIter},
     state::CgroupState,
     stream::EventStream,
     wire::{
-        History, HistoryReply, List, Lookup, LookupReply, MetricsReply, PathResult, Status, VerifyReply,
-        Wait, WaitReply, Watch,
+        History, HistoryReply, List, Log, Lookup, LookupReply, MetricsReply, PathResult, Removed, Status,
+        VerifyReply, Wait, WaitReply, Watch,
     },
 };
 
@@ -101,7 +101,8 @@ impl Client {
     /// # Ok::<(), cgtrace_client::Error>(())
     /// ```
     pub fn exists(&mut self, path: &str) -> Result<bool, Error> {
-        Ok(self.lookup(&[path])?.iter().any(|result| result.present))
+        let results = self.lookup_with(&Lookup::default().paths([path]).previous(false))?.results;
+        Ok(results.iter().any(|result| result.present))
     }
 
     /// Looks up paths. Returns one result per path.
@@ -167,7 +168,7 @@ impl Client {
         self.call("Wait", wait)
     }
 
-    /// Lists the cgroups that exist and match, parents before children.
+    /// Lists the cgroups that exist and match, or that existed at some time, parents before children.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Client, wire};
@@ -180,6 +181,36 @@ impl Client {
     pub fn list(&mut self, list: &List) -> Result<CgroupIter<'_>, Error> {
         self.connection.send("List", list, true)?;
         Ok(CgroupIter::new(&mut self.connection))
+    }
+
+    /// Returns stored events, and gaps where some are missing.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, wire};
+    /// let log = wire::Log::default().patterns(["/kubepods.slice"]).newest_first(true).max(10_u64);
+    /// for item in Client::connect()?.log(&log)? {
+    ///     println!("{:?}", item?);
+    /// }
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    pub fn log(&mut self, log: &Log) -> Result<LogIter<'_>, Error> {
+        self.connection.send("Log", log, true)?;
+        Ok(LogIter::new(&mut self.connection))
+    }
+
+    /// Lists the cgroups that were removed, last removed first.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Client, wire};
+    /// let removed = wire::Removed::default().patterns(["/kubepods.slice"]).max(10_u64);
+    /// for removed in Client::connect()?.removed(&removed)? {
+    ///     println!("{:?}", removed?.instance);
+    /// }
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    pub fn removed(&mut self, removed: &Removed) -> Result<RemovedIter<'_>, Error> {
+        self.connection.send("Removed", removed, true)?;
+        Ok(RemovedIter::new(&mut self.connection))
     }
 
     /// Turns this connection into a stream of events, which ends with the connection. To continue over broken

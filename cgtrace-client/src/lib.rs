@@ -22,7 +22,9 @@
 //! |---|---|
 //! | does a cgroup exist, who created it, when was it removed | [`Client::exists`], [`Client::lookup`] |
 //! | wait until it exists, does not exist, has processes or has none | [`Client::wait`] |
-//! | list what exists | [`Client::list`] |
+//! | list what exists, or existed at some time | [`Client::list`] |
+//! | list what was removed | [`Client::removed`] |
+//! | read stored events | [`Client::log`] |
 //! | follow events on one connection | [`Client::watch`] |
 //! | follow events across broken connections and restarts of the daemon | [`ResilientStream`] |
 //! | past moves and execs | [`Client::history`] |
@@ -73,7 +75,7 @@ pub use cursor::{Cursor, DaemonInstance};
 pub use endpoint::{Endpoint, RUNTIME_DIR_ENV, RuntimeDir, SOCKET_ENV};
 pub use error::{Attempt, Error};
 pub use exchange::{MAX_MESSAGE_LEN, encode};
-pub use list::CgroupIter;
+pub use list::{CgroupIter, Chunked, LogIter, RemovedIter};
 pub use resilient::ResilientStream;
 pub use resume::ResilientItem;
 pub use state::CgroupState;

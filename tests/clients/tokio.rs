@@ -44,13 +44,13 @@ fn asks() -> Outcome {
         let (waited, ()) = tokio::try_join!(wait, make)?;
         ensure!(waited.reached && waited.result.present, "{waited:?}");
         let list = wire::List { patterns: Some(vec![cgroup.name()]), ..Default::default() };
-        let (_, cgroups) = client.list(&list).await?;
+        let cgroups = client.list(&list).await?.all().await?;
         ensure!(cgroups.len() == 2, "{cgroups:?}");
         // More than one reply: the whole of it comes, and nothing of it is left for the next call.
         for number in 0..1_200 {
             fs::create_dir(path.join(number.to_string()))?;
         }
-        ensure!(client.list(&list).await?.1.len() == 1_202);
+        ensure!(client.list(&list).await?.all().await?.len() == 1_202);
         ensure!(client.exists(&name).await?);
         let history = wire::History { paths: Some(vec![cgroup.name()]), ..Default::default() };
         ensure!(client.history(&history).await?.moves.is_empty());
@@ -72,7 +72,8 @@ fn given_up() -> Outcome {
             // Polled once, or little more: sent, or half sent, and its answer not taken.
             let waiting = client.wait(&never, CgroupState::Present, Some(Duration::from_millis(20)));
             given_up += u32::from(timeout(Duration::ZERO, waiting).await.is_err());
-            given_up += u32::from(timeout(Duration::ZERO, client.list(&list)).await.is_err());
+            let listing = async { client.list(&list).await?.all().await };
+            given_up += u32::from(timeout(Duration::ZERO, listing).await.is_err());
             ensure!(client.exists(&cgroup.name()).await?);
             ensure!(!client.exists(&never).await?);
         }

@@ -5,14 +5,17 @@ use std::time::Duration;
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::net::UnixStream;
 
-use super::connection::Connection;
+use super::{
+    connection::Connection,
+    list::{Cgroups, LogItems, RemovedCgroups},
+};
 use crate::{
     endpoint::Endpoint,
     error::Error,
     exchange::Empty,
     state::CgroupState,
     wire::{
-        Cgroup, History, HistoryReply, List, ListReply, Lookup, LookupReply, PathResult, Status, VerifyReply,
+        History, HistoryReply, List, Log, Lookup, LookupReply, PathResult, Removed, Status, VerifyReply,
         Wait, WaitReply,
     },
 };
@@ -110,7 +113,8 @@ impl Client {
     /// # }
     /// ```
     pub async fn exists(&mut self, path: &str) -> Result<bool, Error> {
-        Ok(self.lookup(&[path]).await?.iter().any(|result| result.present))
+        let lookup = Lookup::default().paths([path]).previous(false);
+        Ok(self.lookup_with(&lookup).await?.results.iter().any(|result| result.present))
     }
 
     /// Looks up paths. Returns one result per path.
@@ -182,27 +186,56 @@ impl Client {
         self.call("Wait", wait).await
     }
 
-    /// Lists the cgroups that exist and match, parents before children. The number is that of the last event
-    /// reflected in the list.
+    /// Lists the cgroups that exist and match, or that existed at some time, parents before children.
     ///
     /// ```no_run
     /// # use cgtrace_client::{Error, tokio::Client, wire};
     /// # async fn example() -> Result<(), Error> {
-    /// let (seq, cgroups) = Client::connect().await?.list(&wire::List::default()).await?;
-    /// println!("{} cgroups after event {seq}", cgroups.len());
+    /// let mut cgtrace = Client::connect().await?;
+    /// let mut list = cgtrace.list(&wire::List::default()).await?;
+    /// println!("{} cgroups after event {}", list.all().await?.len(), list.seq());
     /// # Ok(())
     /// # }
     /// ```
-    pub async fn list(&mut self, list: &List) -> Result<(u64, Vec<Cgroup>), Error> {
-        let mut listed = Vec::new();
+    pub async fn list(&mut self, list: &List) -> Result<Cgroups<'_>, Error> {
         self.connection.send("List", list, true).await?;
-        loop {
-            let (ListReply { seq, cgroups, .. }, continues) = self.connection.receive().await?;
-            listed.extend(cgroups);
-            if !continues {
-                return Ok((seq, listed));
-            }
-        }
+        Ok(Cgroups::new(&mut self.connection))
+    }
+
+    /// Returns stored events, and gaps where some are missing.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, tokio::Client, wire};
+    /// # async fn example() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect().await?;
+    /// let log = wire::Log::default().patterns(["/kubepods.slice"]).newest_first(true).max(10_u64);
+    /// for item in cgtrace.log(&log).await?.all().await? {
+    ///     println!("{item:?}");
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn log(&mut self, log: &Log) -> Result<LogItems<'_>, Error> {
+        self.connection.send("Log", log, true).await?;
+        Ok(LogItems::new(&mut self.connection))
+    }
+
+    /// Lists the cgroups that were removed, last removed first.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{Error, tokio::Client, wire};
+    /// # async fn example() -> Result<(), Error> {
+    /// let mut cgtrace = Client::connect().await?;
+    /// let removed = wire::Removed::default().patterns(["/kubepods.slice"]).max(10_u64);
+    /// for removed in cgtrace.removed(&removed).await?.all().await? {
+    ///     println!("{:?}", removed.instance);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn removed(&mut self, removed: &Removed) -> Result<RemovedCgroups<'_>, Error> {
+        self.connection.send("Removed", removed, true).await?;
+        Ok(RemovedCgroups::new(&mut self.connection))
     }
 
     /// Returns past moves and execs, and the paths of removed cgroups.

@@ -19,7 +19,9 @@
 
 mod client;
 mod connection;
+mod list;
 mod resilient;
 
 pub use client::Client;
+pub use list::{Cgroups, LogItems, RemovedCgroups};
 pub use resilient::{ItemStream, ResilientStream};
