@@ -2,6 +2,7 @@
 //! sequences.
 
 mod event;
+mod log;
 mod result;
 mod table;
 mod why;
@@ -12,7 +13,8 @@ use cgtrace_client::{paths, wire};
 use clap::builder::styling::{AnsiColor, Style};
 
 pub use event::{dropped, event};
-pub use result::{cgroup, details, results};
+pub use log::{boot, gap};
+pub use result::{Ages, cgroup, details, removed, results};
 pub use table::Table;
 pub use why::why;
 
