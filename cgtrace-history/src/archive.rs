@@ -10,6 +10,7 @@ use crate::{
     folder::{Folder, with_suffix},
     reader::Reader,
     segment::Segment,
+    stored::Horizon,
 };
 
 /// A folder, opened for reading.
@@ -18,6 +19,7 @@ pub struct Archive {
     segments: Vec<Segment>,
     /// The newest boot.
     boot_id: Arc<str>,
+    horizon: Option<Horizon>,
     /// Files that cannot be read, with the reason.
     unreadable: Vec<(PathBuf, Error)>,
     /// Copies of the segments that SQLite cannot read in place.
@@ -61,7 +63,7 @@ impl Archive {
         }
         let boot_id =
             segments.last().map_or_else(|| Arc::from(""), |newest| Arc::clone(&newest.header.begun.boot_id));
-        let mut archive = Self { segments, boot_id, unreadable, _copies: copies };
+        let mut archive = Self { segments, boot_id, horizon: None, unreadable, _copies: copies };
         let newest = archive.reader().boots()?.pop();
         if let Some(newest) = newest {
             archive.boot_id = newest.id;
@@ -83,7 +85,7 @@ impl Archive {
 
     /// Reads it.
     pub fn reader(&mut self) -> Reader<'_> {
-        Reader::new(self.segments.iter_mut().collect(), &self.boot_id)
+        Reader::new(self.segments.iter_mut().collect(), &self.boot_id, &mut self.horizon)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     fs::{self, DirBuilder, File, OpenOptions},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _},
+    os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _, PermissionsExt as _},
     path::{Path, PathBuf},
 };
 
@@ -30,9 +30,26 @@ pub(crate) const FILE_MODE: u32 = 0o640;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Folder(PathBuf);
 
-/// Keeps other daemons from writing to the folder; released when dropped, also if the process is killed.
+/// Keeps other daemons from writing to the folder; released when dropped, also if the process is killed. Its
+/// file holds a number that no event has reached yet: after a kill, or if segments are damaged, no number is
+/// used twice.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "held, not read")] File);
+pub(crate) struct Lock(File);
+
+impl Lock {
+    /// The number stored last; 0 if there is none.
+    pub fn reserved(&self) -> u64 {
+        let mut text = [0; 20];
+        let length = self.0.read_at(&mut text, 0).unwrap_or_default();
+        let text = text.get(..length).unwrap_or_default();
+        std::str::from_utf8(text).ok().and_then(|text| text.trim().parse().ok()).unwrap_or_default()
+    }
+
+    /// Stores a number, in place of the one before.
+    pub fn reserve(&self, number: u64) -> io::Result<()> {
+        self.0.write_all_at(format!("{number:<19}\n").as_bytes(), 0)
+    }
+}
 
 impl Folder {
     pub fn new(path: impl Into<PathBuf>) -> Self {
@@ -49,9 +66,15 @@ impl Folder {
 
     /// Creates the folder if it is missing, and locks it.
     pub fn lock(&self) -> Result<Lock, Error> {
-        let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.0);
-        created.map_err(|error| self.failed(error))?;
+        if !self.0.exists() {
+            let created = DirBuilder::new().recursive(true).mode(FOLDER_MODE).create(&self.0);
+            // The mode at creation is subject to the umask.
+            created
+                .and_then(|()| fs::set_permissions(&self.0, fs::Permissions::from_mode(FOLDER_MODE)))
+                .map_err(|error| self.failed(error))?;
+        }
         let file = OpenOptions::new()
+            .read(true)
             .write(true)
             .create(true)
             .truncate(false)

@@ -10,7 +10,7 @@ use crate::{
     folder::{Folder, Lock},
     reader::Reader,
     segment::{Header, Place, Segment},
-    stored::{GapReason, Moment},
+    stored::{GapReason, Horizon, Moment},
     writer::{NewGap, Position, Writer},
 };
 
@@ -19,6 +19,9 @@ const SEGMENTS: u64 = 16;
 
 /// The longest time that one segment covers, in ns.
 const SEGMENT_NS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// How many numbers are reserved ahead of those that are stored: more than the events of half a second.
+const RESERVE: u64 = 1 << 20;
 
 /// Where and how much to store.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,6 +41,9 @@ pub struct Options {
 pub struct Opened {
     /// The number of the last event; 0 if there is none.
     pub last_seq: u64,
+    /// The number after which those of the next run begin. After a kill it is greater than every number that
+    /// was given out, stored or not.
+    pub resume_after: u64,
     /// The daemon had stopped, and everything up to then is stored.
     pub ended: bool,
     /// When that was; `None` if nothing is stored.
@@ -85,9 +91,18 @@ pub(crate) struct Store {
     /// Events that are written, but not committed.
     uncommitted: u64,
     committed: Position,
+    /// The last number that an earlier run stored.
+    stored_until: u64,
+    reserved: u64,
     needs_live_set: bool,
     /// The next event's number must be greater.
     required_seq: Option<u64>,
+    /// The headers of segments that were set aside, for which no gap is stored yet.
+    set_aside: Vec<Header>,
+    /// A segment was set aside whose header could not be read.
+    unknown_set_aside: bool,
+    /// The horizon, until something changes it.
+    horizon: Option<Horizon>,
     state: State,
 }
 
@@ -106,8 +121,13 @@ impl Store {
             missing: None,
             uncommitted: 0,
             committed: Position::default(),
+            stored_until: 0,
+            reserved: 0,
             needs_live_set: false,
             required_seq: None,
+            set_aside: Vec::new(),
+            unknown_set_aside: false,
+            horizon: None,
             state: State::default(),
         };
         if let Err(error) = store.open_folder() {
@@ -138,7 +158,9 @@ impl Store {
 
     /// Whether there is something to commit or, after an error, to try again.
     pub fn is_pending(&self) -> bool {
-        self.missing.is_some() || self.writer.as_ref().is_some_and(Writer::is_pending)
+        self.missing.is_some()
+            || !self.set_aside.is_empty()
+            || self.writer.as_ref().is_some_and(Writer::is_pending)
     }
 
     fn open_folder(&mut self) -> Result<(), Error> {
@@ -154,50 +176,58 @@ impl Store {
                     segments.push(segment);
                 }
                 Err(error) if error.is_broken() => {
-                    tracing::error!(%error, segment = number, "a segment of the history cannot be read; it is set aside");
+                    tracing::error!(%error, segment = number, "a segment of the history is damaged; it is set aside");
                     folder.set_aside(number)?;
                     self.state.missing[GapReason::Broken as usize] += 1;
+                    self.unknown_set_aside = true;
                 }
                 Err(error) => return Err(error),
             }
         }
         self.closed = segments;
-        self.opened = self.read_end()?;
+        while let Some(newest) = self.closed.last_mut() {
+            let (opened, damage) = read_end(newest)?;
+            // Numbers that were given out are not used again, even if their events are lost.
+            if self.opened.last_seq <= opened.last_seq {
+                let ended = opened.ended && damage.is_none() && !self.unknown_set_aside;
+                self.opened = Opened { ended, ..opened };
+            }
+            let Some(error) = damage else { break };
+            if let Some(newest) = self.closed.pop() {
+                self.put_aside(newest, &error);
+            }
+        }
+        let Opened { last_seq, ended, .. } = self.opened;
+        let reserved = self.lock.as_ref().map_or(0, Lock::reserved);
+        let is_new = last_seq == 0 && self.closed.is_empty() && reserved == 0;
+        self.opened.resume_after = if ended || is_new { last_seq } else { reserved.max(last_seq + RESERVE) };
         Ok(())
     }
 
-    /// The end of the newest segment.
-    fn read_end(&mut self) -> Result<Opened, Error> {
-        let Some(newest) = self.closed.last_mut() else { return Ok(Opened::default()) };
-        let next_seq = newest.header.next_seq;
-        let begun = newest.header.begun.clone();
-        let on = newest.connection()?;
-        let last_event: Option<i64> = on.query_row("select max(seq) from event", [], |row| row.get(0))?;
-        let end = on
-            .query_row(
-                "select p.until_seq, p.ended, p.until_boot_ns, c.zero_wall_ns, b.id
-                 from period p join clock c on c.no = p.until_clock join boot b on b.no = c.boot
-                 order by p.no desc limit 1",
-                [],
-                |row| {
-                    let (boot_ns, zero_wall_ns): (i64, i64) = (row.get(2)?, row.get(3)?);
-                    let moment = Moment {
-                        boot_id: Arc::from(row.get::<_, String>(4)?),
-                        boot_ns: boot_ns.cast_unsigned(),
-                        wall_ns: zero_wall_ns.saturating_add(boot_ns),
-                    };
-                    Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, bool>(1)?, moment))
-                },
-            )
-            .optional()?;
-        newest.close();
-        let last_event = last_event.unwrap_or_default().cast_unsigned().max(next_seq.saturating_sub(1));
-        Ok(match end {
-            Some((until_seq, ended, last)) => {
-                Opened { last_seq: last_event.max(until_seq), ended, last: Some(last) }
-            }
-            None => Opened { last_seq: last_event, ended: false, last: Some(begun) },
-        })
+    /// Reserves numbers ahead of this one.
+    fn reserve(&mut self, seq: u64) {
+        let Some(lock) = &self.lock else { return };
+        if seq + RESERVE / 2 <= self.reserved {
+            return;
+        }
+        match lock.reserve(seq + RESERVE) {
+            Ok(()) => self.reserved = seq + RESERVE,
+            Err(error) => tracing::debug!(%error, "failed to reserve numbers of events"),
+        }
+    }
+
+    /// Sets a segment aside that cannot be read. The next gap says so.
+    fn put_aside(&mut self, mut segment: Segment, error: &Error) {
+        segment.close();
+        tracing::error!(%error, segment = segment.number, "a segment of the history is damaged; it is set aside");
+        if let Some(folder) = &self.folder
+            && let Err(error) = folder.set_aside(segment.number)
+        {
+            tracing::error!(%error, "failed to set a damaged segment aside");
+        }
+        self.state.missing[GapReason::Broken as usize] += 1;
+        self.set_aside.push(segment.header);
+        self.horizon = None;
     }
 
     /// Writes an entry. What cannot be written is counted.
@@ -248,7 +278,7 @@ impl Store {
         let until_clock = writer.clock(until.zero_wall_ns)?;
         writer.gap(&NewGap {
             reason,
-            after_seq: after.seq,
+            after_seq: after.seq.max(self.stored_until),
             until_seq: until.seq.max(after.seq),
             events: Some(events),
             from: Some(from),
@@ -257,6 +287,7 @@ impl Store {
         })?;
         self.missing = None;
         self.needs_live_set = true;
+        self.horizon = None;
         Ok(())
     }
 
@@ -270,12 +301,17 @@ impl Store {
     }
 
     fn try_commit(&mut self) -> Result<(), Error> {
+        let given_out = self.missing.map_or(self.committed, |missing| missing.until).seq;
+        self.reserve(self.writer.as_ref().map_or(given_out, |writer| writer.last().seq.max(given_out)));
         if self.writer.is_none() {
             self.recover()?;
         }
         self.store_missing()?;
+        self.store_damage()?;
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        writer.commit()?;
+        if writer.commit()? {
+            self.horizon = None;
+        }
         self.state.failure = None;
         self.committed = writer.last();
         self.state.stored += std::mem::take(&mut self.uncommitted);
@@ -318,17 +354,22 @@ impl Store {
             Some(segment) => self.writer_of(segment, last),
             None => self.create(last)?,
         };
-        if !is_new && !complete {
+        if self.opened.last.is_some() && !complete {
             let opened = self.opened.clone();
             let gap = writer.gap_between_runs(&opened, begin)?;
             if boot_changed {
                 writer.end_earlier_boots(begin.zero_wall_ns, gap)?;
             }
         }
+        if std::mem::take(&mut self.unknown_set_aside) {
+            writer.gap_of_damage(self.opened.last_seq, begin.seq, last)?;
+        }
         writer.apply(&Entry::Begin(begin))?;
-        self.opened = Opened { last_seq: begin.seq, ended: false, last: None };
+        self.stored_until = self.opened.last_seq;
+        self.opened = Opened { last_seq: begin.seq, ..Opened::default() };
         self.writer = Some(writer);
-        Ok(())
+        self.horizon = None;
+        self.store_damage()
     }
 
     /// The newest segment, opened for writing.
@@ -341,14 +382,29 @@ impl Store {
                 Ok(Some(segment))
             }
             Err(error) if error.is_broken() => {
-                tracing::error!(%error, segment = number, "a segment of the history cannot be written; it is set aside");
-                self.closed.pop();
-                folder.set_aside(number)?;
-                self.state.missing[GapReason::Broken as usize] += 1;
+                if let Some(newest) = self.closed.pop() {
+                    self.put_aside(newest, &error);
+                }
                 Ok(None)
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Stores a gap for each segment that was set aside.
+    fn store_damage(&mut self) -> Result<(), Error> {
+        let Some(writer) = &mut self.writer else { return Ok(()) };
+        for header in std::mem::take(&mut self.set_aside) {
+            // Up to the next segment.
+            let next =
+                self.closed.iter().map(|segment| segment.header.next_seq).find(|seq| *seq > header.next_seq);
+            let until_seq = next.map_or(writer.last().seq, |next| next - 1);
+            let last = writer.last();
+            writer.gap_of_damage(header.next_seq.saturating_sub(1), until_seq, last)?;
+            self.needs_live_set = true;
+            self.horizon = None;
+        }
+        Ok(())
     }
 
     fn writer_of(&self, segment: Segment, last: Position) -> Writer {
@@ -426,6 +482,7 @@ impl Store {
             let oldest = self.closed.remove(0);
             tracing::debug!(segment = oldest.number, "removing the oldest segment of the history");
             oldest.remove()?;
+            self.horizon = None;
         }
         Ok(())
     }
@@ -452,19 +509,14 @@ impl Store {
         if let Some(writer) = self.writer.take() {
             let last = writer.last();
             let mut segment = writer.into_segment();
+            if let Some(on) = segment.opened() {
+                let _ = on.execute_batch("rollback");
+            }
             segment.close();
-            match (&self.folder, error.is_broken()) {
-                (Some(folder), true) => {
-                    let _ = folder.set_aside(segment.number);
-                }
-                (Some(_), false) => self.closed.push(segment),
-                // In memory: the connection is rolled back, and read from then on.
-                (None, _) => {
-                    if let Some(on) = segment.opened() {
-                        let _ = on.execute_batch("rollback");
-                    }
-                    self.closed.push(segment);
-                }
+            if error.is_broken() {
+                self.put_aside(segment, error);
+            } else {
+                self.closed.push(segment);
             }
             let reason = if error.is_broken() { GapReason::Broken } else { GapReason::Disk };
             self.count_missing(reason, lost, last);
@@ -479,39 +531,92 @@ impl Store {
         self.commit();
         if let Some(mut writer) = self.writer.take() {
             let ended = writer.end(at).and_then(|()| writer.segment_mut().finish());
-            if let Err(error) = ended {
-                tracing::error!(%error, "failed to end the history");
+            match ended {
+                Ok(()) => {
+                    // The next run's numbers follow without a jump.
+                    let _ = self.lock.as_ref().map(|lock| lock.reserve(writer.last().seq));
+                }
+                Err(error) => tracing::error!(%error, "failed to end the history"),
             }
         }
     }
 
     /// Reads what was written so far, committed or not.
     pub fn reader(&mut self) -> Reader<'_> {
-        let current = self.writer.as_mut().and_then(|writer| {
-            // Counted in memory until now.
-            let _ = writer.flush(false);
-            Some(writer.segment_mut())
+        // What is counted in memory is part of the answer.
+        if self.writer.is_some()
+            && let Err(error) = self.store_missing()
+        {
+            self.fail(&error);
+        }
+        let Self { closed, writer, options, horizon, .. } = self;
+        let current = writer.as_mut().map(|writer| {
+            if writer.flush(false).is_ok_and(|changed| changed) {
+                *horizon = None;
+            }
+            writer.segment_mut()
         });
-        Reader::new(self.closed.iter_mut().chain(current).collect(), &self.options.boot_id)
+        Reader::new(closed.iter_mut().chain(current).collect(), &options.boot_id, horizon)
     }
 
-    /// Sets aside the segments that a question found to be damaged, and stores a gap for each.
+    /// Sets aside the segments that a question found to be damaged. Each leaves a gap.
     pub fn set_aside(&mut self, broken: &[u32]) {
         for number in broken {
+            let path = self.folder.as_ref().map(|folder| folder.segment(*number)).unwrap_or_default();
+            let error = Error::NotASegment { path };
             if let Some(at) = self.closed.iter().position(|segment| segment.number == *number) {
-                let mut segment = self.closed.remove(at);
-                segment.close();
-                if let Some(folder) = &self.folder {
-                    let _ = folder.set_aside(*number);
-                }
-                self.state.missing[GapReason::Broken as usize] += 1;
-                tracing::error!(segment = number, "a segment of the history cannot be read; it is set aside");
-            } else if self.writer.as_ref().is_some_and(|writer| writer.segment().number == *number)
-                && let Some(folder) = &self.folder
-            {
-                let path = folder.segment(*number);
-                self.fail(&Error::NotASegment { path });
+                let segment = self.closed.remove(at);
+                self.put_aside(segment, &error);
+            } else if self.writer.as_ref().is_some_and(|writer| writer.segment().number == *number) {
+                self.fail(&error);
             }
         }
     }
+}
+
+/// The end of a segment and, if it is damaged, the error: the end is then what could be read.
+fn read_end(newest: &mut Segment) -> Result<(Opened, Option<Error>), Error> {
+    let begun = newest.header.begun.clone();
+    let last_seq = newest.header.next_seq.saturating_sub(1);
+    let mut opened = Opened { last_seq, last: Some(begun), ..Opened::default() };
+    let read = read_period(newest, &mut opened).and_then(|()| {
+        let last: Option<i64> =
+            newest.connection()?.query_row("select max(seq) from event", [], |row| row.get(0))?;
+        opened.last_seq = opened.last_seq.max(last.unwrap_or_default().cast_unsigned());
+        Ok(())
+    });
+    newest.close();
+    match read {
+        Ok(()) => Ok((opened, None)),
+        Err(error) if error.is_broken() => Ok((opened, Some(error))),
+        Err(error) => Err(error),
+    }
+}
+
+/// The end of the last run in a segment.
+fn read_period(newest: &mut Segment, opened: &mut Opened) -> Result<(), Error> {
+    let end = newest
+        .connection()?
+        .query_row(
+            "select p.until_seq, p.ended, p.until_boot_ns, c.zero_wall_ns, b.id
+             from period p join clock c on c.no = p.until_clock join boot b on b.no = c.boot
+             order by p.no desc limit 1",
+            [],
+            |row| {
+                let (boot_ns, zero_wall_ns): (i64, i64) = (row.get(2)?, row.get(3)?);
+                let moment = Moment {
+                    boot_id: Arc::from(row.get::<_, String>(4)?),
+                    boot_ns: boot_ns.cast_unsigned(),
+                    wall_ns: zero_wall_ns.saturating_add(boot_ns),
+                };
+                Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, bool>(1)?, moment))
+            },
+        )
+        .optional()?;
+    if let Some((until_seq, ended, last)) = end {
+        opened.last_seq = opened.last_seq.max(until_seq);
+        opened.ended = ended;
+        opened.last = Some(last);
+    }
+    Ok(())
 }

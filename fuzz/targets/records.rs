@@ -2,14 +2,14 @@
 #![no_main]
 
 use cgtrace::daemon::{
-    index::{Index, PreviousLimits},
+    index::Index,
     probe::{Controllers, decode},
 };
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
     let controllers = Controllers::default();
-    let mut index = Index::new(PreviousLimits::default());
+    let mut index = Index::new();
     // A sequence of records, each preceded by its length.
     let mut rest = input;
     while let Some((length, after)) = rest.split_first() {

@@ -108,7 +108,8 @@ fn every_unit_has_its_cgroup() -> Outcome {
     systemd.run(&["systemctl", "start", "user@0.service"])?;
     let reported = of_units(&systemd)?;
     ensure!(reported.len() > 10, "systemd reports only {reported:?}");
-    let list = wire::List { patterns: Some(vec![systemd.name("/")]), hierarchy: Some("v2".to_owned()), at: None };
+    let list =
+        wire::List { patterns: Some(vec![systemd.name("/")]), hierarchy: Some("v2".to_owned()), at: None };
     let mut found = BTreeSet::new();
     for cgroup in daemon.client()?.list(&list)? {
         let cgroup = cgroup?;

@@ -5,7 +5,6 @@ use std::{
     fs,
     os::unix::ffi::OsStrExt as _,
     process::{Child, Command},
-    rc::Rc,
     sync::{
         Barrier,
         atomic::{AtomicBool, Ordering},
@@ -16,9 +15,8 @@ use std::{
 
 use anyhow::{Context as _, ensure};
 use cgtrace::daemon::{
-    index::{Index, PreviousLimits},
+    index::{Index, Kind},
     probe::{Options, Probe, Records as _},
-    process_log::ProcessLog,
 };
 use cgtrace_host::process::padded_comm;
 use libtest_mimic::Trial;
@@ -312,7 +310,7 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
     let program = folder.path().join("cgtrace-six");
     copy_program("/bin/true", &program)?;
     let mut probe = Probe::start(&Options { tracked: vec![comm], ..Options::default() })?;
-    let (mut index, mut process_log) = (Index::new(PreviousLimits::default()), ProcessLog::new([comm]));
+    let mut index = Index::new();
     for round in 0..crate::support::rounds(40) {
         let barrier = Barrier::new(AT_ONCE);
         let children = thread::scope(|scope| {
@@ -328,14 +326,15 @@ fn parallel_execs_keep_their_ancestors() -> Outcome {
             // If `true` is busybox, it fails under this name, but it was executed.
             child.wait()?;
         }
+        let mut execs = Vec::new();
         probe.drain(&mut |event| {
-            let change = index.apply(&event).map(Rc::new);
-            process_log.record(&event, change.as_ref(), &index);
+            execs.extend(index.apply(&event).filter(|change| change.kind == Kind::Exec));
         });
         for pid in pids {
-            let seen = process_log.of_comm(&comm).find(|seen| seen.task.pid == pid);
+            let seen = execs.iter().find(|exec| exec.task.as_ref().is_some_and(|task| task.pid == pid));
             let seen = seen.with_context(|| format!("round {round}: the exec of {pid} was not seen"))?;
-            let parent = seen.ancestors.first().map(|ancestor| ancestor.task.pid);
+            let context = seen.exec.as_ref().context("an exec has a context")?;
+            let parent = context.ancestors.first().map(|ancestor| ancestor.task.pid);
             ensure!(parent == Some(std::process::id()), "round {round}: {seen:?}");
         }
     }

@@ -14,7 +14,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, Leaf, PreviousLimits, Task, UNIFIED, What};
+use cgtrace::daemon::index::{CgroupId, Child, Event, Index, Key, Leaf, Task, UNIFIED, What};
 use cgtrace_client::{RuntimeDir, wire};
 use libtest_mimic::Trial;
 
@@ -51,7 +51,7 @@ pub fn trials() -> Vec<Trial> {
 /// A v2 cgroup uses about 18 ids, so that 2^32 ids last for hours of churn. That is too long for a test, so
 /// this one tests the index and the wire.
 fn wide_ids() -> Outcome {
-    let mut index = Index::new(PreviousLimits::default());
+    let mut index = Index::new();
     let wide = (7_u64 << 32) + 42;
     let creator = Task {
         pid: 1,

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     error::Error,
     segment::dictionary::{Text, directory, split},
-    stored::{Gap, GapReason, Moment, StoredInstance},
+    stored::{Gap, GapReason, Moment, StoredEvent, StoredInstance},
 };
 
 /// Which cgroups.
@@ -113,6 +113,36 @@ fn existing(
     selected: Option<&[i64]>,
     which: At<'_>,
 ) -> Result<Vec<StoredInstance>, Error> {
+    let renames = renames(decoder, wall_ns)?;
+    if renames.is_empty() {
+        return rows_of(decoder, wall_ns, boot, selected, which);
+    }
+    // The rows of a renamed cgroup's descendants may have older paths: all are read, and then selected.
+    let mut found = rows_of(decoder, wall_ns, boot, selected, At::Below(b"/"))?;
+    for rename in &renames {
+        apply(rename, &mut found);
+    }
+    found.retain(|instance| {
+        instance.cgroup.path.as_deref().is_some_and(|path| match which {
+            At::Path(wanted) => path == wanted,
+            At::Below(above) => {
+                let above = directory(above);
+                path.strip_prefix(above).is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+            }
+        })
+    });
+    found.sort_by(|a, b| (a.cgroup.hierarchy, &a.cgroup.path).cmp(&(b.cgroup.hierarchy, &b.cgroup.path)));
+    Ok(found)
+}
+
+/// The rows that existed at a time, with the paths that they have.
+fn rows_of(
+    decoder: &mut Decoder<'_>,
+    wall_ns: i64,
+    boot: i64,
+    selected: Option<&[i64]>,
+    which: At<'_>,
+) -> Result<Vec<StoredInstance>, Error> {
     let (At::Path(path) | At::Below(path)) = which;
     let below = directory(path);
     let (from, to) = ([below, b"/"].concat(), [below, b"0"].concat());
@@ -155,37 +185,40 @@ fn existing(
         // Its end came later.
         found.push(decoder.instance(no, cgroup, creation, None)?);
     }
-    apply_renames(decoder, wall_ns, &mut found)?;
     Ok(found)
 }
 
-/// Gives the descendants of a renamed cgroup their paths as of a time: their rows change with their next
-/// event only.
-fn apply_renames(decoder: &mut Decoder<'_>, wall_ns: i64, found: &mut [StoredInstance]) -> Result<(), Error> {
+/// The renames up to a time, oldest first.
+fn renames(decoder: &mut Decoder<'_>, wall_ns: i64) -> Result<Vec<StoredEvent>, Error> {
     let on = decoder.on;
     let mut statement = on.prepare_cached(
         "select e.seq from event e join clock c on c.no = e.clock
          where e.kind = ?1 and c.zero_wall_ns + e.boot_ns <= ?2 order by e.seq",
     )?;
-    let renames = statement
+    let numbers = statement
         .query_map((Kind::Rename as u8, wall_ns), |row| row.get(0))?
         .collect::<Result<Vec<i64>, _>>()?;
-    for rename in renames {
-        let Some(event) = decoder.event_by_number(rename)? else { continue };
-        let (Some(to), Some(from)) = (event.cgroup, event.from) else { continue };
-        let (Some(new), Some(old)) = (to.path, from.path) else { continue };
-        let prefix = [&old[..], b"/"].concat();
-        for instance in found.iter_mut() {
-            let existed =
-                instance.creation.as_ref().is_none_or(|created| created.at.wall_ns <= event.at.wall_ns);
-            if let Some(path) = &mut instance.cgroup.path
-                && instance.cgroup.hierarchy == to.hierarchy
-                && existed
-                && path.starts_with(&prefix)
-            {
-                *path = [&new[..], &path[old.len()..]].concat();
-            }
+    let mut renames = Vec::new();
+    for number in numbers {
+        renames.extend(decoder.event_by_number(number)?);
+    }
+    Ok(renames)
+}
+
+/// Gives the descendants of a renamed cgroup their paths: their rows change with their next event only.
+fn apply(rename: &StoredEvent, found: &mut [StoredInstance]) {
+    let (Some(to), Some(from)) = (&rename.cgroup, &rename.from) else { return };
+    let (Some(new), Some(old)) = (&to.path, &from.path) else { return };
+    let prefix = [&old[..], b"/"].concat();
+    for instance in found {
+        let existed =
+            instance.creation.as_ref().is_none_or(|created| created.at.wall_ns <= rename.at.wall_ns);
+        if let Some(path) = &mut instance.cgroup.path
+            && instance.cgroup.hierarchy == to.hierarchy
+            && existed
+            && let Some(below) = path.strip_prefix(&prefix[..])
+        {
+            *path = [&new[..], b"/", below].concat();
         }
     }
-    Ok(())
 }

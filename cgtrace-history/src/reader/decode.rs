@@ -79,8 +79,9 @@ impl<'a> Decoder<'a> {
 
     pub fn boots(&self) -> Result<Vec<Boot>, Error> {
         let mut rows = self.on.prepare(
-            "select b.id, (select min(p.from_seq) from period p join clock c on c.no = p.from_clock where c.boot = b.no) as first
-             from boot b order by first is null, first, b.no",
+            "select b.id, (select min(p.from_seq) from period p join clock c on c.no = p.from_clock
+                where c.boot = b.no) as first
+             from boot b order by first, b.no",
         )?;
         let boots = rows.query_map([], |row| {
             let first: Option<i64> = row.get(1)?;

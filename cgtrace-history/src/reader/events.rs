@@ -106,7 +106,7 @@ impl Reader<'_> {
         let order: Vec<usize> =
             if query.newest_first { (0..count).rev().collect() } else { (0..count).collect() };
         if !query.newest_first {
-            page.items.extend(self.gap_before_oldest(query)?.map(Item::Gap));
+            page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }
         for at in order {
             let Some((first, last)) = self.numbers(at) else { continue };
@@ -120,7 +120,7 @@ impl Reader<'_> {
             })?;
             self.close(at);
             let Some(step) = step else {
-                page.items.extend(self.broken_gap(at)?.map(Item::Gap));
+                page.items.extend(self.broken_gap(at).map(Item::Gap));
                 continue;
             };
             page.items.extend(step.items);
@@ -130,7 +130,7 @@ impl Reader<'_> {
             }
         }
         if query.newest_first && page.next.is_none() {
-            page.items.extend(self.gap_before_oldest(query)?.map(Item::Gap));
+            page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }
         Ok(page)
     }
@@ -179,15 +179,15 @@ impl Reader<'_> {
     }
 
     /// What was asked for, but lies before the oldest segment.
-    fn gap_before_oldest(&mut self, query: &EventQuery) -> Result<Option<Gap>, Error> {
-        let Some(oldest) = self.segments.first() else { return Ok(None) };
+    fn gap_before_oldest(&self, query: &EventQuery) -> Option<Gap> {
+        let oldest = self.segments.first()?;
         let header = &oldest.header;
         let first = header.next_seq;
         let before = query.since_wall_ns.is_none_or(|since| since < header.begun.wall_ns);
         if query.after_seq + 1 >= first || !before || oldest.number == 1 {
-            return Ok(None);
+            return None;
         }
-        Ok(Some(Gap {
+        Some(Gap {
             reason: GapReason::Retention,
             after_seq: query.after_seq,
             until_seq: first - 1,
@@ -195,16 +195,14 @@ impl Reader<'_> {
             from: None,
             until: header.begun.clone(),
             uid: None,
-        }))
+        })
     }
 
     /// The gap in place of a damaged segment.
-    fn broken_gap(&self, at: usize) -> Result<Option<Gap>, Error> {
-        let (Some((first, last)), Some(segment)) = (self.numbers(at), self.segments.get(at)) else {
-            return Ok(None);
-        };
+    pub(super) fn broken_gap(&self, at: usize) -> Option<Gap> {
+        let ((first, last), segment) = (self.numbers(at)?, self.segments.get(at)?);
         let until = self.segments.get(at + 1).map_or(&segment.header.begun, |next| &next.header.begun);
-        Ok(Some(Gap {
+        Some(Gap {
             reason: GapReason::Broken,
             after_seq: first.saturating_sub(1),
             until_seq: last,
@@ -212,7 +210,7 @@ impl Reader<'_> {
             from: Some(segment.header.begun.clone()),
             until: until.clone(),
             uid: None,
-        }))
+        })
     }
 }
 

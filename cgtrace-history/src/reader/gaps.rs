@@ -10,29 +10,29 @@ impl Reader<'_> {
     /// Since when nothing is missing; `None` if nothing is stored at all. The daemon may know of a later loss
     /// in the kernel.
     pub fn horizon(&mut self) -> Result<Option<Horizon>, Error> {
-        let mut newest: Option<Gap> = None;
-        for at in (0..self.segments.len()).rev() {
-            let found = self
-                .ask(at, |decoder| Ok(decoder.gaps("order by until_seq desc, no desc limit 1", [])?.pop()))?;
-            self.close(at);
-            match found {
-                Some(None) => {}
-                Some(Some(gap)) => {
-                    newest = Some(gap);
-                    break;
-                }
-                None => {
-                    // The segment is damaged: everything up to the next one is missing.
-                    let next = self.segments.get(at + 1).map(|next| next.header.begun.clone());
-                    return Ok(next.map(|since| Horizon {
-                        since,
-                        after: Some(GapReason::Broken),
-                        uid: None,
-                    }));
-                }
-            }
+        if self.horizon.is_none() {
+            *self.horizon = self.find_horizon()?;
         }
-        if let Some(gap) = newest {
+        Ok(self.horizon.clone())
+    }
+
+    fn find_horizon(&mut self) -> Result<Option<Horizon>, Error> {
+        let mut latest: Option<Gap> = None;
+        for at in 0..self.segments.len() {
+            let newest = |decoder: &mut super::decode::Decoder<'_>| {
+                Ok(decoder.gaps("order by until_seq desc, no desc limit 1", [])?.pop())
+            };
+            match self.ask(at, newest)? {
+                Some(Some(gap)) if latest.as_ref().is_none_or(|known| known.until_seq <= gap.until_seq) => {
+                    latest = Some(gap);
+                }
+                Some(_) => {}
+                // It is damaged: everything up to the next one is missing.
+                None => latest = self.broken_gap(at),
+            }
+            self.close(at);
+        }
+        if let Some(gap) = latest {
             return Ok(Some(Horizon { since: gap.until, after: Some(gap.reason), uid: gap.uid }));
         }
         let oldest = self.segments.first();

@@ -16,7 +16,7 @@ pub use events::{EventQuery, Item, KindSet, Page};
 
 use cgtrace_common::HierarchyId;
 
-use crate::{error::Error, segment::Segment};
+use crate::{error::Error, segment::Segment, stored::Horizon};
 use decode::Decoder;
 
 /// Which hierarchies a question is about.
@@ -46,12 +46,18 @@ pub struct Reader<'a> {
     /// Oldest first.
     segments: Vec<&'a mut Segment>,
     boot_id: &'a str,
+    /// The horizon, once it is known.
+    horizon: &'a mut Option<Horizon>,
     broken: Vec<u32>,
 }
 
 impl<'a> Reader<'a> {
-    pub(crate) fn new(segments: Vec<&'a mut Segment>, boot_id: &'a str) -> Self {
-        Self { segments, boot_id, broken: Vec::new() }
+    pub(crate) fn new(
+        segments: Vec<&'a mut Segment>,
+        boot_id: &'a str,
+        horizon: &'a mut Option<Horizon>,
+    ) -> Self {
+        Self { segments, boot_id, horizon, broken: Vec::new() }
     }
 
     /// The segments that turned out to be damaged.

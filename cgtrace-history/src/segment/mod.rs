@@ -106,7 +106,7 @@ impl Segment {
 
     /// Ends writing: what is in SQLite's log is copied into the file, so that the file can be read alone.
     pub fn finish(&mut self) -> Result<(), Error> {
-        if let (Place::File(_), Some(connection)) = (&self.place, self.connection.take()) {
+        if let (Place::File(_), Some(connection)) = (&self.place, &self.connection) {
             connection.query_row("pragma wal_checkpoint(truncate)", [], |_| Ok(()))?;
             // Fails while somebody reads it: it then stays as it is, and is read with its log.
             let _ = connection.query_row("pragma journal_mode = delete", [], |_| Ok(()));

@@ -198,6 +198,20 @@ impl Writer {
         })
     }
 
+    /// Stores a gap for a damaged segment; `at` is the position from which on events are stored again.
+    pub fn gap_of_damage(&mut self, after_seq: u64, until_seq: u64, at: Position) -> Result<i64, Error> {
+        let until = (self.clock(at.zero_wall_ns)?, at.boot_ns);
+        self.gap(&NewGap {
+            reason: GapReason::Broken,
+            after_seq,
+            until_seq: until_seq.max(after_seq),
+            events: None,
+            from: None,
+            until,
+            uid: None,
+        })
+    }
+
     /// The number of the clock of the current boot.
     pub fn clock(&mut self, zero_wall_ns: i64) -> Result<i64, Error> {
         self.transact()?;
@@ -236,27 +250,29 @@ impl Writer {
     }
 
     /// Writes what is counted in memory: the run's last position, and the gaps of users above their quota.
-    pub fn flush(&mut self, ended: bool) -> Result<(), Error> {
-        self.store_quota_gaps()?;
+    /// Returns whether a gap has changed.
+    pub fn flush(&mut self, ended: bool) -> Result<bool, Error> {
+        let changed = self.store_quota_gaps()?;
         let Position { seq, boot_ns, zero_wall_ns } = self.last;
-        let Some(period) = self.period else { return Ok(()) };
+        let Some(period) = self.period else { return Ok(changed) };
         let clock = self.clock(zero_wall_ns)?;
         self.connection()?
             .prepare_cached(
                 "update period set until_clock = ?2, until_boot_ns = ?3, until_seq = ?4, ended = ?5 where no = ?1",
             )?
             .execute((period, clock, boot_ns.cast_signed(), seq.cast_signed(), ended))?;
-        Ok(())
+        Ok(changed)
     }
 
-    /// Makes everything so far permanent.
-    pub fn commit(&mut self) -> Result<(), Error> {
-        if self.in_transaction {
-            self.flush(false)?;
-            self.connection()?.prepare_cached("commit")?.execute([])?;
-            self.in_transaction = false;
+    /// Makes everything so far permanent. Returns whether a gap has grown.
+    pub fn commit(&mut self) -> Result<bool, Error> {
+        if !self.in_transaction {
+            return Ok(false);
         }
-        Ok(())
+        let changed = self.flush(false)?;
+        self.connection()?.prepare_cached("commit")?.execute([])?;
+        self.in_transaction = false;
+        Ok(changed)
     }
 
     /// The daemon ends at this position: everything is stored.

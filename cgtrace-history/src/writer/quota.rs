@@ -120,10 +120,12 @@ impl Writer {
     }
 
     /// Stores the gaps of users above the quota, as counted so far.
-    pub(super) fn store_quota_gaps(&mut self) -> Result<(), Error> {
-        let changed = |used: &Used| used.missing.filter(|missing| !missing.stored);
+    /// Returns whether there were any.
+    pub(super) fn store_quota_gaps(&mut self) -> Result<bool, Error> {
+        let unstored = |used: &Used| used.missing.filter(|missing| !missing.stored);
         let pending: Vec<(u32, Missing)> =
-            self.quota.users.iter().filter_map(|(uid, used)| Some((*uid, changed(used)?))).collect();
+            self.quota.users.iter().filter_map(|(uid, used)| Some((*uid, unstored(used)?))).collect();
+        let changed = !pending.is_empty();
         for (uid, missing) in pending {
             let until = (self.clock(missing.until.zero_wall_ns)?, missing.until.boot_ns);
             let no = match missing.gap {
@@ -159,6 +161,6 @@ impl Writer {
                 missing.stored = true;
             }
         }
-        Ok(())
+        Ok(changed)
     }
 }

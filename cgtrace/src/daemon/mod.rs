@@ -4,7 +4,6 @@ pub mod config;
 pub mod index;
 pub mod memory;
 pub mod probe;
-pub mod process_log;
 pub mod server;
 pub mod service;
 pub mod tracker;

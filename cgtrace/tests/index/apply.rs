@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use crate::script::{
-    PIDS, anomalous, empty, key, leaf, mkdir, path, pids, plain, refused, rename, rmdir, scan, task, text,
-    unscanned,
+    PIDS, anomalous, apply, empty, ended, key, last_path, leaf, mkdir, path, pids, plain, refused, rename,
+    rmdir, scan, task, text, unscanned,
 };
 use cgtrace::daemon::index::{
-    Actor, Anomaly, CgroupId, Change, Child, Creation, Gap, HierarchyId, Index, Kind, Leaf, Origin,
-    PREVIOUS_PER_PATH, PreviousLimits, ROOT, Task, UNIFIED, What,
+    Actor, Anomaly, CgroupId, Change, Child, Creation, Gap, HierarchyId, Index, Kind, Leaf, Origin, ROOT,
+    Task, UNIFIED, What,
 };
 
 fn actor(pid: u32, cgroup: &str) -> Rc<Actor> {
@@ -43,44 +43,17 @@ fn a_created_cgroup_has_its_exact_creation_and_creator() {
 }
 
 #[test]
-fn a_removed_cgroup_becomes_a_previous_instance() {
+fn an_rmdir_reports_the_instance_that_ended() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     let change = plain(&mut index, 3_000, rmdir(key(5), 1, "a"));
     assert_eq!(text([&change]), ["rmdir 5 /a"]);
+    let creation = Creation { boot_ns: 2_000, origin: Origin::Observed, by: Some(actor(100, "/")) };
+    assert_eq!(ended(&change), (creation, 3_000, Some(actor(200, "/"))));
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
     assert_eq!(index.instance(key(5)), None);
-    let previous: Vec<_> = index.previous_instances(UNIFIED, b"/a").collect();
-    assert_eq!(previous.len(), 1);
-    assert_eq!((previous[0].key, previous[0].removed_boot_ns, previous[0].inferred), (key(5), 3_000, false));
-    assert_eq!((previous[0].creation.boot_ns, previous[0].creation.origin), (2_000, Origin::Observed));
-    assert_eq!(previous[0].removed_by, Some(actor(200, "/")));
-    assert_eq!(index.previous_by_id(key(5)), Some(previous[0]));
     let state = index.hierarchy(UNIFIED).unwrap();
-    assert_eq!((state.cgroups, state.created, state.removed, state.previous_instances), (1, 1, 1, 1));
-}
-
-#[test]
-fn long_names_evict_previous_instances_and_move_the_time_of_completeness() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_001, rmdir(key(5), 1, "a"));
-    assert_eq!(index.hierarchy(UNIFIED).unwrap().complete_since_boot_ns, 1_000);
-    // 24 MB of paths; the limit is 16 MiB.
-    let name = |id: u64| format!("{id:0>4000}");
-    for id in 10..6_010 {
-        for what in [mkdir(key(id), 1, &name(id)), rmdir(key(id), 1, &name(id))] {
-            index.apply(&cgtrace::daemon::index::Event { boot_ns: 2_000 + id, what });
-        }
-    }
-    assert_eq!(index.check_invariants(), Ok(()));
-    assert_eq!(index.previous_instances(UNIFIED, b"/a").count(), 0);
-    let state = index.hierarchy(UNIFIED).unwrap();
-    assert!((3_000..5_000).contains(&state.previous_instances), "{state:?}");
-    assert!((3_000..8_010).contains(&state.complete_since_boot_ns), "{state:?}");
-    let kept = |id| index.previous_instances(UNIFIED, format!("/{}", name(id)).as_bytes()).count();
-    let first_kept = state.complete_since_boot_ns - 2_000 + 1;
-    assert_eq!((kept(first_kept - 1), kept(first_kept)), (0, 1));
+    assert_eq!((state.cgroups, state.created, state.removed), (1, 1, 1));
 }
 
 #[test]
@@ -88,10 +61,11 @@ fn equal_ids_in_two_hierarchies_are_two_cgroups() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(pids(5), 1, "b"));
-    plain(&mut index, 2_002, rmdir(pids(5), 1, "b"));
+    let change = plain(&mut index, 2_002, rmdir(pids(5), 1, "b"));
+    assert_eq!((ended(&change).0.boot_ns, change.cgroup.unwrap().hierarchy), (2_001, PIDS));
     assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
     assert_eq!(index.path(pids(5)), None);
-    assert_eq!(index.previous_by_id(key(5)), None);
+    assert_eq!(last_path(&mut index, pids(5)).as_deref(), Some("/b"));
 }
 
 #[test]
@@ -116,9 +90,7 @@ fn a_rename_keeps_the_instance_and_moves_its_descendants() {
     assert_eq!(path(&index, pids(6)).as_deref(), Some("/z/b"));
     assert_eq!(index.resolve(PIDS, b"/z/b"), Some(pids(6)));
     assert_eq!(index.resolve(PIDS, b"/a"), None);
-    plain(&mut index, 2_003, rmdir(pids(6), 5, "b"));
-    assert_eq!(index.previous_instances(PIDS, b"/z/b").count(), 1);
-    assert_eq!(index.previous_instances(PIDS, b"/a/b").count(), 0);
+    assert_eq!(text([&plain(&mut index, 2_003, rmdir(pids(6), 5, "b"))]), ["rmdir 6 /z/b"]);
 }
 
 #[test]
@@ -142,25 +114,12 @@ fn an_rmdir_removes_only_the_id_it_names() {
     assert_eq!(again, ("mkdir 6 /a".into(), Anomaly::NameTaken));
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
     assert_eq!(path(&index, key(5)).as_deref(), Some("/a"));
-    plain(&mut index, 2_003, rmdir(key(5), 1, "a"));
+    let first = plain(&mut index, 2_003, rmdir(key(5), 1, "a"));
     assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
-    plain(&mut index, 2_004, rmdir(key(6), 1, "a"));
+    let second = plain(&mut index, 2_004, rmdir(key(6), 1, "a"));
     assert_eq!(index.resolve(UNIFIED, b"/a"), None);
-    let previous: Vec<_> =
-        index.previous_instances(UNIFIED, b"/a").map(|instance| instance.key.id.0).collect();
-    assert_eq!(previous, [6, 5]);
-}
-
-#[test]
-fn a_release_removes_no_other_cgroup() {
-    let mut index = empty();
-    plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
-    plain(&mut index, 2_002, rmdir(key(5), 1, "a"));
-    plain(&mut index, 2_003, mkdir(key(6), 1, "a"));
-    assert_eq!(text([&plain(&mut index, 2_004, What::Release { key: key(5) })]), ["release 5 /a"]);
-    assert_eq!(index.resolve(UNIFIED, b"/a"), Some(key(6)));
-    // A cgroup whose mkdir(2) failed has no mkdir event.
-    assert_eq!(text([&plain(&mut index, 2_005, What::Release { key: key(99) })]), ["release 99 -"]);
+    assert_eq!(text([&first, &second]), ["rmdir 5 /a", "rmdir 6 /a"]);
+    assert_eq!([&first, &second].map(|change| ended(change).0.boot_ns), [2_000, 2_002]);
 }
 
 #[test]
@@ -201,8 +160,7 @@ fn the_rmdir_of_a_preexisting_cgroup_is_reported_and_stored() {
     let mut index = unscanned();
     let change = plain(&mut index, 2_000, rmdir(key(5), 1, "a"));
     assert_eq!(text([&change]), ["rmdir 5 /a"]);
-    let instance = index.previous_by_id(key(5)).unwrap();
-    assert_eq!((&instance.creation, instance.removed_boot_ns), (&before(1_000), 2_000));
+    assert_eq!(ended(&change), (before(1_000), 2_000, Some(actor(200, "/"))));
     // The parent is known from its own rmdir only.
     assert_eq!(text([&plain(&mut index, 2_001, rmdir(key(6), 5, "b"))]), ["rmdir 6 /a/b"]);
     assert_eq!(text([&plain(&mut index, 2_002, rmdir(key(8), 7, "b"))]), ["rmdir 8 -"]);
@@ -211,9 +169,9 @@ fn the_rmdir_of_a_preexisting_cgroup_is_reported_and_stored() {
 #[test]
 fn the_rmdir_of_an_unknown_cgroup_claims_no_earlier_creation() {
     let mut index = empty();
-    let removed = anomalous(&mut index, 2_000, rmdir(key(5), 1, "a"));
-    assert_eq!(removed, ("rmdir 5 /a".into(), Anomaly::UnknownRmdir));
-    assert_eq!(index.previous_by_id(key(5)).unwrap().creation, before(2_000));
+    let (removed, anomaly) = apply(&mut index, 2_000, rmdir(key(5), 1, "a"));
+    assert_eq!((text(&removed), anomaly), (vec!["rmdir 5 /a".into()], Some(Anomaly::UnknownRmdir)));
+    assert_eq!(ended(&removed.unwrap()).0, before(2_000));
 }
 
 #[test]
@@ -227,8 +185,9 @@ fn descendants_of_a_removed_cgroup_have_no_path_until_a_scan_removes_them() {
     assert_eq!((index.path(key(7)), index.resolve(UNIFIED, b"/a/b/c")), (None, None));
     // Changes still report the path.
     assert_eq!(text([&plain(&mut index, 2_004, rmdir(key(7), 6, "c"))]), ["rmdir 7 /a/b/c"]);
-    assert_eq!(text(&scan(&mut index, UNIFIED, 2_005, &[])), ["rmdir? 6 /a/b"]);
-    assert!(index.previous_by_id(key(6)).unwrap().inferred);
+    let removed = scan(&mut index, UNIFIED, 2_005, &[]);
+    assert_eq!(text(&removed), ["rmdir? 6 /a/b"]);
+    assert_eq!((ended(&removed[0]).0.boot_ns, removed[0].boot_ns), (2_001, 2_005));
 }
 
 #[test]
@@ -364,25 +323,4 @@ fn a_tree_may_have_1500_levels() {
     let ends = scan(&mut index, UNIFIED, 3_000, &[]);
     assert_eq!(ends.len(), 1_500);
     assert_eq!(ends[0].cgroup.as_ref().unwrap().path.as_deref(), Some(&*deepest));
-}
-
-#[test]
-fn previous_instances_are_bounded_by_bytes_and_per_path() {
-    let mut index = empty();
-    index.limit_previous(PreviousLimits { max_previous_bytes: 100_000 });
-    let long = |id: u64| format!("{id}{}", "x".repeat(4_000));
-    for id in 10..110 {
-        plain(&mut index, id * 10, mkdir(key(id), 1, &long(id)));
-        plain(&mut index, id * 10 + 1, rmdir(key(id), 1, &long(id)));
-    }
-    let kept = || (10..110).filter(|id| index.previous_by_id(key(*id)).is_some()).collect::<Vec<_>>();
-    assert!((15..25).contains(&kept().len()) && kept().ends_with(&[108, 109]), "the newest: {:?}", kept());
-    for id in 200..210 {
-        plain(&mut index, id * 10, mkdir(key(id), 1, "a"));
-        plain(&mut index, id * 10 + 1, rmdir(key(id), 1, "a"));
-    }
-    assert_eq!(index.previous_instances(UNIFIED, b"/a").count(), PREVIOUS_PER_PATH);
-    index.limit_previous(PreviousLimits { max_previous_bytes: 0 });
-    assert_eq!(index.hierarchy(UNIFIED).map(|state| state.previous_instances), Some(0));
-    assert_eq!(index.check_invariants(), Ok(()));
 }

@@ -2,16 +2,14 @@
 
 use crate::apply::ids;
 use crate::script::{
-    PIDS, anomalous, apply, empty, hierarchy, key, mkdir, pids, plain, refused, rmdir, scanned, task, text,
-    unscanned,
+    PIDS, anomalous, apply, empty, hierarchy, key, last_path, mkdir, pids, plain, refused, rmdir, scanned,
+    task, text, unscanned,
 };
-use cgtrace::daemon::index::{
-    Anomaly, HierarchyId, Index, MergeOutcome, Origin, PreviousLimits, ROOT, UNIFIED, What,
-};
+use cgtrace::daemon::index::{Anomaly, HierarchyId, Index, MergeOutcome, Origin, ROOT, UNIFIED, What};
 
 #[test]
 fn an_event_of_an_unknown_hierarchy_adds_it() {
-    let mut index = Index::new(PreviousLimits::default());
+    let mut index = Index::new();
     let (change, anomaly) = apply(&mut index, 2_000, mkdir(pids(5), 1, "a"));
     assert_eq!(anomaly, Some(Anomaly::UnknownHierarchy));
     assert_eq!(change.unwrap().cgroup.unwrap().hierarchy_name, None);
@@ -34,7 +32,7 @@ fn an_event_of_an_unknown_hierarchy_adds_it() {
 
 #[test]
 fn the_default_hierarchy_always_has_its_name() {
-    let mut index = Index::new(PreviousLimits::default());
+    let mut index = Index::new();
     apply(&mut index, 2_000, mkdir(key(5), 1, "a"));
     assert_eq!(index.hierarchy(UNIFIED).unwrap().name.as_deref(), Some("v2"));
     assert_eq!(index.find_hierarchy("v2"), Some(UNIFIED));
@@ -76,7 +74,7 @@ fn a_hierarchy_with_a_reused_id_inherits_nothing() {
         ["hierarchy-destroyed 1 /"]
     );
     assert_eq!(index.resolve(PIDS, b"/"), None);
-    assert_eq!((index.previous_instances(PIDS, b"/a").count(), index.hierarchies().count()), (0, 1));
+    assert_eq!((last_path(&mut index, pids(5)), index.hierarchies().count()), (None, 1));
     plain(&mut index, 2_004, What::HierarchyCreated { hierarchy: hierarchy(PIDS, "memory"), by: task(4) });
     // The scan was of the destroyed hierarchy.
     assert_eq!(index.merge_scan(PIDS, [scanned(6, 1, "b")], true, 2_005), MergeOutcome::default());
@@ -89,7 +87,7 @@ fn a_hierarchy_with_a_reused_id_inherits_nothing() {
         ("hierarchy-created 1 /".into(), Anomaly::DuplicateHierarchy)
     );
     assert_eq!((ids(&index, PIDS), index.hierarchy(PIDS).unwrap().created), (vec![1], 0));
-    assert_eq!(index.previous_by_id(pids(5)), None);
+    assert_eq!(last_path(&mut index, pids(5)), None);
 }
 
 #[test]
@@ -101,7 +99,7 @@ fn a_hierarchy_destroyed_without_an_event_is_forgotten() {
     assert_eq!(text(change.as_ref()), ["hierarchy-destroyed? 1 /"]);
     assert_eq!(change.unwrap().cgroup.unwrap().hierarchy_name.as_deref(), Some("pids"));
     assert_eq!(index.forget_hierarchy(PIDS, 3_001), None);
-    assert_eq!((index.hierarchy(PIDS), index.previous_by_id(pids(5))), (None, None));
+    assert_eq!((index.hierarchy(PIDS), last_path(&mut index, pids(5))), (None, None));
     let late = anomalous(&mut index, 3_002, What::HierarchyDestroyed { id: PIDS });
     assert_eq!(late, ("hierarchy-destroyed 1 /".into(), Anomaly::UnknownRoot));
 }

@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, reason = "test helpers fail as tests do")]
 
 mod apply;
+mod dying;
 mod evidence;
 mod hierarchies;
+mod live;
 mod record_only;
 mod script;

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cgtrace::daemon::index::{
-    Anomaly, CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, PreviousLimits,
+    Actor, Anomaly, CgroupId, Change, Child, Creation, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf,
     Scanned, Task, UNIFIED, What,
 };
 
@@ -49,7 +49,7 @@ pub fn hierarchy(id: HierarchyId, name: &str) -> Hierarchy {
 
 /// An index with v2 and pids, observed since 1,000 ns, neither of them scanned.
 pub fn unscanned() -> Index {
-    let mut index = Index::new(PreviousLimits::default());
+    let mut index = Index::new();
     index.add_hierarchy(&hierarchy(UNIFIED, "v2"), 1_000);
     index.add_hierarchy(&hierarchy(PIDS, "pids"), 1_000);
     index
@@ -62,6 +62,19 @@ pub fn empty() -> Index {
         assert_eq!(scan(&mut index, hierarchy, 1_500, &[]), []);
     }
     index
+}
+
+/// The ended instance that an rmdir reports: creation, time of the removal, task that removed it.
+pub fn ended(change: &Change) -> (Creation, u64, Option<Rc<Actor>>) {
+    assert_eq!((change.kind, change.inferred), (Kind::Rmdir, change.by.is_none()), "{change:?}");
+    (change.creation.clone().unwrap(), change.boot_ns, change.by.clone())
+}
+
+/// The path by which a late event names a removed cgroup.
+pub fn last_path(index: &mut Index, key: Key) -> Option<String> {
+    let late = Event { boot_ns: 9_000, what: What::Populated { key, populated: false } };
+    let path = index.apply(&late).unwrap().cgroup.unwrap().path;
+    path.map(|path| String::from_utf8(path.to_vec()).unwrap())
 }
 
 /// Merges a scan during which nothing changes.
@@ -78,6 +91,8 @@ pub fn apply(index: &mut Index, boot_ns: u64, what: What) -> (Option<Change>, Op
     let change = index.apply(&Event { boot_ns, what });
     assert_eq!(index.seq(), seq + u64::from(change.is_some()));
     assert!(change.iter().all(|change| change.seq == index.seq()));
+    assert!(change.iter().all(|change| change.creation.is_some() == (change.kind == Kind::Rmdir)));
+    assert!(change.iter().all(|change| change.exec.is_some() == (change.kind == Kind::Exec)));
     assert_eq!(index.check_invariants(), Ok(()));
     let anomaly =
         index.anomalies().occurred().rfind(|anomaly| index.anomalies().of(*anomaly) > before.of(*anomaly));

@@ -2,14 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cgtrace::daemon::index::{
-    CgroupId, Creation, HierarchyState, Index, Key, Origin, PREVIOUS_PER_PATH, PreviousInstance,
-    PreviousLimits, ROOT, UNIFIED,
-};
+use cgtrace::daemon::index::{CgroupId, Creation, HierarchyState, Index, Key, Origin, ROOT, UNIFIED};
 
+use crate::ended::Ended;
 use crate::kernel::{Cgroup, Tree};
 use crate::machine::World;
-use crate::observer::Expectations;
+use crate::observer::{Expectations, Observer};
 use crate::stage::Stage;
 use crate::subscriber::Subscriber;
 
@@ -22,7 +20,7 @@ pub fn check(stage: &Stage) -> Result<(), String> {
     }
     for tree in kernel.trees.values() {
         let mut expectations = std::mem::take(observer.expectations_of(tree.id));
-        let checked = check_tree(kernel.now, tree, stage, &observer.subscriber, &mut expectations);
+        let checked = check_tree(kernel.now, tree, stage, observer, &mut expectations);
         *observer.expectations_of(tree.id) = expectations;
         checked.map_err(|wrong| format!("{}: {wrong}", tree.name))?;
     }
@@ -33,7 +31,7 @@ fn check_tree(
     now: u64,
     tree: &Tree,
     stage: &Stage,
-    subscriber: &Subscriber,
+    observer: &Observer,
     expectations: &mut Expectations,
 ) -> Result<(), String> {
     let index = stage.index();
@@ -53,8 +51,8 @@ fn check_tree(
             return Err(format!("{id:?} was created earlier than reported: {:?}", instance.creation));
         }
     }
-    claims.previous(stage, expectations)?;
-    check_subscriber(tree, index, subscriber, expectations)
+    claims.ended(&observer.ended.of(tree.id), stage, expectations)?;
+    check_subscriber(tree, index, &observer.subscriber, expectations)
 }
 
 /// Checks the live cgroups by id and by path, and every path that ever existed.
@@ -157,72 +155,54 @@ impl Claims<'_> {
         }
     }
 
-    fn previous(&self, stage: &Stage, expectations: &Expectations) -> Result<(), String> {
-        let hierarchy = self.tree.id;
-        let limit = PREVIOUS_PER_PATH;
-        let mut kept = 0;
-        for path in &self.tree.paths {
-            let instances: Vec<_> = stage.index().previous_instances(hierarchy, path).collect();
-            kept += instances.len();
-            if instances.len() > limit
-                || !instances.is_sorted_by(|one, other| one.removed_boot_ns >= other.removed_boot_ns)
-            {
-                return Err(format!("the previous of {path:?}: {instances:?}"));
-            }
-            for instance in &instances {
-                self.previous_instance(instance, expectations)?;
-            }
-            if self.certain && !expectations.nameless {
-                self.check_previous_of_path(path, &instances, stage, expectations)?;
-            }
+    /// Checks the ended instances of the hierarchy, newest first.
+    fn ended(&self, ended: &[&Ended], stage: &Stage, expectations: &Expectations) -> Result<(), String> {
+        for instance in ended {
+            self.instance(instance, expectations)?;
         }
-        // A parent that was dropped leaves its children without a path.
-        let named = self.certain && !expectations.nameless && stage.limits == PreviousLimits::default();
-        if named && stage.index().hierarchy(hierarchy).map(|s| s.previous_instances) != Some(kept) {
-            return Err(format!("{kept} previous instances have names"));
+        if self.certain && !expectations.nameless {
+            // Without room for dying cgroups, a parent that was removed during the initial scan leaves its
+            // children without a path.
+            let nameless = ended.iter().find(|instance| instance.path.is_none());
+            if let Some(nameless) = nameless.filter(|_| stage.max_dying.is_none()) {
+                return Err(format!("has no path: {nameless:?}"));
+            }
+            for path in &self.tree.paths {
+                self.check_ended_of_path(path, ended, expectations)?;
+            }
         }
         Ok(())
     }
 
-    /// Checks that the newest removed instances of a path are stored, as far as the limit allows.
-    fn check_previous_of_path(
+    /// Checks that all ended instances of a path are reported, in order of their removal.
+    fn check_ended_of_path(
         &self,
         path: &[u8],
-        instances: &[&PreviousInstance],
-        stage: &Stage,
+        ended: &[&Ended],
         expectations: &Expectations,
     ) -> Result<(), String> {
         let hierarchy = self.tree.id;
-        let ended = self.tree.cgroups.iter().filter_map(|(id, cgroup)| {
+        let truth = self.tree.cgroups.iter().filter_map(|(id, cgroup)| {
             let end = cgroup.end.as_ref()?;
             let seen = expectations.rmdirs.contains(&Key { hierarchy, id: *id });
             (seen && end.path == path).then_some((end.at, *id))
         });
-        let mut ended: Vec<_> = ended.collect();
-        ended.sort_unstable_by(|one, other| other.cmp(one));
-        ended.truncate(PREVIOUS_PER_PATH);
-        let reported: Vec<_> =
-            instances.iter().map(|instance| (instance.removed_boot_ns, instance.key.id)).collect();
-        if stage.limits != PreviousLimits::default() {
-            ended.truncate(reported.len());
-        }
-        let by_id = |(_, id): &(u64, CgroupId)| {
-            stage
-                .index()
-                .previous_by_id(Key { hierarchy, id: *id })
-                .is_some_and(|instance| instance.key.id == *id)
-        };
-        if reported != ended || !ended.iter().all(by_id) {
-            return Err(format!("the previous of {path:?}: {reported:?} instead of {ended:?}"));
+        let mut truth: Vec<_> = truth.collect();
+        truth.sort_unstable_by(|one, other| other.cmp(one));
+        let named = ended.iter().filter(|instance| instance.path.as_deref() == Some(path));
+        let reported: Vec<_> = named.map(|instance| (instance.removed_boot_ns, instance.key.id)).collect();
+        // See above.
+        truth.retain(|(_, id)| {
+            let nameless = |instance: &&&Ended| instance.key.id == *id && instance.path.is_none();
+            ended.iter().find(nameless).is_none()
+        });
+        if reported != truth {
+            return Err(format!("the ended instances of {path:?}: {reported:?} instead of {truth:?}"));
         }
         Ok(())
     }
 
-    fn previous_instance(
-        &self,
-        instance: &PreviousInstance,
-        expectations: &Expectations,
-    ) -> Result<(), String> {
+    fn instance(&self, instance: &Ended, expectations: &Expectations) -> Result<(), String> {
         let wrong = |what| Err(format!("{what}: {instance:?}"));
         let Some(truth) = self.tree.cgroups.get(&instance.key.id) else { return wrong("never existed") };
         let Some(end) = &truth.end else { return wrong("still exists") };
@@ -230,8 +210,7 @@ impl Claims<'_> {
         if instance.inferred && !expectations.lossy && !expectations.hasty {
             return wrong("inferred without a loss");
         }
-        let exact = instance.removed_boot_ns == end.at
-            && instance.removed_by.as_ref().map(|by| *by.task) == Some(end.by);
+        let exact = instance.removed_boot_ns == end.at && instance.removed_by == Some(end.by);
         if !instance.inferred && !exact {
             return wrong("was removed otherwise");
         }

@@ -20,6 +20,8 @@ pub struct End {
     pub at: u64,
     pub by: Task,
     pub path: Vec<u8>,
+    /// It was released: no later event names it.
+    pub released: bool,
 }
 
 pub struct Cgroup {
@@ -56,8 +58,10 @@ impl Tree {
         self.cgroups.iter().filter(|(_, cgroup)| cgroup.end.is_none()).map(|(id, cgroup)| (*id, cgroup))
     }
 
-    pub fn is_live(&self, id: CgroupId) -> bool {
-        id == ROOT || self.cgroups.get(&id).is_some_and(|cgroup| cgroup.end.is_none())
+    /// Removed, but not released.
+    pub fn dying(&self) -> impl Iterator<Item = CgroupId> {
+        let is_dying = |cgroup: &Cgroup| cgroup.end.as_ref().is_some_and(|end| !end.released);
+        self.cgroups.iter().filter(move |(_, cgroup)| is_dying(cgroup)).map(|(id, _)| *id)
     }
 
     pub fn children(&self, parent: CgroupId) -> impl Iterator<Item = (CgroupId, &[u8])> {
@@ -180,7 +184,7 @@ impl Kernel {
         let id = pick(&leaves, which)?;
         let (path, level) = (tree.path(id), tree.level(id));
         let cgroup = tree.cgroups.get_mut(&id)?;
-        cgroup.end = Some(End { at, by, path: path.clone() });
+        cgroup.end = Some(End { at, by, path: path.clone(), released: false });
         let (parent, leaf) = (cgroup.parent, record(&cgroup.leaf));
         Some(self.sent(
             hierarchy,
@@ -217,7 +221,7 @@ impl Kernel {
         self.tick();
         let by = self.task(which);
         let tree = self.pick(hierarchy);
-        let dead: Vec<_> = tree.cgroups.keys().copied().filter(|id| !tree.is_live(*id)).collect();
+        let dead: Vec<_> = tree.dying().collect();
         let release = what.is_multiple_of(5);
         let id = if release { pick(&dead, which)? } else { tree.pick_live(which, true)? };
         let key = Key { hierarchy: tree.id, id };
@@ -235,12 +239,28 @@ impl Kernel {
             (key.hierarchy, key.id)
         };
         let path = self.trees.get(&hierarchy)?.path(id);
+        self.note_release(&what);
         Some(self.sent(hierarchy, path, what))
+    }
+
+    pub fn is_released(&self, key: Key) -> bool {
+        let cgroup = self.trees.get(&key.hierarchy).and_then(|tree| tree.cgroups.get(&key.id));
+        cgroup.and_then(|cgroup| cgroup.end.as_ref()).is_some_and(|end| end.released)
+    }
+
+    fn note_release(&mut self, what: &What) {
+        if let What::Release { key } = what
+            && let Some(tree) = self.trees.get_mut(&key.hierarchy)
+            && let Some(end) = tree.cgroups.get_mut(&key.id).and_then(|cgroup| cgroup.end.as_mut())
+        {
+            end.released = true;
+        }
     }
 
     /// Fires an activity event.
     pub fn fire(&mut self, key: Key, what: What) -> Sent {
         self.tick();
+        self.note_release(&what);
         let path = self.trees.get(&key.hierarchy).map(|tree| tree.path(key.id)).unwrap_or_default();
         self.sent(key.hierarchy, path, what)
     }

@@ -192,8 +192,15 @@ impl World {
         let sent = &self.handed_over[position];
         let alive = self.kernel.trees.get(&sent.hierarchy).is_some_and(|tree| tree.since == sent.tree_since);
         let any_order = matches!(sent.event.what, What::Mkdir(_) | What::Rmdir(_));
+        // Once a cgroup is released, nothing names it.
+        let released = match &sent.event.what {
+            What::Mkdir(child) | What::Rmdir(child) | What::Rename(child) => {
+                self.kernel.is_released(child.key)
+            }
+            _ => false,
+        };
         // A rename that was lost since would be undone.
-        if alive && (any_order || back == 0 && self.lost == 0) {
+        if alive && !released && (any_order || back == 0 && self.lost == 0) {
             self.doubled = Some(sent.clone());
         }
     }

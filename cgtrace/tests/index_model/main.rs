@@ -2,6 +2,7 @@
 //! lists of hierarchies and scans, the index is correct and claims no more than it can know.
 
 mod checks;
+mod ended;
 mod kernel;
 mod machine;
 mod nonsense;
@@ -12,7 +13,6 @@ mod stage;
 mod steps;
 mod subscriber;
 
-use cgtrace::daemon::index::PreviousLimits;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 
@@ -37,37 +37,34 @@ proptest! {
 
     #[test]
     fn without_losses_the_index_is_exact(steps in steps(CALM, 80)) {
-        run(&steps, PreviousLimits::default(), false)?;
+        run(&steps, None, false)?;
     }
 
     #[test]
     fn long_names_are_resolved(steps in steps(Faults { long_names: true, ..CALM }, 60)) {
-        run(&steps, PreviousLimits::default(), false)?;
+        run(&steps, None, false)?;
     }
 
     #[test]
     fn losses_are_resynced(steps in steps(Faults { losses: true, long_names: true, ..CALM }, 80)) {
-        run(&steps, PreviousLimits::default(), false)?;
+        run(&steps, None, false)?;
     }
 
     #[test]
     fn a_merge_before_catching_up_is_correct(
         steps in steps(Faults { losses: true, hasty_merges: true, ..CALM }, 60)
     ) {
-        run(&steps, PreviousLimits::default(), false)?;
+        run(&steps, None, false)?;
     }
 
     #[test]
     fn missing_records_are_inferred(steps in steps(Faults { hidden: true, ..CALM }, 60)) {
-        run(&steps, PreviousLimits::default(), true)?;
+        run(&steps, None, true)?;
     }
 
     #[test]
-    fn previous_instances_are_bounded(
-        steps in steps(CALM, 100),
-        max_previous_bytes in 0..4_000_usize,
-    ) {
-        run(&steps, PreviousLimits { max_previous_bytes }, false)?;
+    fn dying_cgroups_may_be_dropped(steps in steps(CALM, 100), max_bytes in 0..4_000_usize) {
+        run(&steps, Some(max_bytes), false)?;
     }
 
     #[test]

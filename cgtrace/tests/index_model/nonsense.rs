@@ -1,8 +1,9 @@
 //! Arbitrary calls that neither a kernel nor a tracker would make: none panics, and the invariants hold.
 
+use std::collections::BTreeSet;
+
 use cgtrace::daemon::index::{
-    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Leaf, PREVIOUS_PER_PATH,
-    PreviousInstance, PreviousLimits, Scanned, Task, What,
+    CgroupId, Change, Child, Event, Hierarchy, HierarchyId, Index, Key, Kind, Leaf, Scanned, Task, What,
 };
 use proptest::prelude::*;
 
@@ -18,15 +19,12 @@ pub enum Call {
     Resynced(u64, Option<HierarchyId>),
     CompleteUntil(u64),
     SetLeaf(Key, Vec<u8>),
-    Keep(PreviousLimits),
+    LimitDying(usize),
 }
 
-pub fn calls() -> impl Strategy<Value = (PreviousLimits, Vec<Call>)> {
-    (limits(), prop::collection::vec(call(), 1..60))
-}
-
-fn limits() -> impl Strategy<Value = PreviousLimits> {
-    (0..3_000_usize).prop_map(|max_previous_bytes| PreviousLimits { max_previous_bytes })
+/// The maximum bytes of dying cgroups, if it is not the usual one, and the calls.
+pub fn calls() -> impl Strategy<Value = (Option<usize>, Vec<Call>)> {
+    (prop::option::of(0..3_000_usize), prop::collection::vec(call(), 1..60))
 }
 
 fn call() -> impl Strategy<Value = Call> {
@@ -46,7 +44,7 @@ fn call() -> impl Strategy<Value = Call> {
         1 => (time(), prop::option::of(hierarchy_id())).prop_map(|(at, hierarchy)| Call::Resynced(at, hierarchy)),
         1 => time().prop_map(Call::CompleteUntil),
         3 => (key(), name()).prop_map(|(key, leaf)| Call::SetLeaf(key, leaf)),
-        2 => limits().prop_map(Call::Keep),
+        2 => (0..3_000_usize).prop_map(Call::LimitDying),
     ]
 }
 
@@ -110,7 +108,7 @@ fn what() -> impl Strategy<Value = What> {
         12 => child().prop_map(What::Mkdir),
         6 => child().prop_map(What::Rmdir),
         6 => child().prop_map(What::Rename),
-        1 => key().prop_map(|key| What::Release { key }),
+        3 => key().prop_map(|key| What::Release { key }),
         1 => (key(), task(), any::<bool>(), task())
             .prop_map(|(key, task, threadgroup, by)| What::Attach { key, task, threadgroup, by }),
         1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Transfer { key, task, by }),
@@ -125,74 +123,81 @@ fn what() -> impl Strategy<Value = What> {
             task,
             memberships: memberships.into(),
         }),
+        1 => (task(), prop::collection::vec(task(), 0..4)).prop_map(|(task, ancestors)| What::Ancestry {
+            task,
+            ancestors: ancestors.into(),
+        }),
     ]
 }
 
-pub fn run((limits, calls): &(PreviousLimits, Vec<Call>)) -> Result<(), TestCaseError> {
-    let mut limits = *limits;
-    let mut index = Index::new(limits);
+pub fn run((max_dying, calls): &(Option<usize>, Vec<Call>)) -> Result<(), TestCaseError> {
+    let mut index = Index::new();
+    if let Some(max_bytes) = max_dying {
+        index.limit_dying(*max_bytes);
+    }
+    let (mut ended, mut released) = (BTreeSet::<Key>::new(), BTreeSet::new());
     let mut seq = 0;
     for call in calls {
-        if let Call::Keep(others) = call {
-            limits = *others;
+        // Only what is dropped can be reported twice.
+        if max_dying.is_none() && matches!(call, Call::LimitDying(_)) {
+            continue;
         }
-        for change in take(&mut index, call) {
+        let (changes, named) = take(&mut index, call);
+        for change in &changes {
             seq += 1;
             prop_assert_eq!(change.seq, seq, "{:?}", change);
+            prop_assert_eq!(change.creation.is_some(), change.kind == Kind::Rmdir, "{:?}", change);
+            prop_assert_eq!(change.exec.is_some(), change.kind == Kind::Exec, "{:?}", change);
+            let Some(cgroup) = &change.cgroup else { continue };
+            let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
+            match change.kind {
+                Kind::Rmdir => {
+                    let twice = !ended.insert(key) && max_dying.is_none();
+                    prop_assert!(!twice, "removed twice: {:?}", change);
+                }
+                // Another hierarchy may have this id now.
+                Kind::HierarchyCreated | Kind::HierarchyDestroyed => {
+                    released.extend(ended.extract_if(.., |ended| ended.hierarchy == key.hierarchy));
+                }
+                // No event of a kernel names it again.
+                Kind::Release => {
+                    ended.remove(&key);
+                    released.insert(key);
+                }
+                _ => {}
+            }
         }
+        for key in named {
+            let is_removed = ended.contains(&key) || released.contains(&key) || max_dying.is_some();
+            prop_assert!(is_removed, "{:?} is named, but did not end", key);
+        }
+        ended.retain(|key| index.instance(*key).is_none());
         prop_assert_eq!(index.seq(), seq);
         prop_assert_eq!(index.check_invariants(), Ok(()), "{:?}", call);
-        check_past(&index, limits)?;
     }
     Ok(())
 }
 
-fn take(index: &mut Index, call: &Call) -> Vec<Change> {
+/// Returns the changes, and the cgroups whose paths became known.
+fn take(index: &mut Index, call: &Call) -> (Vec<Change>, Vec<Key>) {
+    let mut named = Vec::new();
+    let mut changes = Vec::new();
     match call {
-        Call::Apply(event) => index.apply(event).into_iter().collect(),
-        Call::Know(hierarchy, at) => {
-            index.add_hierarchy(hierarchy, *at);
-            Vec::new()
-        }
-        Call::Forget(id, at) => index.forget_hierarchy(*id, *at).into_iter().collect(),
-        Call::Begin(id) => {
-            index.begin_scan(*id);
-            Vec::new()
-        }
-        Call::Abandon(id) => {
-            index.abandon_scan(*id);
-            Vec::new()
-        }
+        Call::Apply(event) => changes.extend(index.apply(event)),
+        Call::Know(hierarchy, at) => index.add_hierarchy(hierarchy, *at),
+        Call::Forget(id, at) => changes.extend(index.forget_hierarchy(*id, *at)),
+        Call::Begin(id) => index.begin_scan(*id),
+        Call::Abandon(id) => index.abandon_scan(*id),
         Call::Merge { hierarchy, found, complete, at } => {
-            index.merge_scan(*hierarchy, found.clone(), *complete, *at).changes
+            let merged = index.merge_scan(*hierarchy, found.clone(), *complete, *at);
+            changes = merged.changes;
+            named.extend(merged.named.into_iter().map(|(key, _)| key));
         }
-        Call::Lost(at, missed, hierarchy) => vec![index.lost(*at, *missed, *hierarchy)],
-        Call::Resynced(at, hierarchy) => vec![index.resynced(*at, *hierarchy)],
-        Call::CompleteUntil(at) => {
-            index.complete_until(*at);
-            Vec::new()
-        }
-        Call::SetLeaf(key, leaf) => {
-            index.set_leaf(*key, leaf);
-            Vec::new()
-        }
-        Call::Keep(limits) => {
-            index.limit_previous(*limits);
-            Vec::new()
-        }
+        Call::Lost(at, missed, hierarchy) => changes.push(index.lost(*at, *missed, *hierarchy)),
+        Call::Resynced(at, hierarchy) => changes.push(index.resynced(*at, *hierarchy)),
+        Call::CompleteUntil(at) => index.complete_until(*at),
+        Call::SetLeaf(key, leaf) => index.set_leaf(*key, leaf),
+        Call::LimitDying(max_bytes) => index.limit_dying(*max_bytes),
     }
-}
-
-fn check_past(index: &Index, limits: PreviousLimits) -> Result<(), TestCaseError> {
-    // Paths and other data of an instance are not counted here.
-    let most = limits.max_previous_bytes / size_of::<PreviousInstance>();
-    prop_assert!(index.hierarchies().map(|state| state.previous_instances).sum::<usize>() <= most);
-    for hierarchy in (0..3).map(HierarchyId) {
-        for path in [&b"/a"[..], b"/b", b"/a/b", b"/a/b/c"] {
-            let instances: Vec<_> = index.previous_instances(hierarchy, path).collect();
-            prop_assert!(instances.len() <= PREVIOUS_PER_PATH);
-            prop_assert!(instances.is_sorted_by(|one, other| one.removed_boot_ns >= other.removed_boot_ns));
-        }
-    }
-    Ok(())
+    (changes, named)
 }

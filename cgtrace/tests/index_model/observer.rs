@@ -7,6 +7,7 @@ use std::rc::Rc;
 use cgtrace::daemon::index::{Change, Child, HierarchyId, Index, Key, Kind, ROOT, UNIFIED, What};
 use cgtrace::daemon::tracker::{Anchor, Listener};
 
+use crate::ended::EndedInstances;
 use crate::kernel::{Kernel, Sent};
 use crate::machine::World;
 use crate::subscriber::Subscriber;
@@ -43,6 +44,7 @@ struct Current {
 #[derive(Default)]
 pub struct Observer {
     pub subscriber: Subscriber,
+    pub ended: EndedInstances,
     expectations: BTreeMap<HierarchyId, Expectations>,
     pub scanned: BTreeSet<HierarchyId>,
     /// Hierarchies with a scan in progress.
@@ -137,6 +139,7 @@ impl Observer {
 
     fn take(&mut self, kernel: &Kernel, change: &Change, index: &Index) -> Result<(), String> {
         self.subscriber.take(change)?;
+        self.ended.take(change)?;
         let hierarchy = change.cgroup.as_ref().map(|cgroup| cgroup.hierarchy);
         match (change.kind, hierarchy) {
             (Kind::Lost, _) => self.take_loss(change, index)?,
@@ -183,6 +186,14 @@ impl Observer {
         Ok(())
     }
 
+    /// The initial scan of a hierarchy was merged.
+    pub fn snapshot(&mut self, index: &Index, hierarchy: HierarchyId) {
+        self.subscriber.snapshot(index, hierarchy);
+        if let Err(wrong) = self.ended.snapshot(index, hierarchy) {
+            self.wrong(wrong);
+        }
+    }
+
     pub fn look_at(&mut self, index: &Index) {
         self.scanned = index.hierarchies().filter(|state| state.scanned).map(|state| state.id).collect();
     }
@@ -199,6 +210,13 @@ impl Listener for HubListener {
             observer.wrong(format!("{wrong}: {change:?}"));
         }
         observer.look_at(index);
+    }
+
+    fn named(&mut self, key: Key, path: &Rc<[u8]>) {
+        let observer = &mut self.0.borrow_mut().observer;
+        if let Err(wrong) = observer.ended.named(key, path) {
+            observer.wrong(wrong);
+        }
     }
 }
 

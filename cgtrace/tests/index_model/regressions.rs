@@ -1,6 +1,5 @@
 //! Failures found by the model, minimized.
 
-use cgtrace::daemon::index::PreviousLimits;
 use proptest::test_runner::TestCaseError;
 
 use crate::kernel::SHORT_NAMES;
@@ -11,7 +10,7 @@ fn mkdir(hierarchy: u8, parent: u8, name: u8) -> Step {
 }
 
 fn holds(steps: &[Step]) -> Result<(), TestCaseError> {
-    run(steps, PreviousLimits::default(), false)
+    run(steps, None, false)
 }
 
 /// A scan finds `4` under the name that `3` was created with while it ran; no record shows that `3` was
@@ -29,7 +28,7 @@ fn a_name_that_scan_and_event_give_to_two_cgroups_is_scanned_again() -> Result<(
                 Step::BeginScan { hierarchy },
                 Step::MergeScans { hasty: None },
             ],
-            PreviousLimits::default(),
+            None,
             true,
         )?;
     }
@@ -230,7 +229,7 @@ fn a_name_that_evidence_gives_to_two_cgroups_is_scanned() -> Result<(), TestCase
             Step::Notice,
             Step::Repeat { back: 0 },
         ],
-        PreviousLimits::default(),
+        None,
         true,
     )
 }

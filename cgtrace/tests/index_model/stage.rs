@@ -4,7 +4,7 @@ use std::cell::{RefCell, RefMut};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use cgtrace::daemon::index::{CgroupId, HierarchyId, Index, Key, PreviousLimits, Task, What};
+use cgtrace::daemon::index::{CgroupId, HierarchyId, Index, Key, Task, What};
 use cgtrace::daemon::tracker::{ScanResult, Tracker};
 use cgtrace_host::hierarchy::{ScanError, ScanReport};
 
@@ -15,7 +15,8 @@ use crate::scan::DirectoryScan;
 
 pub struct Stage {
     pub tracker: Tracker<Shared, Shared>,
-    pub limits: PreviousLimits,
+    /// The maximum bytes of dying cgroups, if it is not the usual one.
+    pub max_dying: Option<usize>,
     world: Rc<RefCell<World>>,
     /// The scans of the running job; `None`: the hierarchy is gone.
     scans: BTreeMap<HierarchyId, Option<DirectoryScan>>,
@@ -24,10 +25,10 @@ pub struct Stage {
 }
 
 impl Stage {
-    pub fn start(kernel: Kernel, limits: PreviousLimits) -> Self {
+    pub fn start(kernel: Kernel, max_dying: Option<usize>) -> Self {
         let world = Rc::new(RefCell::new(World::new(kernel)));
-        let tracker = tracker(&world, limits);
-        Self { tracker, limits, world, scans: BTreeMap::new(), unfinished: BTreeSet::new() }
+        let tracker = tracker(&world, max_dying);
+        Self { tracker, max_dying, world, scans: BTreeMap::new(), unfinished: BTreeSet::new() }
     }
 
     pub fn restart(&mut self) {
@@ -37,7 +38,7 @@ impl Stage {
             world.let_go();
             world.observer = Observer::default();
         }
-        self.tracker = tracker(&self.world, self.limits);
+        self.tracker = tracker(&self.world, self.max_dying);
         self.scans.clear();
         self.unfinished.clear();
     }
@@ -67,7 +68,7 @@ impl Stage {
 
     pub fn repeat(&mut self, back: u8) {
         // A removed cgroup that was dropped would be created again.
-        if self.limits != PreviousLimits::default() {
+        if self.max_dying.is_some() {
             return;
         }
         self.world().double(back);
@@ -181,15 +182,16 @@ impl Stage {
         world.let_all();
         world.observer.look_at(self.tracker.index());
         for hierarchy in first {
-            world.observer.subscriber.snapshot(self.tracker.index(), hierarchy);
+            world.observer.snapshot(self.tracker.index(), hierarchy);
         }
     }
 
-    /// Uses each live cgroup and releases each removed one, which proves everything that no record reported.
+    /// Uses each live cgroup and releases each dying one, which proves everything that no record reported.
     pub fn prove(&mut self) {
         let mut world = self.world();
         let of_tree = |tree: &crate::kernel::Tree| {
-            let ids = tree.cgroups.iter().map(|(id, cgroup)| (*id, cgroup.end.is_none()));
+            let live = tree.live().map(|(id, _)| (id, true));
+            let ids = live.chain(tree.dying().map(|id| (id, false)));
             ids.map(|(id, exists)| (Key { hierarchy: tree.id, id }, exists)).collect::<Vec<_>>()
         };
         let all: Vec<_> = world.kernel.trees.values().flat_map(of_tree).collect();
@@ -245,10 +247,12 @@ impl Stage {
     }
 }
 
-fn tracker(world: &Rc<RefCell<World>>, limits: PreviousLimits) -> Tracker<Shared, Shared> {
+fn tracker(world: &Rc<RefCell<World>>, max_dying: Option<usize>) -> Tracker<Shared, Shared> {
     let shared = || Shared(Rc::clone(world));
     let mut tracker = Tracker::new(shared(), shared(), &[]);
-    tracker.limit_previous(limits);
+    if let Some(max_bytes) = max_dying {
+        tracker.limit_dying(max_bytes);
+    }
     tracker.listen(Box::new(HubListener(Rc::clone(world))));
     let since = tracker.started_boot_ns();
     if let Err(error) = tracker.discover(since) {

@@ -1,6 +1,5 @@
 //! The steps of a test case.
 
-use cgtrace::daemon::index::PreviousLimits;
 use proptest::prelude::*;
 
 use crate::checks::check;
@@ -132,9 +131,9 @@ fn step(faults: Faults) -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Runs the steps, and settles at the end. `hidden`: as in [`Faults`].
-pub fn run(steps: &[Step], limits: PreviousLimits, hidden: bool) -> Result<(), TestCaseError> {
-    let mut stage = Stage::start(Kernel::new(), limits);
+/// Runs the steps, and settles at the end. `max_dying`: as in [`Stage`]; `hidden`: as in [`Faults`].
+pub fn run(steps: &[Step], max_dying: Option<usize>, hidden: bool) -> Result<(), TestCaseError> {
+    let mut stage = Stage::start(Kernel::new(), max_dying);
     for (number, step) in steps.iter().chain([&Step::Settle]).enumerate() {
         take(&mut stage, step, hidden)
             .and_then(|()| stage.outcome())

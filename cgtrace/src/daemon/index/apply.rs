@@ -36,8 +36,11 @@ impl Index {
             What::HierarchyDestroyed { id } => Some(self.hierarchy_destroyed(at, *id)),
             What::Remount { hierarchy, by } => Some(self.remount(at, hierarchy, by)),
             What::Exec { task, memberships } => Some(self.exec(at, task, memberships)),
-            // Concerns no cgroup.
-            What::Ancestry { .. } => None,
+            // Its exec follows.
+            What::Ancestry { task, ancestors } => {
+                self.ancestries.insert(task, ancestors);
+                None
+            }
         }
     }
 
@@ -60,9 +63,10 @@ impl Index {
         Some(Gap { from_boot_ns: gap.from_boot_ns.max(at), ..gap })
     }
 
-    /// Whether a cgroup is known to have been removed. The kernel never reuses an id.
+    /// Whether a cgroup is known to have been removed. The kernel never reuses an id. After its release this
+    /// is unknown again, because nothing names it any more.
     pub(super) fn is_removed(&self, key: Key) -> bool {
         let scan = self.hierarchies.get(&key.hierarchy).and_then(|known| known.scan.as_ref());
-        self.previous.of(key).is_some() || scan.is_some_and(|scan| scan.has_removed(key.id))
+        self.dying.get(key).is_some() || scan.is_some_and(|scan| scan.has_removed(key.id))
     }
 }

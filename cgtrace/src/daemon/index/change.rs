@@ -5,7 +5,7 @@ use std::rc::Rc;
 pub use cgtrace_common::Kind;
 
 use super::event::{CgroupId, HierarchyId, Task};
-use super::instance::Actor;
+use super::instance::{Actor, Creation};
 
 /// One change of the index, or one recorded event.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,10 @@ pub struct Change {
     pub threadgroup: Option<bool>,
     /// The task that caused it, if known.
     pub by: Option<Rc<Actor>>,
+    /// The creation of the instance that ended; `Rmdir` only.
+    pub creation: Option<Creation>,
+    /// The cgroups and ancestors of the process; `Exec` only.
+    pub exec: Option<Box<ProcessContext>>,
     /// Inferred from a scan or another event after the record was missed; `boot_ns` is then the time of the
     /// inference.
     pub inferred: bool,
@@ -45,6 +49,8 @@ impl Change {
             task: None,
             threadgroup: None,
             by: None,
+            creation: None,
+            exec: None,
             inferred: false,
             lost: None,
         }
@@ -63,4 +69,14 @@ pub struct ChangedCgroup {
     /// The absolute path from the hierarchy's root at the time of the change; `None` if the name of an
     /// ancestor is unknown (hierarchy not mounted here).
     pub path: Option<Rc<[u8]>>,
+}
+
+/// The cgroups and the ancestors of a process at one time.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProcessContext {
+    /// Its cgroup on each hierarchy, as far as known. Only the path of the change's own cgroup may be longer
+    /// than 4,096 bytes.
+    pub cgroups: Box<[ChangedCgroup]>,
+    /// Its parent, grandparent and so on, as far as known.
+    pub ancestors: Box<[Rc<Actor>]>,
 }

@@ -4,10 +4,10 @@ use std::rc::Rc;
 
 use super::Index;
 use super::change::{Change, ChangedCgroup, Kind};
+use super::dying::{DyingCgroup, DyingCgroups};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, Task, UNIFIED};
 use super::hierarchies::{Gap, HierarchyData};
-use super::instance::{Actor, Origin, PreviousInstance};
-use super::previous::PreviousInstances;
+use super::instance::{Actor, Creation, Origin};
 use super::tree::Missing;
 
 impl Index {
@@ -79,20 +79,19 @@ impl Index {
 
     /// The shared [`Actor`] of a task.
     pub(super) fn actor(&mut self, task: &Task) -> Rc<Actor> {
-        let Self { task_cache, hierarchies, previous, scratch, .. } = self;
-        task_cache.of(task, |id| {
-            path_of(hierarchies.get(&UNIFIED), previous, Key { hierarchy: UNIFIED, id }, scratch)
-        })
+        let Self { task_cache, hierarchies, dying, scratch, .. } = self;
+        task_cache
+            .of(task, |id| path_of(hierarchies.get(&UNIFIED), dying, Key { hierarchy: UNIFIED, id }, scratch))
     }
 
-    /// The reference to a cgroup: by its current path or, if it was removed, its last one.
+    /// The reference to a cgroup: by its current path or, if it is dying, its last one.
     pub(super) fn cgroup(&mut self, key: Key) -> ChangedCgroup {
         let known = self.hierarchies.get(&key.hierarchy);
         ChangedCgroup {
             hierarchy: key.hierarchy,
             hierarchy_name: known.and_then(|known| known.name.clone()),
             id: key.id,
-            path: path_of(known, &self.previous, key, &mut self.scratch),
+            path: path_of(known, &self.dying, key, &mut self.scratch),
         }
     }
 
@@ -106,54 +105,70 @@ impl Index {
         ChangedCgroup { id: key.id, path, ..above }
     }
 
-    /// Removes a live cgroup from the index, marks it removed for the pending scan, and stores its instance
-    /// as previous. The caller handles its children.
-    pub(super) fn end_instance(
+    /// Ends a live cgroup. Returns the change, which has its creation. The caller handles its children.
+    pub(super) fn end_live(
         &mut self,
-        cgroup: &ChangedCgroup,
+        key: Key,
         boot_ns: u64,
         by: Option<Rc<Actor>>,
         inferred: bool,
-    ) {
-        let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
-        let Some(known) = self.hierarchies.get_mut(&key.hierarchy) else { return };
-        let Some(mut node) = known.tree.remove(key.id) else { return };
-        // A scan found the cgroup and was merged before this older event was applied: it cannot have been
-        // created later than it was removed.
-        if node.origin != Origin::Observed {
-            node.created_boot_ns = node.created_boot_ns.min(boot_ns);
-        }
-        known.removed += 1;
-        if let Some(scan) = &mut known.scan {
-            scan.removed(key.id, &node, cgroup.path.is_none());
-        }
-        self.previous.insert(PreviousInstance {
-            key,
-            path: cgroup.path.clone(),
-            creation: node.creation(),
-            removed_boot_ns: boot_ns,
-            removed_by: by,
-            inferred,
+    ) -> Change {
+        let cgroup = self.cgroup(key);
+        let node = self.hierarchies.get_mut(&key.hierarchy).and_then(|known| {
+            let node = known.tree.remove(key.id)?;
+            known.removed += 1;
+            if let Some(scan) = &mut known.scan {
+                scan.removed(key.id, &node, cgroup.path.is_none());
+            }
+            Some(node)
         });
+        let creation = node.map(|mut node| {
+            // A scan found the cgroup and was merged before this older event was applied: it cannot have been
+            // created later than it was removed.
+            if node.origin != Origin::Observed {
+                node.created_boot_ns = node.created_boot_ns.min(boot_ns);
+            }
+            node.creation()
+        });
+        self.end(cgroup, creation, boot_ns, by, inferred)
+    }
+
+    /// The change of a removal, after which the cgroup is dying.
+    pub(super) fn end(
+        &mut self,
+        cgroup: ChangedCgroup,
+        creation: Option<Creation>,
+        removed_boot_ns: u64,
+        by: Option<Rc<Actor>>,
+        inferred: bool,
+    ) -> Change {
+        if let Some(creation) = creation.clone() {
+            let key = Key { hierarchy: cgroup.hierarchy, id: cgroup.id };
+            let path = cgroup.path.clone();
+            self.dying
+                .insert(key, DyingCgroup { path, creation, removed_boot_ns, inferred, released: false });
+        }
+        let change = self.change(Kind::Rmdir, removed_boot_ns, Some(cgroup));
+        Change { by, creation, inferred, ..change }
     }
 }
 
-/// The path of a cgroup, live or previous. Below a removed ancestor, that ancestor's last path is continued.
+/// The path of a cgroup, live or dying. Below a removed ancestor, that ancestor's last path is continued.
 fn path_of(
     known: Option<&HierarchyData>,
-    previous: &PreviousInstances,
+    dying: &DyingCgroups,
     key: Key,
     scratch: &mut Vec<u8>,
 ) -> Option<Rc<[u8]>> {
     if key.id == ROOT {
         return Some(Rc::from(&b"/"[..]));
     }
-    let of_past = |id| previous.of(Key { id, ..key }).and_then(|instance| instance.path.as_ref());
+    let of_removed = |id| dying.get(Key { id, ..key }).and_then(|cgroup| cgroup.path.as_ref());
     let live = known.and_then(|known| known.tree.find(key.id).map(|slot| (&known.tree, slot)));
-    let Some((tree, slot)) = live else { return of_past(key.id).map(Rc::clone) };
+    let Some((tree, slot)) = live else { return of_removed(key.id).map(Rc::clone) };
     match tree.path(slot, scratch) {
         Ok(()) => Some(Rc::from(&**scratch)),
         Err(Missing::Leaf) => None,
-        Err(Missing::Ancestor(id)) => of_past(id).map(|above| Rc::from([above, &**scratch].concat())),
+        Err(Missing::Ancestor(id)) => of_removed(id).map(|above| Rc::from([above, &**scratch].concat())),
     }
 }

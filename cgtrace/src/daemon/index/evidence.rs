@@ -94,7 +94,7 @@ impl Index {
             What::Release { key } if key.id != ROOT && self.is_known(key.hierarchy, key.id) => {
                 self.anomalies.count(Anomaly::ReleaseWithoutRmdir);
                 let mut changes = self.end_below(*key, at);
-                changes.push(self.end_missed(*key, at));
+                changes.push(self.end_live(*key, at, None, true));
                 changes
             }
             // Names are unique among siblings, and v2 has no rename.
@@ -102,7 +102,7 @@ impl Index {
                 Some(former) => {
                     self.anomalies.count(Anomaly::NameTaken);
                     let mut changes = self.end_below(former, at);
-                    changes.push(self.end_missed(former, at));
+                    changes.push(self.end_live(former, at, None, true));
                     changes
                 }
                 None => Vec::new(),
@@ -162,13 +162,6 @@ impl Index {
             return Vec::new();
         }
         let below = known.tree.below(key.id);
-        below.into_iter().rev().map(|id| self.end_missed(Key { id, ..key }, at)).collect()
-    }
-
-    /// Ends a cgroup whose rmdir was missed.
-    fn end_missed(&mut self, key: Key, at: u64) -> Change {
-        let cgroup = self.cgroup(key);
-        self.end_instance(&cgroup, at, None, true);
-        self.inferred(Kind::Rmdir, at, cgroup)
+        below.into_iter().rev().map(|id| self.end_live(Key { id, ..key }, at, None, true)).collect()
     }
 }

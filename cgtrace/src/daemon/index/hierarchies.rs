@@ -17,9 +17,6 @@ pub struct HierarchyState {
     pub name: Option<Rc<str>>,
     /// When observation began: ns since boot. The index makes no claim about the time before.
     pub observed_since_boot_ns: u64,
-    /// Every path whose last instance was removed after this time has a previous instance: ns since boot. Not
-    /// before `observed_since_boot_ns`.
-    pub complete_since_boot_ns: u64,
     /// Whether all its cgroups are known: it was scanned, or observed from its creation on.
     pub scanned: bool,
     /// Number of cgroups, including the root.
@@ -30,8 +27,6 @@ pub struct HierarchyState {
     pub removed: u64,
     /// Number of resyncs after a loss.
     pub resyncs: u64,
-    /// Number of previous instances stored.
-    pub previous_instances: usize,
 }
 
 /// A period with missing records. Cgroups that outlive it are found by the resync; those created and removed
@@ -84,6 +79,20 @@ impl HierarchyData {
     /// A hierarchy that existed at `since_boot_ns`.
     pub fn existing(id: HierarchyId, name: Option<Rc<str>>, since_boot_ns: u64) -> Self {
         Self::new(id, name, since_boot_ns, root().created(Origin::Preexisting, since_boot_ns, None))
+    }
+
+    /// The summary.
+    pub fn state(&self) -> HierarchyState {
+        HierarchyState {
+            id: self.id,
+            name: self.name.clone(),
+            observed_since_boot_ns: self.observed_since_boot_ns,
+            scanned: self.scanned,
+            cgroups: self.tree.len(),
+            created: self.created,
+            removed: self.removed,
+            resyncs: self.resyncs,
+        }
     }
 
     /// The creation time of a cgroup whose mkdir was not observed and that is first seen at `boot_ns`. If

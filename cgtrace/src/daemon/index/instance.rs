@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::event::{CgroupId, Key, Task};
+use super::event::{CgroupId, Task};
 
 /// What is known about the creation of a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,7 @@ pub struct Creation {
     pub by: Option<Rc<Actor>>,
 }
 
-/// A task that created, removed, renamed or moved something.
+/// A task that created, removed, renamed or moved something, or an ancestor of one that called execve(2).
 #[derive(Debug, PartialEq, Eq)]
 pub struct Actor {
     /// The task.
@@ -49,21 +49,4 @@ pub struct Instance<'a> {
     pub leaf: &'a [u8],
     /// Only the beginning of the leaf name is known, and therefore no path.
     pub truncated: bool,
-}
-
-/// A removed cgroup.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PreviousInstance {
-    /// The cgroup.
-    pub key: Key,
-    /// Its path when it was removed; `None` if a name in it is unknown.
-    pub path: Option<Rc<[u8]>>,
-    /// Its creation.
-    pub creation: Creation,
-    /// When it was removed: ns since boot. If `inferred`, when this was inferred.
-    pub removed_boot_ns: u64,
-    /// The task that removed it, if observed.
-    pub removed_by: Option<Rc<Actor>>,
-    /// The rmdir was missed.
-    pub inferred: bool,
 }

@@ -1,8 +1,11 @@
 //! Invariants of the index, for the tests.
 
+use hashbrown::HashSet;
+
 use super::Index;
 use super::event::{Key, ROOT};
 use super::hierarchies::HierarchyData;
+use super::live::LiveCgroup;
 
 impl Index {
     /// Returns the first violated invariant. Costs as much as reading the whole index.
@@ -12,13 +15,38 @@ impl Index {
             let id = known.id;
             known.tree.check().map_err(|broken| format!("hierarchy {id:?}: {broken}"))?;
             for (_, node) in known.tree.all() {
-                if self.previous.of(Key { hierarchy: id, id: node.id }).is_some() {
-                    return Err(format!("{:?} of {id:?} is both live and previous", node.id));
+                if self.dying.get(Key { hierarchy: id, id: node.id }).is_some() {
+                    return Err(format!("{:?} of {id:?} is both live and dying", node.id));
                 }
             }
             self.check_paths(known)?;
         }
-        self.previous.check()
+        self.check_live()?;
+        self.dying.check()
+    }
+
+    /// Every live cgroup is visited once, after its parent if that is known, with its path.
+    fn check_live(&self) -> Result<(), String> {
+        let mut visited = HashSet::new();
+        let mut wrong = None;
+        self.live(|LiveCgroup { key, path, creation }| {
+            let instance = self.instance(key);
+            let parent = instance.as_ref().map(|instance| Key { id: instance.parent, ..key });
+            let late = parent.is_some_and(|parent| {
+                self.is_known(parent.hierarchy, parent.id) && !visited.contains(&parent)
+            });
+            let exact = self.path(key).as_deref() == path
+                && instance.is_some_and(|instance| instance.creation == creation);
+            if !visited.insert(key) || late || !exact {
+                wrong.get_or_insert_with(|| format!("{key:?} is visited as {path:?}, {creation:?}"));
+            }
+        });
+        let live: usize = self.hierarchies.values().map(|known| known.tree.len()).sum();
+        match wrong {
+            Some(wrong) => Err(wrong),
+            None if visited.len() != live => Err(format!("{} of {live} are visited", visited.len())),
+            None => Ok(()),
+        }
     }
 
     /// A path resolves to its cgroup, unless a name in it belongs to another cgroup now. A subtree yields

@@ -4,6 +4,8 @@
 //! (scanned ∪ created) \ removed. A name is that of the last rename since the scan began, else the scan's.
 //! The initial scan of a hierarchy and a resync differ only in which changes they report.
 
+use std::rc::Rc;
+
 use hashbrown::HashSet;
 
 use super::Index;
@@ -11,7 +13,7 @@ use super::anomaly::Anomaly;
 use super::change::{Change, Kind};
 use super::event::{CgroupId, HierarchyId, Key, ROOT, UNIFIED, possible_name};
 use super::hierarchies::HierarchyData;
-use super::instance::{Origin, PreviousInstance};
+use super::instance::{Creation, Origin};
 use super::node::Node;
 use super::scan::{Pathless, PendingScan};
 use cgtrace_host::hierarchy::Scanned;
@@ -34,6 +36,9 @@ pub struct MergeOutcome {
     /// The missed changes, all `inferred`: removals (children first), renames, creations (parents first). The
     /// cgroups that the initial scan finds yield no changes, because they existed before.
     pub changes: Vec<Change>,
+    /// The paths of cgroups that were removed before the scan had found their parents: their `Rmdir` changes
+    /// had none. Parents first.
+    pub named: Vec<(Key, Rc<[u8]>)>,
     /// A cgroup was renamed during the scan, or an event gave a name to one cgroup and the scan to another.
     /// Another scan is needed; until then, after an initial scan, the hierarchy stays unscanned.
     pub raced: bool,
@@ -46,6 +51,7 @@ impl Index {
     ///
     /// A scan begun before is abandoned.
     pub fn begin_scan(&mut self, hierarchy: HierarchyId) {
+        self.abandon_scan(hierarchy);
         if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
             known.scan = Some(PendingScan::begin(known.gap.map_or(0, |gap| gap.to_boot_ns)));
         }
@@ -53,8 +59,14 @@ impl Index {
 
     /// The scan failed, or records were lost while it ran.
     pub fn abandon_scan(&mut self, hierarchy: HierarchyId) {
-        if let Some(known) = self.hierarchies.get_mut(&hierarchy) {
-            known.scan = None;
+        let scan = self.hierarchies.get_mut(&hierarchy).and_then(|known| known.scan.take());
+        self.release_after(hierarchy, scan.map(|scan| scan.released).unwrap_or_default());
+    }
+
+    /// Ends the cgroups that were released while a scan ran.
+    fn release_after(&mut self, hierarchy: HierarchyId, released: Vec<CgroupId>) {
+        for id in released {
+            self.dying.release(Key { hierarchy, id });
         }
     }
 
@@ -80,7 +92,7 @@ impl Index {
         self.shape += 1;
         let first = !known.scanned;
         let SortedScan { seen, renamed, fresh } = sort(known, &scan, scanned);
-        let mut merged = MergeOutcome { changes: Vec::new(), raced: !scan.renamed.is_empty() };
+        let mut merged = MergeOutcome { raced: !scan.renamed.is_empty(), ..MergeOutcome::default() };
         // A lost rename may have hidden a cgroup and its descendants from the scan. The loss requests another
         // scan. On v2 nothing is renamed, and a scan finds all that exists from its begin to its end.
         let lost_meanwhile = known.gap.is_some_and(|gap| gap.to_boot_ns > scan.begun_after_ns);
@@ -102,7 +114,8 @@ impl Index {
                 merged.changes.push(self.inferred(Kind::Mkdir, at_boot_ns, cgroup));
             }
         }
-        self.complete_previous_paths(hierarchy, scan);
+        merged.named = self.name_removed(hierarchy, scan.pathless);
+        self.release_after(hierarchy, scan.released);
         merged
     }
 
@@ -148,11 +161,7 @@ impl Index {
             // Children first. They cannot exist without their parent, whatever the events prove.
             let below = known.tree.below(id).into_iter().rev();
             let ending: Vec<_> = below.chain([id]).filter(|id| known.tree.find(*id).is_some()).collect();
-            for id in ending {
-                let cgroup = self.cgroup(Key { hierarchy, id });
-                self.end_instance(&cgroup, at, None, true);
-                changes.push(self.inferred(Kind::Rmdir, at, cgroup));
-            }
+            changes.extend(ending.into_iter().map(|id| self.end_live(Key { hierarchy, id }, at, None, true)));
         }
     }
 
@@ -198,7 +207,7 @@ impl Index {
         at: u64,
         raced: &mut bool,
     ) -> Vec<CgroupId> {
-        let Self { hierarchies, previous, anomalies, .. } = self;
+        let Self { hierarchies, dying, anomalies, .. } = self;
         let Some(known) = hierarchies.get_mut(&hierarchy) else { return Vec::new() };
         let (origin, since) = if known.scanned {
             (Origin::Inferred, at)
@@ -211,19 +220,16 @@ impl Index {
             if known.tree.find(id).is_some() {
                 continue;
             }
-            // Its removal was either observed, or inferred from a scan that missed it.
+            // Its removal is either certain, or was wrongly inferred from a scan that missed it.
             let key = Key { hierarchy, id };
-            let ended = previous.of(key).map(|instance| instance.inferred);
-            if ended == Some(false) {
+            if dying.get(key).is_some_and(|removed| !removed.may_exist()) {
                 continue;
             }
             let holder = holder_by_event(known, scan, parent, &leaf);
             let truncated = !possible_name(&leaf);
             let node = Node::new(id, parent, UNSET, leaf, truncated);
-            let node = match ended.and_then(|_| previous.remove(key)) {
-                Some(PreviousInstance { creation, .. }) => {
-                    node.created(creation.origin, creation.boot_ns, creation.by)
-                }
+            let node = match dying.remove(key).map(|removed| removed.creation) {
+                Some(Creation { boot_ns, origin, by }) => node.created(origin, boot_ns, by),
                 None => node.created(origin, since, None),
             };
             match known.tree.insert(node) {
@@ -247,17 +253,19 @@ impl Index {
         inserted
     }
 
-    /// Builds the paths of cgroups that were removed before the scan had found their parents.
-    fn complete_previous_paths(&mut self, hierarchy: HierarchyId, scan: PendingScan) {
-        let mut pathless = scan.pathless;
+    /// Builds and returns the paths of cgroups that were removed before the scan had found their parents.
+    fn name_removed(&mut self, hierarchy: HierarchyId, mut pathless: Vec<Pathless>) -> Vec<(Key, Rc<[u8]>)> {
+        let mut named = Vec::new();
         // A parent's id is lower than its children's, and their paths need its own.
         pathless.sort_unstable_by_key(|removed| removed.id);
         for Pathless { id, parent, leaf } in pathless {
             let key = Key { hierarchy, id };
             if let Some(path) = self.cgroup_below(key, parent, Some(&leaf)).path {
-                self.previous.set_path(key, path);
+                self.dying.set_path(key, &path);
+                named.push((key, path));
             }
         }
+        named
     }
 }
 

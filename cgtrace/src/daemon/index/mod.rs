@@ -1,25 +1,28 @@
-//! The index of live and removed cgroups. Pure: no I/O, no clock, no async.
+//! The index of live cgroups. Pure: no I/O, no clock, no async.
 //!
 //! [`Index::apply`] applies events; [`Index::begin_scan`] and [`Index::merge_scan`] merge the result of a
 //! scan; the other methods query. Any sequence of calls leaves the index consistent, and none panics. Input
 //! that contradicts the index is counted as an [`Anomaly`].
 //!
 //! Each hierarchy has a `Tree` of its live cgroups, linked by parent id, so that a cgroup may be inserted
-//! before its parent. Removed cgroups are stored in `PreviousInstances`, which is bounded.
+//! before its parent. The index holds the present: what ended is in the [`Change`]s alone. `DyingCgroups` has
+//! the removed cgroups that the kernel has not released, because later events may name them.
 
+mod ancestries;
 mod anomaly;
 mod apply;
 mod change;
 mod changes;
+mod dying;
 mod event;
 mod evidence;
 mod hierarchies;
 mod instance;
 mod invariants;
+mod live;
 mod membership;
 mod merge;
 mod node;
-mod previous;
 mod query;
 mod scan;
 mod subtree;
@@ -31,29 +34,31 @@ use std::rc::Rc;
 
 pub use anomaly::{Anomaly, AnomalyCounts};
 pub use cgtrace_host::hierarchy::Scanned;
-pub use change::{Change, ChangedCgroup, Kind};
+pub use change::{Change, ChangedCgroup, Kind, ProcessContext};
 pub use event::{CgroupId, Child, Event, Hierarchy, HierarchyId, Key, Leaf, ROOT, Task, UNIFIED, What};
 pub use hierarchies::{Gap, HierarchyState};
-pub use instance::{Actor, Creation, Instance, Origin, PreviousInstance};
+pub use instance::{Actor, Creation, Instance, Origin};
+pub use live::LiveCgroup;
 pub use merge::MergeOutcome;
-pub use previous::{PREVIOUS_PER_PATH, PreviousLimits};
 pub use subtree::{Paused, Subtree};
 
+use ancestries::PendingAncestries;
+use dying::DyingCgroups;
 use hierarchies::HierarchyData;
 use membership::Memberships;
-use previous::PreviousInstances;
 use task_cache::TaskCache;
 
 /// How many processes' last known cgroups are stored, so that an attach can report the previous one. Each
 /// takes about 40 bytes.
 const MEMBERSHIPS: usize = 4_096;
 
-/// The live cgroups and the previous instances of every hierarchy.
+/// The live cgroups of every hierarchy.
 #[derive(Debug)]
 pub struct Index {
     hierarchies: BTreeMap<HierarchyId, HierarchyData>,
-    previous: PreviousInstances,
+    dying: DyingCgroups,
     task_cache: TaskCache,
+    ancestries: PendingAncestries,
     memberships: Memberships,
     anomalies: AnomalyCounts,
     seq: u64,
@@ -70,11 +75,12 @@ pub struct Index {
 impl Index {
     /// Creates an empty index.
     #[must_use]
-    pub fn new(limits: PreviousLimits) -> Self {
+    pub fn new() -> Self {
         Self {
             hierarchies: BTreeMap::new(),
-            previous: PreviousInstances::new(limits),
+            dying: DyingCgroups::new(),
             task_cache: TaskCache::new(),
+            ancestries: PendingAncestries::default(),
             memberships: Memberships::new(MEMBERSHIPS),
             anomalies: AnomalyCounts::default(),
             seq: 0,
@@ -108,10 +114,10 @@ impl Index {
         }
     }
 
-    /// Changes the limit of previous instances and drops what exceeds it.
-    pub fn limit_previous(&mut self, limits: PreviousLimits) {
-        self.shape += 1;
-        self.previous.set_limits(limits);
+    /// Changes the maximum bytes of dying cgroups, for the tests.
+    #[doc(hidden)]
+    pub fn limit_dying(&mut self, max_bytes: usize) {
+        self.dying.set_max_bytes(max_bytes);
     }
 
     /// Continues numbering after `seq`, the number of the previous daemon's last change.
@@ -129,5 +135,11 @@ impl Index {
     #[must_use]
     pub const fn anomalies(&self) -> &AnomalyCounts {
         &self.anomalies
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
     }
 }

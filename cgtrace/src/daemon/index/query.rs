@@ -1,41 +1,21 @@
 //! Queries.
 
-use std::rc::Rc;
-
 use super::Index;
 use super::event::{HierarchyId, Key, possible_name};
 use super::hierarchies::{Gap, HierarchyData, HierarchyState};
-use super::instance::{Instance, PreviousInstance};
+use super::instance::Instance;
 use super::subtree::{Paused, Subtree};
 
 impl Index {
     /// The known hierarchies, ordered by id.
     pub fn hierarchies(&self) -> impl Iterator<Item = HierarchyState> + '_ {
-        self.hierarchies.values().map(|known| self.state(known))
+        self.hierarchies.values().map(HierarchyData::state)
     }
 
     /// The state of one hierarchy.
     #[must_use]
     pub fn hierarchy(&self, id: HierarchyId) -> Option<HierarchyState> {
-        self.hierarchies.get(&id).map(|known| self.state(known))
-    }
-
-    fn state(&self, known: &HierarchyData) -> HierarchyState {
-        HierarchyState {
-            id: known.id,
-            name: known.name.clone(),
-            observed_since_boot_ns: known.observed_since_boot_ns,
-            complete_since_boot_ns: self
-                .previous
-                .forgotten_until(known.id)
-                .map_or(known.observed_since_boot_ns, |until| until.max(known.observed_since_boot_ns)),
-            scanned: known.scanned,
-            cgroups: known.tree.len(),
-            created: known.created,
-            removed: known.removed,
-            resyncs: known.resyncs,
-            previous_instances: self.previous.count(known.id),
-        }
+        self.hierarchies.get(&id).map(HierarchyData::state)
     }
 
     /// The hierarchy that a user's `name` refers to: `v2` or `unified`, a full name (`cpu,cpuacct`), one of
@@ -73,26 +53,6 @@ impl Index {
             leaf: &node.leaf,
             truncated: node.truncated,
         })
-    }
-
-    /// The previous instances of a path that are stored, newest first.
-    pub fn previous_instances(
-        &self,
-        hierarchy: HierarchyId,
-        path: &[u8],
-    ) -> impl Iterator<Item = &PreviousInstance> {
-        self.previous.of_path(hierarchy, path)
-    }
-
-    /// The paths that have previous instances, with their hierarchies, the last removed first.
-    pub fn previous_paths(&self) -> impl Iterator<Item = (HierarchyId, &Rc<[u8]>)> {
-        self.previous.paths()
-    }
-
-    /// The previous instance of a cgroup, if it is stored.
-    #[must_use]
-    pub fn previous_by_id(&self, key: Key) -> Option<&PreviousInstance> {
-        self.previous.of(key)
     }
 
     /// Iterates over a live cgroup and its descendants: parents before children, siblings in byte order of

@@ -18,6 +18,8 @@ pub(super) struct PendingScan {
     pub removed: HashSet<CgroupId>,
     /// Removed cgroups whose path could not be built yet.
     pub pathless: Vec<Pathless>,
+    /// Released: dying until the merge, because the paths of `pathless` may need theirs.
+    pub released: Vec<CgroupId>,
 }
 
 #[derive(Debug)]
@@ -51,6 +53,12 @@ impl PendingScan {
         if pathless && !node.truncated {
             self.pathless.push(Pathless { id, parent: node.parent, leaf: node.leaf.clone() });
         }
+    }
+
+    /// The kernel released a cgroup: the scan may have found it before.
+    pub fn released(&mut self, id: CgroupId) {
+        self.removed.insert(id);
+        self.released.push(id);
     }
 
     pub fn has_removed(&self, id: CgroupId) -> bool {

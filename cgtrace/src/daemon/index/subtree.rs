@@ -1,6 +1,7 @@
 //! Traversal of a cgroup and its descendants.
 
 use super::event::{CgroupId, HierarchyId, Key, ROOT};
+use super::node::Node;
 use super::tree::Tree;
 
 /// Iterates over a subtree: parents before children, siblings in byte order of their names. Also has each
@@ -66,15 +67,11 @@ impl<'a> Subtree<'a> {
     pub fn path(&self) -> Option<&[u8]> {
         self.has_path.then_some(if self.at.path.is_empty() { &b"/"[..] } else { &self.at.path })
     }
-}
 
-impl Iterator for Subtree<'_> {
-    /// The cgroup and its depth.
-    type Item = (Key, u32);
-
-    fn next(&mut self) -> Option<Self::Item> {
+    /// The next cgroup and its depth.
+    pub(super) fn next_node(&mut self) -> Option<(&'a Node, u32)> {
         let tree = self.tree?;
-        let Paused { hierarchy, pending, path } = &mut self.at;
+        let Paused { pending, path, .. } = &mut self.at;
         let Unvisited { id, level, above } = pending.pop()?;
         let node = tree.get(id)?;
         let above = if node.truncated { None } else { above };
@@ -98,6 +95,16 @@ impl Iterator for Subtree<'_> {
         if let Some(children) = pending.get_mut(first..) {
             children.sort_unstable_by(|one, other| name(other).cmp(&name(one)));
         }
-        Some((Key { hierarchy: *hierarchy, id }, level))
+        Some((node, level))
+    }
+}
+
+impl Iterator for Subtree<'_> {
+    /// The cgroup and its depth.
+    type Item = (Key, u32);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let hierarchy = self.at.hierarchy;
+        self.next_node().map(|(node, level)| (Key { hierarchy, id: node.id }, level))
     }
 }

@@ -14,7 +14,7 @@ const SLOTS: u64 = 256;
 
 /// The longest path of an actor's cgroup that is stored, in bytes. An unprivileged user can create many paths
 /// of 160 KB.
-const MAX_PATH: usize = 4096;
+pub(super) const MAX_PATH: usize = 4096;
 
 /// A direct-mapped cache of the tasks seen last: each has one slot, and is evicted by the next one that maps
 /// to it.

@@ -216,6 +216,14 @@ impl Tree {
         found
     }
 
+    /// The cgroups whose parent is unknown, ordered by id.
+    pub fn unattached(&self) -> Vec<u32> {
+        let parents = self.children.keys().filter(|parent| self.find(**parent).is_none());
+        let mut found: Vec<_> = parents.flat_map(|parent| self.children(*parent)).collect();
+        found.sort_unstable_by_key(|slot| self.nodes.get(*slot).id);
+        found
+    }
+
     /// The child of that name.
     pub fn child(&self, parent: CgroupId, leaf: &[u8]) -> Option<u32> {
         let same = |slot: &u32| {

@@ -6,8 +6,7 @@ use super::class::SocketClass;
 use crate::{
     daemon::{
         index::{
-            Actor, Change, ChangedCgroup, Creation, HierarchyId, HierarchyState, Index, Key, Origin,
-            PreviousInstance, Task,
+            Actor, Change, ChangedCgroup, Creation, HierarchyId, HierarchyState, Index, Key, Origin, Task,
         },
         tracker::Anchor,
     },
@@ -110,24 +109,6 @@ impl Encoder {
             removed_by: None,
             inferred,
         })
-    }
-
-    /// A removed instance.
-    pub fn previous_instance(&self, previous: &PreviousInstance) -> wire::Instance {
-        let (path, path_hex) = path(previous.path.as_deref());
-        let CreationFields { created_at, existed_at, created_by, inferred } =
-            self.creation(&previous.creation);
-        wire::Instance {
-            id: previous.key.id.0,
-            path,
-            path_hex,
-            created_at,
-            existed_at,
-            created_by,
-            removed_at: Some(self.timestamp(previous.removed_boot_ns)),
-            removed_by: self.actor(previous.removed_by.as_deref()),
-            inferred: inferred || previous.inferred,
-        }
     }
 
     fn creation(&self, creation: &Creation) -> CreationFields {

@@ -4,13 +4,12 @@ use std::{cell::Cell, rc::Rc};
 
 use super::failure::ErrorReply;
 pub use crate::daemon::config::Limits;
-use crate::daemon::index;
 
 impl Limits {
-    /// The limits of the index.
+    /// The maximum bytes of previous instances.
     #[must_use]
-    pub const fn previous(&self) -> index::PreviousLimits {
-        index::PreviousLimits { max_previous_bytes: self.max_previous_bytes }
+    pub const fn previous(&self) -> usize {
+        self.max_previous_bytes
     }
 }
 

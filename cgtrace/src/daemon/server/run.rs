@@ -83,7 +83,6 @@ fn serve_sockets(
 ) -> anyhow::Result<()> {
     raise_descriptors(&mut options.limits);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
-    tracker.borrow_mut().limit_previous(options.limits.previous());
     // Before any other thread starts: threads inherit the capabilities.
     let retained = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
         .context("failed to drop the capabilities that only loading needs")?;
@@ -127,7 +126,6 @@ fn serve_sockets(
                     }
                     raise_descriptors(&mut limits);
                     shared.hub.set_limits(limits);
-                    shared.tracker.borrow_mut().limit_previous(limits.previous());
                 }
             }
             std::future::pending::<()>().await;
@@ -237,7 +235,7 @@ pub fn in_process() -> Result<net::UnixStream, InProcessError> {
 
 /// Records the processes with tracked comms that started before their execs could be observed.
 async fn record_running_processes(shared: Rc<Shared>) {
-    let tracked: Vec<[u8; 16]> = shared.tracker.borrow().process_log().tracked().copied().collect();
+    let tracked: Vec<[u8; 16]> = shared.tracker.borrow().tracked().copied().collect();
     if tracked.is_empty() {
         return;
     }

@@ -199,6 +199,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
                     let merged = self.index.merge_scan(hierarchy, scanned, complete, now);
                     raced = merged.raced;
                     self.announce(merged.changes);
+                    self.announce_named(&merged.named);
                 }
                 Err(error) => {
                     tracing::warn!(%error, "failed to scan a hierarchy");

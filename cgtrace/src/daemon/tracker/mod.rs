@@ -8,6 +8,7 @@ mod discovery;
 mod drive;
 mod evidence;
 mod losses;
+mod processes;
 mod resume;
 mod resyncs;
 mod scan;
@@ -20,6 +21,7 @@ mod wakeups;
 
 pub use clock::Anchor;
 pub use drive::{DriveError, drive};
+pub use processes::PreexistingProcess;
 pub use scan::{ScanJob, ScanResult};
 pub use scan_thread::{Priority, ScanThread, ScanThreadEnded};
 pub use sources::{Clock, Machine, ThisMachine};
@@ -31,12 +33,23 @@ use std::rc::Rc;
 
 use cgtrace_host::process::{ProcessStatus, padded_comm};
 
-use crate::daemon::index::{CgroupId, Change, Index, Task};
+use crate::daemon::index::{CgroupId, Change, Index, Key, Task};
 
-/// Receives changes as they are applied.
+/// Receives changes as they are applied, and what else becomes known of the past.
 pub trait Listener {
     /// Called for each change, right after it was applied to the index.
     fn changed(&mut self, change: &Rc<Change>, index: &Index, anchor: Anchor);
+
+    /// Called for each process with a tracked comm whose exec was not observed, because it predates the
+    /// daemon or the tracking of its comm. One may be passed on again when the tracked comms change.
+    fn preexisting(&mut self, process: &PreexistingProcess, index: &Index, anchor: Anchor) {
+        let _ = (process, index, anchor);
+    }
+
+    /// Called when the path of a removed cgroup becomes known whose `Rmdir` change had none.
+    fn named(&mut self, key: Key, path: &Rc<[u8]>) {
+        let _ = (key, path);
+    }
 }
 
 /// Converts a process read from `/proc` to a [`Task`]; its cgroup is not set.

@@ -2,12 +2,9 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{ThisMachine, Tracker, task_of};
-use crate::daemon::{
-    index::{HierarchyId, Key},
-    probe::{self, LostRecords, Probe},
-};
-use cgtrace_host::{hierarchy::HierarchyError, process};
+use super::{ThisMachine, Tracker};
+use crate::daemon::probe::{self, LostRecords, Probe};
+use cgtrace_host::hierarchy::HierarchyError;
 
 /// Why the tracker could not start.
 #[derive(Debug, thiserror::Error)]
@@ -41,7 +38,7 @@ impl Tracker {
         self.records.ring_fds().map(|fd| fd.try_clone_to_owned())
     }
 
-    /// Tracks the execs of these comms from now on, NUL-padded. Recorded processes of other comms stay.
+    /// Tracks the execs of these comms from now on, NUL-padded.
     ///
     /// # Errors
     ///
@@ -50,30 +47,8 @@ impl Tracker {
         // Execs of the previous comms may still be in the rings.
         let _ = self.catch_up();
         self.records.track(comms)?;
-        self.process_log.set_tracked(comms.iter().copied());
+        self.tracked = comms.iter().copied().collect();
         Ok(())
-    }
-
-    /// Records the processes with a tracked comm that /proc listed at `boot_ns`, which predate the daemon.
-    pub fn record_preexisting(&mut self, boot_ns: u64, found: &[process::ProcessInfo]) {
-        let _ = self.catch_up();
-        let Self { index, process_log, .. } = self;
-        for found in found {
-            let memberships: Vec<Key> = found
-                .cgroups
-                .iter()
-                .filter_map(|line| index.resolve(HierarchyId(line.id), &line.path))
-                .collect();
-            index.record_process(&task_of(&found.process), &memberships);
-            let ancestors: Vec<_> = found.ancestors.iter().map(task_of).collect();
-            process_log.record_preexisting(
-                boot_ns,
-                &task_of(&found.process),
-                &memberships,
-                &ancestors,
-                index,
-            );
-        }
     }
 
     /// The kernel program.

@@ -1,14 +1,17 @@
 //! The tracker's state: records, index, hierarchies and listeners.
 
-use std::{collections::BTreeMap, rc::Rc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    time::Duration,
+};
 
 use cgtrace_common::Wake;
 use tokio::sync::Notify;
 
 use crate::daemon::{
-    index::{Change, Event, HierarchyId, Index, Key, PreviousLimits, What},
+    index::{Change, Event, HierarchyId, Index, Key, What},
     probe::{Drained, Probe, Records},
-    process_log::ProcessLog,
 };
 use cgtrace_host::hierarchy::Mount;
 
@@ -46,8 +49,9 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) records: R,
     pub(super) machine: M,
     pub(super) index: Index,
-    pub(super) process_log: ProcessLog,
-    anchor: Anchor,
+    /// The comms whose execs are recorded, NUL-padded.
+    pub(super) tracked: BTreeSet<[u8; 16]>,
+    pub(super) anchor: Anchor,
     pub(super) started_boot_ns: u64,
     pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
     pub(super) hierarchy_changes: HierarchyChanges,
@@ -56,7 +60,7 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     /// Events recorded while no daemon ran; applied at the first drain.
     pub(super) backlog: Vec<Event>,
     pub(super) wakeups: Wakeups,
-    listeners: Vec<Box<dyn Listener>>,
+    pub(super) listeners: Vec<Box<dyn Listener>>,
     pub(super) losses: LossCounts,
     pub(super) verifications: Verifications,
     /// The main loop sleeps until the kernel program wakes it.
@@ -74,8 +78,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     pub fn new(records: R, machine: M, tracked: &[[u8; 16]]) -> Self {
         Self {
             records,
-            index: Index::new(PreviousLimits::default()),
-            process_log: ProcessLog::new(tracked.iter().copied()),
+            index: Index::new(),
+            tracked: tracked.iter().copied().collect(),
             anchor: Anchor::now(&machine),
             started_boot_ns: machine.boot_ns(),
             machine,
@@ -97,9 +101,10 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
     }
 
-    /// Limits the previous instances stored.
-    pub fn limit_previous(&mut self, limits: PreviousLimits) {
-        self.index.limit_previous(limits);
+    /// As [`Index::limit_dying`], for the tests.
+    #[doc(hidden)]
+    pub fn limit_dying(&mut self, max_bytes: usize) {
+        self.index.limit_dying(max_bytes);
     }
 
     /// Adds a listener, which receives every later change.
@@ -158,7 +163,6 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             records,
             machine,
             index,
-            process_log,
             anchor,
             listeners,
             views,
@@ -205,10 +209,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             {
                 index.set_leaf(key, &leaf);
             }
-            let change = change.map(Rc::new);
-            process_log.record(&event, change.as_ref(), index);
             if let Some(change) = change {
-                output.announce(&change, index);
+                output.announce(&Rc::new(change), index);
             }
         };
         let unread = backlog.len();
@@ -230,6 +232,15 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         }
         if let Some(seq) = output.seq {
             self.records.store_seq(seq);
+        }
+    }
+
+    /// Passes on the paths of removed cgroups that became known.
+    pub(super) fn announce_named(&mut self, named: &[(Key, Rc<[u8]>)]) {
+        for (key, path) in named {
+            for listener in &mut self.listeners {
+                listener.named(*key, path);
+            }
         }
     }
 
@@ -270,12 +281,6 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     #[must_use]
     pub fn index(&self) -> &Index {
         &self.index
-    }
-
-    /// The recorded processes.
-    #[must_use]
-    pub fn process_log(&self) -> &ProcessLog {
-        &self.process_log
     }
 
     /// The wall clock's anchor.

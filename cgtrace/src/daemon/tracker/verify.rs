@@ -216,7 +216,7 @@ impl VerifyReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::daemon::index::{Child, Event, Hierarchy, Leaf, PreviousLimits, Task, UNIFIED, What};
+    use crate::daemon::index::{Child, Event, Hierarchy, Leaf, Task, UNIFIED, What};
 
     fn key(id: u64) -> Key {
         Key { hierarchy: UNIFIED, id: CgroupId(id) }
@@ -231,7 +231,7 @@ mod tests {
     }
 
     fn index(cgroups: &[(u64, &str)]) -> Index {
-        let mut index = Index::new(PreviousLimits::default());
+        let mut index = Index::new();
         index.add_hierarchy(&Hierarchy { id: UNIFIED, name: "v2".into() }, 1);
         for (id, leaf) in cgroups {
             let leaf = Leaf { bytes: leaf.as_bytes().into(), truncated: false };

@@ -4,7 +4,7 @@ use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
 use crate::daemon::index::change::{Change, Kind};
 use crate::daemon::index::event::{Child, ROOT, UNIFIED, possible_name};
-use crate::daemon::index::instance::{Creation, Origin, PreviousInstance};
+use crate::daemon::index::instance::{Creation, Origin};
 use crate::daemon::index::node::Node;
 use crate::daemon::index::tree::NameClaim;
 
@@ -89,29 +89,17 @@ impl Index {
             self.anomalies.count(Anomaly::UnknownRmdir);
         }
         let by = self.actor(&child.by);
-        let cgroup = if live {
-            self.cgroup(key)
-        } else {
-            self.cgroup_below(key, child.parent(), (!has_no_name(child)).then_some(&*child.leaf.bytes))
-        };
         if live {
-            self.end_instance(&cgroup, at, Some(Rc::clone(&by)), false);
-        } else {
-            let known = self.hierarchy_mut(at, key.hierarchy);
-            known.removed += 1;
-            if let Some(scan) = &mut known.scan {
-                scan.removed(key.id, &node(child), cgroup.path.is_none());
-            }
-            self.previous.insert(PreviousInstance {
-                key,
-                path: cgroup.path.clone(),
-                creation,
-                removed_boot_ns: at,
-                removed_by: Some(Rc::clone(&by)),
-                inferred: false,
-            });
+            return Some(self.end_live(key, at, Some(by), false));
         }
-        Some(self.change_by(Kind::Rmdir, at, cgroup, by))
+        let leaf = (!has_no_name(child)).then_some(&*child.leaf.bytes);
+        let cgroup = self.cgroup_below(key, child.parent(), leaf);
+        let known = self.hierarchy_mut(at, key.hierarchy);
+        known.removed += 1;
+        if let Some(scan) = &mut known.scan {
+            scan.removed(key.id, &node(child), cgroup.path.is_none());
+        }
+        Some(self.end(cgroup, Some(creation), at, Some(by), false))
     }
 
     pub(super) fn rename(&mut self, at: u64, child: &Child) -> Option<Change> {

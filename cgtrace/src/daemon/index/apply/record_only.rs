@@ -4,14 +4,22 @@ use std::rc::Rc;
 
 use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
-use crate::daemon::index::change::{Change, ChangedCgroup, Kind};
+use crate::daemon::index::change::{Change, ChangedCgroup, Kind, ProcessContext};
 use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
+use crate::daemon::index::task_cache::MAX_PATH;
 
 impl Index {
     pub(super) fn release(&mut self, at: u64, key: Key) -> Change {
         // Releases arrive late and unordered, also for a cgroup whose mkdir(2) failed. What they prove was
         // inferred before.
         let cgroup = self.cgroup(key);
+        if !self.is_known(key.hierarchy, key.id) {
+            let scan = self.hierarchies.get_mut(&key.hierarchy).and_then(|known| known.scan.as_mut());
+            match scan {
+                Some(scan) => scan.released(key.id),
+                None => self.dying.release(key),
+            }
+        }
         self.change(Kind::Release, at, Some(cgroup))
     }
 
@@ -58,10 +66,30 @@ impl Index {
         for key in memberships {
             self.memberships.moved(*key, task, false);
         }
+        let ancestors = self.ancestries.take(task).unwrap_or_default();
         let cgroup = self.home(task, memberships).map(|key| self.event_cgroup(key));
-        let creator = self.actor(task);
+        let mut context = self.process_context(memberships, &ancestors);
+        // They share the path, and it is known whatever its length.
+        if let Some(home) = &cgroup
+            && let Some(same) = context.cgroups.iter_mut().find(|other| of(other) == of(home))
+        {
+            same.path.clone_from(&home.path);
+        }
+        let process = self.actor(task);
         let change = self.change(Kind::Exec, at, cgroup);
-        Change { task: Some(Rc::clone(&creator.task)), ..change }
+        Change { task: Some(Rc::clone(&process.task)), exec: Some(Box::new(context)), ..change }
+    }
+
+    /// The cgroups of a process and its ancestors, with their current or last paths of up to 4,096 bytes.
+    pub fn process_context(&mut self, memberships: &[Key], ancestors: &[Task]) -> ProcessContext {
+        let membership = |key: &Key| {
+            let cgroup = self.cgroup(*key);
+            ChangedCgroup { path: cgroup.path.filter(|path| path.len() <= MAX_PATH), ..cgroup }
+        };
+        ProcessContext {
+            cgroups: memberships.iter().map(membership).collect(),
+            ancestors: ancestors.iter().map(|ancestor| self.actor(ancestor)).collect(),
+        }
     }
 
     /// Records the cgroups of a process that /proc listed, so that its next move can report the previous one.
@@ -94,4 +122,8 @@ impl Index {
         }
         self.cgroup(key)
     }
+}
+
+fn of(cgroup: &ChangedCgroup) -> Key {
+    Key { hierarchy: cgroup.hierarchy, id: cgroup.id }
 }

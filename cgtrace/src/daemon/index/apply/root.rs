@@ -67,12 +67,12 @@ impl Index {
             .then(|| Change { inferred: true, ..self.hierarchy_destroyed(at_boot_ns, id) })
     }
 
-    /// Removes a hierarchy with its live and previous instances: the kernel may reuse its id for another one,
+    /// Removes a hierarchy with its live and dying cgroups: the kernel may reuse its id for another one,
     /// and no reply may list a hierarchy that is gone.
     fn forget(&mut self, id: HierarchyId) {
         // Keeps the tree's contribution, so that `shape` never decreases.
         self.shape += self.hierarchies.remove(&id).map_or(0, |known| known.tree.version() + 1);
-        self.previous.forget_hierarchy(id);
+        self.dying.forget_hierarchy(id);
         self.memberships.forget_hierarchy(id);
         if id == UNIFIED {
             self.task_cache.forget_paths();

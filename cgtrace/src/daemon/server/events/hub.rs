@@ -297,7 +297,7 @@ mod tests {
 
     use super::*;
     use crate::daemon::{
-        index::{Actor, CgroupId, ChangedCgroup, HierarchyId, PreviousLimits, Task},
+        index::{Actor, CgroupId, ChangedCgroup, HierarchyId, Task},
         server::events::{filter::Criteria, pattern::Patterns, queue::QueueItem},
         tracker::ThisMachine,
     };
@@ -322,6 +322,8 @@ mod tests {
             task: Some(task(1_000)),
             threadgroup: Some(true),
             by: Some(Rc::new(Actor { task: task(0), cgroup: None })),
+            creation: None,
+            exec: None,
             inferred: false,
             lost: None,
         })
@@ -349,7 +351,7 @@ mod tests {
         }
         let before = Rc::new(Queue::new(7, None));
         subscriptions.push(hub.subscribe(SocketClass::Private, &filter("/a"), &before));
-        hub.changed(&change(), &Index::new(PreviousLimits::default()));
+        hub.changed(&change(), &Index::new());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
             tokio::select! {

@@ -73,26 +73,16 @@ pub fn by_path(
         .filter(|state| selected.is_none_or(|selected| selected == state.id))
         .map(|state| {
             let key = index.resolve(state.id, path);
-            let previous: Vec<_> = index
-                .previous_instances(state.id, path)
-                .map(|previous| encoder.previous_instance(previous))
-                .collect();
-            // If nothing is stored about a path, its previous instances may have been discarded.
-            let observed_since = if key.is_none() && previous.is_empty() {
-                state.complete_since_boot_ns
-            } else {
-                state.observed_since_boot_ns
-            };
             wire::HierarchyResult {
                 hierarchy: hierarchy_name(&state),
                 hierarchy_id: state.id.0,
                 present: key.is_some(),
-                observed_since: encoder.timestamp(observed_since),
+                observed_since: encoder.timestamp(state.observed_since_boot_ns),
                 scanned: state.scanned,
                 complete_since: None,
                 gap: encoder.gap(index, state.id),
                 current: key.and_then(|key| encoder.instance(index, key)),
-                previous,
+                previous: Vec::new(),
             }
         })
         .collect();
@@ -110,30 +100,21 @@ fn by_id(index: &Index, encoder: Encoder, id: u64, selected: Option<HierarchyId>
             results.push(by_path(index, encoder, &path, Some(state.id)));
             continue;
         }
-        let (present, instance, previous) = match (encoder.instance(index, key), index.previous_by_id(key)) {
-            // It exists, but the name of an ancestor is unknown.
-            (Some(instance), _) => (true, Some(instance), Vec::new()),
-            (None, Some(previous)) => (false, None, vec![encoder.previous_instance(previous)]),
-            (None, None) => continue,
-        };
-        let newest = instance.as_ref().or(previous.first());
-        let path = newest.and_then(|instance| instance.path.clone()).unwrap_or_default();
-        let path_hex = newest.and_then(|instance| instance.path_hex.clone());
+        // It exists, but the name of an ancestor is unknown.
+        let Some(instance) = encoder.instance(index, key) else { continue };
         let result = wire::HierarchyResult {
             hierarchy: hierarchy_name(&state),
             hierarchy_id: state.id.0,
-            present,
+            present: true,
             observed_since: encoder.timestamp(state.observed_since_boot_ns),
             scanned: state.scanned,
             complete_since: None,
             gap: encoder.gap(index, state.id),
-            current: instance,
-            previous,
+            current: Some(instance),
+            previous: Vec::new(),
         };
         results.push(wire::PathResult {
-            path,
-            path_hex,
-            present,
+            present: true,
             hierarchies: vec![result],
             ..wire::PathResult::default()
         });

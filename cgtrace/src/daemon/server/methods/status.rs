@@ -32,7 +32,7 @@ fn status(connection: &Connection) -> wire::Status {
                 note: view.note,
                 observed_since: encoder.timestamp(state.observed_since_boot_ns),
                 cgroups: state.cgroups as u64,
-                previous_instances: state.previous_instances as u64,
+                previous_instances: 0,
                 created: state.created,
                 removed: state.removed,
                 lost: lost.of_hierarchy(state.id.0),

@@ -5,7 +5,7 @@ use std::{cell::RefCell, rc::Rc, time::Duration};
 use prometheus_client::metrics::{family::Family, histogram::Histogram};
 
 use crate::daemon::{
-    index::{Change, Index, Key, Kind, Origin},
+    index::{Change, Index, Kind, Origin},
     tracker::{Anchor, Listener},
 };
 
@@ -102,13 +102,12 @@ impl Meter {
         });
         let counts = &mut hierarchies[number];
         counts.events[change.kind.event_number()] += 1;
-        if change.kind == Kind::Rmdir
-            && let Some(previous) = index.previous_by_id(Key { hierarchy: cgroup.hierarchy, id: cgroup.id })
+        if let Some(creation) = &change.creation
             // The lifetime of any other instance is unknown.
-            && previous.creation.origin == Origin::Observed
-            && !previous.inferred
+            && creation.origin == Origin::Observed
+            && !change.inferred
         {
-            let ns = previous.removed_boot_ns.saturating_sub(previous.creation.boot_ns);
+            let ns = change.boot_ns.saturating_sub(creation.boot_ns);
             counts.lifetimes.observe(Duration::from_nanos(ns).as_secs_f64());
         }
     }

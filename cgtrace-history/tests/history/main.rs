@@ -1,0 +1,13 @@
+//! The history through its public interface: what is recorded is answered, across segments, runs and boots.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helper functions of tests: a failure must name its line")]
+
+mod at;
+mod faults;
+mod lives;
+mod log;
+mod processes;
+mod quota;
+mod runs;
+mod scene;
+mod segments;

@@ -1,0 +1,129 @@
+//! Many segments: nothing is lost between them, and the oldest are removed.
+
+use std::{path::Path, time::Duration};
+
+use cgtrace_common::Kind;
+use cgtrace_history::{At, Gap, GapReason, Hierarchies, Item, Options, StateAt};
+
+use crate::scene::{SECOND, Scene, ZERO, cgroup, events, live, options};
+
+/// Segments of 64 KiB.
+fn small(folder: Option<&Path>) -> Options {
+    Options { max_bytes: 1 << 20, ..options(folder) }
+}
+
+/// Creates and removes cgroups until the history has this many segments.
+fn fill(scene: &mut Scene, segments: u64) {
+    let mut id = 1_000;
+    while scene.recorder.state().segments < segments {
+        for _ in 0..500 {
+            id += 1;
+            let path = format!("/churn/{id}");
+            scene.event(Kind::Mkdir, Some(cgroup(id, &path)), None);
+            scene.event(Kind::Rmdir, Some(cgroup(id, &path)), None);
+            scene.wait_for_room();
+        }
+        let stored = scene.recorder.state().stored;
+        while scene.recorder.state().stored == stored {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+fn check_many(folder: Option<&Path>) {
+    let mut scene = Scene::start(small(folder), 100 * SECOND);
+    scene.live(vec![live(3, "/old")]);
+    scene.mkdir(5, "/a");
+    let early = ZERO + scene.now.cast_signed();
+    fill(&mut scene, 4);
+    scene.rmdir(5, "/a");
+    let items = scene.items();
+    let seqs: Vec<_> = events(&items).iter().map(|event| event.seq).collect();
+    assert_eq!(seqs, (1..=scene.seq).collect::<Vec<_>>());
+    // It lived across segments, and is one instance.
+    let found = scene.ask(|reader| reader.previous(&Hierarchies::All, b"/a", 8).unwrap());
+    assert_eq!(found.len(), 1);
+    let created = found[0].creation.as_ref().unwrap();
+    assert_eq!((created.at.boot_ns, created.by.as_ref().unwrap().task.pid), (101 * SECOND, 1));
+    let at = |wall_ns: i64| {
+        let state = scene.ask(move |reader| reader.at(wall_ns, &Hierarchies::All, At::Below(b"/")).unwrap());
+        let StateAt::Known { instances, .. } = state else { panic!("{state:?}") };
+        instances
+            .iter()
+            .map(|one| String::from_utf8(one.cgroup.path.clone().unwrap()).unwrap())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(at(early), ["/a", "/old"]);
+    assert_eq!(at(ZERO + scene.now.cast_signed()), ["/old"]);
+    scene.end();
+}
+
+#[test]
+fn segments_in_memory_are_one_history() {
+    check_many(None);
+}
+
+#[test]
+fn segments_on_disk_are_one_history() {
+    let folder = tempfile::tempdir().unwrap();
+    check_many(Some(folder.path()));
+    // Each closed segment can be read alone.
+    let names: Vec<_> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name != "lock")
+        .collect();
+    assert!(names.len() >= 4 && names.iter().all(|name| name.strip_suffix(".db").is_some()), "{names:?}");
+}
+
+#[test]
+fn the_oldest_segments_are_removed_and_the_answers_say_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut scene = Scene::start(small(Some(folder.path())), 100 * SECOND);
+    scene.mkdir(5, "/a");
+    scene.rmdir(5, "/a");
+    let oldest = |scene: &Scene| scene.ask(|reader| reader.horizon().unwrap().unwrap());
+    let mut id = 0;
+    while oldest(&scene).after.is_none() {
+        for _ in 0..2_000 {
+            id += 1;
+            scene.event(Kind::Mkdir, Some(cgroup(id, &format!("/churn/{id}"))), None);
+        }
+        let state = scene.recorder.state();
+        assert!(state.bytes <= (1 << 20) + (1 << 19), "{state:?}");
+    }
+    let horizon = oldest(&scene);
+    assert_eq!(horizon.after, Some(GapReason::Retention));
+    let items = scene.items();
+    let Item::Gap(Gap { reason, after_seq, until_seq, events: missing, .. }) = items[0] else { panic!() };
+    let first = events(&items)[0].seq;
+    assert_eq!(
+        (reason, after_seq, until_seq, missing),
+        (GapReason::Retention, 0, first - 1, Some(first - 1))
+    );
+    assert!(scene.ask(|reader| reader.previous(&Hierarchies::All, b"/a", 8).unwrap()).is_empty());
+    let long_ago = ZERO + 101 * SECOND.cast_signed();
+    let state = scene.ask(move |reader| reader.at(long_ago, &Hierarchies::All, At::Path(b"/a")).unwrap());
+    assert!(
+        matches!(&state, StateAt::Unknown { gap: Some(gap), .. } if gap.reason == GapReason::Retention),
+        "{state:?}"
+    );
+}
+
+#[test]
+fn old_segments_are_removed_by_age() {
+    let folder = tempfile::tempdir().unwrap();
+    let options = Options { max_age: Some(Duration::from_hours(72)), ..small(Some(folder.path())) };
+    let mut scene = Scene::start(options, 100 * SECOND);
+    for day in 1..8 {
+        scene.mkdir(day, &format!("/day/{day}"));
+        let stored = scene.recorder.state().stored;
+        while scene.recorder.state().stored == stored {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        scene.now += 86_400 * SECOND;
+    }
+    let items = scene.items();
+    let days: Vec<_> = events(&items).iter().map(|event| event.seq).collect();
+    assert!(days.len() >= 3 && days.len() <= 5 && days.ends_with(&[6, 7]), "{days:?}");
+}
