@@ -24,7 +24,15 @@ pub struct Count {
 
 /// The harnesses in `cgtrace/tests`: they need neither root nor a particular kernel.
 const PURE: [&str; 10] = [
-    "btf", "deploy", "exec_context", "index", "index_model", "offline", "records", "scan_thread", "schema",
+    "btf",
+    "deploy",
+    "exec_context",
+    "index",
+    "index_model",
+    "offline",
+    "records",
+    "scan_thread",
+    "schema",
     "words",
 ];
 

@@ -5,16 +5,8 @@ use std::fs;
 use cgtrace_client::{StreamItem, wire};
 
 use super::{
-    Outcome,
-    arguments::Log,
-    connect::Connector,
-    failure::Failure,
-    output::Output,
-    past::Past,
-    path,
-    stderr::print,
-    text,
-    when::When,
+    Outcome, arguments::Log, connect::Connector, failure::Failure, output::Output, past::Past, path,
+    stderr::print, text, when::When,
 };
 
 pub fn run(log: &Log, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {

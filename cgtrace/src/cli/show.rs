@@ -72,10 +72,9 @@ fn of_past(past: &mut Past, show: &Show, selector: &CgroupSelector) -> Result<Sh
         && let (Some(result), Some(since)) = (results.first_mut(), past.complete_since()?)
     {
         // For the message: since when it would have been recorded.
-        result.hierarchies.push(wire::HierarchyResult {
-            observed_since: since,
-            ..wire::HierarchyResult::default()
-        });
+        result
+            .hierarchies
+            .push(wire::HierarchyResult { observed_since: since, ..wire::HierarchyResult::default() });
     }
     Ok(ShowReport { seq, results, ..ShowReport::default() })
 }

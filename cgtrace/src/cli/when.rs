@@ -119,7 +119,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error_that_shows_what_is_right() {
-        for text in ["", "tomorrow", "10", "25:00", "2026-13-01", "2026-11-30 1", "-", "--1h", "1x", "99999999d"] {
+        for text in
+            ["", "tomorrow", "10", "25:00", "2026-13-01", "2026-11-30 1", "-", "--1h", "1x", "99999999d"]
+        {
             let error = parse_at(text, &now()).unwrap_err();
             assert!(error.contains("2026-11-30 13:00:00") && error.contains("10m"), "{text}: {error}");
         }

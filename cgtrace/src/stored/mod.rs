@@ -186,8 +186,7 @@ impl StoredEncoder<'_> {
     fn creation(&self, creation: Option<&StoredCreation>) -> CreationFields {
         let Some(StoredCreation { at, origin, by }) = creation else { return CreationFields::default() };
         let at = Some(Self::timestamp(at));
-        let (created_at, existed_at) =
-            if *origin == Origin::Preexisting { (None, at) } else { (at, None) };
+        let (created_at, existed_at) = if *origin == Origin::Preexisting { (None, at) } else { (at, None) };
         CreationFields {
             created_at,
             existed_at,

@@ -72,7 +72,8 @@ fn no_identity_is_public() {
     assert_eq!((removed.created_by, removed.removed_by), (None, None));
     assert!(removed.removed_at.is_some());
     assert_eq!(PUBLIC.cgroup(&instance(None), None).created_by, None);
-    let exec = StoredExec { seq: None, at: moment(1), task: task(), cgroups: vec![], ancestors: vec![task()] };
+    let exec =
+        StoredExec { seq: None, at: moment(1), task: task(), cgroups: vec![], ancestors: vec![task()] };
     assert_eq!(PUBLIC.exec(&exec), None);
     assert_eq!(PRIVATE.exec(&exec).unwrap().ancestors.len(), 1);
 }

@@ -1,11 +1,6 @@
 //! What cannot be read, and what was asked wrongly.
 
-use std::{
-    fs,
-    os::unix::fs::PermissionsExt as _,
-    path::Path,
-    process::Command,
-};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, process::Command};
 
 use crate::{
     answer, cgtrace,
@@ -52,11 +47,13 @@ fn a_damaged_segment_is_named_and_the_others_are_read() {
     let numbers: Vec<u64> = log.json().iter().filter_map(|line| line["seq"].as_u64()).collect();
     assert_eq!(numbers, [1, 2, 3, 4, 8, 9]);
     let out = folder.path().join("merged");
-    let merged = cgtrace(folder.path(), &["export", "--format=sqlite", "-o", out.to_str().unwrap()]).with_code(0);
+    let merged =
+        cgtrace(folder.path(), &["export", "--format=sqlite", "-o", out.to_str().unwrap()]).with_code(0);
     assert!(merged.stderr.contains("segment-000002.db` is left out"), "{}", merged.stderr);
     let merged = rusqlite::Connection::open(out).unwrap();
-    let gap: String = merged.query_row("select reason from gaps", [], |row| row.get(0)).unwrap();
-    assert_eq!(gap, "broken");
+    let gap = "select after_seq, until_seq from gaps where reason = 'broken'";
+    let gap: (i64, i64) = merged.query_row(gap, [], |row| Ok((row.get(0)?, row.get(1)?))).unwrap();
+    assert_eq!(gap, (4, 7));
     // What began before the damaged segment ended in it, as far as is known.
     let ends: String = merged
         .query_row("select group_concat(\"end\") from instances where path = '/second'", [], |row| row.get(0))

@@ -124,7 +124,9 @@ fn a_trace_has_a_slice_per_cgroup_and_no_overlaps() {
     let slices = |path: &str| -> Vec<(f64, f64)> {
         let of_path = tracks.iter().filter(|(key, _)| names[*key] == path);
         let slices = of_path.flat_map(|(_, slices)| slices);
-        slices.map(|slice| (slice["ts"].as_f64().unwrap() / 1e6, slice["dur"].as_f64().unwrap() / 1e6)).collect()
+        slices
+            .map(|slice| (slice["ts"].as_f64().unwrap() / 1e6, slice["dur"].as_f64().unwrap() / 1e6))
+            .collect()
     };
     assert_eq!(slices("/system.slice/web.service/job"), [(20.0, 10.0)]);
     // Twice: the second life ended while no daemon ran.

@@ -42,10 +42,7 @@ fn a_log_has_the_events_the_gaps_and_the_boots() {
 fn json_has_an_event_or_a_gap_per_line() {
     let folder = two_boots();
     let log = cgtrace(folder.path(), &["--json", "log"]).with_code(0).json();
-    assert_eq!(
-        json!(items(&log)),
-        json!([1, 2, 3, 4, 5, 6, 7, "stopped", 8, 9, "killed", 10])
-    );
+    assert_eq!(json!(items(&log)), json!([1, 2, 3, 4, 5, 6, 7, "stopped", 8, 9, "killed", 10]));
     let moved = &log[1];
     assert_eq!(moved["task"]["threadgroup"], true);
     assert_eq!(moved["unit"], "web.service");
@@ -78,9 +75,7 @@ fn a_log_is_selected_by_path_kind_hierarchy_and_process() {
 fn a_log_is_selected_by_time_and_boot() {
     let folder = two_boots();
     let selected = |arguments: &[&str]| {
-        json!(items(
-            &cgtrace(folder.path(), &[&["--json", "log"], arguments].concat()).with_code(0).json()
-        ))
+        json!(items(&cgtrace(folder.path(), &[&["--json", "log"], arguments].concat()).with_code(0).json()))
     };
     assert_eq!(
         selected(&["--since", "2026-11-30 13:00:45", "--until", "2026-11-30T13:05:10Z"]),
@@ -97,9 +92,7 @@ fn a_log_is_selected_by_time_and_boot() {
 fn the_newest_events_are_printed_oldest_first() {
     let folder = two_boots();
     let newest = |arguments: &[&str]| {
-        json!(items(
-            &cgtrace(folder.path(), &[&["--json", "log"], arguments].concat()).with_code(0).json()
-        ))
+        json!(items(&cgtrace(folder.path(), &[&["--json", "log"], arguments].concat()).with_code(0).json()))
     };
     assert_eq!(newest(&["-n", "1"]), json!([10]));
     assert_eq!(newest(&["-n", "2"]), json!([9, "killed", 10]));

@@ -50,9 +50,5 @@ fn cgtrace(folder: &Path, arguments: &[&str]) -> Answer {
 fn answer(command: &mut Command) -> Answer {
     let output = command.output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Answer {
-        code: output.status.code().unwrap(),
-        stdout: text(output.stdout),
-        stderr: text(output.stderr),
-    }
+    Answer { code: output.status.code().unwrap(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }

@@ -29,13 +29,13 @@ fn a_tree_of_a_time_is_that_of_then() {
 #[test]
 fn a_list_of_a_time_is_that_of_then() {
     let folder = two_boots();
-    let list = |arguments: &[&str]| {
-        cgtrace(folder.path(), &[&["list"], arguments].concat()).with_code(0)
-    };
+    let list = |arguments: &[&str]| cgtrace(folder.path(), &[&["list"], arguments].concat()).with_code(0);
     let then = list(&["/**/*.service", "--at", "2026-11-30 13:00:15"]);
     assert_eq!(
         then.lines(),
-        ["v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope"]
+        [
+            "v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope"
+        ]
     );
     assert_eq!(then.stderr, "");
     let all = list(&["--at", "2026-11-30 13:00:25", "--json"]).json();
@@ -57,7 +57,11 @@ fn a_list_of_a_time_is_that_of_then() {
         ])
     );
     let last = list(&["/system.slice/*"]);
-    assert!(last.stdout.contains("/system.slice/db.service") && !last.stdout.contains(WEB), "{}", last.stdout);
+    assert!(
+        last.stdout.contains("/system.slice/db.service") && !last.stdout.contains(WEB),
+        "{}",
+        last.stdout
+    );
     assert_eq!(last.stderr, END);
 }
 
@@ -128,11 +132,19 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         ]
     );
     let end = cgtrace(folder.path(), &["show", WEB]).with_code(0);
-    assert!(end.stdout.contains("absent   removed 2026-11-30 14:00:00.000000Z at the latest"), "{}", end.stdout);
+    assert!(
+        end.stdout.contains("absent   removed 2026-11-30 14:00:00.000000Z at the latest"),
+        "{}",
+        end.stdout
+    );
     assert!(end.stdout.contains("previous instance: id 10, removed 2026-11-30 13:05:10"), "{}", end.stdout);
     assert_eq!(end.stderr, END);
     let by_id = cgtrace(folder.path(), &["show", "30"]).with_code(0);
-    assert!(by_id.stdout.contains("/system.slice/db.service\n  v2            present  id 30"), "{}", by_id.stdout);
+    assert!(
+        by_id.stdout.contains("/system.slice/db.service\n  v2            present  id 30"),
+        "{}",
+        by_id.stdout
+    );
     let json = cgtrace(folder.path(), &["--json", "show", WEB]).json();
     assert_eq!(json[0]["results"][0]["unit"], "web.service");
     assert_eq!(json[0]["results"][0]["hierarchies"][0]["previous"].as_array().unwrap().len(), 2);

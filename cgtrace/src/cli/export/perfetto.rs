@@ -79,9 +79,10 @@ impl Trace {
         // Of an exec, the cgroup on the default hierarchy is known with the process.
         let path = event.path.as_deref().or_else(|| task?.cgroup.as_deref());
         let hierarchy = event.hierarchy.as_deref().unwrap_or("v2");
-        let name = task.map_or_else(|| event.kind.to_string(), |task| {
-            format!("{} {}[{}]", event.kind, task.comm, task.pid)
-        });
+        let name = task.map_or_else(
+            || event.kind.to_string(),
+            |task| format!("{} {}[{}]", event.kind, task.comm, task.pid),
+        );
         self.instants.push(Instant {
             track: track(hierarchy, path),
             at: event.at(),
@@ -199,10 +200,9 @@ impl Events<'_, '_> {
     }
 
     fn name_track(&mut self, process: usize, track: usize, name: &str) -> Result<(), Failure> {
-        for (event, arguments) in [
-            ("thread_name", json!({ "name": name })),
-            ("thread_sort_index", json!({ "sort_index": track })),
-        ] {
+        for (event, arguments) in
+            [("thread_name", json!({ "name": name })), ("thread_sort_index", json!({ "sort_index": track }))]
+        {
             self.write(&json!({
                 "ph": "M", "name": event, "pid": process, "tid": track, "args": arguments,
             }))?;

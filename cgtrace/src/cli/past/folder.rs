@@ -70,7 +70,8 @@ impl Folder {
         let boot = log.boot.as_deref().map(|boot| self.boot(boot)).transpose()?;
         let mut filter = Filter::of_log(log, boot.as_ref().map(|(boot, _)| boot.id.to_string()))?;
         self.check_hierarchies(&filter)?;
-        let (after, until) = boot.map_or((0, u64::MAX), |(boot, last)| (boot.first_seq.saturating_sub(1), last));
+        let (after, until) =
+            boot.map_or((0, u64::MAX), |(boot, last)| (boot.first_seq.saturating_sub(1), last));
         let mut query = EventQuery {
             after_seq: log.since_seq.unwrap_or_default().max(after),
             until_seq: until,
@@ -86,8 +87,7 @@ impl Folder {
         let mut reader = self.archive.reader();
         let last = reader.last_seq().map_err(failed)?;
         'pages: while remaining > 0 {
-            let page =
-                reader.events(&query, &mut |event| filter.selects_event(event)).map_err(failed)?;
+            let page = reader.events(&query, &mut |event| filter.selects_event(event)).map_err(failed)?;
             for item in page.items {
                 let item = match item {
                     Item::Event(_) if remaining == 0 => break 'pages,

@@ -32,7 +32,8 @@ impl Folder {
     pub fn list(&mut self, list: &wire::List) -> Result<wire::ListReply, Failure> {
         let mut filter = Filter::new(list.patterns.as_deref(), list.hierarchy.as_slice())?;
         self.check_hierarchies(&filter)?;
-        let Existing { mut instances, incomplete_for } = self.existing(list.at.as_deref(), At::Below(b"/"))?;
+        let Existing { mut instances, incomplete_for } =
+            self.existing(list.at.as_deref(), At::Below(b"/"))?;
         // Parents before children, and a cgroup's descendants before its next sibling.
         let components = |instance: &StoredInstance| {
             let path = instance.cgroup.path.clone().unwrap_or_default();

@@ -28,13 +28,14 @@ mod tests {
     #[test]
     fn a_gap_is_one_line() {
         let at = |seconds: i128| Timestamp::from_unix_ns(1_795_428_300_000_000_000 + seconds, 0);
-        let mut stopped =
-            Gap { reason: "stopped".to_owned(), from: Some(at(0)), until: at(60_000_000_000), ..Gap::default() };
+        let mut stopped = Gap {
+            reason: "stopped".to_owned(),
+            from: Some(at(0)),
+            until: at(60_000_000_000),
+            ..Gap::default()
+        };
         let plain = |gap_: &Gap| anstream::adapter::strip_str(&gap(gap_)).to_string();
-        assert_eq!(
-            plain(&stopped),
-            "-- 2026-11-23 10:05:00Z … 2026-11-23 10:06:00Z: no cgtrace daemon ran"
-        );
+        assert_eq!(plain(&stopped), "-- 2026-11-23 10:05:00Z … 2026-11-23 10:06:00Z: no cgtrace daemon ran");
         stopped.from = None;
         assert_eq!(plain(&stopped), "-- … 2026-11-23 10:06:00Z: no cgtrace daemon ran");
     }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use cgtrace_client::wire::{
-    Cgroup, HierarchyResult, Instance, PathResult, RemovedCgroup, Task, Timestamp,
-};
+use cgtrace_client::wire::{Cgroup, HierarchyResult, Instance, PathResult, RemovedCgroup, Task, Timestamp};
 use cgtrace_why::{CgroupMembers, Member};
 
 use super::{GONE, GOOD, QUIET, by, duration, hierarchy, path, styled, task, timestamp};
@@ -35,7 +33,9 @@ fn on_hierarchy(result: &HierarchyResult, ages: Ages) -> String {
         None => {
             line.push_str(&styled(GONE, "absent "));
             line.push_str("  ");
-            line.push_str(&result.previous.first().map_or_else(|| not_seen(result), |previous| removal(previous, ages)));
+            line.push_str(
+                &result.previous.first().map_or_else(|| not_seen(result), |previous| removal(previous, ages)),
+            );
         }
     }
     line

@@ -55,9 +55,8 @@ impl Encoder {
             time,
             boot_ns,
             kind: kind(change.kind),
-            hierarchy: cgroup.map(|cgroup| {
-                stored::hierarchy_name(cgroup.hierarchy_name.as_deref(), cgroup.hierarchy)
-            }),
+            hierarchy: cgroup
+                .map(|cgroup| stored::hierarchy_name(cgroup.hierarchy_name.as_deref(), cgroup.hierarchy)),
             hierarchy_id: cgroup.map(|cgroup| cgroup.hierarchy.0),
             id: cgroup.map(|cgroup| cgroup.id.0),
             path: path_text,
