@@ -29,7 +29,7 @@ extern "C" {
 #define CGTRACE_E_CLOSED (-3)      /* the connection broke: close the client and connect again */
 #define CGTRACE_E_PROTOCOL (-4)    /* invalid message from the daemon */
 #define CGTRACE_E_PATH (-5)        /* invalid path; the message shows the right form */
-#define CGTRACE_E_UNKNOWN (-6)     /* unknown hierarchy, kind of event or state; or invalid pattern */
+#define CGTRACE_E_UNKNOWN (-6)     /* unknown hierarchy, kind, state, time or boot; or invalid pattern */
 #define CGTRACE_E_LIMIT (-7)       /* a limit of the daemon is reached */
 #define CGTRACE_E_PERMISSION (-8)  /* the socket does not allow this call */
 #define CGTRACE_E_UNAVAILABLE (-9) /* no exact reply is possible now; retry */
@@ -78,16 +78,20 @@ int cgtrace_lookup_json(cgtrace_client *client, const char *path, const char *hi
 
 /* Starts a stream of events that continues after broken connections and restarts of the daemon. patterns and
  * kinds end with a NULL entry; NULL selects all. If since_seq is negative, the stream starts with the next
- * event, else after the event with that number. socket is as for cgtrace_connect. */
+ * event, else after the event with that number, which an earlier run of the daemon may have sent; if no event
+ * has it yet, the error is CGTRACE_E_ARGUMENT. socket is as for cgtrace_connect. */
 cgtrace_watch *cgtrace_watch_start(const char *socket, const char *const *patterns, const char *const *kinds,
                                    const char *hierarchy, int64_t since_seq);
 
 /* The next item as JSON, an object with one member:
  *   {"started":{"instance":{...},"seq":N}}                first item: every event after N follows
  *   {"event":{...}}                                       the type Event of io.cgtrace.varlink
- *   {"dropped":N}                                         events were dropped here
+ *   {"dropped":N}                                         N events were dropped here: read faster
+ *   {"gap":{"reason":"...","from":{...},"until":{...}}}   something is missing here: the type Gap
  *   {"resumed":{"seq":N}}                                 the connection was re-established
- *   {"restarted":{"before":{...},"instance":{...}}}       the daemon was restarted; events may be missing
+ *   {"restarted":{"before":{...},"instance":{...}}}       the daemon was restarted
+ * What happened before the connection was re-established or the daemon was restarted follows as events and
+ * gaps. After dropped and gap, look up again what must be known.
  * Returns 1 if there is one, 0 after timeout_ms (negative: waits indefinitely). */
 int cgtrace_watch_next_json(cgtrace_watch *watch, int64_t timeout_ms, char **json);
 

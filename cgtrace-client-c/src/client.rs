@@ -65,7 +65,7 @@ pub unsafe extern "C" fn cgtrace_exists(
 ) -> c_int {
     guarded(|| {
         // SAFETY: as the caller of this function promises.
-        let result = unsafe { lookup(client, path, hierarchy) }?;
+        let result = unsafe { lookup(client, path, hierarchy, false) }?;
         Ok(c_int::from(result.present))
     })
 }
@@ -87,7 +87,7 @@ pub unsafe extern "C" fn cgtrace_lookup_json(
             return Err(Failure::argument("`json` is NULL"));
         }
         // SAFETY: as the caller of this function promises.
-        let result = unsafe { lookup(client, path, hierarchy) }?;
+        let result = unsafe { lookup(client, path, hierarchy, true) }?;
         let value = serde_json::to_value(result).map_err(cgtrace_client::Error::from)?;
         // SAFETY: `json` is not NULL and can be written to, as the caller of this function promises.
         unsafe { text::pass(json, &value) }?;
@@ -142,11 +142,12 @@ unsafe fn lookup(
     client: *mut Client,
     path: *const c_char,
     hierarchy: *const c_char,
+    previous: bool,
 ) -> Result<PathResult, Failure> {
     // SAFETY: as the caller of this function promises.
     let (client, path, hierarchy) =
         unsafe { (self::client(client)?, text::path(path)?, text::hierarchy(hierarchy)) };
-    let lookup = Lookup { paths: vec![path], hierarchy, ..Lookup::default() };
+    let lookup = Lookup { paths: vec![path], hierarchy, previous: Some(previous), ..Lookup::default() };
     let result = client.lookup_with(&lookup)?.results.into_iter().next();
     result.ok_or_else(|| Failure::new(crate::failure::PROTOCOL, "the reply has no result for the path"))
 }

@@ -50,7 +50,11 @@ impl From<Error> for Failure {
             Error::UnknownHierarchy { .. }
             | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }
-            | Error::InvalidState { .. } => UNKNOWN,
+            | Error::InvalidState { .. }
+            | Error::InvalidTime { .. }
+            | Error::NotRecorded { .. }
+            | Error::UnknownBoot { .. } => UNKNOWN,
+            Error::SeqAhead { .. } => ARGUMENT,
             Error::LimitExceeded { .. } => LIMIT,
             Error::NotPermitted { .. } => PERMISSION,
             Error::Unavailable { .. } => UNAVAILABLE,

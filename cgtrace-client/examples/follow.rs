@@ -59,7 +59,7 @@ fn main() -> Result<(), Box<dyn Error>> {
                 apply(&event, &mut cgroups);
             }
             // Events are missing: the next snapshot has their outcome.
-            ResilientItem::Dropped(_) | ResilientItem::Restarted { .. } => {
+            ResilientItem::Dropped(_) | ResilientItem::Gap(_) => {
                 (_, cgroups) = snapshot(&path)?;
             }
             _ => {}

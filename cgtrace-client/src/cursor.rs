@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::wire::{Status, Timestamp};
 
-/// One run of the daemon. Sequence numbers are valid within one run.
+/// One run of the daemon. Sequence numbers continue in the next one, unless the history was removed.
 ///
 /// ```no_run
 /// # use cgtrace_client::{Client, DaemonInstance};

@@ -4,6 +4,8 @@ use std::{io, path::PathBuf};
 
 use serde::Deserialize;
 
+use crate::wire::{Gap, Timestamp};
+
 /// The error of a call.
 ///
 /// ```no_run
@@ -52,6 +54,18 @@ pub enum Error {
     /// There is no such state to wait for.
     #[error("invalid state `{state}`; expected {}", .known.join(" "))]
     InvalidState { state: String, known: Vec<String> },
+    /// Not a time.
+    #[error("invalid time `{time}`; expected {expected}")]
+    InvalidTime { time: String, expected: String },
+    /// No event has that number yet. The number is another daemon's, or the history was removed.
+    #[error("no event has number {since_seq} yet; the last is {last}")]
+    SeqAhead { since_seq: u64, last: u64 },
+    /// Nothing is known about that time.
+    #[error("nothing is recorded about {at}{}", not_recorded(gap.as_deref(), oldest.as_ref()))]
+    NotRecorded { at: String, gap: Option<Box<Gap>>, oldest: Option<Timestamp> },
+    /// No such boot is stored.
+    #[error("unknown boot `{boot}`; expected 0, a negative number or one of: {}", .known.join(" "))]
+    UnknownBoot { boot: String, known: Vec<String> },
     /// A limit was reached.
     #[error("limit exceeded: {resource} is {limit}")]
     LimitExceeded { resource: String, limit: u64 },
@@ -82,6 +96,13 @@ pub struct Attempt {
     pub socket: PathBuf,
     /// The cause.
     pub source: io::Error,
+}
+
+/// Why nothing is recorded, and the oldest moment about which something is.
+fn not_recorded(gap: Option<&Gap>, oldest: Option<&Timestamp>) -> String {
+    let gap = gap.map(|gap| format!(": {gap}")).unwrap_or_default();
+    let oldest = oldest.map(|oldest| format!("; the record begins at {oldest}")).unwrap_or_default();
+    gap + &oldest
 }
 
 /// The sockets that refused with the reasons, and the remedy.
@@ -129,5 +150,44 @@ impl Error {
             serde_json::from_value(serde_json::json!({ name: parameters })).ok()
         });
         declared.unwrap_or_else(|| Self::Other { name, parameters: parameters.to_owned() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_of_the_history_say_what_would_be_right() {
+        let cases = [
+            ("SeqAhead", r#"{"since_seq":9,"last":7}"#, "no event has number 9 yet; the last is 7"),
+            (
+                "InvalidTime",
+                r#"{"time":"noon","expected":"2026-11-23T10:04:59Z"}"#,
+                "invalid time `noon`; expected 2026-11-23T10:04:59Z",
+            ),
+            (
+                "UnknownBoot",
+                r#"{"boot":"-9","known":["aa","bb"]}"#,
+                "unknown boot `-9`; expected 0, a negative number or one of: aa bb",
+            ),
+            (
+                "NotRecorded",
+                r#"{"at":"2026-11-23T09:00:00Z","gap":{"reason":"stopped"},
+                    "oldest":{"time":"2026-11-23T10:00:00.000000000Z","boot_ns":1}}"#,
+                "nothing is recorded about 2026-11-23T09:00:00Z: no cgtrace daemon ran; the record begins at \
+                 2026-11-23T10:00:00.000000000Z",
+            ),
+            (
+                "NotRecorded",
+                r#"{"at":"2026-11-23T09:00:00Z"}"#,
+                "nothing is recorded about 2026-11-23T09:00:00Z",
+            ),
+        ];
+        for (name, parameters, message) in cases {
+            let error = Error::of_reply(format!("io.cgtrace.{name}"), parameters);
+            assert!(!matches!(error, Error::Other { .. }) && !error.is_transient(), "{error:?}");
+            assert_eq!(error.to_string(), message);
+        }
     }
 }

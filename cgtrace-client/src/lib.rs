@@ -44,15 +44,16 @@
 //!
 //! # Sockets
 //!
-//! The private socket (root and the group `cgtrace`) serves everything, the public one everything but the identities of
-//! processes. [`Endpoint::from_env`] describes which one is used.
+//! The private socket (root and the group `cgtrace`) serves everything, the public one everything but the
+//! identities of processes. [`Endpoint::from_env`] describes which one is used.
 //!
 //! # Compatibility
 //!
-//! Types that can grow are `#[non_exhaustive]`. A field that a newer daemon sends is ignored; a kind of event that this
-//! version does not know is [`wire::EventKind::Unknown`].
+//! Types that can grow are `#[non_exhaustive]`. A field that a newer daemon sends is ignored; a kind of event
+//! that this version does not know is [`wire::EventKind::Unknown`].
 //!
-//! The protocol is Varlink; [`INTERFACE`] describes every method and field. From C, use `cgtrace.h` and `libcgtrace`.
+//! The protocol is Varlink; [`INTERFACE`] describes every method and field. From C, use `cgtrace.h` and
+//! `libcgtrace`.
 
 mod client;
 mod connection;

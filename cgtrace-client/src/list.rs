@@ -48,8 +48,8 @@ impl Chunk for RemovedReply {
     }
 }
 
-/// A list that is received in chunks over a connection `C`, whose replies are `R`. It is named by its aliases:
-/// [`CgroupIter`], [`LogIter`], [`RemovedIter`], and those in the module `tokio`.
+/// A list that is received in chunks over a connection `C`, whose replies are `R`. It is named by its
+/// aliases: [`CgroupIter`], [`LogIter`], [`RemovedIter`], and those in the module `tokio`.
 ///
 /// The connection can be used again when it is dropped. The rest of the list is then skipped.
 ///
@@ -230,7 +230,7 @@ impl<R: Chunk> Iterator for Chunked<'_, Connection, R> {
             if let Some(item) = self.next_received() {
                 return Some(Ok(item));
             }
-            if self.ended {
+            if self.has_ended() {
                 return None;
             }
             let reply = self.connection.receive();

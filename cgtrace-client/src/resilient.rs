@@ -18,9 +18,10 @@ use crate::{
 /// A stream of events that reconnects when the connection breaks, and reports what it missed.
 ///
 /// The first item is [`ResilientItem::Started`]. When the connection breaks, a new one continues after the
-/// last event ([`ResilientItem::Resumed`], then [`ResilientItem::Dropped`] if some events are no longer
-/// stored). After a restart of the daemon, detected by its pid, its start time or a lower sequence number,
-/// the stream yields [`ResilientItem::Restarted`] and then every event that the new daemon has stored.
+/// last event ([`ResilientItem::Resumed`]), also after a restart of the daemon
+/// ([`ResilientItem::Restarted`]), which is detected by its pid and start time. What happened meanwhile
+/// follows; what is missing is a [`ResilientItem::Gap`]. If the daemon's last number is lower, its history
+/// was removed: the stream yields `Restarted` and a gap, and continues with the next event.
 ///
 /// The iterator ends only after a permanent error such as an invalid pattern. By default it reconnects
 /// indefinitely; see [`retry_for`](Self::retry_for).
@@ -86,7 +87,10 @@ impl ResilientStream {
         let resume = Resume::new(watch, from);
         let mut stream = Self { endpoint: endpoint.into(), resume, link: Link::Down };
         while !stream.resume.has_next() {
-            stream.step(None)?;
+            if let Err(error) = stream.step(None) {
+                stream.link = Link::Down;
+                stream.resume.forget(error)?;
+            }
         }
         Ok(stream)
     }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::VecDeque,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cursor::{Cursor, DaemonInstance},
     error::Error,
-    wire::{Event, Status, Watch, WatchReply},
+    wire::{Event, Gap, Status, Timestamp, Watch, WatchReply},
 };
 
 /// The pause before the second attempt; it doubles with each further attempt.
@@ -27,10 +27,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// for item in ResilientStream::start(Watch::default())? {
 ///     match item? {
 ///         ResilientItem::Event(event) => println!("{} {:?}", event.kind, event.path),
-///         ResilientItem::Dropped(dropped) => println!("up to {dropped} events were dropped here"),
-///         ResilientItem::Restarted { before, instance } => {
-///             println!("events from {} to {} may be missing", before.at, instance.started);
-///         }
+///         ResilientItem::Dropped(dropped) => println!("{dropped} events were dropped here"),
+///         ResilientItem::Gap(gap) => println!("until {}: {gap}", gap.until),
 ///         _ => {}
 ///     }
 /// }
@@ -49,18 +47,19 @@ pub enum ResilientItem {
     },
     /// An event.
     Event(Box<Event>),
-    /// Events were dropped here. If this client was too slow, this is the number of matching events. After
-    /// [`Resumed`](Self::Resumed) or [`Restarted`](Self::Restarted), it is the number of events of any kind
-    /// and path that are no longer stored.
+    /// This many matching events were dropped here, because this client was too slow.
     Dropped(u64),
-    /// The connection to the same daemon was re-established. No event is missing unless
-    /// [`Dropped`](Self::Dropped) follows.
+    /// Something is missing here, after [`Started`](Self::Started), [`Resumed`](Self::Resumed),
+    /// [`Restarted`](Self::Restarted) or an event. To know what exists, list the cgroups again.
+    Gap(Gap),
+    /// The connection to the same daemon was re-established. No event is missing, unless a
+    /// [`Gap`](Self::Gap) says so.
     Resumed {
         /// The number of the last event before.
         seq: u64,
     },
-    /// The daemon was restarted. Its stored events follow, from the first one on. Other events between
-    /// `before.at` and `instance.started` are unknown: list the cgroups again.
+    /// The daemon was restarted. What happened since `before` follows; what is not stored is a
+    /// [`Gap`](Self::Gap).
     Restarted {
         /// The position in the events of the previous daemon.
         before: Cursor,
@@ -74,7 +73,10 @@ pub enum ResilientItem {
 enum Asked {
     Start,
     Resume,
+    /// Another daemon, to continue after the last event.
     Restart(Cursor),
+    /// A daemon that has not reached the number of the last event: its history was removed.
+    Forgotten(Cursor),
 }
 
 #[derive(Debug)]
@@ -82,6 +84,8 @@ pub struct Resume {
     watch: Watch,
     at: Option<Cursor>,
     asked: Option<(DaemonInstance, Asked)>,
+    /// The daemon refused the number of the last event.
+    forgotten: bool,
     items: VecDeque<ResilientItem>,
     /// When the connection broke.
     broken: Option<Instant>,
@@ -99,6 +103,7 @@ impl Resume {
             watch,
             at: from,
             asked: None,
+            forgotten: false,
             items: VecDeque::new(),
             broken: None,
             pause: PAUSE,
@@ -131,9 +136,10 @@ impl Resume {
         let instance = DaemonInstance::of(status);
         let (asked, since_seq) = match &self.at {
             None => (Asked::Start, self.watch.since_seq),
-            // A daemon cannot have sent a number that it has not reached.
-            Some(at) if at.instance == instance && at.seq <= status.seq => (Asked::Resume, Some(at.seq)),
-            Some(at) => (Asked::Restart(at.clone()), Some(0)),
+            // The number would be the error `SeqAhead`.
+            Some(at) if self.forgotten || at.seq > status.seq => (Asked::Forgotten(at.clone()), None),
+            Some(at) if at.instance == instance => (Asked::Resume, Some(at.seq)),
+            Some(at) => (Asked::Restart(at.clone()), Some(at.seq)),
         };
         self.asked = Some((instance, asked));
         // A resumed stream has events only, no snapshot.
@@ -141,21 +147,12 @@ impl Resume {
     }
 
     /// Takes a reply.
-    pub fn take(&mut self, WatchReply { seq, event, dropped, .. }: WatchReply) {
+    pub fn take(&mut self, WatchReply { seq, event, dropped, gap, .. }: WatchReply) {
         if let (Some(seq), Some((instance, asked))) = (seq, self.asked.take()) {
-            (self.broken, self.pause, self.next_try) = (None, PAUSE, None);
-            let at = match &self.at {
-                Some(at) if at.instance == instance => at.at,
-                _ => instance.started,
-            };
-            self.at = Some(Cursor { instance: instance.clone(), seq, at });
-            self.items.push_back(match asked {
-                Asked::Start => ResilientItem::Started { instance, seq },
-                Asked::Resume => ResilientItem::Resumed { seq },
-                Asked::Restart(before) => ResilientItem::Restarted { before, instance },
-            });
+            self.begin(seq, instance, asked);
         }
         self.items.extend(dropped.map(ResilientItem::Dropped));
+        self.items.extend(gap.map(ResilientItem::Gap));
         if let Some(event) = event {
             if let Some(at) = &mut self.at {
                 at.seq = event.seq;
@@ -165,9 +162,34 @@ impl Resume {
         }
     }
 
+    /// Every event after this number follows.
+    fn begin(&mut self, seq: u64, instance: DaemonInstance, asked: Asked) {
+        (self.broken, self.pause, self.next_try, self.forgotten) = (None, PAUSE, None, false);
+        let at = match &self.at {
+            Some(at) if !matches!(asked, Asked::Forgotten(_)) => at.at,
+            _ => instance.started,
+        };
+        self.at = Some(Cursor { instance: instance.clone(), seq, at });
+        match asked {
+            Asked::Start => self.items.push_back(ResilientItem::Started { instance, seq }),
+            Asked::Resume => self.items.push_back(ResilientItem::Resumed { seq }),
+            Asked::Restart(before) => self.items.push_back(ResilientItem::Restarted { before, instance }),
+            Asked::Forgotten(before) => {
+                let gap = Gap {
+                    reason: "retention".to_owned(),
+                    from: Some(before.at),
+                    until: now(&instance),
+                    ..Gap::default()
+                };
+                self.items.push_back(ResilientItem::Restarted { before, instance });
+                self.items.push_back(ResilientItem::Gap(gap));
+            }
+        }
+    }
+
     /// Schedules the next attempt after this error. Returns the error if it is permanent or the time is over.
     pub fn broke(&mut self, error: Error, now: Instant) -> Result<(), Error> {
-        self.asked = None;
+        let Err(error) = self.forget(error) else { return Ok(()) };
         let broken = *self.broken.get_or_insert(now);
         let may_retry = self.retry_for.is_none_or(|retry_for| now.duration_since(broken) < retry_for);
         if !error.is_transient() || !may_retry {
@@ -182,16 +204,33 @@ impl Resume {
         Ok(())
     }
 
+    /// After the error `SeqAhead`, the next call is for what happens from now on. Returns other errors.
+    pub fn forget(&mut self, error: Error) -> Result<(), Error> {
+        self.asked = None;
+        if self.forgotten || self.at.is_none() || !matches!(error, Error::SeqAhead { .. }) {
+            return Err(error);
+        }
+        self.forgotten = true;
+        Ok(())
+    }
+
     /// When to connect; `None`: at once.
     pub fn next_try(&self) -> Option<Instant> {
         self.next_try
     }
 }
 
+/// The present on the clocks of a running daemon.
+fn now(instance: &DaemonInstance) -> Timestamp {
+    let time = SystemTime::now();
+    let ran = time.duration_since(instance.started.time).unwrap_or_default();
+    let ran_ns = u64::try_from(ran.as_nanos()).unwrap_or(u64::MAX);
+    Timestamp { time, boot_ns: instance.started.boot_ns.saturating_add(ran_ns) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::wire::Timestamp;
 
     fn status(pid: u32, seq: u64) -> Status {
         let started = Timestamp { boot_ns: u64::from(pid), ..Timestamp::default() };
@@ -200,7 +239,8 @@ mod tests {
 
     fn begin(resume: &mut Resume, status: &Status) -> Watch {
         let watch = resume.ask(status);
-        let seq = watch.since_seq.map_or(status.seq, |since| since.min(status.seq));
+        let seq = watch.since_seq.unwrap_or(status.seq);
+        assert!(seq <= status.seq, "the error SeqAhead");
         resume.take(WatchReply { seq: Some(seq), ..Default::default() });
         watch
     }
@@ -229,39 +269,92 @@ mod tests {
         assert_eq!(resume.next(), None);
     }
 
-    #[test]
-    fn dropped_events_follow_the_resumption() {
+    fn gap(reason: &str) -> Gap {
+        Gap { reason: reason.to_owned(), ..Gap::default() }
+    }
+
+    /// A stream whose last event, of the first daemon, is 8.
+    fn broken() -> Resume {
         let mut resume = Resume::new(Watch::default(), None);
         begin(&mut resume, &status(1, 7));
         resume.next();
+        event(&mut resume, 8);
         closed(&mut resume);
+        resume
+    }
+
+    #[test]
+    fn a_gap_follows_the_resumption() {
+        let mut resume = broken();
         resume.ask(&status(1, 90));
-        resume.take(WatchReply { seq: Some(7), dropped: Some(5), ..Default::default() });
-        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 7 }));
+        resume.take(WatchReply { seq: Some(8), gap: Some(gap("retention")), ..Default::default() });
+        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 8 }));
+        assert_eq!(resume.next(), Some(ResilientItem::Gap(gap("retention"))));
+        resume.take(WatchReply { dropped: Some(5), ..Default::default() });
         assert_eq!(resume.next(), Some(ResilientItem::Dropped(5)));
     }
 
     #[test]
-    fn another_daemon_is_asked_for_all_stored_events() {
-        for other in [status(2, 500), status(1, 3)] {
-            let mut resume = Resume::new(Watch::default(), None);
-            begin(&mut resume, &status(1, 7));
-            resume.next();
-            event(&mut resume, 8);
-            closed(&mut resume);
-            assert_eq!(begin(&mut resume, &other).since_seq, Some(0));
+    fn another_daemon_continues_after_the_last_event() {
+        let mut resume = broken();
+        let second = status(2, 500);
+        assert_eq!(begin(&mut resume, &second).since_seq, Some(8));
+        resume.take(WatchReply { gap: Some(gap("stopped")), ..Default::default() });
+        match resume.next() {
+            Some(ResilientItem::Restarted { before, instance }) => {
+                assert_eq!((before.seq, before.at.boot_ns), (8, 80));
+                assert_eq!(instance, DaemonInstance::of(&second));
+            }
+            other => panic!("{other:?}"),
+        }
+        let at = resume.cursor().cloned().unwrap();
+        assert_eq!((at.instance.pid, at.seq, at.at.boot_ns), (2, 8, 80));
+        assert_eq!(resume.next(), Some(ResilientItem::Gap(gap("stopped"))));
+        event(&mut resume, 9);
+        closed(&mut resume);
+        assert_eq!(begin(&mut resume, &second).since_seq, Some(9));
+        assert_eq!(resume.next(), Some(ResilientItem::Resumed { seq: 9 }));
+    }
+
+    #[test]
+    fn a_daemon_without_the_number_continues_from_now() {
+        // The second one has the identity of the first.
+        for other in [status(2, 3), status(1, 3)] {
+            let mut resume = broken();
+            assert_eq!(begin(&mut resume, &other).since_seq, None);
+            let restarted = resume.next();
+            assert!(
+                matches!(&restarted, Some(ResilientItem::Restarted { before, .. }) if before.seq == 8),
+                "{restarted:?}"
+            );
             match resume.next() {
-                Some(ResilientItem::Restarted { before, instance }) => {
-                    assert_eq!(
-                        (before.seq, before.at.boot_ns, instance),
-                        (8, 80, DaemonInstance::of(&other))
-                    );
+                Some(ResilientItem::Gap(Gap { reason, from, until, lost: None, .. })) => {
+                    assert_eq!((&*reason, from.map(|from| from.boot_ns)), ("retention", Some(80)));
+                    assert!(until > other.started, "{until:?}");
                 }
                 other => panic!("{other:?}"),
             }
-            event(&mut resume, 1);
-            assert_eq!(resume.cursor().map(|at| at.seq), Some(1));
+            let at = resume.cursor().cloned().unwrap();
+            assert_eq!((at.seq, at.at), (3, other.started));
+            event(&mut resume, 4);
         }
+    }
+
+    #[test]
+    fn a_refused_number_is_given_up_once() {
+        let ahead = || Error::SeqAhead { since_seq: 8, last: 3 };
+        let mut resume = broken();
+        assert_eq!(resume.ask(&status(2, 8)).since_seq, Some(8));
+        resume.broke(ahead(), Instant::now()).unwrap();
+        assert_eq!(begin(&mut resume, &status(2, 8)).since_seq, None);
+        assert!(matches!(resume.next(), Some(ResilientItem::Restarted { .. })));
+        assert!(matches!(resume.next(), Some(ResilientItem::Gap(_))));
+        resume.broke(ahead(), Instant::now()).unwrap();
+        assert!(resume.broke(ahead(), Instant::now()).is_err() && resume.has_ended());
+        // A number that the caller chose is the caller's mistake.
+        let mut resume = Resume::new(Watch::default().since_seq(8_u64), None);
+        assert_eq!(resume.ask(&status(2, 3)).since_seq, Some(8));
+        assert!(resume.forget(ahead()).is_err());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use crate::{
     connection::Connection,
     error::Error,
-    wire::{Cgroup, Event, WatchReply},
+    wire::{Cgroup, Event, Gap, WatchReply},
 };
 
 /// An item of an [`EventStream`].
@@ -18,6 +18,7 @@ use crate::{
 ///         StreamItem::Started { seq } => println!("every event after {seq} follows"),
 ///         StreamItem::Event(event) => println!("{} {:?}", event.kind, event.path),
 ///         StreamItem::Dropped(dropped) => println!("{dropped} events were dropped"),
+///         StreamItem::Gap(gap) => println!("until {}: {gap}", gap.until),
 ///         _ => {}
 ///     }
 /// }
@@ -36,8 +37,10 @@ pub enum StreamItem {
     },
     /// An event.
     Event(Box<Event>),
-    /// Events were dropped here: this client was too slow, or they are no longer stored.
+    /// Events were dropped here: this client was too slow.
     Dropped(u64),
+    /// Something is missing here, after the watch's `since_seq`.
+    Gap(Gap),
 }
 
 /// The events of one connection; created by [`Client::watch`](crate::Client::watch). It ends only with an
@@ -91,12 +94,13 @@ impl Iterator for EventStream {
             if let Some(item) = self.items.pop_front() {
                 return Some(Ok(item));
             }
-            let WatchReply { seq, event, dropped, cgroups, .. } = match self.connection.receive() {
+            let WatchReply { seq, event, dropped, gap, cgroups, .. } = match self.connection.receive() {
                 Ok((reply, _)) => reply,
                 Err(error) => return Some(Err(error)),
             };
             self.items.extend(dropped.map(StreamItem::Dropped));
             self.items.extend(seq.map(|seq| StreamItem::Started { seq }));
+            self.items.extend(gap.map(StreamItem::Gap));
             self.items.extend(event.map(|event| StreamItem::Event(Box::new(event))));
             self.items.extend(cgroups.map(StreamItem::Existing));
         }

@@ -34,17 +34,6 @@ fn remove_examples(schema: &mut serde_json::Value) {
     }
 }
 
-/// A line of `cgtrace log --json` and of `cgtrace export --format jsonl`.
-#[derive(JsonSchema)]
-#[schemars(untagged)]
-#[expect(dead_code, reason = "only its schema is used")]
-enum LogLine {
-    /// What is missing in this place.
-    Gap { gap: wire::Gap },
-    /// An event.
-    Event(Box<wire::Event>),
-}
-
 /// The schema of each command's `--json` output.
 fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
@@ -55,7 +44,7 @@ fn schemas() -> BTreeMap<&'static str, String> {
         ("tree", schema_of::<wire::ListReply>()),
         ("list-removed", schema_of::<wire::RemovedReply>()),
         ("events", schema_of::<wire::EventLine>()),
-        ("log", schema_of::<LogLine>()),
+        ("log", schema_of::<wire::EventLine>()),
         ("config-check", schema_of::<wire::ConfigChecked>()),
         ("unpin", schema_of::<wire::Unpinned>()),
         ("status", schema_of::<wire::Status>()),

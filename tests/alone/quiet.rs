@@ -78,6 +78,7 @@ fn storm() -> Outcome {
                 StreamItem::Event(_) => received += 1,
                 // A reader slower than the kernel drops events, which is not measured here.
                 StreamItem::Dropped(dropped) => received += dropped,
+                StreamItem::Gap(gap) => anyhow::bail!("a gap: {gap}"),
                 StreamItem::Started { .. } | StreamItem::Existing(_) => {}
             }
         }

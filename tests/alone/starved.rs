@@ -145,6 +145,7 @@ fn stuck_readers() -> Outcome {
                     last = event.seq;
                 }
                 StreamItem::Dropped(dropped) => accounted += dropped,
+                StreamItem::Gap(gap) => anyhow::bail!("a gap: {gap}"),
                 StreamItem::Started { .. } | StreamItem::Existing(_) => {}
             }
         }

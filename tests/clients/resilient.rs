@@ -1,4 +1,4 @@
-//! `ResilientStream` goes on over a broken connection and over a restarted daemon, and says what it missed.
+//! `ResilientStream` goes on over a broken connection and over a restarted daemon, and says what is missing.
 
 use std::{
     fs,
@@ -92,9 +92,11 @@ fn missed() -> Outcome {
     }
     let resumed = next(&mut following)?;
     ensure!(matches!(resumed, ResilientItem::Resumed { .. }), "{resumed:?}");
-    let missed = next(&mut following)?;
-    let ResilientItem::Dropped(missed) = missed else { bail!("expected what was missed, got {missed:?}") };
-    ensure!(missed > 0);
+    match next(&mut following)? {
+        ResilientItem::Dropped(missed) => ensure!(missed > 0),
+        ResilientItem::Gap(gap) => ensure!(gap.reason == "retention", "{gap:?}"),
+        item => bail!("expected what is missing, got {item:?}"),
+    }
     let first = next_event(&mut following)?;
     let at = following.cursor().context("no cursor")?;
     ensure!(at.seq == first.seq && at.at.boot_ns == first.boot_ns, "{at:?} {first:?}");
@@ -126,7 +128,6 @@ fn restarted() -> Outcome {
     ensure!(start.elapsed() >= Duration::from_millis(50));
     fs::create_dir(&b)?;
     let second = Daemon::start()?;
-    fs::create_dir(&c)?;
     lead(&socket, &second)?;
     match next(&mut following)? {
         ResilientItem::Restarted { before, instance } => {
@@ -138,8 +139,18 @@ fn restarted() -> Outcome {
         }
         item => bail!("expected the restart, got {item:?}"),
     }
-    // What the new one saw comes from its beginning, before anybody had asked it.
-    made(&mut following, &cgroup.name_of(&c))
+    // The new one has a history of its own: whatever is missing before the next event is a gap.
+    fs::create_dir(&c)?;
+    loop {
+        match next(&mut following)? {
+            ResilientItem::Gap(gap) => ensure!(gap.until.boot_ns > last.boot_ns, "{gap:?}"),
+            ResilientItem::Event(event) => {
+                ensure!(event.path == Some(cgroup.name_of(&c)), "{event:?}");
+                return Ok(());
+            }
+            item => bail!("expected a gap or the event, got {item:?}"),
+        }
+    }
 }
 
 fn stored() -> Outcome {

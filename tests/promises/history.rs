@@ -78,6 +78,10 @@ fn receive(daemon: &Daemon, below: &str, end: &str) -> Result<Received> {
                 }
                 contiguous = true;
             }
+            StreamItem::Gap(gap) => {
+                ensure!(received.numbers.is_empty() && gap.reason == "retention", "{gap:?}");
+                received.discarded += gap.lost.unwrap_or_default();
+            }
             StreamItem::Started { .. } | StreamItem::Existing(_) => {}
         }
     }

@@ -64,6 +64,7 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
                 }
             }
             StreamItem::Dropped(count) => anyhow::bail!("{count} events dropped"),
+            StreamItem::Gap(gap) => anyhow::bail!("a gap: {gap}"),
         }
     }
     anyhow::bail!("the stream ended")

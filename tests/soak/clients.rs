@@ -137,6 +137,7 @@ pub fn follow(stage: &Stage, scopes: &[(&str, &Cgroup)], pause: Duration) {
                     thread::sleep(pause);
                 }
                 Ok(StreamItem::Existing(_)) => {}
+                Ok(StreamItem::Gap(gap)) => stage.fail(format!("a gap without `since_seq`: {gap}")),
                 Ok(StreamItem::Dropped(dropped)) => stage.counts.dropped.add(dropped),
                 Err(_) => break,
             }

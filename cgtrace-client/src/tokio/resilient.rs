@@ -82,7 +82,10 @@ impl ResilientStream {
         let resume = Resume::new(watch, from);
         let mut stream = Self { endpoint: endpoint.into(), resume, connection: None };
         while !stream.resume.has_next() {
-            stream.step().await?;
+            if let Err(error) = stream.step().await {
+                stream.connection = None;
+                stream.resume.forget(error)?;
+            }
         }
         Ok(stream)
     }

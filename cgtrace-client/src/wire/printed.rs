@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Event;
+use super::{Event, Gap};
 
 /// A line of `cgtrace events --json`.
 ///
@@ -10,6 +10,7 @@ use super::Event;
 /// # use cgtrace_client::wire::{EventLine, Dropped};
 /// match serde_json::from_str(r#"{"kind":"dropped","dropped":3}"#)? {
 ///     EventLine::Dropped(Dropped::Dropped { dropped, .. }) => println!("{dropped} events were dropped"),
+///     EventLine::Gap(line) => println!("until {}: {}", line.gap.until, line.gap),
 ///     EventLine::Event(event) => println!("{}", event.kind),
 ///     _ => {}
 /// }
@@ -22,11 +23,36 @@ use super::Event;
 pub enum EventLine {
     /// Events were dropped here.
     Dropped(Dropped),
+    /// Something is missing here.
+    Gap(GapLine),
     /// An event.
     Event(Box<Event>),
 }
 
-/// Events were dropped: the command read too slowly, or the daemon no longer stores them.
+/// A gap between two events.
+///
+/// ```
+/// # use cgtrace_client::wire::{EventLine, Gap, GapLine};
+/// let json = serde_json::to_string(&GapLine::from(Gap::default()))?;
+/// assert!(json.starts_with(r#"{"gap":{"reason":"#));
+/// assert!(matches!(serde_json::from_str(&json)?, EventLine::Gap(_)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
+pub struct GapLine {
+    /// What is missing.
+    pub gap: Gap,
+}
+
+impl From<Gap> for GapLine {
+    fn from(gap: Gap) -> Self {
+        Self { gap }
+    }
+}
+
+/// Events were dropped: the command read too slowly.
 ///
 /// ```
 /// # use cgtrace_client::wire::Dropped;

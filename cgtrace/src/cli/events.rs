@@ -32,6 +32,8 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
                 output.document(&wire::Dropped::Dropped { dropped })?;
             }
             StreamItem::Dropped(dropped) => output.line(text::dropped(dropped))?,
+            StreamItem::Gap(gap) if output.json => output.document(&wire::GapLine::from(gap))?,
+            StreamItem::Gap(gap) => output.line(text::gap(&gap))?,
             StreamItem::Event(event) => {
                 if output.json {
                     output.document(&event)?;

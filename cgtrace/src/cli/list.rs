@@ -20,7 +20,7 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
         at: list.at.time.map(When::to_wire),
     };
     let reply = past.list(&call)?;
-    print_state(&mut past, call.at.is_some(), &reply)?;
+    print_state(&past, call.at.is_some(), &reply);
     output.result(&reply, || reply.cgroups.iter().map(text::cgroup).collect())?;
     if !output.json && reply.cgroups.is_empty() {
         print(format!("cgtrace: no cgroup matches; {PATTERNS}"));
@@ -29,8 +29,8 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
 }
 
 /// Prints notes about a list that is not the state of now.
-pub fn print_state(past: &mut Past, has_time: bool, reply: &wire::ListReply) -> Result<(), Failure> {
-    if let Some(end) = past.end()?.filter(|_| !has_time) {
+pub fn print_state(past: &Past, has_time: bool, reply: &wire::ListReply) {
+    if let Some(end) = past.end().filter(|_| !has_time) {
         print(at_end(&end));
     }
     for uid in reply.incomplete_for.iter().flatten() {
@@ -38,7 +38,6 @@ pub fn print_state(past: &mut Past, has_time: bool, reply: &wire::ListReply) -> 
             "cgtrace: note: cgroups of uid {uid} may be missing: its events exceeded its share of the history"
         ));
     }
-    Ok(())
 }
 
 /// The note about an answer from a folder without a time.

@@ -90,8 +90,12 @@ fn follow(
                 printer.output.document(&wire::Dropped::Dropped { dropped })?;
             }
             StreamItem::Dropped(dropped) => printer.output.line(text::dropped(dropped))?,
-            StreamItem::Event(event) if by.is_none_or(|by| is_by(&event, by)) => printer.event(&event)?,
-            StreamItem::Event(_) => {}
+            StreamItem::Gap(gap) => printer.gap(&gap)?,
+            StreamItem::Event(event) => {
+                if by.is_none_or(|by| is_by(&event, by)) {
+                    printer.event(&event)?;
+                }
+            }
         }
         if !stream.has_more() {
             printer.output.flush()?;
@@ -126,13 +130,16 @@ impl<'o> Printer<'o> {
 
     fn item(&mut self, item: &wire::LogItem) -> Result<(), Failure> {
         if let Some(gap) = &item.gap {
-            if self.output.json {
-                self.output.document(&wire::LogItem { gap: Some(gap.clone()), event: None })?;
-            } else {
-                self.output.line(text::gap(gap))?;
-            }
+            self.gap(gap)?;
         }
         item.event.as_ref().map_or(Ok(()), |event| self.event(event))
+    }
+
+    fn gap(&mut self, gap: &wire::Gap) -> Result<(), Failure> {
+        if self.output.json {
+            return self.output.document(&wire::GapLine::from(gap.clone()));
+        }
+        self.output.line(text::gap(gap))
     }
 
     fn event(&mut self, event: &wire::Event) -> Result<(), Failure> {

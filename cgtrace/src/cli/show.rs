@@ -64,7 +64,7 @@ fn of_past(past: &mut Past, show: &Show, selector: &CgroupSelector) -> Result<Sh
         (_, Some(path)) => lookup.paths = vec![path::to_wire(path)?],
         (_, None) => return Err(Failure::Usage(anyhow!("the cgroups of a process are known for now alone"))),
     }
-    if let Some(end) = past.end()?.filter(|_| lookup.at.is_none()) {
+    if let Some(end) = past.end().filter(|_| lookup.at.is_none()) {
         print(at_end(&end));
     }
     let wire::LookupReply { seq, mut results } = past.lookup(&lookup)?;

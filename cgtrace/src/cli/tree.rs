@@ -17,7 +17,7 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ou
     };
     let mut past = Past::open(tree.history.folder.as_deref(), connector)?;
     let reply = past.list(&call)?;
-    print_state(&mut past, call.at.is_some(), &reply)?;
+    print_state(&past, call.at.is_some(), &reply);
     output.result(&reply, || {
         let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
         hierarchies.collect::<Vec<_>>().join(&String::new())

@@ -44,7 +44,7 @@ impl StoredEncoder<'_> {
             from: gap.from.as_ref().map(Self::timestamp),
             until: Self::timestamp(&gap.until),
             lost: gap.events,
-            uid: gap.uid.map(Into::into),
+            uid: gap.uid,
         }
     }
 

@@ -89,7 +89,7 @@ fn wrong_usage_says_what_is_right() {
         (&["list", "--at", "now", "--removed"], "cannot be used with"),
         (&["list", "--since", "1h"], "--removed"),
         (&["log", "--follow"], "cannot be used with"),
-        (&["log", "--boot", "-7"], "expected 0 for the last one, -1 for the one before"),
+        (&["log", "--boot", "-7"], "expected 0, a negative number or one of"),
         (&["log", "--boot", "1"], "aaaaaaaa-0000-4000-8000-000000000001"),
         (&["log", "--kind", "born"], "mkdir"),
         (&["log", "-H", "cpu"], "expected one of: memory v2"),

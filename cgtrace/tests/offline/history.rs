@@ -14,7 +14,7 @@ pub const BOOT_B: &str = "bbbbbbbb-0000-4000-8000-000000000002";
 
 const SECOND: u64 = 1_000_000_000;
 /// 2026-11-30 12:00:00 UTC.
-const NOON: i64 = 1_796_040_000 * SECOND as i64;
+const NOON: i64 = 1_796_040_000_000_000_000;
 const DAY: u64 = 86_400;
 
 /// One run of a daemon. Its times are seconds after 13:00:00.

@@ -27,6 +27,13 @@ fn call(error: &str) -> Option<Value> {
             json!({"method": "io.cgtrace.Watch", "parameters": {"kinds": ["mkdr"]}, "more": true})
         }
         "io.cgtrace.InvalidState" => call("io.cgtrace.Wait", json!({"path": "/", "state": "gone"})),
+        "io.cgtrace.InvalidTime" => call("io.cgtrace.Log", json!({"since": "noon"})),
+        "io.cgtrace.SeqAhead" => {
+            let parameters = json!({"since_seq": 1_000_000_000_000_000_u64});
+            json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true})
+        }
+        "io.cgtrace.NotRecorded" => lookup(json!({"paths": ["/"], "at": "1970-01-01T00:00:00Z"})),
+        "io.cgtrace.UnknownBoot" => call("io.cgtrace.Log", json!({"boot": "-99"})),
         "io.cgtrace.LimitExceeded" => lookup(json!({"paths": vec!["/"; 10_001]})),
         // Called on the public socket.
         "io.cgtrace.NotPermitted" => call("io.cgtrace.Verify", json!({})),

@@ -87,7 +87,10 @@ impl Stage {
         let slice = &self.slices[number];
         let example = ours(example, slice)?;
         let scene = Scene { slice, example: &example };
-        let daemon = if scene.shows(|reply| reply.pointer("/parameters/dropped").is_some()) {
+        let misses = |reply: &Value| {
+            ["/parameters/dropped", "/parameters/gap"].iter().any(|member| reply.pointer(member).is_some())
+        };
+        let daemon = if scene.shows(misses) {
             started(&self.forgetful, || {
                 Daemon::start_with(&[
                     "--max-recent-bytes",

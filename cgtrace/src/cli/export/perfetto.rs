@@ -1,4 +1,4 @@
-//! The trace event format in JSON, which ui.perfetto.dev, `trace_processor` and chrome://tracing open: one
+//! The trace event format in JSON, which ui.perfetto.dev and `trace_processor` open: one
 //! process per hierarchy, one track per path, sorted as a tree; and one process with the gaps.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,7 +43,7 @@ pub fn write(
     sink: &mut Sink<'_>,
 ) -> Result<(), Failure> {
     let mut trace = Trace::default();
-    let mut last = past.end()?;
+    let mut last = past.end();
     let log = wire::Log { since: since.clone(), until: until.clone(), ..wire::Log::default() };
     past.log(&log, &mut |item| {
         last = last.max(item.event.as_ref().map(wire::Event::at));

@@ -141,7 +141,8 @@ impl Filter {
 /// A time of a call, in ns since 1970.
 pub fn wall_ns(time: &str) -> Result<i64, Failure> {
     let parsed: Timestamp = time.parse().map_err(|_| {
-        Failure::Usage(anyhow!("invalid time `{time}`; expected one like 2026-11-30T13:00:00Z"))
+        let expected = "one like 2026-11-30T13:00:00Z".to_owned();
+        Failure::from(Error::InvalidTime { time: time.to_owned(), expected })
     })?;
     Ok(i64::try_from(parsed.as_nanosecond()).unwrap_or(i64::MAX))
 }

@@ -130,10 +130,8 @@ impl Folder {
             Some((boots.get(at)?.clone(), until))
         });
         found.ok_or_else(|| {
-            let known: Vec<&str> = boots.iter().map(|boot| &*boot.id).collect();
-            let boot = text::escape(boot);
-            let expected = "0 for the last one, -1 for the one before, or one of";
-            Failure::Usage(anyhow!("no boot `{boot}` is stored; expected {expected}: {}", known.join(" ")))
+            let known = boots.iter().map(|boot| boot.id.to_string()).collect();
+            cgtrace_client::Error::UnknownBoot { boot: text::escape(boot), known }.into()
         })
     }
 

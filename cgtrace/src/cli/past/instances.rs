@@ -197,7 +197,7 @@ impl Folder {
             StateAt::Unknown { gap, oldest } => (gap, oldest),
         };
         let asked = wire::Timestamp::from_unix_ns(i128::from(at_ns), 0);
-        let mut text = format!("nothing is stored about {}", text::timestamp(&asked));
+        let mut text = format!("nothing is recorded about {}", text::timestamp(&asked));
         if let Some(gap) = gap {
             text.push_str(&format!(": {}", StoredEncoder::gap(&gap)));
         }

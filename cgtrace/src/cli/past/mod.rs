@@ -97,10 +97,10 @@ impl Past {
     }
 
     /// The end of a stored history; a daemon's is now.
-    pub fn end(&mut self) -> Result<Option<wire::Timestamp>, Failure> {
+    pub fn end(&self) -> Option<wire::Timestamp> {
         match self {
-            Self::Daemon(_) => Ok(None),
-            Self::Folder(folder) => Ok(Some(folder.end())),
+            Self::Daemon(_) => None,
+            Self::Folder(folder) => Some(folder.end()),
         }
     }
 

@@ -40,7 +40,7 @@ fn cgroup(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
 
 /// The marker for events that were not sent, in their place in the stream.
 pub fn dropped(events: u64) -> String {
-    styled(CHANGED, &format!("-- {events} events dropped: not read fast enough, or no longer stored"))
+    styled(CHANGED, &format!("-- {events} events dropped: not read fast enough"))
 }
 
 fn style(kind: &EventKind) -> Style {

@@ -146,6 +146,7 @@ func run(arguments []string) (int, error) {
 			var reply struct {
 				Seq     *uint64
 				Dropped *uint64
+				Gap     *struct{ Reason string }
 				Event   json.RawMessage
 			}
 			if err := json.Unmarshal(message, &reply); err != nil {
@@ -153,6 +154,9 @@ func run(arguments []string) (int, error) {
 			}
 			if reply.Dropped != nil {
 				fmt.Fprintln(os.Stderr, *reply.Dropped, "events dropped")
+			}
+			if reply.Gap != nil {
+				fmt.Fprintln(os.Stderr, "events are missing:", reply.Gap.Reason)
 			}
 			if reply.Seq != nil {
 				fmt.Fprintln(os.Stderr, "every event after", *reply.Seq)

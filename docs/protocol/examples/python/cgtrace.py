@@ -78,6 +78,8 @@ def main(arguments):
             for reply in Cgtrace().replies("Watch", more=True, patterns=[pattern]):
                 if "dropped" in reply:
                     print(f"{reply['dropped']} events dropped", file=sys.stderr)
+                if "gap" in reply:
+                    print(f"events are missing: {reply['gap']['reason']}", file=sys.stderr)
                 if "seq" in reply:
                     print(f"every event after {reply['seq']}", file=sys.stderr, flush=True)
                 if "event" in reply:
