@@ -4,8 +4,8 @@ use std::{path::Path, sync::Arc, thread::sleep, time::Duration};
 
 use cgtrace_common::{CgroupId, HierarchyId, Kind, Task};
 use cgtrace_history::{
-    Begin, Entry, EntryCgroup, EntryCreation, EntryEvent, EntryExec, EntryLive, EntryTask, LiveSet, Options,
-    Origin, Recorder,
+    Begin, Entry, EntryCgroup, EntryCreation, EntryEvent, EntryExec, EntryLive, EntryTask, LiveSet, Opened,
+    Options, Origin, Recorder,
 };
 use tempfile::TempDir;
 
@@ -35,7 +35,7 @@ impl Run {
             max_age: None,
             boot_id: Arc::from(boot),
         };
-        let (recorder, opened) = Recorder::start(options, Box::new(|| {})).unwrap();
+        let (recorder, opened) = start(&options);
         let run = Self { recorder, seq: opened.last_seq, recorded: 0, boot_at_noon: uptime };
         let begin = Begin {
             seq: run.seq,
@@ -134,9 +134,20 @@ impl Run {
     pub fn kill(self) {
         self.commit();
         drop(self);
-        // The thread of the history ends, and with it the lock on the folder.
-        sleep(Duration::from_millis(200));
     }
+}
+
+/// Starts when the thread of the run before has released the folder, which is after that run has ended.
+fn start(options: &Options) -> (Recorder, Opened) {
+    for _ in 0..200 {
+        let (recorder, opened) = Recorder::start(options.clone(), Box::new(|| {})).unwrap();
+        if recorder.state().failure.is_none() {
+            return (recorder, opened);
+        }
+        drop(recorder);
+        sleep(Duration::from_millis(20));
+    }
+    panic!("the folder is not released");
 }
 
 pub fn cgroup(id: u64, path: &str) -> EntryCgroup {

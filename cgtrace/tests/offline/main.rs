@@ -1,7 +1,8 @@
-//! The commands that read a history without a daemon: `--history DIR`.
+//! The commands that read a history without a daemon (`--history DIR`), and what they ask a daemon.
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "test code")]
 
+mod daemon;
 mod errors;
 mod export;
 mod history;
