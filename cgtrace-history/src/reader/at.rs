@@ -162,11 +162,11 @@ fn rows_of(
     let (from, to) = ([below, b"/"].concat(), [below, b"0"].concat());
     let (dir, leaf) = split(path);
     let descendants = if matches!(which, At::Below(_)) {
-        "union all select no from cgroup
+        "union select no from cgroup
          where dir in (select no from path where path = ?3 or path >= ?4 and path < ?5)"
     } else {
         // Bound, so that both statements take the same values.
-        "union all select no from cgroup where false and ?3 = ?4 and ?4 = ?5"
+        "union select no from cgroup where false and ?3 = ?4 and ?4 = ?5"
     };
     let on = decoder.on;
     // A row exists from its creation, or from the event that gave the cgroup its path, to its end.
