@@ -33,9 +33,8 @@ fn a_list_of_a_time_is_that_of_then() {
     let then = list(&["/**/*.service", "--at", "2026-11-30 13:00:15"]);
     assert_eq!(
         then.lines(),
-        [
-            "v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope"
-        ]
+        ["v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z \
+             by systemd[1] in /init.scope"]
     );
     assert_eq!(then.stderr, "");
     let all = list(&["--at", "2026-11-30 13:00:25", "--json"]).json();
@@ -120,7 +119,8 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         then.lines(),
         [
             WEB,
-            "  v2            present  id 10, created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope",
+            "  v2            present  id 10, created 2026-11-30 13:00:10.000000Z \
+             by systemd[1] in /init.scope",
         ]
     );
     let later = cgtrace(folder.path(), &["show", WEB, "--at", "2026-11-30 13:05:15"]).with_code(0);
@@ -128,7 +128,8 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         later.lines(),
         [
             WEB,
-            "  v2            absent   removed 2026-11-30 13:05:10.000000Z by systemd[1] in /init.scope, lifetime 5m 0s",
+            "  v2            absent   removed 2026-11-30 13:05:10.000000Z \
+             by systemd[1] in /init.scope, lifetime 5m 0s",
         ]
     );
     let end = cgtrace(folder.path(), &["show", WEB]).with_code(0);

@@ -170,8 +170,8 @@ fn failure(folder: &Path, error: Error) -> Failure {
     let error = match &error {
         Error::Folder { source, .. } => match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => anyhow!(
-                "failed to read the history folder `{shown}`: {source}; expected a folder like /var/lib/cgtrace, \
-                 or a copy of it"
+                "failed to read the history folder `{shown}`: {source}; expected a folder like \
+                 /var/lib/cgtrace, or a copy of it"
             ),
             io::ErrorKind::PermissionDenied => anyhow!(
                 "failed to read the history folder `{shown}`: {source}; its files are for root and the group \
