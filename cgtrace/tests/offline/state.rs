@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cgtrace,
-    history::{WEB, three_days, two_boots},
+    history::{WEB, running, three_days, two_boots},
 };
 
 const END: &str = "cgtrace: note: the state at the end of the stored history, 2026-11-30 14:00:10.000000Z\n";
@@ -79,6 +79,35 @@ fn a_time_without_a_record_is_no_answer() {
             assert_eq!(answer.stdout, "");
         }
     }
+}
+
+/// Nothing is claimed about the time after the last commit: the copy may be older than it looks.
+#[test]
+fn the_history_of_a_running_daemon_ends_at_its_last_event() {
+    let (folder, run) = running();
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        // SQLite creates the log's index anew.
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    for folder in [folder.path(), copy.path()] {
+        let log = cgtrace(folder, &["log"]).with_code(0);
+        assert!(log.stdout.contains("mkdir") && log.stderr.is_empty(), "{}{}", log.stdout, log.stderr);
+        let end = cgtrace(folder, &["tree", "/system.slice"]).with_code(0);
+        assert_eq!(end.lines(), ["v2            /system.slice", "└─ web.service"]);
+        let later = cgtrace(folder, &["tree", "--at", "2026-11-30 13:00:11"]).with_code(3);
+        assert!(later.stderr.contains("it ends at 2026-11-30 13:00:10"), "{}", later.stderr);
+        let out = copy.path().join("merged");
+        let merged = ["export", "--format", "sqlite", "-o", out.to_str().unwrap()];
+        cgtrace(folder, &merged).with_code(0);
+        let events = "select count(*) from events";
+        let on = rusqlite::Connection::open(out).unwrap();
+        assert_eq!(on.query_row(events, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+    run.end(20);
 }
 
 #[test]

@@ -137,6 +137,9 @@ impl Folder {
 
     /// Fails if a hierarchy is selected that did not exist at the end.
     pub(super) fn check_hierarchies(&mut self, filter: &Filter) -> Result<(), Failure> {
+        if !filter.has_hierarchies() {
+            return Ok(());
+        }
         let mut known = BTreeSet::new();
         let at = self.archive.reader().at(self.end.wall_ns, &Hierarchies::All, At::Below(b"/"));
         if let StateAt::Known { instances, .. } = at.map_err(|error| failure(&self.path, error))? {
