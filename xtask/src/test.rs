@@ -37,11 +37,13 @@ const PURE: [&str; 10] = [
 ];
 
 /// All harnesses of the crates whose tests need no root.
-const OTHER_CRATES: [&str; 12] = [
+const OTHER_CRATES: [&str; 14] = [
     "-p",
     "cgtrace-client",
     "-p",
     "cgtrace-client-c",
+    "-p",
+    "cgtrace-history",
     "-p",
     "cgtrace-host",
     "-p",

@@ -155,7 +155,8 @@ pub struct RangeOptions {
 pub struct AtOption {
     /// As of this time, from the history: `2026-11-30 13:00:00`, `13:00`, `yesterday`, or `10m` for ten
     /// minutes ago
-    #[arg(id = "at", long = "at", value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(id = "at", long = "at", value_name = "TIME", value_parser = when::parse)]
+    #[arg(allow_hyphen_values = true)]
     pub time: Option<When>,
 }
 
@@ -223,10 +224,12 @@ pub struct List {
     #[arg(long, conflicts_with = "at")]
     pub removed: bool,
     /// Removed not before this time
-    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true, requires = "removed")]
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(requires = "removed")]
     pub since: Option<When>,
     /// Removed not after this time
-    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true, requires = "removed")]
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(requires = "removed")]
     pub until: Option<When>,
     #[command(flatten)]
     pub history: HistoryOption,

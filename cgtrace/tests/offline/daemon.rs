@@ -45,8 +45,8 @@ fn asked(arguments: &[&str], answers: Vec<Replies>) -> (Answer, Vec<Value>) {
 
 fn event(seq: u64, by: &str) -> Value {
     json!({
-        "seq": seq, "time": "2026-11-30T13:00:00.000000000Z", "boot_ns": 1, "kind": "mkdir", "hierarchy": "v2",
-        "hierarchy_id": 0, "id": seq, "path": format!("/{seq}"), "inferred": false,
+        "seq": seq, "time": "2026-11-30T13:00:00.000000000Z", "boot_ns": 1, "kind": "mkdir",
+        "hierarchy": "v2", "hierarchy_id": 0, "id": seq, "path": format!("/{seq}"), "inferred": false,
         "by": { "pid": 1, "tid": 1, "comm": by },
     })
 }

@@ -61,6 +61,34 @@ fn a_damaged_segment_is_named_and_the_others_are_read() {
     assert_eq!(ends, "unknown: broken");
 }
 
+/// The header is intact, so that the damage shows when the events are read.
+#[test]
+fn a_segment_that_turns_out_to_be_damaged_is_a_gap() {
+    let folder = three_days();
+    let file = folder.path().join("segment-000002.db");
+    let page: usize = {
+        let on = rusqlite::Connection::open(&file).unwrap();
+        let root = "select rootpage from sqlite_schema where name = 'event'";
+        on.query_row(root, [], |row| row.get::<_, i64>(0)).unwrap().try_into().unwrap()
+    };
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[(page - 1) * 4_096..page * 4_096].fill(0x5a);
+    fs::write(&file, bytes).unwrap();
+    let log = cgtrace(folder.path(), &["log", "--json"]).with_code(0);
+    let items: Vec<_> =
+        log.json().iter().map(|line| line.get("seq").unwrap_or(&line["gap"]["reason"]).to_string()).collect();
+    assert_eq!(items, ["1", "2", "3", "4", "\"broken\"", "8", "9"]);
+    let out = folder.path().join("merged");
+    let merged =
+        cgtrace(folder.path(), &["export", "--format=sqlite", "-o", out.to_str().unwrap()]).with_code(0);
+    assert!(merged.stderr.contains("segment-000002.db` is left out: it is damaged"), "{}", merged.stderr);
+    let merged = rusqlite::Connection::open(out).unwrap();
+    let count = |query: &str| merged.query_row(query, [], |row| row.get::<_, i64>(0)).unwrap();
+    assert_eq!(count("select count(*) from events"), 6);
+    assert_eq!(count("select count(*) from gaps where reason = 'broken'"), 1);
+    assert_eq!(count("select count(*) from cgroup where ended is null"), 5, "the four roots and /third");
+}
+
 #[test]
 fn a_file_of_root_says_so() {
     let folder = two_boots();

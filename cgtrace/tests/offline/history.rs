@@ -208,6 +208,15 @@ pub fn two_boots() -> TempDir {
     folder
 }
 
+/// A run that goes on, with its folder.
+pub fn running() -> (TempDir, Run) {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = Run::begin(folder.path(), BOOT_A, 100, 0, &ROOTS);
+    run.mkdir(10, 10, WEB, task(b"systemd", 1, 0));
+    run.commit();
+    (folder, run)
+}
+
 /// One run of three days, each in a segment of its own.
 pub fn three_days() -> TempDir {
     let folder = tempfile::tempdir().unwrap();

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::{
     cgtrace,
-    history::{WEB, three_days, two_boots},
+    history::{WEB, running, three_days, two_boots},
 };
 
 const END: &str = "cgtrace: note: the state at the end of the stored history, 2026-11-30 14:00:10.000000Z\n";
@@ -33,9 +33,8 @@ fn a_list_of_a_time_is_that_of_then() {
     let then = list(&["/**/*.service", "--at", "2026-11-30 13:00:15"]);
     assert_eq!(
         then.lines(),
-        [
-            "v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope"
-        ]
+        ["v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z \
+             by systemd[1] in /init.scope"]
     );
     assert_eq!(then.stderr, "");
     let all = list(&["--at", "2026-11-30 13:00:25", "--json"]).json();
@@ -82,6 +81,35 @@ fn a_time_without_a_record_is_no_answer() {
     }
 }
 
+/// Nothing is claimed about the time after the last commit: the copy may be older than it looks.
+#[test]
+fn the_history_of_a_running_daemon_ends_at_its_last_event() {
+    let (folder, run) = running();
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(folder.path()).unwrap() {
+        let entry = entry.unwrap();
+        // SQLite creates the log's index anew.
+        if !entry.file_name().to_string_lossy().ends_with("-shm") {
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+    }
+    for folder in [folder.path(), copy.path()] {
+        let log = cgtrace(folder, &["log"]).with_code(0);
+        assert!(log.stdout.contains("mkdir") && log.stderr.is_empty(), "{}{}", log.stdout, log.stderr);
+        let end = cgtrace(folder, &["tree", "/system.slice"]).with_code(0);
+        assert_eq!(end.lines(), ["v2            /system.slice", "└─ web.service"]);
+        let later = cgtrace(folder, &["tree", "--at", "2026-11-30 13:00:11"]).with_code(3);
+        assert!(later.stderr.contains("it ends at 2026-11-30 13:00:10"), "{}", later.stderr);
+        let out = copy.path().join("merged");
+        let merged = ["export", "--format", "sqlite", "-o", out.to_str().unwrap()];
+        cgtrace(folder, &merged).with_code(0);
+        let events = "select count(*) from events";
+        let on = rusqlite::Connection::open(out).unwrap();
+        assert_eq!(on.query_row(events, [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+    }
+    run.end(20);
+}
+
 #[test]
 fn removed_cgroups_are_listed_newest_first() {
     let folder = two_boots();
@@ -120,7 +148,8 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         then.lines(),
         [
             WEB,
-            "  v2            present  id 10, created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope",
+            "  v2            present  id 10, created 2026-11-30 13:00:10.000000Z \
+             by systemd[1] in /init.scope",
         ]
     );
     let later = cgtrace(folder.path(), &["show", WEB, "--at", "2026-11-30 13:05:15"]).with_code(0);
@@ -128,7 +157,8 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         later.lines(),
         [
             WEB,
-            "  v2            absent   removed 2026-11-30 13:05:10.000000Z by systemd[1] in /init.scope, lifetime 5m 0s",
+            "  v2            absent   removed 2026-11-30 13:05:10.000000Z \
+             by systemd[1] in /init.scope, lifetime 5m 0s",
         ]
     );
     let end = cgtrace(folder.path(), &["show", WEB]).with_code(0);

@@ -5,7 +5,9 @@ create temp table if not exists of_clock (old integer primary key, new integer);
 create temp table if not exists of_hierarchy (old integer primary key, new integer);
 create temp table if not exists of_path (old integer primary key, new integer);
 create temp table if not exists of_cgroup (old integer primary key, new integer);
-create temp table if not exists offsets (task integer, creation integer, exec integer, gap integer, period integer);
+create temp table if not exists offsets (
+    task integer, creation integer, exec integer, gap integer, period integer
+);
 delete from of_boot;
 delete from of_clock;
 delete from of_hierarchy;
@@ -101,13 +103,15 @@ select e.exec + x.exec, e.depth, e.task + x.task from s.exec_ancestor e join off
 
 insert into main.gap (no, reason, after_seq, until_seq, events, from_clock, from_boot_ns, until_clock,
     until_boot_ns, uid)
-select g.no + x.gap, g.reason, g.after_seq, g.until_seq, g.events, f.new, g.from_boot_ns, u.new, g.until_boot_ns,
-    g.uid
-from s.gap g join offsets x join of_clock u on u.old = g.until_clock left join of_clock f on f.old = g.from_clock;
+select g.no + x.gap, g.reason, g.after_seq, g.until_seq, g.events, f.new, g.from_boot_ns, u.new,
+    g.until_boot_ns, g.uid
+from s.gap g join offsets x join of_clock u on u.old = g.until_clock
+    left join of_clock f on f.old = g.from_clock;
 
 insert into main.period (no, from_clock, from_boot_ns, from_seq, until_clock, until_boot_ns, until_seq, ended)
 select p.no + x.period, f.new, p.from_boot_ns, p.from_seq, u.new, p.until_boot_ns, p.until_seq, p.ended
-from s.period p join offsets x join of_clock f on f.old = p.from_clock join of_clock u on u.old = p.until_clock;
+from s.period p join offsets x join of_clock f on f.old = p.from_clock
+    join of_clock u on u.old = p.until_clock;
 
 -- The whole begins as its oldest segment does.
 insert into main.segment (number, next_seq, clock, boot_ns, has_live_set, live_bytes)

@@ -52,8 +52,8 @@ pub fn run(export: &Export, connector: &Connector, output: &mut Output) -> Resul
 fn sqlite_source(export: &Export) -> Result<&Path, Failure> {
     let Some(folder) = export.history.folder.as_deref() else {
         return Err(Failure::Usage(anyhow!(
-            "`--format sqlite` needs `--history DIR`: it merges the files of a history; the packaged daemon's are in \
-             /var/lib/cgtrace"
+            "`--format sqlite` needs `--history DIR`: it merges the files of a history; the packaged \
+             daemon's are in /var/lib/cgtrace"
         )));
     };
     if export.range.since.is_some() || export.range.until.is_some() {

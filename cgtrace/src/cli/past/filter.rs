@@ -99,6 +99,11 @@ impl Filter {
         }
     }
 
+    /// Whether hierarchies are selected.
+    pub fn has_hierarchies(&self) -> bool {
+        !self.hierarchies.is_empty()
+    }
+
     /// Whether a cgroup is on a selected hierarchy.
     pub fn selects_hierarchy(&self, cgroup: &StoredCgroup) -> bool {
         if self.hierarchies.is_empty() {

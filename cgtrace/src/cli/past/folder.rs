@@ -137,6 +137,9 @@ impl Folder {
 
     /// Fails if a hierarchy is selected that did not exist at the end.
     pub(super) fn check_hierarchies(&mut self, filter: &Filter) -> Result<(), Failure> {
+        if !filter.has_hierarchies() {
+            return Ok(());
+        }
         let mut known = BTreeSet::new();
         let at = self.archive.reader().at(self.end.wall_ns, &Hierarchies::All, At::Below(b"/"));
         if let StateAt::Known { instances, .. } = at.map_err(|error| failure(&self.path, error))? {
@@ -170,8 +173,8 @@ fn failure(folder: &Path, error: Error) -> Failure {
     let error = match &error {
         Error::Folder { source, .. } => match source.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => anyhow!(
-                "failed to read the history folder `{shown}`: {source}; expected a folder like /var/lib/cgtrace, \
-                 or a copy of it"
+                "failed to read the history folder `{shown}`: {source}; expected a folder like \
+                 /var/lib/cgtrace, or a copy of it"
             ),
             io::ErrorKind::PermissionDenied => anyhow!(
                 "failed to read the history folder `{shown}`: {source}; its files are for root and the group \
