@@ -63,6 +63,7 @@ impl Stored {
                     },
                 }
             }
+            query.resumed = true;
             match page.next {
                 Some(next) => query.after_seq = next,
                 None => return Ok(stored),

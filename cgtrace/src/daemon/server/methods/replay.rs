@@ -110,6 +110,7 @@ impl Replay {
                 }
             }
             query.after_seq = next.unwrap_or(last);
+            query.resumed = true;
         }
         self.after = last;
         self.report_unstored(connection, began, last, batch).await
