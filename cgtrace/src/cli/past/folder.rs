@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::anyhow;
 use cgtrace_client::{paths, wire};
-use cgtrace_history::{Archive, At, Boot, Error, EventQuery, Gap, Hierarchies, Item, Moment, StateAt};
+use cgtrace_history::{Archive, At, Boot, Error, EventQuery, Hierarchies, Item, Moment, StateAt};
 
 use super::{
     EachItem,
@@ -82,8 +82,6 @@ impl Folder {
             ..EventQuery::default()
         };
         let mut remaining = log.max.unwrap_or(u64::MAX);
-        // A gap of one user lies between the events of others, and is part of several pages.
-        let mut gaps: Vec<Gap> = Vec::new();
         let mut reader = self.archive.reader();
         let last = reader.last_seq().map_err(failed)?;
         'pages: while remaining > 0 {
@@ -95,15 +93,11 @@ impl Folder {
                         remaining -= 1;
                         wire::LogItem { event: Some(ENCODER.event(&event)), gap: None }
                     }
-                    Item::Gap(gap) if gaps.contains(&gap) => continue,
-                    Item::Gap(gap) => {
-                        let item = wire::LogItem { event: None, gap: Some(StoredEncoder::gap(&gap)) };
-                        gaps.push(gap);
-                        item
-                    }
+                    Item::Gap(gap) => wire::LogItem { event: None, gap: Some(StoredEncoder::gap(&gap)) },
                 };
                 each(item)?;
             }
+            query.resumed = true;
             match page.next {
                 Some(next) if query.newest_first => query.until_seq = next,
                 Some(next) => query.after_seq = next,

@@ -70,6 +70,13 @@ fn creation(instance: &Instance, ages: Ages) -> String {
 fn removal(instance: &Instance, ages: Ages) -> String {
     let by = by_task(instance.removed_by.as_ref());
     let Some(removed_at) = &instance.removed_at else { return "removed".to_owned() };
+    if let Some(gap) = &instance.removed_during {
+        let when = match &gap.from {
+            Some(from) => format!("between {} and {}", timestamp(from), timestamp(removed_at)),
+            None => format!("before {}", timestamp(removed_at)),
+        };
+        return format!("removed {when}: {gap}");
+    }
     let lifetime = lifetime(instance).map(|lifetime| format!(", lifetime {lifetime}")).unwrap_or_default();
     let lost = if instance.inferred { " at the latest, while records were lost" } else { "" };
     format!("removed {}{}{lost}{by}{lifetime}", timestamp(removed_at), age(removed_at, ages))
@@ -79,7 +86,7 @@ fn removal(instance: &Instance, ages: Ages) -> String {
 fn lifetime(instance: &Instance) -> Option<String> {
     let (created_at, removed_at) = (instance.created_at?, instance.removed_at?);
     let lifetime = Duration::from_nanos(removed_at.boot_ns.saturating_sub(created_at.boot_ns));
-    (!instance.inferred).then(|| duration(lifetime))
+    (!instance.inferred && instance.removed_during.is_none()).then(|| duration(lifetime))
 }
 
 /// ` by systemd[1]`, if the task is known.

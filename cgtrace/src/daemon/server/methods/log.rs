@@ -102,7 +102,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
                     }
                 }
                 Item::Gap(gap) => {
-                    let gap = wire::Gap { uid: gap.uid.filter(|_| identities), ..StoredEncoder::gap(gap) };
+                    let gap = stored.gap_shown(gap);
                     reply.push(connection, &wire::LogItem { event: None, gap: Some(gap) })?;
                 }
             }

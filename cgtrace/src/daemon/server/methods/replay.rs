@@ -127,8 +127,7 @@ impl Replay {
                 Err(TooCostly) => return batch.extend(encode_dropped(1)),
             },
             Item::Gap(gap) => {
-                let uid = gap.uid.filter(|_| identities);
-                let gap = wire::Gap { uid, ..StoredEncoder::gap(gap) };
+                let gap = stored.gap_shown(gap);
                 wire::WatchReply { gap: Some(gap), ..Default::default() }
             }
         };
