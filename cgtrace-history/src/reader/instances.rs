@@ -190,7 +190,7 @@ fn is_over(instance: &StoredInstance) -> bool {
                 .cgroup
                 .as_ref()
                 .is_some_and(|cgroup| cgroup.id == instance.cgroup.id && cgroup.path != instance.cgroup.path);
-            matches!(event.kind, Kind::Rmdir | Kind::HierarchyDestroyed)
+            matches!(event.kind, Kind::Rmdir | Kind::HierarchyDestroyed | Kind::HierarchyCreated)
                 && !(event.kind == Kind::Rmdir && of_another_path)
         }
         Some(End::During(_)) => true,
