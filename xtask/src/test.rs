@@ -27,11 +27,13 @@ const PURE: [&str; 9] =
     ["btf", "deploy", "exec_context", "index", "index_model", "records", "scan_thread", "schema", "words"];
 
 /// All harnesses of the crates whose tests need no root.
-const OTHER_CRATES: [&str; 12] = [
+const OTHER_CRATES: [&str; 14] = [
     "-p",
     "cgtrace-client",
     "-p",
     "cgtrace-client-c",
+    "-p",
+    "cgtrace-history",
     "-p",
     "cgtrace-host",
     "-p",
