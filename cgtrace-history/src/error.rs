@@ -44,6 +44,12 @@ pub enum Error {
         /// The file.
         path: PathBuf,
     },
+    /// The daemon was killed between creating a segment and its first commit.
+    #[error("`{path}` holds nothing: the daemon was killed before it stored anything there", path = path.display())]
+    Unbegun {
+        /// The segment.
+        path: PathBuf,
+    },
     /// The history was opened after the numbers of events had begun.
     #[error(
         "the history holds events up to number {stored}; it goes on when the daemon's numbers have passed it"
@@ -68,7 +74,7 @@ impl Error {
             Self::Sqlite(error) => {
                 matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
             }
-            Self::NotASegment { .. } => true,
+            Self::NotASegment { .. } | Self::Unbegun { .. } => true,
             _ => false,
         }
     }

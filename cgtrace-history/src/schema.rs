@@ -22,20 +22,27 @@ pub const FORMAT: i64 = 1;
 
 /// Creates the schema in an empty database.
 pub(crate) fn create(connection: &Connection) -> Result<(), Error> {
-    connection.execute_batch(SCHEMA)?;
-    let mut kinds = connection.prepare("insert into kind (no, name) values (?1, ?2)")?;
+    // All or nothing, also if the daemon is killed meanwhile.
+    let transaction = connection.unchecked_transaction()?;
+    transaction.execute_batch(SCHEMA)?;
+    let mut kinds = transaction.prepare("insert into kind (no, name) values (?1, ?2)")?;
     for kind in Kind::EVENTS {
         kinds.execute((kind as u8, kind.as_str()))?;
     }
-    connection.pragma_update(None, "application_id", APPLICATION_ID)?;
-    connection.pragma_update(None, "user_version", FORMAT)?;
-    Ok(())
+    drop(kinds);
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", FORMAT)?;
+    Ok(transaction.commit()?)
 }
 
 /// Checks that a database is a segment, and returns its format.
 pub(crate) fn format_of(connection: &Connection, path: &Path) -> Result<i64, Error> {
     let number = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
     if number("application_id")? != APPLICATION_ID {
+        let tables: i64 = connection.query_row("select count(*) from sqlite_schema", [], |row| row.get(0))?;
+        if tables == 0 {
+            return Err(Error::Unbegun { path: path.to_owned() });
+        }
         return Err(Error::NotASegment { path: path.to_owned() });
     }
     let found = number("user_version")?;
@@ -117,6 +124,8 @@ mod tests {
         let error = format_of(&connection, Path::new("/x/segment.db")).unwrap_err().to_string();
         assert!(error.contains("newer cgtrace") && error.contains("/x/segment.db"), "{error}");
         let other = Connection::open_in_memory().unwrap();
+        assert!(matches!(format_of(&other, Path::new("x")), Err(Error::Unbegun { .. })));
+        other.execute_batch("create table other (no integer)").unwrap();
         assert!(matches!(format_of(&other, Path::new("x")), Err(Error::NotASegment { .. })));
     }
 }

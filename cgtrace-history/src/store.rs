@@ -17,8 +17,14 @@ use crate::{
 /// How many segments fill the history.
 const SEGMENTS: u64 = 16;
 
+/// The size of a segment in a small history, which then has fewer of them: an empty one takes 104 KiB.
+const MIN_SEGMENT: u64 = 256 << 10;
+
 /// The longest time that one segment covers, in ns.
 const SEGMENT_NS: u64 = 24 * 3_600 * 1_000_000_000;
+
+/// After how many events of one commit the size of the segment is checked.
+const CHECK_EVENTS: u64 = 256;
 
 /// How many numbers are reserved ahead of those that are stored: more than the events of half a second.
 const RESERVE: u64 = 1 << 20;
@@ -170,12 +176,16 @@ impl Store {
             self.lock = Some(folder.lock()?);
         }
         let mut segments = Vec::new();
-        for number in folder.numbers()? {
+        let numbers = folder.numbers()?;
+        let newest = numbers.last().copied();
+        for number in numbers {
             match Segment::open_to_read(folder, number) {
                 Ok(mut segment) => {
                     segment.close();
                     segments.push(segment);
                 }
+                // It was killed before its first commit. What is missing is in the gap between the runs.
+                Err(Error::Unbegun { .. }) if newest == Some(number) => folder.remove(number)?,
                 Err(error) if error.is_broken() => {
                     tracing::error!(%error, segment = number, "a segment of the history is damaged; it is set aside");
                     folder.set_aside(number)?;
@@ -198,10 +208,15 @@ impl Store {
                 self.put_aside(newest, &error);
             }
         }
-        let Opened { last_seq, ended, .. } = self.opened;
+        let last_seq = self.opened.last_seq;
         let reserved = self.lock.as_ref().map_or(0, Lock::reserved);
+        // Otherwise a daemon gave out numbers, and was killed before it stored anything.
+        self.opened.ended &= reserved <= last_seq;
         let is_new = last_seq == 0 && self.closed.is_empty() && reserved == 0;
-        self.opened.resume_after = if ended || is_new { last_seq } else { reserved.max(last_seq + RESERVE) };
+        let follows = self.opened.ended || is_new;
+        self.opened.resume_after = if follows { last_seq } else { reserved.max(last_seq + RESERVE) };
+        // Before the first number is given out.
+        self.reserve(self.opened.resume_after);
         Ok(())
     }
 
@@ -249,6 +264,10 @@ impl Store {
             match writer.apply(entry) {
                 Ok(()) => {
                     self.uncommitted += u64::from(is_event);
+                    // A burst must not make one segment of what belongs in several.
+                    if is_event && self.uncommitted.is_multiple_of(CHECK_EVENTS) && self.is_full() {
+                        self.commit();
+                    }
                     return;
                 }
                 Err(error) => self.fail(&error),
@@ -362,9 +381,14 @@ impl Store {
                 writer.end_earlier_boots(begin.zero_wall_ns, gap)?;
             }
         }
-        if is_new && begin.seq > 0 && self.folder.is_none() {
-            // The numbers before it were an earlier history's.
-            writer.gap_before_first(begin)?;
+        if is_new && begin.seq > 0 {
+            if self.folder.is_none() {
+                // The numbers before it were an earlier history's.
+                writer.gap_before_first(GapReason::Retention, begin)?;
+            } else if self.opened.resume_after > 0 && !self.unknown_set_aside && self.set_aside.is_empty() {
+                // They were given out by a daemon that was killed before it stored anything.
+                writer.gap_before_first(GapReason::Killed, begin)?;
+            }
         }
         if std::mem::take(&mut self.unknown_set_aside) {
             writer.gap_of_damage(self.opened.last_seq, begin.seq, last)?;
@@ -419,7 +443,12 @@ impl Store {
 
     /// The size at which a segment is closed. The live set takes at most half of it.
     fn segment_limit(&self, live_bytes: u64) -> u64 {
-        (self.options.max_bytes / SEGMENTS).max(2 * live_bytes)
+        self.share().max(2 * live_bytes)
+    }
+
+    /// The size of one of the segments that fill the history.
+    fn share(&self) -> u64 {
+        (self.options.max_bytes / SEGMENTS).max(MIN_SEGMENT.min(self.options.max_bytes / 4))
     }
 
     /// A new segment, which begins with what exists according to the newest one.
@@ -475,7 +504,7 @@ impl Store {
             .options
             .max_age
             .map(|age| now_ns.saturating_sub(i64::try_from(age.as_nanos()).unwrap_or(i64::MAX)));
-        let share = self.options.max_bytes / SEGMENTS;
+        let share = self.share();
         while !self.closed.is_empty() {
             // A segment's last event is not later than the beginning of the next one.
             let next = self.closed.get(1).or(self.writer.as_ref().map(Writer::segment));

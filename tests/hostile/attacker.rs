@@ -142,6 +142,10 @@ fn execute(order: &Value, state: &mut disguise::AttackerState) -> Result<Value> 
             let count = order["count"].as_u64().context("the order has no count")?;
             flood(Path::new(text("below")?), count)
         }
+        "pairs" => {
+            let count = order["count"].as_u64().context("the order has no count")?;
+            pairs(Path::new(text("below")?), count)
+        }
         "nest" => {
             let number = |key: &str| order[key].as_u64().with_context(|| format!("the order has no {key}"));
             nest(Path::new(text("below")?), number("count")?, number("leaves")?, state)
@@ -175,6 +179,16 @@ fn nest(below: &Path, depth: u64, leaves: u64, state: &mut disguise::AttackerSta
     }
     state.bottom = Some(folder);
     Ok(json!({}))
+}
+
+/// Creates and removes cgroups, each with another name.
+fn pairs(below: &Path, count: u64) -> Result<Value> {
+    for number in 0..count {
+        let path = below.join(format!("pair-{number}"));
+        fs::create_dir(&path)?;
+        fs::remove_dir(&path)?;
+    }
+    Ok(json!({"count": count}))
 }
 
 /// Creates and removes cgroups with the longest names that the kernel allows.

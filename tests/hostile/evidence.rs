@@ -3,6 +3,8 @@
 //! The floods come in bursts that fit into the ring, however slow the machine is; `cargo xtask bench
 //! attackers` floods at full speed.
 
+mod quota;
+
 use std::{
     fs,
     sync::{Mutex, PoisonError},
@@ -18,7 +20,8 @@ use crate::support::{Outcome, cgroup::Cgroup, trial};
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("evidence::a_flood_of_4_kb_names_loses_no_record", nothing_is_lost),
-        trial("evidence::a_removal_is_known_or_before_observed_since", known_or_bounded),
+        trial("evidence::a_removal_is_known_or_before_complete_since", known_or_bounded),
+        trial("evidence::another_users_million_events_do_not_push_out_roots", quota::evidence_survives),
         trial("evidence::existing_cgroups_with_4_kb_names_are_bounded", existing),
     ]
 }
@@ -26,7 +29,7 @@ pub fn trials() -> Vec<Trial> {
 /// Pairs of records in one burst: 6.4 MB of the ring's 8 MiB.
 const BURST: u64 = 800;
 
-/// More than fit into the stored previous instances.
+/// Their names take more than the whole history: 38 MB.
 const BURSTS: usize = 12;
 
 /// Two floods at once would not fit into the ring.
@@ -85,9 +88,12 @@ fn known_or_bounded() -> Outcome {
         let now = lookup(&stage, &path)?;
         ensure!(now["present"] == false, "{now}");
         let known = now["previous"][0]["removed_at"]["boot_ns"] == removed;
-        // If it is no longer stored, observed_since must be later.
-        let observed_since = now["observed_since"]["boot_ns"].as_u64().context("no observed_since")?;
-        ensure!(known || observed_since > removed, "the reply claims that the cgroup never existed: {now}");
+        // If it is no longer stored, complete_since must be later.
+        let since = now["complete_since"]["boot_ns"].as_u64().context("no complete_since")?;
+        ensure!(known || since > removed, "the reply claims that the cgroup never existed: {now}");
+        // A period that is not complete has a reason.
+        let observed = now["observed_since"]["boot_ns"].as_u64().context("no observed_since")?;
+        ensure!(since == observed || now["gap"]["reason"].is_string(), "{now}");
     }
     stage.finish()
 }

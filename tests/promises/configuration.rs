@@ -25,7 +25,7 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("configuration::a_file_is_checked_before_use", check),
         trial("configuration::every_limit_can_be_set_and_is_reported", limits),
-        trial("configuration::max_previous_bytes_bounds_previous_instances", previous),
+        trial("configuration::the_history_is_configured_and_reported", history),
         trial("configuration::sighup_changes_the_tracked_comms", tracked),
         trial("configuration::sighup_reloads_and_reports_keys_that_need_a_restart", reload),
     ]
@@ -77,6 +77,18 @@ fn check() -> Outcome {
         ("max-connections = 0\n", 2, &["invalid `max-connections` 0", "1 to"]),
         ("max-connections = -1\n", 2, &["line 1", "max-connections"]),
         ("lifecycle-ring = '8'\n", 2, &["line 1", "expected u32"]),
+        (
+            "history = '/x'\nhistory-size = 64\nhistory-days = 7\nhistory-kinds = ['frozen']\n",
+            0,
+            &["valid", "needs a restart", "history, history-size, history-days, history-kinds\n"],
+        ),
+        ("history-size = 0\n", 2, &["invalid `history-size` 0", "1 to"]),
+        ("history-days = 0\n", 2, &["invalid `history-days` 0", "1 to 3650"]),
+        ("history-kinds = ['mkdir']\n", 2, &["history-kinds", "mkdir", "one of", "populated"]),
+        ("history = ''\n", 2, &["invalid `history` ``", "/var/lib/cgtrace"]),
+        // The history replaced them.
+        ("max-recent-bytes = 1\n", 2, &["line 1", "unknown key `max-recent-bytes`"]),
+        ("max-previous-bytes = 1\n", 2, &["line 1", "unknown key `max-previous-bytes`"]),
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
         ("max-connections\n", 2, &["line 1"]),
@@ -110,7 +122,7 @@ fn check() -> Outcome {
 }
 
 /// Each limit with a value that is not its default.
-const LIMITS: [(&str, u64); 12] = [
+const LIMITS: [(&str, u64); 10] = [
     ("max-connections", 104),
     ("max-public-connections", 105),
     ("max-call-bytes", 65_537),
@@ -121,8 +133,6 @@ const LIMITS: [(&str, u64); 12] = [
     ("max-queued-bytes-per-subscriber", 10_002),
     ("max-queued-bytes", 10_003),
     ("max-unread-reply-bytes", 1_100_000),
-    ("max-recent-bytes", 10_004),
-    ("max-previous-bytes", 10_005),
 ];
 
 fn reported(daemon: &Daemon) -> Result<serde_json::Map<String, serde_json::Value>> {
@@ -152,34 +162,53 @@ fn limits() -> Outcome {
     Ok(())
 }
 
-fn previous() -> Outcome {
-    let file = File::new("max-previous-bytes = 8000000\n")?;
-    let daemon = Daemon::start_with(&["--config", file.path()?])?;
-    let hierarchy = any();
-    let cgroup = Cgroup::new(hierarchy, "previous")?;
-    let path = cgroup.join("c");
-    let cgroup_path = cgroup.name_of(&path);
-    for _ in 0..10 {
-        fs::create_dir(&path)?;
-        fs::remove_dir(&path)?;
-    }
-    let stored = || -> Result<Vec<u64>> {
-        let row = daemon.row(&cgroup_path, hierarchy)?;
-        ensure!(!row.present, "{row:?}");
-        Ok(row.previous.iter().map(|instance| instance.id).collect())
+/// The values in the file, overridden by flags, are those in force.
+fn history() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let path = folder.path().to_str().context("a temporary path")?;
+    let text = "history-size = 3\nhistory-days = 2\nhistory-kinds = ['populated', 'frozen']\n";
+    let file = File::new(text)?;
+    let log = file.path.with_extension("log");
+    let arguments = ["--config", file.path()?, "--history", path, "--history-size", "2"];
+    let mut daemon = Daemon::spawn_logging(&arguments, &log)?;
+    daemon.wait_ready()?;
+    let status = || -> Result<_> { Ok(daemon.client()?.status()?.history) };
+    let expect = |history: &wire::HistoryStatus| -> Outcome {
+        ensure!(history.folder.as_deref() == Some(path), "{history:?}");
+        ensure!(history.max_bytes == 2 << 20 && history.max_days == 2, "{history:?}");
+        for (kind, stored) in [("mkdir", true), ("populated", true), ("frozen", true), ("thawed", false)] {
+            ensure!(history.kinds.iter().any(|word| word == kind) == stored, "{kind}: {history:?}");
+        }
+        Ok(())
     };
-    let ids = stored()?;
-    ensure!(
-        ids.len() == 8 && ids.is_sorted_by(|newer, older| newer > older),
-        "expected the last eight: {ids:?}"
-    );
-    fs::write(&file.path, "max-previous-bytes = 0\n")?;
-    daemon.signal(Signal::HUP)?;
+    expect(&status()?)?;
+    let cgroup = Cgroup::new(any(), "history-configured")?;
+    let name = cgroup.name_of(&cgroup.join("c"));
+    for _ in 0..10 {
+        fs::create_dir(cgroup.join("c"))?;
+        fs::remove_dir(cgroup.join("c"))?;
+    }
+    // At most eight of them in a reply, newest first.
+    let ids: Vec<u64> = daemon.row(&name, any())?.previous.iter().map(|instance| instance.id).collect();
+    ensure!(ids.len() == 8 && ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
     let start = Instant::now();
-    while !stored()?.is_empty() {
-        ensure!(start.elapsed() < Duration::from_secs(30), "{:?}", stored()?);
+    while status()?.stored < 20 {
+        ensure!(start.elapsed() < Duration::from_secs(30), "nothing is committed: {:?}", status()?);
         thread::sleep(Duration::from_millis(5));
     }
+    let history = status()?;
+    ensure!(history.failure.is_none() && history.missing.is_empty(), "{history:?}");
+    ensure!(history.segments > 0 && (1..=history.max_bytes).contains(&history.bytes), "{history:?}");
+    ensure!(fs::read_dir(path)?.count() > 0, "nothing is in the folder");
+    // They need a restart.
+    fs::write(&file.path, text.replace("history-days = 2", "history-days = 5"))?;
+    daemon.signal(Signal::HUP)?;
+    logged(&log, "`history-days` changed in the configuration and needs a restart")?;
+    expect(&status()?)?;
+    // Without a folder, it is in memory and has its default size.
+    let daemon = Daemon::start()?;
+    let history = daemon.client()?.status()?.history;
+    ensure!(history.folder.is_none() && history.max_bytes == 16 << 20 && history.max_days == 30, "{history:?}");
     daemon.verify()
 }
 

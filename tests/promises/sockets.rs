@@ -18,6 +18,7 @@ use serde_json::{Value, json};
 use crate::support::{
     Outcome,
     cgroup::{Cgroup, mount},
+    clock::rfc3339,
     daemon::{Daemon, open_folder, program},
     fake::Fake,
     peer::connect_as,
@@ -137,12 +138,19 @@ fn identities() -> Outcome {
     });
     fs::create_dir(&inner)?;
     let again = json!({"patterns": [path], "kinds": ["rmdir"], "since_seq": since});
+    let at = daemon.row(&cgroup.name_of(&inner), "v2")?.current.context("not present")?;
+    let at = rfc3339(at.created_at.context("no creation")?.time)?;
     let calls = [
         call("Lookup", &json!({"paths": [path, cgroup.name_of(&inner)]})),
         call("Lookup", &json!({"paths": [], "ids": [fs::metadata(&inner)?.ino()]})),
         call("List", &json!({"patterns": [path]})),
         call("Wait", &json!({"path": cgroup.name_of(&inner), "state": "present"})),
         call("History", &json!({"paths": [path], "comms": ["kubelet"], "removed_paths": true})),
+        call("Log", &json!({"patterns": [path], "since_seq": since})),
+        call("Log", &json!({"patterns": [path], "newest_first": true, "max": 3, "boot": "0"})),
+        call("Removed", &json!({"patterns": [path], "max": 2})),
+        call("Lookup", &json!({"paths": [path, cgroup.name_of(&inner)], "at": at})),
+        call("List", &json!({"patterns": [path], "at": at})),
         call("Status", &json!({})),
         call("Metrics", &json!({})),
     ];
@@ -158,6 +166,11 @@ fn identities() -> Outcome {
             let reply = Raw::new(connect()?).call(call)?;
             ensure!(reply.get("error").is_none(), "{call}: {reply}");
             identities_of(&reply, found);
+            // Each has something to tell.
+            for list in ["items", "removed", "cgroups", "results"] {
+                let list = reply["parameters"].get(list).and_then(Value::as_array);
+                ensure!(list.is_none_or(|list| !list.is_empty()), "{call}: {reply}");
+            }
             if call["method"] == "io.cgtrace.History" {
                 ensure!(
                     reply["parameters"]["moves"].as_array().is_some_and(|moves| moves.len() == 2),
@@ -167,6 +180,14 @@ fn identities() -> Outcome {
         }
         for reply in watch_until(connect()?, &again, "rmdir", || Ok(()))? {
             identities_of(&reply, found);
+        }
+        // Selecting by an identity would show it, too.
+        let by = call("Log", &json!({"patterns": [path], "by": std::process::id().to_string()}));
+        let reply = Raw::new(connect()?).call(&by)?;
+        if is_public {
+            ensure!(reply["error"] == "io.cgtrace.NotPermitted", "{reply}");
+        } else {
+            ensure!(reply["parameters"]["items"].as_array().is_some_and(|items| !items.is_empty()), "{reply}");
         }
     }
     ensure!(public.is_empty(), "identities on the public socket: {public:?}");

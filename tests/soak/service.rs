@@ -31,10 +31,8 @@ impl Service {
         command.args([
             "--max-queued-bytes-per-subscriber",
             "1000000",
-            "--max-recent-bytes",
-            "1000000",
-            "--max-previous-bytes",
-            "100000",
+            "--history-size",
+            "1",
         ]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);

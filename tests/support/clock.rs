@@ -1,6 +1,14 @@
 //! The clocks of the reported times.
 
+use std::time::SystemTime;
+
+use anyhow::Result;
 use rustix::time::{ClockId, clock_gettime};
+
+/// A time as a call has it.
+pub fn rfc3339(time: SystemTime) -> Result<String> {
+    Ok(jiff::Timestamp::try_from(time)?.to_string())
+}
 
 /// ns since boot including suspend: cgtrace's clock.
 pub fn boot_ns() -> u64 {

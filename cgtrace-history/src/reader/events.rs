@@ -94,6 +94,8 @@ pub enum Item {
 pub struct Page {
     /// In the query's order. A gap comes before the events that follow it in time.
     pub items: Vec<Item>,
+    /// How many events were read, selected or not.
+    pub read: u64,
     /// Ask again with this as `after_seq` (or, newest first, as `until_seq`) and `resumed`; `None`: that was all.
     pub next: Option<u64>,
 }
@@ -142,6 +144,7 @@ impl Reader<'_> {
                 break;
             }
         }
+        page.read = (query.max_rows - rows) as u64;
         if query.newest_first && page.next.is_none() {
             page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }

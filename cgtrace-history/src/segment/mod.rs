@@ -187,8 +187,7 @@ fn read_header(connection: &Connection, path: &Path) -> Result<Header, Error> {
             },
         )
         .optional()?;
-    // It was killed between creating the file and the first commit.
-    header.ok_or_else(|| Error::NotASegment { path: path.to_owned() })
+    header.ok_or_else(|| Error::Unbegun { path: path.to_owned() })
 }
 
 fn writing() -> OpenFlags {

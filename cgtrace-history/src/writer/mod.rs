@@ -198,11 +198,11 @@ impl Writer {
         })
     }
 
-    /// Stores that events before the first run are those of an earlier history, which is gone.
-    pub fn gap_before_first(&mut self, begin: Begin) -> Result<i64, Error> {
+    /// Stores that events before the first run were never stored, or not in this history.
+    pub fn gap_before_first(&mut self, reason: GapReason, begin: Begin) -> Result<i64, Error> {
         let until = (self.clock(begin.zero_wall_ns)?, begin.boot_ns);
         self.gap(&NewGap {
-            reason: GapReason::Retention,
+            reason,
             after_seq: 0,
             until_seq: begin.seq,
             events: None,

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, os::unix::fs::FileExt as _, path::Path};
 
 use cgtrace_common::Kind;
-use cgtrace_history::{Archive, Error, GapReason, Item};
+use cgtrace_history::{Archive, Error, GapReason, Item, Options, Recorder};
 
 use crate::scene::{SECOND, Scene, cgroup, lines, options};
 
@@ -42,6 +42,53 @@ fn a_segment_that_is_no_database_is_set_aside() {
     assert!(scene.seq > 2_001, "numbers are not used again");
     assert!(folder.path().join("broken").exists());
     assert_eq!(scene.recorder.state().missing[GapReason::Broken as usize], 1);
+}
+
+#[test]
+fn a_daemon_that_was_killed_before_it_stored_anything_leaves_a_gap() {
+    let folder = tempfile::tempdir().unwrap();
+    let (recorder, opened) = Recorder::start(options(Some(folder.path())), Box::new(|| {})).unwrap();
+    assert_eq!(opened.resume_after, 0);
+    // Its numbers were given out, and its file has nothing yet.
+    drop(recorder);
+    let lock = fs::read_to_string(folder.path().join("lock")).unwrap();
+    let reserved: u64 = lock.trim().parse().unwrap();
+    fs::write(segment(folder.path()), "").unwrap();
+    let mut scene = started(|| Scene::start(options(Some(folder.path())), 60 * SECOND));
+    assert!(reserved > 100_000 && scene.seq >= reserved, "{reserved}, {}", scene.seq);
+    scene.mkdir(5, "/b");
+    assert_eq!(reasons(&scene), ["killed"]);
+    assert!(!folder.path().join("broken").exists());
+}
+
+/// Retries while the thread of the daemon before still has the lock.
+fn started(mut start: impl FnMut() -> Scene) -> Scene {
+    loop {
+        let scene = start();
+        if scene.recorder.state().failure.is_none() {
+            return scene;
+        }
+    }
+}
+
+#[test]
+fn a_burst_is_stored_in_several_segments() {
+    let options = Options { max_bytes: 1 << 20, ..options(None) };
+    let mut scene = Scene::start(options, 10 * SECOND);
+    for id in 0..20_000 {
+        scene.event(Kind::Mkdir, Some(cgroup(id, &format!("/a/{id}"))), None);
+        scene.event(Kind::Rmdir, Some(cgroup(id, &format!("/a/{id}"))), None);
+        scene.wait_for_room();
+    }
+    // A commit is due half a second after the first event: these events come sooner. What is stored is more
+    // than one segment and less than all.
+    let last = scene.seq;
+    let Item::Gap(gap) = scene.items().remove(0) else { panic!("nothing was removed") };
+    let stored = last - gap.until_seq;
+    assert!(gap.reason == GapReason::Retention && gap.events == Some(gap.until_seq), "{gap:?}");
+    assert!((2_000..20_000).contains(&stored), "{stored} of {last}");
+    let state = scene.recorder.state();
+    assert!(state.segments >= 2 && state.bytes <= 1 << 20, "{state:?}");
 }
 
 #[test]

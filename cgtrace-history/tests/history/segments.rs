@@ -9,7 +9,7 @@ use crate::scene::{SECOND, Scene, ZERO, cgroup, events, live, options};
 
 /// Segments of 64 KiB.
 fn small(folder: Option<&Path>) -> Options {
-    Options { max_bytes: 1 << 20, ..options(folder) }
+    Options { max_bytes: 4 << 20, ..options(folder) }
 }
 
 /// Creates and removes cgroups until the history has this many segments.
@@ -90,7 +90,7 @@ fn the_oldest_segments_are_removed_and_the_answers_say_so() {
             scene.event(Kind::Mkdir, Some(cgroup(id, &format!("/churn/{id}"))), None);
         }
         let state = scene.recorder.state();
-        assert!(state.bytes <= (1 << 20) + (1 << 19), "{state:?}");
+        assert!(state.bytes <= (4 << 20) + (1 << 19), "{state:?}");
     }
     let horizon = oldest(&scene);
     assert_eq!(horizon.after, Some(GapReason::Retention));

@@ -93,8 +93,8 @@ impl Stage {
         let daemon = if scene.shows(misses) {
             started(&self.forgetful, || {
                 Daemon::start_with(&[
-                    "--max-recent-bytes",
-                    "2000",
+                    "--history-size",
+                    "1",
                     "--max-queued-bytes-per-subscriber",
                     "2000",
                 ])

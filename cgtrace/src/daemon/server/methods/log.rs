@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, rc::Rc, sync::Arc};
 use cgtrace_client::wire;
 use cgtrace_history::{Boot, EventQuery, Item, KindSet, Page, Reader, StoredEvent};
 
-use super::{at, reply::LongReply, watch};
+use super::{at, reply::LongReply, reported::Reported, watch};
 use crate::{
     daemon::{
         index::Kind,
@@ -75,34 +75,35 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let stored = StoredEncoder { current_boot: Some(&boot_id), identities };
     let mut left = log.max.unwrap_or(u64::MAX);
     let mut reply = LongReply::begin(connection, "\"items\"")?;
-    let mut last_seq = None;
+    let (mut last_seq, mut gaps) = (None, Reported::default());
     loop {
         let asked = query.clone();
         let question = move |reader: &mut Reader<'_>| reader.events(&asked, &mut |_| true);
-        let (now, Page { items, next }) =
+        let (now, Page { items, next, .. }) =
             connection.ask(|connection| (connection.shared.tracker.borrow().index().seq(), question)).await?;
         // What comes later is left to a subscription after this number.
         let last_seq = *last_seq.get_or_insert(now);
         query.until_seq = query.until_seq.min(last_seq);
         let mut over = next.is_none() || left == 0;
-        for (number, item) in items.iter().enumerate() {
+        for (number, item) in items.into_iter().enumerate() {
             match item {
                 _ if left == 0 => over = true,
                 Item::Event(event) if event.seq > last_seq => {}
                 Item::Event(event) => {
-                    let matches = selection.matches(event).map_err(|TooCostly| {
+                    let matches = selection.matches(&event).map_err(|TooCostly| {
                         ErrorReply::unavailable(
                             "the patterns take too long to match; use fewer or simpler ones",
                         )
                     })?;
                     if matches {
                         left -= 1;
-                        let event = Some(stored.event(event));
+                        let event = Some(stored.event(&event));
                         reply.push(connection, &wire::LogItem { event, gap: None })?;
                     }
                 }
                 Item::Gap(gap) => {
-                    let gap = stored.gap_shown(gap);
+                    let Some(gap) = gaps.unreported(gap) else { continue };
+                    let gap = stored.gap_shown(&gap);
                     reply.push(connection, &wire::LogItem { event: None, gap: Some(gap) })?;
                 }
             }

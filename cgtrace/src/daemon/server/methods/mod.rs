@@ -12,6 +12,7 @@ mod past;
 mod removed;
 mod replay;
 mod reply;
+mod reported;
 mod snapshot;
 mod status;
 mod verify;

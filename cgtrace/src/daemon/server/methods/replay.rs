@@ -8,6 +8,7 @@ use cgtrace_history::{EventQuery, Item, KindSet, Page, Reader, StoredEvent};
 use super::{
     super::events::encode_reply,
     past::hierarchies_of,
+    reported::Reported,
     watch::{BATCH, encode_dropped},
 };
 use crate::{
@@ -35,7 +36,11 @@ pub struct Replay {
     filter: Rc<Filter>,
     /// The names of the selected hierarchies; empty: all.
     hierarchies: BTreeSet<String>,
+    since: u64,
     after: u64,
+    /// How many events were read, selected or not.
+    read: u64,
+    gaps: Reported,
 }
 
 impl Replay {
@@ -51,7 +56,8 @@ impl Replay {
             _ => None,
         };
         let hierarchies = filter.criteria.hierarchies.iter().filter_map(|id| name(*id)).collect();
-        Ok(Self { filter: Rc::clone(filter), hierarchies, after: since })
+        let (filter, gaps) = (Rc::clone(filter), Reported::default());
+        Ok(Self { filter, hierarchies, since, after: since, read: 0, gaps })
     }
 
     /// Sends events until few are left; the last ones may remain in `batch`.
@@ -76,7 +82,9 @@ impl Replay {
         last: u64,
         batch: &mut Vec<u8>,
     ) -> Result<(), CallError> {
-        self.send(connection, last, batch).await
+        self.send(connection, last, batch).await?;
+        self.report_unstored(connection, batch);
+        Ok(())
     }
 
     async fn send(
@@ -85,7 +93,6 @@ impl Replay {
         last: u64,
         batch: &mut Vec<u8>,
     ) -> Result<(), CallError> {
-        let began = self.after;
         let kinds = &self.filter.criteria.kinds;
         let kinds = if kinds.is_empty() { KindSet::ALL } else { kinds.iter().copied().collect() };
         let mut query = EventQuery {
@@ -98,8 +105,9 @@ impl Replay {
         while query.after_seq < last {
             let asked = query.clone();
             let question = move |reader: &mut Reader<'_>| reader.events(&asked, &mut |_| true);
-            let ((), Page { items, next }) = connection.ask(|_| ((), question)).await?;
-            for (number, item) in items.iter().enumerate() {
+            let ((), Page { items, read, next }) = connection.ask(|_| ((), question)).await?;
+            self.read += read;
+            for (number, item) in items.into_iter().enumerate() {
                 self.push(connection, item, batch);
                 if batch.len() >= BATCH {
                     connection.write(batch).await?;
@@ -113,21 +121,22 @@ impl Replay {
             query.resumed = true;
         }
         self.after = last;
-        self.report_unstored(connection, began, last, batch).await
+        Ok(())
     }
 
-    fn push(&self, connection: &Connection, item: &Item, batch: &mut Vec<u8>) {
+    fn push(&mut self, connection: &Connection, item: Item, batch: &mut Vec<u8>) {
         let identities = connection.class.shows_identities();
         let shared = &connection.shared;
         let stored = StoredEncoder { current_boot: Some(shared.history.boot_id()), identities };
         let reply = match item {
-            Item::Event(event) => match self.matches(event) {
+            Item::Event(event) => match self.matches(&event) {
                 Ok(false) => return,
-                Ok(true) => wire::WatchReply { event: Some(stored.event(event)), ..Default::default() },
+                Ok(true) => wire::WatchReply { event: Some(stored.event(&event)), ..Default::default() },
                 Err(TooCostly) => return batch.extend(encode_dropped(1)),
             },
             Item::Gap(gap) => {
-                let gap = stored.gap_shown(gap);
+                let Some(gap) = self.gaps.unreported(gap) else { return };
+                let gap = stored.gap_shown(&gap);
                 wire::WatchReply { gap: Some(gap), ..Default::default() }
             }
         };
@@ -143,30 +152,21 @@ impl Replay {
         self.filter.matches_parts(event.kind, selected, paths)
     }
 
-    /// Tells a subscriber of kinds that are not stored how many events of any such kind there were.
-    async fn report_unstored(
-        &self,
-        connection: &mut Connection,
-        after: u64,
-        last: u64,
-        batch: &mut Vec<u8>,
-    ) -> Result<(), CallError> {
-        if !selects_unstored(&connection.shared, &self.filter) {
-            return Ok(());
+    /// Tells a subscriber of kinds that are not stored how many events of any such kind there were: as many
+    /// as there are numbers without an event that was read or is in a gap.
+    fn report_unstored(&self, connection: &Connection, batch: &mut Vec<u8>) {
+        let unstored = (self.after - self.since).saturating_sub(self.read + self.gaps.events(self.since));
+        if unstored == 0 || !selects_unstored(&connection.shared, &self.filter) {
+            return;
         }
-        let question = move |reader: &mut Reader<'_>| reader.unstored(after, last);
-        let (until, unstored) = connection
-            .ask(|connection| {
-                let encoder = connection.shared.encoder(SocketClass::Public);
-                (encoder.timestamp(cgtrace_host::clock::boot_ns()), question)
-            })
-            .await?;
-        if unstored > 0 {
-            let gap =
-                wire::Gap { reason: "kinds".to_owned(), until, lost: Some(unstored), ..wire::Gap::default() };
-            batch.extend(encode_reply(&wire::WatchReply { gap: Some(gap), ..Default::default() }, true));
-        }
-        Ok(())
+        let encoder = connection.shared.encoder(SocketClass::Public);
+        let gap = wire::Gap {
+            reason: "kinds".to_owned(),
+            until: encoder.timestamp(cgtrace_host::clock::boot_ns()),
+            lost: Some(unstored),
+            ..wire::Gap::default()
+        };
+        batch.extend(encode_reply(&wire::WatchReply { gap: Some(gap), ..Default::default() }, true));
     }
 }
 
