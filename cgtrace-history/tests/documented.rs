@@ -180,7 +180,7 @@ fn documented() -> Vec<(String, String)> {
 /// What `sqlite3 -header -column` prints, without trailing spaces.
 fn columns(on: &Connection, sql: &str) -> String {
     let mut statement = on.prepare(sql).unwrap();
-    let names: Vec<String> = statement.column_names().into_iter().map(str::to_owned).collect();
+    let names: Vec<String> = statement.column_names().map(str::to_owned).collect();
     let text = |value: ValueRef<'_>| match value {
         ValueRef::Null => String::new(),
         ValueRef::Integer(number) => number.to_string(),
@@ -203,12 +203,13 @@ fn columns(on: &Connection, sql: &str) -> String {
 }
 
 fn trimmed(text: &str) -> String {
-    text.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+    text.lines().flat_map(|line| [line.trim_end(), "\n"]).collect()
 }
 
 /// The `sqlite3` program's output, if there is one here.
 fn sqlite3(file: &Path, sql: &str) -> Option<String> {
-    let output = Command::new("sqlite3").args(["-readonly", "-header", "-column"]).arg(file).arg(sql).output();
+    let output =
+        Command::new("sqlite3").args(["-readonly", "-header", "-column"]).arg(file).arg(sql).output();
     let output = output.ok()?;
     assert!(output.status.success(), "{sql}\n{}", String::from_utf8_lossy(&output.stderr));
     Some(trimmed(&String::from_utf8(output.stdout).unwrap()))
