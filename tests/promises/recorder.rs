@@ -33,7 +33,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// How long a state of the history may take to come about.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A mounted file system, unmounted when dropped.
 struct Mounted(tempfile::TempDir);

@@ -57,7 +57,12 @@ impl Counted {
     }
 
     /// In the replay of a subscriber, up to a cgroup that root creates. `uid`: as the socket shows it.
-    fn replay(mut raw: crate::support::raw::Raw, home: &Cgroup, since: u64, uid: Option<u32>) -> Result<Self> {
+    fn replay(
+        mut raw: crate::support::raw::Raw,
+        home: &Cgroup,
+        since: u64,
+        uid: Option<u32>,
+    ) -> Result<Self> {
         let parameters = json!({"patterns": [home.name()], "kinds": ["mkdir", "rmdir"], "since_seq": since});
         raw.send(&json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true}))?;
         let end = home.join("end");

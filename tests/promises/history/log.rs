@@ -51,11 +51,8 @@ fn selects() -> Outcome {
     put(cgroup.path(), "cgroup.procs", sleeper.pid())?;
     fs::remove_dir(&a)?;
     let by = by_programs(&b)?;
-    let base = wire::Log {
-        patterns: Some(vec![cgroup.name()]),
-        since_seq: Some(since),
-        ..wire::Log::default()
-    };
+    let base =
+        wire::Log { patterns: Some(vec![cgroup.name()]), since_seq: Some(since), ..wire::Log::default() };
     let select = |log: wire::Log| events_of(&daemon, &log);
     let all = select(base.clone())?;
     let path = |path| Some(cgroup.name_of(path));
@@ -191,11 +188,8 @@ fn retention() -> Outcome {
     let path = cgroup.join("x");
     outlive(&daemon, since, || pair(&path))?;
     for newest_first in [false, true] {
-        let log = wire::Log {
-            since_seq: Some(since),
-            newest_first: Some(newest_first),
-            ..wire::Log::default()
-        };
+        let log =
+            wire::Log { since_seq: Some(since), newest_first: Some(newest_first), ..wire::Log::default() };
         let mut items = log_of(&daemon, &log)?;
         if newest_first {
             items.reverse();
@@ -226,11 +220,8 @@ fn long() -> Outcome {
     for _ in 0..PAIRS {
         pair(&path)?;
     }
-    let log = wire::Log {
-        patterns: Some(vec![cgroup.name()]),
-        since_seq: Some(since),
-        ..wire::Log::default()
-    };
+    let log =
+        wire::Log { patterns: Some(vec![cgroup.name()]), since_seq: Some(since), ..wire::Log::default() };
     let events = events_of(&daemon, &log)?;
     ensure!(events.len() == 2 * PAIRS, "{} of {}", events.len(), 2 * PAIRS);
     ensure!(events.is_sorted_by(|one, next| one.seq < next.seq), "not in order");

@@ -65,8 +65,8 @@ fn replay(daemon: &Daemon, cgroup: &Cgroup, since_seq: u64) -> Result<(Vec<wire:
             StreamItem::Event(event) if event.path == Some(cgroup.name_of(&mark)) => {
                 return Ok((events, gaps));
             }
-            StreamItem::Event(event)
-                if event.path.as_ref().is_some_and(|path| path.starts_with(&*marks)) => {}
+            StreamItem::Event(event) if event.path.as_ref().is_some_and(|path| path.starts_with(&*marks)) => {
+            }
             StreamItem::Event(event) => events.push(*event),
             // Other tests cause it.
             StreamItem::Gap(gap) if gap.reason == "quota" => {}
@@ -209,11 +209,8 @@ fn previous() -> Outcome {
     ensure!(result.path == cgroup.name_of(&path), "{result:?}");
     ensure!(result.hierarchies[0].previous == known, "{result:?}");
     // Not in the reply that does not ask for it.
-    let lookup = wire::Lookup {
-        paths: vec![cgroup.name_of(&path)],
-        previous: Some(false),
-        ..wire::Lookup::default()
-    };
+    let lookup =
+        wire::Lookup { paths: vec![cgroup.name_of(&path)], previous: Some(false), ..wire::Lookup::default() };
     let rows = daemon.client()?.lookup_with(&lookup)?.results;
     ensure!(rows.iter().flat_map(|row| &row.hierarchies).all(|on| on.previous.is_empty()), "{rows:?}");
     Ok(())

@@ -99,7 +99,7 @@ fn memory(report: &mut Report, mount: &Path) -> Result<()> {
         Ok(daemon.connect()?.call("Status", &json!({}))?["history"].take())
     };
     // Until the oldest segment has been removed.
-    while history(&daemon)?["bytes"].as_u64().unwrap_or_default() < 15 << 20 {
+    while history(&daemon)?["bytes"].as_u64().unwrap_or_default() < 14 << 20 {
         for _ in 0..5_000 {
             let path = scope.path().join(pairs.to_string());
             fs::create_dir(&path)?;
