@@ -1,6 +1,6 @@
 //! `status`: the state of the tracer.
 
-use cgtrace_client::wire::Status;
+use cgtrace_client::wire::{HistoryStatus, MissingEvents, Status};
 
 use super::{Outcome, connect::Connector, failure::Failure, output::Output, text};
 
@@ -26,8 +26,9 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
             status.resyncs,
             status.anomalies
         ),
-        String::new(),
     ];
+    lines.extend(history(&status.history));
+    lines.push(String::new());
     let mut hierarchies =
         text::Table::new(&["hierarchy", "id", "cgroups", "created", "removed", "lost", "resyncs", "mount"]);
     for hierarchy in &status.hierarchies {
@@ -69,6 +70,27 @@ fn lines(status: &Status, in_process: bool) -> Vec<String> {
     }
     for program in attached.iter().filter(|program| program.missed.unwrap_or(0) > 0) {
         lines.push(format!("{}: {} runs missed", program.name, program.missed.unwrap_or(0)));
+    }
+    lines
+}
+
+/// Where the history is, since when nothing is missing, and what could not be stored.
+fn history(history: &HistoryStatus) -> Vec<String> {
+    let place = history.folder.as_deref().map_or_else(|| "in memory".to_owned(), text::escape);
+    let since =
+        history.complete_since.as_ref().map(|since| format!(", complete since {}", text::timestamp(since)));
+    let mut lines = vec![format!(
+        "history {place}: {} of {}, {} days at most{}",
+        text::size(history.bytes),
+        text::size(history.max_bytes),
+        history.max_days,
+        since.unwrap_or_default()
+    )];
+    for MissingEvents { reason, events } in &history.missing {
+        lines.push(format!("history: {events} events are missing ({reason}); see the gaps in `cgtrace log`"));
+    }
+    if let Some(failure) = &history.failure {
+        lines.push(format!("history: nothing is stored now: {}", text::escape(failure)));
     }
     lines
 }
