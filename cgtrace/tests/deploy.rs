@@ -133,7 +133,7 @@ fn the_packaged_history_is_in_the_state_directory_of_the_unit() {
     assert_eq!(Config::of([changed]).history.folder, Some("/srv/history".into()));
     assert_eq!(Config::of([Settings::default()]).history.folder, None);
     let purge = read("dist/src/scripts/postrm");
-    assert!(purge.contains(&format!("rm -rf {}\n", directory.display())), "{purge}");
+    assert!(purge.contains(&format!("rm -rf {} ", directory.display())), "{purge}");
 }
 
 #[test]
