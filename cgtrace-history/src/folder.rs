@@ -73,14 +73,18 @@ impl Folder {
                 .and_then(|()| fs::set_permissions(&self.0, fs::Permissions::from_mode(FOLDER_MODE)))
                 .map_err(|error| self.failed(error))?;
         }
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(FILE_MODE)
-            .open(self.0.join("lock"))
-            .map_err(|error| self.failed(error))?;
+        let open = || {
+            let path = self.0.join("lock");
+            let is_new = !path.exists();
+            let options = &mut OpenOptions::new();
+            let file =
+                options.read(true).write(true).create(true).truncate(false).mode(FILE_MODE).open(path)?;
+            if is_new {
+                file.set_permissions(fs::Permissions::from_mode(FILE_MODE))?;
+            }
+            Ok(file)
+        };
+        let file = open().map_err(|error| self.failed(error))?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(Lock(file)),
             Err(rustix::io::Errno::WOULDBLOCK) => Err(Error::Locked { path: self.0.clone() }),

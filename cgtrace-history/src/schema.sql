@@ -131,7 +131,7 @@ select e.seq,
     strftime('%Y-%m-%d %H:%M:%S', (c.zero_wall_ns + e.boot_ns) / 1000000000, 'unixepoch')
         || printf('.%09d', (c.zero_wall_ns + e.boot_ns) % 1000000000) as time,
     k.name as kind, g.hierarchy, g.path, s.path as "from", t.process as task, b.process as by, b.uid as by_uid,
-    b.cgroup as by_cgroup, e.flags & 1 as inferred, e.lost, g.id, e.boot_ns, boot.id as boot_id
+    b.cgroup as by_cgroup, coalesce(e.flags, 0) & 1 as inferred, e.lost, g.id, e.boot_ns, boot.id as boot_id
 from event e
     join clock c on c.no = e.clock
     join boot on boot.no = c.boot

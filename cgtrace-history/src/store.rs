@@ -262,7 +262,11 @@ impl Store {
         let is_event = matches!(entry, Entry::Event(_));
         if let Some(writer) = &mut self.writer {
             match writer.apply(entry) {
-                Ok(()) => {
+                Ok(false) => {
+                    self.state.missing[GapReason::Quota as usize] += 1;
+                    return;
+                }
+                Ok(true) => {
                     self.uncommitted += u64::from(is_event);
                     // A burst must not make one segment of what belongs in several.
                     if is_event && self.uncommitted.is_multiple_of(CHECK_EVENTS) && self.is_full() {

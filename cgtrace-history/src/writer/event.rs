@@ -18,7 +18,7 @@ pub(crate) const WHOLE_PROCESS: i64 = 2;
 pub(crate) const SINGLE_THREAD: i64 = 4;
 
 impl Writer {
-    pub(super) fn event(&mut self, event: &EntryEvent) -> Result<(), Error> {
+    pub(super) fn event(&mut self, event: &EntryEvent) -> Result<bool, Error> {
         let EntryEvent { seq, boot_ns, zero_wall_ns, .. } = *event;
         self.at(Some(seq), boot_ns, zero_wall_ns);
         let uid = [&event.by, &event.task].into_iter().flatten().map(|task| task.task.uid).next();
@@ -27,10 +27,12 @@ impl Writer {
             Charge::Exceeded(uid) => Some(uid),
         };
         if let Some(uid) = gap {
-            return self.end_beyond_quota(event, uid);
+            self.end_beyond_quota(event, uid)?;
+            return Ok(false);
         }
         let (mut tables, clock) = self.tables(zero_wall_ns)?;
-        tables.event(clock, event)
+        tables.event(clock, event)?;
+        Ok(true)
     }
 
     /// The event is not stored; but what it ends must not stay stored as existing.

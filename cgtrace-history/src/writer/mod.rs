@@ -113,17 +113,17 @@ impl Writer {
         self.in_transaction
     }
 
-    /// Writes an entry. Returns whether the live set must be sent, because what is stored as existing may
-    /// not.
-    pub fn apply(&mut self, entry: &Entry) -> Result<(), Error> {
+    /// Writes an entry. Returns whether it is stored: an event of a user above the quota is counted instead.
+    pub fn apply(&mut self, entry: &Entry) -> Result<bool, Error> {
         self.transact()?;
         match entry {
-            Entry::Begin(begin) => self.begin(*begin),
-            Entry::Event(event) => self.event(event),
-            Entry::Process(process) => self.process(process),
-            Entry::Named { cgroup } => self.named(cgroup),
-            Entry::Live(live) => self.live(live),
+            Entry::Event(event) => return self.event(event),
+            Entry::Begin(begin) => self.begin(*begin)?,
+            Entry::Process(process) => self.process(process)?,
+            Entry::Named { cgroup } => self.named(cgroup)?,
+            Entry::Live(live) => self.live(live)?,
         }
+        Ok(true)
     }
 
     fn connection(&self) -> Result<&Connection, Error> {

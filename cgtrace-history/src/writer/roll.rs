@@ -76,7 +76,7 @@ impl Writer {
             } else {
                 tracing::warn!(
                     cgroups = count,
-                    "too many cgroups exist for each segment of the history to list them; a larger history-bytes helps"
+                    "too many cgroups exist for each segment of the history to list them; a larger history-size helps"
                 );
             }
         } else {
