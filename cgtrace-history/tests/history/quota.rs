@@ -37,6 +37,8 @@ fn a_user_above_the_quota_is_counted_and_others_are_stored() {
     assert_eq!(gaps.len(), 1, "{gaps:?}");
     assert_eq!((gaps[0].reason, gaps[0].uid), (GapReason::Quota, Some(65_534)));
     let stored = events(&items).len() as u64;
+    // The state is published after each answer.
+    scene.items();
     assert_eq!(scene.recorder.state().missing[GapReason::Quota as usize], gaps[0].events.unwrap());
     // Nothing is missing that is not counted.
     assert_eq!(stored + gaps[0].events.unwrap(), last);
