@@ -112,7 +112,8 @@ impl Reader<'_> {
         }
         for at in order {
             let Some((first, last)) = self.numbers(at) else { continue };
-            if first > query.until_seq || last <= query.after_seq {
+            // The gap before its first event is in it, too.
+            if first.saturating_sub(1) > query.until_seq || last <= query.after_seq {
                 continue;
             }
             let step = self.ask(at, |decoder| {
@@ -190,11 +191,13 @@ impl Reader<'_> {
         if query.after_seq + 1 >= first || !before || oldest.number == 1 {
             return None;
         }
+        // What follows is not asked for.
+        let until_seq = query.until_seq.min(first - 1);
         Some(Gap {
             reason: GapReason::Retention,
             after_seq: query.after_seq,
-            until_seq: first - 1,
-            events: Some(first - 1 - query.after_seq),
+            until_seq,
+            events: Some(until_seq.saturating_sub(query.after_seq)),
             from: None,
             until: header.begun.clone(),
             uid: None,
