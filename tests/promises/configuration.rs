@@ -208,7 +208,10 @@ fn history() -> Outcome {
     // Without a folder, it is in memory and has its default size.
     let daemon = Daemon::start()?;
     let history = daemon.client()?.status()?.history;
-    ensure!(history.folder.is_none() && history.max_bytes == 16 << 20 && history.max_days == 30, "{history:?}");
+    ensure!(
+        history.folder.is_none() && history.max_bytes == 16 << 20 && history.max_days == 30,
+        "{history:?}"
+    );
     daemon.verify()
 }
 

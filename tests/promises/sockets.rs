@@ -187,7 +187,10 @@ fn identities() -> Outcome {
         if is_public {
             ensure!(reply["error"] == "io.cgtrace.NotPermitted", "{reply}");
         } else {
-            ensure!(reply["parameters"]["items"].as_array().is_some_and(|items| !items.is_empty()), "{reply}");
+            ensure!(
+                reply["parameters"]["items"].as_array().is_some_and(|items| !items.is_empty()),
+                "{reply}"
+            );
         }
     }
     ensure!(public.is_empty(), "identities on the public socket: {public:?}");

@@ -28,12 +28,7 @@ impl Service {
         let mut command = program();
         command.arg("--runtime-dir").arg(runtime_dir.path()).arg("daemon");
         // Low limits are reached soon under any load; after that memory must not grow.
-        command.args([
-            "--max-queued-bytes-per-subscriber",
-            "1000000",
-            "--history-size",
-            "1",
-        ]);
+        command.args(["--max-queued-bytes-per-subscriber", "1000000", "--history-size", "1"]);
         if let Some(folder) = pins {
             command.arg("--pin").arg(folder);
         }

@@ -15,10 +15,10 @@ use super::{
 };
 use crate::support::{Outcome, cgroup::Cgroup};
 
-/// Pairs in one burst, whose records fit into the ring.
-const BURST: u64 = 10_000;
+/// Pairs in one burst, whose events fit into the history's queue.
+const BURST: u64 = 2_000;
 
-const BURSTS: u64 = 50;
+const BURSTS: u64 = 250;
 
 fn client(stage: &Stage) -> Result<Client> {
     Ok(Client::connect_to(&stage.private_socket())?)
@@ -57,7 +57,12 @@ impl Counted {
     }
 
     /// In the replay of a subscriber, up to a cgroup that root creates. `uid`: as the socket shows it.
-    fn replay(mut raw: crate::support::raw::Raw, home: &Cgroup, since: u64, uid: Option<u32>) -> Result<Self> {
+    fn replay(
+        mut raw: crate::support::raw::Raw,
+        home: &Cgroup,
+        since: u64,
+        uid: Option<u32>,
+    ) -> Result<Self> {
         let parameters = json!({"patterns": [home.name()], "kinds": ["mkdir", "rmdir"], "since_seq": since});
         raw.send(&json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true}))?;
         let end = home.join("end");

@@ -92,12 +92,7 @@ impl Stage {
         };
         let daemon = if scene.shows(misses) {
             started(&self.forgetful, || {
-                Daemon::start_with(&[
-                    "--history-size",
-                    "1",
-                    "--max-queued-bytes-per-subscriber",
-                    "2000",
-                ])
+                Daemon::start_with(&["--history-size", "1", "--max-queued-bytes-per-subscriber", "2000"])
             })?
         } else if scene.shows(|reply| reply.to_string().contains("no comm is tracked")) {
             &started(&self.unwatching, unwatching)?.1
