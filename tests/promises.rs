@@ -20,6 +20,7 @@ mod promises {
     pub mod names;
     pub mod privileges;
     pub mod protocol;
+    pub mod recorder;
     pub mod rename;
     pub mod schema;
     pub mod show;
@@ -60,6 +61,7 @@ fn main() {
         promises::names::trials(),
         promises::privileges::trials(),
         promises::protocol::trials(),
+        promises::recorder::trials(),
         promises::rename::trials(),
         promises::schema::trials(),
         promises::show::trials(),

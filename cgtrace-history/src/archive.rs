@@ -48,10 +48,8 @@ impl Archive {
                 opened => opened,
             };
             match opened {
-                Ok(mut segment) => {
-                    segment.close();
-                    segments.push(segment);
-                }
+                Ok(segment) => segments.push(segment),
+                Err(Error::Unbegun { .. }) => {}
                 Err(error @ Error::Newer { .. }) => return Err(error),
                 Err(error) => unreadable.push((folder.segment(number), error)),
             }
@@ -64,9 +62,8 @@ impl Archive {
         let boot_id =
             segments.last().map_or_else(|| Arc::from(""), |newest| Arc::clone(&newest.header.begun.boot_id));
         let mut archive = Self { segments, boot_id, horizon: None, unreadable, _copies: copies };
-        let newest = archive.reader().boots()?.pop();
-        if let Some(newest) = newest {
-            archive.boot_id = newest.id;
+        if let Some(newest) = archive.reader().newest_boot()? {
+            archive.boot_id = newest;
         }
         Ok(archive)
     }

@@ -31,5 +31,5 @@ pub use schema::{APPLICATION_ID, FORMAT, SCHEMA};
 pub use store::{Opened, Options, State};
 pub use stored::{
     End, Gap, GapReason, Horizon, Moment, StoredCgroup, StoredCreation, StoredEvent, StoredExec,
-    StoredInstance, StoredTask,
+    StoredHierarchy, StoredInstance, StoredTask,
 };

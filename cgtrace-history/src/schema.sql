@@ -76,6 +76,7 @@ create table event (
 ) strict;
 create index move_by_cgroup on event (cgroup) where kind in (5, 6, 7);
 create index move_by_source on event (source) where kind in (5, 6, 7);
+create index renames on event (kind) where kind = 3;
 
 -- Processes with tracked names. seq: the event of its exec; null: it was running before it was tracked.
 create table exec (

@@ -139,6 +139,7 @@ impl Store {
         if let Err(error) = store.open_folder() {
             store.fail(&error);
         }
+        store.measure();
         store
     }
 
@@ -470,8 +471,12 @@ impl Store {
             has_live_set: false,
             live_bytes: 0,
         };
+        if let Some(folder) = &self.folder {
+            Segment::remove_unbegun(folder, number)?;
+        }
         let segment = Segment::create(place, number, header)?;
-        let mut writer = self.writer_of(segment, last);
+        let share = self.share() / 4;
+        let mut writer = Writer::new(segment, Arc::clone(&self.options.boot_id), share, last);
         writer.begin_segment(self.closed.last_mut(), self.options.max_bytes / 4)?;
         let limit = self.segment_limit(writer.segment().header.live_bytes);
         writer.set_quota(limit / 4);
@@ -552,7 +557,9 @@ impl Store {
                 let _ = on.execute_batch("rollback");
             }
             segment.close();
-            if error.is_broken() {
+            if segment.is_unbegun() {
+                let _ = segment.remove();
+            } else if error.is_broken() {
                 self.put_aside(segment, error);
             } else {
                 self.closed.push(segment);

@@ -17,6 +17,15 @@ pub struct Moment {
     pub wall_ns: i64,
 }
 
+/// A hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredHierarchy {
+    /// Its id on the boot in question.
+    pub id: HierarchyId,
+    /// Its name; `None` if unknown.
+    pub name: Option<Arc<str>>,
+}
+
 /// A cgroup, as an event or an instance names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredCgroup {

@@ -11,6 +11,7 @@ use std::{
 
 use cgtrace::daemon::{
     config::{self, Config, Settings},
+    history::FOLDER_BYTES,
     index::Kind,
     service::{NEEDS, Until},
 };
@@ -109,6 +110,30 @@ fn sockets_directories_and_user_are_the_same_everywhere() {
     }
     let private = read("deploy/systemd/cgtrace-private.socket");
     assert_eq!(value(&private, "SocketGroup"), group);
+}
+
+/// The configuration file decides where the history is: a flag in the unit would override it.
+#[test]
+fn the_packaged_history_is_in_the_state_directory_of_the_unit() {
+    let unit = read("deploy/systemd/cgtrace.service");
+    let directory = PathBuf::from(format!("/var/lib/{}", value(&unit, "StateDirectory")));
+    // Readable by the group of the private socket, as the code creates a directory.
+    assert_eq!(value(&unit, "StateDirectoryMode"), "0750");
+    assert!(!value(&unit, "ExecStart").contains("--history"));
+    let packaged = config::read(&path(EXAMPLE)).unwrap();
+    assert_eq!(packaged.history.as_ref(), Some(&directory));
+    let daemon_set = pod("deploy/kubernetes/daemonset.yaml");
+    let words = texts(&daemon_set, "containers.0.command");
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let matches = parse(&words);
+    let daemon = matches.subcommand_matches("daemon").unwrap();
+    assert_eq!(daemon.get_one("history"), Some(&directory));
+    // Each layer overrides the one before: the file changes it, and without the line it is in memory.
+    let changed = Settings { history: Some("/srv/history".into()), ..Settings::default() };
+    assert_eq!(Config::of([changed]).history.folder, Some("/srv/history".into()));
+    assert_eq!(Config::of([Settings::default()]).history.folder, None);
+    let purge = read("dist/src/scripts/postrm");
+    assert!(purge.contains(&format!("rm -rf {}\n", directory.display())), "{purge}");
 }
 
 #[test]
@@ -235,7 +260,8 @@ fn the_daemon_set_grants_exactly_the_required_privileges() {
         .collect();
     assert_eq!(granted, named(|_| true));
     let own = |path: &str, read_only| (path.to_owned(), path.to_owned(), read_only);
-    assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(RuntimeDir::DEFAULT, false)]);
+    let history = own("/var/lib/cgtrace", false);
+    assert_eq!(mounts(&pod), [own("/sys/fs/cgroup", true), own(RuntimeDir::DEFAULT, false), history]);
     for command in ["command", "startupProbe.exec.command", "livenessProbe.exec.command"] {
         let words = texts(&pod, &format!("containers.0.{command}"));
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
@@ -277,11 +303,14 @@ const EXAMPLE: &str = "deploy/cgtrace.toml";
 /// Off by default: the file shows an example value.
 const OFF: [&str; 2] = ["metrics-listen", "pin"];
 
+/// Set in the packaged file, or with a default that depends on it.
+const PACKAGED: [&str; 2] = ["history", "history-size"];
+
 /// The example value of each key.
 fn lines(example: &str) -> BTreeMap<&str, &str> {
     example
         .lines()
-        .filter_map(|line| line.strip_prefix('#'))
+        .map(|line| line.strip_prefix('#').unwrap_or(line))
         .filter(|line| line.starts_with(|first: char| first.is_ascii_lowercase()))
         .filter_map(|line| line.split_once(" = "))
         .collect()
@@ -289,7 +318,8 @@ fn lines(example: &str) -> BTreeMap<&str, &str> {
 
 #[test]
 fn the_example_is_valid() {
-    assert_eq!(config::read(&path(EXAMPLE)).unwrap(), Settings::default());
+    let history = Some(PathBuf::from("/var/lib/cgtrace"));
+    assert_eq!(config::read(&path(EXAMPLE)).unwrap(), Settings { history, ..Settings::default() });
 }
 
 #[test]
@@ -304,10 +334,11 @@ fn the_example_shows_the_defaults() {
         let settings = Settings::of_toml(&format!("{key} = {value}")).unwrap();
         settings.check().unwrap();
         assert_ne!(settings, Settings::default(), "{key} sets nothing");
-        if !OFF.contains(&key) {
+        if !OFF.contains(&key) && !PACKAGED.contains(&key) {
             assert_eq!(Config::of([settings]), defaults, "{key} = {value} is not the default");
         }
     }
+    assert_eq!(lines(&example)["history-size"], (FOLDER_BYTES >> 20).to_string());
 }
 
 #[test]
@@ -320,6 +351,7 @@ fn the_help_shows_the_defaults() {
         let help = help.to_string();
         if let Some((_, default)) = help.split_once("[default: ")
             && !OFF.contains(&key)
+            && !PACKAGED.contains(&key)
         {
             assert_eq!(lines[key].trim_matches('"'), default.trim_end_matches(']'), "{key}");
         }

@@ -76,14 +76,19 @@ fn lifecycle() -> Outcome {
     ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
     ensure!(run(root.command("/usr/bin/cgtrace").arg("--version"))?.starts_with("cgtrace "));
 
-    // Removed: only the configuration is left. Purged: nothing is left.
+    // Removed: only the configuration and the history are left. Purged: nothing is left.
+    run(root.command("mkdir").args(["-p", "/var/lib/cgtrace/folder"]))?;
+    run(root.command("touch").arg("/var/lib/cgtrace/segment-000001.db"))?;
     run(root.command("dpkg").args(["--remove", "cgtrace"]))?;
     for path in UNITS.into_iter().chain(["/usr/bin/cgtrace", "/usr/share/man/man1/cgtrace.1.gz"]) {
         ensure!(!root.command("test").args(["-e", path]).status()?.success(), "{path} was left");
     }
     ensure!(root.written(configuration).exists(), "the configuration was removed");
+    ensure!(root.written("/var/lib/cgtrace/segment-000001.db").exists(), "the history was removed");
     run(root.command("dpkg").args(["--purge", "cgtrace"]))?;
-    ensure!(!root.command("test").args(["-e", "/etc/cgtrace"]).status()?.success(), "/etc/cgtrace was left");
+    for folder in ["/etc/cgtrace", "/var/lib/cgtrace"] {
+        ensure!(!root.command("test").args(["-e", folder]).status()?.success(), "{folder} was left");
+    }
     let query = root.command("dpkg-query").args(["-W", "cgtrace"]).output()?;
     ensure!(!query.status.success(), "{query:?}");
     Ok(())

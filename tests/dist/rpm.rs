@@ -104,7 +104,11 @@ fn scripts() -> Outcome {
     ensure!(exists(LINK)?, "an upgrade disabled it");
     ensure!(fs::read_to_string(root.written(configuration))? == "# mine\n");
 
+    let history = "/var/lib/cgtrace/segment-000001.db";
+    run(root.command("mkdir").args(["-p", "/var/lib/cgtrace"]))?;
+    run(root.command("touch").arg(history))?;
     rpm(&["--erase", "cgtrace"])?;
+    ensure!(exists(history)?, "the history was removed");
     for path in [
         LINK,
         SOCKETS[0],

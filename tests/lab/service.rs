@@ -27,6 +27,7 @@ pub fn trials() -> Vec<Trial> {
         trial("service::the_public_socket_is_for_everyone_and_the_private_one_for_its_group", two_sockets),
         trial("service::a_running_kubelet_is_found", already_running),
         trial("service::it_starts_again_after_a_restart_and_a_kill", restarted_and_killed),
+        trial("service::its_history_survives_a_restart_and_is_readable_by_its_group", history),
         trial("service::with_pins_a_restart_misses_nothing", pinned),
         trial("service::a_reload_applies_the_new_configuration", reloaded),
         trial("service::a_connection_starts_it", activated),
@@ -76,6 +77,8 @@ fn installed_in(boot: Boot) -> Result<Systemd> {
         let to = systemd.path("/usr/lib/systemd").join(to);
         fs::copy(deploy.join(from), &to).with_context(|| format!("failed to install {}", to.display()))?;
     }
+    fs::create_dir_all(systemd.path("/etc/cgtrace"))?;
+    fs::copy(deploy.join("../cgtrace.toml"), systemd.path("/etc/cgtrace/cgtrace.toml"))?;
     systemd.run(&["systemd-sysusers", "cgtrace.conf"])?;
     systemd.run(&["systemd-tmpfiles", "--create", "cgtrace.conf"])?;
     systemd.run(&["systemctl", "daemon-reload"])?;
@@ -242,6 +245,40 @@ fn restarted_and_killed() -> Outcome {
     systemd.run(&["systemctl", "stop", "cgtrace.service"])?;
     ensure!(systemd.show("cgtrace.service", "Result")? == "success");
     ensure!(systemd.show("cgtrace.service", "ExecMainStatus")? == "0");
+    Ok(())
+}
+
+/// In the unit's sandbox, as its own user, in the directory that the packaged configuration names.
+fn history() -> Outcome {
+    let systemd = installed("history")?;
+    starts(&systemd)?;
+    let state = client(&systemd)?.status()?.history;
+    ensure!(state.folder.as_deref() == Some("/var/lib/cgtrace") && state.failure.is_none(), "{state:?}");
+    systemd.unit("meanwhile.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
+    systemd.run(&["systemctl", "start", "meanwhile.service"])?;
+    let name = systemd.name(&systemd.show("meanwhile.service", "ControlGroup")?);
+    systemd.run(&["systemctl", "stop", "meanwhile.service"])?;
+    let stored = |systemd: &Systemd| Ok(client(systemd)?.status()?.history.stored > 0);
+    until(&systemd, "something is stored", || stored(&systemd))?;
+    let modes = |path: &str| systemd.run(&["stat", "-c", "%a %U %G", path]);
+    ensure!(modes("/var/lib/cgtrace")? == "750 cgtrace cgtrace", "{}", modes("/var/lib/cgtrace")?);
+    // SQLite's log and its index, too; the unit's umask is 0077.
+    for suffix in ["", "-wal", "-shm"] {
+        let file = format!("/var/lib/cgtrace/segment-000001.db{suffix}");
+        ensure!(modes(&file)? == "640 cgtrace cgtrace", "{file}: {}", modes(&file)?);
+    }
+    let before = client(&systemd)?.status()?.seq;
+    systemd.run(&["systemctl", "restart", "cgtrace.service"])?;
+    let after = client(&systemd)?.status()?;
+    ensure!(after.seq >= before && after.history.failure.is_none(), "{before}: {after:?}");
+    let lookup = wire::Lookup { paths: vec![name], ..wire::Lookup::default() };
+    let answer = client(&systemd)?.lookup_with(&lookup)?.results.into_iter().next().context("empty reply")?;
+    let previous = answer.hierarchies.iter().find_map(|result| result.previous.first());
+    ensure!(
+        previous.is_some_and(|instance| instance.created_by.as_ref().is_some_and(|by| by.comm == "systemd")
+            && instance.removed_at.is_some()),
+        "{answer:?}"
+    );
     Ok(())
 }
 

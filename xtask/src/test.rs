@@ -23,8 +23,18 @@ pub struct Count {
 }
 
 /// The harnesses in `cgtrace/tests`: they need neither root nor a particular kernel.
-const PURE: [&str; 9] =
-    ["btf", "deploy", "exec_context", "index", "index_model", "records", "scan_thread", "schema", "words"];
+const PURE: [&str; 10] = [
+    "btf",
+    "deploy",
+    "exec_context",
+    "index",
+    "index_model",
+    "offline",
+    "records",
+    "scan_thread",
+    "schema",
+    "words",
+];
 
 /// All harnesses of the crates whose tests need no root.
 const OTHER_CRATES: [&str; 14] = [

@@ -1,8 +1,6 @@
 //! The state at a time in the past.
 
-use std::sync::Arc;
-
-use cgtrace_common::{HierarchyId, Kind};
+use cgtrace_common::Kind;
 
 use super::{
     Hierarchies, Reader,
@@ -11,7 +9,7 @@ use super::{
 use crate::{
     error::Error,
     segment::dictionary::{Text, directory, split},
-    stored::{Gap, GapReason, Moment, StoredEvent, StoredInstance},
+    stored::{Gap, GapReason, Moment, StoredEvent, StoredHierarchy, StoredInstance},
 };
 
 /// Which cgroups.
@@ -87,9 +85,8 @@ impl Reader<'_> {
 }
 
 impl Reader<'_> {
-    /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them:
-    /// their ids and names.
-    pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<(HierarchyId, Option<Arc<str>>)>, Error> {
+    /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them.
+    pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<StoredHierarchy>, Error> {
         let at = self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns);
         let Some(at) = at else { return Ok(Vec::new()) };
         let found = self.ask(at, |decoder| match observed_boot(decoder, wall_ns)? {
@@ -165,11 +162,11 @@ fn rows_of(
     let (from, to) = ([below, b"/"].concat(), [below, b"0"].concat());
     let (dir, leaf) = split(path);
     let descendants = if matches!(which, At::Below(_)) {
-        "union all select no from cgroup
+        "union select no from cgroup
          where dir in (select no from path where path = ?3 or path >= ?4 and path < ?5)"
     } else {
         // Bound, so that both statements take the same values.
-        "union all select no from cgroup where false and ?3 = ?4 and ?4 = ?5"
+        "union select no from cgroup where false and ?3 = ?4 and ?4 = ?5"
     };
     let on = decoder.on;
     // A row exists from its creation, or from the event that gave the cgroup its path, to its end.
@@ -208,13 +205,13 @@ fn rows_of(
 /// The renames up to a time, oldest first.
 fn renames(decoder: &mut Decoder<'_>, wall_ns: i64) -> Result<Vec<StoredEvent>, Error> {
     let on = decoder.on;
+    // The number is part of the text: only then is the index of renames used.
+    const { assert!(Kind::Rename as u8 == 3) };
     let mut statement = on.prepare_cached(
         "select e.seq from event e join clock c on c.no = e.clock
-         where e.kind = ?1 and c.zero_wall_ns + e.boot_ns <= ?2 order by e.seq",
+         where e.kind = 3 and c.zero_wall_ns + e.boot_ns <= ?1 order by e.seq",
     )?;
-    let numbers = statement
-        .query_map((Kind::Rename as u8, wall_ns), |row| row.get(0))?
-        .collect::<Result<Vec<i64>, _>>()?;
+    let numbers = statement.query_map([wall_ns], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
     let mut renames = Vec::new();
     for number in numbers {
         renames.extend(decoder.event_by_number(number)?);

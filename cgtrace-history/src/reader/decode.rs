@@ -12,7 +12,8 @@ use crate::{
     error::Error,
     segment::dictionary::{Clock, join},
     stored::{
-        End, Gap, GapReason, Moment, StoredCgroup, StoredCreation, StoredEvent, StoredInstance, StoredTask,
+        End, Gap, GapReason, Moment, StoredCgroup, StoredCreation, StoredEvent, StoredHierarchy,
+        StoredInstance, StoredTask,
     },
     writer::{INFERRED, SINGLE_THREAD, WHOLE_PROCESS},
 };
@@ -132,16 +133,16 @@ impl<'a> Decoder<'a> {
         Ok(self.hierarchies.as_deref().unwrap_or_default())
     }
 
-    /// The hierarchies of a boot: ids and names.
-    pub fn hierarchies_of(&mut self, boot: i64) -> Result<Vec<(HierarchyId, Option<Arc<str>>)>, Error> {
-        let mut found: Vec<(HierarchyId, Option<Arc<str>>)> = Vec::new();
+    /// The hierarchies of a boot, by their ids.
+    pub fn hierarchies_of(&mut self, boot: i64) -> Result<Vec<StoredHierarchy>, Error> {
+        let mut found: Vec<StoredHierarchy> = Vec::new();
         // The newest first: ids are reused.
         for row in self.hierarchies()?.iter().filter(|row| row.boot == boot) {
-            if !found.iter().any(|(id, _)| *id == row.id) {
-                found.push((row.id, row.name.clone()));
+            if !found.iter().any(|known| known.id == row.id) {
+                found.push(StoredHierarchy { id: row.id, name: row.name.clone() });
             }
         }
-        found.sort_by_key(|(id, _)| *id);
+        found.sort_by_key(|hierarchy| hierarchy.id);
         Ok(found)
     }
 

@@ -41,6 +41,8 @@ pub struct EventQuery {
     pub until_seq: u64,
     /// From the last to the first.
     pub newest_first: bool,
+    /// It continues an earlier page: gaps that were returned by then are not returned again.
+    pub resumed: bool,
     /// Of these kinds.
     pub kinds: KindSet,
     /// Not before this time: ns since 1970.
@@ -59,12 +61,22 @@ impl Default for EventQuery {
             after_seq: 0,
             until_seq: u64::MAX,
             newest_first: false,
+            resumed: false,
             kinds: KindSet::ALL,
             since_wall_ns: None,
             until_wall_ns: None,
             max_rows: 8_192,
             max_bytes: 256 << 10,
         }
+    }
+}
+
+impl EventQuery {
+    /// Whether a gap lies within the times in question.
+    fn concerns(&self, gap: &Gap) -> bool {
+        let from = gap.from.as_ref().map_or(gap.until.wall_ns, |from| from.wall_ns);
+        self.since_wall_ns.is_none_or(|since| gap.until.wall_ns >= since)
+            && self.until_wall_ns.is_none_or(|until| from <= until)
     }
 }
 
@@ -84,7 +96,7 @@ pub struct Page {
     pub items: Vec<Item>,
     /// How many events were read, selected or not.
     pub read: u64,
-    /// Ask again with this as `after_seq` (or, newest first, as `until_seq`); `None`: that was all.
+    /// Ask again with this as `after_seq` (or, newest first, as `until_seq`) and `resumed`; `None`: that was all.
     pub next: Option<u64>,
 }
 
@@ -107,6 +119,7 @@ impl Reader<'_> {
         let count = self.segments.len();
         let order: Vec<usize> =
             if query.newest_first { (0..count).rev().collect() } else { (0..count).collect() };
+        // Also of a later page: what it was to begin with may have been removed since the one before.
         if !query.newest_first {
             page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }
@@ -123,7 +136,8 @@ impl Reader<'_> {
             })?;
             self.close(at);
             let Some(step) = step else {
-                page.items.extend(self.broken_gap(at).map(Item::Gap));
+                let gap = self.broken_gap(at).filter(|gap| query.concerns(gap));
+                page.items.extend(gap.map(Item::Gap));
                 continue;
             };
             page.items.extend(step.items);
@@ -237,11 +251,12 @@ fn step(
     )?;
     let mut gaps: Vec<Gap> = gaps
         .into_iter()
-        .filter(|gap| query.since_wall_ns.is_none_or(|since| gap.until.wall_ns >= since))
-        .filter(|gap| {
-            let from = gap.from.as_ref().map_or(gap.until.wall_ns, |from| from.wall_ns);
-            query.until_wall_ns.is_none_or(|until| from <= until)
+        .filter(|gap| match (query.resumed, query.newest_first) {
+            (false, _) => true,
+            (true, false) => gap.after_seq > query.after_seq,
+            (true, true) => gap.after_seq < query.until_seq,
         })
+        .filter(|gap| query.concerns(gap))
         .collect();
     let mut found = Step { items: Vec::new(), stopped_at: None };
     let order = if query.newest_first { "desc" } else { "asc" };

@@ -186,12 +186,13 @@ fn ended(
 fn is_over(instance: &StoredInstance) -> bool {
     match &instance.end {
         Some(End::Event(event)) => {
-            let of_another_path = event
-                .cgroup
-                .as_ref()
-                .is_some_and(|cgroup| cgroup.id == instance.cgroup.id && cgroup.path != instance.cgroup.path);
-            matches!(event.kind, Kind::Rmdir | Kind::HierarchyDestroyed | Kind::HierarchyCreated)
-                && !(event.kind == Kind::Rmdir && of_another_path)
+            let is_of_this_path =
+                event.cgroup.as_ref().is_none_or(|cgroup| cgroup.path == instance.cgroup.path);
+            match event.kind {
+                Kind::Rmdir => is_of_this_path,
+                Kind::HierarchyCreated | Kind::HierarchyDestroyed => true,
+                _ => false,
+            }
         }
         Some(End::During(_)) => true,
         None => false,

@@ -125,6 +125,13 @@ impl<'a> Reader<'a> {
         Ok(boots)
     }
 
+    /// The newest boot in the newest segment.
+    pub(crate) fn newest_boot(&mut self) -> Result<Option<Arc<str>>, Error> {
+        let Some(newest) = self.segments.len().checked_sub(1) else { return Ok(None) };
+        let boots = self.ask(newest, |decoder| decoder.boots())?;
+        Ok(boots.and_then(|mut boots| boots.pop()).map(|boot| boot.id))
+    }
+
     /// The number of the last stored event; 0 if there is none.
     pub fn last_seq(&mut self) -> Result<u64, Error> {
         let mut last = 0;

@@ -46,7 +46,7 @@ pub(crate) struct Header {
 }
 
 impl Segment {
-    /// A new segment. The caller fills its header by [`write_header`](Self::write_header).
+    /// A new segment. The caller fills its header by [`write_header`].
     pub fn create(place: Place, number: u32, header: Header) -> Result<Self, Error> {
         let connection = match &place {
             Place::Memory => Connection::open_in_memory()?,
@@ -75,6 +75,20 @@ impl Segment {
         let connection = read_only(&path)?;
         let header = read_header(&connection, &path)?;
         Ok(Self { number, place: Place::File(folder.clone()), connection: Some(connection), header })
+    }
+
+    /// Removes a file in which nothing was ever stored.
+    pub fn remove_unbegun(folder: &Folder, number: u32) -> Result<(), Error> {
+        match Self::open_to_read(folder, number) {
+            Err(Error::Unbegun { .. }) => folder.remove(number),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether nothing was ever stored in it.
+    pub fn is_unbegun(&mut self) -> bool {
+        let on = self.connection();
+        on.is_ok_and(|on| matches!(read_header(on, Path::new("")), Err(Error::Unbegun { .. })))
     }
 
     /// The connection; opens it if it is closed.

@@ -100,7 +100,8 @@ impl Writer {
             return Ok(*no);
         }
         let newest: Option<i64> =
-            self.connection()?.query_row("select max(no) from gap", [], |row| row.get(0))?;
+            self.connection()?
+                .query_row("select max(no) from gap where uid is null", [], |row| row.get(0))?;
         let no = match newest {
             Some(no) => no,
             // The gap is in an earlier segment, or the index has corrected itself.

@@ -73,3 +73,24 @@ fn root_has_no_quota_and_users_are_counted_separately() {
     assert_eq!((of(0), of(1_001)), (1_000, 4));
     assert!((500..3_000).contains(&of(1_000)), "{}", of(1_000));
 }
+
+#[test]
+fn a_gap_is_returned_once_whatever_the_size_of_a_page() {
+    let mut scene = scene();
+    for id in 0..4_000 {
+        let uid = if id % 10 == 0 { 0 } else { 1_000 };
+        scene.event(Kind::Mkdir, Some(cgroup(id, &format!("/a/{id}"))), Some(task(70, uid, "sh")));
+        scene.wait_for_room();
+    }
+    for newest_first in [false, true] {
+        let query = cgtrace_history::EventQuery {
+            max_rows: 100,
+            newest_first,
+            ..cgtrace_history::EventQuery::default()
+        };
+        let items = scene.ask(move |reader| crate::scene::all_items(reader, &query));
+        let gaps =
+            items.iter().filter(|item| matches!(item, Item::Gap(gap) if gap.reason == GapReason::Quota));
+        assert_eq!(gaps.count(), 1);
+    }
+}

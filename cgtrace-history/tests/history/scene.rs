@@ -205,6 +205,7 @@ pub fn all_items(reader: &mut Reader<'_>, query: &EventQuery) -> Vec<Item> {
     loop {
         let page = reader.events(&query, &mut |_| true).unwrap();
         items.extend(page.items);
+        query.resumed = true;
         match page.next {
             None => return items,
             Some(next) if query.newest_first => query.until_seq = next,

@@ -151,6 +151,13 @@ fn creation(instance: &Instance) -> String {
 /// When and by which process an instance was removed, and how long it existed.
 pub(super) fn removal(instance: &Instance) -> String {
     let Some(removed_at) = &instance.removed_at else { return "removed at an unknown time".to_owned() };
+    if let Some(gap) = &instance.removed_during {
+        let when = match &gap.from {
+            Some(from) => format!("between {} and {}", timestamp(from), timestamp(removed_at)),
+            None => format!("before {}", timestamp(removed_at)),
+        };
+        return format!("removed {when}: {gap}");
+    }
     let lost = if instance.inferred { " or earlier (records were lost)" } else { "" };
     let lifetime = match (&instance.created_at, &instance.existed_at) {
         (Some(created_at), _) if !instance.inferred => {

@@ -30,7 +30,7 @@ pub fn lookup(report: &mut Report) -> Result<()> {
     let daemon = Daemon::start()?;
     let mut client = daemon.connect()?;
     let mut call = serde_json::to_vec(&json!({
-        "method": "io.cgtrace.Lookup", "parameters": {"paths": ["/"], "hierarchy": "v2"},
+        "method": "io.cgtrace.Lookup", "parameters": {"paths": ["/"], "hierarchy": "v2", "previous": false},
     }))?;
     call.push(0);
     client.send_bytes(&call)?;

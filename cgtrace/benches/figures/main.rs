@@ -1,7 +1,7 @@
 //! The benchmarks of cgtrace, as ratios within one run.
 //!
 //! Prints a table; `--json FILE` also writes JSON; arguments select groups of rows (`cost deep kernel seen
-//! wake lookup index idle fan hostile attackers waiters why`).
+//! wake lookup index idle fan hostile attackers waiters why history`).
 
 #![expect(
     clippy::cast_precision_loss,
@@ -16,6 +16,7 @@ mod attackers;
 mod flood;
 mod floor;
 mod helper;
+mod history;
 mod hostile;
 mod index;
 mod inotify;
@@ -40,7 +41,7 @@ use report::Report;
 
 type Group = (&'static str, fn(&mut Report) -> Result<()>);
 
-const GROUPS: [Group; 13] = [
+const GROUPS: [Group; 14] = [
     ("cost", |report| tracing_cost::measure(report, 0)),
     ("deep", |report| tracing_cost::measure(report, 300)),
     ("kernel", kernel_time::measure),
@@ -54,6 +55,7 @@ const GROUPS: [Group; 13] = [
     ("attackers", attackers::measure),
     ("waiters", waiters::measure),
     ("why", why::measure),
+    ("history", history::measure),
 ];
 
 fn main() -> Result<()> {

@@ -62,6 +62,24 @@ impl Daemon {
         bail!("the daemon does not answer")
     }
 
+    /// Stops it by SIGTERM.
+    pub fn stop(mut self) -> Result<()> {
+        let pid = rustix::process::Pid::from_child(&self.child);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM)?;
+        let status = self.child.wait()?;
+        if !status.success() {
+            bail!("the daemon ended with {status}");
+        }
+        Ok(())
+    }
+
+    /// Ends it by SIGKILL.
+    pub fn kill(mut self) -> Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -104,6 +122,9 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let _ = Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status();
         let _ = self.child.wait();
     }
@@ -128,7 +149,7 @@ impl Connection {
             next += pause;
             thread::sleep(next.saturating_duration_since(Instant::now()));
             let start = Instant::now();
-            self.send("Lookup", &json!({"paths": ["/"], "hierarchy": "v2"}), false)?;
+            self.send("Lookup", &json!({"paths": ["/"], "hierarchy": "v2", "previous": false}), false)?;
             self.receive_bytes()?;
             series.push(start.elapsed().as_secs_f64() * 1e6);
         }

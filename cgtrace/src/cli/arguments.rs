@@ -4,12 +4,16 @@ use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use cgtrace_client::{CgroupState, wire::EventKind};
 use clap::{
-    Args, ColorChoice, Parser, Subcommand,
+    Args, ColorChoice, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, Shell};
 
-use super::{completions, duration::parse_duration};
+use super::{
+    completions,
+    duration::parse_duration,
+    when::{self, When},
+};
 use crate::daemon::config::Settings;
 use crate::daemon::probe::PIN_FOLDER;
 
@@ -59,6 +63,10 @@ pub enum Command {
     Tree(Tree),
     /// Print cgroup events as they happen
     Events(Events),
+    /// Print past events from the history
+    Log(Log),
+    /// Export the history as JSON lines, as an SQLite database, or as a trace for ui.perfetto.dev
+    Export(Export),
     /// Explain why a cgroup does not exist or is not visible to a process, and how to fix it
     Why(Why),
     /// Show the state of the tracer: hierarchies, ring buffers, losses and BPF programs
@@ -122,6 +130,36 @@ pub struct HierarchyOption {
     pub name: Option<String>,
 }
 
+/// The option `--history`.
+#[derive(Debug, Args)]
+pub struct HistoryOption {
+    /// Read the history in this directory, for instance one copied from another machine, without asking a
+    /// daemon
+    #[arg(id = "history", long = "history", value_name = "DIR")]
+    pub folder: Option<PathBuf>,
+}
+
+/// The options `--since` and `--until`.
+#[derive(Debug, Args)]
+pub struct RangeOptions {
+    /// Not before this time: `2026-11-30 13:00:00`, `13:00`, `yesterday`, or `10m` for ten minutes ago
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    pub since: Option<When>,
+    /// Not after this time
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    pub until: Option<When>,
+}
+
+/// The option `--at`.
+#[derive(Debug, Args)]
+pub struct AtOption {
+    /// As of this time, from the history: `2026-11-30 13:00:00`, `13:00`, `yesterday`, or `10m` for ten
+    /// minutes ago
+    #[arg(id = "at", long = "at", value_name = "TIME", value_parser = when::parse)]
+    #[arg(allow_hyphen_values = true)]
+    pub time: Option<When>,
+}
+
 fn state() -> impl TypedValueParser<Value = CgroupState> {
     PossibleValuesParser::new([
         PossibleValue::new("present").help("The cgroup exists"),
@@ -161,10 +199,14 @@ pub struct Show {
     #[arg(value_name = "PATH|ID", add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// Show the cgroups of this process
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["at", "history"])]
     pub pid: Option<u32>,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
+    #[command(flatten)]
+    pub at: AtOption,
+    #[command(flatten)]
+    pub history: HistoryOption,
 }
 
 const PATTERN: &str = "Glob that matches whole paths (* within a component, ** across components); a path without \
@@ -176,6 +218,21 @@ pub struct List {
     pub patterns: Vec<OsString>,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
+    #[command(flatten)]
+    pub at: AtOption,
+    /// List the cgroups that were removed, the last removed first
+    #[arg(long, conflicts_with = "at")]
+    pub removed: bool,
+    /// Removed not before this time
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(requires = "removed")]
+    pub since: Option<When>,
+    /// Removed not after this time
+    #[arg(long, value_name = "TIME", value_parser = when::parse, allow_hyphen_values = true)]
+    #[arg(requires = "removed")]
+    pub until: Option<When>,
+    #[command(flatten)]
+    pub history: HistoryOption,
 }
 
 #[derive(Debug, Args)]
@@ -185,6 +242,10 @@ pub struct Tree {
     pub path: OsString,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
+    #[command(flatten)]
+    pub at: AtOption,
+    #[command(flatten)]
+    pub history: HistoryOption,
 }
 
 #[derive(Debug, Args)]
@@ -202,6 +263,58 @@ pub struct Events {
     /// Exit after this many events
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct Log {
+    #[arg(value_name = "PATTERN", help = PATTERN, add = ArgValueCompleter::new(completions::cgroups))]
+    pub patterns: Vec<OsString>,
+    #[command(flatten)]
+    pub range: RangeOptions,
+    /// Only the newest N events
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub lines: Option<u64>,
+    /// Print events as they happen, after those of the log
+    #[arg(short, long, conflicts_with_all = ["until", "history", "boot"])]
+    pub follow: bool,
+    /// Only events of this boot: its ID, 0 for the current one, -1 for the one before, and so on
+    #[arg(long, value_name = "ID|N", allow_hyphen_values = true)]
+    pub boot: Option<String>,
+    /// Only events of these kinds, like mkdir,rmdir
+    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
+    pub kinds: Vec<String>,
+    /// Only events caused by this process: its name (comm) or PID; needs the private socket
+    #[arg(long, value_name = "COMM|PID")]
+    pub by: Option<String>,
+    #[command(flatten)]
+    pub hierarchy: HierarchyOption,
+    #[command(flatten)]
+    pub history: HistoryOption,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    /// Format of the output
+    #[arg(long, value_name = "FORMAT")]
+    pub format: ExportFormat,
+    #[command(flatten)]
+    pub range: RangeOptions,
+    /// File to write [default: stdout]
+    #[arg(short, long = "output", value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    #[command(flatten)]
+    pub history: HistoryOption,
+}
+
+/// What `export` writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// JSON, one event or gap per line, as by `log --json`
+    Jsonl,
+    /// One SQLite database with the schema of the history's segments; needs --history
+    Sqlite,
+    /// A trace for ui.perfetto.dev: one slice per cgroup, from its creation to its removal
+    Perfetto,
 }
 
 #[derive(Debug, Args)]

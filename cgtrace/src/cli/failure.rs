@@ -64,7 +64,9 @@ impl From<Error> for Failure {
             | Error::UnknownHierarchy { .. }
             | Error::InvalidPattern { .. }
             | Error::UnknownKind { .. }
-            | Error::InvalidState { .. } => Self::Usage(error.into()),
+            | Error::InvalidState { .. }
+            | Error::InvalidTime { .. }
+            | Error::UnknownBoot { .. } => Self::Usage(error.into()),
             error => Self::NoAnswer(error.into()),
         }
     }

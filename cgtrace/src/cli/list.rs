@@ -1,37 +1,66 @@
-//! `list`: lists cgroups.
+//! `list`: lists cgroups, those of now, of a time in the past, or those that were removed.
 
 use cgtrace_client::wire;
 
 use super::{
-    Outcome, arguments::List, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
+    Outcome, arguments::List, connect::Connector, failure::Failure, output::Output, past::Past, path,
+    stderr::print, text, when::When,
 };
 
+const PATTERNS: &str = "patterns match whole paths: use `/**/NAME` to find NAME at any depth";
+
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
+    let mut past = Past::open(list.history.folder.as_deref(), connector)?;
+    if list.removed {
+        return removed(list, &mut past, output);
+    }
     let call = wire::List {
         patterns: path::patterns(&list.patterns),
         hierarchy: list.hierarchy.name.clone(),
-        ..wire::List::default()
+        at: list.at.time.map(When::to_wire),
     };
-    let mut client = connector.connect()?.client;
-    let mut cgroups = client.list(&call)?;
-    if output.json {
-        let all = cgroups.by_ref().collect::<Result<Vec<_>, _>>()?;
-        output.document(&wire::ListReply {
-            seq: cgroups.seq(),
-            cgroups: all,
-            ..wire::ListReply::default()
-        })?;
-        return Ok(Outcome::Yes);
+    let reply = past.list(&call)?;
+    print_state(&past, call.at.is_some(), &reply);
+    output.result(&reply, || reply.cgroups.iter().map(text::cgroup).collect())?;
+    if !output.json && reply.cgroups.is_empty() {
+        print(format!("cgtrace: no cgroup matches; {PATTERNS}"));
     }
-    let mut empty = true;
-    for cgroup in cgroups {
-        empty = false;
-        output.line(text::cgroup(&cgroup?))?;
+    Ok(Outcome::Yes)
+}
+
+/// Prints notes about a list that is not the state of now.
+pub fn print_state(past: &Past, has_time: bool, reply: &wire::ListReply) {
+    if let Some(end) = past.end().filter(|_| !has_time) {
+        print(at_end(&end));
     }
-    if empty {
-        print(
-            "cgtrace: no cgroup matches; patterns match whole paths: use `/**/NAME` to find NAME at any depth",
+    for uid in reply.incomplete_for.iter().flatten() {
+        print(format!(
+            "cgtrace: note: cgroups of uid {uid} may be missing: its events exceeded its share of the history"
+        ));
+    }
+}
+
+/// The note about an answer from a folder without a time.
+pub fn at_end(end: &wire::Timestamp) -> String {
+    format!("cgtrace: note: the state at the end of the stored history, {}", text::timestamp(end))
+}
+
+fn removed(list: &List, past: &mut Past, output: &mut Output) -> Result<Outcome, Failure> {
+    let call = wire::Removed {
+        patterns: path::patterns(&list.patterns),
+        hierarchy: list.hierarchy.name.clone(),
+        since: list.since.map(When::to_wire),
+        until: list.until.map(When::to_wire),
+        max: None,
+    };
+    let reply = past.removed(&call)?;
+    output.result(&reply, || reply.removed.iter().flat_map(text::removed).collect())?;
+    if !output.json && reply.removed.is_empty() {
+        let since = reply.complete_since.map_or_else(
+            || "nothing is stored".to_owned(),
+            |since| format!("the history is complete since {}", text::timestamp(&since)),
         );
+        print(format!("cgtrace: no removed cgroup matches; {since}; {PATTERNS}"));
     }
     Ok(Outcome::Yes)
 }

@@ -39,6 +39,8 @@ const SOCKETS: (&str, &str) = (
 const CONFIG: (&str, &str) = ("/etc/cgtrace/cgtrace.toml", "Configuration of the daemon.");
 const PINS: (&str, &str) = ("/sys/fs/bpf/cgtrace", "Default directory of the pinned BPF objects.");
 
+const HISTORY: (&str, &str) = ("/var/lib/cgtrace", "History of the packaged daemon.");
+
 const USAGE: (&str, &str) = ("2", "Usage error or invalid path.");
 const NO_ANSWER: (&str, &str) = ("3", "No answer: no daemon and no privileges, or a missing kernel feature.");
 const PRINTED: &[(&str, &str)] = &[("0", "The output is complete."), USAGE, NO_ANSWER];
@@ -104,23 +106,30 @@ pub const PAGES: &[Page] = &[
         examples: &[
             ("Show who created a cgroup, and its members", "cgtrace show /system.slice/kubelet.service"),
             ("Show the cgroups of a process", "cgtrace show --pid 1"),
+            ("Show the state ten minutes ago", "cgtrace show /system.slice/kubelet.service --at 10m"),
+            (
+                "Show it in a history copied from another machine",
+                "cgtrace show /system.slice/kubelet.service --history ./var/lib/cgtrace",
+            ),
         ],
-        files: &[SOCKETS],
+        files: &[SOCKETS, HISTORY],
         exit_status: &[
             ("0", "The cgroup exists or existed."),
             ("1", "No such cgroup or process."),
             USAGE,
             NO_ANSWER,
         ],
-        see_also: &["cgtrace(1)", "cgtrace-list(1)", "cgtrace-tree(1)"],
+        see_also: &["cgtrace(1)", "cgtrace-list(1)", "cgtrace-log(1)", "cgtrace-tree(1)"],
     },
     Page {
         command: "list",
         examples: &[
             ("List everything below a slice", "cgtrace list /system.slice"),
             ("List scopes at any depth", "cgtrace list '/**/*.scope' -H v2"),
+            ("List what existed at a time", "cgtrace list /system.slice --at 13:00"),
+            ("List what was removed in the last hour", "cgtrace list --removed --since 1h"),
         ],
-        files: &[SOCKETS],
+        files: &[SOCKETS, HISTORY],
         exit_status: PRINTED,
         see_also: &["cgtrace(1)", "cgtrace-tree(1)", "cgtrace-show(1)"],
     },
@@ -129,8 +138,9 @@ pub const PAGES: &[Page] = &[
         examples: &[
             ("Show every hierarchy", "cgtrace tree"),
             ("Show one slice of cgroup v2", "cgtrace tree /system.slice -H v2"),
+            ("Show the tree of yesterday at midnight", "cgtrace tree --at yesterday"),
         ],
-        files: &[SOCKETS],
+        files: &[SOCKETS, HISTORY],
         exit_status: PRINTED,
         see_also: &["cgtrace(1)", "cgtrace-list(1)", "systemd-cgls(1)"],
     },
@@ -146,7 +156,38 @@ pub const PAGES: &[Page] = &[
         ],
         files: &[SOCKETS],
         exit_status: PRINTED,
-        see_also: &["cgtrace(1)", "cgtrace-list(1)", "cgtrace-wait(1)"],
+        see_also: &["cgtrace(1)", "cgtrace-list(1)", "cgtrace-log(1)", "cgtrace-wait(1)"],
+    },
+    Page {
+        command: "log",
+        examples: &[
+            ("Print the last hundred events below a slice", "cgtrace log -n 100 /kubepods.slice"),
+            ("Print what was removed in the last ten minutes", "cgtrace log --kind rmdir --since 10m"),
+            ("Print what systemd caused on the boot before", "cgtrace log --by systemd --boot -1"),
+            ("Continue with events as they happen", "cgtrace log --since today --follow"),
+            ("Read a history copied from another machine", "cgtrace log --history ./var/lib/cgtrace"),
+        ],
+        files: &[SOCKETS, HISTORY],
+        exit_status: &[("0", "An event matched."), ("1", "No event matched."), USAGE, NO_ANSWER],
+        see_also: &["cgtrace(1)", "cgtrace-events(1)", "cgtrace-export(1)", "journalctl(1)"],
+    },
+    Page {
+        command: "export",
+        examples: &[
+            ("Write an hour as JSON lines", "cgtrace export --format jsonl --since 1h -o events.jsonl"),
+            (
+                "Merge the history into one SQLite database",
+                "cgtrace export --format sqlite --history /var/lib/cgtrace -o history.db",
+            ),
+            ("Draw today on ui.perfetto.dev", "cgtrace export --format perfetto --since today -o trace.json"),
+        ],
+        files: &[SOCKETS, HISTORY],
+        exit_status: &[
+            ("0", "The export is complete."),
+            USAGE,
+            ("3", "No answer: no daemon, or a history that cannot be read."),
+        ],
+        see_also: &["cgtrace(1)", "cgtrace-log(1)", "sqlite3(1)"],
     },
     Page {
         command: "why",

@@ -10,12 +10,15 @@ mod daemon;
 mod duration;
 mod events;
 mod exists;
+mod export;
 mod failure;
 mod journal;
 mod list;
+mod log;
 mod manual;
 mod metrics;
 mod output;
+mod past;
 mod path;
 mod show;
 mod status;
@@ -25,6 +28,7 @@ mod tree;
 mod unpin;
 mod verify;
 mod wait;
+mod when;
 mod why;
 
 use std::{env, process::ExitCode};
@@ -122,6 +126,8 @@ fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure
         Command::List(list) => list::run(&list, &connector, output),
         Command::Tree(tree) => tree::run(&tree, &connector, output),
         Command::Events(events) => events::run(&events, &connector, output),
+        Command::Log(log) => log::run(&log, &connector, output),
+        Command::Export(export) => export::run(&export, &connector, output),
         Command::Status => status::run(&connector, output),
         Command::Why(why) => why::run(&why, &connector, output),
         Command::Metrics => metrics::run(&connector, output),

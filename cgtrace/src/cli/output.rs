@@ -1,6 +1,6 @@
 //! Stdout: text or JSON, colored on a terminal only.
 
-use std::io::{self, BufWriter, StdoutLock, Write as _};
+use std::io::{self, BufWriter, StdoutLock, Write};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
 use serde::Serialize;
@@ -68,6 +68,11 @@ impl Output {
 
     pub fn flush(&mut self) -> Result<(), Failure> {
         self.writer.flush().map_err(Failure::of_output)
+    }
+
+    /// The writer, for what is neither text nor one document.
+    pub fn writer(&mut self) -> &mut impl Write {
+        &mut self.writer
     }
 
     /// Writes bytes unchanged.

@@ -7,7 +7,8 @@ use cgtrace_client::{paths, wire};
 use cgtrace_why::{CgroupSelector, ShowReport};
 
 use super::{
-    Outcome, arguments::Show, connect::Connector, failure::Failure, output::Output, stderr::print, text,
+    Outcome, arguments::Show, connect::Connector, failure::Failure, list::at_end, output::Output, past::Past,
+    path, stderr::print, text, text::Ages, when::When,
 };
 
 pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
@@ -19,8 +20,13 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         (None, Some(pid)) => CgroupSelector::Process(pid),
         (None, None) => return Err(Failure::Usage(anyhow!("nothing to show; give a path, an ID, or --pid"))),
     };
-    let mut client = connector.connect()?.client;
-    let shown = cgtrace_why::show(&mut client, &selector, show.hierarchy.name.as_deref())?;
+    let (shown, ages) = if show.at.time.is_some() || show.history.folder.is_some() {
+        let mut past = Past::open(show.history.folder.as_deref(), connector)?;
+        (of_past(&mut past, show, &selector)?, Ages::Hidden)
+    } else {
+        let mut client = connector.connect()?.client;
+        (cgtrace_why::show(&mut client, &selector, show.hierarchy.name.as_deref())?, Ages::Shown)
+    };
     let known = shown
         .results
         .iter()
@@ -39,11 +45,38 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         if number > 0 {
             output.line("")?;
         }
-        for line in text::details(result, &shown.members) {
+        for line in text::details(result, &shown.members, ages) {
             output.line(line)?;
         }
     }
     Ok(Outcome::Yes)
+}
+
+/// The state at a time, or at the end of a stored history. The members of that time are unknown.
+fn of_past(past: &mut Past, show: &Show, selector: &CgroupSelector) -> Result<ShowReport, Failure> {
+    let mut lookup = wire::Lookup {
+        hierarchy: show.hierarchy.name.clone(),
+        at: show.at.time.map(When::to_wire),
+        ..wire::Lookup::default()
+    };
+    match (selector, &show.path) {
+        (CgroupSelector::Id(id), _) => lookup.ids = Some(vec![*id]),
+        (_, Some(path)) => lookup.paths = vec![path::to_wire(path)?],
+        (_, None) => return Err(Failure::Usage(anyhow!("the cgroups of a process are known for now alone"))),
+    }
+    if let Some(end) = past.end().filter(|_| lookup.at.is_none()) {
+        print(at_end(&end));
+    }
+    let wire::LookupReply { seq, mut results } = past.lookup(&lookup)?;
+    if results.iter().all(|result| result.hierarchies.is_empty())
+        && let (Some(result), Some(since)) = (results.first_mut(), past.complete_since()?)
+    {
+        // For the message: since when it would have been recorded.
+        result
+            .hierarchies
+            .push(wire::HierarchyResult { observed_since: since, ..wire::HierarchyResult::default() });
+    }
+    Ok(ShowReport { seq, results, ..ShowReport::default() })
 }
 
 /// A path begins with `/`; a number is a cgroup ID.

@@ -5,26 +5,29 @@ use std::os::unix::ffi::OsStrExt as _;
 use cgtrace_client::{paths, wire};
 
 use super::{
-    Outcome, arguments::Tree, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
+    Outcome, arguments::Tree, connect::Connector, failure::Failure, list::print_state, output::Output,
+    past::Past, path, stderr::print, text, when::When,
 };
 
 pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let call = wire::List {
         patterns: Some(vec![path::to_wire(&tree.path)?]),
         hierarchy: tree.hierarchy.name.clone(),
-        ..wire::List::default()
+        at: tree.at.time.map(When::to_wire),
     };
-    let mut client = connector.connect()?.client;
-    let mut listed = client.list(&call)?;
-    let cgroups = listed.by_ref().collect::<Result<Vec<_>, _>>()?;
-    let reply = wire::ListReply { seq: listed.seq(), cgroups, ..wire::ListReply::default() };
+    let mut past = Past::open(tree.history.folder.as_deref(), connector)?;
+    let reply = past.list(&call)?;
+    print_state(&past, call.at.is_some(), &reply);
     output.result(&reply, || {
         let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
         hierarchies.collect::<Vec<_>>().join(&String::new())
     })?;
     if !output.json && reply.cgroups.is_empty() {
         let path = paths::escape(tree.path.as_bytes());
-        print(format!("cgtrace: `{path}` does not exist; try: cgtrace why {path}"));
+        print(match (tree.at.time, &tree.history.folder) {
+            (None, None) => format!("cgtrace: `{path}` does not exist; try: cgtrace why {path}"),
+            _ => format!("cgtrace: `{path}` did not exist then; try: cgtrace list --removed {path}"),
+        });
     }
     Ok(Outcome::Yes)
 }

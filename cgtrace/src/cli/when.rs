@@ -2,7 +2,7 @@
 //! local, and a duration reaches back from now.
 
 use jiff::{
-    SignedDuration, Timestamp, ToSpan as _, Zoned,
+    SignedDuration, Timestamp, ToSpan as _, ZonedDateTime,
     civil::{Date, DateTime, Time},
     tz::TimeZone,
 };
@@ -17,15 +17,6 @@ const EXPECTED: &str = "expected a time like `2026-11-30 13:00:00`, `13:00`, `20
 pub struct When(Timestamp);
 
 impl When {
-    /// Ns since 1970.
-    pub fn wall_ns(self) -> i64 {
-        i64::try_from(self.0.as_nanosecond()).unwrap_or(if self.0 < Timestamp::UNIX_EPOCH {
-            i64::MIN
-        } else {
-            i64::MAX
-        })
-    }
-
     /// RFC 3339 in UTC, with nanoseconds.
     pub fn to_wire(self) -> String {
         format!("{:.9}", self.0)
@@ -34,10 +25,10 @@ impl When {
 
 /// Parses a time in this machine's zone.
 pub fn parse(text: &str) -> Result<When, String> {
-    parse_at(text, &Zoned::now())
+    parse_at(text, &ZonedDateTime::now())
 }
 
-fn parse_at(text: &str, now: &Zoned) -> Result<When, String> {
+fn parse_at(text: &str, now: &ZonedDateTime) -> Result<When, String> {
     let text = text.trim();
     let parsed = match text {
         "now" => Some(now.timestamp()),
@@ -49,11 +40,11 @@ fn parse_at(text: &str, now: &Zoned) -> Result<When, String> {
 }
 
 fn midnight(day: Date, zone: &TimeZone) -> Option<Timestamp> {
-    Some(day.to_zoned(zone.clone()).ok()?.timestamp())
+    zone.to_timestamp(DateTime::from(day)).ok()
 }
 
 /// `10m`, `-1h`: both mean the past. A number without a unit could be anything.
-fn ago(text: &str, now: &Zoned) -> Option<Timestamp> {
+fn ago(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     let duration = text.strip_prefix('-').unwrap_or(text);
     if !duration.starts_with(|first: char| first.is_ascii_digit())
         || !duration.ends_with(|last: char| last.is_ascii_alphabetic())
@@ -71,7 +62,7 @@ fn absolute(text: &str) -> Option<Timestamp> {
 
 /// A date, a time of today, or both. A time that a change of the clocks skips is moved on by it, and one that
 /// it repeats is the earlier one.
-fn local(text: &str, now: &Zoned) -> Option<Timestamp> {
+fn local(text: &str, now: &ZonedDateTime) -> Option<Timestamp> {
     let at = if text.contains(':') {
         match text.split_once([' ', 'T']) {
             Some((day, time)) => day.parse::<Date>().ok()?.to_datetime(time.parse::<Time>().ok()?),
@@ -80,7 +71,7 @@ fn local(text: &str, now: &Zoned) -> Option<Timestamp> {
     } else {
         DateTime::from(text.parse::<Date>().ok()?)
     };
-    Some(at.to_zoned(now.time_zone().clone()).ok()?.timestamp())
+    now.time_zone().to_timestamp(at).ok()
 }
 
 #[cfg(test)]
@@ -88,9 +79,9 @@ mod tests {
     use super::*;
 
     /// 2026-11-30 13:00 in a zone that is two hours ahead of UTC.
-    fn now() -> Zoned {
+    fn now() -> ZonedDateTime {
         let zone = TimeZone::fixed(jiff::tz::offset(2));
-        "2026-11-30T11:00:00Z".parse::<Timestamp>().unwrap().to_zoned(zone)
+        ZonedDateTime::new("2026-11-30T11:00:00Z".parse().unwrap(), zone)
     }
 
     fn parsed(text: &str) -> String {
@@ -128,7 +119,9 @@ mod tests {
 
     #[test]
     fn anything_else_is_an_error_that_shows_what_is_right() {
-        for text in ["", "tomorrow", "10", "25:00", "2026-13-01", "2026-11-30 1", "-", "--1h", "1x", "99999999d"] {
+        for text in
+            ["", "tomorrow", "10", "25:00", "2026-13-01", "2026-11-30 1", "-", "--1h", "1x", "99999999d"]
+        {
             let error = parse_at(text, &now()).unwrap_err();
             assert!(error.contains("2026-11-30 13:00:00") && error.contains("10m"), "{text}: {error}");
         }
@@ -138,6 +131,5 @@ mod tests {
     fn a_time_is_sent_with_nanoseconds() {
         let when = parse_at("2026-11-29T08:30:00Z", &now()).unwrap();
         assert_eq!(when.to_wire(), "2026-11-29T08:30:00.000000000Z");
-        assert_eq!(when.wall_ns(), 1_795_941_000_000_000_000);
     }
 }

@@ -44,8 +44,14 @@ impl StoredEncoder<'_> {
             from: gap.from.as_ref().map(Self::timestamp),
             until: Self::timestamp(&gap.until),
             lost: gap.events,
-            uid: gap.uid.map(Into::into),
+            uid: gap.uid,
         }
+    }
+
+    /// What is not stored; whose it is only if identities are shown.
+    #[must_use]
+    pub fn gap_shown(&self, gap: &Gap) -> wire::Gap {
+        wire::Gap { uid: gap.uid.filter(|_| self.identities), ..Self::gap(gap) }
     }
 
     /// A task; `None` if identities are not shown.
@@ -112,14 +118,16 @@ impl StoredEncoder<'_> {
         let (path, path_hex) = path(cgroup.path.as_deref());
         let CreationFields { created_at, existed_at, created_by, inferred } =
             self.creation(creation.as_ref());
-        let (removed_at, removed_by, end_inferred) = match end {
+        let (removed_at, removed_by, removed_during, end_inferred) = match end {
             Some(End::Event(event)) => {
                 let by = self.optional_task(event.by.as_ref());
-                (Some(Self::timestamp(&event.at)), by, event.inferred)
+                (Some(Self::timestamp(&event.at)), by, None, event.inferred)
             }
             // It had been removed when events were stored again.
-            Some(End::During(gap)) => (Some(Self::timestamp(&gap.until)), None, true),
-            None => (None, None, false),
+            Some(End::During(gap)) => {
+                (Some(Self::timestamp(&gap.until)), None, Some(self.gap_shown(gap)), false)
+            }
+            None => (None, None, None, false),
         };
         wire::Instance {
             id: cgroup.id.0,
@@ -130,6 +138,7 @@ impl StoredEncoder<'_> {
             created_by,
             removed_at,
             removed_by,
+            removed_during,
             inferred: inferred || end_inferred,
         }
     }

@@ -27,7 +27,6 @@ shell metrics 'cgtrace metrics | grep "^cgtrace_cgroups{"'
 shell readme-exists 'cgtrace exists -q /demo.slice/web.service && echo ready'
 shell readme-events 'cgtrace --json events --kind mkdir,rmdir --since-seq 0 --count 1 /demo.slice'
 shell readme-why 'cgtrace why /demo.slice/wbe.service -H v2 | grep -m1 -A1 "what to do"'
-shell readme-removed 'cgtrace exists /demo.slice/old.service -H v2'
 
 # The picture: a service comes and goes while cgtrace follows.
 cgtrace --color always events $kubelet --hierarchy v2 --kind mkdir,populated,exec,empty,rmdir \

@@ -42,7 +42,7 @@ impl Scene {
         let mark = self.cgroup.join("mark");
         pair(&mark)?;
         let row = self.daemon.row(&self.cgroup.name_of(&mark), self.hierarchy)?;
-        let removed = row.previous.first().and_then(|instance| instance.removed_at.clone());
+        let removed = row.previous.first().and_then(|instance| instance.removed_at);
         rfc3339(removed.context("the mark is not known")?.time)
     }
 

@@ -1,6 +1,6 @@
 //! Events, one per line.
 
-use cgtrace_client::wire::{CgroupRef, Event, EventKind, Gap};
+use cgtrace_client::wire::{CgroupRef, Event, EventKind};
 use clap::builder::styling::Style;
 
 use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, timestamp};
@@ -41,12 +41,6 @@ fn cgroup(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
 /// The marker for events that were not sent, in their place in the stream.
 pub fn dropped(events: u64) -> String {
     styled(CHANGED, &format!("-- {events} events dropped: not read fast enough"))
-}
-
-/// The marker for what is missing in the history, in its place among the events.
-pub fn gap(gap: &Gap) -> String {
-    let from = gap.from.map(|from| format!("from {} ", timestamp(&from))).unwrap_or_default();
-    styled(CHANGED, &format!("-- {from}until {}: {gap}", timestamp(&gap.until)))
 }
 
 fn style(kind: &EventKind) -> Style {

@@ -2,6 +2,7 @@
 //! sequences.
 
 mod event;
+mod log;
 mod result;
 mod table;
 mod why;
@@ -11,8 +12,9 @@ use std::time::Duration;
 use cgtrace_client::{paths, wire};
 use clap::builder::styling::{AnsiColor, Style};
 
-pub use event::{dropped, event, gap};
-pub use result::{cgroup, details, results};
+pub use event::{dropped, event};
+pub use log::{boot, gap};
+pub use result::{Ages, cgroup, details, removed, results};
 pub use table::Table;
 pub use why::why;
 

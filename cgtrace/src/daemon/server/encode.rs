@@ -106,6 +106,7 @@ impl Encoder {
             created_by,
             removed_at: None,
             removed_by: None,
+            removed_during: None,
             inferred,
         })
     }

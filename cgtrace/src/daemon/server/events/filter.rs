@@ -32,25 +32,34 @@ impl Filter {
 
     pub fn matches(&self, change: &Change) -> Result<bool, TooCostly> {
         let selected = change.cgroup.as_ref().is_none_or(|cgroup| self.selects_hierarchy(cgroup.hierarchy));
-        let cgroup = change.cgroup.as_ref().map(|cgroup| cgroup.path.as_deref());
-        let from = change.from.as_ref().map(|from| from.path.as_deref());
-        self.matches_parts(change.kind, selected, cgroup, from)
+        let paths = change.cgroup.iter().chain(&change.from).map(|cgroup| cgroup.path.as_deref());
+        self.matches_parts(change.kind, selected, paths)
     }
 
-    /// Whether an event matches whose hierarchy is selected or not: its kind, the path of its cgroup, and the
-    /// path that it came from.
-    pub fn matches_parts(
+    /// Whether an event matches whose hierarchy is selected or not: by its kind, and by the paths of its
+    /// cgroup and of the one that it came from.
+    pub fn matches_parts<'a>(
         &self,
         kind: Kind,
         is_on_selected: bool,
-        cgroup: Option<Option<&[u8]>>,
-        from: Option<Option<&[u8]>>,
+        paths: impl Iterator<Item = Option<&'a [u8]>>,
     ) -> Result<bool, TooCostly> {
         // Events about the stream itself go to every subscriber that does not select kinds.
         if matches!(kind, Kind::Lost | Kind::Resynced) && self.criteria.kinds.is_empty() {
             return Ok(true);
         }
-        Ok(self.selects_kind(kind) && is_on_selected && self.matches_paths(cgroup, from)?)
+        if !self.selects_kind(kind) || !is_on_selected {
+            return Ok(false);
+        }
+        // A rename concerns both paths, a move both cgroups. An event without a cgroup concerns everybody.
+        let mut concerns_none = true;
+        for path in paths {
+            concerns_none = false;
+            if self.patterns.matches(path)? {
+                return Ok(true);
+            }
+        }
+        Ok(concerns_none)
     }
 
     pub fn selects_kind(&self, kind: Kind) -> bool {
@@ -59,18 +68,5 @@ impl Filter {
 
     pub fn selects_hierarchy(&self, hierarchy: HierarchyId) -> bool {
         self.criteria.hierarchies.is_empty() || self.criteria.hierarchies.contains(&hierarchy)
-    }
-
-    fn matches_paths(
-        &self,
-        cgroup: Option<Option<&[u8]>>,
-        from: Option<Option<&[u8]>>,
-    ) -> Result<bool, TooCostly> {
-        match (cgroup, from) {
-            // A rename concerns both paths, a move both cgroups.
-            (Some(cgroup), Some(from)) => Ok(self.patterns.matches(cgroup)? || self.patterns.matches(from)?),
-            (Some(cgroup), None) => self.patterns.matches(cgroup),
-            (None, _) => Ok(true),
-        }
     }
 }

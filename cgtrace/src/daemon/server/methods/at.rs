@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cgtrace_client::{paths, wire};
-use cgtrace_history::{At, Error, Hierarchies, Reader, StateAt, StoredInstance};
+use cgtrace_history::{At, Error, Hierarchies, Reader, StateAt, StoredHierarchy, StoredInstance};
 
 use super::{past::hierarchies_of, reply::LongReply, watch};
 use crate::{
@@ -77,12 +77,12 @@ pub async fn lookup(
         let selected = selected(connection, hierarchy);
         let results: Vec<wire::HierarchyResult> = hierarchies
             .iter()
-            .filter(|(id, name)| match &selected {
+            .filter(|StoredHierarchy { id, name }| match &selected {
                 Hierarchies::All => true,
                 Hierarchies::Named(selected) => name.as_deref() == Some(selected),
                 Hierarchies::Numbered(selected) => id == selected,
             })
-            .map(|(id, name)| {
+            .map(|StoredHierarchy { id, name }| {
                 let current = instances.iter().find(|instance| instance.cgroup.hierarchy == *id);
                 wire::HierarchyResult {
                     hierarchy: hierarchy_name(name.as_deref(), *id),
@@ -142,7 +142,7 @@ pub async fn list(
     loop {
         let mut reply = LongReply::begin(connection, &head)?;
         let mut count = 0;
-        while let Some(instance) = remaining.next() {
+        for instance in remaining.by_ref() {
             let matches = patterns.matches(instance.cgroup.path.as_deref()).map_err(|TooCostly| {
                 ErrorReply::unavailable("the patterns take too long to match; use fewer or simpler ones")
             })?;

@@ -45,7 +45,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         let (now, found) = connection
             .ask(|connection| {
                 let tracker = connection.shared.tracker.borrow();
-                let tracked: Vec<Vec<u8>> = tracker.tracked().map(|comm| unpadded(comm)).collect();
+                let tracked: Vec<Vec<u8>> = tracker.tracked().map(unpadded).collect();
                 (tracker.index().seq(), move |reader: &mut Reader<'_>| moves_of(reader, &path, &tracked))
             })
             .await?;

@@ -103,10 +103,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
                 }
                 Item::Gap(gap) => {
                     let Some(gap) = gaps.unreported(gap) else { continue };
-                    let gap = wire::Gap {
-                        uid: gap.uid.filter(|_| identities).map(Into::into),
-                        ..StoredEncoder::gap(&gap)
-                    };
+                    let gap = stored.gap_shown(&gap);
                     reply.push(connection, &wire::LogItem { event: None, gap: Some(gap) })?;
                 }
             }
@@ -115,10 +112,8 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
             }
         }
         if over {
-            return match request.oneway {
-                true => Ok(()),
-                false => reply.send_with(connection, &format!(",\"seq\":{last_seq}"), false).await,
-            };
+            let after = format!(",\"seq\":{last_seq}");
+            return if request.oneway { Ok(()) } else { reply.send_with(connection, &after, false).await };
         }
         match next {
             Some(next) if query.newest_first => query.until_seq = next,

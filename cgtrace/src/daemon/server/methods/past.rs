@@ -102,7 +102,7 @@ fn complete(
             until: since,
             lost: None,
             // Who it was is nobody else's business.
-            uid: horizon.uid.filter(|_| encoder.class.shows_identities()).map(Into::into),
+            uid: horizon.uid.filter(|_| encoder.class.shows_identities()),
         });
         (since, gap)
     });

@@ -31,7 +31,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     connection.end_turn();
     let _large = shared.socket(connection.class).large.acquire().await;
     let max = usize::try_from(max.unwrap_or(MAX_REMOVED).min(MAX_REMOVED)).unwrap_or(usize::MAX);
-    let ((seq, _), (found, horizon)) = connection
+    let (seq, (found, horizon)) = connection
         .ask(|connection| {
             let tracker = connection.shared.tracker.borrow();
             let index = tracker.index();
@@ -45,7 +45,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
                 let mut matches = |path: Option<&[u8]>| patterns.matches(path).unwrap_or(false);
                 Ok((reader.removed(since, until, &on, &mut matches, max)?, reader.horizon()?))
             };
-            ((index.seq(), ()), question)
+            (index.seq(), question)
         })
         .await?;
     let identities = connection.class.shows_identities();

@@ -135,8 +135,7 @@ impl Replay {
             },
             Item::Gap(gap) => {
                 let Some(gap) = self.gaps.unreported(gap) else { return };
-                let uid = gap.uid.filter(|_| identities).map(Into::into);
-                let gap = wire::Gap { uid, ..StoredEncoder::gap(&gap) };
+                let gap = stored.gap_shown(&gap);
                 wire::WatchReply { gap: Some(gap), ..Default::default() }
             }
         };
@@ -148,9 +147,8 @@ impl Replay {
         let named = event.cgroup.as_ref().map(|cgroup| cgroup.hierarchy_name.as_deref());
         let selected = self.hierarchies.is_empty()
             || named.is_none_or(|name| name.is_some_and(|name| self.hierarchies.contains(name)));
-        let cgroup = event.cgroup.as_ref().map(|cgroup| cgroup.path.as_deref());
-        let from = event.from.as_ref().map(|from| from.path.as_deref());
-        self.filter.matches_parts(event.kind, selected, cgroup, from)
+        let paths = event.cgroup.iter().chain(&event.from).map(|cgroup| cgroup.path.as_deref());
+        self.filter.matches_parts(event.kind, selected, paths)
     }
 
     /// Tells a subscriber of kinds that are not stored how many events of any such kind there were: as many
