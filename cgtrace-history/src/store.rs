@@ -213,8 +213,14 @@ impl Store {
         // Otherwise a daemon gave out numbers, and was killed before it stored anything.
         self.opened.ended &= reserved <= last_seq;
         let is_new = last_seq == 0 && self.closed.is_empty() && reserved == 0;
-        let follows = self.opened.ended || is_new;
-        self.opened.resume_after = if follows { last_seq } else { reserved.max(last_seq + RESERVE) };
+        self.opened.resume_after = if is_new {
+            0
+        } else if self.opened.ended {
+            // The gap takes a number, so that a client that has the last event is after or before it.
+            last_seq + 1
+        } else {
+            reserved.max(last_seq + RESERVE)
+        };
         // Before the first number is given out.
         self.reserve(self.opened.resume_after);
         Ok(())

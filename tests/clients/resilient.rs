@@ -76,28 +76,40 @@ fn resumes() -> Outcome {
 }
 
 fn missed() -> Outcome {
-    let daemon = Daemon::start()?;
-    // Each change takes more than 200 bytes.
-    let kept = 0;
+    let daemon = Daemon::start_with(&["--history-size", "1"])?;
     let proxy = Proxy::start(&daemon)?;
     let cgroup = Cgroup::new("v2", "missed")?;
     let mut following = ResilientStream::start_at(proxy.socket(), watch(&cgroup.name()), None)?;
-    next(&mut following)?;
+    let ResilientItem::Started { instance, .. } = next(&mut following)? else { bail!("not started") };
+    let since = following.cursor().context("no cursor")?.seq;
     proxy.cut();
-    // More than are kept, before anybody asks again.
+    // More than is stored, before anybody asks again.
     let path = cgroup.join("x");
-    for _ in 0..=kept / 2 {
+    let oldest = wire::Log { since_seq: Some(since), max: Some(1), ..wire::Log::default() };
+    let begun = Instant::now();
+    let removed = || -> Result<bool> {
+        let item = daemon.client()?.log(&oldest)?.next().context("the log is empty")??;
+        Ok(item.gap.is_some_and(|gap| gap.reason == "retention"))
+    };
+    for number in 0.. {
         fs::create_dir(&path)?;
         fs::remove_dir(&path)?;
+        if number % 500 == 499 && removed()? {
+            break;
+        }
+        ensure!(begun.elapsed() < 2 * PATIENCE, "the oldest event is still stored");
     }
     let resumed = next(&mut following)?;
     ensure!(matches!(resumed, ResilientItem::Resumed { .. }), "{resumed:?}");
-    match next(&mut following)? {
-        ResilientItem::Dropped(missed) => ensure!(missed > 0),
-        ResilientItem::Gap(gap) => ensure!(gap.reason == "retention", "{gap:?}"),
+    let missed = match next(&mut following)? {
+        ResilientItem::Gap(gap) => {
+            ensure!(gap.reason == "retention" && gap.until.boot_ns > instance.started.boot_ns, "{gap:?}");
+            gap.lost.context("uncounted")?
+        }
         item => bail!("expected what is missing, got {item:?}"),
-    }
+    };
     let first = next_event(&mut following)?;
+    ensure!(missed > 0 && first.seq > since + missed, "{missed} after {since}, then {first:?}");
     let at = following.cursor().context("no cursor")?;
     ensure!(at.seq == first.seq && at.at.boot_ns == first.boot_ns, "{at:?} {first:?}");
     Ok(())

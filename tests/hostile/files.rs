@@ -10,14 +10,15 @@ use super::{
     attacker::{Attacker, delegated},
     calls,
     recording::Recording,
-    stage::{ATTACKER, Stage},
+    stage::{ATTACKER, FOLDER, Stage},
 };
-use crate::support::{Outcome, process::copy_program, skip, trial};
+use crate::support::{Outcome, cgroup::Cgroup, process::copy_program, skip, trial};
 
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("files::the_recording_detects_opened_files", control),
         trial("files::no_argument_opens_a_file_outside_cgroupfs", arguments),
+        trial("files::a_history_on_disk_opens_its_folder_only", history),
         trial("files::no_process_or_cgroup_opens_a_file_outside_cgroupfs", surroundings),
     ]
 }
@@ -55,6 +56,43 @@ fn control() -> Outcome {
     let violations = recording.violations(child.id(), 0, |path| !path.starts_with(folder.path()))?;
     ensure!(violations.is_empty(), "{violations:?}");
     Ok(())
+}
+
+/// Calls of every method while segments are begun, read and removed.
+fn history() -> Outcome {
+    let arguments = ["--history", &format!("{FOLDER}/history"), "--history-size", "1"];
+    let stage = Stage::start_with(&arguments, None)?;
+    let cgroup = Cgroup::new("v2", "hostile-history")?;
+    let path = cgroup.join("x");
+    let removed = || -> anyhow::Result<bool> {
+        let log = json!({"method": "io.cgtrace.Log", "parameters": {"since_seq": 1, "max": 1}});
+        let reply = stage.private()?.call(&log)?;
+        Ok(reply["parameters"]["items"][0]["gap"]["reason"] == "retention")
+    };
+    let start = std::time::Instant::now();
+    while !removed()? {
+        for _ in 0..500 {
+            fs::create_dir(&path)?;
+            fs::remove_dir(&path)?;
+        }
+        ensure!(start.elapsed() < std::time::Duration::from_mins(2), "nothing is removed");
+    }
+    for text in [&cgroup.name_of(&path), "/etc/passwd", "../../../etc/passwd"] {
+        calls::replies(text, || stage.private())?;
+        calls::replies(text, || stage.public(ATTACKER))?;
+    }
+    let files: Vec<_> = fs::read_dir(stage.history())?.collect::<Result<_, _>>()?;
+    ensure!(files.len() > 1, "{files:?}");
+    for file in files {
+        // Root's evidence is not for everybody.
+        let mode = std::os::unix::fs::PermissionsExt::mode(&file.metadata()?.permissions());
+        ensure!(mode & 0o007 == 0, "{file:?} has the mode {mode:o}");
+    }
+    stage.finish()?;
+    // In memory, nothing is written.
+    let stage = Stage::start()?;
+    ensure!(!stage.history().exists(), "it writes without --history");
+    stage.finish()
 }
 
 /// Paths, hierarchies, patterns, kinds, comms and methods that are paths of other files.

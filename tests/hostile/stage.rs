@@ -40,6 +40,9 @@ pub const MAX_MEMORY: u64 = 200 << 20;
 /// latency.
 const REPLY_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// In an argument: the stage's folder, to which the daemon may write.
+pub const FOLDER: &str = "{folder}";
+
 /// Enters a cgroup of the memory hierarchy, if any, and lowers the limit on descriptors; then runs the rest.
 const PREPARE: &str = "[ -z \"$1\" ] || echo $$ >\"$1/cgroup.procs\" || exit 9
 ulimit -n \"$2\" || exit 9
@@ -98,7 +101,7 @@ impl Stage {
             .arg(&program)
             .args(selection(folder.path()))
             .arg("daemon")
-            .args(arguments)
+            .args(arguments.iter().map(|argument| argument.replace(FOLDER, &folder.path().to_string_lossy())))
             .env_remove("CGTRACE_SOCKET")
             .env("CGTRACE_LOG", "warn")
             .stderr(fs::File::create(folder.path().join("log"))?)
@@ -234,19 +237,28 @@ impl Stage {
         self.check_opened_files()
     }
 
-    /// Fails if the daemon used a path other than cgroupfs, its mount table, its sockets and a file of libc
-    /// after it was ready. Call it after the daemon has exited.
+    /// Where [`FOLDER`]`/history` is.
+    pub fn history(&self) -> PathBuf {
+        self.folder.path().join("history")
+    }
+
+    /// Fails if the daemon used a path other than cgroupfs, its mount table, its sockets, its history and a file
+    /// of libc after it was ready. Call it after the daemon has exited.
     pub fn check_opened_files(&self) -> Outcome {
         let Some((recording, position)) = &self.recording else { return Ok(()) };
         let pid = self.pid();
         let mountinfo =
             [PathBuf::from("/proc/self/mountinfo"), PathBuf::from(format!("/proc/{pid}/mountinfo"))];
         let sockets = [self.public_socket(), self.private_socket()];
+        let history = self.history();
         let violations = recording.violations(pid, *position, |path| {
             self.mounts.iter().any(|mount| path.starts_with(mount))
                 || mountinfo.iter().chain(&sockets).any(|allowed| path == allowed)
                 // A path by its own descriptor.
                 || path.starts_with("/proc/self/fd")
+                // Only if the daemon was told to keep it there. SQLite resolves symbolic links above it.
+                || path.starts_with(&history)
+                || (history.exists() && history.starts_with(path))
                 // glibc's malloc, once, before it shrinks the heap of a thread other than the first
                 // (`check_may_shrink_heap`).
                 || path == Path::new("/proc/sys/vm/overcommit_memory")

@@ -119,12 +119,14 @@ impl Reader<'_> {
         let count = self.segments.len();
         let order: Vec<usize> =
             if query.newest_first { (0..count).rev().collect() } else { (0..count).collect() };
-        if !query.newest_first && !query.resumed {
+        // Also of a later page: what it was to begin with may have been removed since the one before.
+        if !query.newest_first {
             page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }
         for at in order {
             let Some((first, last)) = self.numbers(at) else { continue };
-            if first > query.until_seq || last <= query.after_seq {
+            // The gap before its first event is in it, too.
+            if first.saturating_sub(1) > query.until_seq || last <= query.after_seq {
                 continue;
             }
             let step = self.ask(at, |decoder| {
@@ -203,11 +205,13 @@ impl Reader<'_> {
         if query.after_seq + 1 >= first || !before || oldest.number == 1 {
             return None;
         }
+        // What follows is not asked for.
+        let until_seq = query.until_seq.min(first - 1);
         Some(Gap {
             reason: GapReason::Retention,
             after_seq: query.after_seq,
-            until_seq: first - 1,
-            events: Some(first - 1 - query.after_seq),
+            until_seq,
+            events: Some(until_seq.saturating_sub(query.after_seq)),
             from: None,
             until: header.begun.clone(),
             uid: None,

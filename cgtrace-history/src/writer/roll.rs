@@ -16,6 +16,9 @@ struct LiveRow {
     creation: Option<LiveCreation>,
 }
 
+/// How many bytes of a name are part of [`LIVE_BYTES`].
+const NAME_BYTES: i64 = 24;
+
 struct LiveCreation {
     boot_id: String,
     zero_wall_ns: i64,
@@ -56,13 +59,24 @@ impl Writer {
         if let Some(previous) = previous {
             let boot_id = self.boot_id.clone();
             let on = previous.connection()?;
-            let count: i64 = on.query_row(
-                "select count(*) from cgroup g join hierarchy h on h.no = g.hierarchy
-                 where g.ended is null and h.boot = (select no from boot where id = ?1)",
+            // A name is stored in the row and in the index of names, a directory in its table and its index.
+            let (count, names, directories): (i64, i64, i64) = on.query_row(
+                "with live as (
+                    select g.dir, g.leaf from cgroup g join hierarchy h on h.no = g.hierarchy
+                    where g.ended is null and h.boot = (select no from boot where id = ?1)
+                 )
+                 select count(*), coalesce(sum(length(leaf)), 0),
+                    (select coalesce(sum(length(path)), 0) from path where no in (select dir from live))
+                 from live",
                 [&*boot_id],
-                |row| row.get(0),
+                |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
             )?;
-            let bytes = count.cast_unsigned().saturating_mul(LIVE_BYTES);
+            let long = names.saturating_sub(count.saturating_mul(NAME_BYTES)).max(0);
+            let bytes = count
+                .cast_unsigned()
+                .saturating_mul(LIVE_BYTES)
+                .saturating_add(2 * long.cast_unsigned())
+                .saturating_add(2 * directories.cast_unsigned());
             if bytes <= max_live_bytes {
                 let mut rows = on.prepare(LIVE)?;
                 let mut rows = rows.query([&*boot_id])?;

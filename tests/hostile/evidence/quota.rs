@@ -15,10 +15,10 @@ use super::{
 };
 use crate::support::{Outcome, cgroup::Cgroup};
 
-/// Pairs in one burst, whose records fit into the ring.
-const BURST: u64 = 10_000;
+/// Pairs in one burst, whose events fit into the history's queue.
+const BURST: u64 = 2_000;
 
-const BURSTS: u64 = 50;
+const BURSTS: u64 = 250;
 
 fn client(stage: &Stage) -> Result<Client> {
     Ok(Client::connect_to(&stage.private_socket())?)

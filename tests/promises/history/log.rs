@@ -188,6 +188,7 @@ fn retention() -> Outcome {
     let path = cgroup.join("x");
     outlive(&daemon, since, || pair(&path))?;
     for newest_first in [false, true] {
+        let history = daemon.client()?.status()?.history;
         let log =
             wire::Log { since_seq: Some(since), newest_first: Some(newest_first), ..wire::Log::default() };
         let mut items = log_of(&daemon, &log)?;
@@ -199,13 +200,16 @@ fn retention() -> Outcome {
         let events: Vec<&wire::Event> = items.iter().filter_map(|item| item.event.as_ref()).collect();
         let first = events.first().context("no event")?;
         ensure!(gap.reason == "retention" && first.seq > since + lost, "{gap:?}, then {first:?}");
-        ensure!(gap.until.boot_ns <= first.boot_ns, "{gap:?}, then {first:?}");
+        // From the newest to the oldest, more may be removed meanwhile.
+        ensure!(newest_first || gap.until.boot_ns <= first.boot_ns, "{gap:?}, then {first:?}");
         ensure!(events.is_sorted_by(|one, next| one.seq < next.seq), "not in order");
         // It is within the limit.
-        let history = daemon.client()?.status()?.history;
         ensure!(history.folder.is_none() && history.max_bytes == 1 << 20, "{history:?}");
         ensure!(history.segments > 1 && history.failure.is_none(), "{history:?}");
-        ensure!(history.complete_since.is_some_and(|since| since.boot_ns <= first.boot_ns), "{first:?}");
+        // Unless other tests' events came faster than they could be stored.
+        let complete = items.iter().filter(|item| item.gap.is_some()).count() == 1;
+        let since = history.complete_since.context("no complete_since")?;
+        ensure!(!complete || since.boot_ns <= first.boot_ns, "complete since {since:?}, then {first:?}");
     }
     Ok(())
 }
@@ -217,8 +221,12 @@ fn long() -> Outcome {
     let cgroup = Cgroup::new(any(), "log-long")?;
     let path = cgroup.join("x");
     let since = daemon.client()?.status()?.seq;
-    for _ in 0..PAIRS {
+    for number in 0..PAIRS {
         pair(&path)?;
+        if number % 500 == 0 {
+            // The history's queue is empty.
+            daemon.row(&cgroup.name_of(&path), any())?;
+        }
     }
     let log =
         wire::Log { patterns: Some(vec![cgroup.name()]), since_seq: Some(since), ..wire::Log::default() };

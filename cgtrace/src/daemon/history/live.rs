@@ -7,6 +7,10 @@ use cgtrace_history::{Entry, EntryCgroup, EntryLive, LiveSet, Requests};
 use super::{History, entries};
 use crate::daemon::{index::HierarchyId, tracker::Tracker};
 
+/// How many bytes of paths a live set has at most: a user can create thousands of cgroups with paths of 100 KB.
+/// A cgroup beyond it has the path that is stored for it, or none.
+const MAX_PATH_BYTES: usize = 16 << 20;
+
 /// Sends the live set whenever it is needed; never returns.
 pub async fn keep_live_set(history: Rc<History>, tracker: Rc<RefCell<Tracker>>) {
     let settled = tracker.borrow().settled();
@@ -38,6 +42,13 @@ pub async fn keep_live_set(history: Rc<History>, tracker: Rc<RefCell<Tracker>>) 
     }
 }
 
+/// Takes as much from what is left, if it is enough.
+fn take(left: &mut usize, bytes: usize) -> bool {
+    let rest = left.checked_sub(bytes);
+    *left = rest.unwrap_or(*left);
+    rest.is_some()
+}
+
 impl History {
     /// Sends every cgroup of the hierarchies that have been scanned. It takes about 0.3 µs per cgroup.
     fn send_live_set(&self, tracker: &Tracker) {
@@ -48,6 +59,7 @@ impl History {
             .map(|state| (state.id, state.name.as_deref().map(Box::from)))
             .collect();
         let mut cgroups = Vec::new();
+        let mut left = MAX_PATH_BYTES;
         index.live(|cgroup| {
             let Some(name) = names.get(&cgroup.key.hierarchy) else { return };
             cgroups.push(EntryLive {
@@ -55,7 +67,7 @@ impl History {
                     hierarchy: cgroup.key.hierarchy,
                     hierarchy_name: name.clone(),
                     id: cgroup.key.id,
-                    path: cgroup.path.map(Box::from),
+                    path: cgroup.path.filter(|path| take(&mut left, path.len())).map(Box::from),
                 },
                 creation: entries::creation(&cgroup.creation),
             });

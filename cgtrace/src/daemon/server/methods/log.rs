@@ -115,7 +115,6 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
             let after = format!(",\"seq\":{last_seq}");
             return if request.oneway { Ok(()) } else { reply.send_with(connection, &after, false).await };
         }
-        query.resumed = true;
         match next {
             Some(next) if query.newest_first => query.until_seq = next,
             Some(next) => query.after_seq = next,

@@ -118,7 +118,6 @@ impl Replay {
                 }
             }
             query.after_seq = next.unwrap_or(last);
-            query.resumed = true;
         }
         self.after = last;
         Ok(())
