@@ -30,16 +30,18 @@ enum Mode {
     Empty,
     Daemon,
     DaemonAndSubscriber,
+    OnDiskAndSubscriber,
     Bpftrace,
     Perf,
     Ftrace,
 }
 
-const MODES: [(Mode, &str, Option<f64>); 7] = [
+const MODES: [(Mode, &str, Option<f64>); 8] = [
     (Mode::Untraced, "untraced", None),
     (Mode::Empty, "programs that do nothing on mkdir and rmdir", None),
     (Mode::Daemon, "cgtrace, no listener", Some(1.03)),
     (Mode::DaemonAndSubscriber, "cgtrace, one JSON subscriber", Some(1.10)),
+    (Mode::OnDiskAndSubscriber, "cgtrace with its history on disk, one JSON subscriber", Some(1.10)),
     (Mode::Bpftrace, "bpftrace", None),
     (Mode::Perf, "perf record", None),
     (Mode::Ftrace, "ftrace, read by cat", None),
@@ -69,23 +71,28 @@ fn start(mode: &Mode, folder: &std::path::Path) -> Result<Running> {
         Mode::Untraced => Running::Nothing,
         Mode::Empty => Running::Empty([Empty::attach("cgroup_mkdir")?, Empty::attach("cgroup_rmdir")?]),
         Mode::Daemon => Running::Daemon(Daemon::start()?),
-        Mode::DaemonAndSubscriber => {
-            let daemon = Daemon::start()?;
-            let follower = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
-                .arg("--socket")
-                .arg(daemon.socket())
-                .args(["--json", "events"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::null())
-                .stderr(Stdio::null())
-                .spawn()?;
-            thread::sleep(Duration::from_millis(200));
-            Running::Subscribed(Follower(follower), daemon)
+        Mode::DaemonAndSubscriber => subscribed(Daemon::start()?)?,
+        Mode::OnDiskAndSubscriber => {
+            let store = folder.join("history");
+            subscribed(Daemon::start_with(&["--history", &store.to_string_lossy()])?)?
         }
         Mode::Bpftrace => Running::Peer(peers::bpftrace(folder)?),
         Mode::Perf => Running::Peer(peers::perf(folder)?),
         Mode::Ftrace => Running::Peer(peers::ftrace()?),
     })
+}
+
+fn subscribed(daemon: Daemon) -> Result<Running> {
+    let follower = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
+        .arg("--socket")
+        .arg(daemon.socket())
+        .args(["--json", "events"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()?;
+    thread::sleep(Duration::from_millis(200));
+    Ok(Running::Subscribed(Follower(follower), daemon))
 }
 
 /// Measures mkdir+rmdir pairs at the top of the scope and in a nest.
@@ -97,7 +104,8 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
     let scope = load::Scope::new(&mount, "cost")?;
     let place = load::nest(scope.path(), depth)?;
     let pairs = if depth > 10 { PAIRS / 10 } else { PAIRS };
-    let folder = tempfile::tempdir()?;
+    // Not in /tmp, which may be in memory.
+    let folder = tempfile::tempdir_in(".")?;
     let _tracefs = peers::Tracefs::mounted();
     let mut series: Vec<Series> = MODES.iter().map(|_| Series::default()).collect();
     let mut ratios = series.clone();
@@ -143,7 +151,7 @@ pub fn measure(report: &mut Report, depth: usize) -> Result<()> {
             note: format!("{} rounds of {pairs} pairs", series[index].len()),
         });
     }
-    let ours = MODES.iter().position(|(mode, _, _)| matches!(mode, Mode::DaemonAndSubscriber));
+    let ours = MODES.iter().position(|(mode, _, _)| matches!(mode, Mode::OnDiskAndSubscriber));
     for (index, (mode, name, _)) in MODES.iter().enumerate() {
         let Some(ours) = ours else { break };
         if !matches!(mode, Mode::Bpftrace | Mode::Perf | Mode::Ftrace) || why_not[index].is_some() {
