@@ -79,7 +79,7 @@ fn no_identity_is_public() {
 }
 
 #[test]
-fn what_ended_in_a_gap_is_inferred_at_its_end() {
+fn what_ended_in_a_gap_says_in_which() {
     let gap = Gap {
         reason: GapReason::Stopped,
         after_seq: 4,
@@ -90,7 +90,8 @@ fn what_ended_in_a_gap_is_inferred_at_its_end() {
         uid: None,
     };
     let encoded = PRIVATE.instance(&instance(Some(End::During(gap.clone()))));
-    assert!(encoded.inferred);
+    // How it was created is known.
+    assert!(!encoded.inferred && encoded.removed_during.is_some());
     assert_eq!(encoded.removed_at.unwrap().boot_ns, 9);
     assert_eq!(StoredEncoder::gap(&gap).to_string(), "no cgtrace daemon ran");
     assert!(StoredEncoder::timestamp(&gap.until).time > SystemTime::UNIX_EPOCH);

@@ -89,7 +89,7 @@ mod tests {
             "`cgtrace.toml`, line 3: unknown key `max_queued_byte`; did you mean `max-queued-bytes`?"
         );
         assert!(
-            error("zzz = 1").contains("expected one of: activity-ring, btf, kernel-log, lifecycle-ring"),
+            error("zzz = 1").contains("expected one of: activity-ring, btf, history, history-days,"),
             "{}",
             error("zzz = 1")
         );
