@@ -126,6 +126,11 @@ impl Tables<'_> {
             }
             None => true,
         };
+        if row.dir.is_none() {
+            // Its path has become known.
+            self.name_cgroup(hierarchy, cgroup)?;
+            return Ok(row.no);
+        }
         // An event of a removed cgroup may name an older path.
         if same || row.ended {
             return Ok(row.no);
