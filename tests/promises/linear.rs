@@ -156,8 +156,13 @@ fn look_up(
                 replies.push(Reply { called, received: clock.tick(), path, present });
             }
         } else {
-            let lookup =
-                wire::Lookup { paths: vec![cgroup_path.clone()], hierarchy, ..wire::Lookup::default() };
+            // One with previous instances also waits for the history to store every change so far.
+            let lookup = wire::Lookup {
+                paths: vec![cgroup_path.clone()],
+                hierarchy,
+                previous: Some(random.below(64) == 0),
+                ..wire::Lookup::default()
+            };
             let present = client.lookup_with(&lookup)?.results.iter().any(|result| result.present);
             replies.push(Reply { called, received: clock.tick(), path, present });
         }

@@ -13,6 +13,9 @@ use crate::{
 /// About how many bytes a cgroup of the live set takes in a segment, with its creation.
 pub(super) const LIVE_BYTES: u64 = 110;
 
+/// Rows by hierarchy and id, and whether they have a path.
+type Existing = HashMap<(i64, u64), (i64, bool)>;
+
 impl Writer {
     /// After a gap: what is stored as existing, but is not in the live set, was removed during the gap; what
     /// is only in the live set is stored now.
@@ -26,7 +29,7 @@ impl Writer {
             let last = self.last;
             let (mut tables, clock) = self.tables(*zero_wall_ns)?;
             let hierarchy = tables.hierarchy_of(clock, cgroup)?;
-            if let Some(no) = stored.remove(&(hierarchy, cgroup.id.0)) {
+            if let Some((no, _)) = stored.remove(&(hierarchy, cgroup.id.0)) {
                 let row = tables.cgroup(clock, negative.cast_unsigned(), cgroup, None)?;
                 if row == no {
                     // An event may have named it before it was known how it was created.
@@ -57,7 +60,12 @@ impl Writer {
             tables.insert_cgroup(negative, hierarchy, cgroup, Some(creation))?;
             negative -= 1;
         }
-        for ((hierarchy, id), no) in stored {
+        for ((hierarchy, id), (no, is_named)) in stored {
+            // Created and removed during the first scan, so that the index never knew its path.
+            if !is_named && no > 0 {
+                self.tables(*zero_wall_ns)?.0.end_cgroup(hierarchy, id, no, no)?;
+                continue;
+            }
             let gap = self.gap_of_live(&mut gap, live)?;
             self.tables(*zero_wall_ns)?.0.end_cgroup(hierarchy, id, no, -gap)?;
         }
@@ -70,10 +78,10 @@ impl Writer {
         &mut self,
         hierarchies: &[HierarchyId],
         zero_wall_ns: i64,
-    ) -> Result<HashMap<(i64, u64), i64>, Error> {
+    ) -> Result<Existing, Error> {
         let (tables, clock) = self.tables(zero_wall_ns)?;
         let mut rows = tables.on.prepare_cached(
-            "select g.no, g.hierarchy, g.id, h.id from cgroup g join hierarchy h on h.no = g.hierarchy
+            "select g.no, g.hierarchy, g.id, h.id, g.leaf is not null from cgroup g join hierarchy h on h.no = g.hierarchy
              where g.ended is null and h.boot = ?1",
         )?;
         let rows = rows.query_map([clock.boot], |row| {
@@ -82,13 +90,14 @@ impl Writer {
                 row.get::<_, i64>(1)?,
                 row.get::<_, i64>(2)?.cast_unsigned(),
                 row.get::<_, u32>(3)?,
+                row.get::<_, bool>(4)?,
             ))
         })?;
         let mut stored = HashMap::new();
         for row in rows {
-            let (no, hierarchy, id, hierarchy_id) = row?;
+            let (no, hierarchy, id, hierarchy_id, is_named) = row?;
             if hierarchies.contains(&HierarchyId(hierarchy_id)) {
-                stored.insert((hierarchy, id), no);
+                stored.insert((hierarchy, id), (no, is_named));
             }
         }
         Ok(stored)

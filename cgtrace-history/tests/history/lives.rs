@@ -169,6 +169,18 @@ fn a_hierarchy_that_replaces_another_ends_its_cgroups() {
 }
 
 #[test]
+fn a_cgroup_whose_path_was_never_known_makes_no_gap() {
+    let mut scene = Scene::in_memory();
+    let unknown = cgtrace_history::EntryCgroup { path: None, ..cgroup_on(0, 5, "/") };
+    scene.event(Kind::Mkdir, Some(unknown), None);
+    let before = scene.items();
+    // It was created and removed during the first scan.
+    scene.live(vec![live(6, "/b")]);
+    assert_eq!(scene.items(), before);
+    assert!(scene.ask(|reader| reader.previous_by_id(&Hierarchies::All, CgroupId(5)).unwrap()).is_none());
+}
+
+#[test]
 fn removed_cgroups_are_listed_by_time() {
     let mut scene = Scene::in_memory();
     for id in 5..9 {

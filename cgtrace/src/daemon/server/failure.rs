@@ -71,7 +71,13 @@ impl ErrorReply {
     }
 
     pub fn not_recorded(at: &str, gap: Option<&wire::Gap>, oldest: Option<&wire::Timestamp>) -> Self {
-        Self::own("NotRecorded", json!({"at": at, "gap": gap, "oldest": oldest}))
+        // What is unknown is absent.
+        let unknown = [("gap", json!(gap)), ("oldest", json!(oldest))].into_iter();
+        let mut parameters = json!({"at": at});
+        for (name, value) in unknown.filter(|(_, value)| !value.is_null()) {
+            parameters[name] = value;
+        }
+        Self::own("NotRecorded", parameters)
     }
 
     pub fn unknown_boot(boot: &str, known: &[String]) -> Self {
