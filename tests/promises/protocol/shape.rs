@@ -10,7 +10,7 @@ use crate::support::Outcome;
 
 /// Members whose values depend on the machine and the time, or are texts for people: only the type is
 /// compared.
-const VARIES: [&str; 46] = [
+const VARIES: [&str; 50] = [
     // Times, of which the format is compared, and sequence numbers.
     "time",
     "boot_ns",
@@ -52,6 +52,10 @@ const VARIES: [&str; 46] = [
     "subscriptions",
     "connections",
     "compared",
+    "parameters.last",
+    "history.bytes",
+    "history.stored",
+    "history.segments",
     // Texts for people.
     "note",
     "notes",

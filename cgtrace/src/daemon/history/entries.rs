@@ -7,7 +7,7 @@ use cgtrace_history::{
 };
 
 use crate::daemon::{
-    index::{Actor, Change, ChangedCgroup, Creation, Origin, ProcessContext, Task},
+    index::{Actor, Change, ChangedCgroup, Creation, Origin, ProcessContext, Task, UNIFIED},
     tracker::{Anchor, PreexistingProcess},
 };
 
@@ -45,6 +45,12 @@ pub(super) fn creation(creation: &Creation) -> EntryCreation {
     }
 }
 
+/// The path of a process's cgroup on the default hierarchy.
+fn home(context: &ProcessContext) -> Option<Box<[u8]>> {
+    let unified = context.cgroups.iter().find(|cgroup| cgroup.hierarchy == UNIFIED)?;
+    unified.path.as_deref().map(Box::from)
+}
+
 fn exec(context: &ProcessContext) -> EntryExec {
     EntryExec {
         cgroups: context.cgroups.iter().map(cgroup).collect(),
@@ -62,8 +68,9 @@ pub(super) fn event(change: &Change, anchor: Anchor) -> EntryEvent {
         cgroup: change.cgroup.as_ref().map(cgroup),
         from: change.from.as_ref().map(cgroup),
         // A process that moves itself is stored once, with its cgroup.
-        task: change.task.as_ref().map(|moved| match by {
-            Some(by) if Rc::ptr_eq(&by.task, moved) => actor(by),
+        task: change.task.as_ref().map(|moved| match (by, &change.exec) {
+            (Some(by), _) if Rc::ptr_eq(&by.task, moved) => actor(by),
+            (_, Some(context)) => EntryTask { task: **moved, cgroup: home(context) },
             _ => task(moved),
         }),
         threadgroup: change.threadgroup,
@@ -79,7 +86,7 @@ pub(super) fn process(process: &PreexistingProcess, anchor: Anchor) -> EntryProc
     EntryProcess {
         boot_ns: process.boot_ns,
         zero_wall_ns: zero_wall_ns(anchor),
-        task: task(&process.task),
+        task: EntryTask { task: process.task, cgroup: home(&process.context) },
         exec: exec(&process.context),
     }
 }
