@@ -20,8 +20,8 @@ use crate::{
 /// half a second in every second.
 const COMMIT_AFTER: Duration = Duration::from_millis(500);
 
-/// How many bytes of entries may wait, for a history in memory: writing it never waits.
-const MAX_QUEUE_IN_MEMORY: usize = 4 << 20;
+/// How many bytes of entries may wait, for a history in memory: about 20,000 events.
+const MAX_QUEUE_IN_MEMORY: usize = 8 << 20;
 
 /// The same for one on disk: copying SQLite's log into the file waits for the disk.
 const MAX_QUEUE_ON_DISK: usize = 16 << 20;
