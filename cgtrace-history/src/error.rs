@@ -67,6 +67,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether the device is at fault.
+    pub(crate) fn is_io(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure))
+    }
+
     /// Whether the file's content is at fault.
     pub(crate) fn is_broken(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};

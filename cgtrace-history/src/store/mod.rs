@@ -84,6 +84,8 @@ pub(crate) struct Store {
     needs_live_set: bool,
     /// The next event's number must be greater.
     required_seq: Option<u64>,
+    /// How often in a row the newest segment could not be opened because of the device.
+    io_failures: u32,
     /// The headers of segments that were set aside, for which no gap is stored yet.
     set_aside: Vec<Header>,
     /// A segment was set aside whose header could not be read.
@@ -112,6 +114,7 @@ impl Store {
             reserved: 0,
             needs_live_set: false,
             required_seq: None,
+            io_failures: 0,
             set_aside: Vec::new(),
             unknown_set_aside: false,
             horizon: None,

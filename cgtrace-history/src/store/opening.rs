@@ -17,6 +17,9 @@ use crate::{
 /// How many numbers are reserved ahead of those that are stored: more than the events of half a second.
 const RESERVE: u64 = 1 << 20;
 
+/// How often the newest segment is opened again after an error of the device, before it is given up.
+const MAX_IO_FAILURES: u32 = 8;
+
 impl Store {
     pub(super) fn open_folder(&mut self) -> Result<(), Error> {
         let Some(folder) = &self.folder else { return Ok(()) };
@@ -136,10 +139,17 @@ impl Store {
         let number = newest.number;
         match Segment::open_to_write(folder, number) {
             Ok(segment) => {
+                self.io_failures = 0;
                 self.closed.pop();
                 Ok(Some(segment))
             }
-            Err(error) if error.is_broken() => {
+            Err(error) if error.is_io() && self.io_failures < MAX_IO_FAILURES => {
+                self.io_failures += 1;
+                Err(error)
+            }
+            // What the device lost does not come back, whatever happens to the device.
+            Err(error) if error.is_broken() || error.is_io() => {
+                self.io_failures = 0;
                 if let Some(newest) = self.closed.pop() {
                     self.put_aside(newest, &error);
                 }

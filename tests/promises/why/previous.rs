@@ -49,7 +49,10 @@ fn not_observed() -> Outcome {
     let path = "/kubepods/burstable/pod1d7d7a3c-4a2e-4d5a-a2c3-6f2d4a0a7a55";
     let verdict = ask(&daemon, path, None)?;
     first(&verdict, Cause::NotObserved)?;
-    ensure!(verdict.explanation.contains("since observation began at 20"), "{verdict:#?}");
+    ensure!(
+        verdict.explanation.contains(" since 20") && verdict.explanation.contains("its record is complete"),
+        "{verdict:#?}"
+    );
     ensure!(!verdict.explanation.contains("never"), "{verdict:#?}");
     line(&verdict.evidence, &["not seen since observation of this hierarchy began at 20"])?;
     ensure!(verdict.result.pod_uid.is_some() && verdict.result.qos.as_deref() == Some("burstable"));
