@@ -33,7 +33,9 @@ pub fn trials() -> Vec<Trial> {
 }
 
 pub fn watch(name: &str) -> wire::Watch {
-    wire::Watch { patterns: Some(vec![name.to_owned()]), ..wire::Watch::default() }
+    // Other kinds are not all stored, and a replay says how many are missing.
+    let kinds = ["mkdir", "rmdir"].map(str::to_owned).to_vec();
+    wire::Watch { patterns: Some(vec![name.to_owned()]), kinds: Some(kinds), ..wire::Watch::default() }
 }
 
 fn next(following: &mut ResilientStream) -> Result<ResilientItem> {

@@ -88,6 +88,7 @@ impl Store {
             tracing::error!(error = message, "the history cannot be written; events are counted as missing");
         }
         self.state.failure = Some(message);
+        self.io_failures += u32::from(error.is_io());
         let lost = std::mem::take(&mut self.uncommitted);
         if let Some(writer) = self.writer.take() {
             let last = writer.last();

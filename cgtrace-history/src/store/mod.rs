@@ -84,7 +84,7 @@ pub(crate) struct Store {
     needs_live_set: bool,
     /// The next event's number must be greater.
     required_seq: Option<u64>,
-    /// How often in a row the newest segment could not be opened because of the device.
+    /// How often in a row the device failed.
     io_failures: u32,
     /// The headers of segments that were set aside, for which no gap is stored yet.
     set_aside: Vec<Header>,
@@ -212,13 +212,15 @@ impl Store {
         if writer.commit()? {
             self.horizon = None;
         }
-        self.state.failure = None;
         self.committed = writer.last();
         self.state.stored += std::mem::take(&mut self.uncommitted);
         if self.is_full() {
             self.roll()?;
         }
-        self.retain()
+        self.retain()?;
+        self.state.failure = None;
+        self.io_failures = 0;
+        Ok(())
     }
 
     /// Opens the history again after an error.

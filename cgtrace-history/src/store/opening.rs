@@ -17,7 +17,7 @@ use crate::{
 /// How many numbers are reserved ahead of those that are stored: more than the events of half a second.
 const RESERVE: u64 = 1 << 20;
 
-/// How often the newest segment is opened again after an error of the device, before it is given up.
+/// How often in a row the newest segment is tried again after an error of the device, before it is given up.
 const MAX_IO_FAILURES: u32 = 8;
 
 impl Store {
@@ -137,19 +137,21 @@ impl Store {
     pub(super) fn open_newest(&mut self) -> Result<Option<Segment>, Error> {
         let (Some(folder), Some(newest)) = (&self.folder, self.closed.last()) else { return Ok(None) };
         let number = newest.number;
+        if self.io_failures > MAX_IO_FAILURES {
+            // What the device lost does not come back, whatever happens to the device.
+            self.io_failures = 0;
+            let error = Error::NotASegment { path: folder.segment(number) };
+            if let Some(newest) = self.closed.pop() {
+                self.put_aside(newest, &error);
+            }
+            return Ok(None);
+        }
         match Segment::open_to_write(folder, number) {
             Ok(segment) => {
-                self.io_failures = 0;
                 self.closed.pop();
                 Ok(Some(segment))
             }
-            Err(error) if error.is_io() && self.io_failures < MAX_IO_FAILURES => {
-                self.io_failures += 1;
-                Err(error)
-            }
-            // What the device lost does not come back, whatever happens to the device.
-            Err(error) if error.is_broken() || error.is_io() => {
-                self.io_failures = 0;
+            Err(error) if error.is_broken() => {
                 if let Some(newest) = self.closed.pop() {
                     self.put_aside(newest, &error);
                 }
