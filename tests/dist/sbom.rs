@@ -34,7 +34,7 @@ fn sbom() -> Outcome {
         ensure!(components.iter().any(|component| component["name"] == name), "{name} is not listed");
     }
     // Crates that only tests and packaging use.
-    for name in ["insta", "libtest-mimic", "proptest", "rpm", "schemars", "varlink", "tempfile"] {
+    for name in ["insta", "libtest-mimic", "proptest", "rpm", "schemars", "varlink"] {
         ensure!(
             !components.iter().any(|component| component["name"] == name),
             "{name} is not in the program"

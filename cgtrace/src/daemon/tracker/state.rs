@@ -115,6 +115,8 @@ impl<R: Records, M: Machine> Tracker<R, M> {
     /// Continues numbering after `seq`, unless a greater number was given out already.
     pub fn resume_seq(&mut self, seq: u64) {
         self.index.resume_seq(seq.max(self.index.seq()));
+        // The next daemon continues after it, even if this one reports nothing.
+        self.records.store_seq(self.index.seq());
     }
 
     /// Sets whether events must not stay in the rings for long, because they are to survive this process.
