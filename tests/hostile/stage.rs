@@ -256,7 +256,7 @@ impl Stage {
                 || mountinfo.iter().chain(&sockets).any(|allowed| path == allowed)
                 // A path by its own descriptor.
                 || path.starts_with("/proc/self/fd")
-                // Only if the daemon was told to keep it there. SQLite resolves symbolic links above it.
+                // Only if the daemon keeps it there. SQLite resolves symbolic links above it.
                 || path.starts_with(&history)
                 || (history.exists() && history.starts_with(path))
                 // glibc's malloc, once, before it shrinks the heap of a thread other than the first

@@ -20,7 +20,7 @@ use crate::{
     stored::{StoredEncoder, hierarchy_name},
 };
 
-/// Whoever may read the files may know who caused what. The machine need not be this one: no boot is the
+/// All who may read the files may know who caused what. The machine need not be this one: no boot is the
 /// current one.
 pub(super) const ENCODER: StoredEncoder<'_> = StoredEncoder { current_boot: None, identities: true };
 
