@@ -59,7 +59,13 @@ impl Store {
             until: (until_clock, until.boot_ns.max(after.boot_ns)),
             uid: None,
         })?;
-        self.missing = None;
+        let stored = self.missing.take();
+        self.unconfirmed = match (self.unconfirmed.take(), stored) {
+            (Some(earlier), Some(later)) => {
+                Some(Missing { events: earlier.events + later.events, until: later.until, ..earlier })
+            }
+            (earlier, later) => earlier.or(later),
+        };
         self.needs_live_set = true;
         self.horizon = None;
         Ok(())
@@ -90,6 +96,11 @@ impl Store {
         self.state.failure = Some(message);
         self.io_failures += u32::from(error.is_io());
         let lost = std::mem::take(&mut self.uncommitted);
+        if let Some(earlier) = self.unconfirmed.take() {
+            // Its gap is rolled back, too.
+            let later = self.missing.map_or((0, earlier.until), |later| (later.events, later.until));
+            self.missing = Some(Missing { events: earlier.events + later.0, until: later.1, ..earlier });
+        }
         if let Some(writer) = self.writer.take() {
             let last = writer.last();
             let mut segment = writer.into_segment();

@@ -75,6 +75,8 @@ pub(crate) struct Store {
     opened: Opened,
     begun: Option<Begin>,
     missing: Option<Missing>,
+    /// What is stored as a gap, but not committed.
+    unconfirmed: Option<Missing>,
     /// Events that are written, but not committed.
     uncommitted: u64,
     committed: Position,
@@ -108,6 +110,7 @@ impl Store {
             opened: Opened::default(),
             begun: None,
             missing: None,
+            unconfirmed: None,
             uncommitted: 0,
             committed: Position::default(),
             stored_until: 0,
@@ -212,6 +215,7 @@ impl Store {
         if writer.commit()? {
             self.horizon = None;
         }
+        self.unconfirmed = None;
         self.committed = writer.last();
         self.state.stored += std::mem::take(&mut self.uncommitted);
         if self.is_full() {

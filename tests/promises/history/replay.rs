@@ -19,7 +19,7 @@ use crate::support::{
     daemon::Daemon,
     events::Follower,
     process::{Sleeper, put},
-    trial,
+    rounds, trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -214,7 +214,7 @@ fn unread() -> Outcome {
     let call = serde_json::json!({"method": "io.cgtrace.Watch", "parameters": parameters, "more": true});
     let call = [call.to_string().as_bytes(), b"\0"].concat();
     let mut streams = Vec::new();
-    for _ in 0..200 {
+    for _ in 0..rounds(200) {
         let mut stream = daemon.stream()?;
         stream.write_all(&call)?;
         streams.push(stream);
