@@ -50,6 +50,14 @@ pub enum Error {
         /// The segment.
         path: PathBuf,
     },
+    /// An earlier segment is damaged, which was found while another one was written.
+    #[error("segment {segment} of the history is damaged: {source}")]
+    Damaged {
+        /// The segment's number.
+        segment: u32,
+        /// SQLite's error.
+        source: rusqlite::Error,
+    },
     /// The history was opened after the numbers of events had begun.
     #[error(
         "the history holds events up to number {stored}; it goes on when the daemon's numbers have passed it"
@@ -74,13 +82,28 @@ impl Error {
 
     /// Whether the file's content is at fault.
     pub(crate) fn is_broken(&self) -> bool {
-        use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
         match self {
-            Self::Sqlite(error) => {
-                matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-            }
+            Self::Sqlite(error) => is_corrupt(error),
             Self::NotASegment { .. } | Self::Unbegun { .. } => true,
             _ => false,
         }
     }
+
+    /// An error of reading another segment than the one that is written.
+    pub(crate) fn of_segment(segment: u32, error: Self) -> Self {
+        match error {
+            Self::Sqlite(source) if is_corrupt(&source) => Self::Damaged { segment, source },
+            other => other,
+        }
+    }
+}
+
+fn is_corrupt(error: &rusqlite::Error) -> bool {
+    use rusqlite::{
+        Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType},
+        ErrorCode::{DatabaseCorrupt, NotADatabase},
+    };
+    // A value of another type than the writer's: SQLite noticed nothing, but the page is another one.
+    matches!(error, FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..))
+        || matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
 }

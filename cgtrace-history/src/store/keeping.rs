@@ -81,7 +81,7 @@ impl Store {
         writer.commit()?;
         self.writer = Some(writer);
         if let Some(previous) = self.closed.last_mut() {
-            previous.finish()?;
+            previous.finish().map_err(|error| Error::of_segment(previous.number, error))?;
         }
         Ok(())
     }

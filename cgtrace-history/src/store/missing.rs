@@ -71,10 +71,10 @@ impl Store {
         Ok(())
     }
 
-    /// Stores a gap for each segment that was set aside.
+    /// Stores a gap for each segment that was set aside. The caller commits it.
     pub(super) fn store_damage(&mut self) -> Result<(), Error> {
         let Some(writer) = &mut self.writer else { return Ok(()) };
-        for header in std::mem::take(&mut self.set_aside) {
+        for header in &self.set_aside {
             // Up to the next segment.
             let next =
                 self.closed.iter().map(|segment| segment.header.next_seq).find(|seq| *seq > header.next_seq);
@@ -95,6 +95,12 @@ impl Store {
         }
         self.state.failure = Some(message);
         self.io_failures += u32::from(error.is_io());
+        if let Error::Damaged { segment, .. } = error
+            && let Some(at) = self.closed.iter().position(|closed| closed.number == *segment)
+        {
+            let segment = self.closed.remove(at);
+            self.put_aside(segment, error);
+        }
         let lost = std::mem::take(&mut self.uncommitted);
         if let Some(earlier) = self.unconfirmed.take() {
             // Its gap is rolled back, too.

@@ -216,6 +216,7 @@ impl Store {
             self.horizon = None;
         }
         self.unconfirmed = None;
+        self.set_aside.clear();
         self.committed = writer.last();
         self.state.stored += std::mem::take(&mut self.uncommitted);
         if self.is_full() {

@@ -102,10 +102,12 @@ impl Store {
             self.required_seq = Some(self.opened.last_seq);
             return Err(Error::Behind { stored: self.opened.last_seq });
         }
-        let mut writer = match self.open_newest()? {
+        let writer = match self.open_newest()? {
             Some(segment) => self.writer_of(segment, last),
             None => self.create(last)?,
         };
+        // From here on, an error is this segment's.
+        let writer = self.writer.insert(writer);
         if self.opened.last.is_some() && !complete {
             let opened = self.opened.clone();
             let gap = writer.gap_between_runs(&opened, begin)?;
@@ -122,15 +124,15 @@ impl Store {
                 writer.gap_before_first(GapReason::Killed, begin)?;
             }
         }
-        if std::mem::take(&mut self.unknown_set_aside) {
+        if self.unknown_set_aside {
             writer.gap_of_damage(self.opened.last_seq, begin.seq, last)?;
+            self.unknown_set_aside = false;
         }
         writer.apply(&Entry::Begin(begin))?;
         self.stored_until = self.opened.last_seq;
         self.opened = Opened { last_seq: begin.seq, ..Opened::default() };
-        self.writer = Some(writer);
         self.horizon = None;
-        self.store_damage()
+        Ok(())
     }
 
     /// The newest segment, opened for writing.

@@ -58,9 +58,11 @@ impl Writer {
         header.live_bytes = 0;
         if let Some(previous) = previous {
             let boot_id = self.boot_id.clone();
+            let number = previous.number;
+            let damaged = |error: rusqlite::Error| Error::of_segment(number, error.into());
             let on = previous.connection()?;
             // A name is stored in the row and in the index of names, a directory in its table and its index.
-            let (count, names, directories): (i64, i64, i64) = on.query_row(
+            let counts = on.query_row(
                 "with live as (
                     select g.dir, g.leaf from cgroup g join hierarchy h on h.no = g.hierarchy
                     where g.ended is null and h.boot = (select no from boot where id = ?1)
@@ -70,7 +72,8 @@ impl Writer {
                  from live",
                 [&*boot_id],
                 |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
-            )?;
+            );
+            let (count, names, directories): (i64, i64, i64) = counts.map_err(damaged)?;
             let long = names.saturating_sub(count.saturating_mul(NAME_BYTES)).max(0);
             let bytes = count
                 .cast_unsigned()
@@ -78,12 +81,13 @@ impl Writer {
                 .saturating_add(2 * long.cast_unsigned())
                 .saturating_add(2 * directories.cast_unsigned());
             if bytes <= max_live_bytes {
-                let mut rows = on.prepare(LIVE)?;
-                let mut rows = rows.query([&*boot_id])?;
+                let mut rows = on.prepare(LIVE).map_err(damaged)?;
+                let mut rows = rows.query([&*boot_id]).map_err(damaged)?;
                 let mut no = 0;
-                while let Some(row) = rows.next()? {
+                while let Some(row) = rows.next().map_err(damaged)? {
                     no -= 1;
-                    self.copy(no, &live_row(row)?)?;
+                    let row = live_row(row).map_err(|error| Error::of_segment(number, error))?;
+                    self.copy(no, &row)?;
                 }
                 header.has_live_set = true;
                 header.live_bytes = bytes;

@@ -3,7 +3,7 @@
 use std::{fs, io::Write as _, os::unix::fs::FileExt as _, path::Path};
 
 use cgtrace_common::Kind;
-use cgtrace_history::{Archive, Error, GapReason, Item, Options, Recorder};
+use cgtrace_history::{Archive, Error, GapReason, Item, Options, Recorder, State};
 
 use crate::scene::{SECOND, Scene, cgroup, lines, options};
 
@@ -135,6 +135,41 @@ fn an_overwritten_page_never_ends_the_thread() {
     }
     let items = scene.items();
     assert_eq!(lines(&items).last().map(String::as_str), Some("mkdir /b/2"));
+}
+
+/// Damage is found when a run begins, when a question reads it, or when its live set is copied.
+#[test]
+fn whatever_page_is_overwritten_the_history_goes_on() {
+    let original = tempfile::tempdir().unwrap();
+    one_run(original.path());
+    let pages = fs::metadata(segment(original.path())).unwrap().len() / 4096;
+    std::thread::scope(|scope| {
+        for page in 0..pages {
+            let original = &original;
+            scope.spawn(move || {
+                let folder = tempfile::tempdir().unwrap();
+                fs::copy(segment(original.path()), segment(folder.path())).unwrap();
+                let file = fs::OpenOptions::new().write(true).open(segment(folder.path())).unwrap();
+                file.write_all_at(&[0x5a; 4096], page * 4096).unwrap();
+                // The segment is full, so that its live set is copied at the first commit.
+                let small = Options { max_bytes: 512 << 10, ..options(Some(folder.path())) };
+                let mut scene = Scene::start(small, 60 * SECOND);
+                let began = std::time::Instant::now();
+                // No question, which would find the damage.
+                for id in 3_000.. {
+                    scene.mkdir(id, &format!("/b/{id}"));
+                    let State { stored, failure, .. } = scene.recorder.state();
+                    if stored > 20 && failure.is_none() {
+                        break;
+                    }
+                    assert!(began.elapsed().as_secs() < 60, "page {page}: {failure:?}");
+                    std::thread::sleep(std::time::Duration::from_millis(50));
+                }
+                scene.mkdir(2_999, "/c");
+                assert_eq!(lines(&scene.items()).last().map(String::as_str), Some("mkdir /c"), "page {page}");
+            });
+        }
+    });
 }
 
 #[test]
