@@ -7,6 +7,7 @@
 create table segment (
     number integer not null,       -- segments are numbered from 1
     next_seq integer not null,     -- the number of the first event that it can hold
+    run_seq integer not null,      -- the numbers after this one are the same run's of the daemon: without a jump
     clock integer not null,        -- when it was begun
     boot_ns integer not null,
     has_live_set integer not null, -- 1: it begins with every cgroup that existed then

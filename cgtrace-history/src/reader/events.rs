@@ -211,7 +211,8 @@ impl Reader<'_> {
             reason: GapReason::Retention,
             after_seq: query.after_seq,
             until_seq,
-            events: Some(until_seq.saturating_sub(query.after_seq)),
+            // Between runs, numbers may be left out.
+            events: (query.after_seq >= header.run_seq).then(|| until_seq.saturating_sub(query.after_seq)),
             from: None,
             until: header.begun.clone(),
             uid: None,

@@ -37,6 +37,8 @@ pub(crate) struct Segment {
 pub(crate) struct Header {
     /// The number of the first event that it can hold.
     pub next_seq: u64,
+    /// The numbers between this one and `next_seq` were given out one by one, by the same run of the daemon.
+    pub run_seq: u64,
     /// When it was begun.
     pub begun: Moment,
     /// It begins with every cgroup that existed then.
@@ -165,8 +167,8 @@ pub(crate) fn write_header(
 ) -> Result<(), Error> {
     connection.execute("delete from segment", [])?;
     connection.execute(
-        "insert into segment (number, next_seq, clock, boot_ns, has_live_set, live_bytes)
-         values (?1, ?2, ?3, ?4, ?5, ?6)",
+        "insert into segment (number, next_seq, clock, boot_ns, has_live_set, live_bytes, run_seq)
+         values (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         (
             number,
             header.next_seq.cast_signed(),
@@ -174,6 +176,7 @@ pub(crate) fn write_header(
             header.begun.boot_ns.cast_signed(),
             header.has_live_set,
             header.live_bytes.cast_signed(),
+            header.run_seq.cast_signed(),
         ),
     )?;
     Ok(())
@@ -183,13 +186,14 @@ fn read_header(connection: &Connection, path: &Path) -> Result<Header, Error> {
     schema::format_of(connection, path)?;
     let header = connection
         .query_row(
-            "select s.next_seq, s.boot_ns, s.has_live_set, s.live_bytes, b.id, c.zero_wall_ns
+            "select s.next_seq, s.boot_ns, s.has_live_set, s.live_bytes, b.id, c.zero_wall_ns, s.run_seq
              from segment s join clock c on c.no = s.clock join boot b on b.no = c.boot",
             [],
             |row| {
                 let (boot_ns, zero_wall_ns): (i64, i64) = (row.get(1)?, row.get(5)?);
                 Ok(Header {
                     next_seq: row.get::<_, i64>(0)?.cast_unsigned(),
+                    run_seq: row.get::<_, i64>(6)?.cast_unsigned(),
                     begun: Moment {
                         boot_id: Arc::from(row.get::<_, String>(4)?),
                         boot_ns: boot_ns.cast_unsigned(),

@@ -42,6 +42,7 @@ impl Store {
         let place = self.folder.clone().map_or(Place::Memory, Place::File);
         let header = Header {
             next_seq: last.seq + 1,
+            run_seq: self.begun.map_or(last.seq, |begin| begin.seq),
             begun: Moment {
                 boot_id: Arc::clone(&self.options.boot_id),
                 boot_ns: last.boot_ns,

@@ -3,9 +3,9 @@
 use std::{path::Path, time::Duration};
 
 use cgtrace_common::Kind;
-use cgtrace_history::{At, Gap, GapReason, Hierarchies, Item, Options, StateAt};
+use cgtrace_history::{At, EventQuery, Gap, GapReason, Hierarchies, Item, Options, StateAt};
 
-use crate::scene::{SECOND, Scene, ZERO, cgroup, events, live, options};
+use crate::scene::{SECOND, Scene, ZERO, all_items, cgroup, events, live, open, options};
 
 /// Segments of 64 KiB.
 fn small(folder: Option<&Path>) -> Options {
@@ -108,6 +108,29 @@ fn the_oldest_segments_are_removed_and_the_answers_say_so() {
         matches!(&state, StateAt::Unknown { gap: Some(gap), .. } if gap.reason == GapReason::Retention),
         "{state:?}"
     );
+}
+
+#[test]
+fn removed_events_are_counted_within_a_run_only() {
+    let (recorder, opened) = open(small(None));
+    let mut scene = Scene { recorder, seq: 5_000_000, opened, now: 100 * SECOND, zero: ZERO };
+    scene.begin(false);
+    // More than fits.
+    for id in 0..100_000 {
+        scene.event(Kind::Mkdir, Some(cgroup(id, &format!("/churn/{id}"))), None);
+        scene.wait_for_room();
+    }
+    let gap_after = |after_seq| {
+        let query = EventQuery { after_seq, ..EventQuery::default() };
+        match scene.ask(move |reader| all_items(reader, &query)).remove(0) {
+            Item::Gap(gap) => (gap.reason, gap.events.map(|events| events == gap.until_seq - after_seq)),
+            Item::Event(event) => panic!("{event:?}"),
+        }
+    };
+    assert_eq!(gap_after(5_000_000), (GapReason::Retention, Some(true)));
+    // Which of the numbers before the run were given out is not known.
+    assert_eq!(gap_after(4_999_999), (GapReason::Retention, None));
+    assert_eq!(gap_after(0), (GapReason::Retention, None));
 }
 
 #[test]

@@ -114,6 +114,6 @@ from s.period p join offsets x join of_clock f on f.old = p.from_clock
     join of_clock u on u.old = p.until_clock;
 
 -- The whole begins as its oldest segment does.
-insert into main.segment (number, next_seq, clock, boot_ns, has_live_set, live_bytes)
-select s.number, s.next_seq, c.new, s.boot_ns, s.has_live_set, s.live_bytes
+insert into main.segment (number, next_seq, clock, boot_ns, has_live_set, live_bytes, run_seq)
+select s.number, s.next_seq, c.new, s.boot_ns, s.has_live_set, s.live_bytes, s.run_seq
 from s.segment s join of_clock c on c.old = s.clock where not exists (select 1 from main.segment);
