@@ -82,7 +82,7 @@ impl Archive {
 
     /// Reads it.
     pub fn reader(&mut self) -> Reader<'_> {
-        Reader::new(self.segments.iter_mut().collect(), &self.boot_id, &mut self.horizon)
+        Reader::new(self.segments.iter_mut().collect(), &self.boot_id, false, &mut self.horizon)
     }
 }
 

@@ -44,8 +44,7 @@ impl Reader<'_> {
     /// The cgroups that existed at a time: ns since 1970.
     pub fn at(&mut self, wall_ns: i64, hierarchies: &Hierarchies, which: At<'_>) -> Result<StateAt, Error> {
         let oldest = self.segments.first().map(|segment| segment.header.begun.clone());
-        let Some(at) = self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns)
-        else {
+        let Some(at) = self.segment_at(wall_ns) else {
             let gap = self.segments.first().filter(|segment| segment.number > 1).map(|segment| Gap {
                 reason: GapReason::Retention,
                 after_seq: 0,
@@ -58,9 +57,9 @@ impl Reader<'_> {
             return Ok(StateAt::Unknown { gap, oldest });
         };
         let has_live_set = self.segments.get(at).is_some_and(|segment| segment.header.has_live_set);
-        let boot_id = self.boot_id;
+        let (boot_id, is_observing) = (self.boot_id, self.is_observing);
         let answer = self.ask(at, |decoder| {
-            let Some(boot) = observed_boot(decoder, wall_ns)? else {
+            let Some(boot) = observed_boot(decoder, wall_ns, is_observing)? else {
                 let gap = decoder.gaps(
                     "where until_boot_ns + (select zero_wall_ns from clock where no = until_clock) >= ?1
                      and uid is null order by no limit 1",
@@ -87,27 +86,31 @@ impl Reader<'_> {
 impl Reader<'_> {
     /// The hierarchies that existed at a time (ns since 1970), as far as something is stored about them.
     pub fn hierarchies_at(&mut self, wall_ns: i64) -> Result<Vec<StoredHierarchy>, Error> {
-        let at = self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns);
-        let Some(at) = at else { return Ok(Vec::new()) };
-        let found = self.ask(at, |decoder| match observed_boot(decoder, wall_ns)? {
+        let Some(at) = self.segment_at(wall_ns) else { return Ok(Vec::new()) };
+        let is_observing = self.is_observing;
+        let found = self.ask(at, |decoder| match observed_boot(decoder, wall_ns, is_observing)? {
             Some(boot) => decoder.hierarchies_of(boot),
             None => Ok(Vec::new()),
         })?;
         self.close(at);
         Ok(found.unwrap_or_default())
     }
+
+    /// The newest segment that was begun at that time.
+    fn segment_at(&self, wall_ns: i64) -> Option<usize> {
+        self.segments.iter().rposition(|segment| segment.header.begun.wall_ns <= wall_ns)
+    }
 }
 
 /// The boot that was observed at a time.
-fn observed_boot(decoder: &Decoder<'_>, wall_ns: i64) -> Result<Option<i64>, Error> {
-    // The current run is observed up to now, whatever was stored last.
+fn observed_boot(decoder: &Decoder<'_>, wall_ns: i64, is_observing: bool) -> Result<Option<i64>, Error> {
     let mut rows = decoder.on.prepare_cached(
         "select f.boot from period p join clock f on f.no = p.from_clock join clock u on u.no = p.until_clock
          where f.zero_wall_ns + p.from_boot_ns <= ?1
-             and (u.zero_wall_ns + p.until_boot_ns >= ?1 or p.ended = 0 and p.no = (select max(no) from period))
+             and (u.zero_wall_ns + p.until_boot_ns >= ?1 or ?2 and p.ended = 0 and p.no = (select max(no) from period))
          order by p.no desc limit 1",
     )?;
-    Ok(rows.query_map([wall_ns], |row| row.get(0))?.next().transpose()?)
+    Ok(rows.query_map((wall_ns, is_observing), |row| row.get(0))?.next().transpose()?)
 }
 
 /// The users whose events are not all stored up to a time.

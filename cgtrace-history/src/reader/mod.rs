@@ -46,6 +46,8 @@ pub struct Reader<'a> {
     /// Oldest first.
     segments: Vec<&'a mut Segment>,
     boot_id: &'a str,
+    /// Whether the last run still goes on: it is then observed up to now, whatever was stored last.
+    is_observing: bool,
     /// The horizon, once it is known.
     horizon: &'a mut Option<Horizon>,
     broken: Vec<u32>,
@@ -55,9 +57,10 @@ impl<'a> Reader<'a> {
     pub(crate) fn new(
         segments: Vec<&'a mut Segment>,
         boot_id: &'a str,
+        is_observing: bool,
         horizon: &'a mut Option<Horizon>,
     ) -> Self {
-        Self { segments, boot_id, horizon, broken: Vec::new() }
+        Self { segments, boot_id, is_observing, horizon, broken: Vec::new() }
     }
 
     /// The segments that turned out to be damaged.

@@ -18,6 +18,7 @@ const MAX_CACHED: usize = 1_024;
 const MAX_CACHED_PATH: usize = 512;
 
 /// Text that may not be UTF-8.
+#[derive(Clone, Copy)]
 pub(crate) struct Text<'a>(pub &'a [u8]);
 
 impl ToSql for Text<'_> {
@@ -64,30 +65,19 @@ impl Dictionary {
         {
             return Ok(*clock);
         }
-        let boot = match on
-            .query_row("select no from boot where id = ?1", [boot_id], |row| row.get(0))
-            .optional()?
-        {
-            Some(no) => no,
-            None => {
-                on.execute("insert into boot (id) values (?1)", [boot_id])?;
-                on.last_insert_rowid()
-            }
-        };
-        let known = on
-            .query_row(
+        let boot = find_or_insert(
+            on,
+            ["select no from boot where id = ?1", "insert into boot (id) values (?1)"],
+            [boot_id],
+        )?;
+        let no = find_or_insert(
+            on,
+            [
                 "select no from clock where boot = ?1 and zero_wall_ns = ?2",
-                (boot, zero_wall_ns),
-                |row| row.get(0),
-            )
-            .optional()?;
-        let no = match known {
-            Some(no) => no,
-            None => {
-                on.execute("insert into clock (boot, zero_wall_ns) values (?1, ?2)", (boot, zero_wall_ns))?;
-                on.last_insert_rowid()
-            }
-        };
+                "insert into clock (boot, zero_wall_ns) values (?1, ?2)",
+            ],
+            (boot, zero_wall_ns),
+        )?;
         let clock = Clock { no, boot, zero_wall_ns };
         self.clock = Some((boot_id.into(), clock));
         Ok(clock)
@@ -148,14 +138,11 @@ impl Dictionary {
         if let Some(no) = self.paths.get(path) {
             return Ok(*no);
         }
-        let known = on
-            .prepare_cached("select no from path where path = ?1")?
-            .query_row([Text(path)], |row| row.get(0))
-            .optional()?;
-        let no = match known {
-            Some(no) => no,
-            None => on.prepare_cached("insert into path (path) values (?1)")?.insert([Text(path)])?,
-        };
+        let no = find_or_insert(
+            on,
+            ["select no from path where path = ?1", "insert into path (path) values (?1)"],
+            [Text(path)],
+        )?;
         if path.len() <= MAX_CACHED_PATH {
             if self.paths.len() >= MAX_CACHED {
                 self.paths.clear();
@@ -184,6 +171,19 @@ impl Dictionary {
         self.tasks.insert(key, no);
         Ok(no)
     }
+}
+
+/// The number of the row with these values.
+fn find_or_insert(
+    on: &Connection,
+    [find, insert]: [&str; 2],
+    values: impl rusqlite::Params + Copy,
+) -> Result<i64, Error> {
+    let known = on.prepare_cached(find)?.query_row(values, |row| row.get(0)).optional()?;
+    Ok(match known {
+        Some(no) => no,
+        None => on.prepare_cached(insert)?.insert(values)?,
+    })
 }
 
 /// A comm without its NUL padding.

@@ -273,12 +273,13 @@ impl Store {
             self.fail(&error);
         }
         let Self { closed, writer, options, horizon, .. } = self;
+        let is_observing = writer.is_some();
         let current = writer.as_mut().map(|writer| {
             if writer.flush(false).is_ok_and(|changed| changed) {
                 *horizon = None;
             }
             writer.segment_mut()
         });
-        Reader::new(closed.iter_mut().chain(current).collect(), &options.boot_id, horizon)
+        Reader::new(closed.iter_mut().chain(current).collect(), &options.boot_id, is_observing, horizon)
     }
 }

@@ -31,8 +31,6 @@ pub struct Folder {
     pub(super) archive: Archive,
     /// The last moment that is stored.
     pub(super) end: Moment,
-    /// The last run of the daemon did not end: nothing says how long it went on observing.
-    pub(super) is_open: bool,
 }
 
 impl Folder {
@@ -43,9 +41,9 @@ impl Folder {
             let file = paths::escape(file.as_os_str().as_bytes());
             print(format!("cgtrace: `{file}` is left out: {}", text::escape(&reason(error))));
         }
-        let (end, is_open) = end(&mut archive).map_err(|error| failure(path, error))?;
+        let end = end(&mut archive).map_err(|error| failure(path, error))?;
         let end = end.ok_or_else(|| failure(path, Error::Empty { path: path.to_owned() }))?;
-        Ok(Self { path: path.to_owned(), archive, end, is_open })
+        Ok(Self { path: path.to_owned(), archive, end })
     }
 
     pub(super) fn failure(&self, error: Error) -> Failure {
@@ -146,7 +144,7 @@ impl Folder {
 }
 
 /// The last moment that is stored, and whether the last run of the daemon did not end.
-fn end(archive: &mut Archive) -> Result<(Option<Moment>, bool), Error> {
+fn end(archive: &mut Archive) -> Result<Option<Moment>, Error> {
     let mut reader = archive.reader();
     let newest = EventQuery { newest_first: true, max_rows: 1, ..EventQuery::default() };
     let items = reader.events(&newest, &mut |_| true)?.items.into_iter();
@@ -155,10 +153,7 @@ fn end(archive: &mut Archive) -> Result<(Option<Moment>, bool), Error> {
         Item::Gap(gap) => gap.until,
     });
     let since = reader.horizon()?.map(|horizon| horizon.since);
-    let end = moments.chain(since).max_by_key(|moment| moment.wall_ns);
-    // Of a run that did not end, the reader claims that it still observes.
-    let at_end_of_time = reader.at(i64::MAX, &Hierarchies::All, At::Path(b"/"))?;
-    Ok((end, matches!(at_end_of_time, StateAt::Known { .. })))
+    Ok(moments.chain(since).max_by_key(|moment| moment.wall_ns))
 }
 
 /// Why a folder cannot be read, and what would be right.

@@ -190,10 +190,9 @@ impl Folder {
         let at_ns = at.map_or(Ok(self.end.wall_ns), wall_ns)?;
         let state = self.archive.reader().at(at_ns, &Hierarchies::All, which);
         let (gap, oldest) = match state.map_err(|error| self.failure(error))? {
-            StateAt::Known { instances, incomplete_for } if at_ns <= self.end.wall_ns || !self.is_open => {
+            StateAt::Known { instances, incomplete_for } => {
                 return Ok(Existing { instances, incomplete_for });
             }
-            StateAt::Known { .. } => (None, None),
             StateAt::Unknown { gap, oldest } => (gap, oldest),
         };
         let asked = wire::Timestamp::from_unix_ns(i128::from(at_ns), 0);
