@@ -15,7 +15,7 @@ use crate::support::{
     Outcome,
     cgroup::{Cgroup, any},
     daemon::Daemon,
-    rounds, trial,
+    trial,
 };
 
 pub fn trials() -> Vec<Trial> {
@@ -58,9 +58,8 @@ fn terminate_while_scanning(daemon: &mut Daemon) -> Outcome {
     let start = Instant::now();
     daemon.signal(Signal::TERM)?;
     ensure!(daemon.wait_exit()?.success(), "the daemon failed");
-    // An emulated machine is about ten times slower.
-    let at_once = Duration::from_secs(if rounds(10) == 10 { 1 } else { 10 });
-    ensure!(start.elapsed() < at_once, "the daemon exited after {:?}", start.elapsed());
+    // Its callers check that it did not wait for the end of the scan; this is for a daemon that hangs.
+    ensure!(start.elapsed() < Duration::from_secs(10), "the daemon exited after {:?}", start.elapsed());
     Ok(())
 }
 
