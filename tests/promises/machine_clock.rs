@@ -70,7 +70,9 @@ impl Drop for SetBack {
 fn set_back() -> Outcome {
     const HOUR: i64 = 3_600;
     only_in_a_machine()?;
-    let daemon = Daemon::start()?;
+    let folder = tempfile::tempdir()?;
+    let folder = folder.path().join("history");
+    let daemon = Daemon::start_with(&["--history", &folder.to_string_lossy()])?;
     let (before, hierarchy) = cgroup("before")?;
     let first = created_at(&daemon, &before.name(), hierarchy)?;
     let known = daemon.row(&before.name(), hierarchy)?.observed_since;
@@ -93,6 +95,7 @@ fn set_back() -> Outcome {
         }
     };
     ensure!(event.boot_ns == second.boot_ns, "{event:?} and {second:?}");
+    stored_in_order(&daemon, [&before, &after], hierarchy)?;
     // A wait times out after its time, neither at once nor an hour later.
     let waited = seconds(ClockId::Monotonic);
     let output = daemon.run(&["wait", "/cgtrace-test-never", "--timeout", "500ms"])?;
@@ -101,6 +104,29 @@ fn set_back() -> Outcome {
     ensure!(waited >= 0.5, "it waited {waited} s");
     drop(clock);
     daemon.verify()
+}
+
+/// The history has both in the order of their events, the later one an hour earlier.
+fn stored_in_order(daemon: &Daemon, cgroups: [&Cgroup; 2], hierarchy: &str) -> Outcome {
+    let log = wire::Log {
+        patterns: Some(cgroups.map(Cgroup::name).to_vec()),
+        hierarchies: Some(vec![hierarchy.to_owned()]),
+        kinds: Some(vec!["mkdir".to_owned()]),
+        ..wire::Log::default()
+    };
+    let mut client = daemon.client()?;
+    let events: Vec<wire::Event> = client
+        .log(&log)?
+        .filter_map(|item| item.map(|item| item.event).transpose())
+        .collect::<Result<_, _>>()?;
+    let paths: Vec<String> = events.iter().filter_map(|event| event.path.clone()).collect();
+    ensure!(paths == cgroups.map(Cgroup::name), "{events:?}");
+    let (first, second) = (&events[0], &events[1]);
+    ensure!(first.seq < second.seq && first.boot_ns < second.boot_ns, "{events:?}");
+    ensure!(second.time < first.time, "{events:?}");
+    let history = client.status()?.history;
+    ensure!(history.failure.is_none() && history.missing.is_empty(), "{history:?}");
+    Ok(())
 }
 
 /// The boot clock includes suspend, and so do instances; no event is lost.
