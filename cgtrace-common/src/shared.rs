@@ -57,8 +57,8 @@ pub enum Wake {
     /// Wake at the next record other than [`Release`](crate::Kind::Release). Releases come long after the
     /// removal, and waking for them would delay clients that wait for other events.
     AtNext = 1,
-    /// Wake once a ring is half full.
-    AtHalf = 2,
+    /// Wake once the unread records of a ring take an eighth of it.
+    AtThreshold = 2,
     /// Wake at the next record of any kind.
     AtAny = 3,
 }

@@ -12,7 +12,7 @@ use cgtrace_common::{Header, Kind, Loss, Wake, lost_of_key};
 
 use crate::{
     maps::{
-        ACTIVITY_RING, ACTIVITY_RING_HALF, EXEC_PENDING, LIFECYCLE_RING, LIFECYCLE_RING_HALF, LOSSES, LOST,
+        ACTIVITY_RING, ACTIVITY_WAKE_BYTES, EXEC_PENDING, LIFECYCLE_RING, LIFECYCLE_WAKE_BYTES, LOSSES, LOST,
         LOST_OF, WAKE,
     },
     read::Unreadable,
@@ -24,10 +24,10 @@ use crate::{
 /// `record` begins with a [`Header`]. Its first `filled` bytes are initialised, and include the header.
 #[inline(always)]
 pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unreadable>) {
-    let (ring, half, full) = if kind.feeds_index() {
-        (&LIFECYCLE_RING, &LIFECYCLE_RING_HALF, Loss::LifecycleRingFull)
+    let (ring, threshold, full) = if kind.feeds_index() {
+        (&LIFECYCLE_RING, &LIFECYCLE_WAKE_BYTES, Loss::LifecycleRingFull)
     } else {
-        (&ACTIVITY_RING, &ACTIVITY_RING_HALF, Loss::ActivityRingFull)
+        (&ACTIVITY_RING, &ACTIVITY_WAKE_BYTES, Loss::ActivityRingFull)
     };
     match filled {
         Ok(length) => {
@@ -38,7 +38,7 @@ pub unsafe fn emit<T>(kind: Kind, record: *const T, filled: Result<usize, Unread
                 // These programs are preemptible, and the daemon that they wake could preempt them: see
                 // `wake_for_exec`.
                 Ok(()) if matches!(kind, Kind::Ancestry | Kind::Exec) => {}
-                Ok(()) => wake(kind, ring, half),
+                Ok(()) => wake(kind, ring, threshold),
                 Err(error) => {
                     count(full);
                     // SAFETY: guaranteed by the caller.
@@ -60,7 +60,7 @@ pub fn unreadable(kind: Kind, Unreadable(error): Unreadable) {
 
 /// Wakes the daemon if it armed the wakeup, once for each time it armed it.
 #[inline(always)]
-fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
+fn wake(kind: Kind, ring: &RingBuf, threshold: &Global<u64>) {
     let Some(word) = WAKE.get_ptr_mut(0) else { return };
     // SAFETY: a word of a live map; volatile, because the daemon writes it.
     let armed = unsafe { ptr::read_volatile(word) };
@@ -70,7 +70,7 @@ fn wake(kind: Kind, ring: &RingBuf, half: &Global<u64>) {
     if armed == Wake::AtNext as u32 && matches!(kind, Kind::Release) {
         return;
     }
-    if armed == Wake::AtHalf as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= half.load() {
+    if armed == Wake::AtThreshold as u32 && ring.query(u64::from(BPF_RB_AVAIL_DATA)) <= threshold.load() {
         return;
     }
     // Only a commit can wake, and the record's own commit is done: the word must not be read before that
@@ -107,7 +107,7 @@ pub fn wake_for_exec() {
             }
             ptr::write_volatile(word, 0);
         }
-        wake(Kind::Exec, &ACTIVITY_RING, &ACTIVITY_RING_HALF);
+        wake(Kind::Exec, &ACTIVITY_RING, &ACTIVITY_WAKE_BYTES);
     }
 }
 

@@ -19,13 +19,14 @@ pub static LIFECYCLE_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 #[map]
 pub static ACTIVITY_RING: RingBuf = RingBuf::with_byte_size(1 << 12, 0);
 
-/// Half of `LIFECYCLE_RING`'s size, in bytes.
+/// How many unread bytes in `LIFECYCLE_RING` wake the daemon, for
+/// [`Wake::AtThreshold`](cgtrace_common::Wake::AtThreshold).
 #[unsafe(no_mangle)]
-pub static LIFECYCLE_RING_HALF: Global<u64> = Global::new(u64::MAX);
+pub static LIFECYCLE_WAKE_BYTES: Global<u64> = Global::new(u64::MAX);
 
-/// Half of `ACTIVITY_RING`'s size, in bytes.
+/// Likewise in `ACTIVITY_RING`.
 #[unsafe(no_mangle)]
-pub static ACTIVITY_RING_HALF: Global<u64> = Global::new(u64::MAX);
+pub static ACTIVITY_WAKE_BYTES: Global<u64> = Global::new(u64::MAX);
 
 /// How many records were lost, by [`Loss`].
 #[map]

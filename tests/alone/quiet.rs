@@ -62,8 +62,7 @@ fn storm() -> Outcome {
         }
         Ok(())
     };
-    // No subscriber: the daemon is not woken before a ring is half full, and these records do not fill it
-    // that far.
+    // No subscriber: the daemon is woken once for each eighth of a ring.
     let before = wakeups()?;
     storm()?;
     let quiet = wakeups()? - before;

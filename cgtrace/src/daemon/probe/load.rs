@@ -84,7 +84,8 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObj
     let (offsets, controllers) = read_btf(options)?;
     let lifecycle_size = ring_size(options.lifecycle_ring_bytes);
     let activity_size = ring_size(options.activity_ring_bytes);
-    let (lifecycle_half, activity_half) = (u64::from(lifecycle_size / 2), u64::from(activity_size / 2));
+    let lifecycle_wake = wake_bytes(lifecycle_size as usize) as u64;
+    let activity_wake = wake_bytes(activity_size as usize) as u64;
     let log_level = if options.kernel_log { aya_log::Level::Warn as u8 } else { LOG_OFF };
     let mut loader = EbpfLoader::new();
     loader
@@ -93,8 +94,8 @@ pub(super) fn load(options: &Options, pins: Option<&Folder>) -> Result<LoadedObj
         .map_max_entries("LIFECYCLE_RING", lifecycle_size)
         .map_max_entries("ACTIVITY_RING", activity_size)
         .map_max_entries("TRACKED_COMMS", tracked::entries(&options.tracked))
-        .override_global("LIFECYCLE_RING_HALF", &lifecycle_half, true)
-        .override_global("ACTIVITY_RING_HALF", &activity_half, true)
+        .override_global("LIFECYCLE_WAKE_BYTES", &lifecycle_wake, true)
+        .override_global("ACTIVITY_WAKE_BYTES", &activity_wake, true)
         .override_global(aya_log::LEVEL, &log_level, true);
     if !options.kernel_log {
         loader.map_max_entries("AYA_LOGS", 1);
@@ -145,6 +146,14 @@ pub(super) fn read_btf(options: &Options) -> Result<(Offsets, Controllers), Prob
     let offsets = offsets::find(&btf)
         .map_err(|source| ProbeStartError::MissingMember { path: path.clone(), source })?;
     Ok((offsets, Controllers::find(&btf)))
+}
+
+/// How many unread bytes of a ring wake the daemon if nobody listens: an eighth.
+///
+/// More would not fit into the queue of a history in memory (8 MiB) when both rings are drained at once: at
+/// half of 8 MiB, a burst of 40,000 events was stored only in part.
+pub(super) const fn wake_bytes(ring_bytes: usize) -> usize {
+    ring_bytes / 8
 }
 
 /// Rounds up to a valid ring size: a power of two of at least a page.

@@ -19,7 +19,7 @@ pub trait Records {
     /// Arms one wakeup of the thread that polls the rings.
     ///
     /// Returns false and arms nothing if the wakeup is already due: a ring has unread records (for
-    /// [`Wake::AtHalf`]: is more than half full). Drain, and arm again.
+    /// [`Wake::AtThreshold`]: more than the threshold). Drain, and arm again.
     #[must_use]
     fn arm(&self, wake: Wake) -> bool;
 

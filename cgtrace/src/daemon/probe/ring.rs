@@ -12,7 +12,7 @@ use aya::maps::{MapData, RingBuf};
 use cgtrace_common::Wake;
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{controllers::Controllers, decode::decode, error::ProbeStartError};
+use super::{controllers::Controllers, decode::decode, error::ProbeStartError, load::wake_bytes};
 use crate::daemon::index::Event;
 
 /// How long to wait for a record that is being written. The writer is between two steps of one program, which
@@ -185,7 +185,7 @@ impl Rings {
         [&self.lifecycle, &self.activity].into_iter().any(|ring| match wake {
             Wake::Never => false,
             Wake::AtNext | Wake::AtAny => ring.used() > 0,
-            Wake::AtHalf => ring.used() > ring.size / 2,
+            Wake::AtThreshold => ring.used() > wake_bytes(ring.size),
         })
     }
 

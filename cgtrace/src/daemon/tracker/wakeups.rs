@@ -25,7 +25,7 @@ pub enum Sleep {
 }
 
 /// Wakeup moderation. On a quiet machine, the first record wakes us; in a storm, the rings are drained at a
-/// bounded rate; without listeners, nothing wakes us before a ring is half full or, if events are stored on
+/// bounded rate; without listeners, nothing wakes us before an eighth of a ring is unread or, if events are stored on
 /// disk, the first record and then a timer.
 #[derive(Debug, Default)]
 pub struct Wakeups {
@@ -61,9 +61,9 @@ impl Wakeups {
         if !self.listening {
             self.last_busy_ns = None;
             return match (self.records, records) {
-                (false, _) => Sleep::Armed(Wake::AtHalf),
+                (false, _) => Sleep::Armed(Wake::AtThreshold),
                 (true, 0) => Sleep::Armed(Wake::AtNext),
-                (true, _) => Sleep::ArmedFor(Wake::AtHalf, RECORD_PAUSE),
+                (true, _) => Sleep::ArmedFor(Wake::AtThreshold, RECORD_PAUSE),
             };
         }
         let at_next = Sleep::Armed(if self.releases { Wake::AtAny } else { Wake::AtNext });
@@ -84,10 +84,10 @@ mod tests {
     const MS: u64 = 1_000_000;
 
     #[test]
-    fn without_a_listener_nothing_wakes_before_half() {
+    fn without_a_listener_a_record_alone_wakes_nobody() {
         let mut wakeups = Wakeups::default();
-        assert_eq!(wakeups.after_drain(0, 1_000), Sleep::Armed(Wake::AtHalf));
-        assert_eq!(wakeups.after_drain(MS, 1_000), Sleep::Armed(Wake::AtHalf));
+        assert_eq!(wakeups.after_drain(0, 1_000), Sleep::Armed(Wake::AtThreshold));
+        assert_eq!(wakeups.after_drain(MS, 1_000), Sleep::Armed(Wake::AtThreshold));
     }
 
     #[test]
@@ -95,7 +95,7 @@ mod tests {
         let mut wakeups = Wakeups::default();
         assert!(wakeups.set_records(true) && !wakeups.set_records(true));
         assert_eq!(wakeups.after_drain(0, 0), Sleep::Armed(Wake::AtNext));
-        assert_eq!(wakeups.after_drain(MS, 1), Sleep::ArmedFor(Wake::AtHalf, RECORD_PAUSE));
+        assert_eq!(wakeups.after_drain(MS, 1), Sleep::ArmedFor(Wake::AtThreshold, RECORD_PAUSE));
         assert_eq!(wakeups.after_drain(251 * MS, 0), Sleep::Armed(Wake::AtNext));
     }
 
