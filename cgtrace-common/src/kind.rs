@@ -46,11 +46,13 @@ kinds! {
     /// The memory of a cgroup was released, some time after its removal: nothing follows.
     Release = 4 "release",
     /// A task, or with [`flag::THREADGROUP`](crate::flag::THREADGROUP) a whole process, was written to
-    /// `cgroup.procs`, `cgroup.threads` or `tasks`: by, the moved task.
+    /// `cgroup.procs`, `cgroup.threads` or `tasks`: by, the moved task, its [`Parent`](crate::Parent).
     Attach = 5 "attach",
-    /// A child started in a cgroup other than its parent's (`CLONE_INTO_CGROUP`): by (the parent), the child.
+    /// A child started in a cgroup other than its parent's (`CLONE_INTO_CGROUP`): by (the parent), the child,
+    /// an unused [`Parent`](crate::Parent).
     Fork = 6 "fork",
-    /// A task was moved because its cpuset ran out of CPUs: by, the moved task.
+    /// A task was moved because its cpuset ran out of CPUs: by, the moved task, its
+    /// [`Parent`](crate::Parent).
     Transfer = 7 "transfer",
     /// A cgroup's subtree got its first process: nothing follows.
     Populated = 8 "populated",

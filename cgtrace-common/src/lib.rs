@@ -12,11 +12,11 @@ mod shared;
 
 pub use ids::{CgroupId, HierarchyId, ROOT, UNIFIED};
 pub use kind::Kind;
-pub use record::{CgroupMembership, Header, HierarchyRoot, Task, flag};
+pub use record::{CgroupMembership, Header, HierarchyRoot, Parent, Task, flag};
 pub use shared::{BACKUP_PROGRAMS, LOST_OF_ENTRIES, Loss, PERSISTED_WORDS, Persisted, Wake, lost_of_key};
 
 /// The version of the record layout. A reader refuses any other.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// The longest leaf name of a cgroup, in bytes, without the NUL.
 ///

@@ -10,6 +10,8 @@ pub mod flag {
     pub const NAME_TRUNCATED: u16 = 1 << 0;
     /// An attach moved a whole process, not a single thread.
     pub const THREADGROUP: u16 = 1 << 1;
+    /// A fork made a sibling (`CLONE_PARENT`): it starts in the cgroups of a process that is not its parent.
+    pub const SIBLING: u16 = 1 << 2;
 }
 
 /// The beginning of every record.
@@ -57,6 +59,16 @@ pub struct Task {
     pub comm: [u8; 16],
 }
 
+/// The parent of a moved process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+#[repr(C)]
+pub struct Parent {
+    /// When it started: ns since boot; 0 if it may have adopted the process, or could not be read.
+    pub start_boot_ns: u64,
+    /// Its cgroup on the hierarchy of the move.
+    pub cgroup: CgroupId,
+}
+
 /// The controllers of a hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 #[repr(C)]
@@ -79,5 +91,6 @@ pub struct CgroupMembership {
 
 const _: () = assert!(size_of::<Header>() == 40);
 const _: () = assert!(size_of::<Task>() == 48);
+const _: () = assert!(size_of::<Parent>() == 16);
 const _: () = assert!(size_of::<HierarchyRoot>() == 8);
 const _: () = assert!(size_of::<CgroupMembership>() == 16);

@@ -3,7 +3,7 @@
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{macros::raw_tracepoint, programs::RawTracePointContext};
-use cgtrace_common::{Header, Kind, Task, flag};
+use cgtrace_common::{CgroupId, Header, Kind, Parent, Task, flag};
 
 use crate::{
     emit::emit,
@@ -16,6 +16,7 @@ struct MoveRecord {
     header: Header,
     by: Task,
     task: Task,
+    parent: Parent,
 }
 
 /// `cgroup_attach_task(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool
@@ -66,6 +67,11 @@ unsafe fn fill(
         read::header(&raw mut (*record).header, kind, flags, length, cgroup)?;
         read::current(&raw mut (*record).by)?;
         read::task(&raw mut (*record).task, task)?;
+        let unknown = Parent { start_boot_ns: 0, cgroup: CgroupId(0) };
+        (*record).parent = match kind {
+            Kind::Fork => unknown,
+            _ => read::parent(task, cgroup).unwrap_or(unknown),
+        };
     }
     Ok(length)
 }

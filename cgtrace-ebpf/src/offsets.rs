@@ -38,6 +38,12 @@ offsets! {
     TASK_CGROUPS
     TASK_SELF_EXEC_ID
     TASK_REAL_CRED
+    TASK_SIGNAL
+    SIGNAL_FLAGS
+    /// The byte of the bit field `signal_struct.is_child_subreaper`.
+    SIGNAL_SUBREAPER
+    /// Its bit in that byte.
+    SIGNAL_SUBREAPER_MASK
     CRED_UID
     CSS_SET_DFL_CGRP
     CSS_SET_CGRP_LINKS

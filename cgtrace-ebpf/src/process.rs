@@ -13,15 +13,15 @@ use aya_ebpf::{
     macros::{btf_tracepoint, raw_tracepoint},
     programs::{BtfTracePointContext, RawTracePointContext},
 };
-use cgtrace_common::{ANCESTORS_MAX, CgroupMembership, Header, Kind, MEMBERSHIPS_MAX, Task};
+use cgtrace_common::{ANCESTORS_MAX, CgroupMembership, Header, Kind, MEMBERSHIPS_MAX, Task, flag};
 
 use crate::{
     emit::{self, emit, unreadable, wake_for_exec},
     maps::{EXECS, EXECS_LEN, ExecId, RECOVERED, TRACKED_COMMS},
     membership::emit_move,
     offsets::{
-        CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_REAL_PARENT,
-        TASK_SELF_EXEC_ID, TASK_START_BOOTTIME,
+        CSS_SET_CGRP_LINKS, CSS_SET_DFL_CGRP, LINK_CGRP, LINK_CGRP_LINK, TASK_CGROUPS, TASK_PID,
+        TASK_REAL_PARENT, TASK_SELF_EXEC_ID, TASK_START_BOOTTIME, TASK_TGID,
     },
     read::{self, Address, Unreadable},
     typed,
@@ -53,8 +53,9 @@ union ExecRecords {
 /// `sched_wakeup_new(struct task_struct *p)`
 ///
 /// In the parent, before the child runs for the first time; the child already has its cgroups (`copy_process`
-/// calls `cgroup_post_fork` earlier). Only a child of `clone3(CLONE_INTO_CGROUP)` is recorded:
-/// `cgroup_attach_task` does not fire for it.
+/// calls `cgroup_post_fork` earlier). Only two children are recorded, so that any other is known to start in
+/// its parent's cgroups: that of `clone3(CLONE_INTO_CGROUP)`, for which `cgroup_attach_task` does not fire,
+/// and that of `clone(CLONE_PARENT)` whose new parent is in other cgroups than the current task.
 ///
 /// `sched_process_fork` has the same information, but is preemptible since Linux 7.0: while a parent is
 /// preempted in the program, the kernel skips the program for every other fork on that CPU. This tracepoint
@@ -66,7 +67,7 @@ pub fn sched_wakeup_new(ctx: RawTracePointContext) {
     let parent = unsafe { bpf_get_current_task() } as Address;
     match differing_cgroup(parent, child) {
         Ok(None) => {}
-        Ok(Some(cgroup)) => emit_move(Kind::Fork, 0, cgroup, child),
+        Ok(Some((flags, cgroup))) => emit_move(Kind::Fork, flags, cgroup, child),
         Err(error) => unreadable(Kind::Fork, error),
     }
 }
@@ -80,28 +81,38 @@ pub fn sched_wakeup_new_typed(ctx: BtfTracePointContext) {
         let parent = bpf_get_current_task_btf() as Address;
         let parents: Address = typed::member(parent, &TASK_CGROUPS);
         let childs: Address = typed::member(child, &TASK_CGROUPS);
-        if parents == childs {
+        let new_parent: Address = typed::member(child, &TASK_REAL_PARENT);
+        // A thread has its process's parent.
+        let is_sibling = new_parent != parent
+            && typed::member::<u32>(child, &TASK_PID) == typed::member::<u32>(child, &TASK_TGID);
+        if parents == childs && (!is_sibling || typed::member::<Address>(new_parent, &TASK_CGROUPS) == childs)
+        {
             return;
         }
         let cgroup: Address = typed::member(childs, &CSS_SET_DFL_CGRP);
         let parents: Address = typed::member(parents, &CSS_SET_DFL_CGRP);
-        if cgroup != parents {
-            emit_move(Kind::Fork, 0, cgroup, child);
+        if is_sibling || cgroup != parents {
+            emit_move(Kind::Fork, if is_sibling { flag::SIBLING } else { 0 }, cgroup, child);
         }
     }
 }
 
-/// The child's cgroup on the default hierarchy, if it is not its parent's.
+/// The child's cgroup on the default hierarchy and the flags of its record, if its cgroups are not its
+/// parent's.
 #[inline(always)]
-fn differing_cgroup(parent: Address, child: Address) -> Result<Option<Address>, Unreadable> {
+fn differing_cgroup(parent: Address, child: Address) -> Result<Option<(u16, Address)>, Unreadable> {
     let parents: Address = read::member(parent, &TASK_CGROUPS)?;
     let childs: Address = read::member(child, &TASK_CGROUPS)?;
-    if parents == childs {
+    let new_parent: Address = read::member(child, &TASK_REAL_PARENT)?;
+    let is_sibling = new_parent != parent
+        && read::member::<u32>(child, &TASK_PID)? == read::member::<u32>(child, &TASK_TGID)?;
+    if parents == childs && (!is_sibling || read::member::<Address>(new_parent, &TASK_CGROUPS)? == childs) {
         return Ok(None);
     }
     // The css_sets may differ in v1 cgroups only, if a sibling thread moves the parent meanwhile.
     let cgroup = read::default_cgroup(childs)?;
-    Ok((cgroup != read::default_cgroup(parents)?).then_some(cgroup))
+    let flags = if is_sibling { flag::SIBLING } else { 0 };
+    Ok((is_sibling || cgroup != read::default_cgroup(parents)?).then_some((flags, cgroup)))
 }
 
 /// Programs of `sched_process_exec(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`

@@ -12,12 +12,13 @@ use aya_ebpf::{
         },
     },
 };
-use cgtrace_common::{CgroupId, CgroupMembership, Header, Kind, Task, VERSION};
+use cgtrace_common::{CgroupId, CgroupMembership, Header, Kind, MEMBERSHIPS_MAX, Parent, Task, VERSION};
 
 use crate::offsets::{
-    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_DFL_CGRP,
-    KERNFS_NODE_ID, ROOT_HIERARCHY_ID, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER, TASK_PID, TASK_REAL_CRED,
-    TASK_REAL_PARENT, TASK_START_BOOTTIME, TASK_TGID,
+    CGROUP_KN, CGROUP_LEVEL, CGROUP_ROOT, CGROUP_SELF_PARENT, CRED_UID, CSS_CGROUP, CSS_SET_CGRP_LINKS,
+    CSS_SET_DFL_CGRP, KERNFS_NODE_ID, LINK_CGRP, LINK_CGRP_LINK, ROOT_HIERARCHY_ID, SIGNAL_FLAGS,
+    SIGNAL_SUBREAPER, SIGNAL_SUBREAPER_MASK, TASK_CGROUPS, TASK_COMM, TASK_GROUP_LEADER, TASK_PID,
+    TASK_REAL_CRED, TASK_REAL_PARENT, TASK_SIGNAL, TASK_START_BOOTTIME, TASK_TGID,
 };
 
 /// A kernel address. It is only passed to the probe-read helpers, which handle any value.
@@ -161,6 +162,40 @@ pub unsafe fn task(to: *mut Task, task: Address) -> Result<(), Unreadable> {
 #[inline(always)]
 pub fn default_cgroup(css_set: Address) -> Result<Address, Unreadable> {
     member(css_set, &CSS_SET_DFL_CGRP)
+}
+
+/// `SIGNAL_UNKILLABLE` of include/linux/sched/signal.h: an init process of a pid namespace.
+const SIGNAL_UNKILLABLE: u32 = 0x40;
+
+/// The parent of a task that was moved into `cgroup`, unless it may have adopted the task: an orphan's new
+/// parent is a thread of the same process, a subreaper or an init (`find_new_reaper` in kernel/exit.c).
+///
+/// The caller holds `cgroup_mutex`, so that the lists of css_sets do not change.
+#[inline(always)]
+pub fn parent(task: Address, cgroup: Address) -> Result<Parent, Unreadable> {
+    let parent: Address = member(task, &TASK_REAL_PARENT)?;
+    let signal: Address = member(parent, &TASK_SIGNAL)?;
+    let flags: u32 = member(signal, &SIGNAL_FLAGS)?;
+    let bits: u8 = member(signal, &SIGNAL_SUBREAPER)?;
+    if flags & SIGNAL_UNKILLABLE != 0 || u64::from(bits) & SIGNAL_SUBREAPER_MASK.load() != 0 {
+        return Err(Unreadable(0));
+    }
+    let start_boot_ns = member(member(parent, &TASK_GROUP_LEADER)?, &TASK_START_BOOTTIME)?;
+    let root: Address = member(cgroup, &CGROUP_ROOT)?;
+    let head = address_of(member(parent, &TASK_CGROUPS)?, &CSS_SET_CGRP_LINKS);
+    let mut node: Address = next(head)?;
+    let mut count = 0;
+    while count < MEMBERSHIPS_MAX && node != head {
+        let link = node.wrapping_byte_sub(LINK_CGRP_LINK.load() as usize);
+        let parents: Address = member(link, &LINK_CGRP)?;
+        let parents_root: Address = member(parents, &CGROUP_ROOT)?;
+        if parents_root == root {
+            return Ok(Parent { start_boot_ns, cgroup: CgroupId(cgroup_id(parents)?) });
+        }
+        node = next(node)?;
+        count += 1;
+    }
+    Err(Unreadable(0))
 }
 
 /// The membership of a task in this cgroup.

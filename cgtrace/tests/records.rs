@@ -3,7 +3,9 @@
 
 use cgtrace::daemon::index::{CgroupId, Child, Hierarchy, HierarchyId, Key, Leaf, What};
 use cgtrace::daemon::probe::{Controllers, DecodeError, Kind, decode};
-use cgtrace_common::{ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, NAME_MAX, Task, VERSION, flag};
+use cgtrace_common::{
+    ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, NAME_MAX, Parent, Task, VERSION, flag,
+};
 use proptest::prelude::*;
 
 const TASK: Task = Task {
@@ -46,6 +48,9 @@ fn every_kind_is_decoded() {
     let task = bytemuck::bytes_of(&TASK);
     let other = Task { pid: 20, ..TASK };
     let other_bytes = bytemuck::bytes_of(&other);
+    let forked_from = Parent { start_boot_ns: 98, cgroup: CgroupId(3) };
+    let parent_bytes = bytemuck::bytes_of(&forked_from);
+    let unknown = &[0; size_of::<Parent>()][..];
     let root = HierarchyRoot { controllers: 1 << 3 };
     let root = bytemuck::bytes_of(&root);
     let membership = CgroupMembership { hierarchy_id: 9, reserved: 0, cgroup_id: 5 };
@@ -53,7 +58,7 @@ fn every_kind_is_decoded() {
     let hierarchy = Hierarchy { id: KEY.hierarchy, name: "controller-3,name=x".into() };
     let leaf = Leaf { bytes: (*b"a\xff b").into(), truncated: false };
     let (by, moved, parent, level) = (TASK, other, CgroupId(8), 2);
-    let cases: [(Kind, u16, Vec<&[u8]>, What); 19] = [
+    let cases: [(Kind, u16, Vec<&[u8]>, What); 20] = [
         (
             Kind::Mkdir,
             0,
@@ -71,17 +76,33 @@ fn every_kind_is_decoded() {
         (
             Kind::Attach,
             flag::THREADGROUP,
-            vec![task, other_bytes],
-            What::Attach { key: KEY, task: moved, threadgroup: true, by },
+            vec![task, other_bytes, parent_bytes],
+            What::Attach { key: KEY, task: moved, threadgroup: true, by, parent: Some(forked_from) },
         ),
         (
             Kind::Attach,
             0,
-            vec![task, other_bytes],
-            What::Attach { key: KEY, task: moved, threadgroup: false, by },
+            vec![task, other_bytes, unknown],
+            What::Attach { key: KEY, task: moved, threadgroup: false, by, parent: None },
         ),
-        (Kind::Transfer, 0, vec![task, other_bytes], What::Transfer { key: KEY, task: moved, by }),
-        (Kind::Fork, 0, vec![task, other_bytes], What::Fork { key: KEY, task: moved, by }),
+        (
+            Kind::Transfer,
+            0,
+            vec![task, other_bytes, parent_bytes],
+            What::Transfer { key: KEY, task: moved, by, parent: Some(forked_from) },
+        ),
+        (
+            Kind::Fork,
+            0,
+            vec![task, other_bytes, unknown],
+            What::Fork { key: KEY, task: moved, by, sibling: false },
+        ),
+        (
+            Kind::Fork,
+            flag::SIBLING,
+            vec![task, other_bytes, unknown],
+            What::Fork { key: KEY, task: moved, by, sibling: true },
+        ),
         (Kind::Populated, 0, vec![], What::Populated { key: KEY, populated: true }),
         (Kind::Empty, 0, vec![], What::Populated { key: KEY, populated: false }),
         (Kind::Freeze, 0, vec![task], What::Freeze { key: KEY, freeze: true, by }),

@@ -3,8 +3,10 @@
 use std::{
     ffi::CString,
     fs,
+    io::{BufRead as _, BufReader},
     os::unix::ffi::OsStrExt as _,
-    process::{Child, Command},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
     sync::{
         Barrier,
         atomic::{AtomicBool, Ordering},
@@ -34,6 +36,9 @@ pub fn trials() -> Vec<Trial> {
     vec![
         trial("membership::attach_reports_the_task_and_the_mover", attach_reports_the_task_and_the_mover),
         trial("membership::a_second_move_reports_the_source", a_second_move_reports_the_source),
+        trial("membership::a_child_comes_from_its_parents_cgroup", a_child_comes_from_its_parents_cgroup),
+        trial("membership::an_orphan_comes_from_an_unknown_cgroup", an_orphan_comes_from_an_unknown_cgroup),
+        trial("membership::a_sibling_comes_from_its_forkers_cgroup", a_sibling_comes_from_its_forkers_cgroup),
         trial("membership::a_thread_is_moved_on_v2", a_thread_is_moved_on_v2),
         trial("membership::a_thread_is_moved_on_v1", a_thread_is_moved_on_v1),
         trial("membership::cloned_into_a_cgroup", cloned_into_a_cgroup),
@@ -82,13 +87,110 @@ fn a_second_move_reports_the_source() -> Outcome {
     let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
     put(&a, "cgroup.procs", sleeper.pid())?;
     put(&b, "cgroup.procs", sleeper.pid())?;
-    let (first, second) = (follower.next()?, follower.next()?);
-    ensure!(first.from.is_none(), "the first cgroup was not observed: {first:?}");
+    let (_, second) = (follower.next()?, follower.next()?);
     ensure!(
         second.from.as_ref().and_then(|from| from.path.as_ref()) == Some(&cgroup.name_of(&a)),
         "{second:?}"
     );
     ensure!(second.path == Some(cgroup.name_of(&b)), "{second:?}");
+    Ok(())
+}
+
+/// A process of a shell script, which prints its pid; killed when dropped.
+struct OfScript {
+    script: Child,
+    pid: u32,
+}
+
+impl OfScript {
+    fn start(script: &str, argument: &Path) -> anyhow::Result<Self> {
+        let mut script = Command::new("sh")
+            .args(["-c", script, "sh"])
+            .arg(argument)
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("sh")?;
+        let mut line = String::new();
+        BufReader::new(script.stdout.as_mut().context("no pipe")?).read_line(&mut line)?;
+        Ok(Self { script, pid: line.trim().parse().with_context(|| format!("no pid: {line:?}"))? })
+    }
+}
+
+impl Drop for OfScript {
+    fn drop(&mut self) {
+        if let Some(pid) = rustix::process::Pid::from_raw(self.pid.cast_signed()) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        let _ = self.script.wait();
+    }
+}
+
+/// Two cgroups in one that is removed.
+fn two_cgroups(hierarchy: &str) -> anyhow::Result<(Cgroup, PathBuf, PathBuf)> {
+    let cgroup = Cgroup::new(hierarchy, "inherited")?;
+    let (a, b) = (cgroup.join("a"), cgroup.join("b"));
+    fs::create_dir(&a)?;
+    fs::create_dir(&b)?;
+    Ok((cgroup, a, b))
+}
+
+fn a_child_comes_from_its_parents_cgroup() -> Outcome {
+    let daemon = Daemon::start()?;
+    for hierarchy in crate::support::cgroup::both() {
+        let (cgroup, a, b) = two_cgroups(hierarchy)?;
+        let script = "echo $$ > \"$1/cgroup.procs\"; sleep 1000 > /dev/null & echo $!; wait";
+        let child = OfScript::start(script, &a)?;
+        let mut follower = Follower::below(&daemon, &cgroup.name_of(&b), &["attach"])?;
+        put(&b, "cgroup.procs", child.pid)?;
+        let event = follower.next()?;
+        ensure!(event.task.as_ref().is_some_and(|task| task.pid == child.pid), "{event:?}");
+        let from = event.from.as_ref().and_then(|from| from.path.as_ref());
+        ensure!(from == Some(&cgroup.name_of(&a)), "{event:?}");
+    }
+    Ok(())
+}
+
+fn an_orphan_comes_from_an_unknown_cgroup() -> Outcome {
+    let daemon = Daemon::start()?;
+    for hierarchy in crate::support::cgroup::both() {
+        let (cgroup, a, b) = two_cgroups(hierarchy)?;
+        // Its parent exits; the new one is in another cgroup.
+        let script = "echo $$ > \"$1/cgroup.procs\"; sleep 1000 > /dev/null & echo $!";
+        let mut orphan = OfScript::start(script, &a)?;
+        ensure!(orphan.script.wait()?.success());
+        let mut follower = Follower::below(&daemon, &cgroup.name_of(&b), &["attach"])?;
+        put(&b, "cgroup.procs", orphan.pid)?;
+        let event = follower.next()?;
+        ensure!(event.task.as_ref().is_some_and(|task| task.pid == orphan.pid), "{event:?}");
+        ensure!(event.from.is_none(), "whose cgroup was it? {event:?}");
+    }
+    Ok(())
+}
+
+/// As a runtime's init: forked with `CLONE_PARENT` by a process that was put into the container's cgroup.
+fn a_sibling_comes_from_its_forkers_cgroup() -> Outcome {
+    let daemon = Daemon::start()?;
+    let (cgroup, a, b) = two_cgroups("v2")?;
+    let mut follower = Follower::below(&daemon, &cgroup.name(), &["fork", "attach"])?;
+    let (forker, sibling) = ClonedChild::with_sibling(&a)?;
+    put(&b, "cgroup.procs", sibling.pid())?;
+    let fork = follower.next()?;
+    ensure!(
+        fork.kind == "fork" && fork.task.as_ref().is_some_and(|task| task.pid == forker.pid()),
+        "{fork:?}"
+    );
+    let attach = follower.next()?;
+    ensure!(attach.kind == "attach", "a sibling in its forker's cgroup is no event: {attach:?}");
+    let from = attach.from.as_ref().and_then(|from| from.path.as_ref());
+    ensure!(from == Some(&cgroup.name_of(&a)), "{attach:?}");
+    // Which cgroups of v1 it inherited was not recorded.
+    if crate::support::cgroup::both().contains(&"pids") {
+        let cgroup = Cgroup::new("pids", "sibling")?;
+        let mut follower = Follower::below(&daemon, &cgroup.name(), &["attach"])?;
+        put(cgroup.path(), "cgroup.procs", sibling.pid())?;
+        let event = follower.next()?;
+        ensure!(event.from.is_none(), "{event:?}");
+    }
     Ok(())
 }
 

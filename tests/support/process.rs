@@ -134,6 +134,32 @@ impl ClonedChild {
         })
     }
 
+    /// A child, and its sibling, which it forks with `CLONE_PARENT`. Both only wait.
+    pub fn with_sibling(cgroup: &Path) -> Result<(Self, Self)> {
+        let (mut reader, writer) = io::pipe()?;
+        let out = writer.as_raw_fd();
+        let child = Self::running(cgroup, || {
+            let flags = libc::c_long::from(libc::CLONE_PARENT | libc::SIGCHLD);
+            // SAFETY: as a fork: the sibling has a copy of this memory, and only waits.
+            unsafe {
+                let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
+                if pid != 0 {
+                    let pid = (pid as libc::pid_t).to_ne_bytes();
+                    libc::write(out, pid.as_ptr().cast(), pid.len());
+                }
+                loop {
+                    libc::pause();
+                }
+            }
+        })?;
+        drop(writer);
+        let mut pid = [0; 4];
+        reader.read_exact(&mut pid).context("the child ended")?;
+        let pid = libc::pid_t::from_ne_bytes(pid);
+        anyhow::ensure!(pid > 0, "clone(CLONE_PARENT) failed");
+        Ok((child, Self(pid)))
+    }
+
     /// A child that executes a program immediately.
     pub fn executing(cgroup: &Path, program: &CStr) -> Result<Self> {
         let arguments = [program.as_ptr(), std::ptr::null()];

@@ -160,6 +160,6 @@ fn the_path_below_a_removed_ancestor_is_known() {
     }
     plain(&mut index, 2_001, rename(pids(5), 1, "z"));
     plain(&mut index, 2_002, rmdir(pids(5), 1, "z"));
-    let attach = What::Attach { key: pids(6), task: task(40), threadgroup: true, by: task(1) };
+    let attach = What::Attach { key: pids(6), task: task(40), threadgroup: true, by: task(1), parent: None };
     assert_eq!(text([&plain(&mut index, 2_003, attach)]), ["attach 6 /z/b"]);
 }

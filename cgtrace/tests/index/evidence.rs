@@ -25,9 +25,9 @@ fn infer_and_apply(index: &mut Index, what: What) -> Vec<String> {
 fn events_naming(key: Key) -> [What; 6] {
     let (by, task) = (task(1), task(40));
     [
-        What::Attach { key, task, threadgroup: true, by },
-        What::Transfer { key, task, by },
-        What::Fork { key, task, by },
+        What::Attach { key, task, threadgroup: true, by, parent: None },
+        What::Transfer { key, task, by, parent: None },
+        What::Fork { key, task, by, sibling: false },
         What::Populated { key, populated: true },
         What::Freeze { key, freeze: true, by },
         What::Exec { task, memberships: [key].into() },

@@ -10,7 +10,8 @@ fn an_attach_reports_the_previous_cgroup_only_if_known() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(key(6), 1, "b"));
-    let attach = |id| What::Attach { key: key(id), task: task(40), threadgroup: true, by: task(1) };
+    let attach =
+        |id| What::Attach { key: key(id), task: task(40), threadgroup: true, by: task(1), parent: None };
     let from = |change: &Change| change.from.as_ref().map(|from| (from.id.0, from.path.clone().unwrap()));
     let first = plain(&mut index, 2_002, attach(5));
     assert_eq!((from(&first), first.threadgroup), (None, Some(true)));
@@ -30,12 +31,13 @@ fn a_child_is_forked_from_its_parents_cgroup() {
     plain(&mut index, 2_000, mkdir(key(5), 1, "a"));
     plain(&mut index, 2_001, mkdir(key(6), 1, "b"));
     let parent = Task { cgroup: CgroupId(5), ..task(1) };
-    let change = plain(&mut index, 2_002, What::Fork { key: key(6), task: task(40), by: parent });
+    let change =
+        plain(&mut index, 2_002, What::Fork { key: key(6), task: task(40), by: parent, sibling: false });
     assert_eq!(text([&change]), ["fork 6 /b"]);
     assert_eq!(change.from.unwrap().path.as_deref(), Some(&b"/a"[..]));
     let by = change.by.unwrap();
     assert_eq!((*by.task, by.cgroup.as_deref()), (parent, Some(&b"/a"[..])));
-    let attach = What::Attach { key: key(5), task: task(40), threadgroup: true, by: parent };
+    let attach = What::Attach { key: key(5), task: task(40), threadgroup: true, by: parent, parent: None };
     assert_eq!(plain(&mut index, 2_003, attach).from.unwrap().id, CgroupId(6));
 }
 
@@ -43,9 +45,10 @@ fn a_child_is_forked_from_its_parents_cgroup() {
 fn a_transfer_is_of_one_task() {
     let mut index = empty();
     plain(&mut index, 2_000, mkdir(pids(5), 1, "a"));
-    let attach = What::Attach { key: pids(5), task: task(40), threadgroup: true, by: task(1) };
+    let attach = What::Attach { key: pids(5), task: task(40), threadgroup: true, by: task(1), parent: None };
     plain(&mut index, 2_001, attach);
-    let change = plain(&mut index, 2_002, What::Transfer { key: pids(1), task: task(40), by: task(2) });
+    let change =
+        plain(&mut index, 2_002, What::Transfer { key: pids(1), task: task(40), by: task(2), parent: None });
     assert_eq!(text([&change]), ["transfer 1 /"]);
     assert_eq!((change.from.unwrap().id, change.threadgroup), (CgroupId(5), None));
 }
@@ -96,6 +99,6 @@ fn an_exec_reports_the_cgroup_of_the_process() {
     assert_eq!(text([&plain(&mut index, 2_003, exec(&[key(1), systemd]))]), ["exec 8 /s"]);
     assert_eq!(text([&plain(&mut index, 2_004, exec(&[pids(1)]))]), ["exec 1 /"]);
     assert_eq!(text([&plain(&mut index, 2_005, exec(&[]))]), ["exec 1 /"]);
-    let attach = What::Attach { key: systemd, task: task(40), threadgroup: true, by: task(1) };
+    let attach = What::Attach { key: systemd, task: task(40), threadgroup: true, by: task(1), parent: None };
     assert_eq!(plain(&mut index, 2_006, attach).from.unwrap().id, CgroupId(8));
 }

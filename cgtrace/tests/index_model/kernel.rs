@@ -228,10 +228,10 @@ impl Kernel {
         let task = Task { pid: u32::from(which) + 1, tid: u32::from(which) + 1, ..by };
         let what = match what % 5 {
             0 => What::Release { key },
-            1 => What::Attach { key, task, threadgroup: true, by },
-            2 => What::Fork { key: Key { hierarchy: UNIFIED, id: by.cgroup }, task, by },
+            1 => What::Attach { key, task, threadgroup: true, by, parent: None },
+            2 => What::Fork { key: Key { hierarchy: UNIFIED, id: by.cgroup }, task, by, sibling: false },
             3 => What::Populated { key, populated: which.is_multiple_of(2) },
-            _ => What::Transfer { key, task, by },
+            _ => What::Transfer { key, task, by, parent: None },
         };
         let (hierarchy, id) = if let What::Fork { key, .. } = &what {
             (key.hierarchy, key.id)

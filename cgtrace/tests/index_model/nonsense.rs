@@ -110,9 +110,9 @@ fn what() -> impl Strategy<Value = What> {
         6 => child().prop_map(What::Rename),
         3 => key().prop_map(|key| What::Release { key }),
         1 => (key(), task(), any::<bool>(), task())
-            .prop_map(|(key, task, threadgroup, by)| What::Attach { key, task, threadgroup, by }),
-        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Transfer { key, task, by }),
-        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Fork { key, task, by }),
+            .prop_map(|(key, task, threadgroup, by)| What::Attach { key, task, threadgroup, by, parent: None }),
+        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Transfer { key, task, by, parent: None }),
+        1 => (key(), task(), task()).prop_map(|(key, task, by)| What::Fork { key, task, by, sibling: false }),
         1 => (key(), any::<bool>()).prop_map(|(key, populated)| What::Populated { key, populated }),
         1 => (key(), any::<bool>(), task()).prop_map(|(key, freeze, by)| What::Freeze { key, freeze, by }),
         1 => (key(), any::<bool>()).prop_map(|(key, frozen)| What::Frozen { key, frozen }),

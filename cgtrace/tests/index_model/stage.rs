@@ -206,7 +206,7 @@ impl Stage {
                 comm: [0; 16],
             };
             let what = if exists {
-                What::Attach { key, task: by, threadgroup: true, by }
+                What::Attach { key, task: by, threadgroup: true, by, parent: None }
             } else {
                 What::Release { key }
             };

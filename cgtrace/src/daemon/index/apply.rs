@@ -6,9 +6,10 @@ mod root;
 
 use super::Index;
 use super::anomaly::Anomaly;
-use super::change::Change;
+use super::change::{Change, Kind};
 use super::event::{Event, HierarchyId, Key, What};
 use super::hierarchies::{Gap, HierarchyData};
+use super::membership::Moved;
 
 impl Index {
     /// Applies one event and returns the resulting change, if any. Contradictions are counted in
@@ -20,11 +21,16 @@ impl Index {
             What::Rmdir(child) => self.rmdir(at, child),
             What::Rename(child) => self.rename(at, child),
             What::Release { key } => Some(self.release(at, *key)),
-            What::Attach { key, task, threadgroup, by } => {
-                Some(self.attach(at, *key, task, *threadgroup, by))
+            What::Attach { key, task, parent, threadgroup, by } => {
+                let moved = Moved { to: *key, task, parent: parent.as_ref(), threadgroup: *threadgroup };
+                let change = self.moved(Kind::Attach, at, &moved, by);
+                Some(Change { threadgroup: Some(*threadgroup), ..change })
             }
-            What::Transfer { key, task, by } => Some(self.transfer(at, *key, task, by)),
-            What::Fork { key, task, by } => Some(self.fork(at, *key, task, by)),
+            What::Transfer { key, task, parent, by } => {
+                let moved = Moved { to: *key, task, parent: parent.as_ref(), threadgroup: false };
+                Some(self.moved(Kind::Transfer, at, &moved, by))
+            }
+            What::Fork { key, task, by, sibling } => self.fork(at, *key, task, by, *sibling),
             What::Populated { key, populated: true } => Some(self.populated(event.what.kind(), at, *key)),
             What::Freeze { key, by, .. } => Some(self.freeze(event.what.kind(), at, *key, by)),
             // These may arrive after the rmdir since Linux 6.19.

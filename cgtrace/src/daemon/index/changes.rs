@@ -19,10 +19,16 @@ impl Index {
         self.complete_until_boot_ns = boot_ns;
     }
 
+    /// Every move from `boot_ns` on is recorded, apart from losses. Until this is called, no cgroup of a
+    /// process is inferred from its parent's.
+    pub fn moves_recorded_since(&mut self, boot_ns: u64) {
+        self.memberships.clear(boot_ns);
+    }
+
     /// Records a loss that was noticed at `at_boot_ns`: on one hierarchy or, with `None`, possibly on all.
     pub fn lost(&mut self, at_boot_ns: u64, lost: u64, hierarchy: Option<HierarchyId>) -> Change {
         // The lost records may include moves.
-        self.memberships.clear();
+        self.memberships.clear(at_boot_ns);
         self.shape += 1;
         let complete_until = self.complete_until_boot_ns;
         let concerned = |known: &&mut HierarchyData| hierarchy.is_none_or(|only| only == known.id);
@@ -44,7 +50,7 @@ impl Index {
     /// known cgroups of processes are not either.
     pub fn lost_activity(&mut self, at_boot_ns: u64, lost: u64, moves: bool) -> Change {
         if moves {
-            self.memberships.clear();
+            self.memberships.clear(at_boot_ns);
         }
         Change { lost: Some(lost), ..self.change(Kind::Lost, at_boot_ns, None) }
     }

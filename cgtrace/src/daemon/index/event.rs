@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use cgtrace_common::Kind;
-pub use cgtrace_common::{CgroupId, HierarchyId, ROOT, Task, UNIFIED};
+pub use cgtrace_common::{CgroupId, HierarchyId, Parent, ROOT, Task, UNIFIED};
 
 /// Identifies a cgroup: ids are unique within a hierarchy only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -75,6 +75,8 @@ pub enum What {
         key: Key,
         /// The moved task.
         task: Task,
+        /// Its parent, if that is the process that it was forked from.
+        parent: Option<Parent>,
         /// Whether the whole process was moved.
         threadgroup: bool,
         /// The task that moved it.
@@ -86,17 +88,22 @@ pub enum What {
         key: Key,
         /// The moved task.
         task: Task,
+        /// Its parent, if that is the process that it was forked from.
+        parent: Option<Parent>,
         /// The task in which the kernel did it.
         by: Task,
     },
-    /// A child was created in another cgroup than its parent's.
+    /// A child was created in another cgroup than its parent's, or has another parent than the process that
+    /// created it.
     Fork {
         /// The child's cgroup, on the default hierarchy.
         key: Key,
         /// The child.
         task: Task,
-        /// The parent; by default a child starts in the parent's cgroup.
+        /// The process that created it, in whose cgroup it starts by default.
         by: Task,
+        /// Whether that is not its parent (`CLONE_PARENT`).
+        sibling: bool,
     },
     /// A cgroup's subtree got its first process or lost its last.
     Populated {

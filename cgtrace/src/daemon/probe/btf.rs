@@ -90,6 +90,17 @@ pub struct StructMember {
     pub size: u64,
 }
 
+/// A member, which may be a bit field.
+#[derive(Clone, Copy)]
+struct FoundMember {
+    /// Its offset in the structure, in bits.
+    bit: u64,
+    /// The width of a bit field; 0 for another member.
+    width: u32,
+    /// The size of its type in bytes.
+    size: u64,
+}
+
 /// Validated BTF.
 pub struct Btf<'a> {
     types: &'a [u8],
@@ -198,6 +209,19 @@ impl<'a> Btf<'a> {
     /// through pointers; members of anonymous structures and unions count as members of the enclosing one.
     #[must_use]
     pub fn member(&self, structure: &str, path: &str) -> Option<StructMember> {
+        let FoundMember { bit, width, size } = self.find_member(structure, path)?;
+        (width == 0 && bit % 8 == 0).then_some(StructMember { offset: bit / 8, size })
+    }
+
+    /// Finds a bit field of one bit, as [`member`](Self::member). Returns its offset in the structure, in
+    /// bits.
+    #[must_use]
+    pub fn bit(&self, structure: &str, path: &str) -> Option<u64> {
+        let FoundMember { bit, width, .. } = self.find_member(structure, path)?;
+        (width == 1).then_some(bit)
+    }
+
+    fn find_member(&self, structure: &str, path: &str) -> Option<FoundMember> {
         // The kernel may have several structures of one name, in different files.
         self.types()
             .filter(|candidate| candidate.kind == kind::STRUCT && self.is_named(candidate.name, structure))
@@ -207,7 +231,7 @@ impl<'a> Btf<'a> {
             })
     }
 
-    fn member_of(&self, structure: BtfType, path: &str, depth: u32, fuel: &mut u32) -> Option<StructMember> {
+    fn member_of(&self, structure: BtfType, path: &str, depth: u32, fuel: &mut u32) -> Option<FoundMember> {
         let depth = depth.checked_sub(1)?;
         let (first, rest) = path.split_once('.').map_or((path, None), |(first, rest)| (first, Some(rest)));
         for index in 0..structure.count as usize {
@@ -224,17 +248,13 @@ impl<'a> Btf<'a> {
             } else if self.is_named(name, first) {
                 match rest {
                     Some(rest) => self.member_of(resolved().filter(BtfType::has_members)?, rest, depth, fuel),
-                    None => Some(StructMember { offset: 0, size: self.size_of(resolved()?, depth)? }),
+                    None => Some(FoundMember { bit: 0, width, size: self.size_of(resolved()?, depth)? }),
                 }
             } else {
                 None
             };
             if let Some(inner) = inner {
-                let whole = width == 0 && bits % 8 == 0;
-                return whole.then_some(StructMember {
-                    offset: u64::from(bits / 8) + inner.offset,
-                    size: inner.size,
-                });
+                return Some(FoundMember { bit: u64::from(bits) + inner.bit, ..inner });
             }
         }
         None

@@ -2,8 +2,8 @@
 
 use bytemuck::Pod;
 use cgtrace_common::{
-    ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, Kind, MEMBERSHIPS_MAX, NAME_MAX, Task, VERSION,
-    flag,
+    ANCESTORS_MAX, CgroupMembership, Header, HierarchyRoot, Kind, MEMBERSHIPS_MAX, NAME_MAX, Parent, Task,
+    VERSION, flag,
 };
 use thiserror::Error;
 
@@ -71,6 +71,11 @@ impl Rest<'_> {
         let end = task.comm.iter().position(|byte| *byte == 0).unwrap_or(task.comm.len());
         task.comm[end..].fill(0);
         Ok(task)
+    }
+
+    fn take_parent(&mut self) -> Result<Option<Parent>, DecodeError> {
+        let parent: Parent = self.take()?;
+        Ok((parent.start_boot_ns != 0).then_some(parent))
     }
 
     fn take_leaf(&mut self, kind: Kind, flags: u16) -> Result<Leaf, DecodeError> {
@@ -142,15 +147,17 @@ pub fn decode(record: &[u8], controllers: &Controllers) -> Result<Event, DecodeE
         Kind::Attach => {
             let threadgroup = flags & flag::THREADGROUP != 0;
             let by = rest.take_task()?;
-            What::Attach { key, task: rest.take_task()?, threadgroup, by }
+            What::Attach { key, task: rest.take_task()?, parent: rest.take_parent()?, threadgroup, by }
         }
         Kind::Transfer => {
             let by = rest.take_task()?;
-            What::Transfer { key, task: rest.take_task()?, by }
+            What::Transfer { key, task: rest.take_task()?, parent: rest.take_parent()?, by }
         }
         Kind::Fork => {
             let by = rest.take_task()?;
-            What::Fork { key, task: rest.take_task()?, by }
+            let task = rest.take_task()?;
+            rest.take_parent()?;
+            What::Fork { key, task, by, sibling: flags & flag::SIBLING != 0 }
         }
         Kind::Populated | Kind::Empty => What::Populated { key, populated: kind == Kind::Populated },
         Kind::Freeze | Kind::Thaw => {

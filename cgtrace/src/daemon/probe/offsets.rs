@@ -43,7 +43,7 @@ pub enum MemberError {
 const POINTER: u64 = 8;
 
 #[rustfmt::skip]
-const REQUIRED_MEMBERS: [RequiredMember; 24] = [
+const REQUIRED_MEMBERS: [RequiredMember; 26] = [
     RequiredMember { global: "CGROUP_SELF_PARENT", structure: "cgroup", names: &["self.parent"], size: POINTER },
     RequiredMember { global: "CSS_CGROUP", structure: "cgroup_subsys_state", names: &["cgroup"], size: POINTER },
     RequiredMember { global: "CGROUP_KN", structure: "cgroup", names: &["kn"], size: POINTER },
@@ -65,6 +65,8 @@ const REQUIRED_MEMBERS: [RequiredMember; 24] = [
     RequiredMember { global: "TASK_CGROUPS", structure: "task_struct", names: &["cgroups"], size: POINTER },
     RequiredMember { global: "TASK_SELF_EXEC_ID", structure: "task_struct", names: &["self_exec_id"], size: 8 },
     RequiredMember { global: "TASK_REAL_CRED", structure: "task_struct", names: &["real_cred"], size: POINTER },
+    RequiredMember { global: "TASK_SIGNAL", structure: "task_struct", names: &["signal"], size: POINTER },
+    RequiredMember { global: "SIGNAL_FLAGS", structure: "signal_struct", names: &["flags"], size: 4 },
     RequiredMember { global: "CRED_UID", structure: "cred", names: &["uid"], size: 4 },
     RequiredMember { global: "CSS_SET_DFL_CGRP", structure: "css_set", names: &["dfl_cgrp"], size: POINTER },
     RequiredMember { global: "CSS_SET_CGRP_LINKS", structure: "css_set", names: &["cgrp_links"], size: 16 },
@@ -74,7 +76,16 @@ const REQUIRED_MEMBERS: [RequiredMember; 24] = [
 
 /// The offset of every member that the program reads, with the name of the program's constant.
 pub fn find(btf: &Btf<'_>) -> Result<Vec<(&'static str, u64)>, MemberError> {
-    REQUIRED_MEMBERS.iter().map(|member| Ok((member.global, member.find(btf)?.offset))).collect()
+    let mut offsets: Vec<(&'static str, u64)> = REQUIRED_MEMBERS
+        .iter()
+        .map(|member| Ok((member.global, member.find(btf)?.offset)))
+        .collect::<Result<_, MemberError>>()?;
+    let (structure, name) = ("signal_struct", "is_child_subreaper");
+    let bit =
+        btf.bit(structure, name).ok_or_else(|| MemberError::Missing { structure, names: name.to_owned() })?;
+    // Bit fields begin at the lowest bit on x86-64 and arm64.
+    offsets.extend([("SIGNAL_SUBREAPER", bit / 8), ("SIGNAL_SUBREAPER_MASK", 1 << (bit % 8))]);
+    Ok(offsets)
 }
 
 impl RequiredMember {
@@ -100,7 +111,7 @@ mod tests {
         let Ok(bytes) = std::fs::read("/sys/kernel/btf/vmlinux") else { return };
         let btf = Btf::parse(&bytes).expect("the kernel's own BTF");
         let found = find(&btf).expect("every member");
-        assert_eq!(found.len(), REQUIRED_MEMBERS.len());
+        assert_eq!(found.len(), REQUIRED_MEMBERS.len() + 2);
     }
 
     #[test]

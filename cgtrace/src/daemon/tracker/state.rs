@@ -76,12 +76,16 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
 impl<R: Records, M: Machine> Tracker<R, M> {
     /// Creates a tracker with an empty index. Call [`discover`](Self::discover) next.
     pub fn new(records: R, machine: M, tracked: &[[u8; 16]]) -> Self {
+        let started_boot_ns = machine.boot_ns();
+        let mut index = Index::new();
+        // The moves before it were an earlier daemon's.
+        index.moves_recorded_since(started_boot_ns);
         Self {
             records,
-            index: Index::new(),
+            index,
             tracked: tracked.iter().copied().collect(),
             anchor: Anchor::now(&machine),
-            started_boot_ns: machine.boot_ns(),
+            started_boot_ns,
             machine,
             views: BTreeMap::new(),
             hierarchy_changes: HierarchyChanges::default(),

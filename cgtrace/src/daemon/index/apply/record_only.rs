@@ -6,6 +6,7 @@ use crate::daemon::index::Index;
 use crate::daemon::index::anomaly::Anomaly;
 use crate::daemon::index::change::{Change, ChangedCgroup, Kind, ProcessContext};
 use crate::daemon::index::event::{HierarchyId, Key, ROOT, Task, UNIFIED};
+use crate::daemon::index::membership::Moved;
 use crate::daemon::index::task_cache::MAX_PATH;
 
 impl Index {
@@ -34,37 +35,40 @@ impl Index {
         self.change_by(kind, at, cgroup, by)
     }
 
-    pub(super) fn attach(&mut self, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
-        let change = self.moved(Kind::Attach, at, key, task, threadgroup, by);
-        Change { threadgroup: Some(threadgroup), ..change }
-    }
-
-    pub(super) fn transfer(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
-        self.moved(Kind::Transfer, at, key, task, false, by)
-    }
-
-    fn moved(&mut self, kind: Kind, at: u64, key: Key, task: &Task, threadgroup: bool, by: &Task) -> Change {
-        let from = self.memberships.moved(key, task, threadgroup).map(|id| self.cgroup(Key { id, ..key }));
-        let cgroup = self.event_cgroup(key);
+    pub(super) fn moved(&mut self, kind: Kind, at: u64, moved: &Moved<'_>, by: &Task) -> Change {
+        let Moved { to, task, .. } = *moved;
+        let from = self.memberships.moved(at, moved).map(|id| self.cgroup(Key { id, ..to }));
+        let cgroup = self.event_cgroup(to);
         let by = self.actor(by);
         let task = if *by.task == *task { Rc::clone(&by.task) } else { Rc::new(*task) };
         let change = self.change_by(kind, at, cgroup, by);
         Change { from, task: Some(task), ..change }
     }
 
-    pub(super) fn fork(&mut self, at: u64, key: Key, task: &Task, by: &Task) -> Change {
-        self.memberships.moved(key, task, false);
+    pub(super) fn fork(
+        &mut self,
+        at: u64,
+        key: Key,
+        task: &Task,
+        by: &Task,
+        sibling: bool,
+    ) -> Option<Change> {
+        self.memberships.forked(at, key, task, sibling);
+        if sibling && by.cgroup == key.id {
+            // It started in the cgroup of the process that created it.
+            return None;
+        }
         let cgroup = self.event_cgroup(key);
         // The record has the task's cgroup on the default hierarchy only.
         let from = (key.hierarchy == UNIFIED).then(|| self.cgroup(Key { id: by.cgroup, ..key }));
         let by = self.actor(by);
         let change = self.change_by(Kind::Fork, at, cgroup, by);
-        Change { from, task: Some(Rc::new(*task)), ..change }
+        Some(Change { from, task: Some(Rc::new(*task)), ..change })
     }
 
     pub(super) fn exec(&mut self, at: u64, task: &Task, memberships: &[Key]) -> Change {
         for key in memberships {
-            self.memberships.moved(*key, task, false);
+            self.memberships.executed(*key, task);
         }
         let ancestors = self.ancestries.take(task).unwrap_or_default();
         let cgroup = self.home(task, memberships).map(|key| self.event_cgroup(key));
