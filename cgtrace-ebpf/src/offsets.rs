@@ -40,9 +40,9 @@ offsets! {
     TASK_REAL_CRED
     TASK_SIGNAL
     SIGNAL_FLAGS
-    /// The byte of the bit field `signal_struct.is_child_subreaper`.
+    /// The byte that has the flag `signal_struct.is_child_subreaper`.
     SIGNAL_SUBREAPER
-    /// Its bit in that byte.
+    /// Its bits in that byte.
     SIGNAL_SUBREAPER_MASK
     CRED_UID
     CSS_SET_DFL_CGRP

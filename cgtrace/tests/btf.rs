@@ -88,6 +88,22 @@ fn a_bit_field_has_no_offset() {
 }
 
 #[test]
+fn a_flag_is_a_bit_field_of_one_bit_or_a_byte() {
+    // struct a { one at bit 0x25: 1; two at bit 0x26: 2; byte at bit 48; }, of an int and a bool.
+    let types = [
+        [0, INT << 24, 4, 32].as_slice(),
+        &[0, INT << 24, 1, 8],
+        &[1, STRUCT << 24 | 1 << 31 | 3, 8, 3, 1, 1 << 24 | 0x25, 7, 1, 2 << 24 | 0x26, 11, 2, 48],
+    ]
+    .concat();
+    let bytes = built(&types, b"\0a\0one\0two\0byte\0");
+    let btf = Btf::parse(&bytes).expect("well-formed");
+    assert_eq!(btf.flag("a", "one"), Some((4, 1 << 5)));
+    assert_eq!(btf.flag("a", "two"), None);
+    assert_eq!(btf.flag("a", "byte"), Some((6, 0xff)));
+}
+
+#[test]
 fn truncated_btf_is_reported() {
     let bytes = built(&[1, STRUCT << 24 | 2, 8], b"\0a\0");
     assert_eq!(Btf::parse(&bytes).err(), Some(BtfError::Truncated { id: 1 }));
@@ -117,6 +133,7 @@ proptest! {
         if let Ok(btf) = Btf::parse(&built(&types, b"\0a\0b\0")) {
             let _ = btf.member("a", "a");
             let _ = btf.member("a", "a.a");
+            let _ = btf.flag("a", "a");
             let _ = btf.enumeration("a");
         }
     }

@@ -144,7 +144,7 @@ impl ClonedChild {
             unsafe {
                 let pid = libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0);
                 if pid != 0 {
-                    let pid = (pid as libc::pid_t).to_ne_bytes();
+                    let pid = pid.to_ne_bytes();
                     libc::write(out, pid.as_ptr().cast(), pid.len());
                 }
                 loop {
@@ -153,10 +153,10 @@ impl ClonedChild {
             }
         })?;
         drop(writer);
-        let mut pid = [0; 4];
+        let mut pid = [0; size_of::<libc::c_long>()];
         reader.read_exact(&mut pid).context("the child ended")?;
-        let pid = libc::pid_t::from_ne_bytes(pid);
-        anyhow::ensure!(pid > 0, "clone(CLONE_PARENT) failed");
+        let pid = libc::pid_t::try_from(libc::c_long::from_ne_bytes(pid))?;
+        ensure!(pid > 0, "clone(CLONE_PARENT) failed");
         Ok((child, Self(pid)))
     }
 

@@ -154,12 +154,13 @@ fn renamed() -> Outcome {
 fn unrecorded() -> Outcome {
     let daemon = Daemon::start_with(&["--history-size", "1"])?;
     let scene = Scene { daemon, cgroup: Cgroup::new(any(), "history-unrecorded")?, hierarchy: any() };
-    let since = scene.daemon.client()?.status()?.seq;
     let a = scene.cgroup.join("a");
     fs::create_dir(&a)?;
     let then = scene.now()?;
     scene.expect(&then, &[&a])?;
     fs::remove_dir(&a)?;
+    // Later than `then`: a segment may end in between.
+    let since = scene.daemon.client()?.status()?.seq;
     let path = scene.cgroup.join("x");
     outlive(&scene.daemon, since, || pair(&path))?;
     for at in [&*then, "1999-12-31T23:59:59Z"] {

@@ -213,12 +213,17 @@ impl<'a> Btf<'a> {
         (width == 0 && bit % 8 == 0).then_some(StructMember { offset: bit / 8, size })
     }
 
-    /// Finds a bit field of one bit, as [`member`](Self::member). Returns its offset in the structure, in
-    /// bits.
+    /// Finds a flag, as [`member`](Self::member): a `bool`, or a bit field of one bit. Returns the offset of
+    /// its byte in the structure, and its bits in that byte.
     #[must_use]
-    pub fn bit(&self, structure: &str, path: &str) -> Option<u64> {
-        let FoundMember { bit, width, .. } = self.find_member(structure, path)?;
-        (width == 1).then_some(bit)
+    pub fn flag(&self, structure: &str, path: &str) -> Option<(u64, u64)> {
+        let FoundMember { bit, width, size } = self.find_member(structure, path)?;
+        match (width, size) {
+            // Bit fields begin at the lowest bit on x86-64 and arm64.
+            (1, _) => Some((bit / 8, 1 << (bit % 8))),
+            (0, 1) => Some((bit / 8, 0xff)),
+            _ => None,
+        }
     }
 
     fn find_member(&self, structure: &str, path: &str) -> Option<FoundMember> {

@@ -81,10 +81,11 @@ pub fn find(btf: &Btf<'_>) -> Result<Vec<(&'static str, u64)>, MemberError> {
         .map(|member| Ok((member.global, member.find(btf)?.offset)))
         .collect::<Result<_, MemberError>>()?;
     let (structure, name) = ("signal_struct", "is_child_subreaper");
-    let bit =
-        btf.bit(structure, name).ok_or_else(|| MemberError::Missing { structure, names: name.to_owned() })?;
-    // Bit fields begin at the lowest bit on x86-64 and arm64.
-    offsets.extend([("SIGNAL_SUBREAPER", bit / 8), ("SIGNAL_SUBREAPER_MASK", 1 << (bit % 8))]);
+    // A bit field up to 6.x, a bool in 7.3.
+    let (byte, mask) = btf
+        .flag(structure, name)
+        .ok_or_else(|| MemberError::Missing { structure, names: name.to_owned() })?;
+    offsets.extend([("SIGNAL_SUBREAPER", byte), ("SIGNAL_SUBREAPER_MASK", mask)]);
     Ok(offsets)
 }
 
