@@ -40,10 +40,13 @@ impl Archive {
         let (mut segments, mut unreadable, mut copies) = (Vec::new(), Vec::new(), None);
         for number in numbers {
             let opened = match Segment::open_to_read(&folder, number) {
-                // With a log but without a writable folder, SQLite needs the log's index, which a copy lacks.
+                // With a log but without a writable folder, SQLite needs the log's index, which a copy lacks;
+                // with a journal, it must write.
                 Err(error) if matches!(error, Error::Sqlite(_)) && !error.is_broken() => {
-                    copy_of(&folder, number, &mut copies)
-                        .and_then(|copy| Segment::open_to_read(&copy, number))
+                    copy_of(&folder, number, &mut copies).and_then(|copy| {
+                        Segment::recover(&copy, number)?;
+                        Segment::open_to_read(&copy, number)
+                    })
                 }
                 opened => opened,
             };
@@ -96,9 +99,11 @@ fn copy_of(folder: &Folder, number: u32, copies: &mut Option<TempDir>) -> Result
     let copy = Folder::new(copy.path());
     let (from, to) = (folder.segment(number), copy.segment(number));
     fs::copy(&from, &to).map_err(failed)?;
-    let (log, log_copy) = (with_suffix(&from, "-wal"), with_suffix(&to, "-wal"));
-    if log.exists() {
-        fs::copy(log, log_copy).map_err(failed)?;
+    for suffix in ["-wal", "-journal"] {
+        let log = with_suffix(&from, suffix);
+        if log.exists() {
+            fs::copy(log, with_suffix(&to, suffix)).map_err(failed)?;
+        }
     }
     Ok(copy)
 }

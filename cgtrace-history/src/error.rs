@@ -80,6 +80,11 @@ impl Error {
         matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure))
     }
 
+    /// Whether a writer died, and the file must be opened for writing before it can be read.
+    pub(crate) fn is_unrecovered(&self) -> bool {
+        matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::ReadOnly))
+    }
+
     /// Whether the file's content is at fault.
     pub(crate) fn is_broken(&self) -> bool {
         match self {

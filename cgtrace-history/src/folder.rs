@@ -14,8 +14,9 @@ use crate::error::Error;
 /// What a segment's file is called.
 pub(crate) const EXAMPLE: &str = "segment-000001.db";
 
-/// What SQLite adds to a file's name for its log and the log's index.
-const COMPANIONS: [&str; 2] = ["-wal", "-shm"];
+/// What SQLite adds to a file's name for its log, the log's index, and the journal of the moment in which the
+/// log is given up.
+const COMPANIONS: [&str; 3] = ["-wal", "-shm", "-journal"];
 
 /// A segment that cannot be read is set aside under this name, so that nothing is written over it.
 const BROKEN: &str = "broken";

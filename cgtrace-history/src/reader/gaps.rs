@@ -1,8 +1,9 @@
 //! The horizon: since when nothing is missing.
 
-use super::Reader;
+use super::{Reader, decode::Decoder};
 use crate::{
     error::Error,
+    segment::Segment,
     stored::{Gap, GapReason, Horizon},
 };
 
@@ -19,12 +20,7 @@ impl Reader<'_> {
     fn find_horizon(&mut self) -> Result<Option<Horizon>, Error> {
         let mut latest: Option<Gap> = None;
         for at in 0..self.segments.len() {
-            let newest = |decoder: &mut super::decode::Decoder<'_>| {
-                Ok(decoder
-                    .gaps("where reason <> 'retention' order by until_seq desc, no desc limit 1", [])?
-                    .pop())
-            };
-            match self.ask(at, newest)? {
+            match self.newest_gap(at)? {
                 Some(Some(gap)) if latest.as_ref().is_none_or(|known| known.until_seq <= gap.until_seq) => {
                     latest = Some(gap);
                 }
@@ -45,6 +41,21 @@ impl Reader<'_> {
         }))
     }
 
+    /// The newest gap of a segment; `None` if it is damaged. That of a segment to which nothing more is written
+    /// is read once: opening each segment again would delay the first answer after a start.
+    fn newest_gap(&mut self, at: usize) -> Result<Option<Option<Gap>>, Error> {
+        if let Some(known) = self.segments.get(at).and_then(|segment| segment.newest_gap.clone()) {
+            return Ok(Some(known));
+        }
+        let found = self.ask(at, |decoder| newest_gap(decoder))?;
+        if at + 1 < self.segments.len()
+            && let Some(segment) = self.segments.get_mut(at)
+        {
+            segment.newest_gap.clone_from(&found);
+        }
+        Ok(found)
+    }
+
     /// The gaps, oldest first, without those that retention made.
     pub fn gaps(&mut self) -> Result<Vec<Gap>, Error> {
         let mut gaps = Vec::new();
@@ -54,4 +65,14 @@ impl Reader<'_> {
         }
         Ok(gaps)
     }
+}
+
+/// The newest gap of a segment that nothing is written to.
+pub(crate) fn newest_gap_of(segment: &mut Segment) -> Result<Option<Gap>, Error> {
+    newest_gap(&mut Decoder::new(segment.connection()?))
+}
+
+/// The newest gap that retention did not make.
+fn newest_gap(decoder: &mut Decoder<'_>) -> Result<Option<Gap>, Error> {
+    Ok(decoder.gaps("where reason <> 'retention' order by until_seq desc, no desc limit 1", [])?.pop())
 }

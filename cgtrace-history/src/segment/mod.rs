@@ -6,7 +6,12 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use crate::{error::Error, folder::Folder, schema, stored::Moment};
+use crate::{
+    error::Error,
+    folder::Folder,
+    schema,
+    stored::{Gap, Moment},
+};
 
 /// How long to wait for another program that locks the file, in ms. The queue holds the events meanwhile.
 const BUSY_MS: u64 = 1_000;
@@ -30,6 +35,8 @@ pub(crate) struct Segment {
     pub place: Place,
     connection: Option<Connection>,
     pub header: Header,
+    /// Its newest gap, once that is known and nothing more is written to it.
+    pub newest_gap: Option<Option<Gap>>,
 }
 
 /// A segment's row about itself.
@@ -56,7 +63,7 @@ impl Segment {
         };
         configure(&connection, &place)?;
         schema::create(&connection)?;
-        Ok(Self { number, place, connection: Some(connection), header })
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
     }
 
     /// Opens an existing file for writing, and migrates it.
@@ -68,7 +75,7 @@ impl Segment {
         configure(&connection, &place)?;
         schema::migrate(&mut connection, &path)?;
         let header = read_header(&connection, &path)?;
-        Ok(Self { number, place, connection: Some(connection), header })
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
     }
 
     /// Opens an existing file for reading. It is not opened again before it is read.
@@ -76,7 +83,14 @@ impl Segment {
         let path = folder.segment(number);
         let connection = read_only(&path)?;
         let header = read_header(&connection, &path)?;
-        Ok(Self { number, place: Place::File(folder.clone()), connection: Some(connection), header })
+        let place = Place::File(folder.clone());
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
+    }
+
+    /// Undoes what a writer left that died while it gave up SQLite's log ([`finish`](Self::finish)).
+    pub fn recover(folder: &Folder, number: u32) -> Result<(), Error> {
+        let connection = Connection::open_with_flags(folder.segment(number), writing())?;
+        Ok(connection.query_row("select count(*) from sqlite_schema", [], |_| Ok(()))?)
     }
 
     /// Removes a file in which nothing was ever stored.

@@ -9,6 +9,7 @@ use crate::{
     entry::{Begin, Entry},
     error::Error,
     folder::Lock,
+    reader::newest_gap_of,
     segment::Segment,
     stored::{GapReason, Moment},
     writer::Position,
@@ -24,14 +25,25 @@ impl Store {
     pub(super) fn open_folder(&mut self) -> Result<(), Error> {
         let Some(folder) = &self.folder else { return Ok(()) };
         if self.lock.is_none() {
-            self.lock = Some(folder.lock()?);
+            let lock = folder.lock()?;
+            // Also if the segments cannot be read: no number is used twice.
+            self.opened.resume_after = lock.reserved();
+            self.lock = Some(lock);
         }
         let mut segments = Vec::new();
         let numbers = folder.numbers()?;
         let newest = numbers.last().copied();
         for number in numbers {
-            match Segment::open_to_read(folder, number) {
+            let opened = match Segment::open_to_read(folder, number) {
+                Err(error) if error.is_unrecovered() => {
+                    Segment::recover(folder, number).and_then(|()| Segment::open_to_read(folder, number))
+                }
+                opened => opened,
+            };
+            match opened {
                 Ok(mut segment) => {
+                    // While it is open; an error is found by a question.
+                    segment.newest_gap = newest_gap_of(&mut segment).ok();
                     segment.close();
                     segments.push(segment);
                 }

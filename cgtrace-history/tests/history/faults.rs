@@ -3,9 +3,9 @@
 use std::{fs, io::Write as _, os::unix::fs::FileExt as _, path::Path};
 
 use cgtrace_common::Kind;
-use cgtrace_history::{Archive, Error, GapReason, Item, Options, Recorder, State};
+use cgtrace_history::{Archive, Error, EventQuery, GapReason, Item, Options, Recorder, State};
 
-use crate::scene::{SECOND, Scene, cgroup, lines, options};
+use crate::scene::{SECOND, Scene, all_items, cgroup, lines, options};
 
 fn one_run(folder: &Path) {
     let mut scene = Scene::start(options(Some(folder)), 10 * SECOND);
@@ -254,6 +254,39 @@ fn an_archive_says_what_is_wrong_with_a_folder() {
     let archive = Archive::open(folder.path()).unwrap();
     assert_eq!(archive.unreadable().len(), 1);
 }
+
+/// A writer died in the moment in which it gave up SQLite's log: its journal must be rolled back.
+#[test]
+fn a_segment_with_a_journal_is_recovered() {
+    let folder = tempfile::tempdir().unwrap();
+    one_run(folder.path());
+    let path = segment(folder.path());
+    let journal = folder.path().join("segment-000001.db-journal");
+    let files = [&path, &journal];
+    // The pages that are written early, and the journal that undoes it, as a kill would leave them.
+    let connection = rusqlite::Connection::open(&path).unwrap();
+    connection.execute_batch("pragma cache_size = 1; begin; update cgroup set leaf = 'undone';").unwrap();
+    let left = files.map(|file| fs::read(file).unwrap());
+    assert!(left[1].len() > 512, "nothing was written early");
+    connection.execute_batch("rollback").unwrap();
+    drop(connection);
+    for (file, content) in files.iter().zip(&left) {
+        fs::write(file, content).unwrap();
+    }
+    let mkdirs = |items: &[Item]| lines(items).iter().filter(|line| line.starts_with("mkdir /a/")).count();
+    // A folder is read without changing it.
+    let mut archive = Archive::open(folder.path()).unwrap();
+    assert_eq!(mkdirs(&all_items(&mut archive.reader(), &EventQuery::default())), 2_000);
+    assert_eq!(files.map(|file| fs::read(file).unwrap()), left);
+    drop(archive);
+    let mut scene = Scene::start(options(Some(folder.path())), 60 * SECOND);
+    assert!(scene.recorder.state().failure.is_none(), "{:?}", scene.recorder.state());
+    scene.mkdir(3_000, "/b");
+    assert_eq!(mkdirs(&scene.items()), 2_000);
+    assert!(!reasons(&scene).contains(&"broken"));
+    assert!(!journal.exists());
+}
+
 #[test]
 fn a_segment_that_was_never_committed_is_no_damage() {
     let folder = tempfile::tempdir().unwrap();
