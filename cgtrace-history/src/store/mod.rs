@@ -70,6 +70,8 @@ pub(crate) struct Store {
     lock: Option<Lock>,
     /// Oldest first.
     closed: Vec<Segment>,
+    /// The numbers of older segments that are not opened yet.
+    unread: Vec<u32>,
     writer: Option<Writer>,
     /// What was there when it was opened, until the run begins.
     opened: Opened,
@@ -106,6 +108,7 @@ impl Store {
             folder,
             lock: None,
             closed: Vec::new(),
+            unread: Vec::new(),
             writer: None,
             opened: Opened::default(),
             begun: None,
@@ -128,6 +131,14 @@ impl Store {
         }
         store.measure();
         store
+    }
+
+    /// Opens what a start does not wait for. Call it before anything is written or asked.
+    pub fn complete(&mut self) {
+        if let Err(error) = self.open_older() {
+            self.fail(&error);
+        }
+        self.measure();
     }
 
     /// What is stored already.
@@ -233,6 +244,7 @@ impl Store {
         let Some(begin) = self.begun else { return Ok(()) };
         if self.folder.is_some() && (self.lock.is_none() || self.closed.is_empty()) {
             self.open_folder()?;
+            self.open_older()?;
         }
         let at = self.missing.map_or(self.committed, |missing| missing.until);
         // Nothing of this run is stored yet, or the run goes on after the error.

@@ -30,45 +30,24 @@ impl Store {
             self.opened.resume_after = lock.reserved();
             self.lock = Some(lock);
         }
-        let mut segments = Vec::new();
-        let numbers = folder.numbers()?;
-        let newest = numbers.last().copied();
-        for number in numbers {
-            let opened = match Segment::open_to_read(folder, number) {
-                Err(error) if error.is_unrecovered() => {
-                    Segment::recover(folder, number).and_then(|()| Segment::open_to_read(folder, number))
-                }
-                opened => opened,
-            };
-            match opened {
-                Ok(mut segment) => {
-                    // While it is open; an error is found by a question.
-                    segment.newest_gap = newest_gap_of(&mut segment).ok();
-                    segment.close();
-                    segments.push(segment);
-                }
-                // It was killed before its first commit. What is missing is in the gap between the runs.
-                Err(Error::Unbegun { .. }) if newest == Some(number) => folder.remove(number)?,
-                Err(error) if error.is_broken() => {
-                    tracing::error!(%error, segment = number, "a segment of the history is damaged; it is set aside");
-                    folder.set_aside(number)?;
-                    self.state.missing[GapReason::Broken as usize] += 1;
-                    self.unknown_set_aside = true;
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        self.closed = segments;
-        while let Some(newest) = self.closed.last_mut() {
-            let (opened, damage) = read_end(newest)?;
+        self.unread = folder.numbers()?;
+        self.closed.clear();
+        let mut is_newest = true;
+        while let Some(number) = self.unread.pop() {
+            let Some(mut segment) = self.open_segment(number, is_newest)? else { continue };
+            is_newest = false;
+            let (opened, damage) = read_end(&mut segment)?;
             // Numbers that were given out are not used again, even if their events are lost.
             if self.opened.last_seq <= opened.last_seq {
                 let ended = opened.ended && damage.is_none() && !self.unknown_set_aside;
                 self.opened = Opened { ended, ..opened };
             }
-            let Some(error) = damage else { break };
-            if let Some(newest) = self.closed.pop() {
-                self.put_aside(newest, &error);
+            match damage {
+                Some(error) => self.put_aside(segment, &error),
+                None => {
+                    self.closed.push(segment);
+                    break;
+                }
             }
         }
         let last_seq = self.opened.last_seq;
@@ -87,6 +66,53 @@ impl Store {
         // Before the first number is given out.
         self.reserve(self.opened.resume_after);
         Ok(())
+    }
+
+    /// Opens the older segments. The numbers of the next run depend on the newest one only, so that a start does
+    /// not wait for these.
+    pub(super) fn open_older(&mut self) -> Result<(), Error> {
+        let mut older = Vec::new();
+        for number in std::mem::take(&mut self.unread) {
+            match self.open_segment(number, false) {
+                Ok(segment) => older.extend(segment),
+                Err(error) => {
+                    // All are opened again.
+                    self.closed.clear();
+                    return Err(error);
+                }
+            }
+        }
+        self.closed.splice(0..0, older);
+        Ok(())
+    }
+
+    /// Opens a segment; `None` if nothing can be read from it.
+    fn open_segment(&mut self, number: u32, is_newest: bool) -> Result<Option<Segment>, Error> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let opened = match Segment::open_to_read(folder, number) {
+            Err(error) if error.is_unrecovered() => {
+                Segment::recover(folder, number).and_then(|()| Segment::open_to_read(folder, number))
+            }
+            opened => opened,
+        };
+        match opened {
+            Ok(mut segment) => {
+                // While it is open; an error is found by a question.
+                segment.newest_gap = newest_gap_of(&mut segment).ok();
+                segment.close();
+                return Ok(Some(segment));
+            }
+            // It was killed before its first commit. What is missing is in the gap between the runs.
+            Err(Error::Unbegun { .. }) if is_newest => folder.remove(number)?,
+            Err(error) if error.is_broken() => {
+                tracing::error!(%error, segment = number, "a segment of the history is damaged; it is set aside");
+                folder.set_aside(number)?;
+                self.state.missing[GapReason::Broken as usize] += 1;
+                self.unknown_set_aside = true;
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(None)
     }
 
     /// Reserves numbers ahead of this one.
