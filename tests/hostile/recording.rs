@@ -1,6 +1,7 @@
 //! Records every path that a process opens, stats or connects to, with strace.
 
 use std::{
+    collections::HashMap,
     ffi::OsStr,
     fs,
     path::{Path, PathBuf},
@@ -48,18 +49,20 @@ impl Recording {
     pub fn violations(&self, pid: u32, from: u64, allowed: impl Fn(&Path) -> bool) -> Result<Vec<String>> {
         let text = self.text(pid)?;
         let recorded = text.get(usize::try_from(from)?..).context("the recording was truncated")?;
-        Ok(recorded
-            .lines()
-            .filter(|line| paths(line).iter().any(|path| !allowed(path)))
-            .map(str::to_owned)
-            .collect())
+        let mut calls = calls(recorded);
+        calls.retain(|call| paths(call).iter().any(|path| !allowed(path)));
+        Ok(calls)
     }
 
     /// The calls that opened a file, except with `O_PATH`. Waits until the process `pid` has exited.
     pub fn reads(&self, pid: u32, file: &Path) -> Result<Vec<String>> {
         let text = self.text(pid)?;
-        let opened = text.lines().filter(|line| line.contains("open") && !line.contains("O_PATH"));
-        Ok(opened.filter(|line| paths(line).iter().any(|path| path == file)).map(str::to_owned).collect())
+        let mut calls = calls(&text);
+        calls.retain(|call| {
+            let reads = call.contains("open") && !call.contains("O_PATH");
+            reads && paths(call).iter().any(|path| path == file)
+        });
+        Ok(calls)
     }
 
     fn text(&self, pid: u32) -> Result<String> {
@@ -81,6 +84,25 @@ impl Recording {
             thread::sleep(Duration::from_millis(10));
         }
     }
+}
+
+/// The recorded calls. strace writes a call in two lines if another thread made one in between.
+fn calls(recorded: &str) -> Vec<String> {
+    let mut begun: HashMap<&str, &str> = HashMap::new();
+    let mut calls = Vec::new();
+    for line in recorded.lines() {
+        let pid = line.split(' ').next().unwrap_or_default();
+        if let Some(beginning) = line.strip_suffix("<unfinished ...>") {
+            begun.insert(pid, beginning);
+        } else if let Some((_, end)) = line.split_once(" resumed>") {
+            calls.push(format!("{}{end}", begun.remove(pid).unwrap_or(pid)));
+        } else {
+            calls.push(line.to_owned());
+        }
+    }
+    // A process that was killed in a call does not end it.
+    calls.extend(begun.into_values().map(str::to_owned));
+    calls
 }
 
 /// The path that a recorded call names, and the path that it opened.

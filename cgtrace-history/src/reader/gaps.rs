@@ -3,7 +3,7 @@
 use super::{Reader, decode::Decoder};
 use crate::{
     error::Error,
-    segment::Segment,
+    segment::{NewestGap, Segment},
     stored::{Gap, GapReason, Horizon},
 };
 
@@ -21,12 +21,14 @@ impl Reader<'_> {
         let mut latest: Option<Gap> = None;
         for at in 0..self.segments.len() {
             match self.newest_gap(at)? {
-                Some(Some(gap)) if latest.as_ref().is_none_or(|known| known.until_seq <= gap.until_seq) => {
+                NewestGap::Read(Some(gap))
+                    if latest.as_ref().is_none_or(|known| known.until_seq <= gap.until_seq) =>
+                {
                     latest = Some(gap);
                 }
-                Some(_) => {}
+                NewestGap::Read(_) => {}
                 // It is damaged: everything up to the next one is missing.
-                None => latest = self.broken_gap(at),
+                NewestGap::Unread => latest = self.broken_gap(at),
             }
             self.close(at);
         }
@@ -41,17 +43,17 @@ impl Reader<'_> {
         }))
     }
 
-    /// The newest gap of a segment; `None` if it is damaged. That of a segment to which nothing more is written
-    /// is read once: opening each segment again would delay the first answer after a start.
-    fn newest_gap(&mut self, at: usize) -> Result<Option<Option<Gap>>, Error> {
-        if let Some(known) = self.segments.get(at).and_then(|segment| segment.newest_gap.clone()) {
-            return Ok(Some(known));
+    /// The newest gap of a segment. That of a segment to which nothing more is written is read once: opening
+    /// each segment again would delay the first answer after a start.
+    fn newest_gap(&mut self, at: usize) -> Result<NewestGap, Error> {
+        if let Some(NewestGap::Read(gap)) = self.segments.get(at).map(|segment| &segment.newest_gap) {
+            return Ok(NewestGap::Read(gap.clone()));
         }
-        let found = self.ask(at, |decoder| newest_gap(decoder))?;
+        let found = self.ask(at, newest_gap)?.map_or(NewestGap::Unread, NewestGap::Read);
         if at + 1 < self.segments.len()
             && let Some(segment) = self.segments.get_mut(at)
         {
-            segment.newest_gap.clone_from(&found);
+            segment.newest_gap = found.clone();
         }
         Ok(found)
     }

@@ -35,8 +35,16 @@ pub(crate) struct Segment {
     pub place: Place,
     connection: Option<Connection>,
     pub header: Header,
-    /// Its newest gap, once that is known and nothing more is written to it.
-    pub newest_gap: Option<Option<Gap>>,
+    pub newest_gap: NewestGap,
+}
+
+/// The newest gap of a segment to which nothing more is written.
+#[derive(Clone, Debug)]
+pub(crate) enum NewestGap {
+    /// Not read yet, or it is damaged.
+    Unread,
+    /// Read.
+    Read(Option<Gap>),
 }
 
 /// A segment's row about itself.
@@ -63,7 +71,7 @@ impl Segment {
         };
         configure(&connection, &place)?;
         schema::create(&connection)?;
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
     }
 
     /// Opens an existing file for writing, and migrates it.
@@ -75,7 +83,7 @@ impl Segment {
         configure(&connection, &place)?;
         schema::migrate(&mut connection, &path)?;
         let header = read_header(&connection, &path)?;
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
     }
 
     /// Opens an existing file for reading. It is not opened again before it is read.
@@ -84,7 +92,7 @@ impl Segment {
         let connection = read_only(&path)?;
         let header = read_header(&connection, &path)?;
         let place = Place::File(folder.clone());
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: None })
+        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
     }
 
     /// Undoes what a writer left that died while it gave up SQLite's log ([`finish`](Self::finish)).

@@ -10,7 +10,7 @@ use crate::{
     error::Error,
     folder::Lock,
     reader::newest_gap_of,
-    segment::Segment,
+    segment::{NewestGap, Segment},
     stored::{GapReason, Moment},
     writer::Position,
 };
@@ -98,7 +98,7 @@ impl Store {
         match opened {
             Ok(mut segment) => {
                 // While it is open; an error is found by a question.
-                segment.newest_gap = newest_gap_of(&mut segment).ok();
+                segment.newest_gap = newest_gap_of(&mut segment).map_or(NewestGap::Unread, NewestGap::Read);
                 segment.close();
                 return Ok(Some(segment));
             }
