@@ -50,6 +50,7 @@ create table cgroup (
 ) strict;
 create index cgroup_by_id on cgroup (id);
 create index cgroup_by_name on cgroup (dir, leaf);
+create index cgroup_that_exists on cgroup (hierarchy) where ended is null;
 
 -- How a cgroup was created, if not by an event of this segment. origin: 0 observed, 1 inferred, 2 it existed
 -- at that time.
