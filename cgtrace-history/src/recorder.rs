@@ -193,8 +193,6 @@ impl Shared {
     }
 
     fn run(&self, mut store: Store, wake: &Wake) {
-        store.complete();
-        self.publish(&mut store, wake);
         // When the first entry since the last commit was written.
         let mut pending_since: Option<Instant> = None;
         // Reused, so that a burst does not grow it each time.

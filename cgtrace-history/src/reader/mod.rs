@@ -18,7 +18,6 @@ use cgtrace_common::HierarchyId;
 
 use crate::{error::Error, segment::Segment, stored::Horizon};
 use decode::Decoder;
-pub(crate) use gaps::newest_gap_of;
 
 /// Which hierarchies a question is about.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

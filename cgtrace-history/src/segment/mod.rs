@@ -6,12 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
 
-use crate::{
-    error::Error,
-    folder::Folder,
-    schema,
-    stored::{Gap, Moment},
-};
+use crate::{error::Error, folder::Folder, schema, stored::Moment};
 
 /// How long to wait for another program that locks the file, in ms. The queue holds the events meanwhile.
 const BUSY_MS: u64 = 1_000;
@@ -35,16 +30,6 @@ pub(crate) struct Segment {
     pub place: Place,
     connection: Option<Connection>,
     pub header: Header,
-    pub newest_gap: NewestGap,
-}
-
-/// The newest gap of a segment to which nothing more is written.
-#[derive(Clone, Debug)]
-pub(crate) enum NewestGap {
-    /// Not read yet, or it is damaged.
-    Unread,
-    /// Read.
-    Read(Option<Gap>),
 }
 
 /// A segment's row about itself.
@@ -71,7 +56,7 @@ impl Segment {
         };
         configure(&connection, &place)?;
         schema::create(&connection)?;
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
+        Ok(Self { number, place, connection: Some(connection), header })
     }
 
     /// Opens an existing file for writing, and migrates it.
@@ -83,7 +68,7 @@ impl Segment {
         configure(&connection, &place)?;
         schema::migrate(&mut connection, &path)?;
         let header = read_header(&connection, &path)?;
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
+        Ok(Self { number, place, connection: Some(connection), header })
     }
 
     /// Opens an existing file for reading. It is not opened again before it is read.
@@ -92,7 +77,7 @@ impl Segment {
         let connection = read_only(&path)?;
         let header = read_header(&connection, &path)?;
         let place = Place::File(folder.clone());
-        Ok(Self { number, place, connection: Some(connection), header, newest_gap: NewestGap::Unread })
+        Ok(Self { number, place, connection: Some(connection), header })
     }
 
     /// Undoes what a writer left that died while it gave up SQLite's log ([`finish`](Self::finish)).

@@ -70,8 +70,6 @@ pub(crate) struct Store {
     lock: Option<Lock>,
     /// Oldest first.
     closed: Vec<Segment>,
-    /// The numbers of older segments that are not opened yet.
-    unread: Vec<u32>,
     writer: Option<Writer>,
     /// What was there when it was opened, until the run begins.
     opened: Opened,
@@ -108,7 +106,6 @@ impl Store {
             folder,
             lock: None,
             closed: Vec::new(),
-            unread: Vec::new(),
             writer: None,
             opened: Opened::default(),
             begun: None,
@@ -131,14 +128,6 @@ impl Store {
         }
         store.measure();
         store
-    }
-
-    /// Opens what a start does not wait for. Call it before anything is written or asked.
-    pub fn complete(&mut self) {
-        if let Err(error) = self.open_older() {
-            self.fail(&error);
-        }
-        self.measure();
     }
 
     /// What is stored already.
@@ -244,7 +233,6 @@ impl Store {
         let Some(begin) = self.begun else { return Ok(()) };
         if self.folder.is_some() && (self.lock.is_none() || self.closed.is_empty()) {
             self.open_folder()?;
-            self.open_older()?;
         }
         let at = self.missing.map_or(self.committed, |missing| missing.until);
         // Nothing of this run is stored yet, or the run goes on after the error.

@@ -9,8 +9,7 @@ use crate::{
     entry::{Begin, Entry},
     error::Error,
     folder::Lock,
-    reader::newest_gap_of,
-    segment::{NewestGap, Segment},
+    segment::Segment,
     stored::{GapReason, Moment},
     writer::Position,
 };
@@ -30,24 +29,23 @@ impl Store {
             self.opened.resume_after = lock.reserved();
             self.lock = Some(lock);
         }
-        self.unread = folder.numbers()?;
-        self.closed.clear();
-        let mut is_newest = true;
-        while let Some(number) = self.unread.pop() {
-            let Some(mut segment) = self.open_segment(number, is_newest)? else { continue };
-            is_newest = false;
-            let (opened, damage) = read_end(&mut segment)?;
+        let numbers = folder.numbers()?;
+        let newest = numbers.last().copied();
+        let mut segments = Vec::new();
+        for number in numbers {
+            segments.extend(self.open_segment(number, newest == Some(number))?);
+        }
+        self.closed = segments;
+        while let Some(newest) = self.closed.last_mut() {
+            let (opened, damage) = read_end(newest)?;
             // Numbers that were given out are not used again, even if their events are lost.
             if self.opened.last_seq <= opened.last_seq {
                 let ended = opened.ended && damage.is_none() && !self.unknown_set_aside;
                 self.opened = Opened { ended, ..opened };
             }
-            match damage {
-                Some(error) => self.put_aside(segment, &error),
-                None => {
-                    self.closed.push(segment);
-                    break;
-                }
+            let Some(error) = damage else { break };
+            if let Some(newest) = self.closed.pop() {
+                self.put_aside(newest, &error);
             }
         }
         let last_seq = self.opened.last_seq;
@@ -68,24 +66,6 @@ impl Store {
         Ok(())
     }
 
-    /// Opens the older segments. The numbers of the next run depend on the newest one only, so that a start does
-    /// not wait for these.
-    pub(super) fn open_older(&mut self) -> Result<(), Error> {
-        let mut older = Vec::new();
-        for number in std::mem::take(&mut self.unread) {
-            match self.open_segment(number, false) {
-                Ok(segment) => older.extend(segment),
-                Err(error) => {
-                    // All are opened again.
-                    self.closed.clear();
-                    return Err(error);
-                }
-            }
-        }
-        self.closed.splice(0..0, older);
-        Ok(())
-    }
-
     /// Opens a segment; `None` if nothing can be read from it.
     fn open_segment(&mut self, number: u32, is_newest: bool) -> Result<Option<Segment>, Error> {
         let Some(folder) = &self.folder else { return Ok(None) };
@@ -97,8 +77,6 @@ impl Store {
         };
         match opened {
             Ok(mut segment) => {
-                // While it is open; an error is found by a question.
-                segment.newest_gap = newest_gap_of(&mut segment).map_or(NewestGap::Unread, NewestGap::Read);
                 segment.close();
                 return Ok(Some(segment));
             }
