@@ -1,7 +1,12 @@
 //! A history that no daemon of this process writes: a folder that was copied from another machine, or the one
 //! of a running daemon.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{
+    fs,
+    os::unix::ffi::OsStrExt as _,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use tempfile::TempDir;
 
@@ -9,19 +14,21 @@ use crate::{
     error::Error,
     folder::{Folder, with_suffix},
     reader::Reader,
-    segment::Segment,
+    segment::{Segment, dictionary::Text},
     stored::Horizon,
 };
 
 /// A folder, opened for reading.
 #[derive(Debug)]
 pub struct Archive {
+    folder: Folder,
+    /// Oldest first.
     segments: Vec<Segment>,
     /// The newest boot.
     boot_id: Arc<str>,
     horizon: Option<Horizon>,
-    /// Files that cannot be read, with the reason.
-    unreadable: Vec<(PathBuf, Error)>,
+    /// Segments that cannot be read, with the reason.
+    unreadable: Vec<(u32, Error)>,
     /// Copies of the segments that SQLite cannot read in place.
     _copies: Option<TempDir>,
 }
@@ -54,7 +61,7 @@ impl Archive {
                 Ok(segment) => segments.push(segment),
                 Err(Error::Unbegun { .. }) => {}
                 Err(error @ Error::Newer { .. }) => return Err(error),
-                Err(error) => unreadable.push((folder.segment(number), error)),
+                Err(error) => unreadable.push((number, error)),
             }
         }
         if segments.is_empty()
@@ -64,7 +71,7 @@ impl Archive {
         }
         let boot_id =
             segments.last().map_or_else(|| Arc::from(""), |newest| Arc::clone(&newest.header.begun.boot_id));
-        let mut archive = Self { segments, boot_id, horizon: None, unreadable, _copies: copies };
+        let mut archive = Self { folder, segments, boot_id, horizon: None, unreadable, _copies: copies };
         if let Some(newest) = archive.reader().newest_boot()? {
             archive.boot_id = newest;
         }
@@ -72,9 +79,39 @@ impl Archive {
     }
 
     /// The files that cannot be read, with the reason.
+    pub fn unreadable(&self) -> impl Iterator<Item = (PathBuf, &Error)> {
+        self.unreadable.iter().map(|(number, error)| (self.file(*number), error))
+    }
+
+    /// The numbers of all segments, oldest first, and whether each can be read.
     #[must_use]
-    pub fn unreadable(&self) -> &[(PathBuf, Error)] {
-        &self.unreadable
+    pub fn segments(&self) -> Vec<(u32, bool)> {
+        let readable = self.segments.iter().map(|segment| (segment.number, true));
+        let mut all: Vec<_> =
+            readable.chain(self.unreadable.iter().map(|(number, _)| (*number, false))).collect();
+        all.sort_unstable();
+        all
+    }
+
+    /// The file of a segment.
+    #[must_use]
+    pub fn file(&self, number: u32) -> PathBuf {
+        self.folder.segment(number)
+    }
+
+    /// Copies a segment, as of one moment, to a new file that needs no log.
+    ///
+    /// # Errors
+    /// The segment is damaged ([`Error::is_broken`]) or has been removed, or the file cannot be written.
+    pub fn copy(&mut self, number: u32, to: &Path) -> Result<(), Error> {
+        let segment = self.segments.iter_mut().find(|segment| segment.number == number);
+        let path = self.folder.segment(number);
+        let segment = segment.ok_or(Error::NotASegment { path })?;
+        let copied = segment
+            .connection()
+            .and_then(|on| Ok(on.execute("vacuum into ?1", [Text(to.as_os_str().as_bytes())])?));
+        segment.close();
+        copied.map(drop)
     }
 
     /// The newest boot on which something was stored.

@@ -86,7 +86,8 @@ impl Error {
     }
 
     /// Whether the file's content is at fault.
-    pub(crate) fn is_broken(&self) -> bool {
+    #[must_use]
+    pub fn is_broken(&self) -> bool {
         match self {
             Self::Sqlite(error) => is_corrupt(error),
             Self::NotASegment { .. } | Self::Unbegun { .. } => true,

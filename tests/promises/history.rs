@@ -1,5 +1,6 @@
 //! The history: what is over is still known, and what is not known is a gap.
 
+mod export;
 mod log;
 mod past;
 mod replay;
@@ -18,7 +19,10 @@ use libtest_mimic::Trial;
 use crate::support::{Outcome, daemon::Daemon};
 
 pub fn trials() -> Vec<Trial> {
-    [replay::trials(), restart::trials(), log::trials(), past::trials()].into_iter().flatten().collect()
+    [replay::trials(), restart::trials(), log::trials(), past::trials(), export::trials()]
+        .into_iter()
+        .flatten()
+        .collect()
 }
 
 /// Creates and removes a cgroup.

@@ -311,7 +311,7 @@ pub struct Export {
 pub enum ExportFormat {
     /// JSON, one event or gap per line, as by `log --json`
     Jsonl,
-    /// One SQLite database with the schema of the history's segments; needs --history
+    /// One SQLite database with the schema of the history's segments, from --history or the daemon's folder
     Sqlite,
     /// A trace for ui.perfetto.dev: one slice per cgroup, from its creation to its removal
     Perfetto,

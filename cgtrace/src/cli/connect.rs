@@ -38,8 +38,14 @@ impl Connector {
         }
     }
 
+    /// Connects to the daemon.
+    pub fn daemon(&self) -> Result<Client, Error> {
+        Client::connect_to(&self.endpoint)
+    }
+
+    /// Connects to the daemon, else to a tracer in this process.
     pub fn connect(&self) -> Result<Connected, Failure> {
-        let refused = match Client::connect_to(&self.endpoint) {
+        let refused = match self.daemon() {
             Ok(client) => return Ok(Connected { client, in_process: false }),
             Err(error @ Error::Connect { .. }) => error,
             Err(error) => return Err(error.into()),

@@ -129,7 +129,17 @@ fn wrong_usage_says_what_is_right() {
         let answer = cgtrace(folder.path(), arguments).with_code(2);
         assert!(answer.stderr.contains(expected), "{arguments:?}: {}", answer.stderr);
     }
+}
+
+#[test]
+fn a_database_needs_files() {
     let mut without = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
-    let without = answer(without.args(["export", "--format", "sqlite"])).with_code(2);
-    assert!(without.stderr.contains("needs `--history DIR`"), "{}", without.stderr);
+    let without =
+        answer(without.args(["export", "--format", "sqlite"]).env("CGTRACE_RUNTIME_DIR", "/no/such/folder"));
+    let without = without.with_code(3);
+    assert!(
+        without.stderr.contains("--history DIR") && without.stderr.contains("/no/such/folder"),
+        "{}",
+        without.stderr
+    );
 }

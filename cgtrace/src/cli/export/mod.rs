@@ -7,7 +7,7 @@ use std::{
     fs::File,
     io::{self, BufWriter, IsTerminal as _, Write},
     os::unix::ffi::OsStrExt as _,
-    path::Path,
+    path::{Path, PathBuf},
 };
 
 use anyhow::anyhow;
@@ -26,8 +26,12 @@ use super::{
 
 pub fn run(export: &Export, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     if export.format == ExportFormat::Sqlite {
-        let folder = sqlite_source(export)?;
-        let database = sqlite::merge(folder)?;
+        check_sqlite(export)?;
+        let folder = match &export.history.folder {
+            Some(folder) => folder.clone(),
+            None => folder_of_daemon(connector)?,
+        };
+        let database = sqlite::merge(&folder)?;
         let mut sink = Sink::open(export.output.as_deref(), output)?;
         io::copy(&mut database.as_file(), &mut sink).map_err(|error| sink.failure(error))?;
         return sink.finish();
@@ -48,14 +52,8 @@ pub fn run(export: &Export, connector: &Connector, output: &mut Output) -> Resul
     sink.finish()
 }
 
-/// The folder for `--format sqlite`. Its files have what a daemon's answers lack: the numbers of rows.
-fn sqlite_source(export: &Export) -> Result<&Path, Failure> {
-    let Some(folder) = export.history.folder.as_deref() else {
-        return Err(Failure::Usage(anyhow!(
-            "`--format sqlite` needs `--history DIR`: it merges the files of a history; the packaged \
-             daemon's are in /var/lib/cgtrace"
-        )));
-    };
+/// Checks what `--format sqlite` cannot do.
+fn check_sqlite(export: &Export) -> Result<(), Failure> {
     if export.range.since.is_some() || export.range.until.is_some() {
         return Err(Failure::Usage(anyhow!(
             "`--format sqlite` contains the whole history; select by time in SQL: \
@@ -67,7 +65,19 @@ fn sqlite_source(export: &Export) -> Result<&Path, Failure> {
             "an SQLite database is not for a terminal; give a file (-o FILE), or redirect stdout"
         )));
     }
-    Ok(folder)
+    Ok(())
+}
+
+/// The daemon's folder, for `--format sqlite`: its files have what the daemon's answers lack, the numbers of
+/// rows. They are read with the authority of the caller.
+fn folder_of_daemon(connector: &Connector) -> Result<PathBuf, Failure> {
+    let missing = "`--format sqlite` merges the files of a history; give their folder (--history DIR)";
+    let mut client =
+        connector.daemon().map_err(|error| Failure::NoAnswer(anyhow!(error).context(missing)))?;
+    let folder = client.status()?.history.folder;
+    folder.map(PathBuf::from).ok_or_else(|| {
+        Failure::NoAnswer(anyhow!("{missing}: that of the running daemon is in memory, without files"))
+    })
 }
 
 /// Where the export goes.

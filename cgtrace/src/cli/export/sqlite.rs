@@ -1,17 +1,13 @@
 //! Merges the segments of a folder into one database with their schema. Numbers of events are unique in a
 //! history; the numbers of all other rows are those of one segment, and get new ones.
 
-use std::{
-    fs, io,
-    os::unix::ffi::OsStrExt as _,
-    path::{Path, PathBuf},
-};
+use std::{os::unix::ffi::OsStrExt as _, path::Path};
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use cgtrace_client::paths;
 use cgtrace_history::{APPLICATION_ID, Archive, FORMAT, SCHEMA};
 use rusqlite::Connection;
-use tempfile::{NamedTempFile, TempDir};
+use tempfile::NamedTempFile;
 
 use crate::cli::{failure::Failure, past::Folder, stderr::print};
 
@@ -31,14 +27,11 @@ where ended is null and no not in (select new from of_cgroup) and (select has_li
 /// Merges the segments into a temporary file.
 pub fn merge(folder: &Path) -> Result<NamedTempFile, Failure> {
     // Names what cannot be read, and says what is wrong with the folder.
-    Folder::open(folder)?;
-    let unreadable: Vec<PathBuf> = Archive::open(folder)
-        .map(|archive| archive.unreadable().iter().map(|(path, _)| path.clone()).collect())
-        .unwrap_or_default();
-    merge_readable(folder, &unreadable).map_err(Failure::NoAnswer)
+    let archive = Folder::open(folder)?.into_archive();
+    merge_readable(archive).map_err(Failure::NoAnswer)
 }
 
-fn merge_readable(folder: &Path, unreadable: &[PathBuf]) -> Result<NamedTempFile> {
+fn merge_readable(mut archive: Archive) -> Result<NamedTempFile> {
     let file = NamedTempFile::new().context("failed to create a temporary file")?;
     let merged = Connection::open(file.path())?;
     // Nobody reads it before it is complete.
@@ -49,34 +42,49 @@ fn merge_readable(folder: &Path, unreadable: &[PathBuf]) -> Result<NamedTempFile
     // A failed segment is rolled back.
     merged.execute_batch("pragma journal_mode = memory")?;
     let mut lacks_earlier = false;
-    for path in segments(folder)? {
-        let shown = paths::escape(path.as_os_str().as_bytes());
-        if unreadable.contains(&path) {
+    for (number, is_readable) in archive.segments() {
+        if !is_readable {
             lacks_earlier = true;
             continue;
         }
-        // SQLite needs to write beside a file that has a log; the folder is left as it is.
-        let copy = copy(&path).with_context(|| format!("failed to copy `{shown}`"))?;
-        let name = copy.path().join("segment").to_string_lossy().into_owned();
-        merged.execute("attach ?1 as s", [name])?;
-        match add(&merged, lacks_earlier) {
-            Ok(()) => lacks_earlier = false,
-            Err(error) if is_damage(&error) => {
-                merged.execute_batch("rollback")?;
-                print(format!("cgtrace: `{shown}` is left out: it is damaged"));
-                lacks_earlier = true;
-            }
-            Err(error) => return Err(anyhow!(error).context(format!("failed to merge `{shown}`"))),
+        let is_added = add(&merged, &mut archive, number, lacks_earlier)
+            .with_context(|| format!("failed to merge `{}`", shown(&archive, number)))?;
+        if !is_added {
+            print(format!("cgtrace: `{}` is left out: it is damaged", shown(&archive, number)));
         }
-        merged.execute_batch("detach s")?;
+        lacks_earlier = !is_added;
     }
     merged.execute_batch("pragma journal_mode = delete")?;
     merged.close().map_err(|(_, error)| error)?;
     Ok(file)
 }
 
+fn shown(archive: &Archive, number: u32) -> String {
+    paths::escape(archive.file(number).as_os_str().as_bytes())
+}
+
+/// Adds a segment; returns whether it is intact.
+fn add(merged: &Connection, archive: &mut Archive, number: u32, lacks_earlier: bool) -> Result<bool> {
+    let folder = tempfile::tempdir().context("failed to create a temporary folder")?;
+    let copy = folder.path().join("segment");
+    match archive.copy(number, &copy) {
+        Err(error) if error.is_broken() => return Ok(false),
+        copied => copied?,
+    }
+    merged.execute("attach cast(?1 as text) as s", [copy.as_os_str().as_bytes()])?;
+    let added = add_attached(merged, lacks_earlier);
+    if added.is_err() {
+        merged.execute_batch("rollback")?;
+    }
+    merged.execute_batch("detach s")?;
+    match added {
+        Err(error) if is_damage(&error) => Ok(false),
+        added => Ok(added.map(|()| true)?),
+    }
+}
+
 /// Adds the attached segment in one transaction.
-fn add(merged: &Connection, lacks_earlier: bool) -> rusqlite::Result<()> {
+fn add_attached(merged: &Connection, lacks_earlier: bool) -> rusqlite::Result<()> {
     merged.execute_batch("begin")?;
     merged.execute_batch(MERGE)?;
     if lacks_earlier {
@@ -85,32 +93,8 @@ fn add(merged: &Connection, lacks_earlier: bool) -> rusqlite::Result<()> {
     merged.execute_batch("commit")
 }
 
+/// Whether the attached segment is at fault: also a value of another type than the writer's is damage.
 fn is_damage(error: &rusqlite::Error) -> bool {
-    use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
-    matches!(error.sqlite_error_code(), Some(DatabaseCorrupt | NotADatabase))
-}
-
-/// The files of the segments, oldest first.
-fn segments(folder: &Path) -> Result<Vec<PathBuf>> {
-    let number = |path: &Path| -> Option<u32> {
-        path.file_name()?.to_str()?.strip_prefix("segment-")?.strip_suffix(".db")?.parse().ok()
-    };
-    let entries = fs::read_dir(folder)?.collect::<io::Result<Vec<_>>>()?;
-    let mut numbered: Vec<(u32, PathBuf)> =
-        entries.into_iter().filter_map(|entry| Some((number(&entry.path())?, entry.path()))).collect();
-    numbered.sort();
-    Ok(numbered.into_iter().map(|(_, path)| path).collect())
-}
-
-/// Copies a segment, with what is in its log alone, to a file called `segment`.
-fn copy(path: &Path) -> io::Result<TempDir> {
-    let folder = tempfile::tempdir()?;
-    let copy = folder.path().join("segment");
-    fs::copy(path, &copy)?;
-    let mut log = path.as_os_str().to_owned();
-    log.push("-wal");
-    match fs::copy(PathBuf::from(log), folder.path().join("segment-wal")) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(folder),
-    }
+    use rusqlite::ErrorCode::{ConstraintViolation, DatabaseCorrupt, NotADatabase};
+    matches!(error.sqlite_error_code(), Some(ConstraintViolation | DatabaseCorrupt | NotADatabase))
 }

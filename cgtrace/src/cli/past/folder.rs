@@ -50,6 +50,11 @@ impl Folder {
         failure(&self.path, error)
     }
 
+    /// The folder's archive.
+    pub fn into_archive(self) -> Archive {
+        self.archive
+    }
+
     /// The last moment that is stored.
     pub fn end(&self) -> wire::Timestamp {
         StoredEncoder::timestamp(&self.end)
