@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeSet,
     fs,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
 };
 
@@ -29,8 +29,16 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// How often each name is used by the churn.
+const REUSED: u64 = 10;
+
+/// How many names the churn may be ahead of the slowest subscriber. Unlimited, it overloads a machine of two
+/// CPUs with eight subscribers, and events are dropped.
+const AHEAD: u64 = 50;
+
 /// Replays the stream of a subscriber until `end` is created. Fails on a duplicate or an unknown cgroup.
-fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
+/// `seen` is set to the number in the last churned name.
+fn replay(daemon: &Daemon, below: &str, end: &str, seen: &AtomicU64) -> Result<BTreeSet<u64>> {
     let watch = wire::Watch {
         patterns: Some(vec![below.to_owned()]),
         kinds: Some(["mkdir", "rmdir"].map(str::to_owned).to_vec()),
@@ -59,6 +67,10 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
                     "mkdir" => ensure!(live.insert(id), "created twice: {event:?}"),
                     _ => ensure!(live.remove(&id), "removed, but never created: {event:?}"),
                 }
+                let name = event.path.as_deref().and_then(|path| path.rsplit_once("/churn-")?.1.parse().ok());
+                if let Some(number) = name {
+                    seen.store(number, Ordering::Relaxed);
+                }
                 if event.path.as_deref() == Some(end) {
                     return Ok(live);
                 }
@@ -68,6 +80,15 @@ fn replay(daemon: &Daemon, below: &str, end: &str) -> Result<BTreeSet<u64>> {
         }
     }
     anyhow::bail!("the stream ended")
+}
+
+/// Waits until every replay receives events.
+fn all_started<T>(daemon: &Daemon, replaying: &[thread::ScopedJoinHandle<'_, T>]) -> Outcome {
+    while daemon.client()?.status()?.subscriptions < 8 {
+        thread::sleep(std::time::Duration::from_millis(2));
+        ensure!(!replaying.iter().any(thread::ScopedJoinHandle::is_finished), "a replay ended early");
+    }
+    Ok(())
 }
 
 fn exact() -> Outcome {
@@ -80,25 +101,32 @@ fn exact() -> Outcome {
     let end = cgroup.join("end");
     let (path, end_path) = (cgroup.name(), cgroup.name_of(&end));
     let churning = AtomicBool::new(true);
+    // Until it receives events, a subscriber holds nobody back.
+    let seen: [AtomicU64; 8] = std::array::from_fn(|_| AtomicU64::new(u64::MAX));
     thread::scope(|threads| -> Outcome {
         let churn = threads.spawn(|| -> Outcome {
             let mut number = 0_u64;
             while churning.load(Ordering::Relaxed) {
-                let path = cgroup.join(format!("churn-{}", number % 50));
-                fs::create_dir(&path)?;
-                fs::remove_dir(&path)?;
+                if seen.iter().any(|seen| number > seen.load(Ordering::Relaxed).saturating_add(AHEAD)) {
+                    thread::yield_now();
+                    continue;
+                }
+                let path = cgroup.join(format!("churn-{number}"));
+                for _ in 0..REUSED {
+                    fs::create_dir(&path)?;
+                    fs::remove_dir(&path)?;
+                }
                 number += 1;
             }
             fs::create_dir(&end)?;
             Ok(())
         });
-        let replaying: Vec<_> = (0..8).map(|_| threads.spawn(|| replay(&daemon, &path, &end_path))).collect();
+        let replaying: Vec<_> =
+            seen.iter().map(|seen| threads.spawn(|| replay(&daemon, &path, &end_path, seen))).collect();
         // All of them start while cgroups are created and removed.
-        while daemon.client()?.status()?.subscriptions < 8 {
-            thread::sleep(std::time::Duration::from_millis(2));
-            ensure!(!replaying.iter().any(thread::ScopedJoinHandle::is_finished), "a replay ended early");
-        }
+        let started = all_started(&daemon, &replaying);
         churning.store(false, Ordering::Relaxed);
+        started?;
         churn.join().map_err(|_| anyhow::anyhow!("the churn panicked"))??;
         let mut expected = BTreeSet::from([cgroup.id()?]);
         for entry in fs::read_dir(cgroup.path())? {
