@@ -49,7 +49,7 @@ create table cgroup (
     ended integer                  -- the event that removed or renamed it; negative: removed during that gap
 ) strict;
 create index cgroup_by_id on cgroup (id);
-create index cgroup_by_name on cgroup (dir, leaf);
+create index cgroup_by_name on cgroup (dir, leaf, hierarchy);
 create index cgroup_that_exists on cgroup (hierarchy) where ended is null;
 
 -- How a cgroup was created, if not by an event of this segment. origin: 0 observed, 1 inferred, 2 it existed

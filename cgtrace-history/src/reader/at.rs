@@ -72,7 +72,6 @@ impl Reader<'_> {
             let instances = existing(decoder, wall_ns, boot, selected.as_deref(), which)?;
             Ok(StateAt::Known { instances, incomplete_for })
         })?;
-        self.close(at);
         Ok(match answer {
             Some(StateAt::Unknown { gap, .. }) => StateAt::Unknown { gap, oldest },
             // A path's own rows are complete anyway only if the segment begins with every cgroup.
@@ -92,7 +91,6 @@ impl Reader<'_> {
             Some(boot) => decoder.hierarchies_of(boot),
             None => Ok(Vec::new()),
         })?;
-        self.close(at);
         Ok(found.unwrap_or_default())
     }
 

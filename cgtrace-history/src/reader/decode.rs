@@ -121,9 +121,16 @@ impl<'a> Decoder<'a> {
         Ok(clock.moment(&boot_id, boot_ns))
     }
 
+    /// When an event happened, in ns since 1970.
+    pub fn wall_ns(&mut self, row: &EventRow) -> Result<i64, Error> {
+        let (_, clock) = self.clock(row.clock)?;
+        Ok(clock.zero_wall_ns.saturating_add_unsigned(row.boot_ns))
+    }
+
     fn hierarchies(&mut self) -> Result<&[HierarchyRow], Error> {
         if self.hierarchies.is_none() {
-            let mut rows = self.on.prepare("select no, boot, id, name from hierarchy order by no desc")?;
+            let mut rows =
+                self.on.prepare_cached("select no, boot, id, name from hierarchy order by no desc")?;
             let rows = rows.query_map([], |row| {
                 let name = row.get::<_, Option<String>>(3)?.map(Arc::from);
                 Ok(HierarchyRow { no: row.get(0)?, boot: row.get(1)?, id: HierarchyId(row.get(2)?), name })
@@ -148,8 +155,11 @@ impl<'a> Decoder<'a> {
 
     /// The numbers of the selected hierarchies; `None`: all.
     pub fn selected(&mut self, selected: &Hierarchies, boot_id: &str) -> Result<Option<Vec<i64>>, Error> {
-        let boot: Option<i64> =
-            self.on.query_row("select no from boot where id = ?1", [boot_id], |row| row.get(0)).optional()?;
+        let boot: Option<i64> = self
+            .on
+            .prepare_cached("select no from boot where id = ?1")?
+            .query_row([boot_id], |row| row.get(0))
+            .optional()?;
         let rows = self.hierarchies()?;
         Ok(match selected {
             Hierarchies::All => None,
@@ -164,6 +174,14 @@ impl<'a> Decoder<'a> {
                     .collect(),
             ),
         })
+    }
+
+    /// The numbers of the selected hierarchies, the newest first.
+    pub fn selected_numbers(&mut self, selected: &Hierarchies, boot_id: &str) -> Result<Vec<i64>, Error> {
+        match self.selected(selected, boot_id)? {
+            Some(numbers) => Ok(numbers),
+            None => Ok(self.hierarchies()?.iter().map(|row| row.no).collect()),
+        }
     }
 
     /// The boot of a hierarchy.

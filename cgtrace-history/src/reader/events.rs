@@ -4,7 +4,8 @@ use cgtrace_common::Kind;
 
 use super::{
     Reader,
-    decode::{EVENT, event_row},
+    decode::{Decoder, EVENT, event_row},
+    span::{Span, span},
 };
 use crate::{
     error::Error,
@@ -72,6 +73,20 @@ impl Default for EventQuery {
 }
 
 impl EventQuery {
+    /// Whether a time, in ns since 1970, is within the times in question.
+    fn covers(&self, wall_ns: i64) -> bool {
+        self.since_wall_ns.is_none_or(|since| wall_ns >= since)
+            && self.until_wall_ns.is_none_or(|until| wall_ns <= until)
+    }
+
+    /// Whether something of these times is in question.
+    fn concerns_span(&self, span: Option<Span>) -> bool {
+        span.is_none_or(|Span { from_wall_ns, until_wall_ns }| {
+            self.since_wall_ns.is_none_or(|since| until_wall_ns >= since)
+                && self.until_wall_ns.is_none_or(|until| from_wall_ns <= until)
+        })
+    }
+
     /// Whether a gap lies within the times in question.
     fn concerns(&self, gap: &Gap) -> bool {
         let from = gap.from.as_ref().map_or(gap.until.wall_ns, |from| from.wall_ns);
@@ -101,6 +116,7 @@ pub struct Page {
 }
 
 /// One step of a query: the rows of one segment.
+#[derive(Default)]
 struct Step {
     items: Vec<Item>,
     /// The last number read, if the budget ended the step.
@@ -130,11 +146,11 @@ impl Reader<'_> {
                 continue;
             }
             let step = self.ask(at, |decoder| {
-                let step =
-                    step(decoder, query, first.saturating_sub(1), last, &mut rows, &mut bytes, matches)?;
-                Ok(step)
+                if !query.concerns_span(span(decoder)?) {
+                    return Ok(Step::default());
+                }
+                step(decoder, query, first.saturating_sub(1), last, &mut rows, &mut bytes, matches)
             })?;
-            self.close(at);
             let Some(step) = step else {
                 let gap = self.broken_gap(at).filter(|gap| query.concerns(gap));
                 page.items.extend(gap.map(Item::Gap));
@@ -151,42 +167,6 @@ impl Reader<'_> {
             page.items.extend(self.gap_before_oldest(query).map(Item::Gap));
         }
         Ok(page)
-    }
-
-    /// How many of the numbers after `after_seq` up to `until_seq` belong to events that are neither stored nor
-    /// in a gap: their kinds are not stored.
-    pub fn unstored(&mut self, after_seq: u64, until_seq: u64) -> Result<u64, Error> {
-        let (mut stored, mut missing) = (0, 0);
-        for at in 0..self.segments.len() {
-            let Some((first, last)) = self.numbers(at) else { continue };
-            let (after, until) = (after_seq.max(first.saturating_sub(1)), until_seq.min(last));
-            if after >= until {
-                continue;
-            }
-            let found = self.ask(at, |decoder| {
-                let range = (after.cast_signed(), until.cast_signed());
-                let events: i64 = decoder.on.query_row(
-                    "select count(*) from event where seq > ?1 and seq <= ?2",
-                    range,
-                    |row| row.get(0),
-                )?;
-                // A gap of one user lies between the events of others.
-                let gaps: i64 = decoder.on.query_row(
-                    "select coalesce(sum(coalesce(events, until_seq - after_seq)), 0) from gap
-                     where until_seq > ?1 and after_seq < ?2",
-                    range,
-                    |row| row.get(0),
-                )?;
-                Ok((events.cast_unsigned(), gaps.cast_unsigned()))
-            })?;
-            let (events, gaps) = found.unwrap_or((0, until - after));
-            stored += events;
-            missing += gaps;
-            self.close(at);
-        }
-        let oldest = self.numbers(0).map_or(until_seq, |(first, _)| first.saturating_sub(1));
-        let numbers = until_seq.saturating_sub(after_seq.max(oldest));
-        Ok(numbers.saturating_sub(stored + missing))
     }
 
     /// The first and the last number that a segment can hold.
@@ -236,7 +216,7 @@ impl Reader<'_> {
 }
 
 fn step(
-    decoder: &mut super::decode::Decoder<'_>,
+    decoder: &mut Decoder<'_>,
     query: &EventQuery,
     before_first: u64,
     last: u64,
@@ -259,20 +239,13 @@ fn step(
         })
         .filter(|gap| query.concerns(gap))
         .collect();
-    let mut found = Step { items: Vec::new(), stopped_at: None };
+    let mut found = Step::default();
     let order = if query.newest_first { "desc" } else { "asc" };
     let on = decoder.on;
-    let mut statement = on.prepare_cached(&format!(
-        "select {EVENT} join clock c on c.no = e.clock
-         where e.seq > ?1 and e.seq <= ?2 and c.zero_wall_ns + e.boot_ns between ?3 and ?4 order by e.seq {order}"
-    ))?;
-    let range = (
-        limit(after),
-        limit(until),
-        query.since_wall_ns.unwrap_or(i64::MIN),
-        query.until_wall_ns.unwrap_or(i64::MAX),
-    );
-    let mut rows = statement.query(range)?;
+    let mut statement = on
+        .prepare_cached(&format!("select {EVENT} where e.seq > ?1 and e.seq <= ?2 order by e.seq {order}"))?;
+    // What is selected is selected below, so that every row is counted.
+    let mut rows = statement.query((limit(after), limit(until)))?;
     if query.newest_first {
         gaps.reverse();
     }
@@ -291,7 +264,7 @@ fn step(
             return Ok(found);
         }
         *rows_left -= 1;
-        if !query.kinds.contains(row.kind) {
+        if !query.kinds.contains(row.kind) || !query.covers(decoder.wall_ns(&row)?) {
             continue;
         }
         let event = decoder.event(row)?;

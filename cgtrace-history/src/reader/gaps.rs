@@ -31,7 +31,6 @@ impl Reader<'_> {
                 // It is damaged: everything up to the next one is missing.
                 None => latest = self.broken_gap(at),
             }
-            self.close(at);
         }
         if let Some(gap) = latest {
             return Ok(Some(Horizon { since: gap.until, after: Some(gap.reason), uid: gap.uid }));
@@ -49,7 +48,6 @@ impl Reader<'_> {
         let mut gaps = Vec::new();
         for at in 0..self.segments.len() {
             gaps.extend(self.ask(at, |decoder| decoder.gaps("order by no", []))?.into_iter().flatten());
-            self.close(at);
         }
         Ok(gaps)
     }

@@ -1,7 +1,10 @@
 //! Previous instances.
 
+use std::cmp::Reverse;
+
 use cgtrace_common::{CgroupId, HierarchyId, Kind};
 use hashbrown::HashSet;
+use rusqlite::OptionalExtension as _;
 
 use super::{
     Hierarchies, Reader,
@@ -35,12 +38,22 @@ impl Reader<'_> {
         let (dir, leaf) = split(path);
         let mut found = Vec::new();
         self.each_newest_first(|decoder| {
-            let condition =
-                "g.dir = (select no from path where path = ?1) and g.leaf = ?2 and g.ended is not null
-                 order by g.no desc";
-            let selected = decoder.selected(hierarchies, boot_id)?;
+            let directory = decoder
+                .on
+                .prepare_cached("select no from path where path = ?1")?
+                .query_row([Text(dir)], |row| row.get::<_, i64>(0))
+                .optional()?;
+            let Some(directory) = directory else { return Ok(false) };
             let left = max - found.len();
-            found.extend(ended(decoder, condition, (Text(dir), Text(leaf)), selected.as_deref(), left)?);
+            let mut numbered = Vec::new();
+            // One after the other: the index then has the newest first, whatever is stored of the others.
+            for hierarchy in decoder.selected_numbers(hierarchies, boot_id)? {
+                let condition = "g.dir = ?1 and g.leaf = ?2 and g.hierarchy = ?3 and g.ended is not null
+                     order by g.no desc";
+                numbered.extend(ended(decoder, condition, (directory, Text(leaf), hierarchy), None, left)?);
+            }
+            numbered.sort_unstable_by_key(|(no, _)| Reverse(*no));
+            found.extend(numbered.into_iter().take(left).map(|(_, instance)| instance));
             Ok(found.len() >= max)
         })?;
         Ok(found)
@@ -58,7 +71,8 @@ impl Reader<'_> {
             let condition = "g.id = ?1 and g.ended is not null and g.hierarchy in
                 (select h.no from hierarchy h join boot b on b.no = h.boot where b.id = ?2) order by g.no desc";
             let selected = decoder.selected(hierarchies, boot_id)?;
-            found = ended(decoder, condition, (id.0.cast_signed(), boot_id), selected.as_deref(), 1)?.pop();
+            let newest = ended(decoder, condition, (id.0.cast_signed(), boot_id), selected.as_deref(), 1)?.pop();
+            found = newest.map(|(_, instance)| instance);
             Ok(found.is_some())
         })?;
         Ok(found)
@@ -156,14 +170,14 @@ fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow>, Error> {
     Ok(cgroup.map(|cgroup| InstanceRow { no, cgroup, creation, ended }))
 }
 
-/// The instances that a condition selects and that are over, in its order.
+/// The instances that a condition selects and that are over, in its order, with the numbers of their rows.
 fn ended(
     decoder: &mut Decoder<'_>,
     condition: &str,
     values: impl rusqlite::Params,
     selected: Option<&[i64]>,
     max: usize,
-) -> Result<Vec<StoredInstance>, Error> {
+) -> Result<Vec<(i64, StoredInstance)>, Error> {
     let on = decoder.on;
     let mut statement = on.prepare_cached(&format!("select {COLUMNS} where {condition}"))?;
     let mut rows = statement.query(values)?;
@@ -173,9 +187,10 @@ fn ended(
     {
         let Some(row) = instance_row(row)? else { continue };
         if selected.is_none_or(|selected| selected.contains(&row.cgroup.hierarchy)) {
+            let no = row.no;
             let instance = row.decode(decoder)?;
             if is_over(&instance) {
-                found.push(instance);
+                found.push((no, instance));
             }
         }
     }

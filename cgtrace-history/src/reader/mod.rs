@@ -8,6 +8,7 @@ mod events;
 mod gaps;
 mod instances;
 mod processes;
+mod span;
 
 use std::sync::Arc;
 
@@ -99,18 +100,8 @@ impl<'a> Reader<'a> {
             if self.ask(at, &mut question)? == Some(true) {
                 break;
             }
-            self.close(at);
         }
         Ok(())
-    }
-
-    /// Frees an old segment's connection: most questions are about the newest ones.
-    fn close(&mut self, at: usize) {
-        if at + 2 < self.segments.len()
-            && let Some(segment) = self.segments.get_mut(at)
-        {
-            segment.close();
-        }
     }
 
     /// The boots on which something was stored, oldest first.
@@ -123,7 +114,6 @@ impl<'a> Reader<'a> {
                     boots.push(boot);
                 }
             }
-            self.close(at);
         }
         Ok(boots)
     }

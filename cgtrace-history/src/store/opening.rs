@@ -76,10 +76,7 @@ impl Store {
             opened => opened,
         };
         match opened {
-            Ok(mut segment) => {
-                segment.close();
-                return Ok(Some(segment));
-            }
+            Ok(segment) => return Ok(Some(segment)),
             // It was killed before its first commit. What is missing is in the gap between the runs.
             Err(Error::Unbegun { .. }) if is_newest => folder.remove(number)?,
             Err(error) if error.is_broken() => {

@@ -90,15 +90,6 @@ fn a_path_that_is_not_utf8_or_very_long_survives() {
 }
 
 #[test]
-fn numbers_of_kinds_that_are_not_stored_are_counted() {
-    let mut scene = scene();
-    scene.seq += 5;
-    scene.mkdir(50, "/later");
-    let unstored = |after, until| scene.ask(move |reader| reader.unstored(after, until).unwrap());
-    assert_eq!((unstored(0, 46), unstored(40, 45), unstored(41, 46), unstored(0, 40)), (5, 5, 4, 0));
-}
-
-#[test]
 fn a_history_on_disk_is_read_while_it_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let mut scene = Scene::start(options(Some(folder.path())), SECOND);

@@ -42,7 +42,6 @@ fn a_user_above_the_quota_is_counted_and_others_are_stored() {
     assert_eq!(scene.recorder.state().missing[GapReason::Quota as usize], gaps[0].events.unwrap());
     // Nothing is missing that is not counted.
     assert_eq!(stored + gaps[0].events.unwrap(), last);
-    assert_eq!(scene.ask(move |reader| reader.unstored(0, last).unwrap()), 0);
     let evidence = scene.ask(|reader| reader.previous(&Hierarchies::All, b"/evidence", 8).unwrap());
     assert_eq!(evidence.len(), 1);
     let horizon = scene.ask(|reader| reader.horizon().unwrap().unwrap());
