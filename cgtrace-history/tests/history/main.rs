@@ -15,3 +15,4 @@ mod quota;
 mod runs;
 mod scene;
 mod segments;
+mod work;

@@ -51,7 +51,10 @@ pub const EXCLUDED: [(&str, &str); 15] = [
 ];
 
 /// The slowest of the others, which only `--all` runs.
-pub const LONG: [(&str, &str); 11] = [
+pub const LONG: [(&str, &str); 14] = [
+    ("history::", "how events are stored does not depend on the kernel"),
+    ("recorder::", "how events are stored does not depend on the kernel"),
+    ("completions::", "completions do not depend on the kernel"),
     ("witnesses::", "thousands of events, each compared with another tracer's"),
     ("names::", "paths of thousands of bytes"),
     ("faults::out_of", "many starts"),
