@@ -20,6 +20,7 @@ pub fn trials() -> Vec<Trial> {
         trial("time::lists_in_a_loop", || serves_beside(&|_| list(&[]))),
         trial("time::globs_that_match_nothing", || serves_beside(&|round| list(&globs(round)))),
         trial("time::watches_with_a_snapshot", || serves_beside(&|_| snapshot())),
+        trial("time::questions_about_the_whole_past", || serves_beside(&past)),
         trial("time::verify_is_refused_on_the_public_socket", verify),
     ]
 }
@@ -40,6 +41,19 @@ fn lookup(paths: usize) -> Value {
 
 fn snapshot() -> Value {
     json!({"method": "io.cgtrace.Watch", "parameters": {"snapshot": true, "kinds": ["mkdir"]}, "more": true})
+}
+
+/// Each kind of question about the past, of everything that is stored.
+fn past(round: usize) -> Value {
+    let long_ago = "2001-01-01T00:00:00Z";
+    let (method, parameters) = match round % 5 {
+        0 => ("Removed", json!({"patterns": ["/none/*"], "since": long_ago})),
+        1 => ("Log", json!({"patterns": ["/none/*"], "since": long_ago})),
+        2 => ("List", json!({"patterns": ["/none/*"], "at": jiff::Timestamp::now().to_string()})),
+        3 => ("History", json!({"paths": vec!["/"; 16], "removed_paths": true})),
+        _ => ("Lookup", json!({"paths": vec!["/cgtrace-test"; 1_000]})),
+    };
+    json!({"method": format!("io.cgtrace.{method}"), "parameters": parameters})
 }
 
 /// Four clients call repeatedly and read each reply, until the private socket has answered 50 times.

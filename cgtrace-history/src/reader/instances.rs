@@ -34,27 +34,27 @@ impl Reader<'_> {
         path: &[u8],
         max: usize,
     ) -> Result<Vec<StoredInstance>, Error> {
+        Ok(self.previous_on(std::slice::from_ref(hierarchies), path, max)?.pop().unwrap_or_default())
+    }
+
+    /// The same for each of several hierarchies: at most `max` on each.
+    pub fn previous_on(
+        &mut self,
+        hierarchies: &[Hierarchies],
+        path: &[u8],
+        max: usize,
+    ) -> Result<Vec<Vec<StoredInstance>>, Error> {
         let boot_id = self.boot_id;
         let (dir, leaf) = split(path);
-        let mut found = Vec::new();
+        let mut found = vec![Vec::new(); hierarchies.len()];
         self.each_newest_first(|decoder| {
-            let directory = decoder
-                .on
-                .prepare_cached("select no from path where path = ?1")?
-                .query_row([Text(dir)], |row| row.get::<_, i64>(0))
-                .optional()?;
-            let Some(directory) = directory else { return Ok(false) };
-            let left = max - found.len();
-            let mut numbered = Vec::new();
-            // One after the other: the index then has the newest first, whatever is stored of the others.
-            for hierarchy in decoder.selected_numbers(hierarchies, boot_id)? {
-                let condition = "g.dir = ?1 and g.leaf = ?2 and g.hierarchy = ?3 and g.ended is not null
-                     order by g.no desc";
-                numbered.extend(ended(decoder, condition, (directory, Text(leaf), hierarchy), None, left)?);
+            // Most segments do not have the name at all.
+            let Some(dir) = named(decoder, dir, leaf)? else { return Ok(false) };
+            for (on, found) in hierarchies.iter().zip(&mut found) {
+                let numbers = decoder.selected_numbers(on, boot_id)?;
+                previous_in(decoder, &numbers, dir, leaf, max, found)?;
             }
-            numbered.sort_unstable_by_key(|(no, _)| Reverse(*no));
-            found.extend(numbered.into_iter().take(left).map(|(_, instance)| instance));
-            Ok(found.len() >= max)
+            Ok(found.iter().all(|found| found.len() >= max))
         })?;
         Ok(found)
     }
@@ -168,6 +168,36 @@ fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow>, Error> {
     let cgroup = cgroup_row(row, 3)?;
     let (no, creation, ended) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(cgroup.map(|cgroup| InstanceRow { no, cgroup, creation, ended }))
+}
+
+/// The number of a directory's path, if a cgroup is stored with this name in it.
+fn named(decoder: &Decoder<'_>, dir: &[u8], leaf: &[u8]) -> Result<Option<i64>, Error> {
+    let mut statement = decoder.on.prepare_cached(
+        "select g.dir from cgroup g where g.dir = (select no from path where path = ?1) and g.leaf = ?2 limit 1",
+    )?;
+    Ok(statement.query_row((Text(dir), Text(leaf)), |row| row.get(0)).optional()?)
+}
+
+/// Adds the previous instances with a name on these hierarchies, until there are `max`.
+fn previous_in(
+    decoder: &mut Decoder<'_>,
+    hierarchies: &[i64],
+    dir: i64,
+    leaf: &[u8],
+    max: usize,
+    found: &mut Vec<StoredInstance>,
+) -> Result<(), Error> {
+    let left = max - found.len();
+    let mut numbered = Vec::new();
+    // One after the other: the index then has the newest first, whatever is stored of the others.
+    for hierarchy in hierarchies {
+        let condition = "g.dir = ?1 and g.leaf = ?2 and g.hierarchy = ?3 and g.ended is not null
+             order by g.no desc";
+        numbered.extend(ended(decoder, condition, (dir, Text(leaf), hierarchy), None, left)?);
+    }
+    numbered.sort_unstable_by_key(|(no, _)| Reverse(*no));
+    found.extend(numbered.into_iter().take(left).map(|(_, instance)| instance));
+    Ok(())
 }
 
 /// The instances that a condition selects and that are over, in its order, with the numbers of their rows.

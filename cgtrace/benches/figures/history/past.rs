@@ -4,7 +4,10 @@ use std::{
     fs,
     path::Path,
     process::{Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -18,13 +21,16 @@ use super::at_most;
 use crate::{
     load,
     report::{Ratio, Report, Row},
-    service::Daemon,
+    service::{Connection, Daemon},
     statistics::Series,
 };
 
 const EVENTS: u64 = 10_000_000;
 
 const ROUNDS: usize = 15;
+
+/// How many lookups are made, 100 a second.
+const LOOKUPS: u32 = 500;
 
 /// The wall clock at zero of the boot clock: ns since 1970.
 const ZERO: i64 = 1_796_000_000_000_000_000;
@@ -38,6 +44,7 @@ pub fn measure(report: &mut Report, mount: &Path) -> Result<()> {
     fill(&store)?;
     show(report, &store)?;
     start(report, &store)?;
+    beside(report, &store)?;
     drop(folder);
     memory(report, mount)
 }
@@ -88,6 +95,65 @@ fn start(report: &mut Report, store: &Path) -> Result<()> {
         note: "to a start with an empty history in memory".to_owned(),
     });
     Ok(())
+}
+
+/// Lookups of a path on all hierarchies, with its previous instances. Returns their durations in ms.
+fn lookups(daemon: &Daemon) -> Result<Series> {
+    let mut connection = daemon.connect()?;
+    let mut series = Series::default();
+    for _ in 0..LOOKUPS {
+        thread::sleep(Duration::from_millis(10));
+        let start = Instant::now();
+        connection.call("Lookup", &json!({"paths": ["/pods"]}))?;
+        series.push(start.elapsed().as_secs_f64() * 1e3);
+    }
+    Ok(series)
+}
+
+/// Lookups, alone and beside a client of the public socket that asks about the whole past, over and over.
+fn beside(report: &mut Report, store: &Path) -> Result<()> {
+    let daemon = Daemon::start_with(&["--history", &store.to_string_lossy(), "--history-size", "1024"])?;
+    let alone = lookups(&daemon)?;
+    let at = jiff::Timestamp::from_nanosecond(i128::from(ZERO) + i128::from(EVENTS / 2 * STEP))?.to_string();
+    let questions = [
+        ("Removed", json!({"patterns": ["/none/*"]})),
+        ("List", json!({"patterns": ["/none/*"], "at": at})),
+        ("History", json!({"paths": ["/"], "removed_paths": true})),
+        ("Log", json!({"patterns": ["/none/*"], "since": at})),
+    ];
+    for (method, parameters) in questions {
+        let ended = AtomicBool::new(false);
+        let (beside, asked) = thread::scope(|threads| -> Result<(Series, u32)> {
+            let asking = threads.spawn(|| -> Result<u32> {
+                let mut connection = Connection::open(&daemon.public_socket())?;
+                let mut asked = 0;
+                while !ended.load(Ordering::Relaxed) {
+                    connection.call(method, &parameters)?;
+                    asked += 1;
+                }
+                Ok(asked)
+            });
+            let series = lookups(&daemon);
+            ended.store(true, Ordering::Relaxed);
+            let asked = asking.join().map_err(|_| anyhow::anyhow!("the asking client panicked"))??;
+            Ok((series?, asked))
+        })?;
+        report.row(Row {
+            what: format!(
+                "history: Lookup with 10 million events stored, beside a client that calls {method}"
+            ),
+            figure: format!(
+                "p50 {:.1} ms, the slowest {:.1} ms; alone {:.2} and {:.1} ms",
+                beside.median(),
+                beside.quantile(1.0),
+                alone.median(),
+                alone.quantile(1.0)
+            ),
+            ratio: None,
+            note: format!("{LOOKUPS} calls; the other client's were answered {asked} times"),
+        });
+    }
+    daemon.stop()
 }
 
 /// The memory of a daemon whose history in memory is full, and its wakeups when nothing happens.

@@ -43,14 +43,13 @@ impl PastQuestion {
     pub fn answer(&self, reader: &mut Reader<'_>) -> Result<Past, Error> {
         let mut previous = Vec::with_capacity(self.0.len());
         for (subject, hierarchies) in &self.0 {
-            let mut of_subject = Vec::with_capacity(hierarchies.len());
-            for on in hierarchies {
-                of_subject.push(match subject {
-                    Subject::Path(path) => reader.previous(on, path, MAX_PREVIOUS)?,
-                    Subject::Id(id) => reader.previous_by_id(on, *id)?.into_iter().collect(),
-                });
-            }
-            previous.push(of_subject);
+            previous.push(match subject {
+                Subject::Path(path) => reader.previous_on(hierarchies, path, MAX_PREVIOUS)?,
+                Subject::Id(id) => hierarchies
+                    .iter()
+                    .map(|on| Ok(reader.previous_by_id(on, *id)?.into_iter().collect()))
+                    .collect::<Result<_, Error>>()?,
+            });
         }
         Ok(Past { previous, horizon: reader.horizon()? })
     }
