@@ -25,7 +25,9 @@ pub use entry::{
     LiveSet, Origin,
 };
 pub use error::Error;
-pub use reader::{At, Boot, EventQuery, Hierarchies, Item, KindSet, Page, Reader, StateAt};
+pub use reader::{
+    At, Boot, EventQuery, Hierarchies, Item, KindSet, Page, Reader, RemovedPaths, RowPosition, StateAt,
+};
 pub use recorder::{Recorder, Requests, Wake};
 pub use schema::{APPLICATION_ID, FORMAT, SCHEMA};
 pub use store::{Opened, Options, State};

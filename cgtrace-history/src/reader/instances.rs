@@ -2,8 +2,7 @@
 
 use std::cmp::Reverse;
 
-use cgtrace_common::{CgroupId, HierarchyId, Kind};
-use hashbrown::HashSet;
+use cgtrace_common::{CgroupId, Kind};
 use rusqlite::OptionalExtension as _;
 
 use super::{
@@ -12,7 +11,7 @@ use super::{
 };
 use crate::{
     error::Error,
-    segment::dictionary::{Text, join, split},
+    segment::dictionary::{Text, split},
     stored::{End, StoredInstance},
 };
 
@@ -116,42 +115,6 @@ impl Reader<'_> {
                 }
             }
             Ok(false)
-        })?;
-        Ok(found)
-    }
-}
-
-impl Reader<'_> {
-    /// The paths of cgroups that were removed, with their hierarchies, the last removed first: at most `max`, of
-    /// the newest segments.
-    pub fn removed_paths(&mut self, max: usize) -> Result<Vec<(Hierarchies, Vec<u8>)>, Error> {
-        let boot_id = self.boot_id;
-        let mut found: Vec<(Hierarchies, Vec<u8>)> = Vec::new();
-        self.each_newest_first(|decoder| {
-            // `max` counts rows, not paths: the work is bounded.
-            let left = i64::try_from(max - found.len()).unwrap_or(i64::MAX);
-            let mut known: HashSet<(i64, i64, Box<[u8]>)> = HashSet::new();
-            let mut statement = decoder.on.prepare_cached(
-                "select g.hierarchy, g.dir, g.leaf, p.path, h.id, h.name from cgroup g
-                    join path p on p.no = g.dir join hierarchy h on h.no = g.hierarchy
-                    join boot b on b.no = h.boot
-                 where g.ended is not null and b.id = ?1 order by g.no desc limit ?2",
-            )?;
-            let mut rows = statement.query((boot_id, left))?;
-            while let Some(row) = rows.next()? {
-                let bytes = |column: usize| -> Result<&[u8], Error> {
-                    Ok(row.get_ref(column)?.as_bytes().map_err(rusqlite::Error::from)?)
-                };
-                let leaf = bytes(2)?;
-                if known.insert((row.get(0)?, row.get(1)?, Box::from(leaf))) {
-                    let on = match row.get::<_, Option<String>>(5)? {
-                        Some(name) => Hierarchies::Named(name),
-                        None => Hierarchies::Numbered(HierarchyId(row.get(4)?)),
-                    };
-                    found.push((on, join(bytes(3)?, leaf)));
-                }
-            }
-            Ok(found.len() >= max)
         })?;
         Ok(found)
     }

@@ -8,12 +8,14 @@ mod events;
 mod gaps;
 mod instances;
 mod processes;
+mod removed_paths;
 mod span;
 
 use std::sync::Arc;
 
 pub use at::{At, StateAt};
 pub use events::{EventQuery, Item, KindSet, Page};
+pub use removed_paths::{RemovedPaths, RowPosition};
 
 use cgtrace_common::HierarchyId;
 

@@ -1,9 +1,9 @@
 //! Instances: created, renamed, removed.
 
 use cgtrace_common::{CgroupId, Kind};
-use cgtrace_history::{End, EntryCreation, Hierarchies, Origin, StoredInstance};
+use cgtrace_history::{End, EntryCreation, Hierarchies, Options, Origin, StoredInstance};
 
-use crate::scene::{SECOND, Scene, cgroup, cgroup_on, live, task};
+use crate::scene::{SECOND, Scene, cgroup, cgroup_on, live, options, task};
 
 fn previous(scene: &Scene, path: &'static str) -> Vec<StoredInstance> {
     scene.ask(move |reader| reader.previous(&Hierarchies::All, path.as_bytes(), 8).unwrap())
@@ -200,7 +200,32 @@ fn removed_cgroups_are_listed_by_time() {
     let of_the_last = crate::scene::ZERO + 107 * SECOND.cast_signed();
     assert_eq!(removed(of_the_last, i64::MAX), [8]);
     assert_eq!(removed(i64::MIN, of_the_last - 1), [7]);
-    let paths = scene.ask(|reader| reader.removed_paths(2).unwrap());
-    let paths: Vec<_> = paths.into_iter().map(|(_, path)| String::from_utf8(path).unwrap()).collect();
-    assert_eq!(paths, ["/a8", "/a7"]);
+}
+
+#[test]
+fn paths_of_removed_cgroups_are_read_page_by_page() {
+    let mut scene = Scene::start(Options { max_bytes: 1 << 20, ..options(None) }, 100 * SECOND);
+    for id in 0..5_000 {
+        scene.mkdir(id, &format!("/a{id}"));
+        scene.rmdir(id, &format!("/a{id}"));
+        scene.wait_for_room();
+    }
+    scene.mkdir(9_000, "/exists");
+    for max_rows in [1, 7, 100, 1_000_000] {
+        let paths = scene.ask(move |reader| {
+            let (mut paths, mut before) = (Vec::new(), None);
+            loop {
+                let page = reader.removed_paths(before, max_rows).unwrap();
+                assert!(page.paths.len() <= max_rows);
+                paths.extend(page.paths.into_iter().map(|(_, path)| String::from_utf8(path).unwrap()));
+                before = page.next;
+                if before.is_none() {
+                    return paths;
+                }
+            }
+        });
+        // Older ones are no longer stored.
+        let expected: Vec<String> = (0..5_000).rev().map(|id| format!("/a{id}")).take(paths.len()).collect();
+        assert!(paths == expected && paths.len() > 1_000, "{max_rows}: {} paths", paths.len());
+    }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use cgtrace_client::{paths, wire};
 use cgtrace_common::HierarchyId;
-use cgtrace_history::{Error, Hierarchies, Reader, StoredEvent, StoredExec};
+use cgtrace_history::{Error, Hierarchies, Reader, RemovedPaths, StoredEvent, StoredExec};
 
 use super::super::{
     failure::{CallError, ErrorReply},
@@ -23,7 +23,12 @@ const MAX_MOVES: usize = 64;
 /// How many processes of a comm are returned.
 const MAX_EXECS: usize = 32;
 
-const MAX_REMOVED_PATHS: usize = 50_000;
+/// Among how many of the newest cgroups removed ones are found.
+const MAX_CGROUPS: usize = 65_536;
+
+/// How many rows the history thread reads for one page: about 20 ms of its time.
+const PAGE_ROWS: usize = 4_096;
+
 const MAX_REMOVED_PATH_BYTES: usize = 4 << 20;
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
@@ -64,8 +69,7 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     }
     let removed = match removed_paths {
         Some(true) => {
-            let question = |reader: &mut Reader<'_>| reader.removed_paths(MAX_REMOVED_PATHS);
-            let ((), found) = connection.ask(|_| ((), question)).await?;
+            let found = removed(connection).await?;
             Some(absent(connection.shared.tracker.borrow().index(), found))
         }
         _ => None,
@@ -117,6 +121,21 @@ fn execs_of(reader: &mut Reader<'_>, comm: &[u8]) -> Result<Vec<StoredExec>, Err
         }
     }
     found.truncate(MAX_EXECS);
+    Ok(found)
+}
+
+/// The paths of the newest removed cgroups, with their hierarchies.
+async fn removed(connection: &mut Connection) -> Result<Vec<(Hierarchies, Vec<u8>)>, CallError> {
+    let (mut found, mut before) = (Vec::new(), None);
+    for _ in 0..MAX_CGROUPS / PAGE_ROWS {
+        let question = move |reader: &mut Reader<'_>| reader.removed_paths(before, PAGE_ROWS);
+        let ((), RemovedPaths { paths, next }) = connection.ask(|_| ((), question)).await?;
+        found.extend(paths);
+        before = next;
+        if before.is_none() {
+            break;
+        }
+    }
     Ok(found)
 }
 
