@@ -26,7 +26,8 @@ pub use entry::{
 };
 pub use error::Error;
 pub use reader::{
-    At, Boot, EventQuery, Hierarchies, Item, KindSet, Page, Reader, RemovedPaths, RowPosition, StateAt,
+    At, Boot, EventQuery, Hierarchies, Item, KindSet, Page, Reader, RemovedPage, RemovedPaths,
+    RemovedPosition, RemovedQuery, RowPosition, StateAt,
 };
 pub use recorder::{Recorder, Requests, Wake};
 pub use schema::{APPLICATION_ID, FORMAT, SCHEMA};

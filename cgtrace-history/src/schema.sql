@@ -51,6 +51,7 @@ create table cgroup (
 create index cgroup_by_id on cgroup (id);
 create index cgroup_by_name on cgroup (dir, leaf, hierarchy);
 create index cgroup_that_exists on cgroup (hierarchy) where ended is null;
+create index cgroup_that_ended_in_gap on cgroup (ended) where ended < 0;
 
 -- How a cgroup was created, if not by an event of this segment. origin: 0 observed, 1 inferred, 2 it existed
 -- at that time.
@@ -106,6 +107,7 @@ create table gap (
     until_boot_ns integer not null,
     uid integer                    -- of the user whose events these are; reason quota only
 ) strict;
+create index gap_by_end on gap (until_seq);
 
 -- The runs of the daemon. until: its last stored event, or its end.
 create table period (

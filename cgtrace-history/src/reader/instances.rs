@@ -16,14 +16,15 @@ use crate::{
 };
 
 /// A row of the table `cgroup`.
-struct InstanceRow {
+pub(super) struct InstanceRow {
     no: i64,
-    cgroup: CgroupRow,
+    pub cgroup: CgroupRow,
     creation: Option<i64>,
     ended: Option<i64>,
 }
 
-const COLUMNS: &str = "g.no, g.creation, g.ended, g.hierarchy, g.id, p.path, g.leaf from cgroup g left join path p on p.no = g.dir";
+/// The columns of an [`InstanceRow`].
+pub(super) const COLUMNS: &str = "g.no, g.creation, g.ended, g.hierarchy, g.id, p.path, g.leaf from cgroup g left join path p on p.no = g.dir";
 
 impl Reader<'_> {
     /// The previous instances of a path, newest first.
@@ -76,58 +77,16 @@ impl Reader<'_> {
         })?;
         Ok(found)
     }
-
-    /// The instances that ended at or after a time (ns since 1970), and not after another, the last removed
-    /// first. `matches` selects by hierarchy, id and path.
-    pub fn removed(
-        &mut self,
-        since_wall_ns: i64,
-        until_wall_ns: i64,
-        hierarchies: &Hierarchies,
-        matches: &mut dyn FnMut(Option<&[u8]>) -> bool,
-        max: usize,
-    ) -> Result<Vec<StoredInstance>, Error> {
-        let boot_id = self.boot_id;
-        let mut found: Vec<StoredInstance> = Vec::new();
-        self.each_newest_first(|decoder| {
-            let selected = decoder.selected(hierarchies, boot_id)?;
-            let on = decoder.on;
-            let mut statement = on.prepare_cached(&format!(
-                "select {COLUMNS} left join event e on e.seq = g.ended left join clock c on c.no = e.clock
-                    left join gap x on x.no = -g.ended left join clock xc on xc.no = x.until_clock
-                 where g.ended is not null and coalesce(c.zero_wall_ns + e.boot_ns, xc.zero_wall_ns + x.until_boot_ns)
-                    between ?1 and ?2
-                 order by coalesce(e.seq, x.until_seq) desc, g.no desc"
-            ))?;
-            let mut rows = statement.query((since_wall_ns, until_wall_ns))?;
-            while let Some(row) = rows.next()? {
-                let Some(row) = instance_row(row)? else { continue };
-                let is_selected = selected.as_ref().is_none_or(|selected| selected.contains(&row.cgroup.hierarchy));
-                if !is_selected || !matches(row.cgroup.path.as_deref()) {
-                    continue;
-                }
-                let instance = row.decode(decoder)?;
-                if is_over(&instance) {
-                    found.push(instance);
-                }
-                if found.len() >= max {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
-        })?;
-        Ok(found)
-    }
 }
 
 impl InstanceRow {
-    fn decode(self, decoder: &mut Decoder<'_>) -> Result<StoredInstance, Error> {
+    pub fn decode(self, decoder: &mut Decoder<'_>) -> Result<StoredInstance, Error> {
         let Self { no, cgroup, creation, ended } = self;
         decoder.instance(no, cgroup, creation, ended)
     }
 }
 
-fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow>, Error> {
+pub(super) fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow>, Error> {
     let cgroup = cgroup_row(row, 3)?;
     let (no, creation, ended) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(cgroup.map(|cgroup| InstanceRow { no, cgroup, creation, ended }))
@@ -191,7 +150,7 @@ fn ended(
 }
 
 /// A row also ends when its cgroup gets another path.
-fn is_over(instance: &StoredInstance) -> bool {
+pub(super) fn is_over(instance: &StoredInstance) -> bool {
     match &instance.end {
         Some(End::Event(event)) => {
             let is_of_this_path =

@@ -8,6 +8,7 @@ mod events;
 mod gaps;
 mod instances;
 mod processes;
+mod removed;
 mod removed_paths;
 mod span;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 pub use at::{At, StateAt};
 pub use events::{EventQuery, Item, KindSet, Page};
+pub use removed::{RemovedPage, RemovedPosition, RemovedQuery};
 pub use removed_paths::{RemovedPaths, RowPosition};
 
 use cgtrace_common::HierarchyId;

@@ -14,7 +14,7 @@ use crate::{
 /// How many segments fill the history.
 const SEGMENTS: u64 = 16;
 
-/// The size of a segment in a small history, which then has fewer of them: an empty one takes 104 KiB.
+/// The size of a segment in a small history, which then has fewer of them: an empty one takes 120 KiB.
 const MIN_SEGMENT: u64 = 256 << 10;
 
 /// The longest time that one segment covers, in ns.

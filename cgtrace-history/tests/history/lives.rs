@@ -1,9 +1,9 @@
 //! Instances: created, renamed, removed.
 
 use cgtrace_common::{CgroupId, Kind};
-use cgtrace_history::{End, EntryCreation, Hierarchies, Options, Origin, StoredInstance};
+use cgtrace_history::{End, EntryCreation, Hierarchies, Options, Origin, RemovedQuery, StoredInstance};
 
-use crate::scene::{SECOND, Scene, cgroup, cgroup_on, live, options, task};
+use crate::scene::{SECOND, Scene, cgroup, cgroup_on, live, options, removed_pages, task};
 
 fn previous(scene: &Scene, path: &'static str) -> Vec<StoredInstance> {
     scene.ask(move |reader| reader.previous(&Hierarchies::All, path.as_bytes(), 8).unwrap())
@@ -189,11 +189,11 @@ fn removed_cgroups_are_listed_by_time() {
     for id in [7, 5, 8] {
         scene.rmdir(id, &format!("/a{id}"));
     }
-    let removed = |since: i64, until: i64| {
+    let removed = |since_wall_ns: i64, until_wall_ns: i64| {
+        let query = RemovedQuery { since_wall_ns, until_wall_ns, ..RemovedQuery::default() };
         scene.ask(move |reader| {
-            let removed =
-                reader.removed(since, until, &Hierarchies::All, &mut |path| path != Some(b"/a5"), 100);
-            ids(&removed.unwrap())
+            let pages = removed_pages(reader, &query, &mut |path| path != Some(b"/a5"));
+            ids(&pages.concat())
         })
     };
     assert_eq!(removed(i64::MIN, i64::MAX), [8, 7]);

@@ -12,6 +12,7 @@ mod lives;
 mod log;
 mod processes;
 mod quota;
+mod removed;
 mod runs;
 mod scene;
 mod segments;

@@ -10,7 +10,7 @@ fn scene() -> Scene {
     Scene::start(Options { max_bytes: 8 << 20, ..options(None) }, 100 * SECOND)
 }
 
-fn flood(scene: &mut Scene, uid: u32, count: u64) {
+pub fn flood(scene: &mut Scene, uid: u32, count: u64) {
     for id in 0..count {
         let by = Some(task(70, uid, "sh"));
         scene.event(Kind::Mkdir, Some(cgroup(10_000 + id, &format!("/user/{id}"))), by.clone());

@@ -8,7 +8,7 @@ use std::{
 use cgtrace_common::{CgroupId, HierarchyId, Kind, Task, UNIFIED};
 use cgtrace_history::{
     Begin, Entry, EntryCgroup, EntryCreation, EntryEvent, EntryExec, EntryLive, EntryTask, EventQuery, Item,
-    LiveSet, Opened, Options, Origin, Reader, Recorder, Requests, StoredEvent,
+    LiveSet, Opened, Options, Origin, Reader, Recorder, RemovedQuery, Requests, StoredEvent, StoredInstance,
 };
 
 pub const SECOND: u64 = 1_000_000_000;
@@ -210,6 +210,24 @@ pub fn all_items(reader: &mut Reader<'_>, query: &EventQuery) -> Vec<Item> {
             None => return items,
             Some(next) if query.newest_first => query.until_seq = next,
             Some(next) => query.after_seq = next,
+        }
+    }
+}
+
+/// Reads all pages of removed cgroups.
+pub fn removed_pages(
+    reader: &mut Reader<'_>,
+    query: &RemovedQuery,
+    matches: &mut dyn FnMut(Option<&[u8]>) -> bool,
+) -> Vec<Vec<StoredInstance>> {
+    let (mut query, mut pages) = (query.clone(), Vec::new());
+    loop {
+        let page = reader.removed(&query, matches).unwrap();
+        assert!(page.instances.len() <= query.max.min(query.max_rows), "{query:?}");
+        pages.push(page.instances);
+        query.after = page.next;
+        if query.after.is_none() {
+            return pages;
         }
     }
 }

@@ -8,12 +8,12 @@ use cgtrace_history::{At, EventQuery, Gap, GapReason, Hierarchies, Item, Options
 use crate::scene::{SECOND, Scene, ZERO, all_items, cgroup, events, live, open, options};
 
 /// Segments of 64 KiB.
-fn small(folder: Option<&Path>) -> Options {
+pub fn small(folder: Option<&Path>) -> Options {
     Options { max_bytes: 4 << 20, ..options(folder) }
 }
 
 /// Creates and removes cgroups until the history has this many segments.
-fn fill(scene: &mut Scene, segments: u64) {
+pub fn fill(scene: &mut Scene, segments: u64) {
     let mut id = 1_000;
     while scene.recorder.state().segments < segments {
         for _ in 0..500 {

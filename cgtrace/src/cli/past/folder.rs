@@ -27,7 +27,7 @@ pub(super) const ENCODER: StoredEncoder<'_> = StoredEncoder { current_boot: None
 /// A folder, opened for reading.
 #[derive(Debug)]
 pub struct Folder {
-    path: PathBuf,
+    pub(super) path: PathBuf,
     pub(super) archive: Archive,
     /// The last moment that is stored.
     pub(super) end: Moment,
@@ -162,7 +162,7 @@ fn end(archive: &mut Archive) -> Result<Option<Moment>, Error> {
 }
 
 /// Why a folder cannot be read, and what would be right.
-fn failure(folder: &Path, error: Error) -> Failure {
+pub(super) fn failure(folder: &Path, error: Error) -> Failure {
     let shown = paths::escape(folder.as_os_str().as_bytes());
     let error = match &error {
         Error::Folder { source, .. } => match source.kind() {

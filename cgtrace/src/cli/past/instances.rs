@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::anyhow;
 use cgtrace_client::{paths, wire};
 use cgtrace_common::{CgroupId, HierarchyId};
-use cgtrace_history::{At, End, Hierarchies, StateAt, StoredInstance};
+use cgtrace_history::{At, End, Hierarchies, RemovedPage, RemovedQuery, StateAt, StoredInstance};
 
 use super::{
     filter::{Filter, wall_ns},
-    folder::{ENCODER, Folder},
+    folder::{ENCODER, Folder, failure},
 };
 use crate::{
     cli::{failure::Failure, text},
@@ -21,6 +21,9 @@ const MAX_PREVIOUS: usize = 8;
 
 /// How many previous instances are read, to find those before a time.
 const MAX_PREVIOUS_READ: usize = 65_536;
+
+/// How many rows of removed cgroups are read at once.
+const MAX_ROWS: usize = 65_536;
 
 /// The cgroups that existed at a time.
 struct Existing {
@@ -69,18 +72,25 @@ impl Folder {
         let since = removed.since.as_deref().map_or(Ok(i64::MIN), wall_ns)?;
         let until = removed.until.as_deref().map_or(Ok(i64::MAX), wall_ns)?;
         let max = removed.max.map_or(usize::MAX, |max| usize::try_from(max).unwrap_or(usize::MAX));
-        let hierarchies = Hierarchies::All;
-        let read = self.archive.reader().removed(
-            since,
-            until,
-            &hierarchies,
-            &mut |path| filter.selects_path(path),
-            // Those on other hierarchies are left out afterwards.
-            if removed.hierarchy.is_some() { usize::MAX } else { max },
-        );
-        let mut instances = read.map_err(|error| self.failure(error))?;
+        let mut query = RemovedQuery {
+            since_wall_ns: since,
+            until_wall_ns: until,
+            max_rows: MAX_ROWS,
+            ..RemovedQuery::default()
+        };
+        let (mut instances, path) = (Vec::new(), self.path.clone());
+        let mut reader = self.archive.reader();
+        while instances.len() < max {
+            let page = reader.removed(&query, &mut |path| filter.selects_path(path));
+            let RemovedPage { instances: of_page, next } = page.map_err(|error| failure(&path, error))?;
+            let selected = |instance: &StoredInstance| filter.selects_hierarchy(&instance.cgroup);
+            instances.extend(of_page.into_iter().filter(selected));
+            query.after = next;
+            if next.is_none() {
+                break;
+            }
+        }
         filter.finish()?;
-        instances.retain(|instance| filter.selects_hierarchy(&instance.cgroup));
         instances.truncate(max);
         Ok(wire::RemovedReply {
             seq: self.last_seq()?,

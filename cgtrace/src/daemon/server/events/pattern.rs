@@ -84,6 +84,19 @@ impl Patterns {
         }
         Ok(false)
     }
+
+    /// As [`matches`](Self::matches), for many paths: `steps` is for all of them. Without any left, every path
+    /// may match.
+    pub fn may_match(&self, path: Option<&[u8]>, steps: &mut usize) -> bool {
+        if self.all {
+            return true;
+        }
+        let Some(path) = path else { return false };
+        *steps = steps.saturating_sub(self.plain.len());
+        *steps == 0
+            || self.plain.iter().any(|plain| is_within(path, plain))
+            || self.globs.iter().any(|glob| glob.matches(path, steps).unwrap_or(true))
+    }
 }
 
 #[cfg(test)]
@@ -102,6 +115,17 @@ mod tests {
             |pattern, path: &str| patterns(pattern).unwrap().matches(Some(path.as_bytes())).unwrap();
         assert!(matches("/a", "/a") && matches("/a", "/a/b/c") && matches("/", "/anything"));
         assert!(!matches("/a", "/ab") && matches("/a*", "/ab"));
+    }
+
+    #[test]
+    fn every_path_may_match_when_no_step_is_left() {
+        let mut found = patterns("/a*").unwrap();
+        found.add("/b").unwrap();
+        let mut steps = 10_000;
+        let mut may_match = |path: &[u8]| found.may_match(Some(path), &mut steps);
+        assert!(may_match(b"/ab") && may_match(b"/b/c") && !may_match(b"/c"));
+        // At last there is none left.
+        assert!((0..10_000).any(|_| may_match(b"/c")));
     }
 
     #[test]

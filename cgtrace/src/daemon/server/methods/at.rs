@@ -30,7 +30,7 @@ pub fn parse(time: &str) -> Result<i64, ErrorReply> {
 }
 
 /// The hierarchies that a call selects: by the name of one that exists now, or by a name that one had.
-fn selected(connection: &Connection, name: Option<&str>) -> Hierarchies {
+pub fn selected(connection: &Connection, name: Option<&str>) -> Hierarchies {
     let Some(name) = name else { return Hierarchies::All };
     let tracker = connection.shared.tracker.borrow();
     match tracker.index().find_hierarchy(name) {

@@ -1,14 +1,15 @@
 //! `Removed`: the cgroups that were removed.
 
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc};
 
 use cgtrace_client::wire;
-use cgtrace_history::{Error, Hierarchies, Horizon, Reader};
+use cgtrace_history::{Error, Horizon, Reader, RemovedPage, RemovedQuery};
 
-use super::{at, past::hierarchies_of, reply::LongReply, watch};
+use super::{at, reply::LongReply, watch};
 use crate::{
     daemon::server::{
-        failure::CallError,
+        events::TooCostly,
+        failure::{CallError, ErrorReply},
         transport::{Connection, Request},
     },
     stored::StoredEncoder,
@@ -16,6 +17,13 @@ use crate::{
 
 /// How many cgroups are returned at most, also if the call asks for more.
 const MAX_REMOVED: u64 = 10_000;
+
+/// How many of them are read at once: each is completed by several lookups.
+const MAX_OF_PAGE: usize = 512;
+
+/// How many steps the history thread takes to match one page's paths, of about 2 ns each. The others are
+/// matched afterwards.
+const PAGE_STEPS: usize = 4 << 20;
 
 /// Number of cgroups that are encoded without yielding to other tasks.
 const CHUNK: usize = 32;
@@ -30,33 +38,51 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
     let shared = Rc::clone(&connection.shared);
     connection.end_turn();
     let _large = shared.socket(connection.class).large.acquire().await;
-    let max = usize::try_from(max.unwrap_or(MAX_REMOVED).min(MAX_REMOVED)).unwrap_or(usize::MAX);
-    let (seq, (found, horizon)) = connection
-        .ask(|connection| {
-            let tracker = connection.shared.tracker.borrow();
-            let index = tracker.index();
-            let on = match &hierarchy {
-                Some(name) => index
-                    .find_hierarchy(name)
-                    .map_or_else(|| Hierarchies::Named(name.clone()), |id| hierarchies_of(index, id)),
-                None => Hierarchies::All,
-            };
-            let question = move |reader: &mut Reader<'_>| -> Result<(_, Option<Horizon>), Error> {
-                let mut matches = |path: Option<&[u8]>| patterns.matches(path).unwrap_or(false);
-                Ok((reader.removed(since, until, &on, &mut matches, max)?, reader.horizon()?))
-            };
-            (index.seq(), question)
-        })
-        .await?;
+    let mut left = usize::try_from(max.unwrap_or(MAX_REMOVED).min(MAX_REMOVED)).unwrap_or(usize::MAX);
+    let patterns = Arc::new(patterns);
+    connection.settled().await?;
+    let seq = shared.tracker.borrow().index().seq();
+    // What is removed later is left out of every page.
+    let now = shared.tracker.borrow().anchor().wall_ns(cgtrace_host::clock::boot_ns());
+    let mut query = RemovedQuery {
+        since_wall_ns: since,
+        until_wall_ns: until.min(i64::try_from(now).unwrap_or(i64::MAX)),
+        hierarchies: at::selected(connection, hierarchy.as_deref()),
+        ..RemovedQuery::default()
+    };
     let identities = connection.class.shows_identities();
     let stored = StoredEncoder { current_boot: Some(shared.history.boot_id()), identities };
     let mut reply = LongReply::begin(connection, &format!("\"seq\":{seq},\"removed\""))?;
-    for (number, instance) in found.iter().enumerate() {
-        reply.push(connection, &stored.removed(instance))?;
-        if number % CHUNK == 0 {
-            connection.yield_turn().await;
+    let horizon = loop {
+        query.max = left.min(MAX_OF_PAGE);
+        let (asked, selected) = (query.clone(), Arc::clone(&patterns));
+        let question = move |reader: &mut Reader<'_>| -> Result<(RemovedPage, Option<Horizon>), Error> {
+            let mut steps = PAGE_STEPS;
+            let mut matches = |path: Option<&[u8]>| selected.may_match(path, &mut steps);
+            let page = match asked.max {
+                0 => RemovedPage::default(),
+                _ => reader.removed(&asked, &mut matches)?,
+            };
+            Ok((page, reader.horizon()?))
+        };
+        let ((), (RemovedPage { instances, next }, horizon)) = connection.ask(|_| ((), question)).await?;
+        for (number, instance) in instances.iter().enumerate() {
+            let matches = patterns.matches(instance.cgroup.path.as_deref()).map_err(|TooCostly| {
+                ErrorReply::unavailable("the patterns take too long to match; use fewer or simpler ones")
+            })?;
+            if matches {
+                left -= 1;
+                reply.push(connection, &stored.removed(instance))?;
+            }
+            if number % CHUNK == 0 {
+                connection.yield_turn().await;
+            }
         }
-    }
+        query.after = next;
+        if next.is_none() || left == 0 {
+            break horizon;
+        }
+    };
     let complete_since = horizon.map(|horizon| StoredEncoder::timestamp(&horizon.since));
     let after = complete_since.and_then(|since| serde_json::to_string(&since).ok());
     let after = after.map(|since| format!(",\"complete_since\":{since}")).unwrap_or_default();
