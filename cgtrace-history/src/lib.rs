@@ -26,7 +26,7 @@ pub use entry::{
 };
 pub use error::Error;
 pub use reader::{
-    At, Boot, EventQuery, Hierarchies, Item, KindSet, Page, Reader, RemovedPage, RemovedPaths,
+    At, Boot, EventQuery, Hierarchies, Item, KindSet, MovesQuery, Page, Reader, RemovedPage, RemovedPaths,
     RemovedPosition, RemovedQuery, RowPosition, StateAt,
 };
 pub use recorder::{Recorder, Requests, Wake};

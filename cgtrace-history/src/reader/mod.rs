@@ -5,9 +5,10 @@
 mod at;
 mod decode;
 mod events;
+mod execs;
 mod gaps;
 mod instances;
-mod processes;
+mod moves;
 mod removed;
 mod removed_paths;
 mod span;
@@ -16,6 +17,7 @@ use std::sync::Arc;
 
 pub use at::{At, StateAt};
 pub use events::{EventQuery, Item, KindSet, Page};
+pub use moves::MovesQuery;
 pub use removed::{RemovedPage, RemovedPosition, RemovedQuery};
 pub use removed_paths::{RemovedPaths, RowPosition};
 

@@ -86,12 +86,13 @@ impl Tables<'_> {
         if let Some(row) = self.recent.0.get(&(hierarchy, id)) {
             return Ok(Some(row.clone()));
         }
-        // Positive numbers are events of this segment, later than what existed before.
+        // Positive numbers are events of this segment, later than what existed before. But a path that was found
+        // later also has a negative one.
         let found = self
             .on
             .prepare_cached(
                 "select no, dir, leaf, creation, ended is not null from cgroup
-                 where id = ?1 and hierarchy = ?2 order by no desc limit 1",
+                 where id = ?1 and hierarchy = ?2 order by ended is null desc, no desc limit 1",
             )?
             .query_row((id.cast_signed(), hierarchy), |row| {
                 let leaf = row.get_ref(2)?.as_bytes_or_null()?.map(Box::from);
@@ -147,13 +148,17 @@ impl Tables<'_> {
         hierarchy: i64,
         to: &EntryCgroup,
     ) -> Result<i64, Error> {
-        let no = seq.cast_signed();
+        let seq = seq.cast_signed();
         let creation = self.creation_of(clock, row)?;
-        if row.no != no {
-            self.end_row(row.no, no)?;
-        }
+        self.end_row(row.no, seq)?;
+        // One event can show the new paths of two cgroups: a move between two whose parent was renamed.
+        let no = if self.is_taken(seq)? { self.next_negative()? } else { seq };
         self.insert_cgroup(no, hierarchy, to, creation)?;
         Ok(no)
+    }
+
+    fn is_taken(&self, no: i64) -> Result<bool, Error> {
+        Ok(self.on.prepare_cached("select 1 from cgroup where no = ?1")?.exists([no])?)
     }
 
     /// Stores that a row ended with an event or, if the number is negative, during a gap.

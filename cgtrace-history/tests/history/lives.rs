@@ -103,6 +103,34 @@ fn a_renamed_cgroup_is_a_previous_instance_of_its_last_path() {
 }
 
 #[test]
+fn a_move_between_two_cgroups_whose_parent_was_renamed_shows_both_new_paths() {
+    let mut scene = Scene::in_memory();
+    for (id, path) in [(5, "/a"), (6, "/a/b"), (7, "/a/c")] {
+        scene.event(Kind::Mkdir, Some(cgroup_on(3, id, path)), None);
+    }
+    let mut rename = scene.new_event(Kind::Rename, Some(cgroup_on(3, 5, "/z")), None);
+    rename.from = Some(cgroup_on(3, 5, "/a"));
+    scene.record(rename);
+    let mut attach = scene.new_event(Kind::Attach, Some(cgroup_on(3, 6, "/z/b")), None);
+    attach.from = Some(cgroup_on(3, 7, "/z/c"));
+    scene.record(attach);
+    for (id, path) in [(6, "/z/b"), (7, "/z/c")] {
+        scene.event(Kind::Rmdir, Some(cgroup_on(3, id, path)), None);
+    }
+    let items = scene.items();
+    let attach = crate::scene::events(&items)[4];
+    let path = |cgroup: &Option<cgtrace_history::StoredCgroup>| cgroup.clone().unwrap().path.unwrap();
+    assert_eq!((path(&attach.cgroup), path(&attach.from)), (b"/z/b".to_vec(), b"/z/c".to_vec()));
+    for (id, path, former) in [(6, "/z/b", "/a/b"), (7, "/z/c", "/a/c")] {
+        let found = previous(&scene, path);
+        assert_eq!(ids(&found), [id]);
+        assert_eq!(found[0].creation.as_ref().unwrap().at.boot_ns, (96 + id) * SECOND);
+        assert_eq!(previous(&scene, former), []);
+    }
+    assert_eq!(scene.recorder.state().failure, None);
+}
+
+#[test]
 fn a_path_that_becomes_known_later_is_filled_in() {
     let mut scene = Scene::in_memory();
     let unnamed = cgtrace_history::EntryCgroup { path: None, ..cgroup(5, "/") };

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, rc::Rc};
 
 use cgtrace_client::{paths, wire};
 use cgtrace_common::HierarchyId;
-use cgtrace_history::{Error, Hierarchies, Reader, RemovedPaths, StoredEvent, StoredExec};
+use cgtrace_history::{Error, Hierarchies, MovesQuery, Reader, RemovedPaths, StoredEvent, StoredExec};
 
 use super::super::{
     failure::{CallError, ErrorReply},
@@ -44,17 +44,15 @@ pub async fn answer(connection: &mut Connection, request: &Request) -> Result<()
         identities: connection.class.shows_identities(),
     };
     connection.settled().await?;
-    let mut seq = connection.shared.tracker.borrow().index().seq();
+    let seq = connection.shared.tracker.borrow().index().seq();
     let mut moves: Vec<StoredEvent> = Vec::new();
     for path in paths {
-        let (now, found) = connection
-            .ask(|connection| {
-                let tracker = connection.shared.tracker.borrow();
-                let tracked: Vec<Vec<u8>> = tracker.tracked().map(unpadded).collect();
-                (tracker.index().seq(), move |reader: &mut Reader<'_>| moves_of(reader, &path, &tracked))
-            })
-            .await?;
-        seq = seq.max(now);
+        let tracked: Vec<Vec<u8>> = connection.shared.tracker.borrow().tracked().map(unpadded).collect();
+        let mut found = newest_moves(connection, MovesQuery::new(&path, &[], MAX_MOVES)).await?;
+        if !tracked.is_empty() {
+            found.extend(newest_moves(connection, MovesQuery::new(&path, &tracked, MAX_MOVES)).await?);
+        }
+        found.retain(is_move_of_a_process);
         moves.extend(found);
     }
     moves.sort_unstable_by_key(|event| event.seq);
@@ -87,21 +85,29 @@ fn unpadded(comm: &[u8; 16]) -> Vec<u8> {
     comm.split(|byte| *byte == 0).next().unwrap_or_default().to_vec()
 }
 
-/// The newest moves of a path: of any process, and of those with a tracked comm.
-fn moves_of(reader: &mut Reader<'_>, path: &[u8], tracked: &[Vec<u8>]) -> Result<Vec<StoredEvent>, Error> {
-    let mut moves = reader.moves(path, &[], MAX_MOVES)?;
-    if !tracked.is_empty() {
-        moves.extend(reader.moves(path, tracked, MAX_MOVES)?);
+/// Reads moves to the end.
+async fn newest_moves(
+    connection: &mut Connection,
+    mut query: MovesQuery,
+) -> Result<Vec<StoredEvent>, CallError> {
+    loop {
+        let question = move |reader: &mut Reader<'_>| -> Result<(bool, MovesQuery), Error> {
+            Ok((reader.read_moves(&mut query, PAGE_ROWS)?, query))
+        };
+        let ((), (is_last, read)) = connection.ask(|_| ((), question)).await?;
+        query = read;
+        if is_last {
+            return Ok(query.finish());
+        }
     }
-    // A write that moves nothing is an event, too; a thread is no process.
-    moves.retain(|event| {
-        let thread = event.task.as_ref().is_none_or(|moved| moved.task.tid != moved.task.pid)
-            && event.threadgroup != Some(true);
-        let unmoved =
-            event.from.as_ref().zip(event.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
-        !thread && !unmoved
-    });
-    Ok(moves)
+}
+
+/// A write that moves nothing is an event, too; a thread is no process.
+fn is_move_of_a_process(event: &StoredEvent) -> bool {
+    let thread = event.task.as_ref().is_none_or(|moved| moved.task.tid != moved.task.pid)
+        && event.threadgroup != Some(true);
+    let unmoved = event.from.as_ref().zip(event.cgroup.as_ref()).is_some_and(|(from, to)| from.id == to.id);
+    !thread && !unmoved
 }
 
 /// The newest processes with a comm: the last exec of each, or, if none was observed, how it was found.
