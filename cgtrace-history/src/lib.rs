@@ -26,8 +26,8 @@ pub use entry::{
 };
 pub use error::Error;
 pub use reader::{
-    At, Boot, EventQuery, Hierarchies, Item, KindSet, MovesQuery, Page, Reader, RemovedPage, RemovedPaths,
-    RemovedPosition, RemovedQuery, RowPosition, StateAt,
+    At, AtQuery, Boot, EventQuery, Hierarchies, Item, KindSet, MovesQuery, Page, Reader, RemovedPage,
+    RemovedPaths, RemovedPosition, RemovedQuery, RowPosition, StateAt,
 };
 pub use recorder::{Recorder, Requests, Wake};
 pub use schema::{APPLICATION_ID, FORMAT, SCHEMA};

@@ -6,16 +6,19 @@ mod at;
 mod decode;
 mod events;
 mod execs;
+mod existing;
 mod gaps;
 mod instances;
 mod moves;
+mod parts;
 mod removed;
 mod removed_paths;
+mod renames;
 mod span;
 
 use std::sync::Arc;
 
-pub use at::{At, StateAt};
+pub use at::{At, AtQuery, StateAt};
 pub use events::{EventQuery, Item, KindSet, Page};
 pub use moves::MovesQuery;
 pub use removed::{RemovedPage, RemovedPosition, RemovedQuery};

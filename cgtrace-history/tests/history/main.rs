@@ -10,6 +10,7 @@ mod at;
 mod faults;
 mod lives;
 mod log;
+mod parts;
 mod processes;
 mod quota;
 mod removed;

@@ -7,8 +7,9 @@ use cgtrace_history::{Archive, End, GapReason, Hierarchies, Options, RemovedQuer
 
 use crate::{
     quota::flood,
-    scene::{SECOND, Scene, ZERO, cgroup, cgroup_on, events, live, options, removed_pages, task},
-    segments::{fill, small},
+    scene::{
+        SECOND, Scene, ZERO, cgroup, cgroup_on, events, fill, live, options, removed_pages, small, task,
+    },
 };
 
 /// All pages of a query.

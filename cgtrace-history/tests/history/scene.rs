@@ -35,6 +35,11 @@ pub fn options(folder: Option<&Path>) -> Options {
     }
 }
 
+/// Options for a history of small segments.
+pub fn small(folder: Option<&Path>) -> Options {
+    Options { max_bytes: 4 << 20, ..options(folder) }
+}
+
 pub fn cgroup_on(hierarchy: u32, id: u64, path: &str) -> EntryCgroup {
     EntryCgroup {
         hierarchy: HierarchyId(hierarchy),
@@ -197,6 +202,24 @@ pub fn open(options: Options) -> (Recorder, Opened) {
     }
     drop(options);
     last
+}
+
+/// Creates and removes cgroups until the history has this many segments.
+pub fn fill(scene: &mut Scene, segments: u64) {
+    let mut id = 1_000;
+    while scene.recorder.state().segments < segments {
+        for _ in 0..500 {
+            id += 1;
+            let path = format!("/churn/{id}");
+            scene.event(Kind::Mkdir, Some(cgroup(id, &path)), None);
+            scene.event(Kind::Rmdir, Some(cgroup(id, &path)), None);
+            scene.wait_for_room();
+        }
+        let stored = scene.recorder.state().stored;
+        while scene.recorder.state().stored == stored {
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
 }
 
 /// Reads all pages of a query.

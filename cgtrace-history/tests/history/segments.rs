@@ -5,30 +5,7 @@ use std::{path::Path, time::Duration};
 use cgtrace_common::Kind;
 use cgtrace_history::{At, EventQuery, Gap, GapReason, Hierarchies, Item, Options, StateAt};
 
-use crate::scene::{SECOND, Scene, ZERO, all_items, cgroup, events, live, open, options};
-
-/// Segments of 64 KiB.
-pub fn small(folder: Option<&Path>) -> Options {
-    Options { max_bytes: 4 << 20, ..options(folder) }
-}
-
-/// Creates and removes cgroups until the history has this many segments.
-pub fn fill(scene: &mut Scene, segments: u64) {
-    let mut id = 1_000;
-    while scene.recorder.state().segments < segments {
-        for _ in 0..500 {
-            id += 1;
-            let path = format!("/churn/{id}");
-            scene.event(Kind::Mkdir, Some(cgroup(id, &path)), None);
-            scene.event(Kind::Rmdir, Some(cgroup(id, &path)), None);
-            scene.wait_for_room();
-        }
-        let stored = scene.recorder.state().stored;
-        while scene.recorder.state().stored == stored {
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
+use crate::scene::{SECOND, Scene, ZERO, all_items, cgroup, events, fill, live, open, small};
 
 fn check_many(folder: Option<&Path>) {
     let mut scene = Scene::start(small(folder), 100 * SECOND);
