@@ -13,6 +13,7 @@ mod error;
 mod folder;
 mod reader;
 mod recorder;
+mod renames;
 mod schema;
 mod segment;
 mod store;

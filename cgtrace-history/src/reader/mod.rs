@@ -13,7 +13,6 @@ mod moves;
 mod parts;
 mod removed;
 mod removed_paths;
-mod renames;
 mod span;
 
 use std::sync::Arc;

@@ -27,6 +27,9 @@ const OUT_OF: &str = "select e.seq, e.clock, t.comm, b.comm
     from event e left join task t on t.no = e.task left join task b on b.no = e.by
     where e.kind in (5, 6, 7) and e.source = ?1 and e.seq < ?2 order by e.seq desc limit ?3";
 
+/// Whether a segment has moves at all: most cgroups of a large subtree have none, and are not looked at then.
+const ANY: &str = "select 1 from event where kind in (5, 6, 7) and cgroup > ?1 limit 1";
+
 /// A question about the newest moves (attach, transfer, fork) into or out of a cgroup or a descendant, on any
 /// hierarchy of the current boot. It is answered in parts: others wait meanwhile.
 #[derive(Debug)]
@@ -122,7 +125,11 @@ impl Reader<'_> {
             let Some(at) = self.segments.iter().position(|segment| segment.number == reading.segment) else {
                 continue;
             };
-            let is_read = self.ask(at, |decoder| reading.read(decoder, query, boot_id, &mut left))?;
+            let is_read = self.ask(at, |decoder| match reading.phase {
+                // Every move has a cgroup.
+                Phase::Path(i64::MIN, _) if !decoder.on.prepare_cached(ANY)?.exists([i64::MIN])? => Ok(true),
+                _ => reading.read(decoder, query, boot_id, &mut left),
+            })?;
             match is_read {
                 Some(false) => {
                     query.reading = Some(reading);

@@ -8,10 +8,10 @@ use rusqlite::Params;
 use super::{
     decode::{Decoder, cgroup_row},
     existing::{Cgroup, Page, Position, Question, text, time},
-    renames::{Named, Rename, replay},
 };
 use crate::{
     error::Error,
+    renames::{Named, Rename, replay},
     segment::dictionary::{Text, directory, join, split},
     stored::{Gap, StoredInstance},
 };

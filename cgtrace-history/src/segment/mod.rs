@@ -4,7 +4,7 @@ pub(crate) mod dictionary;
 
 use std::{path::Path, sync::Arc};
 
-use rusqlite::{Connection, OpenFlags, OptionalExtension as _};
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, config::DbConfig};
 
 use crate::{error::Error, folder::Folder, schema, stored::Moment};
 
@@ -222,12 +222,21 @@ fn writing() -> OpenFlags {
 fn read_only(path: &Path) -> Result<Connection, Error> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
+    keep_plans(&connection)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.pragma_update(None, "cache_size", -256)?;
     Ok(connection)
 }
 
+/// Plans depend on the statement alone. Otherwise (`SQLITE_ENABLE_STAT4`) SQLite parses it again whenever a value is
+/// bound to it: nine tenths of the time of a short one (sqlite.org/c3ref/prepare.html).
+fn keep_plans(connection: &Connection) -> Result<(), Error> {
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+    Ok(())
+}
+
 fn configure(connection: &Connection, place: &Place) -> Result<(), Error> {
+    keep_plans(connection)?;
     connection.busy_timeout(std::time::Duration::from_millis(BUSY_MS))?;
     connection.pragma_update(None, "temp_store", "memory")?;
     connection.set_prepared_statement_cache_capacity(32);

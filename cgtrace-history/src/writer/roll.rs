@@ -1,17 +1,21 @@
 //! Continuing in a new segment, which begins with every cgroup that exists.
 
-use cgtrace_common::{CgroupId, HierarchyId, Task};
-use rusqlite::Row;
+use cgtrace_common::{CgroupId, HierarchyId, Kind, Task};
+use rusqlite::{Connection, Row};
 
 use super::{Position, Writer, live::LIVE_BYTES};
 use crate::{
     entry::{EntryCgroup, EntryTask, Origin},
     error::Error,
+    renames::{Named, Rename, replay},
     segment::{Segment, dictionary::join, write_header},
 };
 
 /// A cgroup that exists, with its creation: the columns of [`LIVE`].
 struct LiveRow {
+    no: i64,
+    /// The number of its hierarchy.
+    hierarchy: i64,
     cgroup: EntryCgroup,
     creation: Option<LiveCreation>,
 }
@@ -30,7 +34,7 @@ struct LiveCreation {
 const LIVE: &str = "
 select boot.id, c.zero_wall_ns, coalesce(n.boot_ns, e.boot_ns), coalesce(n.origin, e.flags & 1, 0),
     h.id, h.name, g.id, p.path, g.leaf,
-    t.pid, t.tid, t.ppid, t.uid, t.start_boot_ns, t.comm, tp.path
+    t.pid, t.tid, t.ppid, t.uid, t.start_boot_ns, t.comm, tp.path, g.no, g.hierarchy
 from cgroup g
     join hierarchy h on h.no = g.hierarchy
     left join path p on p.no = g.dir
@@ -42,6 +46,15 @@ from cgroup g
     left join path tp on tp.no = t.cgroup
 where g.ended is null and h.boot = (select no from boot where id = ?1)
 order by g.no";
+
+/// The renames of a segment. The number of the kind is part of the text: only then is the index of renames used.
+const RENAMES: &str = "
+select e.seq, g.hierarchy, e.source, sp.path, s.leaf, gp.path, g.leaf
+from event e
+    join cgroup g on g.no = e.cgroup join path gp on gp.no = g.dir
+    join cgroup s on s.no = e.source join path sp on sp.no = s.dir
+where e.kind = 3 order by e.seq";
+const _: () = assert!(Kind::Rename as u8 == 3);
 
 impl Writer {
     /// Writes the beginning of a new segment: its header and the cgroups that exist according to the previous
@@ -81,13 +94,23 @@ impl Writer {
                 .saturating_add(2 * long.cast_unsigned())
                 .saturating_add(2 * directories.cast_unsigned());
             if bytes <= max_live_bytes {
+                let renames = renames(on).map_err(|error| Error::of_segment(number, error))?;
                 let mut rows = on.prepare(LIVE).map_err(damaged)?;
                 let mut rows = rows.query([&*boot_id]).map_err(damaged)?;
-                let mut no = 0;
+                let (mut no, mut to_rename) = (0, Vec::new());
                 while let Some(row) = rows.next().map_err(damaged)? {
-                    no -= 1;
                     let row = live_row(row).map_err(|error| Error::of_segment(number, error))?;
-                    self.copy(no, &row)?;
+                    if renames.is_empty() {
+                        no -= 1;
+                        self.copy(no, &row)?;
+                    } else {
+                        to_rename.push(row);
+                    }
+                }
+                rename(&mut to_rename, &renames);
+                for row in &to_rename {
+                    no -= 1;
+                    self.copy(no, row)?;
                 }
                 header.has_live_set = true;
                 header.live_bytes = bytes;
@@ -115,7 +138,7 @@ impl Writer {
     }
 
     fn copy(&mut self, no: i64, row: &LiveRow) -> Result<(), Error> {
-        let LiveRow { cgroup, creation } = row;
+        let LiveRow { cgroup, creation, .. } = row;
         let (mut tables, clock) = self.tables(self.last.zero_wall_ns)?;
         let hierarchy = tables.hierarchy_of(clock, cgroup)?;
         let creation = match creation {
@@ -127,6 +150,38 @@ impl Writer {
             None => None,
         };
         tables.insert_cgroup(no, hierarchy, cgroup, creation)
+    }
+}
+
+fn renames(on: &Connection) -> Result<Vec<Rename>, Error> {
+    let mut statement = on.prepare(RENAMES)?;
+    let mut rows = statement.query([])?;
+    let mut renames = Vec::new();
+    while let Some(row) = rows.next()? {
+        let path = |dir: usize| -> Result<Vec<u8>, Error> {
+            let text = |column: usize| row.get_ref(column)?.as_bytes().map_err(rusqlite::Error::from);
+            Ok(join(text(dir)?, text(dir + 1)?))
+        };
+        renames.push(Rename {
+            seq: row.get(0)?,
+            hierarchy: row.get(1)?,
+            source: row.get(2)?,
+            from: path(3)?,
+            to: path(5)?,
+        });
+    }
+    Ok(renames)
+}
+
+/// Gives the cgroups below a renamed one their paths: the next segment does not have the rename.
+fn rename(rows: &mut [LiveRow], renames: &[Rename]) {
+    let named = rows.iter().filter_map(|LiveRow { no, hierarchy, cgroup, .. }| {
+        Some(Named { no: *no, hierarchy: *hierarchy, path: cgroup.path.as_deref()? })
+    });
+    let paths = replay(named, renames);
+    let named = rows.iter_mut().filter_map(|row| row.cgroup.path.as_mut());
+    for (path, renamed) in named.zip(paths) {
+        *path = renamed.into_boxed_slice();
     }
 }
 
@@ -175,5 +230,5 @@ fn live_row(row: &Row<'_>) -> Result<LiveRow, Error> {
         id: CgroupId(number(6)?),
         path,
     };
-    Ok(LiveRow { cgroup, creation })
+    Ok(LiveRow { no: row.get(16)?, hierarchy: row.get(17)?, cgroup, creation })
 }

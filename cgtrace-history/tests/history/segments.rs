@@ -127,3 +127,22 @@ fn old_segments_are_removed_by_age() {
     let days: Vec<_> = events(&items).iter().map(|event| event.seq).collect();
     assert!(days.len() >= 3 && days.len() <= 5 && days.ends_with(&[6, 7]), "{days:?}");
 }
+
+/// The next segment does not have the rename, which has no event for each descendant.
+#[test]
+fn a_segment_begins_with_the_paths_after_a_rename() {
+    let mut scene = Scene::start(small(None), 100 * SECOND);
+    for (id, path) in [(5, "/a"), (6, "/a/b"), (7, "/a/b/c"), (8, "/other")] {
+        scene.mkdir(id, path);
+    }
+    let mut rename = scene.new_event(Kind::Rename, Some(cgroup(5, "/z")), None);
+    rename.from = Some(cgroup(5, "/a"));
+    scene.record(rename);
+    fill(&mut scene, 3);
+    let now = scene.zero + scene.now.cast_signed();
+    let state = scene.ask(move |reader| reader.at(now, &Hierarchies::All, At::Below(b"/")).unwrap());
+    let StateAt::Known { instances, .. } = state else { panic!("{state:?}") };
+    let paths: Vec<String> =
+        instances.into_iter().map(|one| String::from_utf8(one.cgroup.path.unwrap()).unwrap()).collect();
+    assert_eq!(paths, ["/other", "/z", "/z/b", "/z/b/c"]);
+}

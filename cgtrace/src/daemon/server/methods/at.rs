@@ -1,9 +1,9 @@
 //! `Lookup` and `List` as of a time in the past, from the history.
 
-use std::rc::Rc;
+use std::{io, rc::Rc};
 
 use cgtrace_client::{paths, wire};
-use cgtrace_history::{At, Error, Hierarchies, Reader, StateAt, StoredHierarchy, StoredInstance};
+use cgtrace_history::{At, AtQuery, Error, Hierarchies, Reader, StateAt, StoredHierarchy, StoredInstance};
 
 use super::{past::hierarchies_of, reply::LongReply, watch};
 use crate::{
@@ -18,6 +18,9 @@ use crate::{
 
 /// Number of cgroups that are encoded without yielding to other tasks.
 const CHUNK: usize = 64;
+
+/// How many rows the history thread reads for one part: about 20 ms of its time.
+const PAGE_ROWS: usize = 4_096;
 
 /// Maximum number of cgroups in one of several replies.
 const MAX_PER_REPLY: usize = 500;
@@ -51,6 +54,36 @@ fn known(state: StateAt, at: &str) -> Result<(Vec<StoredInstance>, Vec<u32>), Er
     }
 }
 
+/// What existed at a time, and on which hierarchies; with the number of the last event before the question.
+async fn state(
+    connection: &mut Connection,
+    wall_ns: i64,
+    on: Hierarchies,
+    which: At<'_>,
+) -> Result<(u64, StateAt, Vec<StoredHierarchy>), CallError> {
+    let mut query = AtQuery::new(wall_ns, on, which);
+    let mut first = None;
+    loop {
+        let is_first = first.is_none();
+        let question = move |reader: &mut Reader<'_>| -> Result<_, Error> {
+            let is_last = reader.read_at(&mut query, PAGE_ROWS)?;
+            let hierarchies = if is_first { reader.hierarchies_at(wall_ns)? } else { Vec::new() };
+            Ok((is_last, query, hierarchies))
+        };
+        let (seq, (is_last, read, hierarchies)) =
+            connection.ask(|connection| (connection.shared.tracker.borrow().index().seq(), question)).await?;
+        let (seq, hierarchies) = first.take().unwrap_or((seq, hierarchies));
+        if is_last {
+            // It sorts everything that was found.
+            connection.end_turn();
+            let state = tokio::task::spawn_blocking(|| read.finish()).await.map_err(io::Error::other)?;
+            connection.begin_turn().await;
+            return Ok((seq, state, hierarchies));
+        }
+        (query, first) = (read, Some((seq, hierarchies)));
+    }
+}
+
 /// `Lookup` of paths at a time.
 pub async fn lookup(
     connection: &mut Connection,
@@ -60,19 +93,19 @@ pub async fn lookup(
     at: &str,
 ) -> Result<(), CallError> {
     let wall_ns = parse(at)?;
+    let shared = Rc::clone(&connection.shared);
+    connection.end_turn();
+    // If cgroups were renamed, it is as large as a list.
+    let _large = shared.socket(connection.class).large.acquire().await;
     connection.settled().await?;
     let on = selected(connection, hierarchy);
-    let boot_id = Rc::clone(&connection.shared).history.boot_id().clone();
+    let boot_id = shared.history.boot_id().clone();
     let stored =
         StoredEncoder { current_boot: Some(&boot_id), identities: connection.class.shows_identities() };
     let seq = connection.shared.tracker.borrow().index().seq();
     let mut reply = LongReply::begin(connection, &format!("\"seq\":{seq},\"results\""))?;
     for path in paths {
-        let (on, of_question) = (on.clone(), path.clone());
-        let question = move |reader: &mut Reader<'_>| -> Result<_, Error> {
-            Ok((reader.at(wall_ns, &on, At::Path(&of_question))?, reader.hierarchies_at(wall_ns)?))
-        };
-        let ((), (state, hierarchies)) = connection.ask(|_| ((), question)).await?;
+        let (_, state, hierarchies) = state(connection, wall_ns, on.clone(), At::Path(path)).await?;
         let (instances, _) = known(state, at)?;
         let selected = selected(connection, hierarchy);
         let results: Vec<wire::HierarchyResult> = hierarchies
@@ -120,9 +153,7 @@ pub async fn list(
     connection.end_turn();
     let _large = shared.socket(connection.class).large.acquire().await;
     let on = selected(connection, hierarchy);
-    let question = move |reader: &mut Reader<'_>| reader.at(wall_ns, &on, At::Below(b"/"));
-    let (seq, state) =
-        connection.ask(|connection| (connection.shared.tracker.borrow().index().seq(), question)).await?;
+    let (seq, state, _) = state(connection, wall_ns, on, At::Below(b"/")).await?;
     let (instances, incomplete_for) = known(state, at)?;
     let bytes: usize = instances
         .iter()

@@ -9,7 +9,7 @@ use crate::segment::dictionary::split;
 
 /// A rename.
 #[derive(Debug)]
-pub(super) struct Rename {
+pub(crate) struct Rename {
     /// The number of the event.
     pub seq: i64,
     pub hierarchy: i64,
@@ -22,14 +22,14 @@ pub(super) struct Rename {
 
 /// A row of the table `cgroup`, whose path is as of its number.
 #[derive(Debug)]
-pub(super) struct Named<'p> {
+pub(crate) struct Named<'p> {
     pub no: i64,
     pub hierarchy: i64,
     pub path: &'p [u8],
 }
 
 /// The paths that rows have after all renames. Both are ordered by their numbers.
-pub(super) fn replay<'p>(rows: impl Iterator<Item = Named<'p>>, renames: &[Rename]) -> Vec<Vec<u8>> {
+pub(crate) fn replay<'p>(rows: impl Iterator<Item = Named<'p>>, renames: &[Rename]) -> Vec<Vec<u8>> {
     let mut replay = Replay::new(renames);
     let nodes: Vec<usize> = rows
         .map(|row| {
