@@ -1,6 +1,6 @@
 //! Previous instances.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, sync::Arc};
 
 use cgtrace_common::{CgroupId, Kind};
 use rusqlite::OptionalExtension as _;
@@ -56,6 +56,9 @@ impl Reader<'_> {
             }
             Ok(found.iter().all(|found| found.len() >= max))
         })?;
+        for found in &mut found {
+            newest_first(found);
+        }
         Ok(found)
     }
 
@@ -90,6 +93,21 @@ pub(super) fn instance_row(row: &rusqlite::Row<'_>) -> Result<Option<InstanceRow
     let cgroup = cgroup_row(row, 3)?;
     let (no, creation, ended) = (row.get(0)?, row.get(1)?, row.get(2)?);
     Ok(cgroup.map(|cgroup| InstanceRow { no, cgroup, creation, ended }))
+}
+
+/// One whose removal was missed is in a later segment than those that followed it, until the live set ends it.
+fn newest_first(found: &mut [StoredInstance]) {
+    let mut boots: Vec<Arc<str>> = Vec::new();
+    for creation in found.iter().filter_map(|instance| instance.creation.as_ref()) {
+        if !boots.contains(&creation.at.boot_id) {
+            boots.push(Arc::clone(&creation.at.boot_id));
+        }
+    }
+    found.sort_by_key(|instance| {
+        let at = instance.creation.as_ref().map(|creation| &creation.at);
+        let boot = at.and_then(|at| boots.iter().position(|boot| *boot == at.boot_id));
+        (boot.unwrap_or(usize::MAX), Reverse(at.map_or(0, |at| at.boot_ns)))
+    });
 }
 
 /// The number of a directory's path, if a cgroup is stored with this name in it.

@@ -11,15 +11,15 @@ use crate::{
     stored::StoredEvent,
 };
 
-// An index has the rows in each statement's order, so that it reads no others: the rest is filtered here.
+// An index has the rows in each statement's order, so that it reads no others but those of one name again: the
+// rest is filtered here.
 const OF_PATH: &str = "select g.hierarchy, g.no, g.leaf from cgroup g
     where g.dir = (select no from path where path = ?1) and g.leaf = ?2 and (g.hierarchy, g.no) > (?3, ?4)
     order by g.hierarchy, g.no limit ?5";
 const OF_DIRECTORY: &str = "select g.hierarchy, g.no, g.leaf from cgroup g
     where g.dir = ?1 and (g.leaf, g.hierarchy, g.no) > (?2, ?3, ?4)
     order by g.leaf, g.hierarchy, g.no limit ?5";
-const DIRECTORY: &str = "select no, path from path where path = ?1 and ?2 = ?2 limit ?3";
-const DIRECTORIES: &str = "select no, path from path where path > ?1 and path < ?2 order by path limit ?3";
+const DIRECTORIES: &str = "select no, path from path where path >= ?1 and path < ?2 order by path limit ?3";
 const INTO: &str = "select e.seq, e.clock, t.comm, b.comm
     from event e left join task t on t.no = e.task left join task b on b.no = e.by
     where e.kind in (5, 6, 7) and e.cgroup = ?1 and e.seq < ?2 order by e.seq desc limit ?3";
@@ -49,9 +49,10 @@ pub struct MovesQuery {
 struct Reading {
     segment: u32,
     phase: Phase,
-    /// The numbers of the directories that are still to be read, and the path of the last one that was found.
+    /// The numbers of the directories that are still to be read.
     directories: Vec<i64>,
-    found: Option<Vec<u8>>,
+    /// The paths of the others are these or greater; `None`: that of the path itself comes first.
+    from: Option<Vec<u8>>,
     /// The cgroups whose moves are still to be read.
     cgroups: Vec<Moved>,
     /// The numbers of the newest moves.
@@ -153,7 +154,7 @@ impl Reading {
             segment,
             phase: Phase::Path(i64::MIN, i64::MIN),
             directories: Vec::new(),
-            found: None,
+            from: None,
             cgroups: Vec::new(),
             moves: BTreeSet::new(),
         }
@@ -191,12 +192,11 @@ impl Reading {
                 (read, last.map_or(Phase::Directories, |(hierarchy, no, _)| Phase::Path(hierarchy, no)))
             }
             Phase::Directories => {
+                let is_first = self.from.is_none();
                 let read = self.find_directories(decoder, path, max)?;
-                if read == 0 && self.found.is_some() {
+                if read == 0 && !is_first {
                     return Ok(None);
                 }
-                // '/' is followed by '0' in byte order.
-                self.found.get_or_insert_with(|| [path, b"/"].concat());
                 (read, self.next_directory())
             }
             Phase::Names(name, hierarchy, no) => {
@@ -226,19 +226,22 @@ impl Reading {
 
     /// Finds the directory of the path itself, then those below it.
     fn find_directories(&mut self, decoder: &Decoder<'_>, path: &[u8], max: i64) -> Result<usize, Error> {
-        let statement = if self.found.is_some() { DIRECTORIES } else { DIRECTORY };
-        let (after, until) = (self.found.as_deref().unwrap_or(path), [path, b"0"].concat());
-        let mut statement = decoder.on.prepare_cached(statement)?;
-        let mut rows = statement.query((Text(after), Text(&until), max))?;
-        let (mut read, mut last) = (0, None);
+        let next = |path: &[u8]| [path, b"\0"].concat();
+        // '/' is followed by '0' in byte order.
+        let (from, until) = match self.from.take() {
+            Some(from) => (from, [path, b"0"].concat()),
+            None => (path.to_vec(), next(path)),
+        };
+        let mut statement = decoder.on.prepare_cached(DIRECTORIES)?;
+        let mut rows = statement.query((Text(&from), Text(&until), max))?;
+        // Those that only begin with the same letters are left out.
+        let (mut read, mut from) = (0, [path, b"/"].concat());
         while let Some(row) = rows.next()? {
             self.directories.push(row.get(0)?);
-            last = Some(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?.to_vec());
+            from = from.max(next(row.get_ref(1)?.as_bytes().map_err(rusqlite::Error::from)?));
             read += 1;
         }
-        if self.found.is_some() && last.is_some() {
-            self.found = last;
-        }
+        self.from = Some(from);
         Ok(read)
     }
 

@@ -146,3 +146,17 @@ fn a_segment_begins_with_the_paths_after_a_rename() {
         instances.into_iter().map(|one| String::from_utf8(one.cgroup.path.unwrap()).unwrap()).collect();
     assert_eq!(paths, ["/other", "/z", "/z/b", "/z/b/c"]);
 }
+
+#[test]
+fn an_instance_whose_removal_was_missed_comes_after_the_later_ones() {
+    let mut scene = Scene::start(small(None), 100 * SECOND);
+    scene.mkdir(5, "/x");
+    // Its removal is not recorded.
+    scene.mkdir(6, "/x");
+    scene.rmdir(6, "/x");
+    fill(&mut scene, 3);
+    scene.live(vec![]);
+    let found = scene.ask(|reader| reader.previous(&Hierarchies::All, b"/x", 8).unwrap());
+    assert_eq!(found.iter().map(|instance| instance.cgroup.id.0).collect::<Vec<_>>(), [6, 5]);
+    assert!(matches!(found[1].end, Some(cgtrace_history::End::During(_))), "{found:?}");
+}
