@@ -91,6 +91,10 @@ fn not_found(show: &Show, shown: &ShowReport) -> anyhow::Error {
         (None, Some(pid)) => format!("the cgroup of process {pid}"),
         (None, None) => "the cgroup".to_owned(),
     };
+    if show.at.time.is_some() {
+        // The state of that time is known; nothing is claimed about any other.
+        return anyhow!("{target} did not exist then; its events: cgtrace log PATH");
+    }
     let since = shown
         .results
         .iter()

@@ -202,3 +202,11 @@ fn a_life_over_several_segments_is_one() {
     let then = cgtrace(folder.path(), &["tree", "/long", "--at", "2026-12-01 15:00:00"]).with_code(0);
     assert_eq!(then.lines(), ["v2            /long", "└─ inner"]);
 }
+
+#[test]
+fn a_cgroup_that_did_not_exist_then_is_not_said_to_be_unknown() {
+    let folder = two_boots();
+    let shown = cgtrace(folder.path(), &["show", "/none", "--at", "2026-11-30 13:00:25"]).with_code(1);
+    assert!(shown.stderr.contains("`/none` did not exist then"), "{}", shown.stderr);
+    assert!(!shown.stderr.contains("seen since"), "{}", shown.stderr);
+}
