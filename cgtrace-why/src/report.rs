@@ -84,6 +84,53 @@ impl fmt::Display for Cause {
     }
 }
 
+/// Something that helps.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Remedy {
+    /// What to do, in one line.
+    pub text: String,
+    /// The shell command in it, if that alone does it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub command: Option<String>,
+}
+
+impl Remedy {
+    /// A command that does it.
+    #[must_use]
+    pub fn run(command: impl Into<String>) -> Self {
+        let command = command.into();
+        Self { text: command.clone(), command: Some(command) }
+    }
+
+    /// What to do, with the command that does it.
+    #[must_use]
+    pub fn with(text: impl Into<String>, command: impl Into<String>) -> Self {
+        Self { text: text.into(), command: Some(command.into()) }
+    }
+}
+
+/// What no command does by itself.
+impl From<String> for Remedy {
+    fn from(text: String) -> Self {
+        Self { text, command: None }
+    }
+}
+
+impl From<&str> for Remedy {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
+
+impl AsRef<str> for Remedy {
+    fn as_ref(&self) -> &str {
+        &self.text
+    }
+}
+
 /// A cause and its evidence.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
@@ -97,7 +144,7 @@ pub struct Finding {
     /// The facts that support it.
     pub evidence: Vec<String>,
     /// What to do, the most likely fix first.
-    pub remediation: Vec<String>,
+    pub remediation: Vec<Remedy>,
 }
 
 /// Whether a cgroup exists and is visible to the observer, and if not, why.
@@ -122,7 +169,7 @@ pub struct Verdict {
     /// The facts that support it.
     pub evidence: Vec<String>,
     /// What to do, the most likely fix first.
-    pub remediation: Vec<String>,
+    pub remediation: Vec<Remedy>,
     /// Further causes that hold, the most significant first.
     pub other_findings: Vec<Finding>,
     /// The daemon's result for the path, with what can be derived from the path itself.

@@ -3,7 +3,10 @@
 //! On the host, the unit's cgroup is below the container's root cgroup. The daemon and `cgtrace why` run on
 //! the host; `why` queries the container's systemd over its bus.
 
-use std::process::{Child, Command, Stdio};
+use std::{
+    fmt::Debug,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_why::report::{Cause, Finding, Report, Verdict};
@@ -114,9 +117,9 @@ impl Shell {
     }
 }
 
-fn has(lines: &[String], words: &[&str]) -> Outcome {
+fn has(lines: &[impl AsRef<str> + Debug], words: &[&str]) -> Outcome {
     ensure!(
-        lines.iter().any(|line| words.iter().all(|word| line.contains(word))),
+        lines.iter().any(|line| words.iter().all(|word| line.as_ref().contains(word))),
         "no {words:?} in {lines:?}"
     );
     Ok(())

@@ -10,6 +10,8 @@ mod previous;
 mod processes;
 mod shell;
 
+use std::fmt::Debug;
+
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_why::{
     ObserverSelector, Question,
@@ -61,8 +63,8 @@ fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
 }
 
 /// Fails unless one of the lines contains all parts.
-fn line(lines: &[String], parts: &[&str]) -> Result<()> {
-    let found = lines.iter().any(|line| parts.iter().all(|part| line.contains(part)));
+fn line(lines: &[impl AsRef<str> + Debug], parts: &[&str]) -> Result<()> {
+    let found = lines.iter().any(|line| parts.iter().all(|part| line.as_ref().contains(part)));
     ensure!(found, "no line with {parts:?} in {lines:#?}");
     Ok(())
 }

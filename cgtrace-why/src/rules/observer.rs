@@ -8,7 +8,7 @@ use super::{
     rule_match::{RuleMatch, Weight},
     wording,
 };
-use crate::facts::Observer;
+use crate::{facts::Observer, report::Remedy};
 
 /// The observer created the cgroup itself, and may have left its own unit's cgroup for it.
 pub(super) fn created_by_observer(case: &Case) -> Option<RuleMatch> {
@@ -149,15 +149,15 @@ pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
     let remediation = match unit_of(observer) {
         Some(unit) => {
             let after = case.unit_name().map(|after| {
-                format!(
+                Remedy::from(format!(
                     "to keep this order at boot, add After={} to the unit {}",
                     wording::plain(after),
                     wording::plain(&unit)
-                )
+                ))
             });
-            [Some(format!("systemctl restart {}", wording::word(&unit))), after]
+            [Some(Remedy::run(format!("systemctl restart {}", wording::word(&unit)))), after]
         }
-        None => [Some(format!("restart {task}")), None],
+        None => [Some(format!("restart {task}").into()), None],
     };
     Some(
         RuleMatch::new(weight, format!("{path} was created {delay} after {task} had started{reason}"))

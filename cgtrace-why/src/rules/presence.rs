@@ -9,6 +9,7 @@ use super::{
     rule_match::{RuleMatch, Weight},
     wording,
 };
+use crate::report::Remedy;
 
 /// The controllers that account for a cgroup: cAdvisor reads them, and systemd's accounting properties enable
 /// them.
@@ -137,27 +138,30 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
     found.remediation(remediation(case, &lacking, accounting))
 }
 
-fn remediation(case: &Case, lacking: &[&str], accounting: bool) -> Vec<String> {
+fn remediation(case: &Case, lacking: &[&str], accounting: bool) -> Vec<Remedy> {
     let unit = case.unit_name().or(case.parsed.slice.as_deref()).filter(|_| case.parsed.qos.is_none());
     match unit {
         Some(unit) if accounting => vec![
-            format!(
+            Remedy::run(format!(
                 "systemctl set-property {} CPUAccounting=yes MemoryAccounting=yes",
                 wording::word(unit)
-            ),
+            )),
             "for all units: set DefaultCPUAccounting=yes and DefaultMemoryAccounting=yes in /etc/systemd/system.conf, \
              then systemctl daemon-reexec"
-                .to_owned(),
-            "do not prefix the path with '/systemd': the observer would create a separate tree of that name".to_owned(),
+                .into(),
+            "do not prefix the path with '/systemd': the observer would create a separate tree of that name".into(),
         ],
-        _ if is_of_pod(case) => vec![format!(
-            "systemctl restart kubelet: it creates what is missing under {}; if it does not, that controller is \
-             not enabled in a parent cgroup",
-            wording::list(lacking)
+        _ if is_of_pod(case) => vec![Remedy::with(
+            format!(
+                "systemctl restart kubelet: it creates what is missing under {}; if it does not, that controller is \
+                 not enabled in a parent cgroup",
+                wording::list(lacking)
+            ),
+            "systemctl restart kubelet",
         )],
-        _ => vec![format!(
-            "create the cgroup on {} too, or query a hierarchy that has it",
-            wording::list(lacking)
-        )],
+        _ => vec![
+            format!("create the cgroup on {} too, or query a hierarchy that has it", wording::list(lacking))
+                .into(),
+        ],
     }
 }

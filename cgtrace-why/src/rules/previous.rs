@@ -7,6 +7,7 @@ use super::{
     rule_match::{RuleMatch, Weight},
     service, wording,
 };
+use crate::report::Remedy;
 
 /// It existed and was removed.
 pub(super) fn removed(case: &Case) -> Option<RuleMatch> {
@@ -41,20 +42,21 @@ pub(super) fn removed(case: &Case) -> Option<RuleMatch> {
     )
 }
 
-fn recreate(case: &Case) -> Vec<String> {
+fn recreate(case: &Case) -> Vec<Remedy> {
     let mut remediation = Vec::new();
     if let Some(unit) = case.unit() {
         let id = wording::word(&unit.id);
         if unit.active_state != "active" {
-            remediation.push(format!("systemctl start {id}"));
+            remediation.push(Remedy::run(format!("systemctl start {id}")));
         }
-        remediation.push(format!("journalctl -u {id}"));
+        remediation.push(Remedy::run(format!("journalctl -u {id}")));
     }
     if case.parsed.pod_uid.is_some() || case.parsed.container_id.is_some() {
-        remediation.push("a recreated pod or container has a new cgroup path: look that up".to_owned());
+        remediation.push("a recreated pod or container has a new cgroup path: look that up".into());
     } else {
         let path = wording::word(&case.path);
-        remediation.push(format!("cgtrace wait {path}  # returns as soon as it is created again"));
+        remediation
+            .push(Remedy::run(format!("cgtrace wait {path}  # returns as soon as it is created again")));
     }
     remediation
 }
@@ -99,25 +101,29 @@ pub(super) fn moved_away(case: &Case) -> Option<RuleMatch> {
     })
 }
 
-fn prevent_move(case: &Case, event: &Event, itself: bool) -> Vec<String> {
+fn prevent_move(case: &Case, event: &Event, itself: bool) -> Vec<Remedy> {
     let mover = event.by.as_ref().map_or("the mover", |by| by.comm.as_str());
     let mut remediation = vec![match mover {
         "kubelet" => {
             "remove --kubelet-cgroups, --system-cgroups and --runtime-cgroups from kubelet's flags, or set them to the \
              unit's own cgroup"
-                .to_owned()
+                .into()
         }
         _ if itself => {
             format!("configure {} to stay in the cgroup in which it was started", wording::plain(mover))
+                .into()
         }
         _ => format!(
             "configure {} not to move it, or to move it to a cgroup below {}",
             wording::plain(mover),
             wording::quoted(&case.path)
-        ),
+        )
+        .into(),
     }];
-    remediation
-        .extend(case.unit_name().map(|unit| format!("then systemctl restart {}", wording::word(unit))));
+    remediation.extend(case.unit_name().map(|unit| {
+        let restart = format!("systemctl restart {}", wording::word(unit));
+        Remedy::with(format!("then {restart}"), restart)
+    }));
     remediation
 }
 
@@ -154,6 +160,9 @@ pub(super) fn nothing_known(case: &Case) -> RuleMatch {
         None => format!("Nothing is known about {path}."),
     };
     RuleMatch::new(Weight::Informational, explanation).evidence(wording::results(case.results())).remediation(
-        ["to record it next time, start cgtrace at boot: systemctl enable cgtrace.service".to_owned()],
+        [Remedy::with(
+            "to record it next time, start cgtrace at boot: systemctl enable cgtrace.service",
+            "systemctl enable cgtrace.service",
+        )],
     )
 }

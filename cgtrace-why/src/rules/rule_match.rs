@@ -1,6 +1,6 @@
 //! The result of a rule whose cause holds.
 
-use crate::report::Finding;
+use crate::report::{Finding, Remedy};
 
 /// How much a cause explains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,14 +48,14 @@ impl RuleMatch {
         remediation: impl FnOnce(&str) -> String,
     ) -> Self {
         match usable {
-            Ok(path) => self.finding.remediation.push(remediation(&path)),
+            Ok(path) => self.finding.remediation.push(remediation(&path).into()),
             Err(reason) => self.finding.evidence.push(reason),
         }
         self
     }
 
-    pub fn remediation(mut self, remediation: impl IntoIterator<Item = String>) -> Self {
-        self.finding.remediation.extend(remediation);
+    pub fn remediation(mut self, remediation: impl IntoIterator<Item: Into<Remedy>>) -> Self {
+        self.finding.remediation.extend(remediation.into_iter().map(Into::into));
         self
     }
 }

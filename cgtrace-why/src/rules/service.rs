@@ -5,7 +5,10 @@ use super::{
     rule_match::{RuleMatch, Weight},
     wording,
 };
-use crate::facts::{Process, Unit};
+use crate::{
+    facts::{Process, Unit},
+    report::Remedy,
+};
 
 /// How many processes are listed at most.
 const MAX_LISTED: usize = 5;
@@ -121,15 +124,18 @@ pub(super) fn describe_exited(process: &Process) -> Vec<String> {
     std::iter::once(exited).chain(ancestry(process)).collect()
 }
 
-fn start_by_unit(case: &Case, process: &Process, cgroup: &str) -> Option<String> {
+fn start_by_unit(case: &Case, process: &Process, cgroup: &str) -> Option<Remedy> {
     let in_container = cgtrace_paths::parse(cgroup.as_bytes()).container_id.is_some();
     match (case.unit(), case.unit_name()) {
         (Some(unit), _) if unit.load_state == "loaded" => {
-            Some(format!("stop pid {}, then systemctl start {}", process.task.pid, wording::word(&unit.id)))
+            let (pid, start) = (process.task.pid, format!("systemctl start {}", wording::word(&unit.id)));
+            Some(Remedy::with(format!("stop pid {pid}, then {start}"), format!("kill {pid} && {start}")))
         }
         _ if in_container => None,
-        (_, Some(unit)) => Some(format!("create a unit {} for it and start that", wording::plain(unit))),
-        (_, None) => Some("start it from a unit".to_owned()),
+        (_, Some(unit)) => {
+            Some(format!("create a unit {} for it and start that", wording::plain(unit)).into())
+        }
+        (_, None) => Some("start it from a unit".into()),
     }
 }
 
@@ -140,7 +146,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
     let (explanation, remediation) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
         ("masked", _) => (
             format!("{id} is masked: it cannot be started."),
-            vec![format!("systemctl unmask {word} && systemctl start {word}")],
+            vec![Remedy::run(format!("systemctl unmask {word} && systemctl start {word}"))],
         ),
         ("loaded", "failed") => {
             let result = unit.result.iter().map(|result| format!(" ({})", wording::plain(result)));
@@ -149,30 +155,33 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
                     "{id} has failed{}; its cgroup was removed with its processes.",
                     result.collect::<String>()
                 ),
-                vec![format!("journalctl -u {word}"), format!("systemctl restart {word}")],
+                vec![
+                    Remedy::run(format!("journalctl -u {word}")),
+                    Remedy::run(format!("systemctl restart {word}")),
+                ],
             )
         }
         ("loaded", "activating") => (
             format!("{id} is starting ({}); it has no process yet.", wording::plain(&unit.sub_state)),
-            vec![format!("cgtrace wait {}", wording::word(&case.path))],
+            vec![Remedy::run(format!("cgtrace wait {}", wording::word(&case.path)))],
         ),
         ("loaded", "active") if unit.sub_state == "exited" => (
             format!(
                 "{id} is active, but its processes have exited, and the service manager removes empty cgroups."
             ),
-            vec!["do not expect a cgroup: this unit stays active after its processes have exited".to_owned()],
+            vec!["do not expect a cgroup: this unit stays active after its processes have exited".into()],
         ),
         ("loaded", "inactive" | "deactivating") => {
             let start = if unit.file_state == "disabled" { "enable --now" } else { "start" };
             (
                 format!("{id} is {}: it is not running.", wording::plain(&unit.active_state)),
-                vec![format!("systemctl {start} {word}")],
+                vec![Remedy::run(format!("systemctl {start} {word}"))],
             )
         }
         ("loaded", _) => return None,
         (load, _) => (
             format!("{id} could not be loaded ({}).", wording::plain(load)),
-            vec![format!("systemctl status {word}")],
+            vec![Remedy::run(format!("systemctl status {word}"))],
         ),
     };
     // A process that runs in another cgroup explains more, and has its own rule.
@@ -237,9 +246,9 @@ pub(super) fn no_such_process(case: &Case) -> Option<RuleMatch> {
             .evidence([unit])
             .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))
             .evidence(wording::results(case.results()))
-            .remediation([format!(
+            .remediation([Remedy::run(format!(
                 "cgtrace wait {}  # returns as soon as it is created",
                 wording::word(&case.path)
-            )]),
+            ))]),
     )
 }

@@ -6,7 +6,10 @@ use super::{
     rule_match::{RuleMatch, Weight},
     wording,
 };
-use crate::facts::{CgroupMount, Observer};
+use crate::{
+    facts::{CgroupMount, Observer},
+    report::Remedy,
+};
 
 /// The observer's user has reached an inotify limit.
 pub(super) fn inotify_limit(case: &Case) -> Option<RuleMatch> {
@@ -32,7 +35,10 @@ pub(super) fn inotify_limit(case: &Case) -> Option<RuleMatch> {
     };
     let found = RuleMatch::new(weight, explanation)
         .evidence(near.iter().map(|(name, used, max)| format!("{used} of {name}={max} in use")))
-        .remediation(near.iter().map(|(name, _, max)| format!("sysctl -w {name}={}", max.saturating_mul(4))))
+        .remediation(
+            near.iter()
+                .map(|(name, _, max)| Remedy::run(format!("sysctl -w {name}={}", max.saturating_mul(4)))),
+        )
         .remediation(["add it to /etc/sysctl.d/ too, and restart the observer".to_owned()]);
     Some(found.hides_if(reached))
 }

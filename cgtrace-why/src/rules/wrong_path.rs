@@ -10,6 +10,7 @@ use super::{
     rule_match::{RuleMatch, Weight},
     wording,
 };
+use crate::report::Remedy;
 
 /// How many similar paths are listed at most.
 const MAX_LISTED: usize = 5;
@@ -174,7 +175,9 @@ pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
             |found, path| found.suggest(case.usable(path), |path| format!("use {path}")),
         );
     let next = best.filter(|_| found.finding.remediation.is_empty());
-    Some(found.remediation(next.map(|path| format!("cgtrace why {}", wording::word(&path.result.path)))))
+    Some(found.remediation(
+        next.map(|path| Remedy::run(format!("cgtrace why {}", wording::word(&path.result.path)))),
+    ))
 }
 
 /// Other known paths that are similar to the given one.

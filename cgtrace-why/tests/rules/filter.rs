@@ -22,7 +22,8 @@ fn docker_only_hides_all_but_docker_containers() {
     };
     let finding = hidden(KUBELET, &["cadvisor", "--docker_only"]).unwrap();
     assert!(
-        finding.evidence[0].contains("--docker_only") && finding.remediation[0].contains("--docker_only")
+        finding.evidence[0].contains("--docker_only")
+            && finding.remediation[0].text.contains("--docker_only")
     );
     assert!(hidden(KUBELET, &["cadvisor", "-docker_only=false"]).is_none());
     let list = "--raw_cgroup_prefix_whitelist=/system.slice,/x";

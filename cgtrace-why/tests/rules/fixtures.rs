@@ -5,7 +5,7 @@ use cgtrace_client::wire::{
 };
 use cgtrace_why::{
     facts::{Facts, Observer, Process, Unit},
-    report::{Cause, Verdict},
+    report::{Cause, Remedy, Verdict},
 };
 
 /// The cgroup in most tests.
@@ -114,4 +114,9 @@ pub fn moved(task: Task, from: &str, to: &str, by: Task, seconds: u64) -> Event 
         by: Some(by),
         ..Event::default()
     }
+}
+
+/// The texts of remedies.
+pub fn texts(remediation: &[Remedy]) -> Vec<&str> {
+    remediation.iter().map(|remedy| remedy.text.as_str()).collect()
 }

@@ -28,7 +28,7 @@ fn kubelet_created_the_wrong_tree() {
     assert_eq!(verdict.cause, Cause::CreatedByObserver);
     assert!(verdict.explanation.contains("It left '/system.slice/kubelet.service' for it"));
     assert!(verdict.evidence[0].contains("--kubelet-cgroups=/systemd/system.slice"));
-    assert!(verdict.remediation[0].contains("set it to '/system.slice'"));
+    assert!(verdict.remediation[0].text.contains("set it to '/system.slice'"));
     assert!(!verdict.holds(Cause::PathIncludesMount) && !verdict.holds(Cause::CreatedAfterObserver));
     // Also without an observer.
     facts.observer = None;
@@ -56,8 +56,8 @@ fn created_after_kubelet_had_started() {
     assert!(verdict.present && !verdict.visible && verdict.holds(Cause::Present));
     assert!(verdict.explanation.contains("50 s after"));
     let remediation = &verdict.remediation;
-    assert_eq!(remediation[0], "systemctl restart kubelet.service");
-    assert!(remediation[1].contains("After=docker.service"));
+    assert_eq!(remediation[0].text, "systemctl restart kubelet.service");
+    assert!(remediation[1].text.contains("After=docker.service"));
     facts.observer = Some(observer(process(9, "agent", "/a", 150), &["agent"]));
     let verdict = explain(&facts);
     assert!(verdict.visible && verdict.cause == Cause::Present && verdict.holds(Cause::CreatedAfterObserver));
@@ -74,5 +74,5 @@ fn the_unit_of_an_untrusted_process_is_not_restarted() {
     facts.observer.as_mut().unwrap().process.of_unit = false;
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::CreatedAfterObserver);
-    assert!(verdict.remediation.iter().all(|line| !line.contains("systemctl")), "{verdict:?}");
+    assert!(verdict.remediation.iter().all(|line| !line.text.contains("systemctl")), "{verdict:?}");
 }

@@ -41,8 +41,12 @@ fn a_cgroup_only_on_name_systemd_is_not_accounted() {
     assert!(verdict.present && !verdict.visible);
     assert!(verdict.explanation.contains("not on cpu, cpuacct and memory"));
     assert!(verdict.evidence.iter().any(|line| line.contains("MemoryAccounting=no")));
-    assert!(verdict.remediation[0].starts_with("systemctl set-property kubelet.service CPUAccounting=yes"));
-    assert!(verdict.remediation.iter().any(|line| line.contains("do not prefix the path with '/systemd'")));
+    assert!(
+        verdict.remediation[0].text.starts_with("systemctl set-property kubelet.service CPUAccounting=yes")
+    );
+    assert!(
+        verdict.remediation.iter().any(|line| line.text.contains("do not prefix the path with '/systemd'"))
+    );
 }
 
 #[test]

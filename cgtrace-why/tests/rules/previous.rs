@@ -28,7 +28,7 @@ fn a_removal_is_described_in_full() {
     ));
     let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("removed 10 s ago") && evidence.contains("kubelet[42] (uid 0)"));
-    assert_eq!(verdict.remediation[0], "systemctl start kubelet.service");
+    assert_eq!(verdict.remediation[0].text, "systemctl start kubelet.service");
 }
 
 #[test]

@@ -159,7 +159,7 @@ proptest! {
             causes.push(finding.cause);
             prop_assert!(!finding.explanation.is_empty());
             let claims = std::iter::once(&finding.explanation).chain(&finding.evidence);
-            for text in claims.clone().chain(&finding.remediation) {
+            for text in claims.clone().chain(finding.remediation.iter().map(|remedy| &remedy.text)) {
                 prop_assert!(!text.contains(char::is_control) && !text.contains('\u{202e}'), "{text:?}");
             }
             for text in claims {

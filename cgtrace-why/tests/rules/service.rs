@@ -2,7 +2,7 @@
 
 use cgtrace_why::{facts::Facts, report::Cause, rules::explain};
 
-use crate::fixtures::{Holds as _, KUBELET, on_v2, process, task, unit};
+use crate::fixtures::{Holds as _, KUBELET, on_v2, process, task, texts, unit};
 
 fn from_a_shell() -> Facts {
     let mut running = process(42, "kubelet", "/user.slice/user-0.slice/session-4.scope", 150);
@@ -22,8 +22,8 @@ fn started_from_a_shell() {
         evidence.contains("bash[40] <- sshd[39]") && evidence.contains("started at 1970-01-01T00:02:30.000Z")
     );
     assert!(evidence.contains("began at 1970-01-01T00:01:40.000Z"));
-    assert_eq!(verdict.remediation[0], "stop pid 42, then systemctl start kubelet.service");
-    assert!(verdict.remediation[1].contains("session-4.scope"));
+    assert_eq!(verdict.remediation[0].text, "stop pid 42, then systemctl start kubelet.service");
+    assert!(verdict.remediation[1].text.contains("session-4.scope"));
 }
 
 #[test]
@@ -34,7 +34,7 @@ fn started_in_a_container() {
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::StartedOutsideSystemd);
     assert!(verdict.explanation.contains("docker container 0123"));
-    assert_eq!(verdict.remediation, [format!("or use its current path: '/docker/{id}'")]);
+    assert_eq!(texts(&verdict.remediation), [format!("or use its current path: '/docker/{id}'")]);
 }
 
 #[test]
@@ -49,10 +49,10 @@ fn a_unit_that_is_not_running() {
         assert_eq!(verdict.cause, Cause::UnitNotStarted);
         verdict
     };
-    assert_eq!(of("inactive", "dead").remediation, ["systemctl start kubelet.service"]);
-    assert_eq!(of("failed", "failed").remediation[0], "journalctl -u kubelet.service");
+    assert_eq!(texts(&of("inactive", "dead").remediation), ["systemctl start kubelet.service"]);
+    assert_eq!(of("failed", "failed").remediation[0].text, "journalctl -u kubelet.service");
     assert!(of("active", "exited").explanation.contains("processes have exited"));
-    assert_eq!(of("activating", "auto-restart").remediation, [format!("cgtrace wait {KUBELET}")]);
+    assert_eq!(texts(&of("activating", "auto-restart").remediation), [format!("cgtrace wait {KUBELET}")]);
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_disabled_unit_in_another_slice() {
     unit.file_state = "disabled".to_owned();
     unit.slice = "kube-node.slice".to_owned();
     let finding = explain(&Facts { unit: Some(unit), ..on_v2(KUBELET, false) });
-    assert_eq!(finding.remediation, ["systemctl enable --now kubelet.service"]);
+    assert_eq!(texts(&finding.remediation), ["systemctl enable --now kubelet.service"]);
     assert!(finding.evidence[1].contains("/kube.slice/kube-node.slice/kubelet.service"));
 }
 
@@ -89,14 +89,14 @@ fn a_process_name_alone_does_not_prove_the_unit() {
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::UnitNotStarted);
     assert!(!verdict.holds(Cause::StartedOutsideSystemd));
-    assert_eq!(verdict.remediation, ["systemctl start kubelet.service"]);
+    assert_eq!(texts(&verdict.remediation), ["systemctl start kubelet.service"]);
     let evidence = verdict.evidence.join("\n");
     assert!(evidence.contains("kubelet[66] (uid 65534") && evidence.contains("'/mine/$(reboot) x'"));
     let facts = Facts { unit: None, ..facts };
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::NoSuchProcess);
     assert!(verdict.explanation.contains("Only processes of other users"), "{verdict:?}");
-    assert!(verdict.remediation.iter().all(|line| !line.contains("mine")));
+    assert!(verdict.remediation.iter().all(|line| !line.text.contains("mine")));
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn cgroups_writable_by_others_are_not_suggested() {
     let writable = [(path.to_owned(), "uid 7 can write to it on v2".to_owned())].into();
     let verdict = explain(&Facts { writable, ..from_a_shell() });
     assert_eq!(verdict.cause, Cause::StartedOutsideSystemd);
-    assert!(verdict.remediation.iter().all(|line| !line.contains(path)), "{verdict:?}");
+    assert!(verdict.remediation.iter().all(|line| !line.text.contains(path)), "{verdict:?}");
     let reason = format!("'{path}' is not suggested: uid 7 can write to it on v2");
     assert!(verdict.evidence.contains(&reason), "{verdict:?}");
 }

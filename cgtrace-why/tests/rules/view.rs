@@ -24,7 +24,7 @@ fn inotify_limits_are_reported_when_near() {
     let verdict = used(8_192);
     assert_eq!(verdict.cause, Cause::InotifyLimit);
     assert!(!verdict.visible);
-    assert_eq!(verdict.remediation[0], "sysctl -w fs.inotify.max_user_watches=32768");
+    assert_eq!(verdict.remediation[0].text, "sysctl -w fs.inotify.max_user_watches=32768");
     assert!(used(8_000).holds(Cause::InotifyLimit) && used(8_000).visible);
     assert!(!used(4_000).holds(Cause::InotifyLimit));
 }
@@ -38,7 +38,7 @@ fn a_container_sees_only_a_part() {
     let verdict = explain(&agent(|agent| agent.mounts = Some(vec![mounted("/docker/x")])));
     assert_eq!(verdict.cause, Cause::NamespaceMismatch);
     assert!(verdict.explanation.contains("only what is below /docker/x"));
-    assert!(verdict.remediation[0].contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
+    assert!(verdict.remediation[0].text.contains("/sys/fs/cgroup:/sys/fs/cgroup:ro"));
     let verdict = explain(&agent(|agent| agent.mounts = Some(vec![mounted("/system.slice")])));
     assert!(verdict.explanation.contains("sees it as '/kubelet.service'"));
     assert_eq!(explain(&agent(|agent| agent.mounts = Some(Vec::new()))).cause, Cause::NamespaceMismatch);

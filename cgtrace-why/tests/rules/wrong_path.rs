@@ -8,7 +8,7 @@ use cgtrace_why::{
 };
 
 use crate::fixtures::{
-    Holds as _, KUBELET, absent, observer, on_v2, path_result, present, process, removed, unit,
+    Holds as _, KUBELET, absent, observer, on_v2, path_result, present, process, removed, texts, unit,
 };
 
 fn absent_path(path: &str, others: Vec<PathResult>) -> Facts {
@@ -29,7 +29,7 @@ fn a_mount_point_in_the_path_is_found() {
         assert_eq!(verdict.cause, Cause::PathIncludesMount, "{name}");
         assert!(!verdict.present && !verdict.visible);
         assert!(verdict.explanation.contains("name=systemd"));
-        assert_eq!(verdict.remediation[0], format!("use '{KUBELET}'"));
+        assert_eq!(verdict.remediation[0].text, format!("use '{KUBELET}'"));
     }
 }
 
@@ -69,7 +69,7 @@ fn paths_in_a_namespace_are_resolved() {
     let facts = Facts { observer: Some(agent), ..absent_path(name, vec![there(right)]) };
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::NamespaceRelative);
-    assert_eq!(verdict.remediation, [format!("use '{right}'")]);
+    assert_eq!(texts(&verdict.remediation), [format!("use '{right}'")]);
     let facts = Facts { path: "/x".to_owned(), others: vec![there("/a/b/c/x")], ..facts };
     let facts = Facts { result: path_result("/x", vec![absent("v2")]), ..facts };
     assert_eq!(explain(&facts).cause, Cause::NamespaceRelative);
@@ -88,9 +88,10 @@ fn structural_similarity_comes_before_typing_errors() {
     assert_eq!(verdict.evidence.len(), 2);
     for name in ["kubelet.service", "/system.slice/kubelet", "/kube.slice/kubelet.service"] {
         let verdict = explain(&absent_path(name, vec![there(KUBELET)]));
+        let right = format!("use '{KUBELET}'");
         assert_eq!(
-            (verdict.cause, verdict.remediation),
-            (Cause::SimilarPathExists, vec![format!("use '{KUBELET}'")])
+            (verdict.cause, texts(&verdict.remediation)),
+            (Cause::SimilarPathExists, vec![right.as_str()])
         );
     }
 }
@@ -113,5 +114,5 @@ fn the_service_managers_control_group_is_suggested() {
     running.control_group = "/kube.slice/kubelet.service".to_owned();
     let verdict = explain(&Facts { unit: Some(running), ..absent_path(KUBELET, Vec::new()) });
     assert_eq!(verdict.cause, Cause::SimilarPathExists);
-    assert_eq!(verdict.remediation, ["use '/kube.slice/kubelet.service'"]);
+    assert_eq!(texts(&verdict.remediation), ["use '/kube.slice/kubelet.service'"]);
 }

@@ -163,7 +163,8 @@ fn stranger() -> Outcome {
         &[&format!("[{}] (uid {UID}", process.pid()), "is not known to belong to the unit"],
     )?;
     line(&verdict.evidence, &["$'/", "$(reboot) \\x1b[2J\\''"])?;
-    for line in verdict.findings().flat_map(|finding| finding.remediation) {
+    for remedy in verdict.findings().flat_map(|finding| finding.remediation) {
+        let line = &remedy.text;
         ensure!(!line.contains("reboot") && !line.contains(&process.pid().to_string()), "{line}");
     }
     Ok(())
@@ -193,7 +194,7 @@ fn writable() -> Outcome {
     let suggests = || -> Result<bool> {
         let verdict = ask(&daemon, &wrong, None)?;
         first(&verdict, Cause::SimilarPathExists)?;
-        let suggests = verdict.remediation.iter().any(|line| line.starts_with("use "));
+        let suggests = verdict.remediation.iter().any(|line| line.text.starts_with("use "));
         if !suggests {
             line(&verdict.evidence, &["is not suggested", "can write to it on v2"])?;
         }

@@ -1,7 +1,7 @@
 //! The report of `why` as text.
 
 use cgtrace_why::{
-    report::{Observer, Report, Verdict},
+    report::{Observer, Remedy, Report, Verdict},
     shell_word,
 };
 
@@ -69,23 +69,27 @@ fn append_verdict(verdict: &Verdict, lines: &mut Vec<String>) {
     for finding in &verdict.other_findings {
         lines.push(format!("  also: {}", finding.cause));
         // Lines that the first finding has are not repeated.
-        let new = |lines: &[String], first: &[String]| -> Vec<String> {
-            lines.iter().filter(|line| !first.contains(line)).cloned().collect()
-        };
         let evidence = new(&finding.evidence, &verdict.evidence);
         let remediation = new(&finding.remediation, &verdict.remediation);
         append_finding(&finding.explanation, &evidence, &remediation, "    ", lines);
     }
 }
 
+/// The lines that the first finding does not have.
+fn new<T: Clone + PartialEq>(lines: &[T], first: &[T]) -> Vec<T> {
+    lines.iter().filter(|line| !first.contains(line)).cloned().collect()
+}
+
 fn append_finding(
     explanation: &str,
     evidence: &[String],
-    remediation: &[String],
+    remediation: &[Remedy],
     indent: &str,
     lines: &mut Vec<String>,
 ) {
     lines.push(format!("{indent}{}", escape(explanation)));
+    let evidence: Vec<&str> = evidence.iter().map(String::as_str).collect();
+    let remediation: Vec<&str> = remediation.iter().map(|remedy| remedy.text.as_str()).collect();
     for (title, texts) in [("evidence:", evidence), ("what to do:", remediation)] {
         if texts.is_empty() {
             continue;
