@@ -3,10 +3,14 @@
 //!
 //! Paths and texts are encoded as on the wire; the rules escape what they quote.
 
+mod state;
+
 use std::collections::BTreeMap;
 
 use cgtrace_client::wire::{Event, Membership, PathResult, Task, Timestamp};
 use serde::{Deserialize, Serialize};
+
+pub use state::{CgroupState, Freezer, Level, Member, Usage};
 
 /// Everything known about one path.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -43,6 +47,16 @@ pub struct Facts {
     pub unit: Option<Unit>,
     /// The process that does not see the cgroup.
     pub observer: Option<Observer>,
+    /// What the files of the cgroup in question say, on each hierarchy in question that has it; if none has it,
+    /// what those of its nearest ancestor say.
+    pub states: Vec<CgroupState>,
+    /// Recorded requests to freeze or thaw the level of `states` that is frozen, the newest first. The kernel has
+    /// such events on v2 only.
+    pub freezes: Vec<Event>,
+    /// The v2 controller in question, if the cgroup was asked about by a controller's name.
+    pub controller: Option<String>,
+    /// Whether the question is what keeps the cgroup from being removed or used.
+    pub busy: bool,
 }
 
 impl Facts {
@@ -126,6 +140,8 @@ pub struct Unit {
     pub cpu_accounting: Option<bool>,
     /// `MemoryAccounting`, if known.
     pub memory_accounting: Option<bool>,
+    /// `KillMode`; empty if it is not known, or the unit has none.
+    pub kill_mode: String,
 }
 
 /// The process that looks for the cgroup.

@@ -10,6 +10,7 @@ pub mod rules;
 mod show;
 
 pub use ask::{AskError, Question, ask};
+pub use facts::Member;
 pub use gather::ObserverSelector;
 pub use rules::shell_word;
-pub use show::{CgroupMembers, CgroupSelector, Member, ShowReport, show};
+pub use show::{CgroupMembers, CgroupSelector, ShowReport, show};

@@ -5,7 +5,7 @@ use std::fmt;
 use cgtrace_client::wire::PathResult;
 use serde::{Deserialize, Serialize};
 
-pub use crate::facts::{Observer, Process};
+pub use crate::facts::{CgroupState, Freezer, Level, Member, Observer, Process, Usage};
 
 /// Why a cgroup is absent or not visible. In JSON, the variant's name in kebab case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -45,6 +45,24 @@ pub enum Cause {
     NamespaceMismatch,
     /// It has not existed since cgtrace began to observe; the time before is not known.
     NotObserved,
+    /// Its processes are frozen, or freezing was requested.
+    Frozen,
+    /// A limit of it or of an ancestor prevents new cgroups or processes.
+    LimitReached,
+    /// Its type is `domain invalid`: it can have no processes.
+    InvalidDomain,
+    /// It is threaded: it has threads, and no processes.
+    Threaded,
+    /// An ancestor does not enable the controller in question.
+    ControllerNotEnabled,
+    /// It belongs to root in a subtree of another user.
+    NotDelegated,
+    /// Its unit is not running, but it contains processes.
+    LeftOverProcesses,
+    /// Neither it nor a descendant contains a process.
+    Empty,
+    /// Children, processes, mounts or enabled controllers keep it from being removed or used.
+    Busy,
     /// A cause that this version of the crate does not know.
     #[default]
     #[serde(other)]
@@ -73,6 +91,15 @@ impl Cause {
             Self::InotifyLimit => "inotify-limit",
             Self::NamespaceMismatch => "namespace-mismatch",
             Self::NotObserved => "not-observed",
+            Self::Frozen => "frozen",
+            Self::LimitReached => "limit-reached",
+            Self::InvalidDomain => "invalid-domain",
+            Self::Threaded => "threaded",
+            Self::ControllerNotEnabled => "controller-not-enabled",
+            Self::NotDelegated => "not-delegated",
+            Self::LeftOverProcesses => "left-over-processes",
+            Self::Empty => "empty",
+            Self::Busy => "busy",
             Self::Unknown => "unknown",
         }
     }
@@ -177,6 +204,10 @@ pub struct Verdict {
     /// The processes that the cgroup would belong to; absent if they could not be determined.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub processes: Option<Vec<Process>>,
+    /// What the files of the cgroup and of its ancestors say, on each hierarchy in question that has it; if none
+    /// has it, what those of its nearest ancestor say.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub states: Vec<CgroupState>,
 }
 
 impl Verdict {

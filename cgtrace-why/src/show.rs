@@ -7,14 +7,16 @@ use cgtrace_host::{
     hierarchy::{
         self, DiscoveredHierarchy, HierarchyLine, MAX_SHOWN_PATH, Members, read_members, read_populated,
     },
-    process::{self, ProcessError, ProcessHandle, ProcessState},
+    process::{ProcessError, ProcessHandle},
 };
 use serde::{Deserialize, Serialize};
 
-use crate::ask::{AskError, add_parsed, budget, path, task_of};
+use crate::{
+    ask::{AskError, add_parsed, budget, path},
+    facts::Member,
+    gather::members::{MAX_MEMBERS, describe},
+};
 
-/// How many members of a cgroup are described at most.
-const MAX_MEMBERS: usize = 256;
 /// The suffix of a removed cgroup's path in `/proc/PID/cgroup`; a cgroup's own name can have it, too.
 const DELETED: &[u8] = b" (deleted)";
 
@@ -27,18 +29,6 @@ pub enum CgroupSelector {
     Id(u64),
     /// The cgroups of a process, by pid.
     Process(u32),
-}
-
-/// A process or thread in a cgroup.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-#[serde(default)]
-pub struct Member {
-    /// The process; `tid` differs from `pid` in a threaded cgroup.
-    pub task: wire::Task,
-    /// `zombie`, `leader-exited` (other threads are still running) or `kernel-thread`; absent otherwise.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub state: Option<String>,
 }
 
 /// The processes in a cgroup, without those in its descendants.
@@ -186,7 +176,7 @@ fn members(
             return None;
         }
     };
-    let described: Vec<Member> = ids.iter().take(MAX_MEMBERS).filter_map(|id| member(*id)).collect();
+    let described: Vec<Member> = ids.iter().take(MAX_MEMBERS).filter_map(|id| describe(*id)).collect();
     Some(CgroupMembers {
         hierarchy: result.hierarchy.clone(),
         path: path_result.path.clone(),
@@ -196,16 +186,4 @@ fn members(
         members_in_other_namespaces: elsewhere as u64,
         members: described,
     })
-}
-
-fn member(id: u32) -> Option<Member> {
-    let process = process::describe(id).ok().flatten()?;
-    let state = match process.state {
-        ProcessState::Alive => None,
-        ProcessState::KernelThread => Some("kernel-thread"),
-        ProcessState::LeaderExited => Some("leader-exited"),
-        ProcessState::Zombie => Some("zombie"),
-    };
-    let task = wire::Task { pid: process.tgid, tid: id, ..task_of(&process) };
-    Some(Member { task, state: state.map(str::to_owned) })
 }

@@ -41,6 +41,7 @@ fn ask(daemon: &Daemon, path: &str, observer: Option<u32>) -> Result<Verdict> {
         path: Some(path.as_bytes().to_vec()),
         hierarchy: None,
         observer: observer.map(ObserverSelector::Pid),
+        ..Question::default()
     };
     let report = cgtrace_why::ask(&mut daemon.client()?, &question)?;
     let [verdict] = <[Verdict; 1]>::try_from(report.verdicts)

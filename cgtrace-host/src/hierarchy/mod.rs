@@ -9,6 +9,7 @@ mod mountinfo;
 mod populated;
 mod proc_cgroup;
 mod scan;
+mod state;
 
 pub use budget::{Budget, Stopped};
 pub use discover::{DiscoveredHierarchy, Mount, discover, hierarchy_of, in_cgroup_namespace};
@@ -20,3 +21,4 @@ pub(crate) use mountinfo::{parse_mount, unescape};
 pub use populated::read_populated;
 pub use proc_cgroup::{HierarchyLine, MAX_SHOWN_PATH, parse_proc_cgroup};
 pub use scan::{ScanReport, Scanned, scan};
+pub use state::{CgroupState, Freezer, Level, Owner, Tasks, Usage, mounts_at, read_state, threads_below};

@@ -34,6 +34,8 @@ const MAX_MOUNTINFO: u64 = 16 << 20;
 const MAX_MOUNTS: usize = 100_000;
 /// The limit bytes of any other file of `/proc/PID` that are read. The largest has a line per hierarchy.
 const MAX_TEXT: u64 = 1 << 20;
+/// The longest name of a kernel function that is read (`KSYM_NAME_LEN`).
+const MAX_WCHAN: u64 = 512;
 /// The limit descriptors of one process that are read.
 const MAX_DESCRIPTORS: usize = 4_096;
 
@@ -235,6 +237,31 @@ fn exists(pidfd: &OwnedFd) -> bool {
 /// Reads the status of a process; `None` if it does not exist, or is hidden from this process.
 pub fn describe(pid: u32) -> Result<Option<ProcessStatus>, ProcessError> {
     directory(pid)?.map_or(Ok(None), |directory| read_process(&directory, pid))
+}
+
+/// What a thread does at the moment, as far as that keeps it from ending or from being frozen.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Whether it is exiting.
+    pub exiting: bool,
+    /// Whether it sleeps and cannot be interrupted by a signal: state `D`.
+    pub uninterruptible: bool,
+    /// The kernel function in which it sleeps, if this process may read that.
+    pub wchan: Option<String>,
+}
+
+/// What a thread does at the moment, by its id; `None` if it does not exist, or is hidden from this process.
+#[must_use]
+pub fn progress(tid: u32) -> Option<Progress> {
+    let directory = directory(tid).ok().flatten()?;
+    let stat = parse_stat(&read(&directory, "stat", MAX_TEXT).ok()?.value)?;
+    let wchan = read(&directory, "wchan", MAX_WCHAN).ok();
+    let wchan = wchan.map(|wchan| String::from_utf8_lossy(&wchan.value).into_owned());
+    Some(Progress {
+        exiting: stat.exiting,
+        uninterruptible: stat.uninterruptible,
+        wchan: wchan.filter(|name| !name.is_empty() && name != "0"),
+    })
 }
 
 fn directory(pid: u32) -> Result<Option<OwnedFd>, ProcessError> {

@@ -8,7 +8,7 @@ mod time_namespace;
 
 use std::io;
 
-pub use handle::{Bounded, Located, ProcessHandle, describe};
+pub use handle::{Bounded, Located, ProcessHandle, Progress, describe, progress};
 pub use stat::{ProcessState, Stat, parse_stat};
 pub use table::{Inotify, ProcessInfo, ancestors, find, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;

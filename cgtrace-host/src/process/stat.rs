@@ -5,6 +5,8 @@ const TICK_NS: u64 = 10_000_000;
 
 /// `PF_KTHREAD` of include/linux/sched.h.
 const KERNEL_THREAD: u32 = 0x0020_0000;
+/// `PF_EXITING` of include/linux/sched.h.
+const EXITING: u32 = 0x4;
 
 /// The state of a process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +32,10 @@ pub struct Stat {
     pub ppid: u32,
     /// When the process started: ns since boot, in steps of 10 ms.
     pub start_boot_ns: u64,
+    /// Whether it sleeps and cannot be interrupted by a signal: state `D`.
+    pub uninterruptible: bool,
+    /// Whether it is exiting.
+    pub exiting: bool,
     /// The start addresses of its code and its stack, which each exec randomizes; 0 if this process may not
     /// trace it.
     pub image: (u64, u64),
@@ -47,7 +53,8 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
     let mut fields = rest.split_ascii_whitespace();
     // The comm is followed by state (3) and ppid (4); flags is field 9, num_threads 20, starttime 22,
     // startcode 26, startstack 28.
-    let exited = matches!(fields.next()?, "Z" | "X" | "x");
+    let letter = fields.next()?;
+    let exited = matches!(letter, "Z" | "X" | "x");
     let ppid = fields.next()?.parse().ok()?;
     let flags: u32 = fields.nth(9 - 5)?.parse().ok()?;
     let threads: u64 = fields.nth(20 - 10)?.parse().ok()?;
@@ -60,5 +67,13 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
         false if flags & KERNEL_THREAD != 0 => ProcessState::KernelThread,
         false => ProcessState::Alive,
     };
-    Some(Stat { comm, state, ppid, start_boot_ns: ticks.checked_mul(TICK_NS)?, image })
+    Some(Stat {
+        comm,
+        state,
+        ppid,
+        start_boot_ns: ticks.checked_mul(TICK_NS)?,
+        uninterruptible: letter == "D",
+        exiting: flags & EXITING != 0,
+        image,
+    })
 }

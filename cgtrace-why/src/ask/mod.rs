@@ -2,6 +2,7 @@
 
 mod processes;
 mod results;
+mod states;
 mod writable;
 
 use std::collections::BTreeSet;
@@ -42,6 +43,8 @@ pub struct Question {
     pub hierarchy: Option<String>,
     /// The process that does not see it.
     pub observer: Option<ObserverSelector>,
+    /// Whether to explain what keeps it from being removed or used.
+    pub busy: bool,
 }
 
 /// Why a question could not be answered.
@@ -80,12 +83,13 @@ pub enum AskError {
 
 /// Answers a question.
 pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError> {
-    let Question { path, hierarchy, observer: selector } = question;
+    let Question { path, hierarchy, observer: selector, busy } = question;
     if path.is_none() && selector.is_none() {
         return Err(AskError::Nothing);
     }
     let mut report = Report::default();
-    let context = Context::new(client, hierarchy.as_deref(), &mut report.notes)?;
+    let mut context = Context::new(client, hierarchy.as_deref(), &mut report.notes)?;
+    context.busy = *busy;
     if let Some(selector) = selector {
         report.observer = context.find_observer(client, selector, &mut report)?;
     }
@@ -131,35 +135,53 @@ struct Context {
     deadline: Deadline,
     /// Whether this process is in a cgroup namespace.
     namespaced: bool,
+    /// Whether to explain what keeps a cgroup from being removed or used.
+    busy: bool,
+    /// The v2 controller in question, if the hierarchy was given by its name.
+    controller: Option<String>,
 }
 
 impl Context {
     fn new(client: &mut Client, hierarchy: Option<&str>, notes: &mut Vec<String>) -> Result<Self, AskError> {
         let deadline = Deadline::new();
         let status = client.status()?;
-        let hierarchy = match hierarchy {
-            Some(word) => {
-                let known = status.hierarchies.iter().find(|known| names_hierarchy(word, &known.hierarchy));
-                if known.is_none() {
-                    // The daemon's error lists the hierarchies.
-                    let lookup = wire::Lookup { hierarchy: Some(word.to_owned()), ..wire::Lookup::default() };
-                    client.lookup_with(&lookup)?;
-                }
-                Some(known.map_or(word, |known| known.hierarchy.as_str()).to_owned())
-            }
-            None => None,
-        };
         let hierarchies = hierarchy::discover().unwrap_or_else(|error| {
             notes.push(format!("cgroup mounts could not be read: {error}"));
             Vec::new()
         });
+        let known =
+            |word: &str| status.hierarchies.iter().find(|known| names_hierarchy(word, &known.hierarchy));
+        let (hierarchy, controller) = match hierarchy {
+            None => (None, None),
+            Some(word) => match known(word) {
+                Some(known) => (Some(known.hierarchy.clone()), None),
+                None if gather::is_v2_controller(word, &hierarchies) => {
+                    (Some("v2".to_owned()), Some(word.to_owned()))
+                }
+                None => {
+                    // The daemon's error lists the hierarchies.
+                    let lookup = wire::Lookup { hierarchy: Some(word.to_owned()), ..wire::Lookup::default() };
+                    client.lookup_with(&lookup)?;
+                    (Some(word.to_owned()), None)
+                }
+            },
+        };
         let namespaced = hierarchy::in_cgroup_namespace();
         if namespaced {
             notes.push(NAMESPACED.to_owned());
         }
         let mounts = gather::mounts(&hierarchies);
         let started_boot_ns = status.started.boot_ns;
-        Ok(Self { hierarchy, hierarchies, started_boot_ns, mounts, deadline, namespaced })
+        Ok(Self {
+            hierarchy,
+            hierarchies,
+            started_boot_ns,
+            mounts,
+            deadline,
+            namespaced,
+            busy: false,
+            controller,
+        })
     }
 
     /// The observer; `None`, with a note, if no process matches.
@@ -248,6 +270,8 @@ fn explain(
         v2_controllers: controllers,
         unit,
         observer: report.observer.clone(),
+        controller: context.controller.clone(),
+        busy: context.busy,
         result,
         others,
         ..Facts::default()
@@ -265,9 +289,11 @@ fn explain(
     facts.exited = recorded.exited(&comms, facts.processes.as_deref().unwrap_or_default());
     facts.moves = recorded.moves;
     facts.writable = writable::find(&facts, &context.hierarchies);
+    facts.states = states::gather(&facts, &context.hierarchies, &mut report.notes);
+    facts.freezes = states::freezes(client, &facts.states, &mut report.notes);
     let verdict = rules::explain(&facts);
-    let Facts { mut result, processes, exited, .. } = facts;
+    let Facts { mut result, processes, exited, states, .. } = facts;
     add_parsed(&mut result);
     let processes = processes.map(|running| running.into_iter().chain(exited).collect());
-    Ok(Verdict { result, processes, ..verdict })
+    Ok(Verdict { result, processes, states, ..verdict })
 }

@@ -2,6 +2,7 @@
 //! here, with the caller's privileges; the rules do no I/O.
 
 mod deadline;
+pub(crate) mod members;
 mod namespace;
 mod observer;
 mod unit;
@@ -84,4 +85,10 @@ fn controllers(path: &[u8], hierarchies: &[Hierarchy]) -> Option<Controllers> {
     let v2 = hierarchies.iter().find(|hierarchy| &*hierarchy.name == "v2")?.mount.as_ref()?;
     let read = |path: &[u8]| hierarchy::read_controllers(v2, path).ok();
     Some(Controllers { here: read(path)?, root: read(b"/")? })
+}
+
+/// Whether v2 has a controller of this name.
+pub(crate) fn is_v2_controller(name: &str, hierarchies: &[Hierarchy]) -> bool {
+    controllers(b"/", hierarchies)
+        .is_some_and(|controllers| controllers.root.iter().any(|other| other == name))
 }

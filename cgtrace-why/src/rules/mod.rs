@@ -14,6 +14,7 @@ mod previous;
 mod rule_match;
 mod service;
 mod shell;
+mod state;
 mod view;
 mod wording;
 mod wrong_path;
@@ -24,6 +25,9 @@ pub use nearest::{NearPath, nearest};
 pub(crate) use observer::{is_kubelet, same_process};
 pub(crate) use shell::shell_bytes;
 pub use shell::shell_word;
+pub(crate) use state::frozen_level;
+
+use cgtrace_client::wire::PathResult;
 
 use crate::{
     facts::{CgroupMount, Facts},
@@ -36,8 +40,17 @@ use rule_match::RuleMatch;
 type Rule = fn(&Case) -> Option<RuleMatch>;
 
 /// One rule per cause. Causes of equal weight are reported in this order.
-const RULES: [(Cause, Rule); 16] = [
+const RULES: [(Cause, Rule); 25] = [
     (Cause::Present, presence::present),
+    (Cause::Busy, state::busy),
+    (Cause::Frozen, state::frozen),
+    (Cause::LimitReached, state::limit_reached),
+    (Cause::InvalidDomain, state::invalid_domain),
+    (Cause::ControllerNotEnabled, state::controller_not_enabled),
+    (Cause::NotDelegated, state::not_delegated),
+    (Cause::LeftOverProcesses, state::left_over_processes),
+    (Cause::Threaded, state::threaded),
+    (Cause::Empty, state::empty),
     (Cause::PresentElsewhere, presence::present_elsewhere),
     (Cause::PathIncludesMount, wrong_path::path_includes_mount),
     (Cause::NamespaceRelative, wrong_path::namespace_relative),
@@ -54,6 +67,12 @@ const RULES: [(Cause, Rule); 16] = [
     (Cause::NamespaceMismatch, view::namespace_mismatch),
     (Cause::NotObserved, previous::not_observed),
 ];
+
+/// The result that the rules examine: the given path's or, if nothing is known of it, that of the path without
+/// a mount point.
+pub(crate) fn subject(facts: &Facts) -> &PathResult {
+    Case::new(facts).subject
+}
 
 /// All causes that a rule can report.
 pub fn causes() -> impl Iterator<Item = Cause> {

@@ -7,7 +7,7 @@ use cgtrace_paths::names_hierarchy;
 use super::{
     case::Case,
     rule_match::{RuleMatch, Weight},
-    wording,
+    state, wording,
 };
 use crate::report::Remedy;
 
@@ -29,7 +29,11 @@ pub(super) fn present(case: &Case) -> Option<RuleMatch> {
     let present = case.results().filter(|result| result.present);
     let hierarchies = wording::list(present.map(|result| result.hierarchy.as_str()));
     let explanation = format!("{path} exists on {hierarchies}.");
-    Some(RuleMatch::new(Weight::Contributing, explanation).evidence(wording::results(case.results())))
+    Some(
+        RuleMatch::new(Weight::Contributing, explanation)
+            .evidence(wording::results(case.results()))
+            .evidence(state::summary(case)),
+    )
 }
 
 /// It exists, but not on a hierarchy that matters.

@@ -9,5 +9,6 @@ mod presence;
 mod previous;
 mod properties;
 mod service;
+mod state;
 mod view;
 mod wrong_path;

@@ -10,9 +10,20 @@ use cgtrace_why::{
 };
 use proptest::{prelude::*, strategy::ValueTree as _};
 
-use crate::fixtures::{
-    Holds as _, absent, at, moved, observer, path_result, present, process, removed, task, unit,
+use crate::{
+    fixtures::{Holds as _, absent, at, moved, observer, path_result, present, process, removed, task, unit},
+    state::any_state,
 };
+
+/// Causes that hold beside `present` only, and follow it.
+const AFTER_PRESENT: [Cause; 6] = [
+    Cause::Frozen,
+    Cause::InvalidDomain,
+    Cause::Threaded,
+    Cause::NotDelegated,
+    Cause::LeftOverProcesses,
+    Cause::Empty,
+];
 
 const NAMES: [&str; 15] = [
     "/",
@@ -112,37 +123,48 @@ fn facts() -> impl Strategy<Value = Facts> {
         prop::option::of(processes),
         prop::collection::vec(any_event(), 0..5),
     );
-    let switches = (any::<bool>(), any::<Option<bool>>());
-    (any_path(), hierarchy, known, prop::option::of(any_unit()), prop::option::of(any_observer()), switches)
-        .prop_map(
-            |(path, hierarchy, (results, others, processes, moves), unit, observer, (off, populated))| {
-                let populated = results.iter().filter_map(|result: &HierarchyResult| {
-                    let key = (path.clone(), result.hierarchy.clone());
-                    populated.map(|populated| (key, populated))
-                });
-                let populated = populated.collect();
-                let controllers =
-                    Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
-                let exited = moves.iter().map(|_| process(3, "\u{1b}[2J", &path, 120)).collect();
-                Facts {
-                    result: path_result(&path, results),
-                    path,
-                    hierarchy: hierarchy.map(str::to_owned),
-                    now: at(300),
-                    others,
-                    mounts: Vec::new(),
-                    populated,
-                    writable: BTreeMap::new(),
-                    v2_controllers: off.then_some(controllers),
-                    exited,
-                    processes: processes
-                        .map(|paths| paths.iter().map(|path| process(2, "kubelet", path, 150)).collect()),
-                    moves,
-                    unit,
-                    observer,
-                }
-            },
-        )
+    let switches = (any::<bool>(), any::<Option<bool>>(), any::<bool>(), any::<bool>());
+    let states = prop::collection::vec(any_state(), 0..3);
+    let described = (prop::option::of(any_unit()), prop::option::of(any_observer()), states);
+    (any_path(), hierarchy, known, described, switches).prop_map(
+        |(
+            path,
+            hierarchy,
+            (results, others, processes, moves),
+            (unit, observer, states),
+            (off, populated, busy, asked),
+        )| {
+            let populated = results.iter().filter_map(|result: &HierarchyResult| {
+                let key = (path.clone(), result.hierarchy.clone());
+                populated.map(|populated| (key, populated))
+            });
+            let populated = populated.collect();
+            let controllers =
+                Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
+            let exited = moves.iter().map(|_| process(3, "\u{1b}[2J", &path, 120)).collect();
+            Facts {
+                result: path_result(&path, results),
+                path,
+                hierarchy: hierarchy.map(str::to_owned),
+                now: at(300),
+                others,
+                mounts: Vec::new(),
+                populated,
+                writable: BTreeMap::new(),
+                v2_controllers: off.then_some(controllers),
+                exited,
+                processes: processes
+                    .map(|paths| paths.iter().map(|path| process(2, "kubelet", path, 150)).collect()),
+                moves,
+                unit,
+                observer,
+                states,
+                freezes: Vec::new(),
+                controller: asked.then(|| "hugetlb".to_owned()),
+                busy,
+            }
+        },
+    )
 }
 
 proptest! {
@@ -191,12 +213,16 @@ proptest! {
 fn every_cause_can_come_first() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let strategy = facts();
-    let mut first = BTreeSet::new();
+    let (mut first, mut all) = (BTreeSet::new(), BTreeSet::new());
     for _ in 0..20_000 {
         let tree = strategy.new_tree(&mut runner).unwrap();
-        first.insert(explain(&tree.current()).cause);
+        let verdict = explain(&tree.current());
+        first.insert(verdict.cause);
+        all.extend(verdict.findings().map(|finding| finding.cause));
     }
-    assert_eq!(first, causes().collect());
+    assert_eq!(all, causes().collect());
+    first.extend(AFTER_PRESENT);
+    assert_eq!(first, all);
 }
 
 #[test]

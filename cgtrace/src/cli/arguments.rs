@@ -335,6 +335,10 @@ pub struct Why {
     /// configuration
     #[arg(long, conflicts_with = "path")]
     pub kubelet: bool,
+    /// Explain what holds the cgroup: child cgroups, processes, threads, mounts and enabled controllers, for which
+    /// rmdir(2), attaching a process or enabling a controller fails with EBUSY
+    #[arg(long, requires = "path", conflicts_with_all = ["pid", "process", "kubelet"])]
+    pub busy: bool,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
 }

@@ -198,11 +198,15 @@ pub const PAGES: &[Page] = &[
                 "cgtrace why /system.slice/kubelet.service --process cadvisor",
             ),
             ("Check every cgroup that the kubelet needs", "cgtrace why --kubelet"),
+            (
+                "Find out why rmdir fails with EBUSY",
+                "cgtrace why /sys/fs/cgroup/system.slice/old.service --busy",
+            ),
         ],
         files: &[SOCKETS],
         exit_status: &[
-            ("0", "Every cgroup exists and is visible."),
-            ("1", "One does not exist or is not visible."),
+            ("0", "Every cgroup exists and is visible; with --busy, nothing holds it."),
+            ("1", "One does not exist or is not visible; with --busy, something holds it."),
             USAGE,
             NO_ANSWER,
         ],

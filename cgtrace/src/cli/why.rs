@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::anyhow;
 use cgtrace_client::paths;
-use cgtrace_why::{AskError, ObserverSelector, Question, ask};
+use cgtrace_why::{AskError, ObserverSelector, Question, ask, report::Cause};
 
 use super::{
     Outcome, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
@@ -20,6 +20,7 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
         path: why.path.as_ref().map(|path| path.as_bytes().to_vec()),
         hierarchy: why.hierarchy.name.clone(),
         observer,
+        busy: why.busy,
     };
     let mut connected = connector.connect()?;
     let report = ask(&mut connected.client, &question)?;
@@ -42,7 +43,8 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
             );
         }
     }
-    Ok(if visible { Outcome::Yes } else { Outcome::No })
+    let held = report.verdicts.iter().any(|verdict| verdict.cause == Cause::Busy);
+    Ok(if visible && !held { Outcome::Yes } else { Outcome::No })
 }
 
 impl From<AskError> for Failure {

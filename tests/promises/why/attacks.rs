@@ -53,6 +53,7 @@ fn about(daemon: &Daemon, observer: u32) -> Result<Report> {
         path: Some(b"/".to_vec()),
         hierarchy: None,
         observer: Some(ObserverSelector::Pid(observer)),
+        ..Question::default()
     };
     Ok(cgtrace_why::ask(&mut daemon.client()?, &question)?)
 }

@@ -83,6 +83,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         fragment_path: text("FragmentPath"),
         cpu_accounting: switch("CPUAccounting"),
         memory_accounting: switch("MemoryAccounting"),
+        kill_mode: text("KillMode"),
     };
     let main_pid = properties.get("MainPID").and_then(|value| value.downcast_ref::<u32>().ok());
     UnitInfo {

@@ -125,6 +125,7 @@ fn read(text: &str, unit: &mut UnitInfo) {
             "Slice" => value.clone_into(&mut unit.facts.slice),
             "CPUAccounting" => unit.facts.cpu_accounting = boolean(value),
             "MemoryAccounting" => unit.facts.memory_accounting = boolean(value),
+            "KillMode" => value.clone_into(&mut unit.facts.kill_mode),
             "User" => value.clone_into(&mut unit.user),
             "DynamicUser" => unit.dynamic_user = boolean(value) == Some(true),
             "ExecStart" if value.is_empty() => unit.programs.clear(),

@@ -157,14 +157,17 @@ fn members(known: &CgroupMembers) -> String {
 }
 
 fn member(member: &Member) -> String {
-    let Member { task: task_, state } = member;
+    let Member { task: task_, state, wchan } = member;
     let mut text = task(task_);
     if task_.tid != task_.pid {
         text.push_str(&format!(" thread {}", task_.tid));
     }
     match state.as_deref() {
         Some("leader-exited") => text.push_str(" (main thread exited)"),
-        Some(state) => text.push_str(&format!(" ({})", super::escape(state))),
+        Some(state) => {
+            let wchan = wchan.as_deref().map(|function| format!(" in {}", super::escape(function)));
+            text.push_str(&format!(" ({}{})", super::escape(state), wchan.unwrap_or_default()));
+        }
         None => {}
     }
     text

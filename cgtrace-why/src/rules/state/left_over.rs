@@ -1,0 +1,97 @@
+//! It was left over: with processes after its unit ended, or empty.
+
+use super::{directory, members, own_states, path, write};
+use crate::rules::{
+    case::Case,
+    rule_match::{RuleMatch, Weight},
+    service, wording,
+};
+
+/// The unit is not running, but its cgroup contains processes.
+pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
+    let unit = case.unit().filter(|unit| matches!(unit.active_state.as_str(), "inactive" | "failed"))?;
+    let populated = |name: &str| {
+        let result = case.results().find(|result| result.hierarchy == name);
+        result.and_then(|result| case.is_populated(result)) == Some(true)
+    };
+    let (state, own) = own_states(case)
+        .find(|(state, _)| !state.members.is_empty())
+        .or_else(|| own_states(case).find(|(state, _)| populated(&state.hierarchy)))?;
+    let id = wording::plain(&unit.id);
+    let who = match state.members.as_slice() {
+        [] => "processes in its descendants".to_owned(),
+        left => members::list(left),
+    };
+    let mut explanation = format!(
+        "{id} is {} ({}), but its cgroup {} still contains {who}.",
+        wording::plain(&unit.active_state),
+        wording::plain(&unit.sub_state),
+        path(own),
+    );
+    let mode = match unit.kill_mode.as_str() {
+        "none" => {
+            explanation.push_str(
+                " With KillMode=none, the service manager ends a unit without ending its processes.",
+            );
+            Some(format!("{id}: KillMode=none"))
+        }
+        "process" => {
+            explanation.push_str(" With KillMode=process, the service manager ends the main process only.");
+            Some(format!("{id}: KillMode=process"))
+        }
+        _ => None,
+    };
+    let configured = mode.is_some();
+    let kill = if state.hierarchy == "v2" {
+        write("1", own, "cgroup.kill")
+    } else {
+        format!("kill -KILL $(cat {})", super::file(own, "cgroup.procs"))
+    };
+    Some(
+        RuleMatch::new(Weight::Contributing, explanation)
+            .evidence([service::state(unit)])
+            .evidence(mode)
+            .evidence(
+                state.members.iter().take(5).map(|member| format!("left: {}", members::describe(member))),
+            )
+            .remediation([kill])
+            .remediation(configured.then(|| {
+                format!("so that it ends with its processes next time: set KillMode=control-group in {id}")
+            })),
+    )
+}
+
+/// Neither it nor a descendant contains a process.
+pub(in crate::rules) fn empty(case: &Case) -> Option<RuleMatch> {
+    let mut present = case.results().filter(|result| result.present).peekable();
+    present.peek()?;
+    // `moved-away` says so, too.
+    if case.path == "/" || !present.all(|result| case.is_populated(result) == Some(false)) {
+        return None;
+    }
+    if case.moved_away().is_some() {
+        return None;
+    }
+    let (state, own) = own_states(case).next()?;
+    let explanation = if state.child_count == 0 {
+        format!("{} contains no process.", path(own))
+    } else {
+        format!("Neither {} nor a cgroup below it contains a process.", path(own))
+    };
+    let unit = case.unit().filter(|unit| unit.active_state == "active" && unit.control_group == own.path);
+    let remove = unit.map_or_else(
+        || {
+            let all: Vec<String> = own_states(case).map(|(_, level)| directory(level)).collect();
+            match state.child_count {
+                0 => format!("rmdir {}", all.join(" ")),
+                _ => format!("find {} -depth -type d -exec rmdir {{}} +", all.join(" ")),
+            }
+        },
+        |unit| format!("systemctl stop {}", wording::word(&unit.id)),
+    );
+    Some(
+        RuleMatch::new(Weight::Informational, explanation)
+            .evidence(case.unit().map(service::state))
+            .remediation([format!("if nothing uses it any more: {remove}")]),
+    )
+}

@@ -1,0 +1,38 @@
+//! What the reader of `present` needs next: who is in the cgroup, and the state of its unit.
+
+use super::{busy, members, own_states};
+use crate::rules::{case::Case, service, wording};
+
+/// One or two lines.
+pub(in crate::rules) fn summary(case: &Case) -> Vec<String> {
+    // The same contents on several hierarchies share a line.
+    let mut contents: Vec<(String, Vec<String>)> = Vec::new();
+    for (state, _) in own_states(case) {
+        let mut parts = vec![match members::count(state) {
+            0 => "no process".to_owned(),
+            count => members::number(count, "process", "processes"),
+        }];
+        if !state.members.is_empty() {
+            parts.push(format!("({})", members::list(&state.members)));
+        }
+        if state.members_in_other_namespaces > 0 {
+            parts.push(format!("({} in another pid namespace)", state.members_in_other_namespaces));
+        }
+        if state.child_count > 0 {
+            parts
+                .push(format!("and {}", members::number(state.child_count, "child cgroup", "child cgroups")));
+        }
+        let (text, hierarchy) = (parts.join(" "), wording::plain(&state.hierarchy));
+        match contents.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, hierarchies)) => hierarchies.push(hierarchy),
+            None => contents.push((text, vec![hierarchy])),
+        }
+    }
+    let on = |(text, hierarchies): &(String, Vec<String>)| format!("{text} on {}", hierarchies.join(" "));
+    let line = (!contents.is_empty())
+        .then(|| format!("it contains {}", contents.iter().map(on).collect::<Vec<_>>().join("; ")));
+    let is_free = case.facts.busy && !case.facts.states.is_empty() && busy::is_free(case);
+    let free =
+        is_free.then(|| "nothing holds it: it has no process, no child cgroup and no mount".to_owned());
+    line.into_iter().chain(free).chain(case.unit().map(service::state)).collect()
+}
