@@ -6,6 +6,9 @@ mod lab {
     pub mod attacked;
     pub mod beside;
     pub mod managers;
+    pub mod reports {
+        pub mod settings;
+    }
     pub mod restarts;
     pub mod runtimes;
     pub mod service;
@@ -18,12 +21,14 @@ mod lab {
 use libtest_mimic::Arguments;
 
 fn main() {
+    support::process::TwoThreads::run_if_requested();
     let mut arguments = Arguments::from_args();
     arguments.test_threads = Some(1);
     let trials = [
         lab::attacked::trials(),
         lab::beside::trials(),
         lab::managers::trials(),
+        lab::reports::settings::trials(),
         lab::restarts::trials(),
         lab::runtimes::trials(),
         lab::service::trials(),

@@ -74,6 +74,9 @@ pub struct Level {
     /// `pids.current` and `pids.max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Usage>,
+    /// Whether it has `cgroup.kill`.
+    #[serde(skip)]
+    pub has_kill: bool,
     /// Its freezer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freezer: Option<Freezer>,

@@ -36,6 +36,8 @@ pub struct Level {
     pub pids: Option<Usage>,
     /// Whether it is frozen, or freezing was requested.
     pub freezer: Option<Freezer>,
+    /// Whether it has `cgroup.kill` (v2, since Linux 5.14).
+    pub has_kill: bool,
     /// Whether it or a descendant contains a process (v2).
     pub populated: Option<bool>,
 }
@@ -105,6 +107,7 @@ impl Level {
             max_depth: number("cgroup.max.depth"),
             pids: usage(number("pids.current"), text("pids.max")),
             freezer,
+            has_kill: owner_of("cgroup.kill").is_some(),
             populated: event("populated"),
         }
     }

@@ -1,6 +1,6 @@
 //! What keeps it from being removed, and from taking processes (EBUSY).
 
-use super::{THREADED, content, directory, file, members, own_states, path, write};
+use super::{THREADED, content, directory, kill, members, own_states, path, write};
 use crate::{
     facts::{CgroupState, Level},
     rules::{
@@ -111,14 +111,19 @@ fn remedies(case: &Case, state: &CgroupState, own: &Level) -> Vec<String> {
         Some(unit) if populated && unit.active_state == "active" => {
             remedies.push(format!("systemctl stop {}", wording::word(&unit.id)));
         }
-        _ if populated && state.hierarchy == "v2" => {
-            remedies
-                .push(format!("to end its processes and those below it: {}", write("1", own, "cgroup.kill")));
-        }
-        _ if populated => {
-            remedies.push(format!("to end its processes: kill -KILL $(cat {})", file(own, "cgroup.procs")));
-        }
+        _ if populated => remedies.push(format!("to end its processes and those below it: {}", kill(own))),
         _ => {}
+    }
+    // `cgroup.kill` signals first threads, which does not reach the others of a process whose first thread has
+    // exited (`__cgroup_kill` in kernel/cgroup/cgroup.c).
+    let without_leader =
+        state.members.iter().filter(|member| member.state.as_deref() == Some("leader-exited"));
+    let pids: Vec<String> = without_leader.map(|member| member.task.pid.to_string()).collect();
+    if !pids.is_empty() {
+        remedies.push(format!(
+            "to end a process whose first thread has exited, which cgroup.kill does not end: kill -KILL {}",
+            pids.join(" ")
+        ));
     }
     for point in &state.mount_points {
         remedies.push(format!("umount {}", shell::shell_word(point)));

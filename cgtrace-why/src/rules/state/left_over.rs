@@ -1,6 +1,6 @@
 //! It was left over: with processes after its unit ended, or empty.
 
-use super::{directory, members, own_states, path, write};
+use super::{directory, kill, members, own_states, path};
 use crate::rules::{
     case::Case,
     rule_match::{RuleMatch, Weight},
@@ -42,11 +42,6 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
         _ => None,
     };
     let configured = mode.is_some();
-    let kill = if state.hierarchy == "v2" {
-        write("1", own, "cgroup.kill")
-    } else {
-        format!("kill -KILL $(cat {})", super::file(own, "cgroup.procs"))
-    };
     Some(
         RuleMatch::new(Weight::Contributing, explanation)
             .evidence([service::state(unit)])
@@ -54,7 +49,7 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
             .evidence(
                 state.members.iter().take(5).map(|member| format!("left: {}", members::describe(member))),
             )
-            .remediation([kill])
+            .remediation([kill(own)])
             .remediation(configured.then(|| {
                 format!("so that it ends with its processes next time: set KillMode=control-group in {id}")
             })),

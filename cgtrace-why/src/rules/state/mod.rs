@@ -50,6 +50,14 @@ fn write(value: &str, level: &Level, name: &str) -> String {
     format!("echo {value} > {}", file(level, name))
 }
 
+/// The command that ends the processes of a cgroup and of its descendants.
+fn kill(level: &Level) -> String {
+    if level.has_kill {
+        return write("1", level, "cgroup.kill");
+    }
+    format!("kill -KILL $(find {} -name cgroup.procs -exec cat {{}} +)", directory(level))
+}
+
 /// A cgroup's path in quotes.
 fn path(level: &Level) -> String {
     wording::quoted(&level.path)
