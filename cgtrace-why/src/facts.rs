@@ -140,6 +140,10 @@ pub struct Unit {
     pub cpu_accounting: Option<bool>,
     /// `MemoryAccounting`, if known.
     pub memory_accounting: Option<bool>,
+    /// `TasksMax`, if known; `u64::MAX` for `infinity`.
+    pub tasks_max: Option<u64>,
+    /// `MemoryMax`, if known; `u64::MAX` for `infinity`.
+    pub memory_max: Option<u64>,
     /// `KillMode`; empty if it is not known, or the unit has none.
     pub kill_mode: String,
 }

@@ -59,6 +59,8 @@ pub enum Cause {
     NotDelegated,
     /// Its unit is not running, but it contains processes.
     LeftOverProcesses,
+    /// One of its limits differs from its unit's setting.
+    DiffersFromUnit,
     /// Neither it nor a descendant contains a process.
     Empty,
     /// Children, processes, mounts or enabled controllers keep it from being removed or used.
@@ -98,6 +100,7 @@ impl Cause {
             Self::ControllerNotEnabled => "controller-not-enabled",
             Self::NotDelegated => "not-delegated",
             Self::LeftOverProcesses => "left-over-processes",
+            Self::DiffersFromUnit => "differs-from-unit",
             Self::Empty => "empty",
             Self::Busy => "busy",
             Self::Unknown => "unknown",

@@ -97,6 +97,7 @@ fn level_of(mount: &Mount, level: &hierarchy::Level) -> Level {
             .freezer
             .as_ref()
             .map(|freezer| Freezer { requested: freezer.requested, frozen: freezer.frozen }),
+        memory: level.memory.map(usage),
         has_kill: level.has_kill,
         populated: level.populated,
     }

@@ -74,6 +74,9 @@ pub struct Level {
     /// `pids.current` and `pids.max`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pids: Option<Usage>,
+    /// `memory.current` and `memory.max` (v2).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Usage>,
     /// Whether it has `cgroup.kill`.
     #[serde(skip)]
     pub has_kill: bool,

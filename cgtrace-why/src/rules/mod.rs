@@ -40,7 +40,7 @@ use rule_match::RuleMatch;
 type Rule = fn(&Case) -> Option<RuleMatch>;
 
 /// One rule per cause. Causes of equal weight are reported in this order.
-const RULES: [(Cause, Rule); 25] = [
+const RULES: [(Cause, Rule); 26] = [
     (Cause::Present, presence::present),
     (Cause::Busy, state::busy),
     (Cause::Frozen, state::frozen),
@@ -49,6 +49,7 @@ const RULES: [(Cause, Rule); 25] = [
     (Cause::ControllerNotEnabled, state::controller_not_enabled),
     (Cause::NotDelegated, state::not_delegated),
     (Cause::LeftOverProcesses, state::left_over_processes),
+    (Cause::DiffersFromUnit, state::differs_from_unit),
     (Cause::Threaded, state::threaded),
     (Cause::Empty, state::empty),
     (Cause::PresentElsewhere, presence::present_elsewhere),

@@ -16,12 +16,13 @@ use crate::{
 };
 
 /// Causes that hold beside `present` only, and follow it.
-const AFTER_PRESENT: [Cause; 6] = [
+const AFTER_PRESENT: [Cause; 7] = [
     Cause::Frozen,
     Cause::InvalidDomain,
     Cause::Threaded,
     Cause::NotDelegated,
     Cause::LeftOverProcesses,
+    Cause::DiffersFromUnit,
     Cause::Empty,
 ];
 
@@ -89,6 +90,7 @@ fn any_unit() -> impl Strategy<Value = Unit> {
             load_state: load.to_owned(),
             control_group,
             memory_accounting: accounting,
+            tasks_max: Some(9),
             ..unit("kubelet.service", active, "exited")
         }
     })

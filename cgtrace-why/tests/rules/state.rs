@@ -84,6 +84,8 @@ pub fn any_state() -> impl Strategy<Value = CgroupState> {
                 state.levels[1].pids = Some(Usage { used, max });
                 state.levels[1].freezer = Some(Freezer { requested, frozen });
                 state.levels[0].kind = Some(kind.to_owned());
+                state.levels[0].path = "/system.slice/kubelet.service".to_owned();
+                state.levels[0].pids = Some(Usage { used, max });
                 state.levels[0].freezer = Some(Freezer { requested, frozen });
                 state.levels[0].descendants = Some(Usage { used, max });
                 state.levels[0].max_depth = max_depth;
@@ -248,6 +250,26 @@ fn processes_left_by_a_unit() {
     assert!(left.explanation.starts_with("job.service is failed (failed), but its cgroup"), "{left:?}");
     assert!(left.explanation.contains("With KillMode=none"), "{left:?}");
     assert_eq!(left.remediation[0], "echo 1 > /sys/fs/cgroup/a.slice/job/cgroup.kill");
+}
+
+#[test]
+fn a_limit_set_by_hand() {
+    let limited = |pids: Option<u64>, memory: Option<u64>| {
+        let mut facts = facts(move |state| {
+            state.levels[0].path = "/a.slice/job.service".to_owned();
+            state.levels[0].pids = Some(Usage { used: 1, max: pids });
+            state.levels[0].memory = Some(Usage { used: 1, max: memory });
+        });
+        let running = unit("job.service", "active", "running");
+        facts.unit = Some(Unit { tasks_max: Some(u64::MAX), memory_max: Some(1_000_000), ..running });
+        explain(&facts)
+    };
+    assert!(!limited(None, Some(999_424)).holds(Cause::DiffersFromUnit), "rounded to a page");
+    let by_hand = finding(&limited(Some(7), Some(999_424)), Cause::DiffersFromUnit);
+    assert!(by_hand.explanation.contains("on v2 is 7, but job.service has TasksMax=infinity"), "{by_hand:?}");
+    assert_eq!(by_hand.remediation, ["systemctl set-property job.service TasksMax=7"]);
+    let by_hand = finding(&limited(None, None), Cause::DiffersFromUnit);
+    assert_eq!(by_hand.remediation, ["systemctl set-property job.service MemoryMax=infinity"]);
 }
 
 #[test]

@@ -34,6 +34,8 @@ pub struct Level {
     pub max_depth: Option<u64>,
     /// `pids.current` and `pids.max`.
     pub pids: Option<Usage>,
+    /// `memory.current` and `memory.max` (v2).
+    pub memory: Option<Usage>,
     /// Whether it is frozen, or freezing was requested.
     pub freezer: Option<Freezer>,
     /// Whether it has `cgroup.kill` (v2, since Linux 5.14).
@@ -106,6 +108,7 @@ impl Level {
             descendants: usage(used(text("cgroup.stat"), "nr_descendants"), text("cgroup.max.descendants")),
             max_depth: number("cgroup.max.depth"),
             pids: usage(number("pids.current"), text("pids.max")),
+            memory: usage(number("memory.current"), text("memory.max")),
             freezer,
             has_kill: owner_of("cgroup.kill").is_some(),
             populated: event("populated"),

@@ -70,6 +70,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         value.unwrap_or_default().to_owned()
     };
     let switch = |name: &str| properties.get(name).and_then(|value| value.downcast_ref::<bool>().ok());
+    let number = |name: &str| properties.get(name).and_then(|value| value.downcast_ref::<u64>().ok());
     let id = Some(text("Id")).filter(|id| !id.is_empty()).unwrap_or_else(|| unit.to_owned());
     let facts = facts::Unit {
         id,
@@ -83,6 +84,8 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         fragment_path: text("FragmentPath"),
         cpu_accounting: switch("CPUAccounting"),
         memory_accounting: switch("MemoryAccounting"),
+        tasks_max: number("TasksMax"),
+        memory_max: number("MemoryMax"),
         kill_mode: text("KillMode"),
     };
     let main_pid = properties.get("MainPID").and_then(|value| value.downcast_ref::<u32>().ok());

@@ -11,6 +11,7 @@ mod left_over;
 mod limits;
 mod members;
 mod summary;
+mod unit_limits;
 
 pub(super) use busy::busy;
 pub(super) use controllers::controller_not_enabled;
@@ -21,6 +22,7 @@ pub(crate) use frozen::frozen_level;
 pub(super) use left_over::{empty, left_over_processes};
 pub(super) use limits::limit_reached;
 pub(super) use summary::summary;
+pub(super) use unit_limits::differs_from_unit;
 
 use super::{case::Case, shell, wording};
 use crate::facts::{CgroupState, Level};
