@@ -214,6 +214,12 @@ pub struct Verdict {
 }
 
 impl Verdict {
+    /// Whether something keeps it from being removed or used. Always false if that was not the question.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.cause == Cause::Busy || self.other_findings.iter().any(|finding| finding.cause == Cause::Busy)
+    }
+
     /// All findings, that of [`cause`](Self::cause) first.
     pub fn findings(&self) -> impl Iterator<Item = Finding> {
         let first = Finding {

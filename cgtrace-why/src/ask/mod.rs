@@ -292,6 +292,13 @@ fn explain(
     facts.states = states::gather(&facts, &context.hierarchies, &mut report.notes);
     facts.freezes = states::freezes(client, &facts.states, &mut report.notes);
     let verdict = rules::explain(&facts);
+    let exists = facts.states.iter().any(|state| state.exists);
+    if context.busy && exists && !verdict.is_held() {
+        report.notes.push(format!(
+            "nothing holds {}: it has no process, no child cgroup and no mount, and enables no controller for children",
+            paths::escape(path)
+        ));
+    }
     let Facts { mut result, processes, exited, states, .. } = facts;
     add_parsed(&mut result);
     let processes = processes.map(|running| running.into_iter().chain(exited).collect());

@@ -4,7 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 
 use anyhow::anyhow;
 use cgtrace_client::paths;
-use cgtrace_why::{AskError, ObserverSelector, Question, ask, report::Cause};
+use cgtrace_why::{AskError, ObserverSelector, Question, ask, report::Verdict};
 
 use super::{
     Outcome, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
@@ -43,8 +43,9 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
             );
         }
     }
-    let held = report.verdicts.iter().any(|verdict| verdict.cause == Cause::Busy);
-    Ok(if visible && !held { Outcome::Yes } else { Outcome::No })
+    let free = |verdict: &Verdict| !verdict.is_held() && verdict.states.iter().any(|state| state.exists);
+    let yes = if why.busy { report.verdicts.iter().all(free) } else { visible };
+    Ok(if yes { Outcome::Yes } else { Outcome::No })
 }
 
 impl From<AskError> for Failure {

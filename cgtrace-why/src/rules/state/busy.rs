@@ -30,11 +30,6 @@ pub(in crate::rules) fn busy(case: &Case) -> Option<RuleMatch> {
     found
 }
 
-/// Whether the cgroup could be removed on every hierarchy.
-pub(super) fn is_free(case: &Case) -> bool {
-    own_states(case).all(|(state, own)| explain(state, own).is_none())
-}
-
 fn explain(state: &CgroupState, own: &Level) -> Option<String> {
     let mut holders = Vec::new();
     if state.child_count > 0 {

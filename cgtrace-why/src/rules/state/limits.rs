@@ -53,19 +53,23 @@ fn evidence(state: &CgroupState, reached: &Reached) -> Vec<String> {
 
 fn reached(state: &CgroupState) -> Vec<Reached<'_>> {
     let mut found = Vec::new();
+    let components = |path: &str| path.split('/').filter(|name| !name.is_empty()).count() as u64;
+    let nearest = state.levels.first().map_or(0, |level| components(&level.path));
+    // How far the new cgroup would be below the nearest one that exists.
+    let (subject, missing) = if state.exists {
+        (format!("mkdir(2) below {}", wording::quoted(&state.path)), 1)
+    } else {
+        let missing = components(&state.path).saturating_sub(nearest);
+        (format!("mkdir(2) of {}", wording::quoted(&state.path)), missing)
+    };
     for (distance, level) in state.levels.iter().enumerate() {
-        let subject = if state.exists {
-            format!("mkdir(2) below {}", wording::quoted(&state.path))
-        } else {
-            format!("mkdir(2) of {}", wording::quoted(&state.path))
-        };
         if let Some((usage, max)) = level.descendants.and_then(|usage| Some((usage, usage.reached()?))) {
             let have = number(usage.used, "descendant", "descendants");
             let consequence = format!("it has {have}, so {subject} fails with EAGAIN");
             found.push(Reached { level, file: "cgroup.max.descendants", max, consequence });
         }
         // A child of the first level is one level below that (`cgroup_check_hierarchy_limits`).
-        let depth = distance as u64 + 1;
+        let depth = distance as u64 + missing;
         if let Some(max) = level.max_depth.filter(|max| depth > *max) {
             let consequence = format!(
                 "{subject} fails with EAGAIN, because the new cgroup would be {} below it",

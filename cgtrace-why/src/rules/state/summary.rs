@@ -1,6 +1,6 @@
 //! What the reader of `present` needs next: who is in the cgroup, and the state of its unit.
 
-use super::{busy, members, own_states};
+use super::{members, own_states};
 use crate::rules::{case::Case, service, wording};
 
 /// One or two lines.
@@ -31,8 +31,5 @@ pub(in crate::rules) fn summary(case: &Case) -> Vec<String> {
     let on = |(text, hierarchies): &(String, Vec<String>)| format!("{text} on {}", hierarchies.join(" "));
     let line = (!contents.is_empty())
         .then(|| format!("it contains {}", contents.iter().map(on).collect::<Vec<_>>().join("; ")));
-    let is_free = case.facts.busy && !case.facts.states.is_empty() && busy::is_free(case);
-    let free =
-        is_free.then(|| "nothing holds it: it has no process, no child cgroup and no mount".to_owned());
-    line.into_iter().chain(free).chain(case.unit().map(service::state)).collect()
+    line.into_iter().chain(case.unit().map(service::state)).collect()
 }

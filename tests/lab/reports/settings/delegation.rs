@@ -1,6 +1,11 @@
 //! Delegation to users.
 
-use std::{fs, os::unix::fs::chown, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::{fs::chown, process::CommandExt as _},
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use anyhow::{Result, ensure};
 use cgtrace_why::report::Cause;
@@ -37,9 +42,8 @@ fn owned_by_root() -> Outcome {
 
 /// Whether the user can create a cgroup in this one, and attach a process to that.
 fn creates(cgroup: &Path) -> Result<bool> {
-    let user = USER.to_string();
     let script = format!("test -w {0}/cgroup.procs && mkdir {0}/new", cgroup.display());
-    let mut command = Command::new("setpriv");
-    command.args(["--reuid", &user, "--regid", &user, "--clear-groups", "sh", "-c", &script]);
-    Ok(command.stderr(std::process::Stdio::null()).status()?.success())
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).uid(USER).gid(USER).stderr(Stdio::null());
+    Ok(command.status()?.success())
 }

@@ -89,8 +89,8 @@ fn still_in_it() -> Outcome {
     says(&finding(&verdict, Cause::Busy)?, &[&format!("in it on v2: sleep[{}]", sleeper.pid())])?;
     end_processes(&busy)?;
     wait_for(top.path(), "cgroup.events", "populated 0")?;
-    let (free, _) = why(&daemon, &[&child_directory, "--busy"])?;
-    ensure!(free.findings().all(|finding| finding.cause != Cause::Busy), "{free:#?}");
+    let (verdict, free) = why(&daemon, &[&child_directory, "--busy"])?;
+    ensure!(free && !verdict.is_held(), "{verdict:#?}");
     follow(&busy, "find ")?;
     ensure!(!top.path().exists());
     Ok(())
