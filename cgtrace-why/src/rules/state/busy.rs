@@ -37,7 +37,7 @@ fn explain(state: &CgroupState, own: &Level) -> Option<String> {
     }
     let count = members::count(state);
     if count > 0 {
-        holders.push(members::number(count, "process or thread", "processes or threads"));
+        holders.push(members::counted(state));
     }
     if !state.mount_points.is_empty() {
         holders.push(members::number(state.mount_points.len() as u64, "mount", "mounts"));

@@ -42,6 +42,17 @@ pub(super) fn count(state: &CgroupState) -> u64 {
     state.members.len() as u64 + state.members_omitted + state.members_in_other_namespaces
 }
 
+/// The number of members with their noun: `2 processes`.
+pub(super) fn counted(state: &CgroupState) -> String {
+    let is_thread = |member: &Member| member.task.tid != member.task.pid;
+    let threads = state.members.iter().filter(|member| is_thread(member)).count();
+    match threads {
+        0 => number(count(state), "process", "processes"),
+        all if all == state.members.len() => number(count(state), "thread", "threads"),
+        _ => number(count(state), "process", "processes and threads"),
+    }
+}
+
 /// A number with its noun: `1 process`, `2 processes`.
 pub(super) fn number(count: u64, one: &str, many: &str) -> String {
     format!("{count} {}", if count == 1 { one } else { many })

@@ -10,7 +10,7 @@ pub(in crate::rules) fn summary(case: &Case) -> Vec<String> {
     for (state, _) in own_states(case) {
         let mut parts = vec![match members::count(state) {
             0 => "no process".to_owned(),
-            count => members::number(count, "process", "processes"),
+            _ => members::counted(state),
         }];
         if !state.members.is_empty() {
             parts.push(format!("({})", members::list(&state.members)));
