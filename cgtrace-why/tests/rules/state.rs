@@ -84,7 +84,7 @@ pub fn any_state() -> impl Strategy<Value = CgroupState> {
                 state.levels[1].pids = Some(Usage { used, max });
                 state.levels[1].freezer = Some(Freezer { requested, frozen });
                 state.levels[0].kind = Some(kind.to_owned());
-                state.levels[0].path = "/system.slice/kubelet.service".to_owned();
+                "/system.slice/kubelet.service".clone_into(&mut state.levels[0].path);
                 state.levels[0].pids = Some(Usage { used, max });
                 state.levels[0].freezer = Some(Freezer { requested, frozen });
                 state.levels[0].descendants = Some(Usage { used, max });

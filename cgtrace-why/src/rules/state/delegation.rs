@@ -12,10 +12,11 @@ use crate::{
 
 /// Root owns it, or its `cgroup.procs`, in a subtree that is delegated to a user.
 pub(in crate::rules) fn not_delegated(case: &Case) -> Option<RuleMatch> {
-    own_states(case).find_map(|(state, own)| owned_by_root(state, own).or_else(|| incomplete(state, own)))
+    own_states(case)
+        .find_map(|(state, own)| owned_by_root(case, state, own).or_else(|| incomplete(state, own)))
 }
 
-fn owned_by_root(state: &CgroupState, own: &Level) -> Option<RuleMatch> {
+fn owned_by_root(case: &Case, state: &CgroupState, own: &Level) -> Option<RuleMatch> {
     let parent = state.levels.get(1)?;
     let user = parent.owner_uid.filter(|uid| *uid != 0)?;
     if own.owner_uid != Some(0) {
@@ -23,7 +24,7 @@ fn owned_by_root(state: &CgroupState, own: &Level) -> Option<RuleMatch> {
     }
     let explanation = format!(
         "{} on {} belongs to root, but its parent {} to uid {user}: that user can neither attach processes to it nor \
-         create or remove cgroups in it (EACCES). A process of root created it there.",
+         create or remove cgroups in it (EACCES).",
         path(own),
         wording::plain(&state.hierarchy),
         path(parent),
@@ -31,6 +32,7 @@ fn owned_by_root(state: &CgroupState, own: &Level) -> Option<RuleMatch> {
     Some(
         RuleMatch::new(Weight::Contributing, explanation)
             .evidence([owner(parent, "", user), owner(own, "", 0)])
+            .evidence(wording::results(case.results().filter(|result| result.hierarchy == state.hierarchy)))
             .remediation([chown(state, own, user)]),
     )
 }

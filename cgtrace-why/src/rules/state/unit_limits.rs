@@ -1,4 +1,4 @@
-//! A limit that was set by hand in a unit's cgroup.
+//! A limit of a unit's cgroup that is not the unit's, such as one that was set by hand.
 
 use super::{content, own_states, path};
 use crate::{
@@ -58,8 +58,8 @@ pub(in crate::rules) fn differs_from_unit(case: &Case) -> Option<RuleMatch> {
     let or =
         |value: u64, infinity: &str| if value == u64::MAX { infinity.to_owned() } else { value.to_string() };
     let explanation = format!(
-        "{file} of {} on {} is {}, but {id} has {property}={}: it was set by hand, and is gone once the service manager \
-         applies the unit's settings, such as at systemctl daemon-reload.",
+        "{file} of {} on {} is {}, but {id} has {property}={}. The service manager writes its own value when it applies \
+         the unit's settings, such as at systemctl daemon-reload.",
         path(own),
         wording::plain(&state.hierarchy),
         or(max, "max"),

@@ -6,7 +6,7 @@ use anyhow::ensure;
 use cgtrace_why::report::{Cause, Finding};
 use libtest_mimic::Trial;
 
-use super::{Enabled, fails_with, finding, follow, says, wait_for, why};
+use super::{Enabled, fails_with, finding, follow, says, verdict, wait_for, why};
 use crate::support::{
     Outcome,
     cgroup::Cgroup,
@@ -23,6 +23,7 @@ pub fn trials() -> Vec<Trial> {
         trial("reports::settings::a_process_whose_first_thread_has_exited", leader_exited),
         trial("reports::settings::a_mount_on_it", mounted),
         trial("reports::settings::who_is_still_in_it_on_v1", on_v1),
+        trial("reports::settings::a_process_of_another_pid_namespace", other_pid_namespace),
     ]
 }
 
@@ -151,6 +152,25 @@ fn on_v1() -> Outcome {
     }
     let (verdict, free) = why(&daemon, &[&top.name(), "--hierarchy", "pids", "--busy"])?;
     ensure!(free && verdict.cause == Cause::Present, "{verdict:#?}");
+    fs::remove_dir(top.path())?;
+    Ok(())
+}
+
+/// `why` runs in a pid namespace in which the processes of the cgroup have no number: `cgroup.procs` says `0`.
+fn other_pid_namespace() -> Outcome {
+    let daemon = Daemon::start()?;
+    let top = Cgroup::new("v2", "elsewhere")?;
+    let sleeper = Sleeper::start()?;
+    put(top.path(), "cgroup.procs", sleeper.pid())?;
+    let inner = daemon.command();
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc"]).arg(inner.get_program()).args(inner.get_args());
+    let (verdict, free) = verdict(command, &[&top.name(), "--hierarchy", "v2", "--busy"])?;
+    ensure!(!free, "{verdict:#?}");
+    let busy = finding(&verdict, Cause::Busy)?;
+    says(&busy, &["1 process in another pid namespace (0 in cgroup.procs)"])?;
+    end_processes(&busy)?;
+    wait_for(top.path(), "cgroup.events", "populated 0")?;
     fs::remove_dir(top.path())?;
     Ok(())
 }
