@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    path::PathBuf,
     process::{Command, Stdio},
     thread,
 };
@@ -54,6 +55,15 @@ fn on_v2() -> Outcome {
     holds_not(&why(&daemon, &arguments)?.0, Cause::Frozen)
 }
 
+/// Thaws a v1 cgroup when dropped, also if the test failed: its processes cannot be killed before.
+struct Thaw(PathBuf);
+
+impl Drop for Thaw {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.0, "THAWED");
+    }
+}
+
 /// The same on the v1 freezer, which has no events.
 fn on_v1() -> Outcome {
     let daemon = Daemon::start()?;
@@ -62,6 +72,7 @@ fn on_v1() -> Outcome {
     fs::create_dir(&inner)?;
     let sleeper = Sleeper::start()?;
     put(&inner, "cgroup.procs", sleeper.pid())?;
+    let _thaw = Thaw(top.join("freezer.state"));
     fs::write(top.join("freezer.state"), "FROZEN")?;
     while fs::read_to_string(inner.join("freezer.state"))?.trim() != "FROZEN" {
         thread::yield_now();
