@@ -42,6 +42,11 @@ fn words(words: &[&str]) -> Vec<String> {
     words.iter().map(|word| (*word).to_owned()).collect()
 }
 
+/// The commands of the remedies.
+fn commands(finding: &Finding) -> Vec<&str> {
+    finding.remediation.iter().filter_map(|remedy| remedy.command.as_deref()).collect()
+}
+
 fn member(pid: u32, state: Option<&str>) -> Member {
     Member { task: task(pid, "job"), state: state.map(str::to_owned), ..Member::default() }
 }
@@ -124,7 +129,7 @@ fn frozen_by_an_ancestor() {
     let frozen = finding(&verdict, Cause::Frozen);
     assert!(frozen.explanation.contains("is frozen: freezing its ancestor '/a.slice'"), "{frozen:?}");
     assert!(frozen.evidence[1].contains("requested at 1970-01-01T00:04:10.000Z by agent[9]"), "{frozen:?}");
-    assert_eq!(frozen.remediation, ["echo 0 > /sys/fs/cgroup/a.slice/cgroup.freeze"]);
+    assert_eq!(commands(&frozen), ["echo 0 > /sys/fs/cgroup/a.slice/cgroup.freeze"]);
     // What was not recorded is not claimed.
     facts.freezes = vec![event(EventKind::Thaw), event(EventKind::Freeze)];
     assert!(finding(&explain(&facts), Cause::Frozen).evidence[1].contains("is not known"));
@@ -157,7 +162,7 @@ fn limits_of_each_level() {
     };
     let limit = finding(&explain(&facts(change)), Cause::LimitReached);
     assert_eq!(
-        limit.remediation,
+        commands(&limit),
         [
             "echo max > /sys/fs/cgroup/a.slice/cgroup.max.descendants",
             "echo max > /sys/fs/cgroup/a.slice/cgroup.max.depth",
@@ -200,7 +205,10 @@ fn the_types_of_threaded_subtrees() {
     let mut beside_processes = kinds("domain invalid", "domain threaded");
     beside_processes.states[0].levels[1].subtree_control = Some(words(&["memory", "pids", "cpu"]));
     let invalid = finding(&explain(&beside_processes), Cause::InvalidDomain);
-    assert!(invalid.remediation[0].contains("echo '-pids -cpu' > /sys/fs/cgroup/a.slice/"), "{invalid:?}");
+    assert!(
+        invalid.remediation[0].text.contains("echo '-pids -cpu' > /sys/fs/cgroup/a.slice/"),
+        "{invalid:?}"
+    );
 }
 
 #[test]
@@ -211,7 +219,7 @@ fn the_level_that_does_not_enable_a_controller() {
     let verdict = explain(&facts);
     assert_eq!((verdict.cause, verdict.visible), (Cause::ControllerNotEnabled, false));
     assert_eq!(
-        verdict.remediation,
+        commands(&finding(&verdict, Cause::ControllerNotEnabled)),
         ["echo +hugetlb > /sys/fs/cgroup/cgroup.subtree_control && \
              echo +hugetlb > /sys/fs/cgroup/a.slice/cgroup.subtree_control"]
     );
@@ -236,7 +244,7 @@ fn owners() {
     );
     let job = "/sys/fs/cgroup/a.slice/job";
     assert_eq!(
-        of_root.remediation,
+        commands(&of_root),
         [format!("chown 1000 {job} {job}/cgroup.procs {job}/cgroup.threads {job}/cgroup.subtree_control")]
     );
     assert!(explain(&owners(0, 1000, 0)).holds(Cause::NotDelegated));
@@ -254,7 +262,7 @@ fn processes_left_by_a_unit() {
     let left = finding(&explain(&facts), Cause::LeftOverProcesses);
     assert!(left.explanation.starts_with("job.service is failed (failed), but its cgroup"), "{left:?}");
     assert!(left.explanation.contains("With KillMode=none"), "{left:?}");
-    assert_eq!(left.remediation[0], "echo 1 > /sys/fs/cgroup/a.slice/job/cgroup.kill");
+    assert_eq!(commands(&left)[0], "echo 1 > /sys/fs/cgroup/a.slice/job/cgroup.kill");
 }
 
 #[test]
@@ -272,9 +280,9 @@ fn a_limit_set_by_hand() {
     assert!(!limited(None, Some(999_424)).holds(Cause::DiffersFromUnit), "rounded to a page");
     let by_hand = finding(&limited(Some(7), Some(999_424)), Cause::DiffersFromUnit);
     assert!(by_hand.explanation.contains("on v2 is 7, but job.service has TasksMax=infinity"), "{by_hand:?}");
-    assert_eq!(by_hand.remediation, ["systemctl set-property job.service TasksMax=7"]);
+    assert_eq!(commands(&by_hand), ["systemctl set-property job.service TasksMax=7"]);
     let by_hand = finding(&limited(None, None), Cause::DiffersFromUnit);
-    assert_eq!(by_hand.remediation, ["systemctl set-property job.service MemoryMax=infinity"]);
+    assert_eq!(commands(&by_hand), ["systemctl set-property job.service MemoryMax=infinity"]);
 }
 
 #[test]
@@ -283,7 +291,7 @@ fn an_empty_cgroup() {
     assert!(!explain(&facts).holds(Cause::Empty), "it is not known whether it is empty");
     facts.populated.insert((PATH.to_owned(), "v2".to_owned()), false);
     let empty = finding(&explain(&facts), Cause::Empty);
-    assert_eq!(empty.remediation, ["if nothing uses it any more: rmdir /sys/fs/cgroup/a.slice/job"]);
+    assert_eq!(commands(&empty), ["rmdir /sys/fs/cgroup/a.slice/job"]);
 }
 
 #[test]
@@ -306,8 +314,8 @@ fn what_holds_it() {
     {
         assert!(verdict.evidence.iter().any(|line| line.contains(part)), "{part}: {verdict:?}");
     }
-    assert!(verdict.remediation.iter().any(|line| line.starts_with("umount ")), "{verdict:?}");
-    assert!(verdict.remediation.iter().any(|line| line.contains("echo -hugetlb > ")), "{verdict:?}");
+    assert!(verdict.remediation.iter().any(|remedy| remedy.text.starts_with("umount ")), "{verdict:?}");
+    assert!(verdict.remediation.iter().any(|remedy| remedy.text.contains("echo -hugetlb > ")), "{verdict:?}");
 }
 
 #[test]

@@ -68,8 +68,9 @@ fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
 
 /// Runs the first suggested command that begins with these words.
 fn follow(finding: &Finding, words: &str) -> Result<()> {
-    let commands = finding.remediation.iter().filter_map(|line| line.get(line.find(words)?..));
-    let command = commands.into_iter().next().with_context(|| format!("no {words:?} in {finding:#?}"))?;
+    let mut commands = finding.remediation.iter().filter_map(|remedy| remedy.command.as_deref());
+    let command = commands.find(|command| command.starts_with(words));
+    let command = command.with_context(|| format!("no {words:?} in {finding:#?}"))?;
     let output = Command::new("sh").args(["-c", command]).output()?;
     ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())

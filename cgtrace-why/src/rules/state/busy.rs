@@ -1,8 +1,9 @@
 //! What keeps it from being removed, and from taking processes (EBUSY).
 
-use super::{THREADED, content, directory, kill, members, own_states, path, write};
+use super::{THREADED, content, directory, kill, members, own_states, path, purpose, write};
 use crate::{
     facts::{CgroupState, Level},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -98,15 +99,15 @@ fn holders(state: &CgroupState, own: &Level) -> Vec<String> {
     lines
 }
 
-fn remedies(case: &Case, state: &CgroupState, own: &Level) -> Vec<String> {
+fn remedies(case: &Case, state: &CgroupState, own: &Level) -> Vec<Remedy> {
     let mut remedies = Vec::new();
     let unit = case.unit().filter(|unit| unit.control_group == own.path);
     let populated = own.populated.unwrap_or(members::count(state) > 0);
     match unit {
         Some(unit) if populated && unit.active_state == "active" => {
-            remedies.push(format!("systemctl stop {}", wording::word(&unit.id)));
+            remedies.push(Remedy::run(format!("systemctl stop {}", wording::word(&unit.id))));
         }
-        _ if populated => remedies.push(format!("to end its processes and those below it: {}", kill(own))),
+        _ if populated => remedies.push(purpose("to end its processes and those below it", kill(own))),
         _ => {}
     }
     // `cgroup.kill` signals first threads, which does not reach the others of a process whose first thread has
@@ -115,27 +116,25 @@ fn remedies(case: &Case, state: &CgroupState, own: &Level) -> Vec<String> {
         state.members.iter().filter(|member| member.state.as_deref() == Some("leader-exited"));
     let pids: Vec<String> = without_leader.map(|member| member.task.pid.to_string()).collect();
     if !pids.is_empty() {
-        remedies.push(format!(
-            "to end a process whose first thread has exited, which cgroup.kill does not end: kill -KILL {}",
-            pids.join(" ")
+        remedies.push(purpose(
+            "to end a process whose first thread has exited, which cgroup.kill does not end",
+            format!("kill -KILL {}", pids.join(" ")),
         ));
     }
     for point in &state.mount_points {
-        remedies.push(format!("umount {}", shell::shell_word(point)));
+        remedies.push(Remedy::run(format!("umount {}", shell::shell_word(point))));
     }
     if state.child_count > 0 {
-        let then = if populated { "then " } else { "" };
-        remedies.push(format!(
-            "{then}to remove it with the cgroups below it: find {} -depth -type d -exec rmdir {{}} +",
-            directory(own)
-        ));
+        let text = if populated { "then, to remove" } else { "to remove" };
+        let command = format!("find {} -depth -type d -exec rmdir {{}} +", directory(own));
+        remedies.push(purpose(&format!("{text} it with the cgroups below it"), command));
     }
     let enabled = domain_controllers(own);
     if !enabled.is_empty() {
         let words: Vec<String> = enabled.iter().map(|name| format!("-{name}")).collect();
-        remedies.push(format!(
-            "to attach processes, use a child, or disable the controllers for the children: {}",
-            write(&wording::word(&words.join(" ")), own, "cgroup.subtree_control")
+        remedies.push(purpose(
+            "to attach processes, use a child, or disable the controllers for the children",
+            write(&wording::word(&words.join(" ")), own, "cgroup.subtree_control"),
         ));
     }
     remedies

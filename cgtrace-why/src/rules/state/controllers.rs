@@ -3,6 +3,7 @@
 use super::{content, own_states, path, write};
 use crate::{
     facts::Level,
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -52,13 +53,13 @@ pub(in crate::rules) fn controller_not_enabled(case: &Case) -> Option<RuleMatch>
                 content(state, level, "cgroup.subtree_control", &words(&level.subtree_control)),
             ])
             .remediation(in_unit(case, controller))
-            .remediation([enable.collect::<Vec<_>>().join(" && ")]),
+            .remediation([Remedy::run(enable.collect::<Vec<_>>().join(" && "))]),
     )
 }
 
 /// The service manager disables what no unit needs, at the latest when it reloads.
-fn in_unit(case: &Case, controller: &str) -> Option<String> {
+fn in_unit(case: &Case, controller: &str) -> Option<Remedy> {
     let unit = wording::word(&case.unit()?.id);
     let setting = SETTINGS.iter().find(|(name, _)| *name == controller).map(|(_, setting)| *setting)?;
-    Some(format!("systemctl set-property {unit} {setting}"))
+    Some(Remedy::run(format!("systemctl set-property {unit} {setting}")))
 }

@@ -3,6 +3,7 @@
 use super::{directory, file, own_states, path};
 use crate::{
     facts::{CgroupState, Level},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -65,12 +66,12 @@ fn owner(level: &Level, name: &str, uid: u32) -> String {
 }
 
 /// Delegates it as `Documentation/admin-guide/cgroup-v2.rst` describes.
-fn chown(state: &CgroupState, level: &Level, user: u32) -> String {
+fn chown(state: &CgroupState, level: &Level, user: u32) -> Remedy {
     let names: &[&str] = if state.hierarchy == "v2" {
         &["cgroup.procs", "cgroup.threads", "cgroup.subtree_control"]
     } else {
         &["cgroup.procs", "tasks"]
     };
     let files: Vec<String> = names.iter().map(|name| file(level, name)).collect();
-    format!("chown {user} {} {}", directory(level), files.join(" "))
+    Remedy::run(format!("chown {user} {} {}", directory(level), files.join(" ")))
 }

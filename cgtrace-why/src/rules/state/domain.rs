@@ -1,8 +1,9 @@
 //! Its type (`cgroup.type`): it is in a threaded subtree.
 
-use super::{THREADED, content, own_states, path, write};
+use super::{THREADED, content, own_states, path, purpose, write};
 use crate::{
     facts::{CgroupState, Level},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -84,9 +85,9 @@ fn disabling(controllers: &[&str]) -> String {
 }
 
 /// The change of the type, which cannot be undone.
-fn become_threaded(level: &Level) -> String {
-    format!(
-        "to put threads of that subtree into it (this cannot be undone): {}",
-        write("threaded", level, "cgroup.type")
+fn become_threaded(level: &Level) -> Remedy {
+    purpose(
+        "to put threads of that subtree into it (this cannot be undone)",
+        write("threaded", level, "cgroup.type"),
     )
 }

@@ -3,6 +3,7 @@
 use super::{content, members, own_states, path, write};
 use crate::{
     facts::{CgroupState, Level},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -55,7 +56,7 @@ pub(in crate::rules) fn frozen(case: &Case) -> Option<RuleMatch> {
                 state.unfrozen.iter().map(|member| format!("not frozen: {}", members::describe(member))),
             )
             .remediation(thaw_unit(case, level))
-            .remediation([thaw]),
+            .remediation([Remedy::run(thaw)]),
     )
 }
 
@@ -79,7 +80,7 @@ fn since(case: &Case, state: &CgroupState) -> String {
 }
 
 /// The command by which the software that froze the cgroup thaws it, if its path shows which that is.
-fn thaw_unit(case: &Case, level: &Level) -> Option<String> {
+fn thaw_unit(case: &Case, level: &Level) -> Option<Remedy> {
     let parsed = cgtrace_paths::parse(level.path.as_bytes());
     let container =
         parsed.container_id.as_deref().filter(|_| case.parsed.container_id == parsed.container_id);
@@ -89,8 +90,8 @@ fn thaw_unit(case: &Case, level: &Level) -> Option<String> {
             Some("podman") => "podman unpause",
             _ => return None,
         };
-        return Some(format!("{program} {}", wording::word(id)));
+        return Some(Remedy::run(format!("{program} {}", wording::word(id))));
     }
     let unit = case.unit().filter(|unit| unit.control_group == level.path)?;
-    Some(format!("systemctl thaw {}", wording::word(&unit.id)))
+    Some(Remedy::run(format!("systemctl thaw {}", wording::word(&unit.id))))
 }

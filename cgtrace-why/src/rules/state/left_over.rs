@@ -1,10 +1,13 @@
 //! It was left over: with processes after its unit ended, or empty.
 
-use super::{directory, kill, members, own_states, path};
-use crate::rules::{
-    case::Case,
-    rule_match::{RuleMatch, Weight},
-    service, wording,
+use super::{directory, kill, members, own_states, path, purpose};
+use crate::{
+    report::Remedy,
+    rules::{
+        case::Case,
+        rule_match::{RuleMatch, Weight},
+        service, wording,
+    },
 };
 
 /// The unit is not running, but its cgroup contains processes.
@@ -49,7 +52,7 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
             .evidence(
                 state.members.iter().take(5).map(|member| format!("left: {}", members::describe(member))),
             )
-            .remediation([kill(own)])
+            .remediation([Remedy::run(kill(own))])
             .remediation(configured.then(|| {
                 format!("so that it ends with its processes next time: set KillMode=control-group in {id}")
             })),
@@ -77,7 +80,7 @@ pub(in crate::rules) fn empty(case: &Case) -> Option<RuleMatch> {
     let remove = unit.map_or_else(
         || {
             let all: Vec<String> = own_states(case).map(|(_, level)| directory(level)).collect();
-            match state.child_count {
+            match own_states(case).map(|(state, _)| state.child_count).sum::<u64>() {
                 0 => format!("rmdir {}", all.join(" ")),
                 _ => format!("find {} -depth -type d -exec rmdir {{}} +", all.join(" ")),
             }
@@ -87,6 +90,6 @@ pub(in crate::rules) fn empty(case: &Case) -> Option<RuleMatch> {
     Some(
         RuleMatch::new(Weight::Informational, explanation)
             .evidence(case.unit().map(service::state))
-            .remediation([format!("if nothing uses it any more: {remove}")]),
+            .remediation([purpose("if nothing uses it any more", remove)]),
     )
 }

@@ -3,6 +3,7 @@
 use super::{content, members::number, path, write};
 use crate::{
     facts::{CgroupState, Level},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -92,10 +93,10 @@ fn reached(state: &CgroupState) -> Vec<Reached<'_>> {
 }
 
 /// How to raise a limit: that of a unit would be overwritten by the service manager.
-fn raise(case: &Case, reached: &Reached) -> Vec<String> {
+fn raise(case: &Case, reached: &Reached) -> Vec<Remedy> {
     let unit =
         case.unit().filter(|unit| reached.file == "pids.max" && unit.control_group == reached.level.path);
     let unit =
         unit.map(|unit| format!("systemctl set-property {} TasksMax=infinity", wording::word(&unit.id)));
-    unit.into_iter().chain([write("max", reached.level, reached.file)]).collect()
+    unit.into_iter().chain([write("max", reached.level, reached.file)]).map(Remedy::run).collect()
 }

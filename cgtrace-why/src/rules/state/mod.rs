@@ -25,7 +25,10 @@ pub(super) use summary::summary;
 pub(super) use unit_limits::differs_from_unit;
 
 use super::{case::Case, shell, wording};
-use crate::facts::{CgroupState, Level};
+use crate::{
+    facts::{CgroupState, Level},
+    report::Remedy,
+};
 
 /// The threaded controllers (`cgroup_threaded_mask` in the kernel), which a cgroup with processes can enable for
 /// its children: it becomes the root of a threaded subtree then.
@@ -58,6 +61,11 @@ fn kill(level: &Level) -> String {
         return write("1", level, "cgroup.kill");
     }
     format!("kill -KILL $(find {} -name cgroup.procs -exec cat {{}} +)", directory(level))
+}
+
+/// A command, and what it is for.
+fn purpose(text: &str, command: String) -> Remedy {
+    Remedy::with(format!("{text}: {command}"), command)
 }
 
 /// A cgroup's path in quotes.

@@ -3,6 +3,7 @@
 use super::{content, own_states, path};
 use crate::{
     facts::{Level, Unit, Usage},
+    report::Remedy,
     rules::{
         case::Case,
         rule_match::{RuleMatch, Weight},
@@ -69,10 +70,10 @@ pub(in crate::rules) fn differs_from_unit(case: &Case) -> Option<RuleMatch> {
         RuleMatch::new(Weight::Informational, explanation)
             .evidence([content(state, own, file, &or(max, "max"))])
             .evidence([format!("{id}: {property}={}", or(setting, "infinity"))])
-            .remediation([format!(
+            .remediation([Remedy::run(format!(
                 "systemctl set-property {} {property}={}",
                 wording::word(&unit.id),
                 or(max, "infinity")
-            )]),
+            ))]),
     )
 }

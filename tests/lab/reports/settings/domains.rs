@@ -65,7 +65,7 @@ fn beside_threaded_controllers() -> Outcome {
     let (verdict, _) = why(&daemon, &[&path, "--hierarchy", "v2"])?;
     let invalid = finding(&verdict, Cause::InvalidDomain)?;
     says(&invalid, &["cgroup.subtree_control", &top.name(), &controller.controller])?;
-    ensure!(invalid.remediation[0].contains("move them into a child"), "{invalid:#?}");
+    ensure!(invalid.remediation[0].text.contains("move them into a child"), "{invalid:#?}");
     fs::write(top.join("cgroup.subtree_control"), format!("-{}", controller.controller))?;
     put(&leaf, "cgroup.procs", own.pid())?;
     fs::write(top.join("cgroup.subtree_control"), format!("+{}", controller.controller))?;

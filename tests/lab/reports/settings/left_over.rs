@@ -43,7 +43,10 @@ fn dead_unit() -> Outcome {
     let found = finding(&left, Cause::LeftOverProcesses)?;
     let state = systemd.show("job.service", "ActiveState")?;
     says(&found, &[&format!("job.service is {state}"), "sleep[", "With KillMode=none"])?;
-    ensure!(found.remediation.iter().any(|line| line.contains("KillMode=control-group")), "{found:#?}");
+    ensure!(
+        found.remediation.iter().any(|remedy| remedy.text.contains("KillMode=control-group")),
+        "{found:#?}"
+    );
     follow(&found, "kill -KILL ")?;
     let procs = mount("name=systemd")?.join(path.trim_start_matches('/')).join("cgroup.procs");
     while fs::read_to_string(&procs).is_ok_and(|pids| !pids.is_empty()) {
@@ -96,7 +99,8 @@ fn set_by_hand() -> Outcome {
     put(&job, "pids.max", 7)?;
     let by_hand = finding(&ask(&daemon, &systemd, &path, "pids")?, Cause::DiffersFromUnit)?;
     says(&by_hand, &["pids.max of", "on pids is 7, but job.service has TasksMax=50", "daemon-reload"])?;
-    let command = by_hand.remediation.first().context("no remediation")?;
+    let remedy = by_hand.remediation.first().context("no remediation")?;
+    let command = remedy.command.as_deref().context("no command")?;
     ensure!(command.starts_with("systemctl set-property job.service"), "{by_hand:#?}");
     systemd.run(&["sh", "-c", command])?;
     holds_not(&ask(&daemon, &systemd, &path, "pids")?, Cause::DiffersFromUnit)
