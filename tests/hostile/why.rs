@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    io::{Read as _, Seek as _},
     os::unix::fs::symlink,
     process::{Command, Output, Stdio},
     time::{Duration, Instant},
@@ -43,7 +44,10 @@ fn why(stage: &Stage, arguments: &[&str]) -> Result<Output> {
 
 /// Runs a command, and fails if it does not exit in time.
 pub fn output_within(command: &mut Command) -> Result<Output> {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    // Not pipes: nothing reads them until the command exits.
+    let (mut stdout, mut stderr) = (tempfile::tempfile()?, tempfile::tempfile()?);
+    let mut child =
+        command.stdout(Stdio::from(stdout.try_clone()?)).stderr(Stdio::from(stderr.try_clone()?)).spawn()?;
     let start = Instant::now();
     while child.try_wait()?.is_none() {
         if start.elapsed() > TIMEOUT {
@@ -53,7 +57,12 @@ pub fn output_within(command: &mut Command) -> Result<Output> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    Ok(child.wait_with_output()?)
+    let mut output = Output { status: child.wait()?, stdout: Vec::new(), stderr: Vec::new() };
+    for (file, bytes) in [(&mut stdout, &mut output.stdout), (&mut stderr, &mut output.stderr)] {
+        file.rewind()?;
+        file.read_to_end(bytes)?;
+    }
+    Ok(output)
 }
 
 /// Stdout and stderr.

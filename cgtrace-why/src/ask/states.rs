@@ -59,7 +59,7 @@ fn state_of(mount: &Mount, state: &hierarchy::CgroupState) -> CgroupState {
     let (members, members_omitted) = members::of(&state.tasks);
     let levels: Vec<Level> = state.levels.iter().map(|level| level_of(mount, level)).collect();
     let directory = levels.first().map(|level| level.directory.as_slice()).unwrap_or_default();
-    let mount_points = mounts_at(directory).unwrap_or_default();
+    let mount_points = if state.exists { mounts_at(directory).unwrap_or_default() } else { Vec::new() };
     CgroupState {
         exists: state.exists,
         levels_omitted: state.levels_omitted as u64,

@@ -12,7 +12,7 @@ pub struct CgroupState {
     pub hierarchy: String,
     /// The path of the cgroup in question.
     pub path: String,
-    /// Whether it exists; if not, this is the state of its nearest ancestor.
+    /// Whether it exists; if not, the levels begin with its nearest ancestor, and it has no children and members.
     pub exists: bool,
     /// The cgroup whose state this is, its parent, and so on.
     pub levels: Vec<Level>,

@@ -26,7 +26,7 @@ const MAX_LEVELS: usize = 64;
 /// How many child cgroups are named.
 const MAX_CHILDREN: usize = 16;
 
-/// The state of a cgroup or, if it does not exist, of its nearest ancestor that does.
+/// The state of a cgroup or, if it does not exist, the levels of its nearest ancestor that does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupState {
     /// Whether it is the cgroup itself.
@@ -70,11 +70,12 @@ pub fn read_state(mount: &Mount, path: &[u8], budget: &mut Budget) -> io::Result
     }
     let levels = open.iter().rev().map(|(path, directory)| Level::read(path.clone(), directory)).collect();
     let (children, child_count, tasks) = match open.back() {
-        Some((_, directory)) => {
+        // An ancestor's tasks explain nothing: it may be the root, with those of the whole machine.
+        Some((_, directory)) if exists => {
             let (children, count) = children(directory, budget)?;
             (children, count, Tasks::read(directory))
         }
-        None => (Vec::new(), 0, Tasks::default()),
+        _ => (Vec::new(), 0, Tasks::default()),
     };
     Ok(CgroupState { exists, levels, levels_omitted, children, child_count, tasks })
 }
