@@ -11,6 +11,7 @@ mod dist {
     pub mod packages;
     pub mod rpm;
     pub mod sbom;
+    pub mod upgraded;
 }
 
 use libtest_mimic::Arguments;
@@ -25,6 +26,7 @@ fn main() {
         dist::packages::trials(),
         dist::rpm::trials(),
         dist::sbom::trials(),
+        dist::upgraded::trials(),
     ];
     libtest_mimic::run(&arguments, trials.into_iter().flatten().collect()).exit();
 }

@@ -12,6 +12,7 @@ mod lab {
     pub mod restarts;
     pub mod runtimes;
     pub mod service;
+    pub mod settings;
     pub mod times;
     pub mod units;
     pub mod waiting;
@@ -32,6 +33,7 @@ fn main() {
         lab::restarts::trials(),
         lab::runtimes::trials(),
         lab::service::trials(),
+        lab::settings::trials(),
         lab::times::trials(),
         lab::units::trials(),
         lab::waiting::trials(),

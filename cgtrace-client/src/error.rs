@@ -105,6 +105,9 @@ fn not_recorded(gap: Option<&Gap>, oldest: Option<&Timestamp>) -> String {
     gap + &oldest
 }
 
+/// `EAFNOSUPPORT` of include/uapi/asm-generic/errno.h.
+const NO_SUCH_FAMILY: i32 = 97;
+
 /// The sockets that refused with the reasons, and the remedy.
 fn refused(attempts: &[Attempt]) -> String {
     let tried: Vec<_> = attempts
@@ -112,6 +115,12 @@ fn refused(attempts: &[Attempt]) -> String {
         .map(|Attempt { socket, source }| format!("`{}` ({source})", socket.display()))
         .collect();
     let tried = tried.join(" nor on ");
+    if attempts.iter().any(|attempt| attempt.source.raw_os_error() == Some(NO_SUCH_FAMILY)) {
+        return format!(
+            "this process cannot connect to cgtrace on {tried}, because it may not use Unix sockets; a systemd unit \
+             needs RestrictAddressFamilies=AF_UNIX, as in the drop-in /usr/share/cgtrace/client.conf"
+        );
+    }
     match attempts.last().map(|last| last.source.kind()) {
         Some(io::ErrorKind::PermissionDenied) => format!(
             "this user may not connect to cgtrace on {tried}; run as root or join the group `cgtrace` for the private \

@@ -34,15 +34,16 @@ pub fn of(
     let systemd = workspace.join("deploy/systemd");
     for file in files(&systemd)? {
         let name = file.strip_prefix(&systemd)?.to_str().context("a unit's name is not UTF-8")?;
-        let folder = match name.split_once('/') {
-            Some(("sysusers.d" | "tmpfiles.d", _)) => "usr/lib",
-            None => "usr/lib/systemd/system",
+        let to = match name.split_once('/') {
+            Some(("sysusers.d" | "tmpfiles.d", _)) => format!("usr/lib/{name}"),
+            Some(("drop-ins", name)) => format!("usr/share/cgtrace/{name}"),
+            None => format!("usr/lib/systemd/system/{name}"),
             // Any other folder needs its destination here.
             Some((folder, _)) => {
                 anyhow::bail!("no destination for deploy/systemd/{folder}; add it to dist/src/contents.rs")
             }
         };
-        entries.push(Entry::new(format!("{folder}/{name}"), 0o644, read(&file)?));
+        entries.push(Entry::new(to, 0o644, read(&file)?));
     }
 
     for Document { kind, name, text, .. } in documents {

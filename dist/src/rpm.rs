@@ -55,13 +55,26 @@ fi
 ";
 const PREUN: &str = "\
 if [ $1 -eq 0 ] && [ -x /usr/bin/systemctl ]; then
-    systemctl --no-reload disable --now cgtrace.service cgtrace-public.socket cgtrace-private.socket || :
+    systemctl --no-reload disable --now cgtrace-public.socket cgtrace-private.socket cgtrace.service || :
+fi
+if [ $1 -eq 0 ]; then
+    # Pinned programs would go on recording: those of the configured directory, and of --pin in a drop-in.
+    cgtrace unpin >/dev/null 2>&1 || :
+    cgtrace unpin /sys/fs/bpf/cgtrace >/dev/null 2>&1 || :
 fi
 ";
 const POSTUN: &str = "\
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload || :
-    [ $1 -ge 1 ] && systemctl try-restart cgtrace.service || :
+    if [ $1 -ge 1 ]; then
+        # The sockets stay, so that clients wait for the new daemon. A file that it would refuse must not end
+        # the running one.
+        if cgtrace config check >/dev/null; then
+            systemctl try-restart cgtrace.service || :
+        else
+            echo \"cgtrace: the running daemon was not restarted: correct the configuration, then systemctl restart cgtrace\" >&2
+        fi
+    fi
 fi
 ";
 

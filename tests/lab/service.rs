@@ -114,7 +114,7 @@ pub fn until(systemd: &Systemd, what: &str, holds: impl Fn() -> Result<bool>) ->
     bail!("{what}: not within {PATIENCE:?}: {}", String::from_utf8_lossy(&status.stdout))
 }
 
-fn drop_in(systemd: &Systemd, text: &str) -> Outcome {
+pub fn drop_in(systemd: &Systemd, text: &str) -> Outcome {
     let folder = systemd.path("/etc/systemd/system/cgtrace.service.d");
     fs::create_dir_all(&folder)?;
     fs::write(folder.join("test.conf"), text)?;

@@ -26,6 +26,8 @@ pub fn trials() -> Vec<Trial> {
         trial("configuration::a_file_is_checked_before_use", check),
         trial("configuration::every_limit_can_be_set_and_is_reported", limits),
         trial("configuration::the_history_is_configured_and_reported", history),
+        trial("configuration::the_daemon_logs_both_sockets", listening),
+        trial("configuration::a_client_s_socket_makes_no_folders", no_folders),
         trial("configuration::sighup_changes_the_tracked_comms", tracked),
         trial("configuration::sighup_reloads_and_reports_keys_that_need_a_restart", reload),
     ]
@@ -91,6 +93,8 @@ fn check() -> Outcome {
         ("max-previous-bytes = 1\n", 2, &["line 1", "unknown key `max-previous-bytes`"]),
         ("metrics-listen = '0.0.0.0:9469'\n", 2, &["loopback", "127.0.0.1:9469"]),
         ("log = 'cgtrace=loud'\n", 2, &["cgtrace=loud", "info"]),
+        ("log = 'nope'\n", 2, &["`nope` is neither a level nor a module", "expected error, warn, info"]),
+        ("metrics-listen = '127.0.0.1:9469'\n", 0, &["valid", "/usr/share/cgtrace/metrics.conf"]),
         ("max-connections\n", 2, &["line 1"]),
         ("runtime-dir = ''\n", 2, &["invalid `runtime-dir` ``", "/run/cgtrace"]),
         ("metrics-listen = 'localhost:9469'\n", 2, &["line 1", "numeric", "127.0.0.1:9469"]),
@@ -117,6 +121,14 @@ fn check() -> Outcome {
     expect_output(&program().args(missing).output()?, 2, &["/nonexistent/cgtrace.toml"])?;
     let flag = program().args(["daemon", "--metrics-listen", "0.0.0.0:1"]).output()?;
     expect_output(&flag, 2, &["--metrics-listen", "loopback"])?;
+    let flag = program().args(["daemon", "--log", "nope"]).output()?;
+    expect_output(
+        &flag,
+        2,
+        &["--log", "`nope` is neither a level nor a module", "expected error, warn, info"],
+    )?;
+    let variable = program().arg("daemon").env("CGTRACE_LOG", "debgu").output()?;
+    expect_output(&variable, 2, &["CGTRACE_LOG", "debgu", "expected error, warn, info"])?;
     let example = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/cgtrace.toml");
     expect_output(&program().args(["config", "check", example]).output()?, 0, &["valid"])
 }
@@ -225,6 +237,32 @@ fn logged(log: &Path, words: &str) -> Outcome {
         thread::sleep(Duration::from_millis(5));
     }
     bail!("`{words}` is not in the log: {}", fs::read_to_string(log)?)
+}
+
+fn listening() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let log = folder.path().join("log");
+    let mut daemon = Daemon::spawn_logging(&[], &log)?;
+    daemon.wait_ready()?;
+    let text = fs::read_to_string(&log)?;
+    let line =
+        text.lines().find(|line| line.contains("listening")).context("it does not say where it listens")?;
+    for socket in ["/public/io.cgtrace", "/private/io.cgtrace"] {
+        ensure!(line.contains(socket), "no {socket}: {line}");
+    }
+    Ok(())
+}
+
+/// Neither a client nor the daemon, which refuses the flag, creates what `--socket` names.
+fn no_folders() -> Outcome {
+    let folder = tempfile::tempdir()?;
+    let socket = folder.path().join("a/b/io.cgtrace");
+    for (arguments, code) in [(&["--daemon-only", "status"][..], 3), (&["daemon"], 2)] {
+        let output = program().arg("--socket").arg(&socket).args(arguments).output()?;
+        ensure!(output.status.code() == Some(code), "{arguments:?}: {output:?}");
+        ensure!(fs::read_dir(folder.path())?.next().is_none(), "{arguments:?} created a folder");
+    }
+    Ok(())
 }
 
 /// Whether the daemon observed a process's exec.

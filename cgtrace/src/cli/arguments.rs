@@ -15,7 +15,6 @@ use super::{
     when::{self, When},
 };
 use crate::daemon::config::Settings;
-use crate::daemon::probe::PIN_FOLDER;
 
 const EXIT_STATUS: &str = "\
 Exit status: 0 yes or done; 1 no (absent, timed out, not found, different); 2 usage error; \
@@ -80,9 +79,9 @@ pub enum Command {
     Config(ConfigCommand),
     /// Remove the BPF objects that `daemon --pin` left pinned
     Unpin {
-        /// Directory of the pins
-        #[arg(value_name = "DIR", default_value = PIN_FOLDER)]
-        folder: PathBuf,
+        /// Directory of the pins [default: `pin` of /etc/cgtrace/cgtrace.toml, else /sys/fs/bpf/cgtrace]
+        #[arg(value_name = "DIR")]
+        folder: Option<PathBuf>,
     },
     /// Print a shell completion script
     Completions {
@@ -104,9 +103,8 @@ pub struct Daemon {
 pub enum ConfigCommand {
     /// Validate a configuration file: exit 0 if it is valid, 2 if not
     Check {
-        /// Configuration file
-        #[arg(default_value = crate::daemon::config::DEFAULT_PATH)]
-        file: PathBuf,
+        /// Configuration file [default: /etc/cgtrace/cgtrace.toml, which may be absent]
+        file: Option<PathBuf>,
     },
 }
 

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use anyhow::{Context as _, anyhow};
-use tracing_subscriber::{EnvFilter, reload};
+use tracing_subscriber::{EnvFilter, filter::LevelFilter, reload};
 
 use super::{Outcome, arguments, failure::Failure, journal::LogFormat, output::is_colored};
 use crate::daemon::{
@@ -104,13 +104,63 @@ fn reloading<S: 'static>(
 
 /// Parses a log filter.
 pub fn log_filter(directives: Option<&str>) -> Result<EnvFilter, anyhow::Error> {
-    EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .parse(directives.unwrap_or_default())
-        .with_context(|| {
-            format!(
-                "invalid log filter `{}`; expected a level or directives, like info or cgtrace::daemon::probe=debug",
-                directives.unwrap_or_default()
-            )
-        })
+    let text = directives.unwrap_or_default();
+    // EnvFilter takes any word that is not a level for a module, so that a misspelt level would log nothing.
+    let unknown =
+        text.split(',').map(str::trim).find(|directive| !directive.is_empty() && !is_known(directive));
+    let parsed = match unknown {
+        Some(directive) => {
+            Err(anyhow!("`{}` is neither a level nor a module of cgtrace", directive.escape_debug()))
+        }
+        None => EnvFilter::builder()
+            .with_default_directive(tracing::Level::INFO.into())
+            .parse(text)
+            .map_err(anyhow::Error::from),
+    };
+    parsed.with_context(|| {
+        format!(
+            "invalid log filter `{}`; expected error, warn, info, debug, trace or off, or levels by module, like \
+             info,cgtrace::daemon::probe=debug",
+            text.escape_debug()
+        )
+    })
+}
+
+/// Whether a directive of a log filter is a level, or concerns a module of this program.
+fn is_known(directive: &str) -> bool {
+    let target = directive.split(['=', '[']).next().unwrap_or_default();
+    let is_level = target == directive && directive.parse::<LevelFilter>().is_ok();
+    // A directive of spans has no target.
+    let is_span = target.is_empty() && directive.starts_with('[');
+    let krate = target.split("::").next().unwrap_or_default();
+    is_level || is_span || krate == "cgtrace" || krate.starts_with("cgtrace_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_filter_has_levels_and_modules_of_cgtrace() {
+        for valid in [
+            "",
+            "debug",
+            "INFO",
+            "off",
+            "info,cgtrace::daemon::probe=trace",
+            "warn, cgtrace_host=debug",
+            "cgtrace",
+        ] {
+            assert!(log_filter(Some(valid)).is_ok(), "{valid}");
+        }
+        for (text, word) in [
+            ("nope", "nope"),
+            ("info,debgu", "debgu"),
+            ("tokio=debug", "tokio=debug"),
+            ("cgtrace=loud", "loud"),
+        ] {
+            let error = format!("{:#}", log_filter(Some(text)).unwrap_err());
+            assert!(error.contains(word) && error.contains("expected error, warn, info,"), "{error}");
+        }
+    }
 }

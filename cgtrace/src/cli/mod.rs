@@ -133,7 +133,7 @@ fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure
         Command::Metrics => metrics::run(&connector, output),
         Command::Verify(verify) => verify::run(&verify, &connector, output),
         Command::Config(config) => config::run(&config, output),
-        Command::Unpin { folder } => unpin::run(&folder, output),
+        Command::Unpin { folder } => unpin::run(folder, output),
         Command::Completions { shell } => completions::run(shell, output),
     }
 }

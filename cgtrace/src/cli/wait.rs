@@ -1,12 +1,29 @@
 //! `wait`: waits until a cgroup is in a state.
 
-use std::time::Duration;
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
 
-use cgtrace_client::wire;
+use cgtrace_client::{
+    Error,
+    wire::{self, WaitReply},
+};
 
 use super::{
-    Outcome, arguments::Wait, connect::Connector, failure::Failure, output::Output, path, stderr::print, text,
+    Outcome,
+    arguments::Wait,
+    connect::{Connected, Connector},
+    failure::Failure,
+    output::Output,
+    path,
+    stderr::print,
+    text,
 };
+
+/// The pauses between two attempts to reach a daemon that restarts.
+const MIN_PAUSE: Duration = Duration::from_millis(20);
+const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let call = wire::Wait {
@@ -15,7 +32,7 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
         hierarchy: wait.hierarchy.name.clone(),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };
-    let reply = connector.connect()?.client.wait_with(&call)?;
+    let reply = reply(call, wait.timeout, connector)?;
     if wait.quiet {
         // Only the exit status is wanted.
     } else if output.json {
@@ -31,4 +48,41 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
         print(format!("cgtrace: timed out: not {} after {timeout}", wait.until));
     }
     Ok(if reply.reached { Outcome::Yes } else { Outcome::No })
+}
+
+/// Waits on this connection and, if the daemon ends meanwhile, on those to the next one: a restart or an upgrade
+/// must not fail a unit that waits in its `ExecStartPre=`.
+fn reply(
+    mut call: wire::Wait,
+    timeout: Option<Duration>,
+    connector: &Connector,
+) -> Result<WaitReply, Failure> {
+    let begun = Instant::now();
+    let Connected { mut client, in_process } = connector.connect()?;
+    let mut error = match client.wait_with(&call) {
+        Err(error @ (Error::Closed | Error::Io(_))) if error.is_transient() && !in_process => error,
+        other => return Ok(other?),
+    };
+    print(format!("cgtrace: {error}; waiting for the next daemon"));
+    let mut pause = MIN_PAUSE;
+    loop {
+        if let Some(timeout) = timeout {
+            let left = timeout.saturating_sub(begun.elapsed());
+            if left.is_zero() {
+                return Err(error.into());
+            }
+            pause = pause.min(left);
+            call.timeout_ms = Some(u64::try_from(left.as_millis()).unwrap_or(u64::MAX));
+        }
+        match connector.daemon().and_then(|mut client| client.wait_with(&call)) {
+            Ok(mut reply) => {
+                reply.elapsed_ms = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
+                return Ok(reply);
+            }
+            Err(again) if again.is_transient() => error = again,
+            Err(again) => return Err(again.into()),
+        }
+        thread::sleep(pause);
+        pause = (pause * 2).min(MAX_PAUSE);
+    }
 }

@@ -19,5 +19,6 @@ mod transport;
 
 pub use events::Patterns;
 pub use limits::Limits;
+pub use metrics::{DROP_IN as METRICS_DROP_IN, check_family};
 pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};
 pub use transport::{ListenError, Request};

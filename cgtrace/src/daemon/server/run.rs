@@ -1,9 +1,17 @@
 //! Runs tracker and server on one thread: as a daemon, or inside a command.
 
-use std::{cell::RefCell, io, net::SocketAddr, os::unix::net, rc::Rc, sync::mpsc, thread};
+use std::{
+    cell::RefCell,
+    io,
+    net::SocketAddr,
+    os::unix::{ffi::OsStrExt as _, net},
+    rc::Rc,
+    sync::mpsc,
+    thread,
+};
 
 use anyhow::Context as _;
-use cgtrace_client::RuntimeDir;
+use cgtrace_client::{RuntimeDir, paths};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::{
     net::{UnixListener, UnixStream},
@@ -72,11 +80,26 @@ pub fn run_daemon(options: DaemonOptions) -> anyhow::Result<()> {
     let supervisor = Rc::new(Supervisor::from_env());
     if let Some(sockets) = service::inherited()? {
         // They outlive this process: the service manager queues new connections for the next daemon.
-        tracing::info!("using inherited sockets");
+        log_listening(&sockets, true);
         return serve_sockets(options, sockets, &supervisor);
     }
     let (sockets, _created) = bind(&options.runtime_dir)?;
+    log_listening(&sockets, false);
     serve_sockets(options, sockets, &supervisor)
+}
+
+/// Logs where clients find this daemon.
+fn log_listening(sockets: &Sockets, inherited: bool) {
+    let path = |socket: &net::UnixListener| {
+        let address = socket.local_addr().ok();
+        let path = address.as_ref().and_then(|address| address.as_pathname());
+        path.map_or_else(
+            || "a socket without a path".to_owned(),
+            |path| paths::escape(path.as_os_str().as_bytes()),
+        )
+    };
+    let (public, private) = (path(&sockets.public), path(&sockets.private));
+    tracing::info!(public, private, inherited, "listening");
 }
 
 fn serve_sockets(

@@ -9,6 +9,10 @@ use std::{
     time::Duration,
 };
 
+use rustix::{
+    io::Errno,
+    net::{AddressFamily, SocketType},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
@@ -35,14 +39,37 @@ const TOTAL_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a failed accept, e.g. because there is no file descriptor.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
+/// The drop-in for cgtrace.service that permits a metrics listener.
+pub const DROP_IN: &str = "/usr/share/cgtrace/metrics.conf";
+
 /// Metrics cannot be served.
 #[derive(Debug, thiserror::Error)]
-#[error(
-    "failed to serve metrics on {address}: {source}; choose another `metrics-listen` address or remove it"
-)]
+#[error("failed to serve metrics on {address}: {source}; {}", remedy(source))]
 pub struct MetricsError {
     address: SocketAddr,
     source: io::Error,
+}
+
+fn remedy(error: &io::Error) -> String {
+    if error.raw_os_error() == Some(Errno::AFNOSUPPORT.raw_os_error()) {
+        format!(
+            "the sandbox of cgtrace.service needs the drop-in {DROP_IN}: copy it to \
+             /etc/systemd/system/cgtrace.service.d/ and run `systemctl daemon-reload`"
+        )
+    } else {
+        "choose another `metrics-listen` address or remove it".to_owned()
+    }
+}
+
+/// Checks that this process may use sockets of the address's family. The sandbox of cgtrace.service does not
+/// permit it without a drop-in.
+pub fn check_family(address: SocketAddr) -> Result<(), MetricsError> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    match rustix::net::socket(family, SocketType::STREAM, None) {
+        Err(error @ Errno::AFNOSUPPORT) => Err(MetricsError { address, source: error.into() }),
+        // Any other failure may pass, and concerns the daemon.
+        _ => Ok(()),
+    }
 }
 
 /// Serves metrics until it is dropped.

@@ -4,6 +4,6 @@ mod http;
 mod meter;
 mod text;
 
-pub use http::MetricsServer;
+pub use http::{DROP_IN, MetricsServer, check_family};
 pub use meter::{Meter, MeterListener};
 pub use text::encode;
