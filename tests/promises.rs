@@ -4,6 +4,7 @@ mod support;
 
 mod promises {
     pub mod agreement;
+    pub mod columns;
     pub mod completions;
     pub mod configuration;
     pub mod evidence;
@@ -45,6 +46,7 @@ fn main() {
     let trials = [
         promises::sockets::trials(),
         promises::agreement::trials(),
+        promises::columns::trials(),
         promises::completions::trials(),
         promises::configuration::trials(),
         promises::evidence::trials(),

@@ -4,7 +4,9 @@
 mod ask;
 mod clock;
 pub mod facts;
+pub mod format;
 mod gather;
+pub mod instances;
 pub mod report;
 pub mod rules;
 mod show;

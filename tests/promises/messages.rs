@@ -98,8 +98,12 @@ fn yes_and_no() -> Outcome {
         (&["show", "18446744073709551615"], 1),
         (&["show", "--pid", "4194305"], 1),
         (&["list"], 0),
-        (&["list", "/cgtrace-test-none"], 0),
+        (&["list", "/cgtrace-test-none"], 1),
+        (&["list", "--json", "/cgtrace-test-none"], 1),
         (&["tree"], 0),
+        (&["tree", "/cgtrace-test-none"], 1),
+        (&["exists", "-q", "/", "/"], 0),
+        (&["exists", "/", "/cgtrace-test-none"], 1),
         (&["verify"], 0),
         (&["status"], 0),
         (&["metrics"], 0),
@@ -219,7 +223,7 @@ fn unreadable_hierarchy() -> Outcome {
     ensure!(text.lines().any(|line| line.starts_with("v2 ") && line.contains("not mounted")), "{text}");
     let output = in_mount_namespace(&unmount, &["exists", "/cgtrace-test-none", "--hierarchy", "v2"])?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    ensure!(output.status.code() == Some(1) && text.contains("hierarchy not scanned"), "{text}");
+    ensure!(output.status.code() == Some(1) && text.contains("could not be scanned"), "{text}");
     let output = in_mount_namespace(&unmount, &["verify"])?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     ensure!(text.contains("not compared"), "{text}");
@@ -302,7 +306,7 @@ fn unwritable_stderr() -> Outcome {
     };
     ensure!(code(&["exists", "none"])? == Some(2));
     ensure!(code(&["wait", "/cgtrace-test-none", "--timeout", "1ms"])? == Some(1));
-    ensure!(code(&["tree", "/cgtrace-test-none"])? == Some(0));
+    ensure!(code(&["tree", "/cgtrace-test-none"])? == Some(1));
     ensure!(code(&["daemon", "--max-connections", "0"])? == Some(2));
     daemon.verify()
 }
@@ -310,8 +314,8 @@ fn unwritable_stderr() -> Outcome {
 fn next_step() -> Outcome {
     let daemon = Daemon::start()?;
     let table: &[(&[&str], i32, &[&str])] = &[
-        (&["tree", "/cgtrace-test-none"], 0, &["does not exist", "cgtrace why /cgtrace-test-none"]),
-        (&["list", "/cgtrace-test-none"], 0, &["no cgroup matches", "/**/"]),
+        (&["tree", "/cgtrace-test-none"], 1, &["does not exist", "cgtrace why /cgtrace-test-none"]),
+        (&["list", "/cgtrace-test-none"], 1, &["no cgroup matches", "/**/"]),
         (&["why", "--process", "cgtrace-none", "--kubelet"], 2, &["--kubelet"]),
         (&["config", "check", "/nonexistent/cgtrace.toml"], 2, &["/nonexistent/cgtrace.toml"]),
     ];

@@ -11,6 +11,9 @@ use anyhow::Result;
 
 use super::skip;
 
+/// The width of the terminals.
+pub const COLUMNS: u16 = 80;
+
 /// Runs a command with its stdout on a terminal, and returns the output.
 pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
     let (mut screen, line) = open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
@@ -41,7 +44,7 @@ pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Both sides. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
+/// Both sides of one with 80 columns. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
 fn open() -> io::Result<(File, File)> {
     let side = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
     let screen = side("/dev/ptmx")?;
@@ -54,5 +57,10 @@ fn open() -> io::Result<(File, File)> {
         return Err(io::Error::last_os_error());
     }
     let line = side(&format!("/dev/pts/{number}"))?;
+    let size = libc::winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    // SAFETY: the kernel reads a winsize.
+    if unsafe { libc::ioctl(line.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
     Ok((screen, line))
 }

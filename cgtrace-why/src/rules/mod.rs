@@ -26,6 +26,7 @@ pub(crate) use observer::{is_kubelet, same_process};
 pub(crate) use shell::shell_bytes;
 pub use shell::shell_word;
 pub(crate) use state::frozen_level;
+pub(crate) use wording::plain;
 
 use cgtrace_client::wire::PathResult;
 

@@ -50,7 +50,7 @@ pub struct Arguments {
 pub enum Command {
     /// Run the tracing daemon in the foreground
     Daemon(Box<Daemon>),
-    /// Check whether a cgroup exists
+    /// Check whether cgroups exist
     Exists(Exists),
     /// Wait until a cgroup is present, absent, populated or empty
     Wait(Wait),
@@ -110,9 +110,10 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct Exists {
-    /// Path of the cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service
-    #[arg(add = ArgValueCompleter::new(completions::cgroups))]
-    pub path: OsString,
+    /// Path of a cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service. Several
+    /// paths: whether all of them exist
+    #[arg(value_name = "PATH", required = true, add = ArgValueCompleter::new(completions::cgroups))]
+    pub paths: Vec<OsString>,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
     /// Print nothing; only set the exit status

@@ -1,4 +1,4 @@
-//! `exists`: whether a cgroup exists, one line per hierarchy.
+//! `exists`: whether cgroups exist, one line per answer.
 
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
@@ -12,27 +12,47 @@ use super::{
 
 pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let lookup = wire::Lookup {
-        paths: vec![path::to_wire(&exists.path)?],
+        paths: exists.paths.iter().map(|path| path::to_wire(path)).collect::<Result<_, _>>()?,
         hierarchy: exists.hierarchy.name.clone(),
         ..wire::Lookup::default()
     };
     let mut client = connector.connect()?.client;
-    let result = client.lookup_with(&lookup)?.results.into_iter().next().unwrap_or_default();
-    if exists.quiet {
-        // Only the exit status is wanted.
-    } else if output.json {
-        output.document(&result)?;
-    } else {
-        for line in text::results(&result) {
-            output.line(line)?;
-        }
-        if !result.present
-            && let Some(hint) = without_mount(&mut client, &exists.path)
-        {
-            print(format!("cgtrace: paths are relative to the root of the hierarchy; did you mean {hint}?"));
+    let results = client.lookup_with(&lookup)?.results;
+    for (number, (given, result)) in exists.paths.iter().zip(&results).enumerate() {
+        if exists.quiet {
+            // Only the exit status is wanted.
+        } else if output.json {
+            output.document(result)?;
+        } else {
+            print_result(number, exists.paths.len(), result, output)?;
+            if !result.present
+                && let Some(hint) = without_mount(&mut client, given)
+            {
+                print(format!(
+                    "cgtrace: paths are relative to the root of the hierarchy; did you mean {hint}?"
+                ));
+            }
         }
     }
-    Ok(if result.present { Outcome::Yes } else { Outcome::No })
+    let all = results.len() == exists.paths.len() && results.iter().all(|result| result.present);
+    Ok(if all { Outcome::Yes } else { Outcome::No })
+}
+
+/// Prints a result, below its path if several were given.
+fn print_result(
+    number: usize,
+    count: usize,
+    result: &wire::PathResult,
+    output: &mut Output,
+) -> Result<(), Failure> {
+    if count == 1 {
+        return output.paragraphs(text::results(result));
+    }
+    if number > 0 {
+        output.line("")?;
+    }
+    output.line(text::path(Some(&result.path), result.path_hex.as_deref()))?;
+    output.paragraphs(text::results(result).into_iter().map(|line| format!("  {line}")))
 }
 
 /// The path without its leading mount point, if such a cgroup exists.

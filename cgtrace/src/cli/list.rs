@@ -25,7 +25,7 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
     if !output.json && reply.cgroups.is_empty() {
         print(format!("cgtrace: no cgroup matches; {PATTERNS}"));
     }
-    Ok(Outcome::Yes)
+    Ok(if reply.cgroups.is_empty() { Outcome::No } else { Outcome::Yes })
 }
 
 /// Prints notes about a list that is not the state of now.
@@ -62,5 +62,5 @@ fn removed(list: &List, past: &mut Past, output: &mut Output) -> Result<Outcome,
         );
         print(format!("cgtrace: no removed cgroup matches; {since}; {PATTERNS}"));
     }
-    Ok(Outcome::Yes)
+    Ok(if reply.removed.is_empty() { Outcome::No } else { Outcome::Yes })
 }

@@ -45,6 +45,9 @@ const USAGE: (&str, &str) = ("2", "Usage error or invalid path.");
 const NO_ANSWER: (&str, &str) = ("3", "No answer: no daemon and no privileges, or a missing kernel feature.");
 const PRINTED: &[(&str, &str)] = &[("0", "The output is complete."), USAGE, NO_ANSWER];
 
+const MATCHED: &[(&str, &str)] =
+    &[("0", "The output is complete."), ("1", "No cgroup matches."), USAGE, NO_ANSWER];
+
 /// Every command's page.
 pub const PAGES: &[Page] = &[
     Page {
@@ -83,9 +86,10 @@ pub const PAGES: &[Page] = &[
         examples: &[
             ("Check on every hierarchy", "cgtrace exists /system.slice/kubelet.service"),
             ("Check in a script", "cgtrace exists -q -H v2 /kubepods.slice"),
+            ("Check several at once", "cgtrace exists /system.slice /kubepods.slice"),
         ],
         files: &[SOCKETS],
-        exit_status: &[("0", "The cgroup exists."), ("1", "It does not exist."), USAGE, NO_ANSWER],
+        exit_status: &[("0", "Every given cgroup exists."), ("1", "One does not exist."), USAGE, NO_ANSWER],
         see_also: &["cgtrace(1)", "cgtrace-wait(1)", "cgtrace-why(1)"],
     },
     Page {
@@ -130,7 +134,7 @@ pub const PAGES: &[Page] = &[
             ("List what was removed in the last hour", "cgtrace list --removed --since 1h"),
         ],
         files: &[SOCKETS, HISTORY],
-        exit_status: PRINTED,
+        exit_status: MATCHED,
         see_also: &["cgtrace(1)", "cgtrace-tree(1)", "cgtrace-show(1)"],
     },
     Page {
@@ -141,7 +145,7 @@ pub const PAGES: &[Page] = &[
             ("Show the tree of yesterday at midnight", "cgtrace tree --at yesterday"),
         ],
         files: &[SOCKETS, HISTORY],
-        exit_status: PRINTED,
+        exit_status: MATCHED,
         see_also: &["cgtrace(1)", "cgtrace-list(1)", "systemd-cgls(1)"],
     },
     Page {

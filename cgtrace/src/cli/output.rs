@@ -1,11 +1,15 @@
 //! Stdout: text or JSON, colored on a terminal only.
 
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::{
+    io::{self, BufWriter, IsTerminal, StdoutLock, Write},
+    os::fd::AsFd,
+};
 
 use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use super::failure::Failure;
+use super::{failure::Failure, text::wrap};
 
 /// Applies `--color` to stdout and stderr.
 pub fn set_color_choice(when: clap::ColorChoice) {
@@ -23,11 +27,23 @@ pub fn is_colored(stream: &impl RawStream) -> bool {
     AutoStream::choice(stream) != ColorChoice::Never
 }
 
+/// The width of a stream's terminal. One that does not know its size, like a serial line, counts as 80 columns
+/// wide.
+fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
+    let columns = || tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
+    stream.is_terminal().then(|| match columns() {
+        0 => 80,
+        columns => columns,
+    })
+}
+
 /// Where a command's data goes.
 pub struct Output {
     writer: BufWriter<StdoutLock<'static>>,
     /// Whether to strip styles from text.
     plain: bool,
+    /// The terminal's width; without a terminal, nothing is wrapped.
+    width: Option<usize>,
     /// Whether to print JSON.
     pub json: bool,
 }
@@ -36,7 +52,8 @@ impl Output {
     pub fn new(json: bool) -> Self {
         let stdout = io::stdout();
         let plain = !is_colored(&stdout);
-        Self { writer: BufWriter::new(stdout.lock()), plain, json }
+        let width = width_of(&stdout);
+        Self { writer: BufWriter::new(stdout.lock()), plain, width, json }
     }
 
     /// Writes a line of text.
@@ -44,6 +61,17 @@ impl Output {
         let text = text.as_ref();
         let text = if self.plain { strip_str(text).to_string() } else { text.to_owned() };
         self.write(format!("{text}\n").as_bytes())
+    }
+
+    /// Writes lines of text, wrapped to the terminal's width.
+    pub fn paragraphs(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+        for line in lines {
+            match self.width {
+                Some(width) => wrap(&line, width).iter().try_for_each(|line| self.line(line))?,
+                None => self.line(line)?,
+            }
+        }
+        Ok(())
     }
 
     /// Writes a line of JSON, which escapes control characters.

@@ -45,9 +45,7 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         if number > 0 {
             output.line("")?;
         }
-        for line in text::details(result, &shown.members, ages) {
-            output.line(line)?;
-        }
+        output.paragraphs(text::details(result, &shown.members, ages))?;
     }
     Ok(Outcome::Yes)
 }

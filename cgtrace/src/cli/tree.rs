@@ -29,7 +29,7 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ou
             _ => format!("cgtrace: `{path}` did not exist then; try: cgtrace list --removed {path}"),
         });
     }
-    Ok(Outcome::Yes)
+    Ok(if reply.cgroups.is_empty() { Outcome::No } else { Outcome::Yes })
 }
 
 /// Draws one hierarchy's cgroups, which are sorted so that each follows its parent.

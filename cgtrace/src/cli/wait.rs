@@ -40,8 +40,8 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
     } else if reply.reached {
         let elapsed = text::duration(Duration::from_millis(reply.elapsed_ms));
         output.line(format!("{} after {elapsed}", wait.until))?;
-        for line in text::results(&reply.result).into_iter().filter(|_| reply.result.present) {
-            output.line(line)?;
+        if reply.result.present {
+            output.paragraphs(text::results(&reply.result))?;
         }
     } else {
         let timeout = text::duration(wait.timeout.unwrap_or_default());

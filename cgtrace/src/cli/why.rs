@@ -34,9 +34,7 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
             report.notes.join("; ")
         )));
     } else {
-        for line in text::why(&report) {
-            output.line(line)?;
-        }
+        output.paragraphs(text::why(&report))?;
         if connected.in_process && !visible {
             print(
                 "cgtrace: no daemon is running, so nothing before this moment was recorded; start one: sudo cgtrace daemon",

@@ -113,7 +113,7 @@ fn removed_cgroups_are_asked_for_by_time() {
     let reply = vec![json!({ "seq": 1, "removed": [], "complete_since": since })];
     let arguments = ["list", "--removed", "--until", "2026-11-30 13:00:00", "-H", "v2"];
     let (answer, calls) = asked(&arguments, vec![reply]);
-    assert!(answer.with_code(0).stderr.contains("the history is complete since 2026-11-30 12:00:00"));
+    assert!(answer.with_code(1).stderr.contains("the history is complete since 2026-11-30T12:00:00"));
     assert_eq!(
         calls[0]["parameters"],
         json!({ "hierarchy": "v2", "until": "2026-11-30T13:00:00.000000000Z" })

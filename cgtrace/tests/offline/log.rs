@@ -20,29 +20,29 @@ fn a_log_has_the_events_the_gaps_and_the_boots() {
     assert_eq!(
         log.lines(),
         [
-            "2026-11-30 13:00:10.000000Z  mkdir      v2            /system.slice/web.service  \
-             by systemd[1] in /init.scope",
-            "2026-11-30 13:00:11.000000Z  attach     v2            /system.slice/web.service  \
-             from /init.scope  sh[50] uid 33  by systemd[1] in /init.scope",
-            "2026-11-30 13:00:12.000000Z  exec       nginx[50] uid 33",
-            "2026-11-30 13:00:20.000000Z  mkdir      v2            /system.slice/web.service/job  \
-             by nginx[50] uid 33 in /init.scope",
-            "2026-11-30 13:00:30.000000Z  rmdir      v2            /system.slice/web.service/job  \
-             by nginx[50] uid 33 in /init.scope",
-            "2026-11-30 13:00:40.000000Z  mkdir      v2            /system.slice-a  \
-             by mkdir[60] uid 1000 in /init.scope",
-            "2026-11-30 13:00:45.000000Z  rmdir      v2            /system.slice-a  \
-             by rmdir[61] uid 1000 in /init.scope",
-            "-- 2026-11-30 13:01:00Z … 2026-11-30 13:05:00Z: no cgtrace daemon ran",
-            "2026-11-30 13:05:10.000000Z  rmdir      v2            /system.slice/web.service  \
-             by systemd[1] in /init.scope",
-            "2026-11-30 13:05:20.000000Z  mkdir      v2            /system.slice/web.service  \
-             by systemd[1] in /init.scope",
-            "-- 2026-11-30 13:05:20Z … 2026-11-30 14:00:00Z: \
+            "2026-11-30T13:00:10.000Z  mkdir      v2            /system.slice/web.service  \
+             by systemd[1] (uid 0, in /init.scope)",
+            "2026-11-30T13:00:11.000Z  attach     v2            /system.slice/web.service  \
+             from /init.scope  sh[50]  by systemd[1] (uid 0, in /init.scope)",
+            "2026-11-30T13:00:12.000Z  exec       nginx[50]",
+            "2026-11-30T13:00:20.000Z  mkdir      v2            /system.slice/web.service/job  \
+             by nginx[50] (uid 33, in /init.scope)",
+            "2026-11-30T13:00:30.000Z  rmdir      v2            /system.slice/web.service/job  \
+             by nginx[50] (uid 33, in /init.scope)",
+            "2026-11-30T13:00:40.000Z  mkdir      v2            /system.slice-a  \
+             by mkdir[60] (uid 1000, in /init.scope)",
+            "2026-11-30T13:00:45.000Z  rmdir      v2            /system.slice-a  \
+             by rmdir[61] (uid 1000, in /init.scope)",
+            "-- 2026-11-30T13:01:00Z … 2026-11-30T13:05:00Z: no cgtrace daemon ran",
+            "2026-11-30T13:05:10.000Z  rmdir      v2            /system.slice/web.service  \
+             by systemd[1] (uid 0, in /init.scope)",
+            "2026-11-30T13:05:20.000Z  mkdir      v2            /system.slice/web.service  \
+             by systemd[1] (uid 0, in /init.scope)",
+            "-- 2026-11-30T13:05:20Z … 2026-11-30T14:00:00Z: \
              the cgtrace daemon was killed; its last second is missing, too",
             &format!("-- boot {BOOT_B}"),
-            "2026-11-30 14:00:10.000000Z  mkdir      v2            /system.slice/db.service  \
-             by systemd[1] in /init.scope",
+            "2026-11-30T14:00:10.000Z  mkdir      v2            /system.slice/db.service  \
+             by systemd[1] (uid 0, in /init.scope)",
         ]
     );
     assert_eq!(log.stderr, "");
@@ -117,7 +117,7 @@ fn without_a_match_the_horizon_is_named() {
     let folder = two_boots();
     let none = cgtrace(folder.path(), &["log", "/no.such", "--kind", "mkdir"]).with_code(1);
     assert!(
-        none.stderr.contains("no event matches; the history is complete since 2026-11-30 14:00:00"),
+        none.stderr.contains("no event matches; the history is complete since 2026-11-30T14:00:00"),
         "{}",
         none.stderr
     );

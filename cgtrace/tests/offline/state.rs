@@ -7,7 +7,7 @@ use crate::{
     history::{WEB, running, three_days, two_boots},
 };
 
-const END: &str = "cgtrace: note: the state at the end of the stored history, 2026-11-30 14:00:10.000000Z\n";
+const END: &str = "cgtrace: note: the state at the end of the stored history, 2026-11-30T14:00:10.000Z\n";
 
 #[test]
 fn a_tree_of_a_time_is_that_of_then() {
@@ -33,8 +33,8 @@ fn a_list_of_a_time_is_that_of_then() {
     let then = list(&["/**/*.service", "--at", "2026-11-30 13:00:15"]);
     assert_eq!(
         then.lines(),
-        ["v2                  10  /system.slice/web.service  created 2026-11-30 13:00:10.000000Z \
-             by systemd[1] in /init.scope"]
+        ["v2                  10  /system.slice/web.service  created at 2026-11-30T13:00:10.000Z \
+             by systemd[1]"]
     );
     assert_eq!(then.stderr, "");
     let all = list(&["--at", "2026-11-30 13:00:25", "--json"]).json();
@@ -68,10 +68,10 @@ fn a_list_of_a_time_is_that_of_then() {
 fn a_time_without_a_record_is_no_answer() {
     let folder = two_boots();
     for (at, why) in [
-        ("2026-11-30 12:59:59", "the record begins at 2026-11-30 13:00:00"),
+        ("2026-11-30 12:59:59", "the record begins at 2026-11-30T13:00:00"),
         ("2026-11-30 13:02:00", "no cgtrace daemon ran"),
         ("2026-11-30 13:30:00", "the cgtrace daemon was killed"),
-        ("2026-11-30 14:01:00", "it ends at 2026-11-30 14:00:10"),
+        ("2026-11-30 14:01:00", "it ends at 2026-11-30T14:00:10"),
     ] {
         for command in [&["list"][..], &["tree"], &["show", WEB]] {
             let answer = cgtrace(folder.path(), &[command, &["--at", at]].concat()).with_code(3);
@@ -99,7 +99,7 @@ fn the_history_of_a_running_daemon_ends_at_its_last_event() {
         let end = cgtrace(folder, &["tree", "/system.slice"]).with_code(0);
         assert_eq!(end.lines(), ["v2            /system.slice", "└─ web.service"]);
         let later = cgtrace(folder, &["tree", "--at", "2026-11-30 13:00:11"]).with_code(3);
-        assert!(later.stderr.contains("it ends at 2026-11-30 13:00:10"), "{}", later.stderr);
+        assert!(later.stderr.contains("it ends at 2026-11-30T13:00:10"), "{}", later.stderr);
         let out = copy.path().join("merged");
         let merged = ["export", "--format", "sqlite", "-o", out.to_str().unwrap()];
         cgtrace(folder, &merged).with_code(0);
@@ -117,15 +117,15 @@ fn removed_cgroups_are_listed_newest_first() {
     assert_eq!(
         removed.lines()[removed.lines().len() - 9..],
         [
-            "/system.slice/web.service  v2  lifetime 5m 0s",
-            "  created 2026-11-30 13:00:10.000000Z by systemd[1] in /init.scope",
-            "  removed 2026-11-30 13:05:10.000000Z by systemd[1] in /init.scope",
-            "/system.slice-a  v2  lifetime 5.000s",
-            "  created 2026-11-30 13:00:40.000000Z by mkdir[60] uid 1000 in /init.scope",
-            "  removed 2026-11-30 13:00:45.000000Z by rmdir[61] uid 1000 in /init.scope",
-            "/system.slice/web.service/job  v2  lifetime 10.000s",
-            "  created 2026-11-30 13:00:20.000000Z by nginx[50] uid 33 in /init.scope",
-            "  removed 2026-11-30 13:00:30.000000Z by nginx[50] uid 33 in /init.scope",
+            "/system.slice/web.service  v2  lifetime 5 min",
+            "  created at 2026-11-30T13:00:10.000Z by systemd[1] (uid 0, in /init.scope)",
+            "  removed at 2026-11-30T13:05:10.000Z by systemd[1] (uid 0, in /init.scope)",
+            "/system.slice-a  v2  lifetime 5 s",
+            "  created at 2026-11-30T13:00:40.000Z by mkdir[60] (uid 1000, in /init.scope)",
+            "  removed at 2026-11-30T13:00:45.000Z by rmdir[61] (uid 1000, in /init.scope)",
+            "/system.slice/web.service/job  v2  lifetime 10 s",
+            "  created at 2026-11-30T13:00:20.000Z by nginx[50] (uid 33, in /init.scope)",
+            "  removed at 2026-11-30T13:00:30.000Z by nginx[50] (uid 33, in /init.scope)",
         ]
     );
     for line in removed.lines().iter().filter(|line| !line.contains("removed between")) {
@@ -136,7 +136,7 @@ fn removed_cgroups_are_listed_newest_first() {
     let paths: Vec<_> =
         some[0]["removed"].as_array().unwrap().iter().map(|one| &one["instance"]["path"]).collect();
     assert_eq!(json!(paths), json!(["/system.slice-a", "/system.slice/web.service/job"]));
-    let none = cgtrace(folder.path(), &["list", "--removed", "/none"]).with_code(0);
+    let none = cgtrace(folder.path(), &["list", "--removed", "/none"]).with_code(1);
     assert!(none.stderr.contains("no removed cgroup matches; the history is complete since"));
 }
 
@@ -148,8 +148,8 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         then.lines(),
         [
             WEB,
-            "  v2            present  id 10, created 2026-11-30 13:00:10.000000Z \
-             by systemd[1] in /init.scope",
+            "  present on v2: created at 2026-11-30T13:00:10.000Z by systemd[1] (uid 0, in /init.scope)",
+            "    id 10",
         ]
     );
     let later = cgtrace(folder.path(), &["show", WEB, "--at", "2026-11-30 13:05:15"]).with_code(0);
@@ -157,24 +157,25 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
         later.lines(),
         [
             WEB,
-            "  v2            absent   removed 2026-11-30 13:05:10.000000Z \
-             by systemd[1] in /init.scope, lifetime 5m 0s",
+            "  absent on v2: removed at 2026-11-30T13:05:10.000Z by systemd[1] (uid 0, in /init.scope), \
+             after a lifetime of 5 min",
         ]
     );
     let end = cgtrace(folder.path(), &["show", WEB]).with_code(0);
     assert!(
         end.stdout.contains(
-            "absent   removed between 2026-11-30 13:05:20.000000Z and 2026-11-30 14:00:00.000000Z: \
+            "absent on v2: removed between 2026-11-30T13:05:20.000Z and 2026-11-30T14:00:00.000Z: \
              the cgtrace daemon was killed"
         ),
         "{}",
         end.stdout
     );
-    assert!(end.stdout.contains("previous instance: id 10, removed 2026-11-30 13:05:10"), "{}", end.stdout);
+    assert!(end.stdout.contains("previous instance on v2: removed at 2026-11-30T13:05:10"), "{}", end.stdout);
     assert_eq!(end.stderr, END);
     let by_id = cgtrace(folder.path(), &["show", "30"]).with_code(0);
     assert!(
-        by_id.stdout.contains("/system.slice/db.service\n  v2            present  id 30"),
+        by_id.stdout.contains("/system.slice/db.service\n  present on v2: created at")
+            && by_id.stdout.contains("\n    id 30\n"),
         "{}",
         by_id.stdout
     );
@@ -183,7 +184,7 @@ fn a_cgroup_is_shown_as_of_a_time_and_as_of_the_end() {
     assert_eq!(json[0]["results"][0]["hierarchies"][0]["previous"].as_array().unwrap().len(), 2);
     let none = cgtrace(folder.path(), &["show", "/none"]).with_code(1);
     assert!(
-        none.stderr.contains("`/none` does not exist and has not been seen since 2026-11-30 14:00:00"),
+        none.stderr.contains("`/none` does not exist and has not been seen since 2026-11-30T14:00:00"),
         "{}",
         none.stderr
     );
@@ -198,7 +199,11 @@ fn a_life_over_several_segments_is_one() {
         removed[0]["removed"].as_array().unwrap().iter().map(|one| &one["instance"]["id"]).collect();
     assert_eq!(json!(ids), json!([100, 103, 102, 101]));
     let show = cgtrace(folder.path(), &["show", "/long"]).with_code(0);
-    assert!(show.stdout.contains("by mkdir[60] in /init.scope, lifetime 2d 0h"), "{}", show.stdout);
+    assert!(
+        show.stdout.contains("by mkdir[60] (uid 0, in /init.scope), after a lifetime of 2 d"),
+        "{}",
+        show.stdout
+    );
     let then = cgtrace(folder.path(), &["tree", "/long", "--at", "2026-12-01 15:00:00"]).with_code(0);
     assert_eq!(then.lines(), ["v2            /long", "└─ inner"]);
 }

@@ -54,7 +54,7 @@ fn not_observed() -> Outcome {
         "{verdict:#?}"
     );
     ensure!(!verdict.explanation.contains("never"), "{verdict:#?}");
-    line(&verdict.evidence, &["not seen since observation of this hierarchy began at 20"])?;
+    line(&verdict.evidence, &["not seen since observation began at 20"])?;
     ensure!(verdict.result.pod_uid.is_some() && verdict.result.qos.as_deref() == Some("burstable"));
     Ok(())
 }

@@ -1,11 +1,12 @@
 //! Events, one per line.
 
 use cgtrace_client::wire::{CgroupRef, Event, EventKind};
+use cgtrace_why::format::process_in_full;
 use clap::builder::styling::Style;
 
-use super::{CHANGED, GONE, GOOD, QUIET, by, hierarchy, path, styled, task, timestamp};
+use super::{CHANGED, GONE, GOOD, QUIET, hierarchy, path, styled, task, timestamp};
 
-/// `2026-11-23 10:05:00.123456Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
+/// `2026-11-23T10:05:00.123Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
 pub fn event(event: &Event) -> String {
     let mut parts = vec![
         styled(QUIET, &timestamp(&event.at())),
@@ -23,7 +24,7 @@ pub fn event(event: &Event) -> String {
         let thread = if is_thread { format!(" thread {}", moved.tid) } else { String::new() };
         parts.push(task(moved) + &thread);
     }
-    parts.extend(event.by.as_ref().map(|task| styled(QUIET, &by(task))));
+    parts.extend(event.by.as_ref().map(|task| styled(QUIET, &format!("by {}", process_in_full(task)))));
     parts.extend(event.lost.map(|lost| format!("{lost} records; resyncing the index")));
     if event.inferred {
         parts.push("(inferred)".to_owned());
@@ -90,7 +91,7 @@ mod tests {
         });
         assert_eq!(
             plain(&line),
-            "2026-11-23 10:05:00.123456Z  attach     v2            /a\\x1bc  from /  kubelet[42] thread 43  by systemd[1] in /init.scope"
+            "2026-11-23T10:05:00.123Z  attach     v2            /a\\x1bc  from /  kubelet[42] thread 43  by systemd[1] (in /init.scope)"
         );
     }
 

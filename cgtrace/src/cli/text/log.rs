@@ -4,7 +4,7 @@ use cgtrace_client::wire::{Gap, Timestamp};
 
 use super::{CHANGED, QUIET, escape, styled};
 
-/// `-- 2026-11-30 13:00:00Z … 2026-11-30 13:05:00Z: no cgtrace daemon ran`
+/// `-- 2026-11-30T13:00:00Z … 2026-11-30T13:05:00Z: no cgtrace daemon ran`
 pub fn gap(gap: &Gap) -> String {
     let from = gap.from.as_ref().map(|from| format!("{} ", seconds(from))).unwrap_or_default();
     styled(CHANGED, &format!("-- {from}… {}: {}", seconds(&gap.until), escape(&gap.to_string())))
@@ -17,8 +17,8 @@ pub fn boot(id: &str) -> String {
 
 /// A gap is never known more exactly.
 fn seconds(timestamp: &Timestamp) -> String {
-    let text = timestamp.to_string().replace('T', " ");
-    format!("{}Z", text.get(.."0000-00-00 00:00:00".len()).unwrap_or(&text))
+    let text = timestamp.to_string();
+    format!("{}Z", text.get(.."0000-00-00T00:00:00".len()).unwrap_or(&text))
 }
 
 #[cfg(test)]
@@ -35,8 +35,8 @@ mod tests {
             ..Gap::default()
         };
         let plain = |gap_: &Gap| anstream::adapter::strip_str(&gap(gap_)).to_string();
-        assert_eq!(plain(&stopped), "-- 2026-11-23 10:05:00Z … 2026-11-23 10:06:00Z: no cgtrace daemon ran");
+        assert_eq!(plain(&stopped), "-- 2026-11-23T10:05:00Z … 2026-11-23T10:06:00Z: no cgtrace daemon ran");
         stopped.from = None;
-        assert_eq!(plain(&stopped), "-- … 2026-11-23 10:06:00Z: no cgtrace daemon ran");
+        assert_eq!(plain(&stopped), "-- … 2026-11-23T10:06:00Z: no cgtrace daemon ran");
     }
 }

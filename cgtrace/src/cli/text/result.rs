@@ -1,11 +1,15 @@
 //! Lookup results.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use cgtrace_client::wire::{Cgroup, HierarchyResult, Instance, PathResult, RemovedCgroup, Task, Timestamp};
-use cgtrace_why::{CgroupMembers, Member};
+use cgtrace_client::wire::{Cgroup, HierarchyResult, Instance, PathResult, RemovedCgroup, Task};
+use cgtrace_why::{
+    CgroupMembers, Member,
+    format::process_in_full,
+    instances::{Group, creation, group_instances, groups, lifetime, removal},
+};
 
-use super::{GONE, GOOD, QUIET, by, duration, hierarchy, path, styled, task, timestamp};
+use super::{GONE, GOOD, QUIET, hierarchy, path, styled, timestamp};
 
 /// How many members of a cgroup are printed.
 const MEMBERS_SHOWN: usize = 8;
@@ -17,92 +21,24 @@ pub enum Ages {
     Hidden,
 }
 
-/// One line per hierarchy: the creation of the current instance, the removal of the last one, or since when
-/// none was seen.
+impl Ages {
+    fn now(self) -> Option<SystemTime> {
+        (self == Self::Shown).then(SystemTime::now)
+    }
+}
+
+/// One line per answer: the creation of the current instance, the removal of the last one, or since when none
+/// was seen. Hierarchies with the same answer share it.
 pub fn results(result: &PathResult) -> Vec<String> {
-    result.hierarchies.iter().map(|on| on_hierarchy(on, Ages::Shown)).collect()
+    groups(&result.hierarchies).iter().map(|group| answer(group, Ages::Shown)).collect()
 }
 
-fn on_hierarchy(result: &HierarchyResult, ages: Ages) -> String {
-    let mut line = format!("{}  ", hierarchy(&result.hierarchy));
-    match &result.current {
-        Some(instance) => {
-            line.push_str(&styled(GOOD, "present"));
-            line.push_str(&format!("  id {}, {}", instance.id, creation(instance, ages)));
-        }
-        None => {
-            line.push_str(&styled(GONE, "absent "));
-            line.push_str("  ");
-            line.push_str(
-                &result.previous.first().map_or_else(|| not_seen(result), |previous| removal(previous, ages)),
-            );
-        }
-    }
-    line
-}
-
-/// Since when no instance was seen. It makes no claim about the time before.
-fn not_seen(result: &HierarchyResult) -> String {
-    let mut text = format!("not seen since {}", timestamp(result.horizon()));
-    if let Some(gap) = &result.gap {
-        text.push_str(&format!("; before, {gap}"));
-    }
-    if !result.scanned {
-        text.push_str("; hierarchy not scanned");
-    }
-    text
-}
-
-fn creation(instance: &Instance, ages: Ages) -> String {
-    let by = by_task(instance.created_by.as_ref());
-    match (&instance.created_at, &instance.existed_at) {
-        (Some(created_at), _) if instance.inferred => {
-            format!("created before {}, while records were lost", timestamp(created_at))
-        }
-        (Some(created_at), _) => {
-            format!("created {}{}{by}", timestamp(created_at), age(created_at, ages))
-        }
-        (None, Some(existed_at)) => format!("created before {}", timestamp(existed_at)),
-        (None, None) => "creation time unknown".to_owned(),
-    }
-}
-
-fn removal(instance: &Instance, ages: Ages) -> String {
-    let by = by_task(instance.removed_by.as_ref());
-    let Some(removed_at) = &instance.removed_at else { return "removed".to_owned() };
-    if let Some(gap) = &instance.removed_during {
-        let when = match &gap.from {
-            Some(from) => format!("between {} and {}", timestamp(from), timestamp(removed_at)),
-            None => format!("before {}", timestamp(removed_at)),
-        };
-        return format!("removed {when}: {gap}");
-    }
-    let lifetime = lifetime(instance).map(|lifetime| format!(", lifetime {lifetime}")).unwrap_or_default();
-    let lost = if instance.inferred { " at the latest, while records were lost" } else { "" };
-    format!("removed {}{}{lost}{by}{lifetime}", timestamp(removed_at), age(removed_at, ages))
-}
-
-/// The time from the creation to the removal, if both were recorded.
-fn lifetime(instance: &Instance) -> Option<String> {
-    let (created_at, removed_at) = (instance.created_at?, instance.removed_at?);
-    let lifetime = Duration::from_nanos(removed_at.boot_ns.saturating_sub(created_at.boot_ns));
-    (!instance.inferred && instance.removed_during.is_none()).then(|| duration(lifetime))
-}
-
-/// ` by systemd[1]`, if the task is known.
-fn by_task(task: Option<&Task>) -> String {
-    task.map(|task| format!(" {}", by(task))).unwrap_or_default()
-}
-
-/// ` (2.225s ago)`. By the wall clock, because the instance may be of an earlier boot.
-fn age(time: &Timestamp, ages: Ages) -> String {
-    match ages {
-        Ages::Shown => {
-            let age = SystemTime::now().duration_since(time.time).unwrap_or_default();
-            format!(" ({} ago)", duration(age))
-        }
-        Ages::Hidden => String::new(),
-    }
+/// `present on v2 pids: created 2 s ago at 2026-11-23T10:05:00.123Z (within 4 ms) by systemd[1] (uid 0)`
+fn answer(group: &Group<'_>, ages: Ages) -> String {
+    let state = if group.present { styled(GOOD, "present") } else { styled(GONE, "absent") };
+    let text = group.text(ages.now());
+    let colon = if text.is_empty() { "" } else { ": " };
+    format!("{state} on {}{colon}{text}", group.hierarchies())
 }
 
 /// Everything that is known about a path.
@@ -110,28 +46,66 @@ pub fn details(result: &PathResult, all: &[CgroupMembers], ages: Ages) -> Vec<St
     let mut lines = vec![path(Some(&result.path), result.path_hex.as_deref())];
     let (known, unknown): (Vec<_>, Vec<_>) =
         result.hierarchies.iter().partition(|on| on.present || !on.previous.is_empty());
-    for known in known {
-        lines.push(format!("  {}", on_hierarchy(known, ages)));
-        let of =
-            |members: &&CgroupMembers| members.hierarchy == known.hierarchy && members.path == result.path;
-        if let Some(now) = all.iter().find(of) {
-            lines.push(format!("  {:14}members: {}", "", members(now)));
-        }
-        let previous =
-            if known.present { &known.previous[..] } else { known.previous.get(1..).unwrap_or_default() };
-        for previous in previous {
-            lines.push(format!(
-                "  {:14}{}",
-                "",
-                styled(QUIET, &format!("previous instance: id {}, {}", previous.id, removal(previous, ages)))
-            ));
-        }
+    for group in groups(known.iter().copied()) {
+        lines.push(format!("  {}", answer(&group, ages)));
+        let current =
+            group.results.iter().filter_map(|on| Some((on.hierarchy.as_str(), on.current.as_ref()?)));
+        lines.extend(ids(current).map(|ids| format!("    {ids}")));
+        let of = |on: &HierarchyResult| {
+            all.iter().find(|members| members.hierarchy == on.hierarchy && members.path == result.path)
+        };
+        lines.extend(group_members(group.results.iter().filter_map(|on| of(on))));
+    }
+    let previous = known.iter().flat_map(|on| {
+        // The last instance of a cgroup that is absent is in its answer.
+        let previous = if on.present { &on.previous[..] } else { on.previous.get(1..).unwrap_or_default() };
+        previous.iter().map(|instance| (on.hierarchy.as_str(), instance))
+    });
+    for (hierarchies, instances) in group_instances(previous) {
+        let on = hierarchies.iter().map(|name| super::escape(name)).collect::<Vec<_>>().join(" ");
+        let removal = removal(&instances, ages.now());
+        lines.push(format!("  {}", styled(QUIET, &format!("previous instance on {on}: {removal}"))));
+        let instances = hierarchies.into_iter().zip(instances);
+        lines.extend(ids(instances).map(|ids| format!("    {}", styled(QUIET, &ids))));
     }
     if !unknown.is_empty() {
         let names: Vec<String> = unknown.iter().map(|on| super::escape(&on.hierarchy)).collect();
         lines.push(format!("  {}", styled(QUIET, &format!("not seen on: {}", names.join(" ")))));
     }
     lines
+}
+
+/// `id 7`, or `ids: 7 on v2, 9 on pids`: each hierarchy has its own.
+fn ids<'a>(instances: impl IntoIterator<Item = (&'a str, &'a Instance)>) -> Option<String> {
+    let instances: Vec<(&str, u64)> = instances.into_iter().map(|(on, instance)| (on, instance.id)).collect();
+    match instances.as_slice() {
+        [] => None,
+        [(_, id)] => Some(format!("id {id}")),
+        several => {
+            let several: Vec<String> =
+                several.iter().map(|(on, id)| format!("{id} on {}", super::escape(on))).collect();
+            Some(format!("ids: {}", several.join(", ")))
+        }
+    }
+}
+
+/// The members, once if they are the same on all hierarchies of a group.
+fn group_members<'a>(all: impl IntoIterator<Item = &'a CgroupMembers>) -> Vec<String> {
+    let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+    for known in all {
+        let (text, name) = (members(known), super::escape(&known.hierarchy));
+        match groups.iter_mut().find(|(other, _)| *other == text) {
+            Some((_, names)) => names.push(name),
+            None => groups.push((text, vec![name])),
+        }
+    }
+    match groups.as_slice() {
+        [(text, _)] => vec![format!("    members: {text}")],
+        several => several
+            .iter()
+            .map(|(text, names)| format!("    members on {}: {text}", names.join(" ")))
+            .collect(),
+    }
 }
 
 fn members(known: &CgroupMembers) -> String {
@@ -158,7 +132,7 @@ fn members(known: &CgroupMembers) -> String {
 
 fn member(member: &Member) -> String {
     let Member { task: task_, state, wchan } = member;
-    let mut text = task(task_);
+    let mut text = process_in_full(&Task { cgroup: None, ..task_.clone() });
     if task_.tid != task_.pid {
         text.push_str(&format!(" thread {}", task_.tid));
     }
@@ -176,14 +150,14 @@ fn member(member: &Member) -> String {
 /// A removed cgroup: its path, its creation and its removal, each on a line.
 pub fn removed(removed: &RemovedCgroup) -> [String; 3] {
     let RemovedCgroup { hierarchy: name, hierarchy_id: _, instance } = removed;
-    let lifetime = lifetime(instance).map(|lifetime| format!("  lifetime {lifetime}")).unwrap_or_default();
+    let lifetime = lifetime(&[instance]).map(|lifetime| format!("  lifetime {lifetime}")).unwrap_or_default();
     let path = path(instance.path.as_deref(), instance.path_hex.as_deref());
-    // The lifetime is that of the last line.
-    let end = removal(&Instance { created_at: None, ..instance.clone() }, Ages::Hidden);
+    // The lifetime is on the first line.
+    let end = Instance { created_at: None, existed_at: None, ..instance.clone() };
     [
         format!("{path}  {}{lifetime}", super::escape(name)),
-        format!("  {}", styled(QUIET, &creation(instance, Ages::Hidden))),
-        format!("  {}", styled(QUIET, &end)),
+        format!("  {}", styled(QUIET, &creation(&[instance], None))),
+        format!("  {}", styled(QUIET, &removal(&[&end], None))),
     ]
 }
 
@@ -191,7 +165,8 @@ pub fn removed(removed: &RemovedCgroup) -> [String; 3] {
 pub fn cgroup(cgroup: &Cgroup) -> String {
     let since = match (&cgroup.created_at, &cgroup.existed_at) {
         (Some(created_at), _) => {
-            format!("created {}{}", timestamp(created_at), by_task(cgroup.created_by.as_ref()))
+            let by = cgroup.created_by.as_ref().map(|task| format!(" by {}", super::task(task)));
+            format!("created at {}{}", timestamp(created_at), by.unwrap_or_default())
         }
         (None, Some(existed_at)) => format!("created before {}", timestamp(existed_at)),
         (None, None) => String::new(),
