@@ -9,7 +9,10 @@ use anstream::{AutoStream, ColorChoice, adapter::strip_str, stream::RawStream};
 use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
-use super::{failure::Failure, text::wrap};
+use super::{
+    failure::Failure,
+    text::{Line, wrap},
+};
 
 /// Applies `--color` to stdout and stderr.
 pub fn set_color_choice(when: clap::ColorChoice) {
@@ -64,11 +67,13 @@ impl Output {
     }
 
     /// Writes lines of text, wrapped to the terminal's width.
-    pub fn paragraphs(&mut self, lines: impl IntoIterator<Item = String>) -> Result<(), Failure> {
+    pub fn paragraphs(&mut self, lines: impl IntoIterator<Item = impl Into<Line>>) -> Result<(), Failure> {
         for line in lines {
-            match self.width {
-                Some(width) => wrap(&line, width).iter().try_for_each(|line| self.line(line))?,
-                None => self.line(line)?,
+            match (line.into(), self.width) {
+                (Line::Prose(text), Some(width)) => {
+                    wrap(&text, width).iter().try_for_each(|line| self.line(line))?;
+                }
+                (Line::Prose(text) | Line::Command(text), _) => self.line(text)?,
             }
         }
         Ok(())

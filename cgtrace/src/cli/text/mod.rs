@@ -17,7 +17,7 @@ pub use log::{boot, gap};
 pub use result::{Ages, cgroup, details, removed, results};
 pub use table::Table;
 pub use why::why;
-pub use wrap::wrap;
+pub use wrap::{Line, wrap};
 
 /// The width of the hierarchy column.
 const HIERARCHY_WIDTH: usize = 12;

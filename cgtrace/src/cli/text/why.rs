@@ -5,27 +5,28 @@ use cgtrace_why::{
     shell_word,
 };
 
-use super::{GONE, GOOD, QUIET, escape, styled, task};
+use super::{GONE, GOOD, Line, QUIET, escape, styled, task};
 
 /// How many bytes of a command line are shown.
 const MAX_COMMAND_LINE: usize = 300;
 
 /// Each verdict: the cause, its explanation, evidence and remediation, then the other findings.
-pub fn why(report: &Report) -> Vec<String> {
+pub fn why(report: &Report) -> Vec<Line> {
     let mut lines = Vec::new();
     if let Some(observer) = &report.observer {
-        lines.push(observer_line(observer));
-        lines.push(String::new());
+        lines.push(observer_line(observer).into());
+        lines.push(String::new().into());
     }
     for (number, verdict) in report.verdicts.iter().enumerate() {
         if number > 0 {
-            lines.push(String::new());
+            lines.push(String::new().into());
         }
         append_verdict(verdict, &mut lines);
     }
     if !report.notes.is_empty() {
-        lines.push(String::new());
-        lines.extend(report.notes.iter().map(|note| styled(QUIET, &format!("note: {}", escape(note)))));
+        lines.push(String::new().into());
+        lines
+            .extend(report.notes.iter().map(|note| styled(QUIET, &format!("note: {}", escape(note))).into()));
     }
     lines
 }
@@ -43,11 +44,11 @@ fn observer_line(observer: &Observer) -> String {
     styled(QUIET, &line)
 }
 
-fn append_verdict(verdict: &Verdict, lines: &mut Vec<String>) {
+fn append_verdict(verdict: &Verdict, lines: &mut Vec<Line>) {
     let style = if verdict.visible { GOOD } else { GONE };
-    lines.push(format!("{}: {}", shell_word(&verdict.path), styled(style, verdict.cause.as_str())));
+    lines.push(format!("{}: {}", shell_word(&verdict.path), styled(style, verdict.cause.as_str())).into());
     if let Some(source) = &verdict.source {
-        lines.push(format!("  {}", styled(QUIET, &format!("source: {}", shell_word(source)))));
+        lines.push(format!("  {}", styled(QUIET, &format!("source: {}", shell_word(source)))).into());
     }
     let result = &verdict.result;
     let parsed = [
@@ -63,11 +64,11 @@ fn append_verdict(verdict: &Verdict, lines: &mut Vec<String>) {
         .filter_map(|(label, value)| Some(format!("{label} {}", escape(value.as_deref()?))))
         .collect();
     if !parsed.is_empty() {
-        lines.push(format!("  {}", styled(QUIET, &parsed.join(", "))));
+        lines.push(format!("  {}", styled(QUIET, &parsed.join(", "))).into());
     }
     append_finding(&verdict.explanation, &verdict.evidence, &verdict.remediation, "  ", lines);
     for finding in &verdict.other_findings {
-        lines.push(format!("  also: {}", finding.cause));
+        lines.push(format!("  also: {}", finding.cause).into());
         // Lines that the first finding has are not repeated.
         let evidence = new(&finding.evidence, &verdict.evidence);
         let remediation = new(&finding.remediation, &verdict.remediation);
@@ -85,16 +86,19 @@ fn append_finding(
     evidence: &[String],
     remediation: &[Remedy],
     indent: &str,
-    lines: &mut Vec<String>,
+    lines: &mut Vec<Line>,
 ) {
-    lines.push(format!("{indent}{}", escape(explanation)));
-    let evidence: Vec<&str> = evidence.iter().map(String::as_str).collect();
-    let remediation: Vec<&str> = remediation.iter().map(|remedy| remedy.text.as_str()).collect();
-    for (title, texts) in [("evidence:", evidence), ("what to do:", remediation)] {
-        if texts.is_empty() {
-            continue;
-        }
-        lines.push(format!("{indent}{}", styled(QUIET, title)));
-        lines.extend(texts.iter().map(|text| format!("{indent}  - {}", escape(text))));
+    lines.push(format!("{indent}{}", escape(explanation)).into());
+    let item = |text: &str| format!("{indent}  - {}", escape(text));
+    if !evidence.is_empty() {
+        lines.push(format!("{indent}{}", styled(QUIET, "evidence:")).into());
+        lines.extend(evidence.iter().map(|text| item(text).into()));
+    }
+    if !remediation.is_empty() {
+        lines.push(format!("{indent}{}", styled(QUIET, "what to do:")).into());
+        lines.extend(remediation.iter().map(|remedy| match remedy.command {
+            Some(_) => Line::Command(item(&remedy.text)),
+            None => item(&remedy.text).into(),
+        }));
     }
 }

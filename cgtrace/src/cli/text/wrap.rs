@@ -2,6 +2,21 @@
 
 use anstream::adapter::strip_str;
 
+/// A line of text.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Wrapped to the width of a terminal.
+    Prose(String),
+    /// With a command in it, which is to be copied: broken in two, it would be two commands.
+    Command(String),
+}
+
+impl From<String> for Line {
+    fn from(text: String) -> Self {
+        Self::Prose(text)
+    }
+}
+
 /// Breaks a line between words so that it fits a width. The lines after the first are indented two columns
 /// more, or under the text of an item of a list. A word that is too long, like a path, is not broken: it can
 /// be copied.
