@@ -139,6 +139,19 @@ impl ResilientStream {
         self.advance(Instant::now().checked_add(timeout))
     }
 
+    /// Whether an item is buffered, so that `next` does not block.
+    ///
+    /// ```no_run
+    /// # use cgtrace_client::{ResilientStream, wire::Watch};
+    /// let stream = ResilientStream::start(Watch::default())?;
+    /// println!("{}", stream.has_more());
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.resume.has_next() || matches!(&self.link, Link::Up(up) if up.has_reply())
+    }
+
     fn advance(&mut self, deadline: Option<Instant>) -> Result<Option<ResilientItem>, Error> {
         loop {
             if let Some(item) = self.resume.next() {
@@ -152,7 +165,7 @@ impl ResilientStream {
                 self.resume.broke(error, Instant::now())?;
             }
             let over = deadline.is_some_and(|deadline| deadline <= Instant::now());
-            if over && !self.resume.has_next() && !matches!(&self.link, Link::Up(up) if up.has_reply()) {
+            if over && !self.has_more() {
                 return Ok(None);
             }
         }

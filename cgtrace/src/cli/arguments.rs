@@ -36,6 +36,10 @@ pub struct Arguments {
     /// Fail if no daemon is running, instead of tracing in this process
     #[arg(long, global = true)]
     pub daemon_only: bool,
+    /// Fail if the daemon accepts the connection but does not answer within this time, like 500ms or 30s
+    /// [default: wait]
+    #[arg(long, global = true, value_name = "DURATION", value_parser = parse_duration)]
+    pub connect_timeout: Option<Duration>,
     /// Print JSON: one document, or one line per event
     #[arg(long, global = true)]
     pub json: bool,

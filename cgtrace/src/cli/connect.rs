@@ -1,12 +1,12 @@
 //! Connects to the daemon, or starts a tracer in this process if no daemon is running and the privileges
 //! suffice.
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
 use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
 
-use super::{failure::Failure, stderr::print};
+use super::{failure::Failure, patience::connect_within, stderr::print};
 use crate::daemon::server;
 
 /// Connects according to the command line.
@@ -16,6 +16,8 @@ pub struct Connector {
     /// The endpoint was given explicitly, so a missing daemon is reported.
     explicit: bool,
     daemon_only: bool,
+    /// How long to wait for the daemon's first reply; `None`: indefinitely.
+    connect_timeout: Option<Duration>,
 }
 
 /// A connection.
@@ -27,7 +29,12 @@ pub struct Connected {
 
 impl Connector {
     /// `socket` takes precedence over `runtime_dir`.
-    pub fn new(socket: Option<PathBuf>, runtime_dir: Option<PathBuf>, daemon_only: bool) -> Self {
+    pub fn new(
+        socket: Option<PathBuf>,
+        runtime_dir: Option<PathBuf>,
+        daemon_only: bool,
+        connect_timeout: Option<Duration>,
+    ) -> Self {
         Self {
             explicit: socket.is_some() || runtime_dir.is_some(),
             endpoint: socket.map_or_else(
@@ -35,12 +42,18 @@ impl Connector {
                 Endpoint::Socket,
             ),
             daemon_only,
+            connect_timeout,
         }
     }
 
-    /// Connects to the daemon.
+    /// The socket or runtime directory of the daemon.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Connects to the daemon and waits until it answers.
     pub fn daemon(&self) -> Result<Client, Error> {
-        Client::connect_to(&self.endpoint)
+        connect_within(&self.endpoint, self.connect_timeout)
     }
 
     /// Connects to the daemon, else to a tracer in this process.

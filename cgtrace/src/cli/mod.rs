@@ -20,6 +20,7 @@ mod metrics;
 mod output;
 mod past;
 mod path;
+mod patience;
 mod show;
 mod status;
 mod stderr;
@@ -116,8 +117,8 @@ fn parse() -> Result<Arguments, clap::Error> {
 }
 
 fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure> {
-    let Arguments { socket, runtime_dir, daemon_only, .. } = arguments;
-    let connector = Connector::new(socket, runtime_dir.clone(), daemon_only);
+    let Arguments { socket, runtime_dir, daemon_only, connect_timeout, .. } = arguments;
+    let connector = Connector::new(socket, runtime_dir.clone(), daemon_only, connect_timeout);
     match arguments.command {
         Command::Daemon(daemon) => daemon::run(*daemon, runtime_dir),
         Command::Exists(exists) => exists::run(&exists, &connector, output),
