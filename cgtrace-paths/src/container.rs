@@ -98,6 +98,6 @@ fn is_libvirt(machine: &str) -> bool {
 }
 
 /// Whether it is 64 lower-case hex digits: an id of Docker, containerd's CRI plugin, CRI-O or Podman.
-fn is_id(text: &str) -> bool {
+pub(super) fn is_id(text: &str) -> bool {
     text.len() == 64 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }

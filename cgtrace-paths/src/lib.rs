@@ -5,6 +5,7 @@
 
 mod ancestry;
 mod container;
+mod mention;
 mod mounts;
 mod pod;
 mod relation;
@@ -12,6 +13,7 @@ mod spellings;
 mod unit;
 
 pub use container::Runtime;
+pub use mention::{MAX_MENTIONS, Mention, mentions};
 pub use mounts::{Directory, MountPoint};
 pub use pod::Qos;
 pub use relation::{is_within, names_hierarchy};

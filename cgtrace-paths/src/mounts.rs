@@ -41,6 +41,18 @@ const CONTROLLERS: [&str; 15] = [
     "rdma",
 ];
 
+/// Whether a text begins with a controller that is a part of a directory's name or of a line of
+/// /proc/PID/cgroup: `cpuacct/…`, `cpuacct:/…`.
+pub(super) fn begins_with_controller(text: &[u8]) -> bool {
+    let end = text.iter().take(16).position(|byte| matches!(byte, b'/' | b',' | b':'));
+    let controller = end.and_then(|end| super::ascii(text.get(..end)?));
+    controller.is_some_and(is_controller)
+}
+
+pub(super) fn is_controller(text: &str) -> bool {
+    CONTROLLERS.contains(&text)
+}
+
 /// The usual mount points of cgroup file systems, and where agents in containers find the host's.
 const BASES: [&[&[u8]]; 7] = [
     &[b"sys", b"fs", b"cgroup"],

@@ -72,7 +72,12 @@ fn of_slice(text: &str) -> Option<Pod> {
 
 /// The UID of `podUID`. The systemd driver writes `_` for `-`, which means nesting in the name of a slice.
 fn pod_uid(text: &str) -> Option<String> {
-    let uid = text.strip_prefix("pod")?.replace('_', "-");
+    uid(text.strip_prefix("pod")?)
+}
+
+/// The UID with `-`, if it is one in either driver's form.
+pub(super) fn uid(text: &str) -> Option<String> {
+    let uid = text.replace('_', "-");
     let hex = |part: &str, length| part.len() == length && part.bytes().all(|byte| byte.is_ascii_hexdigit());
     let parts: Vec<&str> = uid.split('-').collect();
     let uuid = parts.len() == 5 && parts.iter().zip([8, 4, 4, 4, 12]).all(|(part, length)| hex(part, length));

@@ -2,6 +2,7 @@
 
 mod claims;
 mod corpus;
+mod mentions;
 mod mounts;
 mod properties;
 mod relation;
