@@ -92,8 +92,26 @@ impl Settings {
     fn pods(&self) -> String {
         let systemd = self.get("cgroup-driver").is_some_and(|driver| driver.value == "systemd");
         let root = self.get("cgroup-root").map_or("", |root| root.value.trim_end_matches('/'));
-        format!("{root}/kubepods{}", if systemd { ".slice" } else { "" })
+        let path = format!("{root}/kubepods");
+        if systemd { nested_slices(&path) } else { path }
     }
+}
+
+/// The slice that kubelet's systemd driver makes for a cgroupfs-style path: the parts are joined by `-`, which
+/// systemd reads as nesting, so a `-` within a part becomes `_`.
+fn nested_slices(path: &str) -> String {
+    let mut expanded = String::new();
+    let mut slice = String::new();
+    for part in path.split('/').filter(|part| !part.is_empty()) {
+        if !slice.is_empty() {
+            slice.push('-');
+        }
+        slice.push_str(&part.replace('-', "_"));
+        expanded.push('/');
+        expanded.push_str(&slice);
+        expanded.push_str(".slice");
+    }
+    expanded
 }
 
 /// The flags by name, with `-` for `_`. The last occurrence of a flag wins.
@@ -154,4 +172,21 @@ fn unquoted(value: &str) -> &str {
         }
     }
     value.split(" #").next().unwrap_or(value).trim_end()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nested_slices;
+
+    #[test]
+    fn a_cgroup_root_becomes_nested_slices() {
+        for (path, slices) in [
+            ("/kubepods", "/kubepods.slice"),
+            ("/kubelet/kubepods", "/kubelet.slice/kubelet-kubepods.slice"),
+            ("/a/b/kubepods", "/a.slice/a-b.slice/a-b-kubepods.slice"),
+            ("/my-node/kubepods", "/my_node.slice/my_node-kubepods.slice"),
+        ] {
+            assert_eq!(nested_slices(path), slices);
+        }
+    }
 }
