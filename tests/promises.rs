@@ -19,6 +19,7 @@ mod promises {
     pub mod messages;
     pub mod metrics;
     pub mod names;
+    pub mod no_daemon;
     pub mod privileges;
     pub mod protocol;
     pub mod recorder;
@@ -61,6 +62,7 @@ fn main() {
         promises::messages::trials(),
         promises::metrics::trials(),
         promises::names::trials(),
+        promises::no_daemon::trials(),
         promises::privileges::trials(),
         promises::protocol::trials(),
         promises::recorder::trials(),

@@ -209,6 +209,10 @@ pub fn lifetime(instances: &[&Instance]) -> Option<String> {
 fn not_seen(result: &HierarchyResult) -> String {
     let since = timestamp(result.horizon());
     let mut text = match (&result.gap, result.scanned) {
+        (None, true) if result.complete_since.is_none() => format!("not there at {since}; no history"),
+        (None, false) if result.complete_since.is_none() => {
+            format!("not found at {since}; a part could not be read, so it may exist")
+        }
         (None, true) => format!("not seen since observation began at {since}"),
         (Some(_), true) => format!("not seen since {since}"),
         (_, false) => format!("no event since {since}; the hierarchy could not be scanned, so it may exist"),
@@ -288,6 +292,7 @@ mod tests {
         HierarchyResult {
             hierarchy: hierarchy.to_owned(),
             observed_since: time(ms),
+            complete_since: Some(time(ms)),
             scanned: true,
             ..HierarchyResult::default()
         }
@@ -326,6 +331,8 @@ mod tests {
         );
         let unscanned = HierarchyResult { scanned: false, ..absent("a", 5) };
         assert!(lines(&[unscanned], None)[0].contains("could not be scanned"));
+        let unrecorded = HierarchyResult { complete_since: None, ..absent("a", 5) };
+        assert_eq!(lines(&[unrecorded], None), ["a: not there at 1970-01-01T00:00:00.005Z; no history"]);
     }
 
     #[test]

@@ -37,18 +37,18 @@ fn remove_examples(schema: &mut serde_json::Value) {
 /// The schema of each command's `--json` output.
 fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("exists", schema_of::<wire::PathResult>()),
-        ("wait", schema_of::<wire::WaitReply>()),
-        ("show", schema_of::<cgtrace_why::ShowReport>()),
-        ("list", schema_of::<wire::ListReply>()),
-        ("tree", schema_of::<wire::ListReply>()),
+        ("exists", schema_of::<wire::Answer<wire::PathResult>>()),
+        ("wait", schema_of::<wire::Answer<wire::WaitReply>>()),
+        ("show", schema_of::<wire::Answer<cgtrace_why::ShowReport>>()),
+        ("list", schema_of::<wire::Answer<wire::ListReply>>()),
+        ("tree", schema_of::<wire::Answer<wire::ListReply>>()),
         ("list-removed", schema_of::<wire::RemovedReply>()),
         ("events", schema_of::<wire::EventLine>()),
         ("log", schema_of::<wire::EventLine>()),
         ("config-check", schema_of::<wire::ConfigChecked>()),
         ("unpin", schema_of::<wire::Unpinned>()),
         ("status", schema_of::<wire::Status>()),
-        ("why", schema_of::<cgtrace_why::report::Report>()),
+        ("why", schema_of::<wire::Answer<cgtrace_why::report::Report>>()),
         ("metrics", schema_of::<wire::MetricsReply>()),
         ("verify", schema_of::<wire::VerifyReply>()),
     ])

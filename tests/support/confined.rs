@@ -34,6 +34,21 @@ pub fn folder() -> Result<TempDir> {
     Ok(folder)
 }
 
+/// A command line of the program in this folder, run as that user without any capability.
+pub fn client(folder: &Path, within: &[&str]) -> Command {
+    let mut words = within.iter().chain(&["setpriv"]);
+    let mut command = Command::new(words.next().unwrap_or(&"setpriv"));
+    command
+        .args(words)
+        .args(["--pdeathsig", "KILL", "--reuid", &UID.to_string(), "--regid", &UID.to_string()])
+        .args(["--clear-groups", "--inh-caps", "-all", "--ambient-caps", "-all", "--bounding-set", "-all"])
+        .arg(folder.join("cgtrace"))
+        .env_remove("CGTRACE_SOCKET")
+        .env_remove("CGTRACE_RUNTIME_DIR")
+        .env("CGTRACE_LOG", "warn");
+    command
+}
+
 /// The daemon's command line, run by `setpriv` as that user. `within` is a wrapper such as `unshare --mount`.
 pub fn command(folder: &Path, capabilities: CapabilitySet, within: &[&str]) -> Command {
     let mut set = "-all".to_owned();

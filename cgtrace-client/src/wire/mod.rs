@@ -13,7 +13,7 @@ mod time;
 pub use call::{Call, Reply};
 pub use generated::*;
 pub use kind::EventKind;
-pub use printed::{ConfigChecked, Dropped, EventLine, GapLine, Unpinned};
+pub use printed::{Answer, AnsweredFrom, ConfigChecked, Dropped, EventLine, GapLine, Unpinned};
 pub use time::Timestamp;
 use time::rfc3339;
 

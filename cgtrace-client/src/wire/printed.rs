@@ -4,6 +4,45 @@ use serde::{Deserialize, Serialize};
 
 use super::{Event, Gap};
 
+/// An answer about the present, as `exists`, `wait`, `show`, `list`, `tree` and `why` print it with `--json`.
+///
+/// ```
+/// # use cgtrace_client::wire::{Answer, AnsweredFrom, PathResult};
+/// let line = r#"{"path":"/init.scope","present":true,"hierarchies":[],"answered_from":"cgroupfs"}"#;
+/// let answer: Answer<PathResult> = serde_json::from_str(line)?;
+/// assert!(answer.answer.present);
+/// assert_eq!(answer.answered_from, Some(AnsweredFrom::Cgroupfs));
+/// # Ok::<(), cgtrace_client::Error>(())
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
+pub struct Answer<T> {
+    /// The answer.
+    #[serde(flatten)]
+    pub answer: T,
+    /// What answered, if no daemon and no tracer did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub answered_from: Option<AnsweredFrom>,
+}
+
+/// What answered, if no daemon and no tracer did.
+///
+/// ```
+/// # use cgtrace_client::wire::AnsweredFrom;
+/// assert_eq!(serde_json::to_string(&AnsweredFrom::Cgroupfs)?, r#""cgroupfs""#);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
+pub enum AnsweredFrom {
+    /// The mounted cgroup file systems, read with the privileges of the command. There is no history: nothing
+    /// is known about any time but that of the answer.
+    Cgroupfs,
+}
+
 /// A line of `cgtrace events --json`.
 ///
 /// ```

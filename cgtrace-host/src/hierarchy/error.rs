@@ -24,6 +24,12 @@ pub enum HierarchyError {
         /// The file that should list them.
         path: PathBuf,
     },
+    /// There are hierarchies, and no mount shows one of them from its root.
+    #[error(
+        "no cgroup hierarchy is mounted completely in this mount namespace (in a container, the mounts show the \
+         container's part); run on the host"
+    )]
+    NotMounted,
 }
 
 /// Why a hierarchy could not be scanned.

@@ -152,7 +152,11 @@ pub(super) fn nothing_known(case: &Case) -> RuleMatch {
     let path = wording::quoted(&case.path);
     // Nothing can be claimed for all hierarchies before the last of them was observed.
     let since = case.results().map(HierarchyResult::horizon).max_by_key(|since| since.boot_ns);
+    let recorded = case.results().any(|result| result.complete_since.is_some());
     let explanation = match since.map(wording::timestamp) {
+        Some(at) if !recorded => format!(
+            "{path} was not there at {at}, and there is no history. Whether it existed before that is not known."
+        ),
         Some(since) => format!(
             "cgtrace has not seen {path} since {since}, from when on its record is complete. Whether it existed before \
              that is not known."

@@ -20,7 +20,8 @@ const EXIT_STATUS: &str = "\
 Exit status: 0 yes or done; 1 no (absent, timed out, not found, different); 2 usage error; \
 3 no answer (no daemon and no privileges, or a missing kernel feature).
 
-Without a running daemon, a command run by root traces in its own process.";
+Without a running daemon, a command run by root traces in its own process. For other users, exists, wait, show, list, \
+tree and why read the present from cgroupfs, without history.";
 
 /// Trace the lifecycle of cgroups: when each one exists, who created or removed it, and why it cannot be
 /// found

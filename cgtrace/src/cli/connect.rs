@@ -1,13 +1,17 @@
-//! Connects to the daemon, or starts a tracer in this process if no daemon is running and the privileges
-//! suffice.
+//! Connects to the daemon. Without one, starts a tracer in this process if the privileges suffice; else the
+//! present is read from cgroupfs.
 
-use std::{path::PathBuf, time::Duration};
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::anyhow;
-use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
+use cgtrace_client::{
+    Client, Endpoint, Error, RuntimeDir,
+    wire::{Answer, AnsweredFrom},
+};
+use cgtrace_host::hierarchy;
 
-use super::{failure::Failure, patience::connect_within, stderr::print};
-use crate::daemon::server;
+use super::{failure::Failure, patience::connect_within, stderr::print, text};
+use crate::daemon::server::{self, InProcessError};
 
 /// Connects according to the command line.
 #[derive(Debug)]
@@ -23,8 +27,33 @@ pub struct Connector {
 /// A connection.
 pub struct Connected {
     pub client: Client,
-    /// The tracer runs in this process: it has recorded nothing before now.
-    pub in_process: bool,
+    pub source: Source,
+}
+
+/// What answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The daemon.
+    Daemon,
+    /// A tracer in this process, which has recorded nothing before now.
+    ThisProcess,
+    /// The mounted cgroup file systems. There is no history, neither of the past nor from now on.
+    Cgroupfs,
+}
+
+impl Source {
+    /// The document to print.
+    pub fn answer<T>(self, answer: T) -> Answer<T> {
+        Answer { answer, answered_from: (self == Self::Cgroupfs).then_some(AnsweredFrom::Cgroupfs) }
+    }
+}
+
+/// Why nothing traces.
+struct NotTraced {
+    /// Why the daemon does not answer.
+    refused: Error,
+    /// Why this process cannot trace.
+    error: InProcessError,
 }
 
 impl Connector {
@@ -58,15 +87,37 @@ impl Connector {
 
     /// Connects to the daemon, else to a tracer in this process.
     pub fn connect(&self) -> Result<Connected, Failure> {
+        self.tracer()?.map_err(|NotTraced { refused, error }| {
+            Failure::NoAnswer(
+                anyhow!(error).context(format!("{refused}; cannot trace in this process either")),
+            )
+        })
+    }
+
+    /// As [`connect`](Self::connect), for a question about the present: without a tracer, cgroupfs answers.
+    /// A note says so, unless `quiet`.
+    pub fn connect_for_present(&self, quiet: bool) -> Result<Connected, Failure> {
+        let not_traced = match self.tracer()? {
+            Ok(connected) => return Ok(connected),
+            Err(not_traced) => not_traced,
+        };
+        let stream = server::from_cgroupfs().map_err(|error| Failure::NoAnswer(error.into()))?;
+        if !quiet {
+            self.print_notes(&not_traced);
+        }
+        Ok(Connected { client: Client::from_stream(stream), source: Source::Cgroupfs })
+    }
+
+    fn tracer(&self) -> Result<Result<Connected, NotTraced>, Failure> {
         let refused = match self.daemon() {
-            Ok(client) => return Ok(Connected { client, in_process: false }),
+            Ok(client) => return Ok(Ok(Connected { client, source: Source::Daemon })),
             Err(error @ Error::Connect { .. }) => error,
             Err(error) => return Err(error.into()),
         };
         if self.daemon_only {
             return Err(refused.into());
         }
-        match server::in_process() {
+        Ok(match server::in_process() {
             Ok(stream) => {
                 if self.explicit {
                     print(format!(
@@ -74,11 +125,40 @@ impl Connector {
                         self.endpoint
                     ));
                 }
-                Ok(Connected { client: Client::from_stream(stream), in_process: true })
+                Ok(Connected { client: Client::from_stream(stream), source: Source::ThisProcess })
             }
-            Err(error) => Err(Failure::NoAnswer(
-                anyhow!(error).context(format!("{refused}; cannot trace in this process either")),
-            )),
+            Err(error) => Err(NotTraced { refused, error }),
+        })
+    }
+
+    /// Says that cgroupfs answers, why, and what it cannot answer.
+    fn print_notes(&self, NotTraced { refused, error }: &NotTraced) {
+        let denied = match refused {
+            Error::Connect { attempts } => attempts.iter().any(|attempt| !is_missing(&attempt.source)),
+            _ => true,
+        };
+        let why = match (denied, self.explicit) {
+            (true, _) => refused.to_string(),
+            (false, true) => format!("no daemon on `{}`", self.endpoint),
+            (false, false) => "no daemon".to_owned(),
+        };
+        print(format!("cgtrace: {why}: read from cgroupfs, no history"));
+        if rustix::process::geteuid().is_root() {
+            print(format!("cgtrace: note: cannot trace in this process: {error}"));
+        }
+        let unmounted: Vec<String> = hierarchy::discover()
+            .unwrap_or_default()
+            .iter()
+            .filter(|hierarchy| hierarchy.mount.is_none())
+            .map(|hierarchy| text::escape(&hierarchy.name))
+            .collect();
+        if !unmounted.is_empty() {
+            print(format!("cgtrace: note: not mounted here, so not read: {}", unmounted.join(" ")));
         }
     }
+}
+
+/// Whether the error means that no daemon listens there.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

@@ -5,7 +5,13 @@ use std::time::Duration;
 use cgtrace_client::{EventStream, ResilientItem, ResilientStream, StreamItem, wire};
 
 use super::{
-    Outcome, arguments::Events, connect::Connector, failure::Failure, output::Output, path, stderr::print,
+    Outcome,
+    arguments::Events,
+    connect::{Connector, Source},
+    failure::Failure,
+    output::Output,
+    path,
+    stderr::print,
     text,
 };
 
@@ -18,7 +24,7 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
         ..wire::Watch::default()
     };
     let connected = connector.connect()?;
-    if connected.in_process {
+    if connected.source == Source::ThisProcess {
         in_this_process(connected.client.watch(&watch)?, events.count, output)
     } else {
         of_daemon(watch, events.count, connector, output)

@@ -6,7 +6,13 @@ use cgtrace_client::{Client, paths, wire};
 use cgtrace_paths::{MountPoint, ParsedPath};
 
 use super::{
-    Outcome, arguments::Exists, connect::Connector, failure::Failure, output::Output, path, stderr::print,
+    Outcome,
+    arguments::Exists,
+    connect::{Connected, Connector},
+    failure::Failure,
+    output::Output,
+    path,
+    stderr::print,
     text,
 };
 
@@ -16,13 +22,13 @@ pub fn run(exists: &Exists, connector: &Connector, output: &mut Output) -> Resul
         hierarchy: exists.hierarchy.name.clone(),
         ..wire::Lookup::default()
     };
-    let mut client = connector.connect()?.client;
+    let Connected { mut client, source } = connector.connect_for_present(exists.quiet)?;
     let results = client.lookup_with(&lookup)?.results;
     for (number, (given, result)) in exists.paths.iter().zip(&results).enumerate() {
         if exists.quiet {
             // Only the exit status is wanted.
         } else if output.json {
-            output.document(result)?;
+            output.document(&source.answer(result))?;
         } else {
             print_result(number, exists.paths.len(), result, output)?;
             if !result.present

@@ -10,10 +10,11 @@ use super::{
 const PATTERNS: &str = "patterns match whole paths: use `/**/NAME` to find NAME at any depth";
 
 pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
-    let mut past = Past::open(list.history.folder.as_deref(), connector)?;
+    let history = list.history.folder.as_deref();
     if list.removed {
-        return removed(list, &mut past, output);
+        return removed(list, &mut Past::open(history, connector)?, output);
     }
+    let mut past = Past::open_at(history, list.at.time, connector)?;
     let call = wire::List {
         patterns: path::patterns(&list.patterns),
         hierarchy: list.hierarchy.name.clone(),
@@ -21,7 +22,7 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
     };
     let reply = past.list(&call)?;
     print_state(&past, call.at.is_some(), &reply);
-    output.result(&reply, || reply.cgroups.iter().map(text::cgroup).collect())?;
+    output.result(&past.source().answer(&reply), || reply.cgroups.iter().map(text::cgroup).collect())?;
     if !output.json && reply.cgroups.is_empty() {
         print(format!("cgtrace: no cgroup matches; {PATTERNS}"));
     }

@@ -7,8 +7,18 @@ use cgtrace_client::{paths, wire};
 use cgtrace_why::{CgroupSelector, ShowReport};
 
 use super::{
-    Outcome, arguments::Show, connect::Connector, failure::Failure, list::at_end, output::Output, past::Past,
-    path, stderr::print, text, text::Ages, when::When,
+    Outcome,
+    arguments::Show,
+    connect::{Connected, Connector},
+    failure::Failure,
+    list::at_end,
+    output::Output,
+    past::Past,
+    path,
+    stderr::print,
+    text,
+    text::Ages,
+    when::When,
 };
 
 pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
@@ -20,19 +30,19 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         (None, Some(pid)) => CgroupSelector::Process(pid),
         (None, None) => return Err(Failure::Usage(anyhow!("nothing to show; give a path, an ID, or --pid"))),
     };
-    let (shown, ages) = if show.at.time.is_some() || show.history.folder.is_some() {
+    let (shown, ages, source) = if show.at.time.is_some() || show.history.folder.is_some() {
         let mut past = Past::open(show.history.folder.as_deref(), connector)?;
-        (of_past(&mut past, show, &selector)?, Ages::Hidden)
+        (of_past(&mut past, show, &selector)?, Ages::Hidden, past.source())
     } else {
-        let mut client = connector.connect()?.client;
-        (cgtrace_why::show(&mut client, &selector, show.hierarchy.name.as_deref())?, Ages::Shown)
+        let Connected { mut client, source } = connector.connect_for_present(false)?;
+        (cgtrace_why::show(&mut client, &selector, show.hierarchy.name.as_deref())?, Ages::Shown, source)
     };
     let known = shown
         .results
         .iter()
         .any(|result| result.present || result.hierarchies.iter().any(|on| !on.previous.is_empty()));
     if output.json {
-        output.document(&shown)?;
+        output.document(&source.answer(&shown))?;
         return Ok(if known { Outcome::Yes } else { Outcome::No });
     }
     for note in &shown.notes {

@@ -2,18 +2,24 @@
 
 use cgtrace_client::wire::{HistoryStatus, MissingEvents, Status};
 
-use super::{Outcome, connect::Connector, failure::Failure, output::Output, text};
+use super::{
+    Outcome,
+    connect::{Connector, Source},
+    failure::Failure,
+    output::Output,
+    text,
+};
 
 pub fn run(connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let connected = connector.connect()?;
     let mut client = connected.client;
     let status = client.status()?;
-    output.result(&status, || lines(&status, connected.in_process))?;
+    output.result(&status, || lines(&status, connected.source))?;
     Ok(Outcome::Yes)
 }
 
-fn lines(status: &Status, in_process: bool) -> Vec<String> {
-    let role = if in_process { "no daemon, tracing in this process" } else { "daemon" };
+fn lines(status: &Status, source: Source) -> Vec<String> {
+    let role = if source == Source::Daemon { "daemon" } else { "no daemon, tracing in this process" };
     let mut lines = vec![
         format!("cgtrace {} (pid {}, {role}) on Linux {}", status.version, status.pid, status.kernel),
         format!("observing since {}; last event: seq {}", text::timestamp(&status.started), status.seq),

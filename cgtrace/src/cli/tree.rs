@@ -15,10 +15,10 @@ pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Ou
         hierarchy: tree.hierarchy.name.clone(),
         at: tree.at.time.map(When::to_wire),
     };
-    let mut past = Past::open(tree.history.folder.as_deref(), connector)?;
+    let mut past = Past::open_at(tree.history.folder.as_deref(), tree.at.time, connector)?;
     let reply = past.list(&call)?;
     print_state(&past, call.at.is_some(), &reply);
-    output.result(&reply, || {
+    output.result(&past.source().answer(&reply), || {
         let hierarchies = reply.cgroups.chunk_by(|a, b| a.hierarchy_id == b.hierarchy_id).map(draw);
         hierarchies.collect::<Vec<_>>().join(&String::new())
     })?;

@@ -6,14 +6,14 @@ use std::{
 };
 
 use cgtrace_client::{
-    Error,
+    Client, Error,
     wire::{self, WaitReply},
 };
 
 use super::{
     Outcome,
     arguments::Wait,
-    connect::{Connected, Connector},
+    connect::{Connected, Connector, Source},
     failure::Failure,
     output::Output,
     path,
@@ -32,11 +32,12 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
         hierarchy: wait.hierarchy.name.clone(),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };
-    let reply = reply(call, wait.timeout, connector)?;
+    let Connected { client, source } = connector.connect_for_present(wait.quiet)?;
+    let reply = reply(call, wait.timeout, client, source, connector)?;
     if wait.quiet {
         // Only the exit status is wanted.
     } else if output.json {
-        output.document(&reply)?;
+        output.document(&source.answer(&reply))?;
     } else if reply.reached {
         let elapsed = text::duration(Duration::from_millis(reply.elapsed_ms));
         output.line(format!("{} after {elapsed}", wait.until))?;
@@ -55,12 +56,15 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
 fn reply(
     mut call: wire::Wait,
     timeout: Option<Duration>,
+    mut client: Client,
+    source: Source,
     connector: &Connector,
 ) -> Result<WaitReply, Failure> {
     let begun = Instant::now();
-    let Connected { mut client, in_process } = connector.connect()?;
     let mut error = match client.wait_with(&call) {
-        Err(error @ (Error::Closed | Error::Io(_))) if error.is_transient() && !in_process => error,
+        Err(error @ (Error::Closed | Error::Io(_))) if error.is_transient() && source == Source::Daemon => {
+            error
+        }
         other => return Ok(other?),
     };
     print(format!("cgtrace: {error}; waiting for the next daemon"));

@@ -7,7 +7,13 @@ use cgtrace_client::paths;
 use cgtrace_why::{AskError, ObserverSelector, Question, ask, report::Verdict};
 
 use super::{
-    Outcome, arguments::Why, connect::Connector, failure::Failure, output::Output, stderr::print, text,
+    Outcome,
+    arguments::Why,
+    connect::{Connected, Connector, Source},
+    failure::Failure,
+    output::Output,
+    stderr::print,
+    text,
 };
 
 pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
@@ -22,11 +28,11 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
         observer,
         busy: why.busy,
     };
-    let mut connected = connector.connect()?;
-    let report = ask(&mut connected.client, &question)?;
+    let Connected { mut client, source } = connector.connect_for_present(false)?;
+    let report = ask(&mut client, &question)?;
     let visible = !report.verdicts.is_empty() && report.verdicts.iter().all(|verdict| verdict.visible);
     if output.json {
-        output.document(&report)?;
+        output.document(&source.answer(&report))?;
     } else if report.verdicts.is_empty() {
         return Err(Failure::NotFound(anyhow!(
             "no cgroup to check: {}; give its path (cgtrace why /system.slice/kubelet.service) or the process that looks \
@@ -35,7 +41,7 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
         )));
     } else {
         output.paragraphs(text::why(&report))?;
-        if connected.in_process && !visible {
+        if source == Source::ThisProcess && !visible {
             print(
                 "cgtrace: no daemon is running, so nothing before this moment was recorded; start one: sudo cgtrace daemon",
             );

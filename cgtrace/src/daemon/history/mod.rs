@@ -10,7 +10,7 @@ use cgtrace_common::Kind;
 use cgtrace_history::{Begin, Entry, Error, KindSet, Opened, Reader, Recorder, State};
 use tokio::sync::{Notify, oneshot};
 
-use super::tracker::Tracker;
+use super::{probe::Probe, tracker::Tracker};
 
 pub use listener::HistoryListener;
 pub use live::keep_live_set;
@@ -111,7 +111,8 @@ impl History {
         let given_out = tracker.index().seq();
         // The kernel program went on recording, and its last number is known: what the previous daemon read
         // but did not commit is missing, exactly.
-        let continues = tracker.probe().is_taken_over() && same_boot && given_out >= opened.last_seq;
+        let continues =
+            tracker.probe().is_some_and(Probe::is_taken_over) && same_boot && given_out >= opened.last_seq;
         // Numbers in memory are forgotten with it. Those of a run begin above every earlier one of this boot:
         // there is less than one event in a microsecond.
         let forgotten = if self.options.folder.is_none() { tracker.started_boot_ns() / 1_000 } else { 0 };

@@ -40,6 +40,12 @@ pub trait Records {
 
     /// Stores the sequence number of the last event for the next daemon.
     fn store_seq(&self, seq: u64);
+
+    /// Whether there are events at all. Without them, the index is what the last scan found.
+    #[must_use]
+    fn has_events(&self) -> bool {
+        true
+    }
 }
 
 impl Records for Probe {

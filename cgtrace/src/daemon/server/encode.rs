@@ -18,6 +18,8 @@ use crate::{
 pub struct Encoder {
     pub anchor: Anchor,
     pub class: SocketClass,
+    /// Whether events are recorded. Without, no record is complete from any moment on.
+    pub recorded: bool,
 }
 
 /// A hierarchy's name, or `hierarchy-N` if its name is unknown.

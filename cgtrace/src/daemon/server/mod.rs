@@ -20,5 +20,5 @@ mod transport;
 pub use events::Patterns;
 pub use limits::Limits;
 pub use metrics::{DROP_IN as METRICS_DROP_IN, check_family};
-pub use run::{DaemonOptions, InProcessError, Reloaded, in_process, run_daemon};
+pub use run::{DaemonOptions, InProcessError, Reloaded, from_cgroupfs, in_process, run_daemon};
 pub use transport::{ListenError, Request};

@@ -110,8 +110,9 @@ fn serve_sockets(
     raise_descriptors(&mut options.limits);
     let tracker = Rc::new(RefCell::new(Tracker::start(&options.probe)?));
     // Before any other thread starts: threads inherit the capabilities.
-    let retained = service::drop_after_loading(|| tracker.borrow().probe().losses().is_ok())
-        .context("failed to drop the capabilities that only loading needs")?;
+    let retained =
+        service::drop_after_loading(|| tracker.borrow().probe().is_none_or(|probe| probe.losses().is_ok()))
+            .context("failed to drop the capabilities that only loading needs")?;
     tracing::info!(%retained, "capabilities dropped");
     let scans = ScanThread::start().context("failed to start the scan thread")?;
     let (history, opened) =
@@ -231,15 +232,27 @@ fn raise_descriptors(limits: &mut Limits) {
     );
 }
 
-/// Runs tracker and server on a thread of this process, and returns a connection to them. They end with the
-/// process.
+/// Traces in this process, and returns a connection to the tracer, which ends with the process.
 pub fn in_process() -> Result<net::UnixStream, InProcessError> {
+    serve_here(|| Tracker::start(&probe::Options::default()))
+}
+
+/// As [`in_process`], without a kernel program: the present is read from the mounted cgroup file systems, with
+/// the privileges of this process, and nothing is known of the past.
+pub fn from_cgroupfs() -> Result<net::UnixStream, InProcessError> {
+    serve_here(Tracker::without_probe)
+}
+
+/// Runs tracker and server on a thread of this process.
+fn serve_here(
+    start: impl FnOnce() -> Result<Tracker, StartError> + Send + 'static,
+) -> Result<net::UnixStream, InProcessError> {
     let (ours, theirs) = net::UnixStream::pair()?;
     theirs.set_nonblocking(true)?;
     let (started, outcome) = mpsc::channel();
     thread::Builder::new().name("tracker".to_owned()).spawn(move || {
         let begun = (|| {
-            let mut tracker = Tracker::start(&probe::Options::default())?;
+            let mut tracker = start()?;
             let (history, opened) = History::start(HistoryOptions::default())?;
             history.begin(&mut tracker, &opened);
             let tracker = Rc::new(RefCell::new(tracker));

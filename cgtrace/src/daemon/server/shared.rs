@@ -149,7 +149,8 @@ impl Shared {
     }
 
     pub fn encoder(&self, class: SocketClass) -> Encoder {
-        Encoder { anchor: self.tracker.borrow().anchor(), class }
+        let tracker = self.tracker.borrow();
+        Encoder { anchor: tracker.anchor(), class, recorded: tracker.probe().is_some() }
     }
 
     /// Resolves the name of a hierarchy.

@@ -64,9 +64,16 @@ impl HierarchyChanges {
 impl<R: Records, M: Machine> Tracker<R, M> {
     /// Reads the hierarchies and their mounts, at the start.
     pub fn discover(&mut self, observed_since_boot_ns: u64) -> Result<(), HierarchyError> {
-        let found = self.machine.hierarchies()?;
+        let found = self.read_hierarchies()?;
         self.take_hierarchies(&found, observed_since_boot_ns);
         Ok(())
+    }
+
+    /// Without events, nothing can be known about a hierarchy that is not mounted here.
+    fn read_hierarchies(&self) -> Result<Vec<DiscoveredHierarchy>, HierarchyError> {
+        let mut found = self.machine.hierarchies()?;
+        found.retain(|found| found.mount.is_some() || self.records.has_events());
+        Ok(found)
     }
 
     /// Reads them again after the mount table changed: mounting an existing hierarchy fires no event.
@@ -77,7 +84,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.hierarchy_changes.read_at_ns = None;
         for _ in 0..READS {
             let read_at_ns = self.machine.boot_ns();
-            let found = self.machine.hierarchies()?;
+            let found = self.read_hierarchies()?;
             if self.catch_up().is_ok() && self.hierarchy_changes.changed_at_ns < read_at_ns {
                 let found = self.hierarchy_changes.without_destroyed(found);
                 self.take_hierarchies(&found, read_at_ns);
@@ -116,7 +123,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             }
             if mount.is_some() {
                 self.resyncs.resync_if_needed(id);
-                if !scanned {
+                if !scanned && self.records.has_events() {
                     self.resyncs.request(id);
                 }
             }
@@ -176,6 +183,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         for (id, _) in &hierarchies {
             self.index.begin_scan(*id);
         }
+        self.rescans.begin(self.machine.boot_ns());
         if hierarchies.is_empty() { None } else { Some(ScanJob { hierarchies }) }
     }
 
@@ -186,7 +194,12 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         self.losses.read_next();
         let caught_up = self.catch_up().is_ok();
         let now = self.machine.boot_ns();
-        for ScanResult { hierarchy, found } in results {
+        for result in results {
+            if !self.records.has_events() {
+                self.replace(result);
+                continue;
+            }
+            let ScanResult { hierarchy, found } = result;
             let (mut complete, mut raced) = (false, false);
             match found {
                 Ok((scanned, report)) => {

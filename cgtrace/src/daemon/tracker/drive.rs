@@ -27,9 +27,14 @@ pub enum DriveError {
 
 /// Runs the tracker on this thread until an error. Must run within a `LocalSet`.
 pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(), DriveError> {
-    let [lifecycle_ring, activity_ring] = tracker.borrow().ring_fds();
-    let lifecycle_ring = waitable(lifecycle_ring, Interest::READABLE, "the lifecycle ring")?;
-    let activity_ring = waitable(activity_ring, Interest::READABLE, "the activity ring")?;
+    let rings = tracker.borrow().ring_fds();
+    let (lifecycle_ring, activity_ring) = match rings {
+        Some([lifecycle, activity]) => (
+            Some(waitable(lifecycle, Interest::READABLE, "the lifecycle ring")?),
+            Some(waitable(activity, Interest::READABLE, "the activity ring")?),
+        ),
+        None => (None, None),
+    };
     let mounts = waitable(
         File::open("/proc/self/mountinfo").map(OwnedFd::from),
         // The kernel reports a change of the mount table as POLLERR | POLLPRI (fs/proc_namespace.c,
@@ -50,12 +55,12 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
         let pause = tracker.borrow_mut().settle();
         tokio::select! {
             // The kernel program woke us: the next iteration drains.
-            woken = lifecycle_ring.readable() => {
-                woken.map_err(|source| wait("the lifecycle ring", source))?.clear_ready();
+            woken = woken(lifecycle_ring.as_ref()) => {
+                woken.map_err(|source| wait("the lifecycle ring", source))?;
                 tracker.borrow_mut().wakeup_count += 1;
             }
-            woken = activity_ring.readable() => {
-                woken.map_err(|source| wait("the activity ring", source))?.clear_ready();
+            woken = woken(activity_ring.as_ref()) => {
+                woken.map_err(|source| wait("the activity ring", source))?;
                 tracker.borrow_mut().wakeup_count += 1;
             }
             // In a storm, or with a deferred check: drain again after the pause.
@@ -79,6 +84,13 @@ pub async fn drive(tracker: Rc<RefCell<Tracker>>, scans: ScanThread) -> Result<(
             }
         }
     }
+}
+
+/// Waits until the kernel program wakes us by a ring, if it is loaded.
+async fn woken(ring: Option<&AsyncFd<OwnedFd>>) -> std::io::Result<()> {
+    let Some(ring) = ring else { return std::future::pending().await };
+    ring.readable().await?.clear_ready();
+    Ok(())
 }
 
 async fn changed(mounts: Option<&AsyncFd<OwnedFd>>) {

@@ -84,9 +84,13 @@ impl Tracker {
     /// Restores the index to the state after the previous daemon's last event. The events since then are
     /// applied at the first drain, when listeners are registered.
     pub(super) fn resume(&mut self) -> Result<(), HierarchyError> {
-        let acknowledged = self.records.acknowledged();
+        let Some((acknowledged, last_seq)) =
+            self.probe().map(|probe| (probe.acknowledged(), probe.last_seq()))
+        else {
+            return self.discover(self.started_boot_ns);
+        };
         self.losses.begin_with(acknowledged);
-        self.index.resume_seq(self.records.last_seq());
+        self.index.resume_seq(last_seq);
         // Scan before reading the rings: the rings then hold the event of every cgroup created since that the
         // scan found.
         let found = self.machine.hierarchies()?;

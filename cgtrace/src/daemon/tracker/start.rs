@@ -2,7 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
-use super::{ThisMachine, Tracker};
+use super::{RecordSource, ThisMachine, Tracker};
 use crate::daemon::probe::{self, LostRecords, Probe};
 use cgtrace_host::hierarchy::HierarchyError;
 
@@ -24,7 +24,7 @@ impl Tracker {
         // Attach before discovery: a cgroup created in between is seen by both, and merged by its id.
         let probe = Probe::start(options)?;
         let is_taken_over = probe.is_taken_over();
-        let mut tracker = Self::new(probe, ThisMachine, &options.tracked);
+        let mut tracker = Self::new(RecordSource::Probe(Box::new(probe)), ThisMachine, &options.tracked);
         if is_taken_over {
             tracker.resume()?;
         } else {
@@ -33,9 +33,20 @@ impl Tracker {
         Ok(tracker)
     }
 
+    /// Discovers the hierarchies without a kernel program: each question is answered from a scan of those that
+    /// are mounted here.
+    pub fn without_probe() -> Result<Self, StartError> {
+        let mut tracker = Self::new(RecordSource::Scans, ThisMachine, &[]);
+        tracker.discover(tracker.started_boot_ns)?;
+        if tracker.views.is_empty() {
+            return Err(HierarchyError::NotMounted.into());
+        }
+        Ok(tracker)
+    }
+
     /// The descriptors of both rings, for epoll.
-    pub(super) fn ring_fds(&self) -> [std::io::Result<OwnedFd>; 2] {
-        self.records.ring_fds().map(|fd| fd.try_clone_to_owned())
+    pub(super) fn ring_fds(&self) -> Option<[std::io::Result<OwnedFd>; 2]> {
+        self.records.ring_fds()
     }
 
     /// Tracks the execs of these comms from now on, NUL-padded.
@@ -51,10 +62,10 @@ impl Tracker {
         Ok(())
     }
 
-    /// The kernel program.
+    /// The kernel program, if it is loaded.
     #[must_use]
-    pub fn probe(&self) -> &Probe {
-        &self.records
+    pub fn probe(&self) -> Option<&Probe> {
+        self.records.probe()
     }
 
     /// Lost records by ring and hierarchy since the kernel program was loaded. Empty if the counters cannot

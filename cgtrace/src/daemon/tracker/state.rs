@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::daemon::{
     index::{Change, Event, HierarchyId, Index, Key, What},
-    probe::{Drained, Probe, Records},
+    probe::{Drained, Records},
 };
 use cgtrace_host::hierarchy::Mount;
 
@@ -21,6 +21,8 @@ use super::{
     discovery::HierarchyChanges,
     evidence::IdLookups,
     losses::{DEFER_NS, LossCheck, LossCounts},
+    record_source::RecordSource,
+    rescans::Rescans,
     resyncs::Resyncs,
     sources::{Machine, ThisMachine},
     verify::Verifications,
@@ -45,7 +47,7 @@ pub struct HierarchyView {
 }
 
 /// Owns the index and the records it is built from. `R` and `M` differ in tests only.
-pub struct Tracker<R = Probe, M = ThisMachine> {
+pub struct Tracker<R = RecordSource, M = ThisMachine> {
     pub(super) records: R,
     pub(super) machine: M,
     pub(super) index: Index,
@@ -56,6 +58,7 @@ pub struct Tracker<R = Probe, M = ThisMachine> {
     pub(super) views: BTreeMap<HierarchyId, HierarchyView>,
     pub(super) hierarchy_changes: HierarchyChanges,
     pub(super) resyncs: Resyncs,
+    pub(super) rescans: Rescans,
     pub(super) id_lookups: IdLookups,
     /// Events recorded while no daemon ran; applied at the first drain.
     pub(super) backlog: Vec<Event>,
@@ -90,6 +93,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
             views: BTreeMap::new(),
             hierarchy_changes: HierarchyChanges::default(),
             resyncs: Resyncs::default(),
+            rescans: Rescans::default(),
             id_lookups: IdLookups::default(),
             backlog: Vec::new(),
             wakeups: Wakeups::default(),
@@ -269,7 +273,7 @@ impl<R: Records, M: Machine> Tracker<R, M> {
         loop {
             let drained = self.drain(LossCheck::Deferred);
             let deferral = self.losses.deferred_at_ns.map(|_| Duration::from_nanos(DEFER_NS));
-            let later = [deferral, self.discover_if_due(), self.id_lookups.due_in()];
+            let later = [deferral, self.discover_if_due(), self.id_lookups.due_in(), self.rescan_if_due()];
             let later = later.into_iter().flatten().min();
             match self.wakeups.after_drain(self.machine.boot_ns(), drained.events) {
                 Sleep::For(pause) => {

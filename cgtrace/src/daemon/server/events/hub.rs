@@ -212,7 +212,7 @@ impl Hub {
 
     /// Encodes a change as a reply to `Watch`.
     pub fn reply(&self, change: &Change, class: SocketClass) -> Vec<u8> {
-        let event = Encoder { anchor: self.anchor.get(), class }.event(change);
+        let event = Encoder { anchor: self.anchor.get(), class, recorded: true }.event(change);
         encode_reply(&wire::WatchReply { event: Some(event), ..Default::default() }, true)
     }
 

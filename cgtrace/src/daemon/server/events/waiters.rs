@@ -81,12 +81,12 @@ impl Waiter {
                 if self.hierarchy.is_some() { self.reach(change) } else { self.request_read() }
             }
             (Kind::Populated | Kind::Empty, _) => {}
+            _ if self.holds(index) => self.reach(change),
             (Kind::Lost | Kind::Resynced, _) => {
                 if matches!(self.state, CgroupState::Populated | CgroupState::Empty) {
                     self.request_read();
                 }
             }
-            _ if self.holds(index) => self.reach(change),
             _ => {}
         }
     }

@@ -29,6 +29,7 @@ pub fn dispatch<'a>(
 }
 
 async fn call(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
+    connection.shared.tracker.borrow_mut().refresh();
     match request.method.as_str() {
         "io.cgtrace.Lookup" => lookup::answer(connection, request).await,
         "io.cgtrace.Wait" => wait::answer(connection, request).await,

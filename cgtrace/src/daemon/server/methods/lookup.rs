@@ -139,7 +139,7 @@ fn on_hierarchy(
         present: key.is_some(),
         observed_since: encoder.timestamp(state.observed_since_boot_ns),
         scanned: state.scanned,
-        complete_since: Some(encoder.timestamp(cgtrace_host::clock::boot_ns())),
+        complete_since: encoder.recorded.then(|| encoder.timestamp(cgtrace_host::clock::boot_ns())),
         gap: None,
         current: key.and_then(|key| encoder.instance(index, key)),
         previous: Vec::new(),

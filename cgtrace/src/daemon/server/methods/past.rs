@@ -91,6 +91,9 @@ fn complete(
     horizon: Option<&Horizon>,
     boot_id: &str,
 ) -> (Option<wire::Timestamp>, Option<wire::Gap>) {
+    if !encoder.recorded {
+        return (None, None);
+    }
     let lost = encoder.gap(index, HierarchyId(on.hierarchy_id));
     let lost = lost.map(|gap| (gap.until, Some(gap)));
     let stored = horizon.filter(|horizon| *horizon.since.boot_id == *boot_id).map(|horizon| {

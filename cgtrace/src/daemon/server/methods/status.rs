@@ -10,7 +10,10 @@ use super::super::{
     shared::Shared,
     transport::{Connection, Request},
 };
-use crate::{daemon::index::Kind, stored::StoredEncoder};
+use crate::{
+    daemon::{index::Kind, probe::Probe},
+    stored::StoredEncoder,
+};
 
 pub async fn answer(connection: &mut Connection, request: &Request) -> Result<(), CallError> {
     let question = |reader: &mut Reader<'_>| reader.horizon();
@@ -46,8 +49,9 @@ fn status(connection: &Connection, horizon: Option<&Horizon>) -> wire::Status {
         .collect();
     let programs = tracker
         .probe()
-        .programs()
+        .map(Probe::programs)
         .into_iter()
+        .flatten()
         .map(|program| wire::ProgramStatus {
             name: program.name.to_owned(),
             attached: program.attached,
@@ -62,8 +66,9 @@ fn status(connection: &Connection, horizon: Option<&Horizon>) -> wire::Status {
     let (lifecycle_lost, activity_lost) = tracker.lost();
     let rings = tracker
         .probe()
-        .rings()
+        .map(Probe::rings)
         .into_iter()
+        .flatten()
         .zip([lifecycle_lost, activity_lost])
         .map(|(ring, lost)| wire::RingStatus {
             name: ring.name.to_owned(),

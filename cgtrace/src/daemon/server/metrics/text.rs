@@ -12,6 +12,7 @@ use prometheus_client::{
 use super::meter::{Meter, label};
 use crate::daemon::{
     index::Kind,
+    probe::Probe,
     server::{encode::hierarchy_name, shared::Shared},
     tracker::Tracker,
 };
@@ -139,7 +140,7 @@ fn rings(registry: &mut Registry, tracker: &Tracker) {
     let lost_records = tracker.lost_records();
     let names: BTreeMap<u32, String> =
         tracker.index().hierarchies().map(|state| (state.id.0, hierarchy_name(&state))).collect();
-    for (ring, feeds_index) in tracker.probe().rings().into_iter().zip([true, false]) {
+    for (ring, feeds_index) in tracker.probe().map(Probe::rings).into_iter().flatten().zip([true, false]) {
         let labels = [("ring", ring.name.to_owned())];
         set(&used, &labels, ring.used as u64);
         set(&size, &labels, ring.size as u64);
@@ -166,7 +167,7 @@ fn programs(registry: &mut Registry, tracker: &Tracker) {
     let (attached, missed, runs) =
         (GaugeFamily::default(), CounterFamily::default(), CounterFamily::default());
     let time = Family::<Labels<1>, Counter<f64, AtomicU64>>::default();
-    for program in tracker.probe().programs() {
+    for program in tracker.probe().map(Probe::programs).into_iter().flatten() {
         let labels = [("program", program.name.to_owned())];
         set(&attached, &labels, u64::from(program.attached));
         if program.attached {
