@@ -137,12 +137,9 @@ fn public_program() -> Result<(tempfile::TempDir, PathBuf)> {
 fn no_root() -> Outcome {
     let (_folder, program) = public_program()?;
     let socket = "/nonexistent/cgtrace.socket";
-    for command in ["exists", "wait", "show", "tree"] {
-        let output = Command::new(&program)
-            .args(["--socket", socket, command, "/"])
-            .uid(65_534)
-            .gid(65_534)
-            .output()?;
+    for command in ["events", "log", "status", "verify", "metrics"] {
+        let output =
+            Command::new(&program).args(["--socket", socket, command]).uid(65_534).gid(65_534).output()?;
         expect_error(&output, 3, &[socket, "sudo cgtrace daemon", "CAP_BPF"])?;
     }
     // With a daemon, a lookup needs no privileges.
@@ -327,12 +324,7 @@ fn next_step() -> Outcome {
     let (_folder, public) = public_program()?;
     fs::set_permissions(daemon.public_socket(), fs::Permissions::from_mode(0o600))?;
     let mut refused = Command::new(public);
-    refused
-        .arg("--runtime-dir")
-        .arg(daemon.runtime_dir().path())
-        .args(["exists", "/"])
-        .uid(65_534)
-        .gid(65_534);
+    refused.arg("--runtime-dir").arg(daemon.runtime_dir().path()).arg("status").uid(65_534).gid(65_534);
     expect_error(
         &refused.output()?,
         3,

@@ -138,11 +138,11 @@ impl Connector {
             _ => true,
         };
         let why = match (denied, self.explicit) {
-            (true, _) => refused.to_string(),
-            (false, true) => format!("no daemon on `{}`", self.endpoint),
-            (false, false) => "no daemon".to_owned(),
+            (true, _) => format!("{refused};"),
+            (false, true) => format!("no daemon on `{}`:", self.endpoint),
+            (false, false) => "no daemon:".to_owned(),
         };
-        print(format!("cgtrace: {why}: read from cgroupfs, no history"));
+        print(format!("cgtrace: {why} read from cgroupfs, no history"));
         if rustix::process::geteuid().is_root() {
             print(format!("cgtrace: note: cannot trace in this process: {error}"));
         }
