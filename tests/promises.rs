@@ -7,6 +7,8 @@ mod promises {
     pub mod columns;
     pub mod completions;
     pub mod configuration;
+    pub mod doctor;
+    pub mod empty;
     pub mod evidence;
     pub mod faults;
     pub mod hierarchies;
@@ -50,6 +52,8 @@ fn main() {
         promises::columns::trials(),
         promises::completions::trials(),
         promises::configuration::trials(),
+        promises::doctor::trials(),
+        promises::empty::trials(),
         promises::evidence::trials(),
         promises::faults::trials(),
         promises::hierarchies::trials(),

@@ -13,6 +13,6 @@ mod show;
 
 pub use ask::{AskError, Question, ask};
 pub use facts::Member;
-pub use gather::ObserverSelector;
+pub use gather::{ObserverSelector, unit};
 pub use rules::shell_word;
 pub use show::{CgroupMembers, CgroupSelector, ShowReport, show};

@@ -47,6 +47,7 @@ fn schemas() -> BTreeMap<&'static str, String> {
         ("log", schema_of::<wire::EventLine>()),
         ("config-check", schema_of::<wire::ConfigChecked>()),
         ("unpin", schema_of::<wire::Unpinned>()),
+        ("doctor", schema_of::<wire::DoctorReport>()),
         ("status", schema_of::<wire::Status>()),
         ("why", schema_of::<wire::Answer<cgtrace_why::report::Report>>()),
         ("metrics", schema_of::<wire::MetricsReply>()),

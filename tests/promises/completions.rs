@@ -64,6 +64,7 @@ fn commands() -> Outcome {
         "tree",
         "events",
         "why",
+        "doctor",
         "status",
         "metrics",
         "verify",

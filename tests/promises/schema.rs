@@ -43,6 +43,8 @@ fn every_command() -> Outcome {
         ("list", &["list", &name]),
         ("tree", &["tree", &name]),
         ("events", &["events", "--since-seq", "0", "--count", "4", &name]),
+        ("list", &["list", "--empty", &name]),
+        ("doctor", &["doctor", "--pid", &pid]),
         ("status", &["status"]),
         ("why", &["why", &name, "--pid", &pid]),
         ("why", &["why", &previous]),

@@ -5,12 +5,14 @@
 //! `Lookup::default().paths(["/"]).hierarchy("v2")`.
 
 mod call;
+mod doctor;
 mod gap;
 mod kind;
 mod printed;
 mod time;
 
 pub use call::{Call, Reply};
+pub use doctor::{Check, CheckResult, DoctorReport};
 pub use generated::*;
 pub use kind::EventKind;
 pub use printed::{Answer, AnsweredFrom, ConfigChecked, Dropped, EventLine, GapLine, Unpinned};

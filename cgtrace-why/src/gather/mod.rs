@@ -36,6 +36,12 @@ pub(crate) struct PathFacts {
     pub controllers: Option<Controllers>,
 }
 
+/// A unit of this machine, from the service manager or, without it, from its files; `None`, with a note, if
+/// neither could be read in time.
+pub fn unit(name: &str, notes: &mut Vec<String>) -> Option<crate::facts::Unit> {
+    unit::lookup(name, Deadline::new(), notes).map(|unit| unit.facts)
+}
+
 /// The cgroup mounts of this process.
 pub(crate) fn mounts(hierarchies: &[Hierarchy]) -> Vec<CgroupMount> {
     let own = ProcessHandle::open(std::process::id()).ok().flatten();

@@ -73,6 +73,9 @@ pub enum Command {
     Export(Export),
     /// Explain why a cgroup does not exist or is not visible to a process, and how to fix it
     Why(Why),
+    /// Check what cgtrace depends on: kernel, privileges, service, sockets, history, losses, hierarchies, and
+    /// every cgroup that the running kubelet looks up
+    Doctor(Doctor),
     /// Show the state of the tracer: hierarchies, ring buffers, losses and BPF programs
     Status,
     /// Print metrics in the Prometheus text format
@@ -224,6 +227,9 @@ pub struct List {
     pub hierarchy: HierarchyOption,
     #[command(flatten)]
     pub at: AtOption,
+    /// Only cgroups without a process in them and below, which is read from cgroupfs
+    #[arg(long, conflicts_with_all = ["at", "removed", "history"])]
+    pub empty: bool,
     /// List the cgroups that were removed, the last removed first
     #[arg(long, conflicts_with = "at")]
     pub removed: bool,
@@ -345,6 +351,13 @@ pub struct Why {
     pub busy: bool,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
+}
+
+#[derive(Debug, Args)]
+pub struct Doctor {
+    /// PID of the kubelet whose cgroups are checked [default: the one that runs]
+    #[arg(long)]
+    pub pid: Option<u32>,
 }
 
 #[derive(Debug, Args)]

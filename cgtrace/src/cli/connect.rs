@@ -85,6 +85,11 @@ impl Connector {
         connect_within(&self.endpoint, self.connect_timeout)
     }
 
+    /// As [`daemon`](Self::daemon), for `default` at most unless the command line has another limit.
+    pub fn daemon_within(&self, default: Duration) -> Result<Client, Error> {
+        connect_within(&self.endpoint, Some(self.connect_timeout.unwrap_or(default)))
+    }
+
     /// Connects to the daemon, else to a tracer in this process.
     pub fn connect(&self) -> Result<Connected, Failure> {
         self.tracer()?.map_err(|NotTraced { refused, error }| {

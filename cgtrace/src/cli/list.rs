@@ -3,8 +3,8 @@
 use cgtrace_client::wire;
 
 use super::{
-    Outcome, arguments::List, connect::Connector, failure::Failure, output::Output, past::Past, path,
-    stderr::print, text, when::When,
+    Outcome, arguments::List, connect::Connector, empty::only_empty, failure::Failure, output::Output,
+    past::Past, path, stderr::print, text, when::When,
 };
 
 const PATTERNS: &str = "patterns match whole paths: use `/**/NAME` to find NAME at any depth";
@@ -20,11 +20,19 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
         hierarchy: list.hierarchy.name.clone(),
         at: list.at.time.map(When::to_wire),
     };
-    let reply = past.list(&call)?;
+    let mut reply = past.list(&call)?;
     print_state(&past, call.at.is_some(), &reply);
+    if list.empty {
+        let (empty, notes) = only_empty(reply.cgroups)?;
+        reply.cgroups = empty;
+        for note in notes {
+            print(format!("cgtrace: note: {}", text::escape(&note)));
+        }
+    }
     output.result(&past.source().answer(&reply), || reply.cgroups.iter().map(text::cgroup).collect())?;
     if !output.json && reply.cgroups.is_empty() {
-        print(format!("cgtrace: no cgroup matches; {PATTERNS}"));
+        let none = if list.empty { "no empty cgroup matches" } else { "no cgroup matches" };
+        print(format!("cgtrace: {none}; {PATTERNS}"));
     }
     Ok(if reply.cgroups.is_empty() { Outcome::No } else { Outcome::Yes })
 }

@@ -130,6 +130,7 @@ pub const PAGES: &[Page] = &[
         examples: &[
             ("List everything below a slice", "cgtrace list /system.slice"),
             ("List scopes at any depth", "cgtrace list '/**/*.scope' -H v2"),
+            ("List what was left without a process", "cgtrace list --empty /kubepods.slice"),
             ("List what existed at a time", "cgtrace list /system.slice --at 13:00"),
             ("List what was removed in the last hour", "cgtrace list --removed --since 1h"),
         ],
@@ -215,6 +216,16 @@ pub const PAGES: &[Page] = &[
             NO_ANSWER,
         ],
         see_also: &["cgtrace(1)", "cgtrace-show(1)", "cgroup_namespaces(7)"],
+    },
+    Page {
+        command: "doctor",
+        examples: &[
+            ("Check this machine", "cgtrace doctor"),
+            ("Check it in a script", "cgtrace --json doctor"),
+        ],
+        files: &[SOCKETS, HISTORY],
+        exit_status: &[("0", "Nothing fails; there may be warnings."), ("1", "Something fails."), USAGE],
+        see_also: &["cgtrace(1)", "cgtrace-status(1)", "cgtrace-verify(1)", "cgtrace-why(1)"],
     },
     Page {
         command: "status",

@@ -7,7 +7,9 @@ mod completions;
 mod config;
 mod connect;
 mod daemon;
+mod doctor;
 mod duration;
+mod empty;
 mod events;
 mod exists;
 mod export;
@@ -129,6 +131,7 @@ fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure
         Command::Events(events) => events::run(&events, &connector, output),
         Command::Log(log) => log::run(&log, &connector, output),
         Command::Export(export) => export::run(&export, &connector, output),
+        Command::Doctor(doctor) => doctor::run(&doctor, &connector, output),
         Command::Status => status::run(&connector, output),
         Command::Why(why) => why::run(&why, &connector, output),
         Command::Metrics => metrics::run(&connector, output),

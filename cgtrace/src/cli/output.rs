@@ -79,6 +79,22 @@ impl Output {
         Ok(())
     }
 
+    /// Writes text after a head. On a terminal, it is wrapped, and its further lines are indented by the head's
+    /// width.
+    pub fn hanging(&mut self, head: &str, text: &str) -> Result<(), Failure> {
+        let columns = strip_str(head).to_string().chars().count();
+        let lines = match self.width.and_then(|width| width.checked_sub(columns)) {
+            Some(room) => wrap(text, room),
+            None => vec![text.to_owned()],
+        };
+        let mut head = head.to_owned();
+        for line in lines {
+            self.line(format!("{head}{}", line.trim_start()))?;
+            head = " ".repeat(columns);
+        }
+        Ok(())
+    }
+
     /// Writes a line of JSON, which escapes control characters.
     pub fn document(&mut self, document: &impl Serialize) -> Result<(), Failure> {
         let mut line = serde_json::to_vec(document)

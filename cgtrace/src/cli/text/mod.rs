@@ -8,7 +8,7 @@ mod table;
 mod why;
 mod wrap;
 
-use cgtrace_client::paths;
+use cgtrace_client::{paths, wire::CheckResult};
 use clap::builder::styling::{AnsiColor, Style};
 
 pub use cgtrace_why::format::{duration, process as task, timestamp};
@@ -34,6 +34,16 @@ fn styled(style: Style, text: &str) -> String {
 /// Escapes control characters.
 pub fn escape(text: &str) -> String {
     paths::escape(text.as_bytes())
+}
+
+/// The result of a check, padded.
+pub fn check_result(result: CheckResult, width: usize) -> String {
+    let (style, word) = match result {
+        CheckResult::Ok => (GOOD, "ok"),
+        CheckResult::Warn => (CHANGED, "warn"),
+        CheckResult::Fail => (GONE, "fail"),
+    };
+    styled(style, &format!("{word:width$}"))
 }
 
 /// A path's bytes: from `hex` if present, because the text is then lossy.

@@ -10,7 +10,7 @@ use aya::{
 use super::{
     counters::{LoadedProgram, Program},
     error::{ProbeStartError, refusal},
-    hooks::{HOOKS, Hook},
+    hooks::{HOOKS, Hook, NOT_TRACKED},
     pin::{Folder, LINK, PROGRAM},
 };
 
@@ -37,7 +37,7 @@ pub(super) fn attach(
     for hook in &HOOKS {
         let name = hook.name;
         if hook.is_for_tracking() && !tracked {
-            programs.push(Program { hook, state: Err("no comm is tracked".to_owned()) });
+            programs.push(Program { hook, state: Err(NOT_TRACKED.to_owned()) });
             continue;
         }
         let attached = match btf.and_then(|btf| typed(ebpf, name, btf)) {

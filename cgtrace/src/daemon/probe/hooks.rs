@@ -50,6 +50,14 @@ pub(super) static HOOKS: [Hook; 19] = [
     exec("sched_process_exec_bell", None),
 ];
 
+/// Why a hook that runs at every exec is not attached.
+pub const NOT_TRACKED: &str = "no comm is tracked";
+
+/// The tracepoints, each with whether the index depends on it. One can be used by several hooks.
+pub fn tracepoints() -> impl Iterator<Item = (&'static str, bool)> {
+    HOOKS.iter().map(|hook| (hook.tracepoint, hook.is_required()))
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Requirement {
     /// The index depends on it.

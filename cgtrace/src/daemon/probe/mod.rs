@@ -32,6 +32,7 @@ pub use controllers::Controllers;
 pub use counters::{CountError, Losses, LostRecords, ProgramState};
 pub use decode::{DecodeError, decode};
 pub use error::ProbeStartError;
+pub use hooks::{NOT_TRACKED, tracepoints};
 pub use load::OBJECT;
 pub use offsets::MemberError;
 pub use options::{Options, TRACKED_COMMS};

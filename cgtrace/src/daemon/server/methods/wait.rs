@@ -129,9 +129,11 @@ async fn wait_for(
     }
 }
 
-/// Waits for the index, but no longer than for the state.
+/// Waits for the index, but no longer than for the state. Without a kernel program, the index is the scan that
+/// answers this call, for which any timeout is long enough.
 async fn settled_within(connection: &mut Connection, timeout: Option<Duration>) -> Result<(), ErrorReply> {
-    let Some(timeout) = timeout else { return connection.settled().await };
+    let is_scan = connection.shared.tracker.borrow().probe().is_none();
+    let Some(timeout) = timeout.filter(|_| !is_scan) else { return connection.settled().await };
     // A timeout of 0 still gets a reply from the current index.
     let settled = tokio::time::timeout(timeout.max(Duration::from_millis(1)), connection.settled());
     settled.await.unwrap_or_else(|_| Err(ErrorReply::not_ready()))
