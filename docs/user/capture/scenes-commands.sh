@@ -16,6 +16,7 @@ capture tree tree /demo.slice --hierarchy v2
 capture events events /demo.slice --kind mkdir,rmdir --since-seq 0 --count 3
 capture status status
 capture verify verify
+capture doctor doctor
 capture config-check config check deploy/cgtrace.toml
 
 # shell NAME COMMAND: the same with a shell's command.

@@ -54,7 +54,7 @@ impl DaemonFacts {
 /// When the oldest stored event happened.
 fn oldest(client: &mut Client) -> Option<Timestamp> {
     let mut items = client.log(&Log::default().max(1_u64)).ok()?;
-    let event = items.by_ref().filter_map(|item| item.ok()?.event).next()?;
+    let event = items.by_ref().find_map(|item| item.ok()?.event)?;
     Some(event.at())
 }
 

@@ -13,12 +13,10 @@ pub fn checks(status: &Status, oldest: Option<&Timestamp>) -> Vec<Check> {
     if let Some(oldest) = oldest {
         text.push_str(&format!("; oldest event {}", timestamp(oldest)));
     }
-    match (complete_since, oldest) {
-        (Some(since), Some(oldest)) if since.time > oldest.time => {
-            text.push_str(&format!("; the last gap ended {}", timestamp(since)));
-        }
-        (Some(_), _) => text.push_str("; no gap"),
-        (None, _) => {}
+    if let Some(since) = complete_since {
+        let after_gap = oldest.is_some_and(|oldest| oldest.time < since.time);
+        let why = if after_gap { ", after a gap" } else { "" };
+        text.push_str(&format!("; complete since {}{why}", timestamp(since)));
     }
     if let Some(failure) = failure {
         let next = "make room or repair the disk; the daemon's log has the error: journalctl -u cgtrace";
@@ -59,9 +57,9 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_is_after_the_oldest_event() {
-        assert!(check(history(), Some(9)).text.ends_with("no gap"));
-        assert!(check(history(), Some(1)).text.contains("the last gap ended 1970-01-01T00:00:05"));
+    fn a_gap_ends_after_the_oldest_event() {
+        assert!(check(history(), Some(9)).text.ends_with("complete since 1970-01-01T00:00:05.000Z"));
+        assert!(check(history(), Some(1)).text.ends_with("00:00:05.000Z, after a gap"));
         assert!(check(history(), None).text.starts_with("in memory: 1.0 MiB of 16.0 MiB, 30 days at most"));
     }
 

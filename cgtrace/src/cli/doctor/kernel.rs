@@ -144,7 +144,10 @@ fn hooks(facts: &KernelFacts, status: Option<&Status>) -> Check {
 
 #[cfg(test)]
 mod tests {
-    use cgtrace_client::wire::{CheckResult, ProgramStatus};
+    use cgtrace_client::wire::{
+        CheckResult::{self, Fail, Warn},
+        ProgramStatus,
+    };
 
     use super::*;
 
@@ -188,7 +191,6 @@ mod tests {
             lockdown: Some("none integrity [confidentiality]\n".to_owned()),
             ..facts()
         };
-        use CheckResult::{Fail, Warn};
         assert_eq!(results(&facts, None), [Fail, Fail, Fail, Warn]);
         assert!(checks(&facts, None).iter().all(|check| check.next_step.is_some()));
     }
@@ -203,9 +205,9 @@ mod tests {
             });
             hooks(&facts, None)
         };
-        assert_eq!(without("cgroup_mkdir").result, CheckResult::Fail);
+        assert_eq!(without("cgroup_mkdir").result, Fail);
         let optional = without("cgroup_notify_frozen");
-        assert_eq!(optional.result, CheckResult::Warn);
+        assert_eq!(optional.result, Warn);
         assert_eq!(optional.text, "missing: cgroup_notify_frozen");
     }
 

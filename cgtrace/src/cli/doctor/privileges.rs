@@ -11,7 +11,7 @@ use rustix::{
 use super::{ok, warn};
 use crate::daemon::service::NEEDS;
 
-/// `PROC_USER_INIT_INO` of include/linux/proc_ns.h: the inode number of the first user namespace.
+/// `PROC_USER_INIT_INO` of `include/linux/proc_ns.h`: the inode number of the first user namespace.
 const INITIAL_USER_NAMESPACE: u64 = 0xEFFF_FFFD;
 
 /// The facts about the caller.
