@@ -11,6 +11,7 @@ mod lab {
     }
     pub mod restarts;
     pub mod runtimes;
+    pub mod sandbox;
     pub mod service;
     pub mod settings;
     pub mod times;
@@ -32,6 +33,7 @@ fn main() {
         lab::reports::settings::trials(),
         lab::restarts::trials(),
         lab::runtimes::trials(),
+        lab::sandbox::trials(),
         lab::service::trials(),
         lab::settings::trials(),
         lab::times::trials(),

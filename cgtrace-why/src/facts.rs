@@ -122,7 +122,8 @@ pub struct Unit {
     pub id: String,
     /// `LoadState`: `loaded`, `not-found`, `masked`, `error`, …
     pub load_state: String,
-    /// `ActiveState`: `active`, `inactive`, `failed`, `activating`, …
+    /// `ActiveState`: `active`, `inactive`, `failed`, `activating`, …; [`Unit::STARTED`] or
+    /// [`Unit::NOT_RUNNING`] if only files show it.
     pub active_state: String,
     /// `SubState`: `running`, `exited`, `dead`, …
     pub sub_state: String,
@@ -146,6 +147,14 @@ pub struct Unit {
     pub memory_max: Option<u64>,
     /// `KillMode`; empty if it is not known, or the unit has none.
     pub kill_mode: String,
+}
+
+impl Unit {
+    /// It is active, activating or deactivating.
+    pub const STARTED: &str = "started";
+
+    /// It is inactive, has failed, or waits for its automatic restart.
+    pub const NOT_RUNNING: &str = "not running";
 }
 
 /// The process that looks for the cgroup.

@@ -7,7 +7,7 @@ use super::{
     rule_match::{RuleMatch, Weight},
     service, wording,
 };
-use crate::report::Remedy;
+use crate::{facts::Unit, report::Remedy};
 
 /// It existed and was removed.
 pub(super) fn removed(case: &Case) -> Option<RuleMatch> {
@@ -46,7 +46,7 @@ fn recreate(case: &Case) -> Vec<Remedy> {
     let mut remediation = Vec::new();
     if let Some(unit) = case.unit() {
         let id = wording::word(&unit.id);
-        if unit.active_state != "active" {
+        if !["active", Unit::STARTED].contains(&&*unit.active_state) {
             remediation.push(Remedy::run(format!("systemctl start {id}")));
         }
         remediation.push(Remedy::run(format!("journalctl -u {id}")));

@@ -24,7 +24,7 @@ pub(super) fn started_outside_systemd(case: &Case) -> Option<RuleMatch> {
     let outside: Vec<&Process> = case.outside().filter(|process| Some(process.task.pid) != moved).collect();
     let first = outside.first()?;
     let cgroup = main_cgroup(first)?;
-    let active = case.unit().is_some_and(|unit| unit.active_state == "active");
+    let active = case.unit().is_some_and(|unit| ["active", Unit::STARTED].contains(&&*unit.active_state));
     let weight = if active { Weight::Contributing } else { Weight::Primary };
     let explanation = format!(
         "{} is running, but the service manager did not start it as the unit of {}: it is in {}, {}. The unit's \
@@ -178,6 +178,13 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
                 vec![Remedy::run(format!("systemctl {start} {word}"))],
             )
         }
+        ("loaded", Unit::NOT_RUNNING) => (
+            format!("{id} is not running."),
+            vec![
+                Remedy::run(format!("systemctl status {word}")),
+                Remedy::run(format!("systemctl start {word}")),
+            ],
+        ),
         ("loaded", _) => return None,
         (load, _) => (
             format!("{id} could not be loaded ({}).", wording::plain(load)),
@@ -205,11 +212,19 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
     )
 }
 
-/// A unit's state, in the words of `systemctl status`.
+/// A unit's active state, in the words of `systemctl status`, or what files show of it.
+pub(super) fn activity(unit: &Unit) -> String {
+    match unit.active_state.as_str() {
+        state @ Unit::STARTED => format!("{state} (its invocation is in /run/systemd/units)"),
+        state @ Unit::NOT_RUNNING => format!("{state} (no invocation in /run/systemd/units)"),
+        state => format!("{} ({})", wording::plain(state), wording::plain(&unit.sub_state)),
+    }
+}
+
+/// A unit's state, as in the output of `systemctl status`.
 pub(super) fn state(unit: &Unit) -> String {
-    let Unit { id, load_state, active_state, sub_state, file_state, fragment_path, .. } = unit;
-    let [id, load, active, sub] = [id, load_state, active_state, sub_state].map(|text| wording::plain(text));
-    let mut text = format!("{id}: {load}, {active} ({sub})");
+    let Unit { id, load_state, file_state, fragment_path, .. } = unit;
+    let mut text = format!("{}: {}, {}", wording::plain(id), wording::plain(load_state), activity(unit));
     for (separator, part) in [(", ", file_state), (", from ", fragment_path)] {
         if !part.is_empty() {
             text.push_str(&format!("{separator}{}", wording::plain(part)));

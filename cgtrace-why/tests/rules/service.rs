@@ -1,6 +1,10 @@
 //! Units that are not running, and processes in other cgroups.
 
-use cgtrace_why::{facts::Facts, report::Cause, rules::explain};
+use cgtrace_why::{
+    facts::{Facts, Unit},
+    report::Cause,
+    rules::explain,
+};
 
 use crate::fixtures::{Holds as _, KUBELET, on_v2, process, task, texts, unit};
 
@@ -53,6 +57,26 @@ fn a_unit_that_is_not_running() {
     assert_eq!(of("failed", "failed").remediation[0].text, "journalctl -u kubelet.service");
     assert!(of("active", "exited").explanation.contains("processes have exited"));
     assert_eq!(texts(&of("activating", "auto-restart").remediation), [format!("cgtrace wait {KUBELET}")]);
+}
+
+/// Without the service manager's reply, its files show only this much.
+#[test]
+fn a_unit_whose_state_is_known_from_files() {
+    let of = |active: &str| {
+        let unit = Some(unit("kubelet.service", active, "unknown"));
+        explain(&Facts { unit, processes: Some(Vec::new()), ..on_v2(KUBELET, false) })
+    };
+    let stopped = of(Unit::NOT_RUNNING);
+    assert_eq!(stopped.cause, Cause::UnitNotStarted);
+    assert_eq!(stopped.explanation, "kubelet.service is not running.");
+    assert_eq!(
+        stopped.evidence[0],
+        "kubelet.service: loaded, not running (no invocation in /run/systemd/units)"
+    );
+    assert_eq!(stopped.remediation[1].text, "systemctl start kubelet.service");
+    for unclear in [Unit::STARTED, "unknown"] {
+        assert!(!of(unclear).holds(Cause::UnitNotStarted), "{unclear}");
+    }
 }
 
 #[test]

@@ -21,12 +21,14 @@ pub(super) fn address_from_env() -> Option<String> {
     env::var(ADDRESS_ENV).ok().filter(|address| !address.is_empty())
 }
 
-/// Queries the properties of a unit over the system bus or, as root, over the private socket.
+/// Queries the properties of a unit over the system bus or, as root, over the private socket. The error is the
+/// bus's: without privileges, the private socket only refuses.
 pub(super) fn query(unit: &str, deadline: Deadline) -> zbus::Result<UnitInfo> {
     let bus = address_from_env().unwrap_or_else(|| "unix:path=/run/dbus/system_bus_socket".to_owned());
     let unit = unit.to_owned();
     let query = move || {
-        query_at(&unit, &bus, true).or_else(|_| query_at(&unit, "unix:path=/run/systemd/private", false))
+        query_at(&unit, &bus, true)
+            .or_else(|error| query_at(&unit, "unix:path=/run/systemd/private", false).map_err(|_| error))
     };
     // Connecting has no timeout of its own.
     deadline.within(TIMEOUT).run(query).unwrap_or_else(|| {

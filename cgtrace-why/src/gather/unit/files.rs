@@ -24,6 +24,15 @@ const DIRECTORIES: [&str; 13] = [
     "run/systemd/generator.late",
 ];
 
+/// systemd links the invocation of each unit that is not inactive, failed or about to restart here, for journald
+/// (`unit_export_invocation_id` in systemd's src/core/unit.c, since 236). Every user can read it.
+const INVOCATIONS: &str = "run/systemd/units";
+
+/// Whether a running systemd has started the unit; `None` if its files do not show that.
+pub(super) fn is_started(unit: &str, root: &Root) -> Option<bool> {
+    root.is_directory(INVOCATIONS).then(|| root.link(INVOCATIONS, &format!("invocation:{unit}")).is_some())
+}
+
 /// Looks up the unit; its state is that of a unit that is not running.
 pub(super) fn lookup(name: &str, root: &Root) -> UnitInfo {
     let facts = facts::Unit {
@@ -188,6 +197,17 @@ mod tests {
         let (unit, executables) = look(root, "kubelet.service");
         assert_eq!((unit.slice.as_str(), unit.file_state.as_str()), ("kube.slice", "enabled"));
         assert_eq!(executables, ["/opt/k"]);
+    }
+
+    #[test]
+    fn an_invocation_shows_that_a_unit_is_started() {
+        let folder = tempfile::tempdir().unwrap();
+        let started = |unit: &str| is_started(unit, &Root::open(folder.path()).unwrap());
+        assert_eq!(started("kubelet.service"), None);
+        let units = folder.path().join(INVOCATIONS);
+        fs::create_dir_all(&units).unwrap();
+        symlink("808d6fdf51894119beadfd9379aec238", units.join("invocation:a.service")).unwrap();
+        assert_eq!((started("a.service"), started("kubelet.service")), (Some(true), Some(false)));
     }
 
     #[test]

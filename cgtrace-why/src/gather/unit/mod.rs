@@ -13,7 +13,7 @@ use cgtrace_host::{
 use rustix::fs::fstat;
 
 use super::deadline::Deadline;
-use crate::{facts, rules};
+use crate::{facts::Unit, rules};
 
 /// This directory exists if systemd is running (`sd_booted(3)`).
 const BOOTED: &str = "run/systemd/system";
@@ -37,7 +37,7 @@ const INTERPRETERS: [&str; 12] = [
 /// A unit, as described by the service manager or by unit files.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct UnitInfo {
-    pub facts: facts::Unit,
+    pub facts: Unit,
     /// The paths of its programs, without interpreters.
     pub programs: Vec<String>,
     /// `User=`; empty for root.
@@ -72,12 +72,17 @@ fn lookup_blocking(name: &str, deadline: Deadline) -> (Option<UnitInfo>, Option<
     let (mut unit, note) = match queried {
         Some(Ok(unit)) => (unit, None),
         Some(Err(error)) => {
-            // Unit files do not show whether it is active.
             let mut unit = files::lookup(name, &root);
-            "unknown".clone_into(&mut unit.facts.active_state);
+            let active = match files::is_started(&unit.facts.id, &root) {
+                Some(true) => Unit::STARTED,
+                Some(false) => Unit::NOT_RUNNING,
+                None => "unknown",
+            };
+            active.clone_into(&mut unit.facts.active_state);
             "unknown".clone_into(&mut unit.facts.sub_state);
             let note = format!(
-                "the service manager could not be queried for {name} ({error}); its unit files were read"
+                "the service manager could not be queried for {name} ({error}{}); its files were read",
+                nameless(&root)
             );
             (unit, Some(note))
         }
@@ -92,6 +97,19 @@ fn lookup_blocking(name: &str, deadline: Deadline) -> (Option<UnitInfo>, Option<
 /// The last component of a program's path.
 pub(super) fn file_name(path: &str) -> Option<&str> {
     path.rsplit('/').next().filter(|name| !name.is_empty())
+}
+
+/// Why the bus may have closed the connection: it looks up the user, and a dynamic one is known to nss-systemd only.
+fn nameless(root: &Root) -> String {
+    let uid = rustix::process::getuid().as_raw();
+    let users = files::text(root, "etc/passwd").unwrap_or_default();
+    let known =
+        users.lines().any(|line| line.split(':').nth(2).is_some_and(|field| field.parse() == Ok(uid)));
+    if known {
+        String::new()
+    } else {
+        format!("; uid {uid} is not in /etc/passwd, and a bus without libnss-systemd refuses such users")
+    }
 }
 
 /// A user's uid, from `/etc/passwd`.

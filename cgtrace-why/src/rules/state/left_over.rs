@@ -2,6 +2,7 @@
 
 use super::{directory, kill, members, own_states, path, purpose};
 use crate::{
+    facts::Unit,
     report::Remedy,
     rules::{
         case::Case,
@@ -12,7 +13,9 @@ use crate::{
 
 /// The unit is not running, but its cgroup contains processes.
 pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
-    let unit = case.unit().filter(|unit| matches!(unit.active_state.as_str(), "inactive" | "failed"))?;
+    let unit = case
+        .unit()
+        .filter(|unit| matches!(unit.active_state.as_str(), "inactive" | "failed" | Unit::NOT_RUNNING))?;
     let populated = |name: &str| {
         let result = case.results().find(|result| result.hierarchy == name);
         result.and_then(|result| case.is_populated(result)) == Some(true)
@@ -25,12 +28,8 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
         [] => "processes in its descendants".to_owned(),
         left => members::list(left),
     };
-    let mut explanation = format!(
-        "{id} is {} ({}), but its cgroup {} still contains {who}.",
-        wording::plain(&unit.active_state),
-        wording::plain(&unit.sub_state),
-        path(own),
-    );
+    let mut explanation =
+        format!("{id} is {}, but its cgroup {} still contains {who}.", service::activity(unit), path(own),);
     let mode = match unit.kill_mode.as_str() {
         "none" => {
             explanation.push_str(
