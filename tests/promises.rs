@@ -22,6 +22,7 @@ mod promises {
     pub mod metrics;
     pub mod names;
     pub mod no_daemon;
+    pub mod patience;
     pub mod privileges;
     pub mod protocol;
     pub mod recorder;
@@ -67,6 +68,7 @@ fn main() {
         promises::metrics::trials(),
         promises::names::trials(),
         promises::no_daemon::trials(),
+        promises::patience::trials(),
         promises::privileges::trials(),
         promises::protocol::trials(),
         promises::recorder::trials(),

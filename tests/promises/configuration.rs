@@ -257,9 +257,11 @@ fn listening() -> Outcome {
 fn no_folders() -> Outcome {
     let folder = tempfile::tempdir()?;
     let socket = folder.path().join("a/b/io.cgtrace");
-    for (arguments, code) in [(&["--daemon-only", "status"][..], 3), (&["daemon"], 2)] {
+    for (arguments, code, word) in
+        [(&["--daemon-only", "status"][..], 3, "start one"), (&["daemon"], 2, "in --runtime-dir DIR")]
+    {
         let output = program().arg("--socket").arg(&socket).args(arguments).output()?;
-        ensure!(output.status.code() == Some(code), "{arguments:?}: {output:?}");
+        expect_output(&output, code, &[word])?;
         ensure!(fs::read_dir(folder.path())?.next().is_none(), "{arguments:?} created a folder");
     }
     Ok(())

@@ -96,6 +96,14 @@ impl Daemon {
         bail!("the daemon does not answer")
     }
 
+    /// Ends the daemon by a signal and starts the next one in the same runtime directory, without arguments.
+    pub fn restart(&mut self, signal: rustix::process::Signal) -> Result<()> {
+        self.signal(signal)?;
+        self.child.wait()?;
+        self.child = self.command().arg("daemon").spawn().context("failed to start the next daemon")?;
+        self.wait_ready()
+    }
+
     /// The private socket.
     pub fn socket(&self) -> &Path {
         &self.socket

@@ -239,13 +239,15 @@ pub fn describe(pid: u32) -> Result<Option<ProcessStatus>, ProcessError> {
     directory(pid)?.map_or(Ok(None), |directory| read_process(&directory, pid))
 }
 
-/// What a thread does at the moment, as far as that keeps it from ending or from being frozen.
+/// What a thread does at the moment, as far as that keeps it from running, ending or being frozen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
     /// Whether it is exiting.
     pub exiting: bool,
     /// Whether it sleeps and cannot be interrupted by a signal: state `D`.
     pub uninterruptible: bool,
+    /// Whether a signal such as SIGSTOP has stopped it: state `T`.
+    pub stopped: bool,
     /// The kernel function in which it sleeps, if this process may read that.
     pub wchan: Option<String>,
 }
@@ -260,6 +262,7 @@ pub fn progress(tid: u32) -> Option<Progress> {
     Some(Progress {
         exiting: stat.exiting,
         uninterruptible: stat.uninterruptible,
+        stopped: stat.stopped,
         wchan: wchan.filter(|name| !name.is_empty() && name != "0"),
     })
 }

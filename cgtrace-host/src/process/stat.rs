@@ -34,6 +34,8 @@ pub struct Stat {
     pub start_boot_ns: u64,
     /// Whether it sleeps and cannot be interrupted by a signal: state `D`.
     pub uninterruptible: bool,
+    /// Whether a signal such as SIGSTOP has stopped it: state `T`.
+    pub stopped: bool,
     /// Whether it is exiting.
     pub exiting: bool,
     /// The start addresses of its code and its stack, which each exec randomizes; 0 if this process may not
@@ -73,6 +75,7 @@ pub fn parse_stat(line: &[u8]) -> Option<Stat> {
         ppid,
         start_boot_ns: ticks.checked_mul(TICK_NS)?,
         uninterruptible: letter == "D",
+        stopped: letter == "T",
         exiting: flags & EXITING != 0,
         image,
     })

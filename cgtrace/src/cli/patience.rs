@@ -9,6 +9,7 @@ use std::{
 };
 
 use cgtrace_client::{Client, Endpoint, Error, RuntimeDir};
+use cgtrace_host::process;
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with, sockopt};
 
 use super::{stderr::print, text};
@@ -58,17 +59,21 @@ fn receive<T>(answer: &mpsc::Receiver<T>, timeout: Option<Duration>) -> Result<O
     }
 }
 
-/// Why the daemon may not answer.
+/// Why the daemon does not answer, and what to do.
 fn suspicion(endpoint: &Endpoint) -> String {
+    let restart = "systemctl restart cgtrace.service";
     match pid(endpoint) {
-        Some(pid) => format!("pid {pid}, is it stopped?"),
-        None => "is it stopped?".to_owned(),
+        Some(pid) if process::progress(pid).is_some_and(|progress| progress.stopped) => {
+            format!("pid {pid} is stopped; continue it: kill -CONT {pid}")
+        }
+        Some(pid) => format!("pid {pid} does not answer; restart it: {restart}"),
+        None => format!("it is starting, stopped or hung: systemctl status cgtrace.service, {restart}"),
     }
 }
 
 /// The process that listens on the socket. Behind a socket unit that is systemd (pid 1), which says nothing
 /// about the daemon.
-fn pid(endpoint: &Endpoint) -> Option<i32> {
+fn pid(endpoint: &Endpoint) -> Option<u32> {
     let sockets: Vec<PathBuf> = match endpoint {
         Endpoint::Socket(socket) => vec![socket.clone()],
         Endpoint::RuntimeDir(folder) => vec![RuntimeDir::private(folder), RuntimeDir::public(folder)],
@@ -78,7 +83,7 @@ fn pid(endpoint: &Endpoint) -> Option<i32> {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         let stream = socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None).ok()?;
         connect(&stream, &SocketAddrUnix::new(socket).ok()?).ok()?;
-        Some(sockopt::socket_peercred(&stream).ok()?.pid.as_raw_nonzero().get())
+        u32::try_from(sockopt::socket_peercred(&stream).ok()?.pid.as_raw_nonzero().get()).ok()
     };
     sockets.into_iter().find_map(peer).filter(|pid| *pid != 1)
 }
