@@ -8,6 +8,7 @@ mod dist {
     pub mod documents;
     pub mod image;
     pub mod library;
+    pub mod lint;
     pub mod packages;
     pub mod rpm;
     pub mod sbom;
@@ -23,6 +24,7 @@ fn main() {
         dist::documents::trials(),
         dist::image::trials(),
         dist::library::trials(),
+        dist::lint::trials(),
         dist::packages::trials(),
         dist::rpm::trials(),
         dist::sbom::trials(),

@@ -73,21 +73,6 @@ pub fn of(
     let changelog = gzip(&read(&workspace.join("CHANGELOG.md"))?)?;
     entries.push(Entry::new(format!("{doc}/changelog.gz"), 0o644, changelog));
     entries.push(Entry::new(format!("{doc}/cgtrace.cdx.json"), 0o644, sbom.to_vec()));
-    if layout == Layout::Debian {
-        entries.push(Entry::new(format!("{doc}/copyright"), 0o644, COPYRIGHT.as_bytes().to_vec()));
-    }
     entries.sort_by(|one, other| one.path.cmp(&other.path));
     Ok(entries)
 }
-
-const COPYRIGHT: &str = "\
-Format: https://www.debian.org/doc/packaging-manuals/copyright-format/1.0/
-Upstream-Name: cgtrace
-
-Files: *
-Copyright: The cgtrace authors
-License: MIT or Apache-2.0
- See LICENSE-MIT and LICENSE-APACHE in this folder. The kernel program within
- the program is MIT or GPL-2.0. The licences of all crates in it are in
- cgtrace.cdx.json.
-";

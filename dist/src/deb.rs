@@ -6,8 +6,10 @@ use anyhow::Result;
 
 use crate::{
     archive::{Entry, gzip, tar},
+    checksums::md5sums,
+    debian,
     library::SONAME,
-    release::{DESCRIPTION, Release, SUMMARY},
+    release::{DESCRIPTION, MAINTAINER, Release, SUMMARY},
 };
 
 /// The metadata of a package.
@@ -71,7 +73,10 @@ const POSTINST: &str = include_str!("scripts/postinst");
 const PRERM: &str = include_str!("scripts/prerm");
 const POSTRM: &str = include_str!("scripts/postrm");
 
-pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<Vec<u8>> {
+/// The package of these files, with the documents of Debian's policy.
+pub fn make(package: &Package, mut contents: Vec<Entry>, release: &Release) -> Result<Vec<u8>> {
+    contents.extend(debian::documents(package.name, release)?);
+    contents.sort_by(|one, other| one.path.cmp(&other.path));
     let text = |path: &str, mode, text: String| Entry::new(path, mode, text.into_bytes());
     let configuration = contents.iter().filter(|entry| entry.configuration);
     let conffiles = configuration.fold(String::new(), |mut list, entry| {
@@ -82,12 +87,13 @@ pub fn make(package: &Package, contents: &[Entry], release: &Release) -> Result<
     if !conffiles.is_empty() {
         files.push(text("conffiles", 0o644, conffiles));
     }
-    files.push(text("control", 0o644, control(package, contents, release)));
+    files.push(text("control", 0o644, control(package, &contents, release)));
+    files.push(text("md5sums", 0o644, md5sums(&contents)));
     files.extend(package.control.iter().map(|(name, mode, content)| text(name, *mode, content.clone())));
     let mut archive = b"!<arch>\n".to_vec();
     member(&mut archive, "debian-binary", b"2.0\n", release.epoch);
     member(&mut archive, "control.tar.gz", &gzip(&tar(&files, "./", release.epoch)?)?, release.epoch);
-    member(&mut archive, "data.tar.gz", &gzip(&tar(contents, "./", release.epoch)?)?, release.epoch);
+    member(&mut archive, "data.tar.gz", &gzip(&tar(&contents, "./", release.epoch)?)?, release.epoch);
     Ok(archive)
 }
 
@@ -95,13 +101,32 @@ fn control(package: &Package, contents: &[Entry], release: &Release) -> String {
     let Package { name, section, fields, summary, description, .. } = package;
     let size = contents.iter().map(|entry| entry.bytes.len().div_ceil(1024) + 1).sum::<usize>();
     format!(
-        "Package: {name}\nVersion: {}-{}\nArchitecture: {}\nMaintainer: The cgtrace authors <cgtrace@localhost>\n\
+        "Package: {name}\nVersion: {}-{}\nArchitecture: {}\nMaintainer: {MAINTAINER}\n\
          Installed-Size: {size}\n{fields}Section: {section}\nPriority: optional\n\
-         Description: {summary}\n {description}\n",
+         Description: {summary}\n{}",
         release.version,
         release.revision,
         release.debian_arch(),
+        folded(description),
     )
+}
+
+/// The extended description, in lines of a terminal's width.
+fn folded(text: &str) -> String {
+    let mut lines = String::new();
+    let mut width = usize::MAX;
+    for word in text.split_whitespace() {
+        if width.saturating_add(1 + word.len()) < 80 {
+            width += 1 + word.len();
+        } else {
+            lines.push_str(if lines.is_empty() { "" } else { "\n" });
+            width = 1 + word.len();
+        }
+        lines.push(' ');
+        lines.push_str(word);
+    }
+    lines.push('\n');
+    lines
 }
 
 /// Appends a member to an `ar`. Members start at even offsets.

@@ -6,6 +6,7 @@ mod archive;
 mod checksums;
 mod contents;
 mod deb;
+mod debian;
 mod documents;
 mod image;
 mod library;
@@ -88,7 +89,7 @@ fn main() -> Result<()> {
     ] {
         let Release { version, revision, .. } = &release;
         let name = format!("{}_{version}-{revision}_{}.deb", package.name, release.debian_arch());
-        put(name, &deb::make(&package, &contents, &release)?)?;
+        put(name, &deb::make(&package, contents, &release)?)?;
     }
     let fedora = Layout::Fedora;
     let mut all = contents(fedora)?;

@@ -42,6 +42,9 @@ impl Release {
 /// A one-line description of cgtrace.
 pub const SUMMARY: &str = "eBPF-based cgroup lifecycle tracer";
 
+/// The maintainer of the packages. Debian's policy demands an address of a valid form.
+pub const MAINTAINER: &str = "The cgtrace authors <cgtrace@example.org>";
+
 /// The long description.
 pub const DESCRIPTION: &str = "cgtrace records exactly when and by which process a cgroup was created and removed, \
                                on every hierarchy (v1, hybrid, v2).";

@@ -32,6 +32,8 @@ pub fn trials() -> Vec<Trial> {
 /// Long enough for the slowest machine; only a hang takes it.
 const PATIENCE: Duration = Duration::from_mins(2);
 
+const UNITS: [&str; 3] = ["cgtrace.service", "cgtrace-public.socket", "cgtrace-private.socket"];
+
 /// The pins of a daemon that runs with `--pin`, by `pin` in its configuration.
 const PINS: &str = "/sys/fs/bpf/cgtrace-configured";
 
@@ -170,8 +172,24 @@ fn deb() -> Outcome {
     scene.upgraded(&before)?;
     scene.systemd.run(&["dpkg", "--remove", "cgtrace"])?;
     scene.removed()?;
+    // Installed again, it runs again, and serves the unit that still waits.
+    scene.install(&next)?;
+    scene.upgraded("0")?;
+    ensure!(!scene.pinned()?.is_empty(), "nothing is pinned");
+    // Unless the administrator disabled it.
+    scene.systemd.run(&[&["systemctl", "disable"][..], &UNITS].concat())?;
+    scene.systemd.run(&["dpkg", "--remove", "cgtrace"])?;
+    scene.install(&next)?;
+    scene.removed()?;
+    for unit in UNITS {
+        let enabled = scene.systemd.output(&["systemctl", "is-enabled", unit])?;
+        ensure!(enabled.stdout.trim_ascii() == b"disabled", "{unit}: {enabled:?}");
+    }
     scene.systemd.run(&["dpkg", "--purge", "cgtrace"])?;
-    scene.removed()
+    scene.removed()?;
+    // After a purge, an installation is the first one.
+    scene.install(&next)?;
+    scene.upgraded("0")
 }
 
 /// Only the scripts differ from the .deb's. This systemd's root has no rpm, so that they run by hand.

@@ -29,6 +29,7 @@ const PACKAGES: &[Package] = &[
     Package { name: "strace", provides: "strace", purpose: "records what the daemon opens: tests/hostile" },
     Package { name: "golang-go", provides: "go", purpose: "builds the Go example: tests/clients" },
     Package { name: "rpm", provides: "rpm", purpose: "reads the .rpm of dist" },
+    Package { name: "lintian", provides: "lintian", purpose: "checks the .deb of dist" },
     Package { name: "pkgconf", provides: "pkg-config", purpose: "finds the library of dist" },
     Package { name: "umoci", provides: "umoci", purpose: "unpacks the image of dist" },
     Package { name: "fish", provides: "fish", purpose: "reads the completions of dist" },
