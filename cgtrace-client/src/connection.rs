@@ -76,6 +76,15 @@ impl Connection {
         }
     }
 
+    /// The next reply, or `None` after this time. The stream's own read timeout applies again afterwards.
+    pub fn receive_for<R: DeserializeOwned>(&mut self, time: Duration) -> Result<Option<R>, Error> {
+        let own = self.stream.get_ref().read_timeout()?;
+        // A socket does not accept a timeout of zero.
+        let received = self.receive_within(Some(time.max(Duration::from_millis(1))));
+        self.stream.get_ref().set_read_timeout(own)?;
+        received
+    }
+
     /// Whether a complete reply is buffered.
     pub fn has_reply(&self) -> bool {
         self.exchange.has_reply()

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     cursor::{Cursor, DaemonInstance},
     error::Error,
-    wire::{Event, Gap, Status, Timestamp, Watch, WatchReply},
+    wire::{Cgroup, Event, Gap, Status, Timestamp, Watch, WatchReply},
 };
 
 /// The pause before the second attempt; it doubles with each further attempt.
@@ -38,7 +38,11 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 #[serde(rename_all = "snake_case")]
 #[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
 pub enum ResilientItem {
-    /// The first item: every event after this number follows, once and in order.
+    /// A part of the snapshot, if the watch requests one. The snapshot is complete at
+    /// [`Started`](Self::Started) and reflects the events up to its number. If the connection breaks before,
+    /// the snapshot begins again, so that a cgroup may be in it twice.
+    Existing(Vec<Cgroup>),
+    /// The first item without a snapshot: every event after this number follows, once and in order.
     Started {
         /// The daemon that numbers the events.
         instance: DaemonInstance,
@@ -143,11 +147,13 @@ impl Resume {
         };
         self.asked = Some((instance, asked));
         // A resumed stream has events only, no snapshot.
-        Watch { since_seq, snapshot: None, ..self.watch.clone() }
+        let snapshot = self.watch.snapshot.filter(|_| self.at.is_none());
+        Watch { since_seq, snapshot, ..self.watch.clone() }
     }
 
     /// Takes a reply.
-    pub fn take(&mut self, WatchReply { seq, event, dropped, gap, .. }: WatchReply) {
+    pub fn take(&mut self, WatchReply { seq, event, dropped, gap, cgroups }: WatchReply) {
+        self.items.extend(cgroups.map(ResilientItem::Existing));
         if let (Some(seq), Some((instance, asked))) = (seq, self.asked.take()) {
             self.begin(seq, instance, asked);
         }
@@ -364,6 +370,18 @@ mod tests {
         closed(&mut resume);
         assert_eq!(resume.cursor(), None);
         assert_eq!(resume.ask(&status(2, 9)).since_seq, Some(3));
+    }
+
+    #[test]
+    fn a_snapshot_precedes_the_start_and_is_not_repeated_after_it() {
+        let mut resume = Resume::new(Watch::default().snapshot(true), None);
+        assert_eq!(resume.ask(&status(1, 7)).snapshot, Some(true));
+        resume.take(WatchReply { cgroups: Some(Vec::new()), ..Default::default() });
+        resume.take(WatchReply { seq: Some(7), ..Default::default() });
+        assert_eq!(resume.next(), Some(ResilientItem::Existing(Vec::new())));
+        assert!(matches!(resume.next(), Some(ResilientItem::Started { seq: 7, .. })));
+        closed(&mut resume);
+        assert_eq!(resume.ask(&status(1, 9)).snapshot, None);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The events of one connection.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Duration};
 
 use crate::{
     connection::Connection,
@@ -84,25 +84,52 @@ impl EventStream {
     pub fn has_more(&self) -> bool {
         !self.items.is_empty() || self.connection.has_reply()
     }
-}
 
-impl Iterator for EventStream {
-    type Item = Result<StreamItem, Error>;
+    /// The next item, or `None` after the timeout.
+    ///
+    /// # Errors
+    /// As the iterator.
+    ///
+    /// ```no_run
+    /// # use std::time::Duration;
+    /// # use cgtrace_client::{Client, wire::Watch};
+    /// let mut stream = Client::connect()?.watch(&Watch::default())?;
+    /// match stream.next_timeout(Duration::from_secs(1))? {
+    ///     Some(item) => println!("{item:?}"),
+    ///     None => println!("nothing for a second"),
+    /// }
+    /// # Ok::<(), cgtrace_client::Error>(())
+    /// ```
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<StreamItem>, Error> {
+        self.advance(Some(timeout))
+    }
 
-    fn next(&mut self) -> Option<Self::Item> {
+    fn advance(&mut self, timeout: Option<Duration>) -> Result<Option<StreamItem>, Error> {
         loop {
             if let Some(item) = self.items.pop_front() {
-                return Some(Ok(item));
+                return Ok(Some(item));
             }
-            let WatchReply { seq, event, dropped, gap, cgroups, .. } = match self.connection.receive() {
-                Ok((reply, _)) => reply,
-                Err(error) => return Some(Err(error)),
+            let reply = match timeout {
+                Some(timeout) => match self.connection.receive_for(timeout)? {
+                    Some(reply) => reply,
+                    None => return Ok(None),
+                },
+                None => self.connection.receive()?.0,
             };
+            let WatchReply { seq, event, dropped, gap, cgroups } = reply;
             self.items.extend(dropped.map(StreamItem::Dropped));
             self.items.extend(seq.map(|seq| StreamItem::Started { seq }));
             self.items.extend(gap.map(StreamItem::Gap));
             self.items.extend(event.map(|event| StreamItem::Event(Box::new(event))));
             self.items.extend(cgroups.map(StreamItem::Existing));
         }
+    }
+}
+
+impl Iterator for EventStream {
+    type Item = Result<StreamItem, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.advance(None).transpose()
     }
 }

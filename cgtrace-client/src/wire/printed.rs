@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Event, Gap};
+use super::{Cgroup, Event, Gap};
 
 /// An answer about the present, as `exists`, `wait`, `show`, `list`, `tree` and `why` print it with `--json`.
 ///
@@ -64,6 +64,8 @@ pub enum EventLine {
     Dropped(Dropped),
     /// Something is missing here.
     Gap(GapLine),
+    /// A cgroup of the snapshot (`events --snapshot`).
+    Existing(ExistingLine),
     /// An event.
     Event(Box<Event>),
 }
@@ -88,6 +90,29 @@ pub struct GapLine {
 impl From<Gap> for GapLine {
     fn from(gap: Gap) -> Self {
         Self { gap }
+    }
+}
+
+/// A cgroup that existed when the stream began.
+///
+/// ```
+/// # use cgtrace_client::wire::{Cgroup, EventLine, ExistingLine};
+/// let json = serde_json::to_string(&ExistingLine::from(Cgroup::default()))?;
+/// assert!(json.starts_with(r#"{"existing":{"hierarchy":"#));
+/// assert!(matches!(serde_json::from_str(&json)?, EventLine::Existing(_)));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[cfg_attr(any(doc, not(feature = "exhaustive")), non_exhaustive)]
+pub struct ExistingLine {
+    /// The cgroup.
+    pub existing: Cgroup,
+}
+
+impl From<Cgroup> for ExistingLine {
+    fn from(existing: Cgroup) -> Self {
+        Self { existing }
     }
 }
 
