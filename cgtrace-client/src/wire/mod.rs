@@ -15,9 +15,7 @@ pub use call::{Call, Reply};
 pub use doctor::{Check, CheckResult, DoctorReport};
 pub use generated::*;
 pub use kind::EventKind;
-pub use printed::{
-    Answer, AnsweredFrom, ConfigChecked, Dropped, EventLine, ExistingLine, GapLine, Unpinned,
-};
+pub use printed::{Answer, AnsweredFrom, ConfigChecked, Dropped, EventLine, ExistingLine, GapLine, Unpinned};
 pub use time::Timestamp;
 use time::rfc3339;
 

@@ -86,7 +86,7 @@ fn subscribed(daemon: Daemon) -> Result<Running> {
     let follower = Command::new(env!("CARGO_BIN_EXE_cgtrace"))
         .arg("--socket")
         .arg(daemon.socket())
-        .args(["--json", "events"])
+        .args(["--json", "events", "--all"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -157,6 +157,63 @@ pub struct RangeOptions {
     pub until: Option<When>,
 }
 
+/// The options `--kind` and `--all`.
+#[derive(Debug, Args)]
+pub struct KindOptions {
+    /// Only events of these kinds, like mkdir,rmdir [default: creations, removals, renames, moves and losses]
+    #[arg(id = "kinds", long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
+    pub given: Vec<String>,
+    /// Events of all kinds
+    #[arg(long, conflicts_with = "kinds")]
+    pub all: bool,
+}
+
+impl KindOptions {
+    pub const fn is_default(&self) -> bool {
+        !self.all && self.given.is_empty()
+    }
+
+    /// The kinds as in a call: absent, if all are selected.
+    pub fn to_wire(&self) -> Option<Vec<String>> {
+        match (self.all, self.given.as_slice()) {
+            (true, _) => None,
+            (false, []) => Some(DEFAULT_KINDS.iter().map(|kind| kind.as_str().to_owned()).collect()),
+            (false, given) => Some(given.to_vec()),
+        }
+    }
+}
+
+/// The lifecycle of cgroups, the moves of processes between them, and what is missing.
+const DEFAULT_KINDS: [EventKind; 9] = [
+    EventKind::Mkdir,
+    EventKind::Rmdir,
+    EventKind::Rename,
+    EventKind::Attach,
+    EventKind::Transfer,
+    EventKind::HierarchyCreated,
+    EventKind::HierarchyDestroyed,
+    EventKind::Lost,
+    EventKind::Resynced,
+];
+
+/// The options `--utc` and `--wide`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct LayoutOptions {
+    /// Print times in UTC instead of local time
+    #[arg(long)]
+    pub utc: bool,
+    #[command(flatten)]
+    pub wide: WideOption,
+}
+
+/// The option `--wide`.
+#[derive(Clone, Copy, Debug, Args)]
+pub struct WideOption {
+    /// On a terminal: shorten nothing to its width
+    #[arg(id = "wide", long = "wide")]
+    pub given: bool,
+}
+
 /// The option `--at`.
 #[derive(Debug, Args)]
 pub struct AtOption {
@@ -243,6 +300,8 @@ pub struct List {
     pub until: Option<When>,
     #[command(flatten)]
     pub history: HistoryOption,
+    #[command(flatten)]
+    pub layout: LayoutOptions,
 }
 
 #[derive(Debug, Args)]
@@ -256,23 +315,29 @@ pub struct Tree {
     pub at: AtOption,
     #[command(flatten)]
     pub history: HistoryOption,
+    #[command(flatten)]
+    pub wide: WideOption,
 }
 
 #[derive(Debug, Args)]
 pub struct Events {
     #[arg(value_name = "PATTERN", help = PATTERN, add = ArgValueCompleter::new(completions::cgroups))]
     pub patterns: Vec<OsString>,
-    /// Only events of these kinds, like mkdir,rmdir
-    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
-    pub kinds: Vec<String>,
+    #[command(flatten)]
+    pub kinds: KindOptions,
     #[command(flatten)]
     pub hierarchy: HierarchyOption,
+    /// First list the cgroups that exist
+    #[arg(long, conflicts_with = "since_seq")]
+    pub snapshot: bool,
     /// Start after the event with this sequence number, if the daemon still stores it
     #[arg(long, value_name = "N")]
     pub since_seq: Option<u64>,
-    /// Exit after this many events
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    /// Exit after this many events; one on several hierarchies counts once for each of them
+    #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub count: Option<u64>,
+    #[command(flatten)]
+    pub layout: LayoutOptions,
 }
 
 #[derive(Debug, Args)]
@@ -281,7 +346,7 @@ pub struct Log {
     pub patterns: Vec<OsString>,
     #[command(flatten)]
     pub range: RangeOptions,
-    /// Only the newest N events
+    /// Only the newest N events [default with --follow and without --since: 10]
     #[arg(short = 'n', long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub lines: Option<u64>,
     /// Print events as they happen, after those of the log
@@ -290,9 +355,8 @@ pub struct Log {
     /// Only events of this boot: its ID, 0 for the current one, -1 for the one before, and so on
     #[arg(long, value_name = "ID|N", allow_hyphen_values = true)]
     pub boot: Option<String>,
-    /// Only events of these kinds, like mkdir,rmdir
-    #[arg(long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
-    pub kinds: Vec<String>,
+    #[command(flatten)]
+    pub kinds: KindOptions,
     /// Only events caused by this process: its name (comm) or PID; needs the private socket
     #[arg(long, value_name = "COMM|PID")]
     pub by: Option<String>,
@@ -300,6 +364,8 @@ pub struct Log {
     pub hierarchy: HierarchyOption,
     #[command(flatten)]
     pub history: HistoryOption,
+    #[command(flatten)]
+    pub layout: LayoutOptions,
 }
 
 #[derive(Debug, Args)]
@@ -319,7 +385,7 @@ pub struct Export {
 /// What `export` writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// JSON, one event or gap per line, as by `log --json`
+    /// JSON, one event or gap per line, as by `log --all --json`
     Jsonl,
     /// One SQLite database with the schema of the history's segments, from --history or the daemon's folder
     Sqlite,

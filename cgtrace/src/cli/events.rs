@@ -1,127 +1,58 @@
 //! `events`: prints events as they happen, across restarts of the daemon.
 
-use std::time::Duration;
-
-use cgtrace_client::{EventStream, ResilientItem, ResilientStream, StreamItem, wire};
+use cgtrace_client::wire;
+use cgtrace_paths::names_hierarchy;
 
 use super::{
     Outcome,
     arguments::Events,
-    connect::{Connector, Source},
+    connect::{Connected, Connector, Source},
     failure::Failure,
+    live::{Live, Selection},
     output::Output,
     path,
+    printer::Printer,
     stderr::print,
-    text,
 };
 
 pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let watch = wire::Watch {
         patterns: path::patterns(&events.patterns),
-        kinds: (!events.kinds.is_empty()).then(|| events.kinds.clone()),
+        kinds: events.kinds.to_wire(),
         hierarchy: events.hierarchy.name.clone(),
         since_seq: events.since_seq,
+        snapshot: events.snapshot.then_some(true),
         ..wire::Watch::default()
     };
-    let connected = connector.connect()?;
-    if connected.source == Source::ThisProcess {
-        in_this_process(connected.client.watch(&watch)?, events.count, output)
+    let Connected { mut client, source } = connector.connect()?;
+    let in_process = source == Source::ThisProcess;
+    // JSON has events and gaps only.
+    let header = match output.json {
+        true => None,
+        false => Some(header(&client.status()?, events, in_process)),
+    };
+    let live = if in_process {
+        Live::InProcess(Box::new(client.watch(&watch)?))
     } else {
-        of_daemon(watch, events.count, connector, output)
-    }
+        drop(client);
+        Live::of_daemon(connector.endpoint(), watch)?
+    };
+    let selection = Selection { count: events.count, by: None };
+    let mut printer = Printer::new(output, events.layout);
+    live.print(&selection, &mut printer, || header.iter().for_each(print))
 }
 
-/// The events of the tracer in this process, which ends with it.
-fn in_this_process(
-    mut stream: EventStream,
-    mut remaining: Option<u64>,
-    output: &mut Output,
-) -> Result<Outcome, Failure> {
-    while let Some(item) = stream.next() {
-        match item? {
-            // No snapshot was requested.
-            StreamItem::Existing(_) => {}
-            StreamItem::Started { .. } => {
-                if !output.json {
-                    print("cgtrace: tracing in this process; press Ctrl-C to stop");
-                }
-            }
-            StreamItem::Dropped(dropped) => print_dropped(dropped, output)?,
-            StreamItem::Gap(gap) => print_gap(gap, output)?,
-            StreamItem::Event(event) => {
-                print_event(&event, output)?;
-                remaining = remaining.map(|remaining| remaining - 1);
-            }
-        }
-        if remaining == Some(0) {
-            break;
-        }
-        // Flush once no more events are buffered: low latency, and few writes in a burst.
-        if !stream.has_more() {
-            output.flush()?;
-        }
-    }
-    Ok(Outcome::Yes)
-}
-
-/// How long the daemon may be away before a note says so. A restart takes less.
-const NOTE_AFTER: Duration = Duration::from_secs(2);
-
-/// The events of the daemon, across its restarts.
-fn of_daemon(
-    watch: wire::Watch,
-    mut remaining: Option<u64>,
-    connector: &Connector,
-    output: &mut Output,
-) -> Result<Outcome, Failure> {
-    let mut stream = ResilientStream::start_at(connector.endpoint(), watch, None)?.retry_for(NOTE_AFTER);
-    while let Some(item) = stream.next() {
-        match item {
-            Err(error) if error.is_transient() => {
-                output.flush()?;
-                print(format!("cgtrace: the connection to the daemon was lost ({error}); reconnecting"));
-                stream = stream.retry_for(Duration::MAX);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-            Ok(ResilientItem::Started { .. }) => {}
-            Ok(ResilientItem::Resumed { .. }) => {
-                print("cgtrace: reconnected to the daemon");
-                stream = stream.retry_for(NOTE_AFTER);
-            }
-            Ok(ResilientItem::Restarted { instance, .. }) => {
-                print(format!("cgtrace: the daemon was restarted, now pid {}; reconnected", instance.pid));
-                stream = stream.retry_for(NOTE_AFTER);
-            }
-            Ok(ResilientItem::Dropped(dropped)) => print_dropped(dropped, output)?,
-            Ok(ResilientItem::Gap(gap)) => print_gap(gap, output)?,
-            Ok(ResilientItem::Event(event)) => {
-                print_event(&event, output)?;
-                remaining = remaining.map(|remaining| remaining - 1);
-            }
-        }
-        if remaining == Some(0) {
-            break;
-        }
-        if !stream.has_more() {
-            output.flush()?;
-        }
-    }
-    Ok(Outcome::Yes)
-}
-
-fn print_event(event: &wire::Event, output: &mut Output) -> Result<(), Failure> {
-    if output.json { output.document(event) } else { output.line(text::event(event)) }
-}
-
-fn print_gap(gap: wire::Gap, output: &mut Output) -> Result<(), Failure> {
-    if output.json { output.document(&wire::GapLine::from(gap)) } else { output.line(text::gap(&gap)) }
-}
-
-fn print_dropped(dropped: u64, output: &mut Output) -> Result<(), Failure> {
-    if output.json {
-        output.document(&wire::Dropped::Dropped { dropped })
+/// `cgtrace: watching 7 hierarchies (lifecycle events; --all for every kind)`
+fn header(status: &wire::Status, events: &Events, in_process: bool) -> String {
+    let selected = |name: &str| events.hierarchy.name.as_ref().is_none_or(|word| names_hierarchy(word, name));
+    let count = status.hierarchies.iter().filter(|hierarchy| selected(&hierarchy.hierarchy)).count();
+    let hierarchies = if count == 1 { "1 hierarchy".to_owned() } else { format!("{count} hierarchies") };
+    let how = if in_process {
+        " in this process, without a daemon; Ctrl-C stops"
+    } else if events.kinds.is_default() {
+        " (lifecycle events; --all for every kind)"
     } else {
-        output.line(text::dropped(dropped))
-    }
+        ""
+    };
+    format!("cgtrace: watching {hierarchies}{how}")
 }

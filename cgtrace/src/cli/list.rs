@@ -4,7 +4,7 @@ use cgtrace_client::wire;
 
 use super::{
     Outcome, arguments::List, connect::Connector, empty::only_empty, failure::Failure, output::Output,
-    past::Past, path, stderr::print, text, when::When,
+    past::Past, path, stderr::print, text, text::Clock, when::When,
 };
 
 const PATTERNS: &str = "patterns match whole paths: use `/**/NAME` to find NAME at any depth";
@@ -29,7 +29,10 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
             print(format!("cgtrace: note: {}", text::escape(&note)));
         }
     }
-    output.result(&past.source().answer(&reply), || reply.cgroups.iter().map(text::cgroup).collect())?;
+    let width = output.row_width(list.layout.wide.given);
+    output.result(&past.source().answer(&reply), || {
+        text::list(&reply.cgroups, &Clock::new(list.layout.utc), width)
+    })?;
     if !output.json && reply.cgroups.is_empty() {
         let none = if list.empty { "no empty cgroup matches" } else { "no cgroup matches" };
         print(format!("cgtrace: {none}; {PATTERNS}"));
@@ -63,7 +66,11 @@ fn removed(list: &List, past: &mut Past, output: &mut Output) -> Result<Outcome,
         max: None,
     };
     let reply = past.removed(&call)?;
-    output.result(&reply, || reply.removed.iter().flat_map(text::removed).collect())?;
+    if output.json {
+        output.document(&reply)?;
+    } else {
+        output.paragraphs(text::removed(&reply.removed))?;
+    }
     if !output.json && reply.removed.is_empty() {
         let since = reply.complete_since.map_or_else(
             || "nothing is stored".to_owned(),

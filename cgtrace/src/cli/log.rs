@@ -1,17 +1,19 @@
 //! `log`: prints past events from the history.
 
-use std::fs;
-
-use cgtrace_client::{StreamItem, wire};
+use cgtrace_client::wire;
 
 use super::{
-    Outcome, arguments::Log, connect::Connector, failure::Failure, output::Output, past::Past, path,
-    stderr::print, text, when::When,
+    Outcome, arguments::Log, connect::Connector, failure::Failure, live::Selection, output::Output,
+    past::Past, path, printer::Printer, stderr::print, text, when::When,
 };
+
+/// How many events `--follow` begins with, as journalctl does.
+const FOLLOWED_LINES: u64 = 10;
 
 pub fn run(log: &Log, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let mut past = Past::open(log.history.folder.as_deref(), connector)?;
-    let kinds = (!log.kinds.is_empty()).then(|| log.kinds.clone());
+    let kinds = log.kinds.to_wire();
+    let lines = log.lines.or_else(|| (log.follow && log.range.since.is_none()).then_some(FOLLOWED_LINES));
     let hierarchies = log.hierarchy.name.clone().map(|name| vec![name]);
     let call = wire::Log {
         patterns: path::patterns(&log.patterns),
@@ -22,18 +24,19 @@ pub fn run(log: &Log, connector: &Connector, output: &mut Output) -> Result<Outc
         boot: log.boot.clone(),
         by: log.by.clone(),
         since_seq: None,
-        newest_first: log.lines.map(|_| true),
-        max: log.lines,
+        newest_first: lines.map(|_| true),
+        max: lines,
     };
-    let mut printer = Printer::new(output);
-    let seq = match log.lines {
-        None => past.log(&call, &mut |item| printer.item(&item))?,
+    let mut printer = Printer::new(output, log.layout);
+    let seq = match lines {
+        None => past.log(&call, &mut |item| print_item(&item, &mut printer))?,
         Some(lines) => {
             let (items, seq) = newest(&mut past, &call, lines)?;
-            items.iter().try_for_each(|item| printer.item(item))?;
+            items.iter().try_for_each(|item| print_item(item, &mut printer))?;
             seq
         }
     };
+    printer.flush()?;
     if log.follow {
         let watch = wire::Watch {
             patterns: call.patterns.clone(),
@@ -43,19 +46,28 @@ pub fn run(log: &Log, connector: &Connector, output: &mut Output) -> Result<Outc
             since_seq: Some(seq),
             ..wire::Watch::default()
         };
-        return follow(past, &watch, log.by.as_deref(), &mut printer);
+        let live = past.live(watch, connector)?;
+        let selection = Selection { count: None, by: log.by.as_deref() };
+        return live.print(&selection, &mut printer, || {});
     }
-    if printer.has_matched {
+    if printer.has_printed {
         return Ok(Outcome::Yes);
     }
     let since = past.complete_since()?;
-    print(match since {
-        Some(since) => {
-            format!("cgtrace: no event matches; the history is complete since {}", text::timestamp(&since))
-        }
-        None => "cgtrace: no event matches; nothing is stored".to_owned(),
-    });
+    let which = if log.kinds.is_default() { "no lifecycle event" } else { "no event" };
+    let since = since.map_or_else(
+        || "nothing is stored".to_owned(),
+        |since| format!("the history is complete since {}", text::timestamp(&since)),
+    );
+    print(format!("cgtrace: {which} matches; {since}"));
     Ok(Outcome::No)
+}
+
+fn print_item(item: &wire::LogItem, printer: &mut Printer<'_>) -> Result<(), Failure> {
+    if let Some(gap) = &item.gap {
+        printer.gap(gap)?;
+    }
+    item.event.as_ref().map_or(Ok(()), |event| printer.event(event))
 }
 
 /// The newest events, in the order in which they happened.
@@ -72,87 +84,4 @@ fn newest(past: &mut Past, call: &wire::Log, lines: u64) -> Result<(Vec<wire::Lo
     }
     items.reverse();
     Ok((items, seq))
-}
-
-/// Prints events as they happen, until interrupted.
-fn follow(
-    past: Past,
-    watch: &wire::Watch,
-    by: Option<&str>,
-    printer: &mut Printer<'_>,
-) -> Result<Outcome, Failure> {
-    printer.output.flush()?;
-    let mut stream = past.watch(watch)?;
-    while let Some(item) = stream.next() {
-        match item? {
-            StreamItem::Existing(_) | StreamItem::Started { .. } => {}
-            StreamItem::Dropped(dropped) if printer.output.json => {
-                printer.output.document(&wire::Dropped::Dropped { dropped })?;
-            }
-            StreamItem::Dropped(dropped) => printer.output.line(text::dropped(dropped))?,
-            StreamItem::Gap(gap) => printer.gap(&gap)?,
-            StreamItem::Event(event) => {
-                if by.is_none_or(|by| is_by(&event, by)) {
-                    printer.event(&event)?;
-                }
-            }
-        }
-        if !stream.has_more() {
-            printer.output.flush()?;
-        }
-    }
-    Ok(Outcome::Yes)
-}
-
-/// Whether a process, given by its comm or pid, caused an event. A stream of events cannot select that.
-fn is_by(event: &wire::Event, by: &str) -> bool {
-    event.by.as_ref().is_some_and(|task| match by.parse::<u32>() {
-        Ok(pid) => task.pid == pid,
-        Err(_) => task.comm == by,
-    })
-}
-
-/// Prints a log's items.
-struct Printer<'o> {
-    output: &'o mut Output,
-    /// This machine's.
-    current_boot: String,
-    /// The boot of the last printed event.
-    boot: Option<String>,
-    has_matched: bool,
-}
-
-impl<'o> Printer<'o> {
-    fn new(output: &'o mut Output) -> Self {
-        let current_boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
-        Self { output, current_boot: current_boot.trim().to_owned(), boot: None, has_matched: false }
-    }
-
-    fn item(&mut self, item: &wire::LogItem) -> Result<(), Failure> {
-        if let Some(gap) = &item.gap {
-            self.gap(gap)?;
-        }
-        item.event.as_ref().map_or(Ok(()), |event| self.event(event))
-    }
-
-    fn gap(&mut self, gap: &wire::Gap) -> Result<(), Failure> {
-        if self.output.json {
-            return self.output.document(&wire::GapLine::from(gap.clone()));
-        }
-        self.output.line(text::gap(gap))
-    }
-
-    fn event(&mut self, event: &wire::Event) -> Result<(), Failure> {
-        self.has_matched = true;
-        if self.output.json {
-            return self.output.document(event);
-        }
-        // A daemon leaves out the current boot's id.
-        let boot = event.boot_id.as_ref().unwrap_or(&self.current_boot).clone();
-        if self.boot.as_ref().is_some_and(|last| *last != boot) {
-            self.output.line(text::boot(&boot))?;
-        }
-        self.boot = Some(boot);
-        self.output.line(text::event(event))
-    }
 }

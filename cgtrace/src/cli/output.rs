@@ -66,15 +66,15 @@ impl Output {
         self.write(format!("{text}\n").as_bytes())
     }
 
+    /// The columns of a row; `None` if nothing is to be shortened.
+    pub fn row_width(&self, is_wide: bool) -> Option<usize> {
+        self.width.filter(|_| !is_wide)
+    }
+
     /// Writes lines of text, wrapped to the terminal's width.
     pub fn paragraphs(&mut self, lines: impl IntoIterator<Item = impl Into<Line>>) -> Result<(), Failure> {
         for line in lines {
-            match (line.into(), self.width) {
-                (Line::Prose(text), Some(width)) => {
-                    wrap(&text, width).iter().try_for_each(|line| self.line(line))?;
-                }
-                (Line::Prose(text) | Line::Command(text), _) => self.line(text)?,
-            }
+            line.into().lines(self.width).iter().try_for_each(|line| self.line(line))?;
         }
         Ok(())
     }

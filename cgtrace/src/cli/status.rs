@@ -14,7 +14,11 @@ pub fn run(connector: &Connector, output: &mut Output) -> Result<Outcome, Failur
     let connected = connector.connect()?;
     let mut client = connected.client;
     let status = client.status()?;
-    output.result(&status, || lines(&status, connected.source))?;
+    if output.json {
+        output.document(&status)?;
+    } else {
+        output.paragraphs(lines(&status, connected.source))?;
+    }
     Ok(Outcome::Yes)
 }
 

@@ -3,7 +3,7 @@
 use std::{
     io::{BufRead as _, BufReader, Write as _},
     os::unix::net::UnixListener,
-    process::Command,
+    process::{Command, Stdio},
     thread,
 };
 
@@ -14,18 +14,22 @@ use crate::{Answer, answer};
 /// A daemon's answers to one call: replies, or an error.
 type Replies = Vec<Value>;
 
-/// Runs a command against a daemon that gives these answers, and returns the calls.
-fn asked(arguments: &[&str], answers: Vec<Replies>) -> (Answer, Vec<Value>) {
-    let folder = tempfile::tempdir().unwrap();
-    let socket = folder.path().join("io.cgtrace");
-    let listener = UnixListener::bind(&socket).unwrap();
-    let daemon = thread::spawn(move || {
+/// Serves one connection after the other: the status as often as it is asked for, and these answers in their
+/// order. Returns the other calls.
+fn serve(listener: &UnixListener, answers: Vec<Replies>) -> Vec<Value> {
+    let mut answers = answers.into_iter().peekable();
+    let mut seen: Vec<Value> = Vec::new();
+    while answers.peek().is_some() {
         let (mut stream, _) = listener.accept().unwrap();
-        let mut calls = BufReader::new(stream.try_clone().unwrap()).split(0);
-        let mut seen = Vec::new();
-        for replies in answers {
-            let Some(call) = calls.next() else { break };
-            seen.push(serde_json::from_slice(&call.unwrap()).unwrap());
+        let calls = BufReader::new(stream.try_clone().unwrap()).split(0);
+        for call in calls {
+            let call: Value = serde_json::from_slice(&call.unwrap()).unwrap();
+            let replies = if call["method"] == "io.cgtrace.Status" {
+                vec![json!({ "pid": 1, "seq": 9 })]
+            } else {
+                seen.push(call);
+                answers.next().unwrap()
+            };
             let last = replies.len();
             for (number, reply) in replies.into_iter().enumerate() {
                 let message = match reply.get("error") {
@@ -34,13 +38,43 @@ fn asked(arguments: &[&str], answers: Vec<Replies>) -> (Answer, Vec<Value>) {
                 };
                 write!(stream, "{message}\0").unwrap();
             }
+            if answers.peek().is_none() {
+                break;
+            }
         }
-        seen
-    });
+    }
+    seen
+}
+
+/// A command and the daemon that it asks, with these answers.
+fn with_daemon<R>(
+    arguments: &[&str],
+    answers: Vec<Replies>,
+    run: impl FnOnce(&mut Command) -> R,
+) -> (R, Vec<Value>) {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("io.cgtrace");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let daemon = thread::spawn(move || serve(&listener, answers));
     let mut command = Command::new(env!("CARGO_BIN_EXE_cgtrace"));
     command.args(["--daemon-only", "--socket"]).arg(&socket).args(arguments).env("TZ", "UTC");
-    let answer = answer(&mut command);
-    (answer, daemon.join().unwrap())
+    let result = run(&mut command);
+    (result, daemon.join().unwrap())
+}
+
+/// Runs a command against a daemon that gives these answers, and returns the calls.
+fn asked(arguments: &[&str], answers: Vec<Replies>) -> (Answer, Vec<Value>) {
+    with_daemon(arguments, answers, answer)
+}
+
+/// The first lines of a command that does not end.
+fn first_lines(command: &mut Command, count: usize) -> Vec<Value> {
+    let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap()).lines().take(count);
+    let lines = lines.map(|line| serde_json::from_str(&line.unwrap()).unwrap()).collect();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    lines
 }
 
 fn event(seq: u64, by: &str) -> Value {
@@ -64,12 +98,12 @@ fn a_followed_log_is_continued_after_its_last_number() {
         json!({ "event": event(8, "systemd") }),
         json!({ "event": event(9, "sh") }),
     ];
-    let arguments = ["log", "-f", "--json", "--by", "systemd", "--since", "2026-11-30 12:00:00", "/x/**"];
-    let (answer, calls) = asked(&arguments, vec![log, watch]);
-    let lines = answer.json();
+    let arguments =
+        ["log", "-f", "--all", "--json", "--by", "systemd", "--since", "2026-11-30 12:00:00", "/x/**"];
+    let (lines, calls) = with_daemon(&arguments, vec![log, watch], |command| first_lines(command, 3));
     assert_eq!(
-        json!([lines[0]["seq"], lines[1]["gap"]["reason"], lines[2]["seq"], lines.len()]),
-        json!([4, "stopped", 8, 3])
+        json!([lines[0]["seq"], lines[1]["gap"]["reason"], lines[2]["seq"]]),
+        json!([4, "stopped", 8])
     );
     assert_eq!(calls[0]["method"], "io.cgtrace.Log");
     assert_eq!(
@@ -81,12 +115,32 @@ fn a_followed_log_is_continued_after_its_last_number() {
 }
 
 #[test]
+fn a_followed_log_begins_with_its_newest_events() {
+    let log = vec![json!({ "items": [{ "event": event(4, "a") }], "seq": 4 })];
+    let watch = vec![json!({ "seq": 4 }), json!({ "event": event(5, "a") })];
+    let arguments = ["log", "--follow", "--json", "--kind", "mkdir"];
+    let (lines, calls) = with_daemon(&arguments, vec![log, watch], |command| first_lines(command, 2));
+    assert_eq!(json!([lines[0]["seq"], lines[1]["seq"]]), json!([4, 5]));
+    assert_eq!(calls[0]["parameters"], json!({ "kinds": ["mkdir"], "newest_first": true, "max": 10 }));
+    assert_eq!(calls[1]["parameters"], json!({ "kinds": ["mkdir"], "since_seq": 4 }));
+}
+
+#[test]
+fn only_the_lifecycle_is_printed_by_default() {
+    let log = vec![json!({ "items": [{ "event": event(4, "a") }], "seq": 4 })];
+    let (_, calls) = asked(&["log"], vec![log]);
+    let kinds = calls[0]["parameters"]["kinds"].as_array().unwrap();
+    assert!(kinds.contains(&json!("rmdir")) && kinds.contains(&json!("attach")), "{kinds:?}");
+    assert!(!kinds.contains(&json!("exec")) && !kinds.contains(&json!("populated")), "{kinds:?}");
+}
+
+#[test]
 fn the_newest_events_of_a_daemon_are_printed_oldest_first() {
     let log = vec![json!({ "items": [{ "event": event(5, "a") }, { "event": event(4, "a") }], "seq": 5 })];
-    let (answer, calls) = asked(&["log", "-n", "2", "--json"], vec![log]);
+    let (answer, calls) = asked(&["log", "-n", "2", "--json", "--kind", "mkdir"], vec![log]);
     let numbers: Vec<Value> = answer.with_code(0).json().iter().map(|line| line["seq"].clone()).collect();
     assert_eq!(json!(numbers), json!([4, 5]));
-    assert_eq!(calls[0]["parameters"], json!({ "newest_first": true, "max": 2 }));
+    assert_eq!(calls[0]["parameters"], json!({ "kinds": ["mkdir"], "newest_first": true, "max": 2 }));
 }
 
 #[test]

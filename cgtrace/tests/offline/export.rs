@@ -13,11 +13,11 @@ use crate::{
 #[test]
 fn json_lines_are_those_of_the_log() {
     let folder = two_boots();
-    let log = cgtrace(folder.path(), &["log", "--json"]).stdout;
+    let log = cgtrace(folder.path(), &["log", "--all", "--json"]).stdout;
     assert_eq!(cgtrace(folder.path(), &["export", "--format", "jsonl"]).with_code(0).stdout, log);
     let range = ["--since", "2026-11-30 13:00:45", "--until", "2026-11-30 13:05:10"];
     let some = cgtrace(folder.path(), &[&["export", "--format", "jsonl"], &range[..]].concat()).stdout;
-    assert_eq!(some, cgtrace(folder.path(), &[&["log", "--json"], &range[..]].concat()).stdout);
+    assert_eq!(some, cgtrace(folder.path(), &[&["log", "--all", "--json"], &range[..]].concat()).stdout);
     let out = tempfile::NamedTempFile::new().unwrap();
     let name = out.path().to_str().unwrap();
     let written = cgtrace(folder.path(), &["export", "--format", "jsonl", "-o", name]).with_code(0);
@@ -34,7 +34,7 @@ fn a_merged_database_answers_as_the_segments_do() {
         let name = file.to_str().unwrap();
         cgtrace(folder.path(), &["export", "--format", "sqlite", "-o", name]).with_code(0);
         for arguments in [
-            &["log", "--json"][..],
+            &["log", "--all", "--json"][..],
             &["log", "--json", "-n", "3"],
             &["list"],
             &["list", "--removed"],

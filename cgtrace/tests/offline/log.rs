@@ -16,42 +16,39 @@ fn items(lines: &[Value]) -> Vec<Value> {
 #[test]
 fn a_log_has_the_events_the_gaps_and_the_boots() {
     let folder = two_boots();
-    let log = cgtrace(folder.path(), &["log"]).with_code(0);
+    let log = cgtrace(folder.path(), &["log", "--all"]).with_code(0);
+    let by = |path: &str, process: &str| format!("{path}  by {process}, in /init.scope)");
     assert_eq!(
         log.lines(),
         [
-            "2026-11-30T13:00:10.000Z  mkdir      v2            /system.slice/web.service  \
-             by systemd[1] (uid 0, in /init.scope)",
-            "2026-11-30T13:00:11.000Z  attach     v2            /system.slice/web.service  \
-             from /init.scope  sh[50]  by systemd[1] (uid 0, in /init.scope)",
-            "2026-11-30T13:00:12.000Z  exec       nginx[50]",
-            "2026-11-30T13:00:20.000Z  mkdir      v2            /system.slice/web.service/job  \
-             by nginx[50] (uid 33, in /init.scope)",
-            "2026-11-30T13:00:30.000Z  rmdir      v2            /system.slice/web.service/job  \
-             by nginx[50] (uid 33, in /init.scope)",
-            "2026-11-30T13:00:40.000Z  mkdir      v2            /system.slice-a  \
-             by mkdir[60] (uid 1000, in /init.scope)",
-            "2026-11-30T13:00:45.000Z  rmdir      v2            /system.slice-a  \
-             by rmdir[61] (uid 1000, in /init.scope)",
-            "-- 2026-11-30T13:01:00Z … 2026-11-30T13:05:00Z: no cgtrace daemon ran",
-            "2026-11-30T13:05:10.000Z  rmdir      v2            /system.slice/web.service  \
-             by systemd[1] (uid 0, in /init.scope)",
-            "2026-11-30T13:05:20.000Z  mkdir      v2            /system.slice/web.service  \
-             by systemd[1] (uid 0, in /init.scope)",
-            "-- 2026-11-30T13:05:20Z … 2026-11-30T14:00:00Z: \
-             the cgtrace daemon was killed; its last second is missing, too",
+            "-- 2026-11-30",
+            &by("13:00:10.000  mkdir   /system.slice/web.service  v2", "systemd[1] (uid 0"),
+            &by(
+                "13:00:11.000  attach  /system.slice/web.service  sh[50]  from /init.scope  v2",
+                "systemd[1] (uid 0"
+            ),
+            "13:00:12.000  exec    nginx[50]",
+            &by("13:00:20.000  mkdir   /system.slice/web.service/job  v2", "nginx[50] (uid 33"),
+            &by("13:00:30.000  rmdir   /system.slice/web.service/job  v2", "nginx[50] (uid 33"),
+            &by("13:00:40.000  mkdir   /system.slice-a  v2", "mkdir[60] (uid 1000"),
+            &by("13:00:45.000  rmdir   /system.slice-a  v2", "rmdir[61] (uid 1000"),
+            "-- 13:01:00 … 13:05:00: no cgtrace daemon ran",
+            &by("13:05:10.000  rmdir   /system.slice/web.service  v2", "systemd[1] (uid 0"),
+            &by("13:05:20.000  mkdir   /system.slice/web.service  v2", "systemd[1] (uid 0"),
+            "-- 13:05:20 … 14:00:00: the cgtrace daemon was killed; its last second is missing, too",
             &format!("-- boot {BOOT_B}"),
-            "2026-11-30T14:00:10.000Z  mkdir      v2            /system.slice/db.service  \
-             by systemd[1] (uid 0, in /init.scope)",
+            &by("14:00:10.000  mkdir   /system.slice/db.service  v2", "systemd[1] (uid 0"),
         ]
     );
+    let utc = cgtrace(folder.path(), &["log", "--utc", "-n", "1"]).with_code(0);
+    assert!(utc.lines()[1].starts_with("14:00:10.000Z  mkdir"), "{}", utc.stdout);
     assert_eq!(log.stderr, "");
 }
 
 #[test]
 fn json_has_an_event_or_a_gap_per_line() {
     let folder = two_boots();
-    let log = cgtrace(folder.path(), &["--json", "log"]).with_code(0).json();
+    let log = cgtrace(folder.path(), &["--json", "log", "--all"]).with_code(0).json();
     assert_eq!(json!(items(&log)), json!([1, 2, 3, 4, 5, 6, 7, "stopped", 8, 9, "killed", 10]));
     let moved = &log[1];
     assert_eq!(moved["task"]["threadgroup"], true);
@@ -71,7 +68,9 @@ fn a_log_is_selected_by_path_kind_hierarchy_and_process() {
         numbers.retain(Value::is_number);
         json!(numbers)
     };
-    assert_eq!(selected(&["/system.slice/web.service/job"]), json!([3, 4, 5]));
+    assert_eq!(selected(&["/system.slice/web.service/job", "--all"]), json!([3, 4, 5]));
+    // The exec of a tracked process is no lifecycle event.
+    assert_eq!(selected(&["/system.slice/web.service/job"]), json!([4, 5]));
     assert_eq!(selected(&["/system.slice/*.service", "--kind", "mkdir"]), json!([1, 9, 10]));
     assert_eq!(selected(&["--kind", "exec,attach"]), json!([2, 3]));
     assert_eq!(selected(&["--by", "nginx"]), json!([4, 5]));

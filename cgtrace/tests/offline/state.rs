@@ -15,14 +15,14 @@ fn a_tree_of_a_time_is_that_of_then() {
     let tree = |at: &str| cgtrace(folder.path(), &["tree", "-H", "v2", "--at", at]).with_code(0);
     assert_eq!(
         tree("2026-11-30 13:00:42").lines(),
-        ["v2            /", "├─ init.scope", "├─ system.slice", "│  └─ web.service", "└─ system.slice-a"]
+        ["/  v2", "├─ init.scope", "├─ system.slice", "│  └─ web.service", "└─ system.slice-a"]
     );
     assert_eq!(
         tree("2026-11-30 13:00:25").lines(),
-        ["v2            /", "├─ init.scope", "└─ system.slice", "   └─ web.service", "      └─ job"]
+        ["/  v2", "├─ init.scope", "└─ system.slice", "   └─ web.service", "      └─ job"]
     );
     let last = cgtrace(folder.path(), &["tree", "/system.slice", "-H", "v2"]).with_code(0);
-    assert_eq!(last.lines(), ["v2            /system.slice", "└─ db.service"]);
+    assert_eq!(last.lines(), ["/system.slice  v2", "└─ db.service"]);
     assert_eq!(last.stderr, END);
 }
 
@@ -33,8 +33,8 @@ fn a_list_of_a_time_is_that_of_then() {
     let then = list(&["/**/*.service", "--at", "2026-11-30 13:00:15"]);
     assert_eq!(
         then.lines(),
-        ["v2                  10  /system.slice/web.service  created at 2026-11-30T13:00:10.000Z \
-             by systemd[1]"]
+        ["/system.slice/web.service  v2  created at 2026-11-30T13:00:10.000Z by systemd[1] \
+             (uid 0, in /init.scope)"]
     );
     assert_eq!(then.stderr, "");
     let all = list(&["--at", "2026-11-30 13:00:25", "--json"]).json();
@@ -97,7 +97,7 @@ fn the_history_of_a_running_daemon_ends_at_its_last_event() {
         let log = cgtrace(folder, &["log"]).with_code(0);
         assert!(log.stdout.contains("mkdir") && log.stderr.is_empty(), "{}{}", log.stdout, log.stderr);
         let end = cgtrace(folder, &["tree", "/system.slice"]).with_code(0);
-        assert_eq!(end.lines(), ["v2            /system.slice", "└─ web.service"]);
+        assert_eq!(end.lines(), ["/system.slice  v2", "└─ web.service"]);
         let later = cgtrace(folder, &["tree", "--at", "2026-11-30 13:00:11"]).with_code(3);
         assert!(later.stderr.contains("it ends at 2026-11-30T13:00:10"), "{}", later.stderr);
         let out = copy.path().join("merged");
@@ -205,7 +205,7 @@ fn a_life_over_several_segments_is_one() {
         show.stdout
     );
     let then = cgtrace(folder.path(), &["tree", "/long", "--at", "2026-12-01 15:00:00"]).with_code(0);
-    assert_eq!(then.lines(), ["v2            /long", "└─ inner"]);
+    assert_eq!(then.lines(), ["/long  v2", "└─ inner"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ pub use folder::Folder;
 use super::{
     connect::{Connected, Connector, Source},
     failure::Failure,
+    live::Live,
     when::When,
 };
 
@@ -130,10 +131,14 @@ impl Past {
         }
     }
 
-    /// Turns a daemon's past into its stream of events.
-    pub fn watch(self, watch: &wire::Watch) -> Result<cgtrace_client::EventStream, Failure> {
+    /// Continues a daemon's past with what happens.
+    pub fn live(self, watch: wire::Watch, connector: &Connector) -> Result<Live, Failure> {
         match self {
-            Self::Daemon(client, _) => Ok(client.watch(watch)?),
+            Self::Daemon(client, Source::ThisProcess) => Ok(Live::InProcess(Box::new(client.watch(&watch)?))),
+            Self::Daemon(client, _) => {
+                drop(client);
+                Live::of_daemon(connector.endpoint(), watch)
+            }
             Self::Folder(_) => Err(Failure::Usage(anyhow!("a stored history has no live events"))),
         }
     }

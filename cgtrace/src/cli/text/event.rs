@@ -1,35 +1,61 @@
-//! Events, one per line.
+//! Events, one per row.
 
-use cgtrace_client::wire::{CgroupRef, Event, EventKind};
+use cgtrace_client::wire::{EventKind, Task};
 use cgtrace_why::format::process_in_full;
 use clap::builder::styling::Style;
 
-use super::{CHANGED, GONE, GOOD, QUIET, hierarchy, path, styled, task, timestamp};
+use super::{CHANGED, Clock, GONE, GOOD, Part, QUIET, Together, escape, path, row, styled, task};
 
-/// `2026-11-23T10:05:00.123Z  mkdir  v2  /system.slice/kubelet.service  by systemd[1]`
-pub fn event(event: &Event) -> String {
+/// The columns of most kinds.
+const KIND_WIDTH: usize = 6;
+
+/// `10:05:00.123  mkdir   /system.slice/kubelet.service  v2 pids  by systemd[1]`, in at most that many columns.
+/// Without a width nothing is left out.
+pub fn event(Together { event, hierarchies }: &Together, clock: &Clock, width: Option<usize>) -> String {
     let mut parts = vec![
-        styled(QUIET, &timestamp(&event.at())),
-        styled(style(&event.kind), &format!("{:9}", event.kind)),
+        Part::Text(QUIET, clock.time(&event.at())),
+        Part::Text(style(&event.kind), format!("{:KIND_WIDTH$}", event.kind)),
     ];
-    parts.extend(event.hierarchy.as_deref().map(hierarchy));
     if event.id.is_some() {
-        parts.push(cgroup(event.path.as_deref(), event.path_hex.as_deref(), event.id));
-    }
-    if let Some(CgroupRef { id, path, path_hex }) = &event.from {
-        parts.push(format!("from {}", cgroup(path.as_deref(), path_hex.as_deref(), Some(*id))));
+        parts.push(Part::Path("", cgroup(event.path.as_deref(), event.path_hex.as_deref(), event.id)));
     }
     if let Some(moved) = &event.task {
         let is_thread = moved.threadgroup == Some(false) && moved.tid != moved.pid;
         let thread = if is_thread { format!(" thread {}", moved.tid) } else { String::new() };
-        parts.push(task(moved) + &thread);
+        parts.push(Part::text(task(moved) + &thread));
     }
-    parts.extend(event.by.as_ref().map(|task| styled(QUIET, &format!("by {}", process_in_full(task)))));
-    parts.extend(event.lost.map(|lost| format!("{lost} records; resyncing the index")));
+    if let Some(from) = &event.from {
+        parts
+            .push(Part::Path("from ", cgroup(from.path.as_deref(), from.path_hex.as_deref(), Some(from.id))));
+    }
+    if !hierarchies.is_empty() {
+        parts.push(Part::Names(hierarchies.iter().map(|name| escape(name)).collect()));
+    }
+    if let Some(by) = &event.by {
+        let is_itself = |task: &Task| task.pid == by.pid && task.comm == by.comm;
+        let text = match width {
+            _ if event.task.as_ref().is_some_and(is_itself) => "by itself".to_owned(),
+            Some(_) => format!("by {}", task(by)),
+            None => format!("by {}", process_in_full(by)),
+        };
+        parts.push(Part::Optional(QUIET, text));
+    }
+    parts.extend(event.lost.map(|lost| Part::text(format!("{lost} records; resyncing the index"))));
     if event.inferred {
-        parts.push("(inferred)".to_owned());
+        parts.push(Part::text("(inferred)"));
     }
-    parts.join("  ").trim_end().to_owned()
+    row(parts, width)
+}
+
+/// `              exists  /system.slice/kubelet.service  v2 pids`
+pub fn existing(path: &str, hierarchies: &[&str], clock: &Clock, width: Option<usize>) -> String {
+    let parts = vec![
+        Part::text(" ".repeat(clock.columns())),
+        Part::Text(QUIET, format!("{:KIND_WIDTH$}", "exists")),
+        Part::Path("", path.to_owned()),
+        Part::Names(hierarchies.iter().map(|name| escape(name)).collect()),
+    ];
+    row(parts, width)
 }
 
 fn cgroup(text: Option<&str>, hex: Option<&str>, id: Option<u64>) -> String {
@@ -57,47 +83,64 @@ fn style(kind: &EventKind) -> Style {
 
 #[cfg(test)]
 mod tests {
-    use cgtrace_client::wire::{Task, Timestamp};
+    use cgtrace_client::wire::{CgroupRef, Event, Timestamp};
 
     use super::*;
 
-    fn plain(text: &str) -> String {
-        anstream::adapter::strip_str(text).to_string()
+    fn shown(event_: &Event, hierarchies: &[&str], width: Option<usize>) -> String {
+        let hierarchies = hierarchies.iter().map(|name| (*name).to_owned()).collect();
+        let change = Together { event: event_.clone(), hierarchies };
+        anstream::adapter::strip_str(&event(&change, &Clock::new(true), width)).to_string()
     }
 
-    #[test]
-    fn an_event_is_one_escaped_line() {
-        let line = event(&Event {
+    fn process(pid: u32, comm: &str) -> Task {
+        Task { pid, tid: pid, comm: comm.to_owned(), ..Task::default() }
+    }
+
+    fn moved() -> Event {
+        Event {
             time: Timestamp::from_unix_ns(1_795_428_300_123_456_789, 0).time,
             kind: EventKind::Attach,
-            hierarchy: Some("v2".to_owned()),
             id: Some(7),
             path: Some("/a\u{1b}c".to_owned()),
             from: Some(CgroupRef { id: 1, path: Some("/".to_owned()), path_hex: None }),
-            task: Some(Task {
-                pid: 42,
-                tid: 43,
-                comm: "kubelet".to_owned(),
-                threadgroup: Some(false),
-                ..Task::default()
-            }),
-            by: Some(Task {
-                pid: 1,
-                comm: "systemd".to_owned(),
-                cgroup: Some("/init.scope".to_owned()),
-                ..Task::default()
-            }),
+            task: Some(Task { tid: 43, threadgroup: Some(false), ..process(42, "kubelet") }),
+            by: Some(Task { cgroup: Some("/init.scope".to_owned()), ..process(1, "systemd") }),
             ..Event::default()
-        });
+        }
+    }
+
+    #[test]
+    fn an_event_is_one_escaped_row() {
         assert_eq!(
-            plain(&line),
-            "2026-11-23T10:05:00.123Z  attach     v2            /a\\x1bc  from /  kubelet[42] thread 43  by systemd[1] (in /init.scope)"
+            shown(&moved(), &["v2"], None),
+            "10:05:00.123Z  attach  /a\\x1bc  kubelet[42] thread 43  from /  v2  by systemd[1] (in /init.scope)"
         );
+    }
+
+    #[test]
+    fn a_row_fits_a_terminal() {
+        let path = format!("/kubepods.slice/{}/cri-containerd-{}.scope", "p".repeat(60), "c".repeat(64));
+        let from = Some(CgroupRef { id: 1, path: Some(path.clone()), path_hex: None });
+        let event = Event { path: Some(path), from, ..moved() };
+        let hierarchies = ["v2", "name=systemd", "cpu,cpuacct", "memory", "pids", "devices", "cpuset"];
+        let row = shown(&event, &hierarchies, Some(80));
+        assert!(row.chars().count() <= 80, "{row}");
+        assert!(row.contains("…") && row.contains("v2 +6"), "{row}");
+        assert!(
+            shown(&event, &hierarchies, None).ends_with("devices cpuset  by systemd[1] (in /init.scope)")
+        );
+    }
+
+    #[test]
+    fn a_process_that_moves_itself_is_named_once() {
+        let event = Event { by: Some(process(42, "kubelet")), ..moved() };
+        assert!(shown(&event, &["v2"], Some(80)).ends_with("v2  by itself"));
     }
 
     #[test]
     fn an_event_without_a_cgroup_is_printed() {
         let lost = Event { kind: EventKind::Lost, lost: Some(3), ..Event::default() };
-        assert!(plain(&event(&lost)).contains("3 records"));
+        assert!(shown(&lost, &[], Some(80)).ends_with("lost    3 records; resyncing the index"));
     }
 }

@@ -1,10 +1,14 @@
 //! Results and events as text. Paths and process names are escaped, so they cannot contain terminal control
 //! sequences.
 
+mod clock;
 mod event;
+mod fit;
+mod list;
 mod log;
 mod result;
 mod table;
+mod together;
 mod why;
 mod wrap;
 
@@ -12,10 +16,14 @@ use cgtrace_client::{paths, wire::CheckResult};
 use clap::builder::styling::{AnsiColor, Style};
 
 pub use cgtrace_why::format::{duration, process as task, timestamp};
-pub use event::{dropped, event};
+pub use clock::Clock;
+pub use event::{dropped, event, existing};
+pub use fit::{Part, row};
+pub use list::{by_path, list, removed};
 pub use log::{boot, gap};
-pub use result::{Ages, cgroup, details, removed, results};
+pub use result::{Ages, details, results};
 pub use table::Table;
+pub use together::{Grouper, TOGETHER_MS, Together};
 pub use why::why;
 pub use wrap::{Line, wrap};
 

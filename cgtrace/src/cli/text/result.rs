@@ -2,14 +2,14 @@
 
 use std::time::SystemTime;
 
-use cgtrace_client::wire::{Cgroup, HierarchyResult, Instance, PathResult, RemovedCgroup, Task};
+use cgtrace_client::wire::{HierarchyResult, Instance, PathResult, Task};
 use cgtrace_why::{
     CgroupMembers, Member,
     format::process_in_full,
-    instances::{Group, creation, group_instances, groups, lifetime, removal},
+    instances::{Group, group_instances, groups, removal},
 };
 
-use super::{GONE, GOOD, QUIET, hierarchy, path, styled, timestamp};
+use super::{GONE, GOOD, QUIET, path, styled};
 
 /// How many members of a cgroup are printed.
 const MEMBERS_SHOWN: usize = 8;
@@ -145,37 +145,4 @@ fn member(member: &Member) -> String {
         None => {}
     }
     text
-}
-
-/// A removed cgroup: its path, its creation and its removal, each on a line.
-pub fn removed(removed: &RemovedCgroup) -> [String; 3] {
-    let RemovedCgroup { hierarchy: name, hierarchy_id: _, instance } = removed;
-    let lifetime = lifetime(&[instance]).map(|lifetime| format!("  lifetime {lifetime}")).unwrap_or_default();
-    let path = path(instance.path.as_deref(), instance.path_hex.as_deref());
-    // The lifetime is on the first line.
-    let end = Instance { created_at: None, existed_at: None, ..instance.clone() };
-    [
-        format!("{path}  {}{lifetime}", super::escape(name)),
-        format!("  {}", styled(QUIET, &creation(&[instance], None))),
-        format!("  {}", styled(QUIET, &removal(&[&end], None))),
-    ]
-}
-
-/// One line of `list`.
-pub fn cgroup(cgroup: &Cgroup) -> String {
-    let since = match (&cgroup.created_at, &cgroup.existed_at) {
-        (Some(created_at), _) => {
-            let by = cgroup.created_by.as_ref().map(|task| format!(" by {}", super::task(task)));
-            format!("created at {}{}", timestamp(created_at), by.unwrap_or_default())
-        }
-        (None, Some(existed_at)) => format!("created before {}", timestamp(existed_at)),
-        (None, None) => String::new(),
-    };
-    format!(
-        "{}  {:>8}  {}  {}",
-        hierarchy(&cgroup.hierarchy),
-        cgroup.id,
-        path(cgroup.path.as_deref(), cgroup.path_hex.as_deref()),
-        styled(QUIET, &since)
-    )
 }

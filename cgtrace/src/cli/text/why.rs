@@ -96,8 +96,8 @@ fn append_finding(
     }
     if !remediation.is_empty() {
         lines.push(format!("{indent}{}", styled(QUIET, "what to do:")).into());
-        lines.extend(remediation.iter().map(|remedy| match remedy.command {
-            Some(_) => Line::Command(item(&remedy.text)),
+        lines.extend(remediation.iter().map(|remedy| match &remedy.command {
+            Some(command) => Line::Command { text: item(&remedy.text), command: escape(command) },
             None => item(&remedy.text).into(),
         }));
     }
