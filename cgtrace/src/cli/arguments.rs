@@ -12,6 +12,7 @@ use clap_complete::{ArgValueCandidates, ArgValueCompleter, Shell};
 use super::{
     completions,
     duration::parse_duration,
+    top::Order,
     when::{self, When},
 };
 use crate::daemon::config::Settings;
@@ -65,6 +66,8 @@ pub enum Command {
     List(List),
     /// Show cgroups as a tree
     Tree(Tree),
+    /// Show cgroups as a live tree, with their ages, processes and creators
+    Top(Top),
     /// Print cgroup events as they happen
     Events(Events),
     /// Print past events from the history
@@ -317,6 +320,23 @@ pub struct Tree {
     pub history: HistoryOption,
     #[command(flatten)]
     pub wide: WideOption,
+}
+
+#[derive(Debug, Args)]
+pub struct Top {
+    #[arg(value_name = "PATTERN", help = PATTERN, add = ArgValueCompleter::new(completions::cgroups))]
+    pub patterns: Vec<OsString>,
+    #[command(flatten)]
+    pub hierarchy: HierarchyOption,
+    /// What siblings are sorted by
+    #[arg(short, long, value_name = "ORDER", value_enum, default_value_t)]
+    pub sort: Order,
+    /// How often ages and numbers of processes are updated; what is created or removed appears at once
+    #[arg(long, value_name = "DURATION", value_parser = parse_duration, default_value = "1s")]
+    pub interval: Duration,
+    /// Print the tree as text, once, and exit
+    #[arg(long)]
+    pub once: bool,
 }
 
 #[derive(Debug, Args)]

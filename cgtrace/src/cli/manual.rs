@@ -150,6 +150,22 @@ pub const PAGES: &[Page] = &[
         see_also: &["cgtrace(1)", "cgtrace-list(1)", "systemd-cgls(1)"],
     },
     Page {
+        command: "top",
+        examples: &[
+            ("Watch every cgroup", "cgtrace top"),
+            ("Watch the pods, the youngest first", "cgtrace top /kubepods.slice --sort age"),
+            ("Print the tree with ages and processes", "cgtrace top --once -H v2"),
+        ],
+        files: &[SOCKETS],
+        exit_status: &[
+            ("0", "The user quit, or a signal ended it."),
+            ("1", "With --once: no cgroup matches."),
+            ("2", "Usage error, or stdin or stdout is not a terminal."),
+            NO_ANSWER,
+        ],
+        see_also: &["cgtrace(1)", "cgtrace-tree(1)", "cgtrace-events(1)", "systemd-cgtop(1)"],
+    },
+    Page {
         command: "events",
         examples: &[
             (

@@ -29,6 +29,7 @@ mod show;
 mod status;
 mod stderr;
 mod text;
+mod top;
 mod tree;
 mod unpin;
 mod verify;
@@ -130,6 +131,7 @@ fn execute(arguments: Arguments, output: &mut Output) -> Result<Outcome, Failure
         Command::Show(show) => show::run(&show, &connector, output),
         Command::List(list) => list::run(&list, &connector, output),
         Command::Tree(tree) => tree::run(&tree, &connector, output),
+        Command::Top(top) => top::run(&top, &connector, output),
         Command::Events(events) => events::run(&events, &connector, output),
         Command::Log(log) => log::run(&log, &connector, output),
         Command::Export(export) => export::run(&export, &connector, output),

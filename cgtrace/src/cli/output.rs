@@ -46,7 +46,7 @@ pub struct Output {
     /// Whether to strip styles from text.
     plain: bool,
     /// The terminal's width; without a terminal, nothing is wrapped.
-    width: Option<usize>,
+    pub width: Option<usize>,
     /// Whether to print JSON.
     pub json: bool,
 }

@@ -1,0 +1,90 @@
+//! The threads that wait for something, and what they send.
+
+use std::{io, sync::mpsc::SyncSender, thread};
+
+use cgtrace_client::Error;
+use ratatui::crossterm::event::{self, Event};
+use tokio::{
+    runtime::{Builder, Runtime},
+    select,
+    signal::unix::{Signal, SignalKind, signal},
+};
+
+use super::{model::Update, processes::Counts, source::Source};
+
+/// What happened.
+#[derive(Debug)]
+pub enum Input {
+    Updates(Vec<Update>),
+    Counts(Counts),
+    Terminal(Event),
+    /// A signal asks for the end.
+    Signal,
+    /// The tracer in this process ended.
+    Ended(Error),
+    /// Keys cannot be read any more.
+    Unreadable(io::Error),
+}
+
+/// Receives from the daemon.
+pub fn follow(source: Source, inputs: SyncSender<Input>) {
+    thread::spawn(move || {
+        let error = source.follow(|updates| inputs.send(Input::Updates(updates)).is_ok());
+        if let Some(error) = error {
+            // The receiver is gone at the end.
+            let _ = inputs.send(Input::Ended(error));
+        }
+    });
+}
+
+/// Reads keys.
+pub fn read_keys(inputs: SyncSender<Input>) {
+    thread::spawn(move || {
+        loop {
+            let (input, is_last) = match event::read() {
+                Ok(event) => (Input::Terminal(event), false),
+                Err(error) => (Input::Unreadable(error), true),
+            };
+            if inputs.send(input).is_err() || is_last {
+                return;
+            }
+        }
+    });
+}
+
+/// The signals that end the program, from now on.
+pub struct Signals {
+    runtime: Runtime,
+    signals: [Signal; 4],
+}
+
+impl Signals {
+    /// From now on these signals do not end the process, but are sent.
+    pub fn catch() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_io().build()?;
+        let guard = runtime.enter();
+        let signals = [
+            signal(SignalKind::terminate())?,
+            signal(SignalKind::interrupt())?,
+            signal(SignalKind::hangup())?,
+            signal(SignalKind::quit())?,
+        ];
+        drop(guard);
+        Ok(Self { runtime, signals })
+    }
+
+    pub fn send(self, inputs: SyncSender<Input>) {
+        let Self { runtime, signals: [mut terminate, mut interrupt, mut hangup, mut quit] } = self;
+        thread::spawn(move || {
+            runtime.block_on(async {
+                select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                    _ = hangup.recv() => {}
+                    _ = quit.recv() => {}
+                }
+            });
+            let _ = inputs.send(Input::Signal);
+        });
+    }
+}
