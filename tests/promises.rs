@@ -35,6 +35,7 @@ mod promises {
     pub mod supervised;
     pub mod surroundings;
     pub mod terminated;
+    pub mod top;
     pub mod traps;
     pub mod true_root;
     pub mod waiting;
@@ -80,6 +81,7 @@ fn main() {
         promises::supervised::trials(),
         promises::surroundings::trials(),
         promises::terminated::trials(),
+        promises::top::trials(),
         promises::traps::trials(),
         promises::true_root::trials(),
         promises::waiting::trials(),

@@ -45,7 +45,7 @@ pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
 }
 
 /// Both sides of one with 80 columns. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
-fn open() -> io::Result<(File, File)> {
+pub fn open() -> io::Result<(File, File)> {
     let side = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
     let screen = side("/dev/ptmx")?;
     let (locked, mut number): (libc::c_int, libc::c_uint) = (0, 0);

@@ -13,6 +13,7 @@ capture show show /demo.slice/web.service
 capture show-pid show --pid 1 --hierarchy v2
 capture list list '/demo.slice/*.service'
 capture tree tree /demo.slice --hierarchy v2
+capture top top --once /demo.slice --hierarchy v2
 capture events events /demo.slice --kind mkdir,rmdir --since-seq 0 --count 3
 capture status status
 capture verify verify

@@ -23,7 +23,11 @@ impl Filter {
         if !text.contains(['*', '?', '[', '{']) {
             return Ok(Self::Text(text.as_bytes().to_vec()));
         }
-        let pattern = if text.starts_with(['/', '*']) { text.to_owned() } else { format!("/**/{text}") };
+        let pattern = if text.starts_with('/') || text.starts_with("**") {
+            text.to_owned()
+        } else {
+            format!("/**/{text}")
+        };
         let mut patterns = Patterns::none();
         patterns.add(&pattern).map_err(|error| error.to_string())?;
         Ok(Self::Pattern(patterns))

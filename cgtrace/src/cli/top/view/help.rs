@@ -10,7 +10,7 @@ const HELP: &str = "\
 ↑ ↓ PgUp PgDn Home End  move
 Enter, Space            fold or unfold
 ← →                     fold or go up, unfold
-/                       filter: text, or a pattern as for `cgtrace list`
+/                       filter: a part of the path, or a pattern
 Esc                     show all, or quit
 h                       next hierarchy
 s                       sort by name, age, processes, activity

@@ -39,8 +39,8 @@ pub fn draw(app: &mut App, area: Rect, buffer: &mut Buffer, now: u64, theme: The
     let line = |y: u16| Rect { y, height: 1, ..area };
     if area.height >= 4 {
         let bold = Style::new().add_modifier(Modifier::BOLD);
-        put(buffer, line(area.y), &status::header(app), bold);
-        let (text, is_problem) = status::footer(app, now);
+        put(buffer, line(area.y), &status::header(app, usize::from(area.width)), bold);
+        let (text, is_problem) = status::footer(app, usize::from(area.width), now);
         let style =
             if is_problem { theme.color(Color::Yellow).add_modifier(Modifier::BOLD) } else { Style::new() };
         put(buffer, line(area.bottom() - 1), &text, style);
