@@ -60,8 +60,16 @@ impl Tree {
     }
 
     pub fn set_filter(&mut self, filter: &Filter) {
-        let nodes = mem::take(&mut self.nodes);
-        self.relink(nodes, filter);
+        self.filtered = !filter.is_all();
+        self.top.selected.clear();
+        for node in self.nodes.values_mut() {
+            node.children.selected.clear();
+            node.matches = filter.matches(&node.path);
+        }
+        let matching = self.nodes.iter().filter(|(_, node)| node.matches && self.filtered);
+        for id in matching.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.select(id);
+        }
     }
 
     /// Builds the tree from its cgroups' paths.

@@ -90,13 +90,40 @@ fn screen(app: &mut App, width: u16, height: u16) -> String {
 
 #[test]
 fn eighty_columns_show_everything() {
-    assert_snapshot!(screen(&mut app(), 80, 12));
+    assert_snapshot!(screen(&mut app(), 80, 12), @r"
+    v2 (1 of 2)  7 cgroups, 1 removed  0 events/s  by name
+      CGROUP                                       AGE  PROCS CREATOR
+      ▾ /                                    > 1 d 1 h      0 -
+          init.scope                         > 1 d 1 h      1 -
+        ▾ kubepods.slice                     2 h 5 min      ? systemd[1]
+            cri-container…89abcdef.scope     1 min 2 s     12 systemd[1]
+        ▾ system.slice                       > 1 d 1 h   some -
+            a\x1b[2Jb.service                     30 s      3 systemd[1]
+    -       old.service                           30 s      - systemd[1]
+    +       web.service                            1 s      0 systemd[1]
+
+    q quit  ? help  / filter  h hierarchy  s sort  Enter fold
+    ");
 }
 
 #[test]
 fn a_small_screen_shows_less() {
-    assert_snapshot!(screen(&mut app(), 50, 7));
-    assert_snapshot!(screen(&mut app(), 20, 5));
+    assert_snapshot!(screen(&mut app(), 50, 7), @r"
+    v2 (1 of 2)  7 cgroups, 1 removed  0 events/s
+      CGROUP                                AGE  PROCS
+      ▾ /                             > 1 d 1 h      0
+          init.scope                  > 1 d 1 h      1
+        ▾ kubepods.slice              2 h 5 min      ?
+            cri-contai…cdef.scope     1 min 2 s     12
+    q quit  ? help  / filter  h hierarchy  s sort
+    ");
+    assert_snapshot!(screen(&mut app(), 20, 5), @r"
+    v2 (1 of 2)
+      CGROUP
+      ▾ /
+          init.scope
+    q quit  ? help
+    ");
 }
 
 #[test]
@@ -117,7 +144,17 @@ fn folded_rows_count_what_they_hide() {
     app.apply(&Action::Move(Motion::Last));
     app.apply(&Action::Fold);
     app.apply(&Action::Fold);
-    assert_snapshot!(screen(&mut app, 80, 9));
+    assert_snapshot!(screen(&mut app, 80, 9), @r"
+    v2 (1 of 2)  7 cgroups, 1 removed  0 events/s  by name
+      CGROUP                                       AGE  PROCS CREATOR
+      ▾ /                                    > 1 d 1 h      0 -
+          init.scope                         > 1 d 1 h      1 -
+        ▾ kubepods.slice                     2 h 5 min      ? systemd[1]
+            cri-container…89abcdef.scope     1 min 2 s     12 systemd[1]
+        ▸ system.slice (+2)                  > 1 d 1 h   some -
+
+    q quit  ? help  / filter  h hierarchy  s sort  Enter fold
+    ");
     app.apply(&Action::Unfold);
     assert!(screen(&mut app, 80, 12).contains("web.service"));
 }
@@ -127,7 +164,15 @@ fn a_filter_shows_what_matches_and_its_ancestors() {
     let mut app = app();
     app.apply(&Action::Filter);
     "web".chars().for_each(|character| app.apply(&Action::Type(character)));
-    assert_snapshot!(screen(&mut app, 80, 7));
+    assert_snapshot!(screen(&mut app, 80, 7), @r"
+    v2 (1 of 2)  7 cgroups, 1 removed  0 events/s  by name
+      CGROUP                                       AGE  PROCS CREATOR
+      ▾ /                                    > 1 d 1 h      0 -
+        ▾ system.slice                       > 1 d 1 h   some -
+    +       web.service                            1 s      0 systemd[1]
+
+    /web
+    ");
     app.apply(&Action::Type('['));
     assert!(screen(&mut app, 80, 7).contains("/web[  (invalid pattern"));
     app.apply(&Action::Cancel);
@@ -148,9 +193,36 @@ fn the_status_line_reports_a_restart() {
 fn the_next_hierarchy_and_the_help() {
     let mut app = app();
     app.apply(&Action::NextHierarchy);
-    assert_snapshot!(screen(&mut app, 80, 5));
+    assert_snapshot!(screen(&mut app, 80, 5), @r"
+    memory (2 of 2)  1 cgroup  0 events/s  by name
+      CGROUP                                       AGE  PROCS CREATOR
+        /                                     > 15 min      ? -
+
+    q quit  ? help  / filter  h hierarchy  s sort  Enter fold
+    ");
     app.apply(&Action::Help);
-    assert_snapshot!(screen(&mut app, 80, 20));
+    assert_snapshot!(screen(&mut app, 80, 20), @r"
+    memory (2 of 2)  1 cgroup  0 events/s  by name
+      CGROUP                                       AGE  PROCS CREATOR
+        ┌ cgtrace top ─────────────────────────────────────────────────────────┐
+        │↑ ↓ PgUp PgDn Home End  move                                          │
+        │Enter, Space            fold or unfold                                │
+        │← →                     fold or go up, unfold                         │
+        │/                       filter: a part of the path, or a pattern      │
+        │Esc                     show all, or quit                             │
+        │h                       next hierarchy                                │
+        │s                       sort by name, age, processes, activity        │
+        │q, Ctrl-C               quit                                          │
+        │                                                                      │
+        │+ created in the last 5 s   - removed in the last 5 s                 │
+        │> it existed before cgtrace started to observe                        │
+        │PROCS: in the cgroup itself; `some` or 0: as events say, without the  │
+        │right to read cgroup.procs                                            │
+        └──────────────────────────────────────────────────────────────────────┘
+
+
+    q quit  ? help  / filter  h hierarchy  s sort  Enter fold
+    ");
 }
 
 #[test]

@@ -47,6 +47,8 @@ fn fitting(parts: &[impl AsRef<str>], columns: usize) -> String {
             line = middle(part, columns);
         } else if width(&line) + 2 + width(part) <= columns {
             line = format!("{line}  {part}");
+        } else {
+            break;
         }
     }
     line
