@@ -19,6 +19,7 @@ use crate::support::{
 pub fn trials() -> Vec<Trial> {
     vec![
         trial("top::what_is_created_and_removed_is_marked_and_then_disappears", marked),
+        trial("top::after_a_burst_it_shows_what_exists", burst),
         trial("top::processes_are_counted", processes),
         trial("top::it_goes_on_over_a_restart_of_the_daemon", restarted),
         trial("top::any_size_and_a_signal_leave_the_terminal_as_it_was", resized),
@@ -56,6 +57,34 @@ fn marked() -> Outcome {
         session.press("q")?;
         ensure!(session.ends()?.success());
     }
+    Ok(())
+}
+
+/// More events than rows, and more of them per frame than are drawn.
+fn burst() -> Outcome {
+    let daemon = Daemon::start()?;
+    let cgroup = Cgroup::new(any(), "top")?;
+    let mut session = top(&daemon, &cgroup)?;
+    session.until("started", |display| display.find(&cgroup.name()).is_some())?;
+    for number in 0..1_000 {
+        let path = cgroup.join(format!("burst-{number}"));
+        fs::create_dir(&path)?;
+        if number % 200 != 0 {
+            fs::remove_dir(&path)?;
+        }
+    }
+    let left = [0, 200, 400, 600, 800].map(|number| format!("burst-{number}"));
+    session.until("what exists alone", |display| {
+        let lines = display.lines();
+        let shown: Vec<&str> = lines
+            .iter()
+            .filter_map(|line| line.split_whitespace().find(|word| word.starts_with("burst-")))
+            .collect();
+        shown == left
+    })?;
+    ensure!(session.display.find("dropped").is_none(), "{:#?}", session.display.lines());
+    session.press("q")?;
+    ensure!(session.ends()?.success());
     Ok(())
 }
 

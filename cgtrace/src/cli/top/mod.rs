@@ -85,7 +85,7 @@ fn live(app: App, source: Source, interval: Duration, theme: Theme) -> Result<()
     signals.send(sender.clone());
     threads::follow(source, sender.clone());
     threads::read_keys(sender.clone());
-    let requests = processes::start(move |counts| sender.send(Input::Counts(counts)).is_ok());
+    let requests = threads::count(sender);
     let mut live = Live { app, screen, requests, counted: Vec::new(), sweep: Vec::new(), is_dirty: true };
     match live.run(&inputs, interval, theme).map_err(failed)? {
         Some(error) => Err(error.into()),
@@ -160,7 +160,7 @@ impl Live {
                 }
                 Input::Signal => self.app.has_ended = true,
                 Input::Ended(error) => return Ok(Some(error)),
-                Input::Unreadable(error) => return Err(error),
+                Input::Failed(error) => return Err(error),
             }
         }
         Ok(None)

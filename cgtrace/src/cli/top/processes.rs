@@ -1,12 +1,8 @@
-//! Counts the processes of cgroups, in a thread of its own: cgroupfs may block, and has one file per cgroup.
+//! Counts the processes of cgroups. cgroupfs has one file per cgroup, and may block.
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc,
-        mpsc::{self, SyncSender},
-    },
-    thread,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,20 +23,6 @@ pub struct Request {
 pub struct Counts {
     pub hierarchy: u32,
     pub counts: Vec<(u64, Option<u32>)>,
-}
-
-/// Starts the thread. It takes one request at a time, and ends with the sender.
-pub fn start(send: impl Fn(Counts) -> bool + Send + 'static) -> SyncSender<Request> {
-    let (sender, requests) = mpsc::sync_channel::<Request>(1);
-    thread::spawn(move || {
-        let mut counter = Counter::default();
-        for request in requests {
-            if !send(counter.count(&request)) {
-                break;
-            }
-        }
-    });
-    sender
 }
 
 /// Counts processes.

@@ -1,6 +1,10 @@
 //! The threads that wait for something, and what they send.
 
-use std::{io, sync::mpsc::SyncSender, thread};
+use std::{
+    io,
+    sync::mpsc::{self, SyncSender},
+    thread,
+};
 
 use cgtrace_client::Error;
 use ratatui::crossterm::event::{self, Event};
@@ -10,7 +14,11 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
 };
 
-use super::{model::Update, processes::Counts, source::Source};
+use super::{
+    model::Update,
+    processes::{Counter, Counts, Request},
+    source::Source,
+};
 
 /// What happened.
 #[derive(Debug)]
@@ -22,13 +30,25 @@ pub enum Input {
     Signal,
     /// The tracer in this process ended.
     Ended(Error),
-    /// Keys cannot be read any more.
-    Unreadable(io::Error),
+    /// Keys cannot be read any more, or a thread panicked.
+    Failed(io::Error),
+}
+
+/// Ends the program if its thread panics: the panic has left the screen.
+struct Guard(SyncSender<Input>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            let _ = self.0.send(Input::Failed(io::Error::other("a thread panicked; see its message")));
+        }
+    }
 }
 
 /// Receives from the daemon.
 pub fn follow(source: Source, inputs: SyncSender<Input>) {
     thread::spawn(move || {
+        let _guard = Guard(inputs.clone());
         let error = source.follow(|updates| inputs.send(Input::Updates(updates)).is_ok());
         if let Some(error) = error {
             // The receiver is gone at the end.
@@ -37,13 +57,29 @@ pub fn follow(source: Source, inputs: SyncSender<Input>) {
     });
 }
 
+/// Counts processes.
+pub fn count(inputs: SyncSender<Input>) -> SyncSender<Request> {
+    let (sender, requests) = mpsc::sync_channel::<Request>(1);
+    thread::spawn(move || {
+        let _guard = Guard(inputs.clone());
+        let mut counter = Counter::default();
+        for request in requests {
+            if inputs.send(Input::Counts(counter.count(&request))).is_err() {
+                return;
+            }
+        }
+    });
+    sender
+}
+
 /// Reads keys.
 pub fn read_keys(inputs: SyncSender<Input>) {
     thread::spawn(move || {
+        let _guard = Guard(inputs.clone());
         loop {
             let (input, is_last) = match event::read() {
                 Ok(event) => (Input::Terminal(event), false),
-                Err(error) => (Input::Unreadable(error), true),
+                Err(error) => (Input::Failed(error), true),
             };
             if inputs.send(input).is_err() || is_last {
                 return;

@@ -193,7 +193,9 @@ fn check(tree: &Tree, filter: &Filter) {
         let is_folded = ancestors(tree, id).iter().any(|above| tree.get(*above).unwrap().folded);
         assert_eq!(tree.is_row(id), selects && !is_folded, "{node:?}");
         let mut total = super::node::Totals::default();
-        below.into_iter().for_each(|other| total.add(tree.get(other).unwrap().share()));
+        for other in below {
+            total.add(tree.get(other).unwrap().share());
+        }
         assert_eq!(node.total, total, "{node:?}");
         assert_eq!(node.rank, tree.order.rank(node));
     }
