@@ -40,7 +40,8 @@ fn print_tree(tree: &Tree, now: u64, output: &mut Output) -> Result<(), Failure>
             Columns::with_name(widest.max(deepest).max(8), tree.order())
         }
     };
-    output.line(format!("{}: {} cgroups", tree.name, tree.present()))?;
+    let cgroups = if tree.present() == 1 { "cgroup" } else { "cgroups" };
+    output.line(format!("{}: {} {cgroups}", tree.name, tree.present()))?;
     output.line(columns.headings().trim_end())?;
     rows().try_for_each(|cells| output.line(columns.row(&cells).trim_end()))
 }

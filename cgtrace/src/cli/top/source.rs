@@ -11,7 +11,10 @@ use cgtrace_client::{
 };
 
 use super::model::Update;
-use crate::cli::{connect::Connector, failure::Failure};
+use crate::cli::{
+    connect::{self, Connector},
+    failure::Failure,
+};
 
 /// How many updates are passed on at once, at most.
 const BATCH: usize = 512;
@@ -47,6 +50,7 @@ impl Source {
     /// Connects, and receives the first snapshot.
     pub fn connect(connector: &Connector, watch: Watch) -> Result<(Self, Vec<Update>), Failure> {
         let mut connected = connector.connect()?;
+        let in_process = connected.source == connect::Source::ThisProcess;
         let instance = DaemonInstance::of(&connected.client.status()?);
         let watch = watch.snapshot(true);
         let mut source = Self {
@@ -54,9 +58,9 @@ impl Source {
             stream: connected.client.watch(&watch)?,
             watch,
             instance,
-            in_process: connected.in_process,
+            in_process,
             snapshot_at: Instant::now(),
-            note: None,
+            note: in_process.then(|| "tracing in this process, from now on".to_owned()),
         };
         let mut updates = Vec::new();
         while !matches!(updates.last(), Some(Update::Complete(_))) {
