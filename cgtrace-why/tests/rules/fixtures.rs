@@ -38,6 +38,7 @@ pub fn absent(hierarchy: &str) -> HierarchyResult {
     HierarchyResult {
         hierarchy: hierarchy.to_owned(),
         observed_since: at(OBSERVED_SINCE),
+        complete_since: Some(at(OBSERVED_SINCE)),
         scanned: true,
         ..HierarchyResult::default()
     }

@@ -68,6 +68,16 @@ fn an_emptied_cgroup_is_not_visible() {
 }
 
 #[test]
+fn without_a_history_nothing_is_claimed_about_any_other_time() {
+    let verdict = explain(&with(HierarchyResult { complete_since: None, ..absent("v2") }));
+    assert_eq!(verdict.cause, Cause::NotObserved);
+    assert!(
+        verdict.explanation.contains("was not there at 1970-01-01T00:01:40.000Z, and there is no history")
+    );
+    assert!(!verdict.explanation.contains("never") && !verdict.explanation.contains("complete"));
+}
+
+#[test]
 fn absence_is_bounded_in_time() {
     let gap = Gap {
         reason: "lost".to_owned(),
