@@ -1,13 +1,17 @@
 //! The threads that wait for something, and what they send.
 
 use std::{
-    io,
+    io, process,
     sync::mpsc::{self, SyncSender},
     thread,
+    time::Duration,
 };
 
 use cgtrace_client::Error;
-use ratatui::crossterm::event::{self, Event};
+use ratatui::crossterm::{
+    event::{self, Event},
+    terminal::disable_raw_mode,
+};
 use tokio::{
     runtime::{Builder, Runtime},
     select,
@@ -19,6 +23,9 @@ use super::{
     processes::{Counter, Counts, Request},
     source::Source,
 };
+
+/// How long the program may take to end after a signal.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// What happened.
 #[derive(Debug)]
@@ -121,6 +128,10 @@ impl Signals {
                 }
             });
             let _ = inputs.send(Input::Signal);
+            // The program ends sooner, unless its terminal does not take what it writes.
+            thread::sleep(PATIENCE);
+            let _ = disable_raw_mode();
+            process::exit(1);
         });
     }
 }

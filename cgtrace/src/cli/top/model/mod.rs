@@ -92,5 +92,7 @@ impl Model {
                 tree.decay();
             }
         }
+        let shown = self.shown;
+        self.trees.retain(|id, tree| *id == shown || !tree.is_empty());
     }
 }

@@ -45,6 +45,11 @@ impl Tree {
         self.nodes.keys().copied()
     }
 
+    /// Whether there is nothing to show.
+    pub fn is_empty(&self) -> bool {
+        self.nodes.is_empty()
+    }
+
     pub fn order(&self) -> Order {
         self.order
     }
@@ -80,19 +85,23 @@ impl Tree {
 
     /// Marks a cgroup and its descendants, of which there are none unless events were lost, as removed.
     pub fn remove(&mut self, id: u64, now: u64) {
-        let Some(node) = self.nodes.get(&id) else { return };
-        let children: Vec<u64> = node.children.all.iter().map(|(_, _, child)| *child).collect();
-        for child in children {
-            self.remove(child, now);
+        // A tree can be deeper than a stack.
+        let mut removed = vec![id];
+        let mut next = 0;
+        while let Some(node) = removed.get(next).and_then(|id| self.nodes.get(id)) {
+            removed.extend(node.children.all.iter().map(|(_, _, child)| *child));
+            next += 1;
         }
-        let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_present()) else { return };
-        let share = node.share().negative();
-        node.removed_at = Some(now);
-        if self.by_path.get(&node.path) == Some(&id) {
-            self.by_path.remove(&node.path);
+        for id in removed.into_iter().rev() {
+            let Some(node) = self.nodes.get_mut(&id).filter(|node| node.is_present()) else { continue };
+            let share = node.share().negative();
+            node.removed_at = Some(now);
+            if self.by_path.get(&node.path) == Some(&id) {
+                self.by_path.remove(&node.path);
+            }
+            self.add(Some(id), share);
+            self.expiring.push_back((now.saturating_add(MARKED_NS), id));
         }
-        self.add(Some(id), share);
-        self.expiring.push_back((now.saturating_add(MARKED_NS), id));
         self.drop_excess();
     }
 
@@ -102,13 +111,11 @@ impl Tree {
         }
     }
 
-    /// Drops the cgroups that were removed some time ago. Returns whether there were any.
-    pub fn expire(&mut self, now: u64) -> bool {
-        let before = self.expiring.len();
+    /// Drops the cgroups that were removed some time ago.
+    pub fn expire(&mut self, now: u64) {
         while self.expiring.front().is_some_and(|(at, _)| *at <= now) {
             self.drop_oldest();
         }
-        self.expiring.len() < before
     }
 
     fn drop_oldest(&mut self) {

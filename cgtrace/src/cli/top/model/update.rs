@@ -68,16 +68,16 @@ impl Model {
     }
 
     fn replace(&mut self, incoming: Incoming, now: u64) {
-        self.trees.retain(|id, _| incoming.contains_key(id));
+        for (id, tree) in &mut self.trees {
+            if !incoming.contains_key(id) {
+                tree.replace(Vec::new(), &self.filter, now);
+            }
+        }
         for (id, (name, cgroups)) in incoming {
-            let tree = self.tree_of(id);
-            tree.name = name;
+            self.tree_of(id).name = name;
             if let Some(tree) = self.trees.get_mut(&id) {
                 tree.replace(cgroups, &self.filter, now);
             }
-        }
-        if !self.trees.contains_key(&self.shown) {
-            self.show_largest();
         }
     }
 
@@ -89,6 +89,10 @@ impl Model {
 
     fn tree_of(&mut self, hierarchy: u32) -> &mut Tree {
         let (order, filtered) = (self.order, !self.filter.is_all());
+        // The first cgroup of all is shown, on whichever hierarchy it is.
+        if !self.trees.contains_key(&self.shown) {
+            self.shown = hierarchy;
+        }
         self.trees.entry(hierarchy).or_insert_with(|| Tree { order, filtered, ..Tree::default() })
     }
 

@@ -190,6 +190,23 @@ fn the_status_line_reports_a_restart() {
 }
 
 #[test]
+fn the_first_cgroup_is_shown_on_whichever_hierarchy_it_is() {
+    let mut app = App::default();
+    app.model.apply(Update::Complete(None), NOW);
+    assert!(screen(&mut app, 80, 5).starts_with("no cgroup matches yet"));
+    let Update::Event(mut first) = event(EventKind::Mkdir, 9, "/first") else { panic!() };
+    (first.hierarchy, first.hierarchy_id) = (Some("pids".to_owned()), Some(7));
+    app.model.apply(Update::Event(first), NOW);
+    assert!(screen(&mut app, 80, 5).starts_with("pids  1 cgroup "));
+    assert!(screen(&mut app, 80, 5).contains("+   /first"));
+    // It is missing in the next snapshot, as after a restart.
+    app.model.apply(Update::Complete(None), NOW);
+    assert!(screen(&mut app, 80, 5).contains("-   /first"));
+    app.model.tick(NOW + 6 * SECOND);
+    assert!(!screen(&mut app, 80, 5).contains("/first"));
+}
+
+#[test]
 fn the_next_hierarchy_and_the_help() {
     let mut app = app();
     app.apply(&Action::NextHierarchy);

@@ -28,6 +28,8 @@ pub fn header(app: &App, columns: usize) -> String {
             tree.name.clone()
         });
         parts.push(cgroups(tree));
+    } else {
+        parts.push("no cgroup matches yet".to_owned());
     }
     for (number, what) in [(model.lost, "lost"), (model.dropped, "dropped")] {
         if number > 0 {
