@@ -154,7 +154,10 @@ impl Resume {
     /// Takes a reply.
     pub fn take(&mut self, WatchReply { seq, event, dropped, gap, cgroups }: WatchReply) {
         self.items.extend(cgroups.map(ResilientItem::Existing));
-        if let (Some(seq), Some((instance, asked))) = (seq, self.asked.take()) {
+        // Without a number, it is part of the snapshot or an event.
+        if let Some(seq) = seq
+            && let Some((instance, asked)) = self.asked.take()
+        {
             self.begin(seq, instance, asked);
         }
         self.items.extend(dropped.map(ResilientItem::Dropped));

@@ -9,15 +9,10 @@ use crate::support::{
     Outcome,
     cgroup::Cgroup,
     daemon::{Daemon, program},
+    examples::{COMMANDS, Example, README, SLICE, examples},
     process::{Sleeper, put},
     trial,
 };
-
-const README: &str = include_str!("../../README.md");
-const COMMANDS: &str = include_str!("../../docs/user/cli.md");
-
-/// The slice of the examples; the test replaces it by its own cgroup.
-const SLICE: &str = "/demo.slice";
 
 pub fn trials() -> Vec<Trial> {
     vec![
@@ -25,37 +20,6 @@ pub fn trials() -> Vec<Trial> {
         trial("readme::every_command_has_an_example", every_command_has_an_example),
         trial("readme::it_is_short", it_is_short),
     ]
-}
-
-/// A command of a `console` block, and the first line of its output.
-struct Example {
-    command: String,
-    first: Option<String>,
-}
-
-fn examples(document: &str) -> Vec<Example> {
-    let mut examples: Vec<Example> = Vec::new();
-    let mut console = false;
-    for line in document.lines() {
-        if line.starts_with("```") {
-            console = !console && line.starts_with("```console");
-            continue;
-        }
-        if !console {
-            continue;
-        }
-        match line.strip_prefix("$ ").or_else(|| line.strip_prefix("# ")) {
-            Some(command) if command.starts_with("cgtrace ") => {
-                examples.push(Example { command: command.to_owned(), first: None });
-            }
-            _ => {
-                if let Some(example) = examples.last_mut() {
-                    example.first.get_or_insert_with(|| line.to_owned());
-                }
-            }
-        }
-    }
-    examples
 }
 
 /// The `cgtrace` commands of units in a document.
@@ -92,13 +56,15 @@ fn every_example_runs() -> Outcome {
             .env("PATH", &path)
             .env("CGTRACE_SOCKET", daemon.socket())
             .output()?;
-        ensure!(output.stderr.is_empty(), "{command}: {output:?}");
+        // `events` begins with how many hierarchies it watches.
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(stderr.lines().all(|line| line.starts_with("cgtrace: watching ")), "{command}: {output:?}");
         let stdout = String::from_utf8_lossy(&output.stdout).replace(&slice.name(), SLICE);
         Ok((output.status.code(), stdout))
     };
     let examples: Vec<Example> = [README, COMMANDS].into_iter().flat_map(examples).collect();
     ensure!(examples.len() > 15, "there are {} examples", examples.len());
-    for Example { command, first } in examples {
+    for Example { command, first, .. } in examples {
         let (code, stdout) = run(&command)?;
         ensure!(matches!(code, Some(0 | 1)), "{command}: exit code {code:?}: {stdout}");
         // On a busy machine the daemon may have evicted the first events.

@@ -12,6 +12,7 @@ pub mod daemon;
 pub mod descriptors;
 pub mod display;
 pub mod events;
+pub mod examples;
 pub mod fake;
 pub mod fuse;
 pub mod inotify;

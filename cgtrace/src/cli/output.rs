@@ -32,7 +32,7 @@ pub fn is_colored(stream: &impl RawStream) -> bool {
 
 /// The width of a stream's terminal. One that does not know its size, like a serial line, counts as 80 columns
 /// wide.
-fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
+pub fn width_of(stream: &(impl AsFd + IsTerminal)) -> Option<usize> {
     let columns = || tcgetwinsize(stream).map_or(0, |size| usize::from(size.ws_col));
     stream.is_terminal().then(|| match columns() {
         0 => 80,

@@ -17,12 +17,13 @@ pub fn run(connector: &Connector, output: &mut Output) -> Result<Outcome, Failur
     if output.json {
         output.document(&status)?;
     } else {
-        output.paragraphs(lines(&status, connected.source))?;
+        let width = output.row_width(false);
+        output.paragraphs(lines(&status, connected.source, width))?;
     }
     Ok(Outcome::Yes)
 }
 
-fn lines(status: &Status, source: Source) -> Vec<String> {
+fn lines(status: &Status, source: Source, width: Option<usize>) -> Vec<String> {
     let role = if source == Source::Daemon { "daemon" } else { "no daemon, tracing in this process" };
     let mut lines = vec![
         format!("cgtrace {} (pid {}, {role}) on Linux {}", status.version, status.pid, status.kernel),
@@ -40,7 +41,7 @@ fn lines(status: &Status, source: Source) -> Vec<String> {
     lines.extend(history(&status.history));
     lines.push(String::new());
     let mut hierarchies =
-        text::Table::new(&["hierarchy", "id", "cgroups", "created", "removed", "lost", "resyncs", "mount"]);
+        text::Table::new(&["hierarchy", "cgroups", "created", "removed", "lost", "resyncs", "mount"]);
     for hierarchy in &status.hierarchies {
         let mount = match (&hierarchy.mount, &hierarchy.note) {
             (None, _) => "not mounted".to_owned(),
@@ -49,7 +50,6 @@ fn lines(status: &Status, source: Source) -> Vec<String> {
         };
         hierarchies.row([
             text::escape(&hierarchy.hierarchy),
-            hierarchy.hierarchy_id.to_string(),
             hierarchy.cgroups.to_string(),
             hierarchy.created.to_string(),
             hierarchy.removed.to_string(),
@@ -58,7 +58,7 @@ fn lines(status: &Status, source: Source) -> Vec<String> {
             mount,
         ]);
     }
-    lines.extend(hierarchies.lines());
+    lines.extend(hierarchies.lines(width));
     lines.push(String::new());
     let mut rings = text::Table::new(&["ring", "records", "lost", "used", "size"]);
     for ring in &status.rings {
@@ -70,7 +70,7 @@ fn lines(status: &Status, source: Source) -> Vec<String> {
             text::size(ring.size),
         ]);
     }
-    lines.extend(rings.lines());
+    lines.extend(rings.lines(width));
     lines.push(String::new());
     let (attached, skipped): (Vec<_>, Vec<_>) = status.programs.iter().partition(|program| program.attached);
     lines.push(format!("{} BPF programs attached", attached.len()));

@@ -18,14 +18,14 @@ fn columns(text: &str) -> usize {
     text.chars().count()
 }
 
-/// Replaces the middle of a text by `…` if it is wider than that.
+/// Replaces the middle of a text by `…` if it is wider than that. Of a path the end says more than the front.
 pub fn ellipsis(text: &str, width: usize) -> String {
     let length = columns(text);
     if length <= width {
         return text.to_owned();
     }
     let kept = width.saturating_sub(1);
-    let (front, back) = (kept / 2, kept - kept / 2);
+    let (front, back) = (kept / 3, kept - kept / 3);
     text.chars().take(front).chain(['…']).chain(text.chars().skip(length - back)).collect()
 }
 
@@ -138,7 +138,7 @@ mod tests {
     #[test]
     fn the_middle_is_replaced() {
         assert_eq!(ellipsis("/abcdefgh", 9), "/abcdefgh");
-        assert_eq!(ellipsis("/abcdefgh", 6), "/a…fgh");
+        assert_eq!(ellipsis("/abcdefgh", 6), "/…efgh");
         assert_eq!(ellipsis("/äöüß", 4), "/…üß");
     }
 
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(plain(parts("/abc"), 35), "mkdir  /abc  v2 pids +1  by a[1]");
         let path = "/0123456789012345";
         assert_eq!(plain(parts(path), 40), format!("mkdir  {path}  v2 +2  by a[1]"));
-        assert_eq!(plain(parts(path), 36), "mkdir  /01234…012345  v2 +2  by a[1]");
+        assert_eq!(plain(parts(path), 36), "mkdir  /012…89012345  v2 +2  by a[1]");
         // Before paths become unreadable, the rest is left out.
         assert_eq!(plain(parts(path), 33), format!("mkdir  {path}  v2 +2"));
     }
@@ -176,6 +176,6 @@ mod tests {
             Part::Path("", "/aaaaaaaaaaaaaaaaaaaaaaaaaaaaa".to_owned()),
             Part::Path("from ", "/short".to_owned()),
         ];
-        assert_eq!(plain(parts, 33), "/aaaaaaaa…aaaaaaaaaa  from /short");
+        assert_eq!(plain(parts, 33), "/aaaaa…aaaaaaaaaaaaa  from /short");
     }
 }

@@ -1,6 +1,6 @@
 //! Tables.
 
-use super::{QUIET, styled};
+use super::{QUIET, fit::ellipsis, styled};
 
 /// A table with headings. Each column is as wide as its widest cell; numbers are right-aligned.
 #[derive(Debug)]
@@ -18,7 +18,8 @@ impl Table {
         self.rows.push(cells.into_iter().collect());
     }
 
-    pub fn lines(&self) -> Vec<String> {
+    /// The lines, with the last column shortened to fit a width.
+    pub fn lines(&self, width: Option<usize>) -> Vec<String> {
         let mut lines = vec![String::new(); self.rows.len() + 1];
         for (column, heading) in self.headings.iter().enumerate() {
             let cells: Vec<&str> = self.rows.iter().map(|row| row[column].as_str()).collect();
@@ -33,8 +34,17 @@ impl Table {
                 });
             }
         }
-        let mut lines: Vec<String> = lines.iter().map(|line| line.trim_end().to_owned()).collect();
+        let mut lines: Vec<String> = lines.iter().map(|line| shortened(line.trim_end(), width)).collect();
         lines[0] = styled(QUIET, &lines[0]);
         lines
     }
+}
+
+/// A line whose last cell is shortened to fit a width.
+fn shortened(line: &str, width: Option<usize>) -> String {
+    let Some(excess) = width.and_then(|width| line.chars().count().checked_sub(width)) else {
+        return line.to_owned();
+    };
+    let (front, last) = line.rsplit_once("  ").unwrap_or(("", line));
+    format!("{front}  {}", ellipsis(last, last.chars().count().saturating_sub(excess)))
 }
