@@ -64,6 +64,13 @@ pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
         Some(Container { id: Some(id), runtime })
     };
     let scope = text.strip_suffix(".scope");
+    if let [_, prefix, id] = text.split(':').collect::<Vec<_>>()[..]
+        && is_id(id)
+    {
+        // A cgroupfs driver that was given the path for a systemd driver: `kubepods.slice:cri-containerd:ID`.
+        let known = PREFIXES.iter().find(|(known, _)| known.strip_suffix('-') == Some(prefix));
+        return proven(id, known.map(|(_, runtime)| *runtime));
+    }
     if let Some((_, runtime)) = MONITORS.iter().find(|(prefix, _)| text.starts_with(prefix)) {
         return Some(Container { id: None, runtime: Some(*runtime) });
     }

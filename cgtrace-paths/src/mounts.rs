@@ -53,16 +53,17 @@ pub(super) fn is_controller(text: &str) -> bool {
     CONTROLLERS.contains(&text)
 }
 
-/// The usual mount points of cgroup file systems, and where agents in containers find the host's.
-const BASES: [&[&[u8]]; 7] = [
-    &[b"sys", b"fs", b"cgroup"],
-    &[b"rootfs", b"sys", b"fs", b"cgroup"],
-    &[b"host", b"sys", b"fs", b"cgroup"],
-    &[b"hostfs", b"sys", b"fs", b"cgroup"],
-    &[b"host", b"root", b"sys", b"fs", b"cgroup"],
-    &[b"proc", b"1", b"root", b"sys", b"fs", b"cgroup"],
-    &[b"run", b"cgroup2"],
-];
+/// The usual mount points of cgroup file systems.
+const BASES: [&[&[u8]]; 2] = [&[b"sys", b"fs", b"cgroup"], &[b"run", b"cgroup2"]];
+
+/// The number of components up to the end of a usual mount point. What is before it is where another mount
+/// namespace is visible: `/rootfs`, `/host` of agents, `/proc/PID/root`, a container's root file system.
+fn usual_base(components: &[&[u8]]) -> Option<usize> {
+    BASES.iter().find_map(|base| {
+        let at = components.windows(base.len()).position(|window| window == *base)?;
+        Some(at + base.len())
+    })
+}
 
 /// The number of leading `..`, and the components without `.`, `..` and empty ones.
 pub(super) fn components(path: &[u8]) -> (usize, Vec<&[u8]>) {
@@ -102,10 +103,10 @@ fn leading(components: &[&[u8]], mounts: &[MountPoint]) -> Option<(usize, Option
         let leads = !point.is_empty() && components.starts_with(&point);
         leads.then(|| (point.len(), mount.hierarchy.clone()))
     });
-    let usual = BASES.iter().filter(|base| components.starts_with(base)).map(|base| {
-        match components.get(base.len()).and_then(|directory| hierarchy_of(directory)) {
-            Some(hierarchy) => (base.len() + 1, Some(hierarchy)),
-            None => (base.len(), None),
+    let usual = usual_base(components).map(|length| {
+        match components.get(length).and_then(|directory| hierarchy_of(directory)) {
+            Some(hierarchy) => (length + 1, Some(hierarchy)),
+            None => (length, None),
         }
     });
     // For equal lengths, the mounts of this machine come first.

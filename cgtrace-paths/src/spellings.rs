@@ -15,6 +15,8 @@ pub enum Spelling {
     Relative,
     /// The given path ends with the ` (deleted)` of /proc/PID/cgroup.
     Deleted,
+    /// A part of the given path is repeated, as by a program that joins a path to one that already ends in it.
+    Doubled,
     /// The slices are not nested as their names imply.
     Nesting,
     /// The unit lacks `.service`, or its slice.
@@ -37,6 +39,7 @@ impl Spelling {
             Self::Upwards => "it is relative to a cgroup namespace",
             Self::Relative => "it does not begin with `/`",
             Self::Deleted => "it includes the ` (deleted)` of /proc/PID/cgroup",
+            Self::Doubled => "a part of it is doubled",
             Self::Nesting => "its slices are not nested as their names imply",
             Self::Unit => "it lacks the type or the slice of the unit",
             Self::Escape => "`-` and `\\x2d` are confused",
@@ -78,6 +81,7 @@ pub fn spellings(parsed: &ParsedPath, given: &[u8]) -> Vec<Variant> {
     }
     let components: Vec<&[u8]> =
         path.split(|byte| *byte == b'/').filter(|component| !component.is_empty()).collect();
+    doubled(&components, &mut candidates);
     nesting(&components, &mut candidates);
     unit(&components, &mut candidates);
     escapes(&components, &mut candidates);
@@ -97,6 +101,28 @@ impl Candidates<'_> {
         let new = path != self.given && self.variants.iter().all(|variant| variant.path != path);
         if new && self.variants.len() < MAX_VARIANTS {
             self.variants.push(Variant { path, spelling });
+        }
+    }
+}
+
+/// The most alternatives for repeated parts.
+const MAX_DOUBLED: usize = 3;
+/// Deeper paths are examined to this depth only.
+const MAX_DEPTH: usize = 64;
+
+/// Removes a repeated part, the longest first: `/docker/ID/docker/ID/x` is `/docker/ID/x`.
+fn doubled(components: &[&[u8]], candidates: &mut Candidates) {
+    let mut added = 0;
+    for length in (1..=components.len().min(MAX_DEPTH) / 2).rev() {
+        for (at, window) in components.windows(2 * length).enumerate() {
+            let (once, again) = window.split_at(length);
+            if once != again || added == MAX_DOUBLED {
+                continue;
+            }
+            let (before, after) = components.split_at(at + length);
+            candidates
+                .add(join(&[before, after.get(length..).unwrap_or_default()].concat()), Spelling::Doubled);
+            added += 1;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! Parsing of cgroup paths: units, slices, pods, containers, and similar spellings.
 #![no_main]
 
-use cgtrace_paths::{MountPoint, escape, expand_slice, parse, parse_at, spellings, unescape};
+use cgtrace_paths::{
+    MAX_MENTIONS, MountPoint, escape, expand_slice, mentions, parse, parse_at, spellings, unescape,
+};
 use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|input: &[u8]| {
@@ -15,6 +17,7 @@ fuzz_target!(|input: &[u8]| {
             assert_ne!(variant.path, input, "a spelling differs from the input");
         }
     }
+    assert!(mentions(input).len() <= MAX_MENTIONS);
     if let Ok(text) = std::str::from_utf8(input) {
         let _ = expand_slice(text);
         let _ = (unescape(text), escape(text));
