@@ -75,7 +75,12 @@ pub(super) fn of(text: &str, parent: Option<&str>) -> Option<Container> {
         return Some(Container { id: None, runtime: Some(*runtime) });
     }
     if is_id(text) {
-        return proven(text, (parent == Some("docker")).then_some(Runtime::Docker));
+        let runtime = match parent {
+            Some("docker") => Some(Runtime::Docker),
+            Some("lxc" | "lxc.payload") => Some(Runtime::Lxc),
+            _ => None,
+        };
+        return proven(text, runtime);
     }
     for (prefix, runtime) in PREFIXES {
         if let Some(id) = scope.unwrap_or(text).strip_prefix(prefix).filter(|id| is_id(id)) {

@@ -6,6 +6,7 @@ use cgtrace_client::wire::PathResult;
 use serde::{Deserialize, Serialize};
 
 pub use crate::facts::{CgroupState, Freezer, Level, Member, Observer, Process, Usage};
+pub use crate::resolve::Resolution;
 
 /// Why a cgroup is absent or not visible. In JSON, the variant's name in kebab case.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -188,6 +189,9 @@ pub struct Verdict {
     /// The observer's flag or configuration key that names the path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<String>,
+    /// How the text that was given was resolved to the path; absent if it was the path itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
     /// Whether the cgroup exists under exactly this path.
     pub present: bool,
     /// Whether it exists and nothing known hides it from the observer.

@@ -15,6 +15,7 @@ use crate::{
     ask::{AskError, add_parsed, budget, path},
     facts::Member,
     gather::members::{MAX_MEMBERS, describe},
+    resolve::Resolution,
 };
 
 /// The suffix of a removed cgroup's path in `/proc/PID/cgroup`; a cgroup's own name can have it, too.
@@ -66,6 +67,9 @@ pub struct ShowReport {
     pub members: Vec<CgroupMembers>,
     /// What the report lacks, and why.
     pub notes: Vec<String>,
+    /// How the text that was given was resolved to a path; absent if it was the path itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub resolution: Option<Resolution>,
 }
 
 /// Shows cgroups on one hierarchy or on all.
@@ -94,7 +98,7 @@ pub fn show(
     let members = present
         .filter_map(|(path_result, result)| members(&hierarchies, path_result, result, &mut notes))
         .collect();
-    Ok(ShowReport { seq, results, members, notes })
+    Ok(ShowReport { seq, results, members, notes, ..ShowReport::default() })
 }
 
 /// Looks up a process's cgroups: one result per path, with the hierarchies on which the process is in that

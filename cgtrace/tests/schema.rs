@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use cgtrace_client::wire;
+use cgtrace_why::WithResolution;
 use schemars::{JsonSchema, generate::SchemaSettings};
 
 #[expect(clippy::expect_used, reason = "test code")]
@@ -37,8 +38,8 @@ fn remove_examples(schema: &mut serde_json::Value) {
 /// The schema of each command's `--json` output.
 fn schemas() -> BTreeMap<&'static str, String> {
     BTreeMap::from([
-        ("exists", schema_of::<wire::Answer<wire::PathResult>>()),
-        ("wait", schema_of::<wire::Answer<wire::WaitReply>>()),
+        ("exists", schema_of::<wire::Answer<WithResolution<wire::PathResult>>>()),
+        ("wait", schema_of::<wire::Answer<WithResolution<wire::WaitReply>>>()),
         ("show", schema_of::<wire::Answer<cgtrace_why::ShowReport>>()),
         ("list", schema_of::<wire::Answer<wire::ListReply>>()),
         ("tree", schema_of::<wire::Answer<wire::ListReply>>()),

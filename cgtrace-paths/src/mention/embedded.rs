@@ -15,9 +15,14 @@ pub(super) fn pod(text: &str) -> Option<String> {
     let bytes = text.as_bytes();
     let last = bytes.len().checked_sub(UID_LENGTH)?;
     let is_hex = |at: usize| bytes.get(at).is_some_and(u8::is_ascii_hexdigit);
+    let is_bounded = |at: usize| {
+        let starts =
+            at == 0 || !is_hex(at - 1) || text.get(..at).is_some_and(|before| before.ends_with("pod"));
+        starts && !is_hex(at + UID_LENGTH)
+    };
     (0..=last)
         // The first and the second dash of a UID, before the costlier test.
         .filter(|at| matches!((bytes[at + 8], bytes[at + 13]), (b'-' | b'_', b'-' | b'_')))
-        .filter(|at| !(*at > 0 && is_hex(at - 1) && bytes[at - 1] != b'd') && !is_hex(at + UID_LENGTH))
+        .filter(|at| is_bounded(*at))
         .find_map(|at| pod::uid(text.get(at..at + UID_LENGTH)?))
 }

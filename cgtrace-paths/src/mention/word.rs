@@ -91,11 +91,11 @@ impl Read {
             b"pod" | b"pods" => {
                 let name = text?.get(slash + 1..).filter(|name| !name.is_empty() && !name.contains('/'))?;
                 let uid = pod::uid(name.strip_prefix("pod").unwrap_or(name));
-                return certain(uid.map_or_else(|| Target::PodName(name.to_owned()), Target::Pod));
+                return Some(certain(uid.map_or_else(|| Target::PodName(name.to_owned()), Target::Pod)));
             }
             b"ctr" | b"container" | b"containers" => {
                 let id = text?.get(slash + 1..)?;
-                return is_prefix(id, MIN_MARKED_ID).then(|| certain(Target::Container(id.to_owned())))?;
+                return is_prefix(id, MIN_MARKED_ID).then(|| certain(Target::Container(id.to_owned())));
             }
             _ => {}
         }
@@ -115,7 +115,7 @@ impl Read {
     /// `containerd://ID` of kubectl, `file:///sys/fs/cgroup/x`, and the URLs of cAdvisor and Docker.
     fn url(&self, scheme: &[u8], rest: &[u8]) -> Option<Found> {
         if let Some(id) = ascii(rest).filter(|id| container::is_id(id)) {
-            return certain(Target::Container(id.to_owned()));
+            return Some(certain(Target::Container(id.to_owned())));
         }
         let path = rest.get(rest.iter().position(|byte| *byte == b'/')?..)?;
         if scheme.ends_with(b"file:") {
@@ -140,7 +140,7 @@ impl Read {
         if first.is_some_and(|first| HOST.contains(&first)) && !self.is_setting {
             let texts = || parsed.components().filter_map(ascii);
             let id = texts().find_map(embedded::container).map(|id| Target::Container(id.to_owned()));
-            return certain(id.or_else(|| texts().find_map(embedded::pod).map(Target::Pod))?);
+            return id.or_else(|| texts().find_map(embedded::pod).map(Target::Pod)).map(certain);
         }
         let (below, has_file) = without_file(&parsed);
         // `..` is meant relative to a cgroup namespace, which only the whole path shows.
@@ -185,8 +185,8 @@ impl Read {
     }
 }
 
-fn certain(target: Target) -> Option<Found> {
-    Some((target, None, true))
+fn certain(target: Target) -> Found {
+    (target, None, true)
 }
 
 /// The cgroup of a path below a mount point.
@@ -202,7 +202,7 @@ fn of_api(path: &[u8]) -> Option<Found> {
     let rest = rest.split(['?', '#']).next().unwrap_or_default();
     let first = rest.split('/').next().unwrap_or_default();
     if is_prefix(first, MIN_SHORT_ID) {
-        return certain(Target::Container(first.to_owned()));
+        return Some(certain(Target::Container(first.to_owned())));
     }
     let is_api = before.is_empty() || before.starts_with("/api/") || before.starts_with("/v");
     let parsed = parse(format!("/{rest}").as_bytes());

@@ -3,6 +3,7 @@
 mod processes;
 mod results;
 mod states;
+mod subjects;
 mod writable;
 
 use std::collections::BTreeSet;
@@ -16,15 +17,14 @@ use crate::{
     facts::{CgroupMount, Facts, Observer},
     gather::{self, Deadline, Hierarchy, ObserverFound, ObserverSelector, PathFacts},
     report::{Report, Verdict},
-    rules::{self, Settings},
+    resolve::{Log, NameError},
+    rules,
 };
 use processes::DaemonRecords;
+use subjects::Subject;
 
 pub(crate) use processes::task_of;
 pub(crate) use results::{add_parsed, budget, path};
-
-/// How many paths of an observer's settings are explained at most.
-const MAX_OBSERVER_PATHS: usize = 16;
 
 /// The note for clients of the public socket.
 const PUBLIC: &str =
@@ -37,8 +37,11 @@ pub(crate) const NAMESPACED: &str = "this command runs in a cgroup namespace, wh
 /// A question for `why`.
 #[derive(Clone, Debug, Default)]
 pub struct Question {
-    /// The path as found in a log or a flag; any bytes. `None` for every path that the observer looks up.
+    /// The path as found in a log or a flag, or a text that names a cgroup: a unit, a container, a line of a log.
+    /// `None` for every path that the observer looks up, or that the log mentions.
     pub path: Option<Vec<u8>>,
+    /// A log whose cgroups are explained.
+    pub log: Option<Log>,
     /// The hierarchy on which the cgroup is missing; `None` for any.
     pub hierarchy: Option<String>,
     /// The process that does not see it.
@@ -56,6 +59,16 @@ pub enum AskError {
     /// The path is invalid.
     #[error(transparent)]
     Path(#[from] InvalidPath),
+    /// The text names no cgroup, or several.
+    #[error(transparent)]
+    Name(NameError),
+    /// The log mentions no cgroup.
+    #[error(
+        "the log mentions no cgroup; expected lines with paths (/system.slice/kubelet.service), units, or the ids of \
+         containers or pods{}",
+        .0.iter().map(|note| format!("; {note}")).collect::<String>()
+    )]
+    EmptyLog(Vec<String>),
     /// Neither a path nor an observer was given.
     #[error("nothing to explain; specify a path or a process")]
     Nothing,
@@ -81,10 +94,20 @@ pub enum AskError {
     Namespaced,
 }
 
+impl From<NameError> for AskError {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Client(error) => Self::Client(error),
+            NameError::Path(error) => Self::Path(error),
+            error => Self::Name(error),
+        }
+    }
+}
+
 /// Answers a question.
 pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError> {
-    let Question { path, hierarchy, observer: selector, busy } = question;
-    if path.is_none() && selector.is_none() {
+    let Question { path, log, hierarchy, observer: selector, busy } = question;
+    if path.is_none() && log.is_none() && selector.is_none() {
         return Err(AskError::Nothing);
     }
     let mut report = Report::default();
@@ -93,35 +116,20 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
     if let Some(selector) = selector {
         report.observer = context.find_observer(client, selector, &mut report)?;
     }
-    let paths: Vec<(Vec<u8>, Option<String>)> = match (path, &report.observer) {
-        (Some(path), _) => vec![(checked(path)?, None)],
-        (None, Some(observer)) => {
-            let paths = paths_of(observer);
-            if paths.is_empty() {
-                let wire::Task { comm, pid, .. } = &observer.process.task;
-                report.notes.push(format!(
-                    "neither the flags nor the configuration of {}[{pid}] name a cgroup; specify one: cgtrace why PATH \
-                     --pid {pid}",
-                    paths::escape(comm.as_bytes()),
-                ));
-            }
-            paths.into_iter().map(|(path, source)| (path.into_bytes(), source)).collect()
-        }
-        (None, None) => Vec::new(),
+    let subjects = match (path, log, &report.observer) {
+        (Some(text), ..) => subjects::of_text(client, &context, text)?,
+        (None, Some(log), _) => subjects::of_log(client, &context, log, &mut report.notes)?,
+        (None, None, Some(observer)) => subjects::of_observer(observer, &mut report.notes),
+        (None, None, None) => Vec::new(),
     };
-    for (path, source) in paths.into_iter().take(MAX_OBSERVER_PATHS) {
+    for Subject { path, source, hierarchy, resolution } in subjects {
+        context.hierarchy_of_path = hierarchy;
         let verdict = explain(client, &context, &path, &mut report)?;
-        report.verdicts.push(Verdict { source, ..verdict });
+        report.verdicts.push(Verdict { source, resolution, ..verdict });
     }
     let mut known = BTreeSet::new();
     report.notes.retain(|note| known.insert(note.clone()));
     Ok(report)
-}
-
-/// The paths that an observer looks up, each with the setting that names it.
-fn paths_of(observer: &Observer) -> Vec<(String, Option<String>)> {
-    let own = observer.process.task.cgroup.as_deref().filter(|path| *path != "/");
-    Settings::of(observer).observed_paths(rules::is_kubelet(observer), own)
 }
 
 /// The data shared by all paths of a question.
@@ -139,6 +147,10 @@ struct Context {
     busy: bool,
     /// The v2 controller in question, if the hierarchy was given by its name.
     controller: Option<String>,
+    /// The names of all hierarchies in results.
+    names: Vec<String>,
+    /// The hierarchy that a text names together with the path in question.
+    hierarchy_of_path: Option<String>,
 }
 
 impl Context {
@@ -181,7 +193,14 @@ impl Context {
             namespaced,
             busy: false,
             controller,
+            names: status.hierarchies.into_iter().map(|known| known.hierarchy).collect(),
+            hierarchy_of_path: None,
         })
+    }
+
+    /// The hierarchy in question: the one that was asked about, or else the one that the text names.
+    fn hierarchy(&self) -> Option<&str> {
+        self.hierarchy.as_deref().or(self.hierarchy_of_path.as_deref())
     }
 
     /// The observer; `None`, with a note, if no process matches.
@@ -233,23 +252,6 @@ impl Context {
     }
 }
 
-/// Checks the path. Unlike other commands, `why` accepts almost any text, because it explains what is wrong
-/// with the path.
-fn checked(path: &[u8]) -> Result<Vec<u8>, AskError> {
-    let invalid = |reason: &str| InvalidPath {
-        path: paths::escape(path),
-        reason: reason.to_owned(),
-        expected: "/system.slice/kubelet.service".to_owned(),
-    };
-    if path.is_empty() {
-        return Err(invalid("it is empty").into());
-    }
-    if path.contains(&0) || path.contains(&b'\n') {
-        return Err(invalid("it contains a NUL or a newline").into());
-    }
-    Ok(path.to_vec())
-}
-
 /// Explains one path.
 fn explain(
     client: &mut Client,
@@ -262,10 +264,10 @@ fn explain(
         gather::path_facts(&text, &context.mounts, &context.hierarchies, context.deadline, &mut report.notes);
     let root = report.observer.as_ref().and_then(|observer| observer.namespace_root.as_deref());
     let candidates = rules::candidate_paths(&text, &context.mounts, root);
-    let (result, others) = results::lookup(client, context.hierarchy.as_deref(), path, &candidates)?;
+    let (result, others) = results::lookup(client, context.hierarchy(), path, &candidates)?;
     let mut facts = Facts {
         path: text,
-        hierarchy: context.hierarchy.clone(),
+        hierarchy: context.hierarchy().map(str::to_owned),
         mounts: context.mounts.clone(),
         v2_controllers: controllers,
         unit,
@@ -276,7 +278,9 @@ fn explain(
         others,
         ..Facts::default()
     };
-    facts.populated = results::populated(&facts, candidates.len(), &context.hierarchies);
+    // Whether others contain processes matters for a twin of a cgroup that exists, and for a corrected path.
+    let count = if facts.result.present { facts.others.len() } else { candidates.len() };
+    facts.populated = results::populated(&facts, count, &context.hierarchies);
     let recorded = context.recorded(client, &results::paths(&facts), &comms)?;
     if recorded.execs.is_none() {
         report.notes.push(PUBLIC.to_owned());

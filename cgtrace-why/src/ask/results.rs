@@ -60,7 +60,9 @@ pub(super) fn lookup(
     let exists = |result: &wire::HierarchyResult| {
         result.present && hierarchy.is_none_or(|name| cgtrace_paths::names_hierarchy(name, &result.hierarchy))
     };
-    if !result.hierarchies.iter().any(exists) {
+    // LXC gives a container another name if a cgroup with its own is left over.
+    let is_lxc = cgtrace_paths::parse(path).runtime == Some(Runtime::Lxc);
+    if is_lxc || !result.hierarchies.iter().any(exists) {
         let near = nearest(client, hierarchy, path)?;
         for near in lookup_all(client, near.iter())? {
             if !others.iter().any(|other| other.path == near.path) {

@@ -87,6 +87,12 @@ pub(crate) fn path_facts(
     PathFacts { processes, comms, unit: unit.map(|unit| unit.facts), controllers }
 }
 
+/// A unit of this machine, as the service manager or its unit files describe it; `None` if there is none.
+pub(crate) fn unit(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<crate::facts::Unit> {
+    let unit = unit::lookup(name, deadline, notes)?.facts;
+    (unit.load_state != "not-found").then_some(unit)
+}
+
 fn controllers(path: &[u8], hierarchies: &[Hierarchy]) -> Option<Controllers> {
     let v2 = hierarchies.iter().find(|hierarchy| &*hierarchy.name == "v2")?.mount.as_ref()?;
     let read = |path: &[u8]| hierarchy::read_controllers(v2, path).ok();

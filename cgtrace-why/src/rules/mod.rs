@@ -14,6 +14,7 @@ mod previous;
 mod rule_match;
 mod service;
 mod shell;
+mod similarity;
 mod state;
 mod view;
 mod wording;

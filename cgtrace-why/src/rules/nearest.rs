@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use cgtrace_paths::ParsedPath;
+use super::similarity::{may_be_same_object, similarity};
 
 /// Longer paths are not compared.
 const MAX_LENGTH: usize = 512;
@@ -15,11 +15,11 @@ pub struct NearPath {
     /// Its index in the list.
     pub index: usize,
     /// The number of bytes to insert, delete, replace or swap; 0 for the same unit, pod or container in
-    /// another cgroup.
+    /// another cgroup, and for the same path below another.
     pub distance: usize,
 }
 
-/// Up to `limit` of the paths, the nearest first: those of the same unit, pod or container, then those within
+/// Up to `limit` of the paths, the nearest first: those of the same unit, pod, container or slice, then those within
 /// a distance of a third of the length of the given path's last component, or 4, whichever is less. Paths
 /// that differ only in digits name different objects and are skipped, as is the given path itself.
 pub fn nearest<P: AsRef<[u8]>>(
@@ -39,7 +39,7 @@ pub fn nearest<P: AsRef<[u8]>>(
             continue;
         }
         let distance = if may_be_same_object(&parsed, other)
-            && same_object(&parsed, &cgtrace_paths::parse(other)).is_some()
+            && similarity(&parsed, &cgtrace_paths::parse_exact(other)).is_some()
         {
             Some(0)
         } else if compared < MAX_COMPARED
@@ -69,37 +69,6 @@ fn differ_in_digits(one: &[u8], other: &[u8]) -> bool {
     let letters =
         |name: &[u8]| name.iter().copied().filter(|byte| !byte.is_ascii_digit()).collect::<Vec<_>>();
     letters(one) == letters(other)
-}
-
-/// A cheap test that spares most paths the cost of parsing.
-fn may_be_same_object(given: &ParsedPath, other: &[u8]) -> bool {
-    let has = |text: &str| {
-        let text = text.as_bytes();
-        other.len() >= text.len() && other.windows(text.len().max(1)).any(|window| window == text)
-    };
-    given.unit.as_deref().is_some_and(has)
-        || given.container_id.as_deref().is_some_and(has)
-        // The cgroup drivers write the dashes of a uid differently; its first part is the same.
-        || given.pod_uid.as_deref().and_then(|uid| uid.split('-').next()).is_some_and(has)
-}
-
-/// The kind of object that both paths belong to, which a typing error cannot explain.
-pub(super) fn same_object(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str> {
-    let same = |one: &Option<String>, other: &Option<String>| one.is_some() && one == other;
-    if one.container_id.is_some() || other.container_id.is_some() {
-        let ids = same(&one.container_id, &other.container_id);
-        let leaf = one.container_id.as_ref().is_some_and(|id| id.len() == 64);
-        (ids && leaf).then_some("the same container")
-    } else if one.pod_uid.is_some() || other.pod_uid.is_some() {
-        same(&one.pod_uid, &other.pod_uid).then_some("the same pod")
-    } else if one.user_unit.is_some() || other.user_unit.is_some() {
-        None
-    } else {
-        let whole =
-            |name: &ParsedPath| name.unit.as_deref().is_some_and(|unit| name.leaf() == unit.as_bytes());
-        (same(&one.unit, &other.unit) && whole(one) && whole(other))
-            .then_some("the same unit in another slice")
-    }
 }
 
 fn common_suffix_len(one: &[u8], other: &[u8]) -> usize {

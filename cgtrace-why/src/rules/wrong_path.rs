@@ -1,13 +1,14 @@
 //! The path is wrong: it includes a mount point, is relative to a namespace, or is misspelled.
 
-use cgtrace_client::wire::PathResult;
+use cgtrace_client::wire::{HierarchyResult, PathResult};
 
 use cgtrace_paths::{ParsedPath, Spelling, Variant};
 
 use super::{
-    case::{Case, exists, is_known},
-    nearest,
+    case::{Case, exists, is_below, is_known},
+    nearest::nearest,
     rule_match::{RuleMatch, Weight},
+    similarity::similarity,
     wording,
 };
 use crate::report::Remedy;
@@ -123,7 +124,7 @@ struct SimilarPath<'a> {
 /// The path is misspelled.
 pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
     if case.is_anywhere() || exists(&case.facts.result) {
-        return None;
+        return populated_twin(case);
     }
     let mut similar = similar_paths(case);
     // Existing paths before previous ones, and strong similarity before weak.
@@ -168,7 +169,13 @@ pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
         format!("ControlGroup={} of {id}", wording::plain(path))
     });
     let present = similar.iter().filter(|path| exists(path.result)).map(|path| path.result.path.as_str());
-    let explanation = format!("{} may be misspelled; {right}.", wording::quoted(&case.facts.path));
+    let is_spelling =
+        |path: &SimilarPath| case.variants.iter().any(|variant| variant.path == path.result.path.as_bytes());
+    let fault = match best {
+        Some(path) if unit.is_none() && path.strong && !is_spelling(path) => "does not exist",
+        _ => "may be misspelled",
+    };
+    let explanation = format!("{} {fault}; {right}.", wording::quoted(&case.facts.path));
     let found =
         unit.iter().map(String::as_str).chain(present).fold(
             RuleMatch::new(weight, explanation).evidence(control_group.chain(evidence)),
@@ -178,6 +185,47 @@ pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
     Some(found.remediation(
         next.map(|path| Remedy::run(format!("cgtrace why {}", wording::word(&path.result.path)))),
     ))
+}
+
+/// The cgroup exists, but is empty, while another one of the same object has the processes.
+fn populated_twin(case: &Case) -> Option<RuleMatch> {
+    let mut present = case.results().filter(|result| result.present).peekable();
+    present.peek()?;
+    if !present.all(|result| case.is_populated(result) == Some(false)) {
+        return None;
+    }
+    let is_populated = |twin: &PathResult| {
+        let key = |on: &HierarchyResult| (twin.path.clone(), on.hierarchy.clone());
+        twin.hierarchies.iter().any(|on| on.present && case.facts.populated.get(&key(on)) == Some(&true))
+    };
+    let is_apart = |twin: &PathResult| !is_below(&twin.path, &case.path) && !is_below(&case.path, &twin.path);
+    let twins: Vec<SimilarPath> = similar_paths(case)
+        .into_iter()
+        .filter(|twin| twin.strong && is_apart(twin.result) && is_populated(twin.result))
+        .take(MAX_LISTED)
+        .collect();
+    let first = twins.first()?;
+    let explanation = format!(
+        "{} contains no process; {} has some ({}).",
+        wording::quoted(&case.path),
+        wording::quoted(&first.result.path),
+        first.similarity
+    );
+    let evidence = twins.iter().map(|twin| {
+        format!(
+            "{}: {} ({})",
+            wording::quoted(&twin.result.path),
+            wording::state(twin.result),
+            twin.similarity
+        )
+    });
+    Some(
+        twins
+            .iter()
+            .fold(RuleMatch::new(Weight::Contributing, explanation).evidence(evidence), |found, twin| {
+                found.suggest(case.usable(&twin.result.path), |path| format!("use {path}"))
+            }),
+    )
 }
 
 /// Other known paths that are similar to the given one.
@@ -200,8 +248,8 @@ fn similar_paths<'a>(case: &Case<'a>) -> Vec<SimilarPath<'a>> {
                 other => strong(other.fault()),
             };
         }
-        if let Some(similarity) = nearest::same_object(&case.parsed, &cgtrace_paths::parse(path)) {
-            return strong(similarity);
+        if let Some(similarity) = similarity(&case.parsed, &cgtrace_paths::parse_exact(path)) {
+            return strong(&similarity);
         }
         let similarity = match near.iter().find(|near| near.index == index)?.distance {
             1 => "differs by one letter".to_owned(),

@@ -2,7 +2,9 @@
 
 mod filter;
 mod fixtures;
+mod known;
 mod kubelet;
+mod log;
 mod nearest;
 mod observer;
 mod presence;

@@ -116,3 +116,66 @@ fn the_service_managers_control_group_is_suggested() {
     assert_eq!(verdict.cause, Cause::SimilarPathExists);
     assert_eq!(texts(&verdict.remediation), ["use '/kube.slice/kubelet.service'"]);
 }
+
+const ID: &str = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
+
+/// Fails unless the path is similar to the one that exists, for this reason, and that one is suggested.
+fn is_similar(given: &str, right: &str, reason: &str) {
+    let verdict = explain(&absent_path(given, vec![there(right)]));
+    assert_eq!(verdict.cause, Cause::SimilarPathExists, "{given}: {verdict:#?}");
+    assert!(verdict.evidence[0].ends_with(&format!("({reason})")), "{given}: {verdict:#?}");
+    assert_eq!(verdict.remediation[0].text, format!("use '{right}'"));
+}
+
+#[test]
+fn the_reason_of_each_similarity_is_the_right_one() {
+    let nested = format!("/docker/docker/{ID}");
+    is_similar(&format!("{nested}/docker/{ID}"), &nested, "a part of it is doubled");
+    is_similar(&nested, &format!("{nested}/docker/{ID}"), "the same path with a part doubled");
+    let lxc = "LXC adds a number to the name if a cgroup with that name is left over";
+    is_similar(&format!("/lxc/{ID}"), &format!("/lxc/{ID}-1"), lxc);
+    is_similar("/lxc.payload.c1", "/lxc.payload.c1-12", lxc);
+    is_similar("/lxc.payload.c1-1", "/lxc.payload.c1-2", lxc);
+    let pod = "/kubepods.slice/kubepods-poda6e1d2d0c8f04b0b9f2a6a4f8d3b5c7e.slice";
+    let stepd = "/system.slice/slurmstepd.scope";
+    is_similar(stepd, &format!("{pod}{stepd}"), &format!("the same path below '{pod}'"));
+    is_similar("/init", &format!("/docker/{ID}/init"), &format!("the same path below '/docker/{ID}'"));
+    let (slice, expanded) = ("/my-foo.slice", "/my.slice/my-foo.slice");
+    is_similar(slice, expanded, "its slices are not nested as their names imply");
+    is_similar(expanded, slice, "the same slice in another place");
+    is_similar(
+        &format!("/docker/{ID}"),
+        &format!("/kubepods.slice:cri-containerd:{ID}"),
+        "the same container",
+    );
+    is_similar(
+        &format!("/docker/{}", &ID[..12]),
+        &format!("/docker/{ID}"),
+        "the container whose id begins like this",
+    );
+    // A short path below anything is not the same.
+    assert_ne!(explain(&absent_path("/init", vec![there("/a/b/init")])).cause, Cause::SimilarPathExists);
+}
+
+#[test]
+fn an_empty_cgroup_whose_twin_has_the_processes_is_called_so() {
+    for (given, twin) in
+        [("/lxc.payload.c1", "/lxc.payload.c1-1"), ("/my-foo.slice", "/my.slice/my-foo.slice")]
+    {
+        let mut facts = Facts { others: vec![there(twin)], ..on_v2(given, true) };
+        let v2 = |path: &str| (path.to_owned(), "v2".to_owned());
+        facts.populated = [(v2(given), false), (v2(twin), true)].into();
+        let verdict = explain(&facts);
+        assert_eq!((verdict.cause, verdict.visible), (Cause::Present, true), "{verdict:#?}");
+        let mut findings = verdict.findings();
+        let found = findings.find(|finding| finding.cause == Cause::SimilarPathExists).unwrap();
+        assert!(
+            found.explanation.contains(&format!("'{given}' contains no process; '{twin}' has some")),
+            "{found:#?}"
+        );
+        assert_eq!(found.remediation[0].text, format!("use '{twin}'"));
+        // Nothing is said if this one has processes, too.
+        facts.populated.insert(v2(given), true);
+        assert!(!explain(&facts).holds(Cause::SimilarPathExists));
+    }
+}

@@ -8,6 +8,7 @@ use super::{
     arguments::Events,
     connect::{Connected, Connector, Source},
     failure::Failure,
+    hierarchy::of_option,
     live::{Live, Selection},
     output::Output,
     path,
@@ -19,7 +20,7 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
     let watch = wire::Watch {
         patterns: path::patterns(&events.patterns),
         kinds: events.kinds.to_wire(),
-        hierarchy: events.hierarchy.name.clone(),
+        hierarchy: of_option(&events.hierarchy),
         since_seq: events.since_seq,
         snapshot: events.snapshot.then_some(true),
         ..wire::Watch::default()

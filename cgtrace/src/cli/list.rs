@@ -3,8 +3,8 @@
 use cgtrace_client::wire;
 
 use super::{
-    Outcome, arguments::List, connect::Connector, empty::only_empty, failure::Failure, output::Output,
-    past::Past, path, stderr::print, text, text::Clock, when::When,
+    Outcome, arguments::List, connect::Connector, empty::only_empty, failure::Failure, hierarchy::of_options,
+    output::Output, past::Past, path, stderr::print, text, text::Clock, when::When,
 };
 
 const PATTERNS: &str = "patterns match whole paths: use `/**/NAME` to find NAME at any depth";
@@ -17,7 +17,7 @@ pub fn run(list: &List, connector: &Connector, output: &mut Output) -> Result<Ou
     let mut past = Past::open_at(history, list.at.time, connector)?;
     let call = wire::List {
         patterns: path::patterns(&list.patterns),
-        hierarchy: list.hierarchy.name.clone(),
+        hierarchy: of_options(&list.hierarchy, &list.history),
         at: list.at.time.map(When::to_wire),
     };
     let mut reply = past.list(&call)?;
@@ -60,7 +60,7 @@ pub fn at_end(end: &wire::Timestamp) -> String {
 fn removed(list: &List, past: &mut Past, output: &mut Output) -> Result<Outcome, Failure> {
     let call = wire::Removed {
         patterns: path::patterns(&list.patterns),
-        hierarchy: list.hierarchy.name.clone(),
+        hierarchy: of_options(&list.hierarchy, &list.history),
         since: list.since.map(When::to_wire),
         until: list.until.map(When::to_wire),
         max: None,

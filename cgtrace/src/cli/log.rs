@@ -3,8 +3,8 @@
 use cgtrace_client::wire;
 
 use super::{
-    Outcome, arguments::Log, connect::Connector, failure::Failure, live::Selection, output::Output,
-    past::Past, path, printer::Printer, stderr::print, text, when::When,
+    Outcome, arguments::Log, connect::Connector, failure::Failure, hierarchy::of_options, live::Selection,
+    output::Output, past::Past, path, printer::Printer, stderr::print, text, when::When,
 };
 
 /// How many events `--follow` begins with, as journalctl does.
@@ -14,7 +14,7 @@ pub fn run(log: &Log, connector: &Connector, output: &mut Output) -> Result<Outc
     let mut past = Past::open(log.history.folder.as_deref(), connector)?;
     let kinds = log.kinds.to_wire();
     let lines = log.lines.or_else(|| (log.follow && log.range.since.is_none()).then_some(FOLLOWED_LINES));
-    let hierarchies = log.hierarchy.name.clone().map(|name| vec![name]);
+    let hierarchies = of_options(&log.hierarchy, &log.history).map(|name| vec![name]);
     let call = wire::Log {
         patterns: path::patterns(&log.patterns),
         kinds: kinds.clone(),

@@ -14,6 +14,7 @@ mod events;
 mod exists;
 mod export;
 mod failure;
+mod hierarchy;
 mod journal;
 mod list;
 mod live;

@@ -3,14 +3,15 @@
 use std::{ffi::OsStr, os::unix::ffi::OsStrExt as _};
 
 use anyhow::anyhow;
-use cgtrace_client::{paths, wire};
-use cgtrace_why::{CgroupSelector, ShowReport};
+use cgtrace_client::{Client, paths, wire};
+use cgtrace_why::{CgroupSelector, Resolved, Resolver, ShowReport};
 
 use super::{
     Outcome,
     arguments::Show,
     connect::{Connected, Connector},
     failure::Failure,
+    hierarchy::of_option,
     list::at_end,
     output::Output,
     past::Past,
@@ -35,7 +36,7 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         (of_past(&mut past, show, &selector)?, Ages::Hidden, past.source())
     } else {
         let Connected { mut client, source } = connector.connect_for_present(false)?;
-        (cgtrace_why::show(&mut client, &selector, show.hierarchy.name.as_deref())?, Ages::Shown, source)
+        (of_now(&mut client, show, selector)?, Ages::Shown, source)
     };
     let known = shown
         .results
@@ -51,6 +52,7 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
     if !known {
         return Err(Failure::NotFound(not_found(show, &shown)));
     }
+    output.paragraphs(shown.resolution.as_ref().map(text::resolution))?;
     for (number, result) in shown.results.iter().enumerate() {
         if number > 0 {
             output.line("")?;
@@ -58,6 +60,19 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         output.paragraphs(text::details(result, &shown.members, ages))?;
     }
     Ok(Outcome::Yes)
+}
+
+/// The state of now. A path may be a name, which is resolved.
+fn of_now(client: &mut Client, show: &Show, selector: CgroupSelector) -> Result<ShowReport, Failure> {
+    let hierarchy = of_option(&show.hierarchy);
+    let CgroupSelector::Path(text) = &selector else {
+        return Ok(cgtrace_why::show(client, &selector, hierarchy.as_deref())?);
+    };
+    let Resolved { path, hierarchy: named, resolution } =
+        Resolver::new(hierarchy.as_deref()).one(client, text)?;
+    let hierarchy = hierarchy.or(named);
+    let shown = cgtrace_why::show(client, &CgroupSelector::Path(path), hierarchy.as_deref())?;
+    Ok(ShowReport { resolution, ..shown })
 }
 
 /// The state at a time, or at the end of a stored history. The members of that time are unknown.
@@ -95,6 +110,10 @@ fn parse_id(text: &OsStr) -> Option<u64> {
 /// The error for an unknown cgroup, with the time since when it would have been recorded.
 fn not_found(show: &Show, shown: &ShowReport) -> anyhow::Error {
     let target = match (&show.path, show.pid) {
+        _ if shown.resolution.is_some() => {
+            let resolution = shown.resolution.as_ref();
+            format!("`{}`", resolution.map(|resolution| text::escape(&resolution.path)).unwrap_or_default())
+        }
         (Some(path), _) => format!("`{}`", paths::escape(path.as_bytes())),
         (None, Some(pid)) => format!("the cgroup of process {pid}"),
         (None, None) => "the cgroup".to_owned(),

@@ -9,6 +9,7 @@ use super::{
     arguments::Tree,
     connect::Connector,
     failure::Failure,
+    hierarchy::of_options,
     list::print_state,
     output::Output,
     past::Past,
@@ -22,7 +23,7 @@ use super::{
 pub fn run(tree: &Tree, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
     let call = wire::List {
         patterns: Some(vec![path::to_wire(&tree.path)?]),
-        hierarchy: tree.hierarchy.name.clone(),
+        hierarchy: of_options(&tree.hierarchy, &tree.history),
         at: tree.at.time.map(When::to_wire),
     };
     let mut past = Past::open_at(tree.history.folder.as_deref(), tree.at.time, connector)?;

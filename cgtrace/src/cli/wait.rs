@@ -1,22 +1,25 @@
 //! `wait`: waits until a cgroup is in a state.
 
 use std::{
+    os::unix::ffi::OsStrExt as _,
     thread,
     time::{Duration, Instant},
 };
 
+use anyhow::anyhow;
 use cgtrace_client::{
-    Client, Error,
+    Error, paths,
     wire::{self, WaitReply},
 };
+use cgtrace_why::{NameError, Resolved, Resolver, WithResolution};
 
 use super::{
     Outcome,
     arguments::Wait,
     connect::{Connected, Connector, Source},
     failure::Failure,
+    hierarchy::of_option,
     output::Output,
-    path,
     stderr::print,
     text,
 };
@@ -26,18 +29,33 @@ const MIN_PAUSE: Duration = Duration::from_millis(20);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Outcome, Failure> {
+    let hierarchy = of_option(&wait.hierarchy);
+    let mut connected = connector.connect_for_present(wait.quiet)?;
+    let resolved = Resolver::new(hierarchy.as_deref()).one(&mut connected.client, wait.path.as_bytes());
+    let Resolved { path, hierarchy: named, resolution } = resolved.map_err(|error| match error {
+        // Exit status 1 would mean that the time is over.
+        NameError::UnknownContainer(_) | NameError::UnknownPod(_) => {
+            Failure::Usage(anyhow!(error).context("only a path can be waited for before its cgroup exists"))
+        }
+        error => error.into(),
+    })?;
     let call = wire::Wait {
-        path: path::to_wire(&wait.path)?,
+        path: paths::to_wire(&path),
         state: wait.until,
-        hierarchy: wait.hierarchy.name.clone(),
+        hierarchy: hierarchy.or(named),
         timeout_ms: wait.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
     };
-    let Connected { client, source } = connector.connect_for_present(wait.quiet)?;
-    let reply = reply(call, wait.timeout, client, source, connector)?;
+    if !wait.quiet && !output.json {
+        // Before the wait: it shows what is waited for.
+        output.paragraphs(resolution.as_ref().map(text::resolution))?;
+        output.flush()?;
+    }
+    let source = connected.source;
+    let reply = reply(call, wait.timeout, connected, connector)?;
     if wait.quiet {
         // Only the exit status is wanted.
     } else if output.json {
-        output.document(&source.answer(&reply))?;
+        output.document(&source.answer(WithResolution { document: &reply, resolution }))?;
     } else if reply.reached {
         let elapsed = text::duration(Duration::from_millis(reply.elapsed_ms));
         output.line(format!("{} after {elapsed}", wait.until))?;
@@ -56,11 +74,11 @@ pub fn run(wait: &Wait, connector: &Connector, output: &mut Output) -> Result<Ou
 fn reply(
     mut call: wire::Wait,
     timeout: Option<Duration>,
-    mut client: Client,
-    source: Source,
+    connected: Connected,
     connector: &Connector,
 ) -> Result<WaitReply, Failure> {
     let begun = Instant::now();
+    let Connected { mut client, source } = connected;
     let mut error = match client.wait_with(&call) {
         Err(error @ (Error::Closed | Error::Io(_))) if error.is_transient() && source == Source::Daemon => {
             error

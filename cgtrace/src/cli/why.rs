@@ -1,10 +1,13 @@
 //! `why`: why a cgroup does not exist or is not visible to a process.
 
-use std::os::unix::ffi::OsStrExt as _;
+use std::{
+    io::{self, IsTerminal as _},
+    os::unix::ffi::OsStrExt as _,
+};
 
 use anyhow::anyhow;
 use cgtrace_client::paths;
-use cgtrace_why::{AskError, ObserverSelector, Question, ask, report::Verdict};
+use cgtrace_why::{AskError, Log, NameError, ObserverSelector, Question, ask, report::Verdict};
 
 use super::{
     Outcome,
@@ -22,8 +25,10 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
         (None, Some(comm)) => Some(ObserverSelector::Comm(paths::as_text(comm.as_bytes()).0)),
         (None, None) => why.kubelet.then(|| ObserverSelector::Comm("kubelet".to_owned())),
     };
+    let reads_log = why.path.as_ref().is_some_and(|path| path == "-");
     let question = Question {
-        path: why.path.as_ref().map(|path| path.as_bytes().to_vec()),
+        path: why.path.as_ref().filter(|_| !reads_log).map(|path| path.as_bytes().to_vec()),
+        log: reads_log.then(read_log).transpose()?,
         hierarchy: why.hierarchy.name.clone(),
         observer,
         busy: why.busy,
@@ -52,13 +57,34 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
     Ok(if yes { Outcome::Yes } else { Outcome::No })
 }
 
+/// Reads the log on stdin.
+fn read_log() -> Result<Log, Failure> {
+    if io::stdin().is_terminal() {
+        print("cgtrace: reading a log from the terminal; end it with Ctrl-D");
+    }
+    Log::read(io::stdin().lock())
+        .map_err(|error| Failure::NoAnswer(anyhow!(error).context("failed to read the log from stdin")))
+}
+
+impl From<NameError> for Failure {
+    fn from(error: NameError) -> Self {
+        match error {
+            NameError::Client(error) => error.into(),
+            NameError::Path(error) => error.into(),
+            NameError::UnknownContainer(_) | NameError::UnknownPod(_) => Self::NotFound(error.into()),
+            error => Self::Usage(error.into()),
+        }
+    }
+}
+
 impl From<AskError> for Failure {
     fn from(error: AskError) -> Self {
         match error {
             AskError::Client(error) => error.into(),
             AskError::Path(error) => error.into(),
             AskError::Nothing | AskError::Ambiguous(_) => Self::Usage(error.into()),
-            AskError::NoSuchProcess(_) => Self::NotFound(error.into()),
+            AskError::Name(error) => error.into(),
+            AskError::NoSuchProcess(_) | AskError::EmptyLog(_) => Self::NotFound(error.into()),
             AskError::Process(_) | AskError::PathTooLong(_) | AskError::Namespaced => {
                 Self::NoAnswer(error.into())
             }

@@ -24,7 +24,7 @@ pub use log::{boot, gap};
 pub use result::{Ages, details, results};
 pub use table::Table;
 pub use together::{Grouper, TOGETHER_MS, Together};
-pub use why::why;
+pub use why::{resolution, why};
 pub use wrap::{Line, wrap};
 
 /// The width of the hierarchy column.

@@ -1,6 +1,7 @@
 //! The report of `why` as text.
 
 use cgtrace_why::{
+    Resolution,
     report::{Observer, Remedy, Report, Verdict},
     shell_word,
 };
@@ -44,7 +45,13 @@ fn observer_line(observer: &Observer) -> String {
     styled(QUIET, &line)
 }
 
+/// `kubelet → /system.slice/kubelet.service`
+pub fn resolution(resolution: &Resolution) -> Line {
+    styled(QUIET, &resolution.text()).into()
+}
+
 fn append_verdict(verdict: &Verdict, lines: &mut Vec<Line>) {
+    lines.extend(verdict.resolution.as_ref().map(resolution));
     let style = if verdict.visible { GOOD } else { GONE };
     lines.push(format!("{}: {}", shell_word(&verdict.path), styled(style, verdict.cause.as_str())).into());
     if let Some(source) = &verdict.source {
