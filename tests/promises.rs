@@ -27,6 +27,7 @@ mod promises {
     pub mod protocol;
     pub mod recorder;
     pub mod rename;
+    pub mod resolution;
     pub mod schema;
     pub mod show;
     pub mod snapshot;
@@ -74,6 +75,7 @@ fn main() {
         promises::protocol::trials(),
         promises::recorder::trials(),
         promises::rename::trials(),
+        promises::resolution::trials(),
         promises::schema::trials(),
         promises::show::trials(),
         promises::snapshot::trials(),
