@@ -7,6 +7,7 @@ mod lab {
     pub mod beside;
     pub mod managers;
     pub mod reports {
+        pub mod names;
         pub mod settings;
     }
     pub mod restarts;
@@ -30,6 +31,7 @@ fn main() {
         lab::attacked::trials(),
         lab::beside::trials(),
         lab::managers::trials(),
+        lab::reports::names::trials(),
         lab::reports::settings::trials(),
         lab::restarts::trials(),
         lab::runtimes::trials(),

@@ -13,7 +13,7 @@ mod spellings;
 mod unit;
 
 pub use container::Runtime;
-pub use mention::{MAX_MENTIONS, Mention, Target, mentions};
+pub use mention::{MAX_MENTIONS, Mention, Target, container_in, mentions};
 pub use mounts::{Directory, MountPoint};
 pub use pod::Qos;
 pub use relation::{is_within, names_hierarchy};

@@ -10,7 +10,7 @@ mod lxc;
 mod nspawn;
 mod podman;
 mod runc;
-mod scene;
+pub mod scene;
 
 use libtest_mimic::Trial;
 

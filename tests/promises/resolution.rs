@@ -116,7 +116,7 @@ fn literal() -> Outcome {
     let daemon = Daemon::start()?;
     // Each looks like something else: a line with a path, a file of a cgroup, a doubled path.
     for leaf in ["a b: /c.slice", "tasks", "docker-x (deleted)", "a.service"] {
-        fs::create_dir(top.join(leaf))?;
+        fs::create_dir_all(top.join(leaf))?;
         let path = top.name_of(&top.join(leaf));
         for command in ["exists", "show"] {
             let output = daemon.run(&[command, "--json", &path])?;

@@ -8,6 +8,8 @@ mod proc_line;
 mod word;
 mod words;
 
+pub use embedded::container as container_in;
+
 /// What a mention names.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {

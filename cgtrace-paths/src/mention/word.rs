@@ -204,9 +204,10 @@ fn of_api(path: &[u8]) -> Option<Found> {
     if is_prefix(first, MIN_SHORT_ID) {
         return Some(certain(Target::Container(first.to_owned())));
     }
-    let is_api = before.is_empty() || before.starts_with("/api/") || before.starts_with("/v");
     let parsed = parse(format!("/{rest}").as_bytes());
-    (is_api && has_form(&parsed)).then_some((Target::Path(parsed.path), None, true))
+    let is_api = before.starts_with("/api/");
+    let is_path = is_api || (before.is_empty() && has_form(&parsed));
+    is_path.then_some((Target::Path(parsed.path), None, true))
 }
 
 /// The path without the name of a file in a cgroup, and whether it had one.

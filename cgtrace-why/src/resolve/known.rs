@@ -34,8 +34,11 @@ pub struct KnownPaths {
     by_path: HashMap<Vec<u8>, usize>,
     by_leaf: HashMap<Vec<u8>, Vec<usize>>,
     by_pod: HashMap<String, Vec<usize>>,
-    /// Sorted by the container's id.
+    /// The containers that paths prove, sorted by id.
     by_container: Vec<(String, usize)>,
+    /// The ids in the last components of other paths, sorted. Where a runtime would not create a container, its name
+    /// proves nothing, but a person would see it.
+    by_unproven: Vec<(String, usize)>,
 }
 
 impl KnownPaths {
@@ -58,9 +61,13 @@ impl KnownPaths {
             if let Some(uid) = pod_uid {
                 known.by_pod.entry(uid).or_default().push(index);
             }
-            known.by_container.extend(container_id.map(|id| (id, index)));
+            match container_id {
+                Some(id) => known.by_container.push((id, index)),
+                None => known.by_unproven.extend(unproven(leaf).map(|id| (id.to_owned(), index))),
+            }
         }
         known.by_container.sort_unstable();
+        known.by_unproven.sort_unstable();
         known
     }
 
@@ -97,8 +104,15 @@ impl KnownPaths {
 
     /// A container, by its id or the beginning of its id, or by its name.
     fn container(&self, id: &str, is_whole: bool) -> Found {
-        let from = self.by_container.partition_point(|(other, _)| other.as_str() < id);
-        let matches = self.by_container.get(from..).unwrap_or_default().iter();
+        match self.container_among(&self.by_container, id, is_whole) {
+            Found::Nothing => self.container_among(&self.by_unproven, id, is_whole),
+            found => found,
+        }
+    }
+
+    fn container_among(&self, all: &[(String, usize)], id: &str, is_whole: bool) -> Found {
+        let from = all.partition_point(|(other, _)| other.as_str() < id);
+        let matches = all.get(from..).unwrap_or_default().iter();
         let matches =
             matches.take_while(|(other, _)| if is_whole { other == id } else { other.starts_with(id) });
         let matches: Vec<&(String, usize)> = matches.collect();
@@ -191,6 +205,12 @@ impl KnownPaths {
             several => Found::Several(several.iter().map(|path| path.to_vec()).collect()),
         }
     }
+}
+
+/// The id in a last component that proves nothing. The cgroups of monitors have the ids of their containers, too.
+fn unproven(leaf: &[u8]) -> Option<&str> {
+    let leaf = std::str::from_utf8(leaf).ok().filter(|leaf| !leaf.contains("conmon"))?;
+    cgtrace_paths::container_in(leaf)
 }
 
 fn leaf(path: &[u8]) -> &[u8] {

@@ -78,6 +78,16 @@ fn a_container_is_found_by_the_beginning_of_its_id() {
 }
 
 #[test]
+fn a_proven_container_comes_before_one_whose_name_proves_nothing() {
+    let (proven, claimed) = (format!("/a.slice/docker-{ID}.scope"), format!("/a/docker-{ID}.scope"));
+    let target = Target::Container(ID[..12].to_owned());
+    assert_eq!(found(&known(&[&claimed, &proven], &[]), &target), proven);
+    assert_eq!(found(&known(&[&claimed], &[]), &target), claimed);
+    let monitor = format!("/a.slice/libpod-conmon-{ID}.scope");
+    assert_eq!(found(&known(&[&monitor], &[]), &target), "");
+}
+
+#[test]
 fn a_runtime_path_leads_to_what_the_runtime_made_of_it() {
     let path = format!("/system.slice/docker-{ID}.scope");
     let target = Target::RuntimePath { path: path.clone().into_bytes(), id: ID.to_owned() };

@@ -31,7 +31,7 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The verdict of `cgtrace why` for these arguments, and whether its exit code was 0.
-fn why(daemon: &Daemon, arguments: &[&str]) -> Result<(Verdict, bool)> {
+pub fn why(daemon: &Daemon, arguments: &[&str]) -> Result<(Verdict, bool)> {
     verdict(daemon.command(), arguments)
 }
 
@@ -44,7 +44,7 @@ fn verdict(mut command: Command, arguments: &[&str]) -> Result<(Verdict, bool)> 
 }
 
 /// The finding for a cause; fails if the cause does not hold.
-fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
+pub fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
     let mut findings = verdict.findings();
     let found = findings.find(|finding| finding.cause == cause);
     found.with_context(|| format!("{cause} does not hold: {verdict:#?}"))
@@ -57,7 +57,7 @@ fn holds_not(verdict: &Verdict, cause: Cause) -> Result<()> {
 }
 
 /// Fails unless the explanation or a line of the evidence contains all parts.
-fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
+pub fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
     let mut lines = std::iter::once(&finding.explanation).chain(&finding.evidence);
     ensure!(
         lines.any(|line| parts.iter().all(|part| line.contains(part))),

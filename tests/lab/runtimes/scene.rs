@@ -78,6 +78,11 @@ impl Scene {
         Ok(Self { daemon, follower, seen: Vec::new(), folder, _leftovers: leftovers })
     }
 
+    /// The daemon.
+    pub fn daemon(&self) -> &Daemon {
+        &self.daemon
+    }
+
     /// A directory for the runtime's own files.
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -115,6 +120,34 @@ impl Scene {
         let populated =
             self.daemon.client()?.wait(&container.cgroup, cgtrace_client::CgroupState::Populated, timeout)?;
         ensure!(populated.reached, "it contains no process: {answer:?}");
+        self.is_found_by_its_names(container)
+    }
+
+    /// The container's id, and what people copy with the id in it, lead to its cgroup.
+    fn is_found_by_its_names(&self, container: &Container) -> Outcome {
+        let Container { cgroup, id, proven, .. } = container;
+        let mut texts =
+            vec![format!("/proc/1/root/sys/fs/cgroup{cgroup}/cgroup.procs"), format!("0::{cgroup}")];
+        if *proven {
+            texts.push(id.clone());
+        }
+        if *proven && id.len() == 64 {
+            texts.extend([
+                format!("ctr/{}", &id[..12]),
+                id[..13].to_owned(),
+                format!("containerd://{id}"),
+                // What either driver would call it.
+                format!("system.slice:docker:{id}"),
+                format!("cri-containerd-{id}.scope: Deactivated successfully."),
+                format!("time=\"2026-11-30T13:00:00Z\" level=info msg=\"shim disconnected\" id={id} namespace=moby"),
+            ]);
+        }
+        for text in texts {
+            let output = self.daemon.run(&["exists", "--json", &text])?;
+            let found: serde_json::Value =
+                serde_json::from_slice(&output.stdout).with_context(|| format!("{text}: {output:?}"))?;
+            ensure!(found["path"] == **cgroup && found["present"] == true, "{text}: {found}");
+        }
         Ok(())
     }
 
