@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 use cgtrace_client::wire::{Event, Membership, PathResult, Task, Timestamp};
 use serde::{Deserialize, Serialize};
 
+use crate::rules::{Setting, Settings};
+
 pub use state::{CgroupState, Freezer, Level, Member, Usage};
 
 /// Everything known about one path.
@@ -47,6 +49,12 @@ pub struct Facts {
     pub unit: Option<Unit>,
     /// The process that does not see the cgroup.
     pub observer: Option<Observer>,
+    /// The settings of the kubelet that would look the cgroup up, if none is running.
+    pub kubelet: Option<Settings>,
+    /// The flag, without `--`, and the setting of the observer that names the path.
+    pub setting: Option<(&'static str, Setting)>,
+    /// The path by which the observer looks the cgroup up, if that is relative to the root of its cgroup namespace.
+    pub relative: Option<String>,
     /// What the files of the cgroup in question say, on each hierarchy in question that has it; if none has it,
     /// what those of its nearest ancestor say.
     pub states: Vec<CgroupState>,
@@ -169,9 +177,9 @@ pub struct Observer {
     /// The root of its cgroup namespace, if that is not the caller's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_root: Option<String>,
-    /// The contents of its `--config` file, if that could be read.
+    /// Its settings, from its command line and its configuration files.
     #[serde(skip)]
-    pub config: Option<String>,
+    pub settings: Settings,
     /// Its cgroup mounts, with their roots as absolute paths. `None` if they could not be read.
     #[serde(skip)]
     pub mounts: Option<Vec<CgroupMount>>,

@@ -66,6 +66,14 @@ pub enum Cause {
     Empty,
     /// Children, processes, mounts or enabled controllers keep it from being removed or used.
     Busy,
+    /// The observer's setting is not what its author meant: quotation marks or a second flag are in its value.
+    InvalidSetting,
+    /// The observer does not start without it, and does not create it.
+    RequiredByObserver,
+    /// The observer does not start on a machine with cgroup v1.
+    CgroupV1Unsupported,
+    /// The observer takes its statistics from the container runtime.
+    StatsFromCri,
     /// A cause that this version of the crate does not know.
     #[default]
     #[serde(other)]
@@ -104,6 +112,10 @@ impl Cause {
             Self::DiffersFromUnit => "differs-from-unit",
             Self::Empty => "empty",
             Self::Busy => "busy",
+            Self::InvalidSetting => "invalid-setting",
+            Self::RequiredByObserver => "required-by-observer",
+            Self::CgroupV1Unsupported => "cgroup-v1-unsupported",
+            Self::StatsFromCri => "stats-from-cri",
             Self::Unknown => "unknown",
         }
     }

@@ -1,5 +1,6 @@
 //! Queries the daemon's records, gathers the other facts with the caller's privileges, and applies the rules.
 
+mod observed;
 mod processes;
 mod results;
 mod states;
@@ -18,13 +19,16 @@ use crate::{
     gather::{self, Deadline, Hierarchy, ObserverFound, ObserverSelector, PathFacts},
     report::{Report, Verdict},
     resolve::{Log, NameError},
-    rules,
+    rules::{self, Settings},
 };
+use observed::Asked;
 use processes::DaemonRecords;
-use subjects::Subject;
 
 pub(crate) use processes::task_of;
 pub(crate) use results::{add_parsed, budget, path};
+
+/// How many cgroups of a text, a log or an observer are explained at most.
+const MAX_SUBJECTS: usize = 16;
 
 /// The note for clients of the public socket.
 const PUBLIC: &str =
@@ -116,16 +120,26 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
     if let Some(selector) = selector {
         report.observer = context.find_observer(client, selector, &mut report)?;
     }
-    let subjects = match (path, log, &report.observer) {
-        (Some(text), ..) => subjects::of_text(client, &context, text)?,
-        (None, Some(log), _) => subjects::of_log(client, &context, log, &mut report.notes)?,
-        (None, None, Some(observer)) => subjects::of_observer(observer, &mut report.notes),
+    let observer = report.observer.as_ref();
+    let asked: Vec<Asked> = match (path, log, observer) {
+        (Some(text), ..) => subjects::of_text(client, &context, text, observer)?,
+        (None, Some(log), _) => subjects::of_log(client, &context, log, observer, &mut report.notes)?,
+        (None, None, Some(observer)) => {
+            let asked = observed::of_observer(observer);
+            if asked.is_empty() {
+                report.notes.push(observed::no_path(observer));
+            }
+            asked
+        }
+        (None, None, None) if *selector == Some(ObserverSelector::Kubelet) => {
+            context.stopped_kubelet(&mut report.notes)
+        }
         (None, None, None) => Vec::new(),
     };
-    for Subject { path, source, hierarchy, resolution } in subjects {
-        context.hierarchy_of_path = hierarchy;
-        let verdict = explain(client, &context, &path, &mut report)?;
-        report.verdicts.push(Verdict { source, resolution, ..verdict });
+    for asked in asked.into_iter().take(MAX_SUBJECTS) {
+        context.hierarchy_of_path.clone_from(&asked.hierarchy);
+        let verdict = explain(client, &context, &asked, &mut report)?;
+        report.verdicts.push(Verdict { source: asked.source, resolution: asked.resolution, ..verdict });
     }
     let mut known = BTreeSet::new();
     report.notes.retain(|note| known.insert(note.clone()));
@@ -151,6 +165,8 @@ struct Context {
     names: Vec<String>,
     /// The hierarchy that a text names together with the path in question.
     hierarchy_of_path: Option<String>,
+    /// The settings of the kubelet, if none is running.
+    kubelet: Option<Settings>,
 }
 
 impl Context {
@@ -195,6 +211,7 @@ impl Context {
             controller,
             names: status.hierarchies.into_iter().map(|known| known.hierarchy).collect(),
             hierarchy_of_path: None,
+            kubelet: None,
         })
     }
 
@@ -214,13 +231,13 @@ impl Context {
             gather::find_observer(selector, &self.hierarchies, self.deadline).map_err(AskError::Ambiguous)?;
         let comm = match (selector, &found) {
             (_, Some(ObserverFound { found, .. })) => found.process.comm.clone(),
-            (ObserverSelector::Comm(comm), None) => comm.clone().into_bytes(),
             (ObserverSelector::Pid(pid), None) => return Err(AskError::NoSuchProcess(*pid)),
+            (other, None) => observed::comm_of(other).unwrap_or_default().as_bytes().to_vec(),
         };
         let recorded = self.recorded(client, &[], &[comm])?;
         report.seq = recorded.seq;
         let Some(ObserverFound { found, observer, notes }) = found else {
-            if let ObserverSelector::Comm(comm) = selector {
+            if let Some(comm) = observed::comm_of(selector) {
                 report.notes.extend(recorded.no_process(comm));
             }
             return Ok(None);
@@ -228,6 +245,15 @@ impl Context {
         report.notes.extend(notes);
         let process = recorded.process(&found, observer.process.of_unit);
         Ok(Some(Observer { process, ..observer }))
+    }
+
+    /// The paths that the kubelet would look up, which is not running.
+    fn stopped_kubelet(&mut self, notes: &mut Vec<String>) -> Vec<Asked> {
+        let Some(kubelet) = gather::stopped_kubelet(self.deadline, notes) else { return Vec::new() };
+        notes.push(format!("these are the paths that {} would look up, as its files are now", kubelet.unit));
+        let asked = observed::of_stopped(&kubelet);
+        self.kubelet = Some(kubelet.settings);
+        asked
     }
 
     /// The daemon's records of these paths and of processes with these comms.
@@ -256,9 +282,10 @@ impl Context {
 fn explain(
     client: &mut Client,
     context: &Context,
-    path: &[u8],
+    asked: &Asked,
     report: &mut Report,
 ) -> Result<Verdict, AskError> {
+    let Asked { path, setting, relative, .. } = asked;
     let text = paths::as_text(path).0;
     let PathFacts { processes, comms, unit, controllers } =
         gather::path_facts(&text, &context.mounts, &context.hierarchies, context.deadline, &mut report.notes);
@@ -272,6 +299,9 @@ fn explain(
         v2_controllers: controllers,
         unit,
         observer: report.observer.clone(),
+        kubelet: context.kubelet.clone(),
+        setting: setting.clone(),
+        relative: relative.clone(),
         controller: context.controller.clone(),
         busy: context.busy,
         result,

@@ -1,33 +1,26 @@
-//! The cgroups that a question is about.
+//! The cgroups that a text or a log names.
 
-use cgtrace_client::{Client, paths, wire};
+use cgtrace_client::Client;
 use cgtrace_paths::names_hierarchy;
 
-use super::{AskError, Context};
+use super::{
+    AskError, Context, MAX_SUBJECTS,
+    observed::{self, Asked},
+};
 use crate::{
     facts::Observer,
-    resolve::{Log, Resolution, Resolved, Resolver},
-    rules::{self, Settings},
+    resolve::{Log, Resolved, Resolver},
 };
 
-/// How many cgroups of an observer's settings, or of a log, are explained at most.
-const MAX_SUBJECTS: usize = 16;
-
-/// A cgroup that a question is about.
-pub(super) struct Subject {
-    pub path: Vec<u8>,
-    /// The observer's setting that names it.
-    pub source: Option<String>,
-    /// The hierarchy that the text names with it.
-    pub hierarchy: Option<String>,
-    /// How the path was found.
-    pub resolution: Option<Resolution>,
-}
-
 /// The cgroups that a text names.
-pub(super) fn of_text(client: &mut Client, context: &Context, text: &[u8]) -> Result<Vec<Subject>, AskError> {
+pub(super) fn of_text(
+    client: &mut Client,
+    context: &Context,
+    text: &[u8],
+    observer: Option<&Observer>,
+) -> Result<Vec<Asked>, AskError> {
     let resolved = Resolver::new(context.hierarchy.as_deref()).all(client, text)?;
-    Ok(resolved.into_iter().take(MAX_SUBJECTS).map(|resolved| of_resolved(context, resolved)).collect())
+    Ok(resolved.into_iter().map(|resolved| of_resolved(context, resolved, observer)).collect())
 }
 
 /// The cgroups that a log mentions most often.
@@ -35,8 +28,9 @@ pub(super) fn of_log(
     client: &mut Client,
     context: &Context,
     log: &Log,
+    observer: Option<&Observer>,
     notes: &mut Vec<String>,
-) -> Result<Vec<Subject>, AskError> {
+) -> Result<Vec<Asked>, AskError> {
     let (resolved, failures) = Resolver::new(context.hierarchy.as_deref()).log(client, log)?;
     if resolved.is_empty() {
         return Err(AskError::EmptyLog(failures));
@@ -47,33 +41,13 @@ pub(super) fn of_log(
             "the log mentions {more} more cgroups, less often; ask about one with: cgtrace why PATH"
         ));
     }
-    Ok(resolved.into_iter().take(MAX_SUBJECTS).map(|resolved| of_resolved(context, resolved)).collect())
+    Ok(resolved.into_iter().map(|resolved| of_resolved(context, resolved, observer)).collect())
 }
 
-fn of_resolved(context: &Context, resolved: Resolved) -> Subject {
+fn of_resolved(context: &Context, resolved: Resolved, observer: Option<&Observer>) -> Asked {
     let Resolved { path, hierarchy, resolution } = resolved;
     // A log of another machine can name a hierarchy that this one lacks.
     let known = |word: &String| context.names.iter().find(|name| names_hierarchy(word, name));
-    Subject { path, source: None, hierarchy: hierarchy.as_ref().and_then(known).cloned(), resolution }
-}
-
-/// The cgroups that an observer looks up, each with the setting that names it.
-pub(super) fn of_observer(observer: &Observer, notes: &mut Vec<String>) -> Vec<Subject> {
-    let own = observer.process.task.cgroup.as_deref().filter(|path| *path != "/");
-    let paths = Settings::of(observer).observed_paths(rules::is_kubelet(observer), own);
-    if paths.is_empty() {
-        let wire::Task { comm, pid, .. } = &observer.process.task;
-        notes.push(format!(
-            "neither the flags nor the configuration of {}[{pid}] name a cgroup; specify one: cgtrace why PATH --pid \
-             {pid}",
-            paths::escape(comm.as_bytes()),
-        ));
-    }
-    let subject = |(path, source): (String, Option<String>)| Subject {
-        path: path.into_bytes(),
-        source,
-        hierarchy: None,
-        resolution: None,
-    };
-    paths.into_iter().take(MAX_SUBJECTS).map(subject).collect()
+    let hierarchy = hierarchy.as_ref().and_then(known).cloned();
+    Asked { hierarchy, resolution, ..observed::given(path, observer) }
 }

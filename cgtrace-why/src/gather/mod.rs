@@ -2,12 +2,14 @@
 //! here, with the caller's privileges; the rules do no I/O.
 
 mod deadline;
+mod kubelet;
 pub(crate) mod members;
 mod namespace;
 mod observer;
 mod unit;
 
 pub(crate) use deadline::Deadline;
+pub(crate) use kubelet::{StoppedKubelet, stopped as stopped_kubelet};
 pub use observer::ObserverSelector;
 pub(crate) use observer::{ObserverFound, find as find_observer};
 
@@ -85,12 +87,6 @@ pub(crate) fn path_facts(
     });
     let controllers = controllers(parsed.without_directory(), hierarchies);
     PathFacts { processes, comms, unit: unit.map(|unit| unit.facts), controllers }
-}
-
-/// A unit of this machine, as the service manager or its unit files describe it; `None` if there is none.
-pub(crate) fn unit(name: &str, deadline: Deadline, notes: &mut Vec<String>) -> Option<crate::facts::Unit> {
-    let unit = unit::lookup(name, deadline, notes)?.facts;
-    (unit.load_state != "not-found").then_some(unit)
 }
 
 fn controllers(path: &[u8], hierarchies: &[Hierarchy]) -> Option<Controllers> {

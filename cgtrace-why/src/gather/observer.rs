@@ -1,18 +1,17 @@
 //! Gathers the facts about the observer: its command line, configuration, namespaces, mounts and inotify use.
 
-use std::{fs, os::unix::ffi::OsStrExt as _, path::Path, time::Duration};
+use std::{fs, path::Path, time::Duration};
 
 use cgtrace_host::{
     hierarchy::{HierarchyLine, MAX_SHOWN_PATH},
     process::{self, Bounded, ProcessHandle},
-    root::FileError,
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-use super::{Hierarchy, deadline::Deadline, mounts_of, namespace::namespace_root, unit};
+use super::{Hierarchy, deadline::Deadline, kubelet, mounts_of, namespace::namespace_root, unit};
 use crate::{
     facts::{InotifyLimit, Observer, Process},
-    rules::{self, Settings},
+    rules::Program,
 };
 
 /// How long inotify watches are counted. On a machine with very many descriptors, their number remains
@@ -27,6 +26,9 @@ pub enum ObserverSelector {
     /// By comm, truncated to 15 bytes as by the kernel. If several processes match, the one that belongs to
     /// the unit of that name is selected, or else root's.
     Comm(String),
+    /// The kubelet: a process called so, or a program that contains one (`hyperkube kubelet`, `k3s server`,
+    /// `k3s agent`, `kubelite`). If several match, they are selected among like those with the same comm.
+    Kubelet,
 }
 
 /// The observer and the facts about it.
@@ -52,6 +54,10 @@ pub(crate) fn find(
             Some((pid, trusted)) => (pid, Some(trusted)),
             None => return Ok(None),
         },
+        ObserverSelector::Kubelet => match kubelet::choose(deadline)? {
+            Some((pid, trusted)) => (pid, Some(trusted)),
+            None => return Ok(None),
+        },
     };
     // Retry once if the process calls exec in the meantime.
     let mut described = None;
@@ -73,40 +79,10 @@ pub(crate) fn find(
 /// Selects a process by comm. Returns its pid and whether it belongs to its unit or to root.
 fn choose(comm: &str, deadline: Deadline) -> Result<Option<(u32, bool)>, Vec<String>> {
     let named = process::named(&[process::truncate_comm(comm.as_bytes())]);
-    if named.is_empty() {
-        return Ok(None);
-    }
     let service = format!("{comm}.service");
-    let unit =
-        cgtrace_paths::is_unit(&service).then(|| unit::lookup(&service, deadline, &mut Vec::new())).flatten();
-    let of_unit: Vec<_> = named.iter().filter(|found| unit::owns(unit.as_ref(), found, deadline)).collect();
-    let of_root: Vec<_> = named.iter().filter(|found| found.process.uid == 0).collect();
-    let main_pid = unit.and_then(|unit| unit.main_pid);
-    let main = of_unit.iter().find(|found| Some(found.process.pid) == main_pid);
-    match (main, of_unit.as_slice(), of_root.as_slice(), named.as_slice()) {
-        (Some(one), ..) | (None, [one], ..) | (None, [], [one], _) => Ok(Some((one.process.pid, true))),
-        (None, [], [], [one]) if one.process.uid == rustix::process::getuid().as_raw() => {
-            Ok(Some((one.process.pid, false)))
-        }
-        _ => Err(named.iter().map(candidate).collect()),
-    }
-}
-
-/// Describes a candidate: its pid, real uid, program, and cgroup on the service manager's hierarchy, or else
-/// on v2.
-fn candidate(found: &process::ProcessInfo) -> String {
-    let process::ProcessStatus { pid, uid, .. } = found.process;
-    let handle = ProcessHandle::open(pid).ok().flatten();
-    let program = handle.and_then(|handle| handle.executable_path().ok());
-    let program = program.map_or_else(
-        || "an unknown program".to_owned(),
-        |path| rules::shell_bytes(path.as_os_str().as_bytes()),
-    );
-    let of_systemd = |line: &&HierarchyLine| line.name == "name=systemd" && line.path != b"/";
-    let lines = &found.cgroups;
-    let line = lines.iter().find(of_systemd).or_else(|| lines.iter().find(|line| line.id == 0));
-    let cgroup = rules::shell_bytes(line.map(|line| line.path.as_slice()).unwrap_or_default());
-    format!("pid {pid}, uid {uid}, {program}, in {cgroup}")
+    let is_unit = !named.is_empty() && cgtrace_paths::is_unit(&service);
+    let unit = is_unit.then(|| unit::lookup(&service, deadline, &mut Vec::new())).flatten();
+    kubelet::select(&named, unit.as_slice(), deadline)
 }
 
 fn describe(
@@ -125,16 +101,17 @@ fn describe(
     let command_line = read(deadline, "the observer's command line", &mut notes, || {
         handle.arguments().map(|Bounded { value, truncated }| (value, truncated))
     });
-    let (arguments, cut) = command_line.unwrap_or_default();
+    let (mut arguments, cut) = command_line.unwrap_or_default();
     if cut {
         notes.push("the observer's command line is truncated at 128 KiB or 4,096 arguments".to_owned());
     }
-    let config = Settings::read(&arguments, None).get("config").and_then(|setting| {
-        read(deadline, &rules::shell_word(&setting.value), &mut notes, || {
-            let text = handle.file(Path::new(&setting.value))?;
-            Ok::<_, FileError>(String::from_utf8_lossy(&text).into_owned())
-        })
-    });
+    let program = Program::of(&String::from_utf8_lossy(&found.process.comm), &arguments);
+    if program == Some(Program::K3s) {
+        // Its title leaves the rest of the old command line as zeros.
+        let end = arguments.iter().rposition(|argument| !argument.is_empty()).map_or(0, |last| last + 1);
+        arguments.truncate(end);
+    }
+    let settings = kubelet::settings(kubelet::Files::Of(handle), program, &arguments, deadline, &mut notes);
     let mounts = mounts_of(handle, hierarchies);
     if mounts.as_ref().is_some_and(|mounts| mounts.truncated) {
         notes.push("the observer's mount table is too long and was truncated".to_owned());
@@ -142,7 +119,7 @@ fn describe(
     let observer = Observer {
         process: Process { of_unit: trusted, ..Process::default() },
         arguments,
-        config,
+        settings,
         namespace_root: namespace_root(handle, &found),
         mounts: mounts.map(|mounts| mounts.value),
         inotify: inotify(found.process.uid, deadline),
@@ -171,7 +148,7 @@ fn complete_paths(handle: &ProcessHandle, notes: &mut Vec<String>) -> Option<Vec
 }
 
 /// Reads data of a process; this may block.
-fn read<T: Serialize + DeserializeOwned, E: std::fmt::Display>(
+pub(super) fn read<T: Serialize + DeserializeOwned, E: std::fmt::Display>(
     deadline: Deadline,
     what: &str,
     notes: &mut Vec<String>,

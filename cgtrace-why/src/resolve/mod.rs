@@ -23,7 +23,7 @@ pub use log::{Log, LogMention};
 pub use resolution::{Resolution, WithResolution};
 
 use crate::{
-    gather::{self, Deadline},
+    gather,
     rules::mount_points,
 };
 
@@ -305,7 +305,7 @@ fn resolve(known: &KnownPaths, mention: &Mention) -> Result<Resolved, NameError>
 
 /// Where the service manager places a unit: as it says, else by default.
 fn place_of(unit: &str) -> String {
-    let known = gather::unit(unit, Deadline::new(), &mut Vec::new());
+    let known = gather::unit(unit, &mut Vec::new()).filter(|unit| unit.load_state != "not-found");
     let slice = match &known {
         Some(known) if known.control_group.starts_with('/') => return known.control_group.clone(),
         Some(known) => expand_slice(&known.slice),

@@ -3,7 +3,7 @@
 use cgtrace_client::wire::{Event, HierarchyResult, PathResult};
 use cgtrace_paths::{MountPoint, ParsedPath, Spelling, Variant};
 
-use super::wording;
+use super::{kubelet::Settings, observer::is_kubelet, wording};
 use crate::facts::{CgroupMount, Facts, Observer, Process, Unit};
 
 /// The facts, and the path that the rules examine.
@@ -75,6 +75,24 @@ impl<'a> Case<'a> {
     /// The observer, if the subject exists.
     pub fn observer_of_present(&self) -> Option<&'a Observer> {
         self.facts.observer.as_ref().filter(|_| self.is_present())
+    }
+
+    /// The settings of the observer, or those of the kubelet that is not running.
+    pub fn settings(&self) -> Option<&'a Settings> {
+        self.facts.observer.as_ref().map(|observer| &observer.settings).or(self.facts.kubelet.as_ref())
+    }
+
+    /// The settings of the kubelet, if that is the observer.
+    pub fn kubelet_settings(&self) -> Option<&'a Settings> {
+        self.settings().filter(|_| self.facts.observer.as_ref().is_none_or(is_kubelet))
+    }
+
+    /// Whether the observer's machine, or ours, uses only cgroup v2, as kubelet decides it; `None` if not known.
+    pub fn is_unified(&self) -> Option<bool> {
+        let observer = self.facts.observer.as_ref();
+        let mounts = observer.and_then(|observer| observer.mounts.as_ref()).unwrap_or(&self.facts.mounts);
+        let is_v2 = |mount: &CgroupMount| mount.point == "/sys/fs/cgroup" && mount.hierarchy == "v2";
+        (!mounts.is_empty()).then(|| mounts.iter().any(is_v2))
     }
 
     /// Whether the subject or a descendant contains a process on that result's hierarchy; `None` if not

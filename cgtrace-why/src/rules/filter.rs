@@ -12,9 +12,9 @@ use cgtrace_paths::Runtime;
 
 /// The observer's own configuration excludes the cgroup.
 pub(super) fn filtered_by_observer(case: &Case) -> Option<RuleMatch> {
-    let observer = case.observer_of_present().filter(|_| case.path != "/")?;
+    let observer = case.observer_of_present().filter(|_| case.path != "/" && case.reads_cri().is_none())?;
     let of_docker = case.parsed.runtime == Some(Runtime::Docker) && case.parsed.container_id.is_some();
-    let settings = Settings::of(observer);
+    let settings = &observer.settings;
     let task = wording::task(&observer.process.task);
     let path = wording::quoted(&case.path);
     let docker_only = settings.switched("docker-only", true);
@@ -46,7 +46,7 @@ pub(super) fn filtered_by_observer(case: &Case) -> Option<RuleMatch> {
             }
             (switch, explanation, remediation)
         }
-        _ => return not_configured(case, observer, &settings),
+        _ => return not_configured(case, observer, settings),
     };
     Some(
         RuleMatch::new(Weight::Primary, explanation)

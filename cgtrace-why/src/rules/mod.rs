@@ -21,7 +21,8 @@ mod wording;
 mod wrong_path;
 
 pub(crate) use case::mount_points;
-pub use kubelet::{Setting, Settings};
+pub(crate) use kubelet::slice_path;
+pub use kubelet::{Arguments, Document, ObservedPath, Program, Setting, Settings};
 pub use nearest::{NearPath, nearest};
 pub(crate) use observer::{is_kubelet, same_process};
 pub(crate) use shell::shell_bytes;
@@ -42,8 +43,10 @@ use rule_match::RuleMatch;
 type Rule = fn(&Case) -> Option<RuleMatch>;
 
 /// One rule per cause. Causes of equal weight are reported in this order.
-const RULES: [(Cause, Rule); 26] = [
+const RULES: [(Cause, Rule); 30] = [
     (Cause::Present, presence::present),
+    (Cause::InvalidSetting, kubelet::invalid_setting),
+    (Cause::RequiredByObserver, kubelet::required_by_observer),
     (Cause::Busy, state::busy),
     (Cause::Frozen, state::frozen),
     (Cause::LimitReached, state::limit_reached),
@@ -58,6 +61,7 @@ const RULES: [(Cause, Rule); 26] = [
     (Cause::PathIncludesMount, wrong_path::path_includes_mount),
     (Cause::NamespaceRelative, wrong_path::namespace_relative),
     (Cause::SimilarPathExists, wrong_path::similar_path_exists),
+    (Cause::CgroupV1Unsupported, kubelet::cgroup_v1_unsupported),
     (Cause::StartedOutsideSystemd, service::started_outside_systemd),
     (Cause::UnitNotStarted, service::unit_not_started),
     (Cause::NoSuchProcess, service::no_such_process),
@@ -65,6 +69,7 @@ const RULES: [(Cause, Rule); 26] = [
     (Cause::MovedAway, previous::moved_away),
     (Cause::CreatedByObserver, observer::created_by_observer),
     (Cause::CreatedAfterObserver, observer::created_after_observer),
+    (Cause::StatsFromCri, kubelet::stats_from_cri),
     (Cause::FilteredByObserver, filter::filtered_by_observer),
     (Cause::InotifyLimit, view::inotify_limit),
     (Cause::NamespaceMismatch, view::namespace_mismatch),

@@ -4,7 +4,7 @@ use cgtrace_client::wire::{Event, Instance, Task};
 
 use super::{
     case::{Case, is_below},
-    kubelet::Settings,
+    kubelet::Program,
     rule_match::{RuleMatch, Weight},
     wording,
 };
@@ -40,8 +40,8 @@ pub(super) fn created_by_observer(case: &Case) -> Option<RuleMatch> {
             && event.by.as_ref().is_some_and(is_observer)
     });
     let origin = entered.and_then(origin);
-    let settings = observer.map(Settings::of).unwrap_or_default();
-    let setting = settings.paths().find(|setting| {
+    let mut settings = observer.into_iter().flat_map(|observer| observer.settings.paths());
+    let setting = settings.find(|setting| {
         setting.value.starts_with('/') && is_below(&case.path, setting.value.trim_end_matches('/'))
     });
     // Services commonly create cgroups below their own; that is not a mistake.
@@ -179,6 +179,5 @@ fn unit_of(observer: &Observer) -> Option<String> {
 }
 
 pub(crate) fn is_kubelet(observer: &Observer) -> bool {
-    let program = observer.arguments.first().and_then(|program| program.rsplit('/').next());
-    observer.process.task.comm == "kubelet" || program == Some("kubelet")
+    Program::of(&observer.process.task.comm, &observer.arguments).is_some()
 }

@@ -13,7 +13,7 @@ use crate::{
 
 /// The observer's user has reached an inotify limit.
 pub(super) fn inotify_limit(case: &Case) -> Option<RuleMatch> {
-    let observer = case.observer_of_present()?;
+    let observer = case.observer_of_present().filter(|_| case.reads_cri().is_none())?;
     let limits = observer.inotify.iter().filter_map(|limit| Some((limit.name, limit.used?, limit.max)));
     // Above 95 %, watching one more tree of cgroups is likely to fail.
     let is_near =
@@ -63,6 +63,8 @@ pub(super) fn namespace_mismatch(case: &Case) -> Option<RuleMatch> {
     let within =
         roots.iter().filter(|root| is_below(&case.path, root)).find_map(|root| case.path.strip_prefix(root));
     let explanation = match within {
+        // The observer looks it up by that name.
+        Some(rest) if case.facts.relative.as_deref() == Some(rest) => return None,
         Some(rest) => {
             let rest = if rest.is_empty() { "/" } else { rest };
             format!("{path} exists, but {task} sees it as {}.", wording::quoted(rest))

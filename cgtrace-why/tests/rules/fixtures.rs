@@ -6,6 +6,7 @@ use cgtrace_client::wire::{
 use cgtrace_why::{
     facts::{Facts, Observer, Process, Unit},
     report::{Cause, Remedy, Verdict},
+    rules::Settings,
 };
 
 /// The cgroup in most tests.
@@ -87,8 +88,9 @@ pub fn process(pid: u32, comm: &str, cgroup: &str, started: u64) -> Process {
 }
 
 pub fn observer(process: Process, arguments: &[&str]) -> Observer {
-    let arguments = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-    Observer { process, arguments, ..Observer::default() }
+    let arguments: Vec<String> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+    let settings = Settings::of_command_line(&arguments);
+    Observer { process, arguments, settings, ..Observer::default() }
 }
 
 pub fn unit(id: &str, active: &str, sub: &str) -> Unit {

@@ -145,6 +145,9 @@ fn facts() -> impl Strategy<Value = Facts> {
                 Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
             let exited = moves.iter().map(|_| process(3, "\u{1b}[2J", &path, 120)).collect();
             Facts {
+                kubelet: None,
+                setting: None,
+                relative: None,
                 result: path_result(&path, results),
                 path,
                 hierarchy: hierarchy.map(str::to_owned),

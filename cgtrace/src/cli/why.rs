@@ -23,7 +23,7 @@ pub fn run(why: &Why, connector: &Connector, output: &mut Output) -> Result<Outc
     let observer = match (why.pid, &why.process) {
         (Some(pid), _) => Some(ObserverSelector::Pid(pid)),
         (None, Some(comm)) => Some(ObserverSelector::Comm(paths::as_text(comm.as_bytes()).0)),
-        (None, None) => why.kubelet.then(|| ObserverSelector::Comm("kubelet".to_owned())),
+        (None, None) => why.kubelet.then_some(ObserverSelector::Kubelet),
     };
     let reads_log = why.path.as_ref().is_some_and(|path| path == "-");
     let question = Question {

@@ -70,6 +70,17 @@ pub(super) fn lookup(name: &str, root: &Root) -> UnitInfo {
     unit
 }
 
+/// The texts of a unit's file and its drop-ins, in the order in which they apply, and its slice; `None` if there is
+/// no such unit, or it is masked.
+pub(super) fn texts(name: &str, root: &Root) -> Option<(Vec<String>, String)> {
+    let UnitInfo { facts, .. } = lookup(name, root);
+    if facts.load_state != "loaded" {
+        return None;
+    }
+    let text = text(root, &facts.fragment_path)?;
+    Some((std::iter::once(text).chain(drop_ins(root, &facts.id)).collect(), facts.slice))
+}
+
 /// The template of an instance: `a@.service` for `a@b.service`.
 fn template(name: &str) -> Option<String> {
     let (stem, rest) = name.split_once('@')?;

@@ -2,6 +2,7 @@
 //! unit files.
 
 mod bus;
+mod command;
 mod files;
 
 use std::path::Path;
@@ -11,6 +12,8 @@ use cgtrace_host::{
     root::Root,
 };
 use rustix::fs::fstat;
+
+pub(crate) use command::{UnitCommand, command};
 
 use super::deadline::Deadline;
 use crate::{facts::Unit, rules};
