@@ -64,6 +64,11 @@ impl Cgroup {
         Ok(Self { mount: mount.to_owned(), path })
     }
 
+    /// A cgroup that another process created for the test.
+    pub fn existing(mount: &Path, name: &str) -> Self {
+        Self { mount: mount.to_owned(), path: mount.join(name) }
+    }
+
     /// Its directory.
     pub fn path(&self) -> &Path {
         &self.path

@@ -16,7 +16,13 @@ pub const COLUMNS: u16 = 80;
 
 /// Runs a command with its stdout on a terminal, and returns the output.
 pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
-    let (mut screen, line) = open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
+    shows_in(command, COLUMNS)
+}
+
+/// Like [`shows`], on a terminal with that many columns.
+pub fn shows_in(command: &mut Command, columns: u16) -> Result<Vec<u8>> {
+    let (mut screen, line) =
+        open(columns).map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
     let mut child = command.stdout(line).spawn()?;
     // The terminal stays open as long as a process has the other side.
     command.stdout(Stdio::null());
@@ -33,7 +39,7 @@ pub fn shows(command: &mut Command) -> Result<Vec<u8>> {
 
 /// Runs a command with its stderr on a terminal, returns the first line, and kills the command.
 pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
-    let (screen, line) = open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
+    let (screen, line) = open(COLUMNS).map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
     let mut child = command.stderr(line).spawn()?;
     command.stderr(Stdio::null());
     let mut text = Vec::new();
@@ -44,8 +50,8 @@ pub fn first_of_stderr(command: &mut Command) -> Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Both sides of one with 80 columns. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
-pub fn open() -> io::Result<(File, File)> {
+/// Both sides of one. Unlike those of openpty(3), programs that other tests start meanwhile do not inherit them.
+pub fn open(columns: u16) -> io::Result<(File, File)> {
     let side = |path: &str| OpenOptions::new().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path);
     let screen = side("/dev/ptmx")?;
     let (locked, mut number): (libc::c_int, libc::c_uint) = (0, 0);
@@ -57,7 +63,7 @@ pub fn open() -> io::Result<(File, File)> {
         return Err(io::Error::last_os_error());
     }
     let line = side(&format!("/dev/pts/{number}"))?;
-    let size = libc::winsize { ws_row: 24, ws_col: COLUMNS, ws_xpixel: 0, ws_ypixel: 0 };
+    let size = libc::winsize { ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
     // SAFETY: the kernel reads a winsize.
     if unsafe { libc::ioctl(line.as_raw_fd(), libc::TIOCSWINSZ, &raw const size) } < 0 {
         return Err(io::Error::last_os_error());

@@ -14,7 +14,8 @@ capture show-pid show --pid 1 --hierarchy v2
 capture list list '/demo.slice/*.service'
 capture tree tree /demo.slice --hierarchy v2
 capture top top --once /demo.slice --hierarchy v2
-capture events events /demo.slice --kind mkdir,rmdir --since-seq 0 --count 3
+capture events events /demo.slice --kind mkdir,rmdir --since-seq 0 -n 3
+capture log log /demo.slice --kind mkdir,rmdir -n 3
 capture status status
 capture verify verify
 capture doctor doctor
@@ -27,7 +28,7 @@ shell() {
 }
 shell metrics 'cgtrace metrics | grep "^cgtrace_cgroups{"'
 shell readme-exists 'cgtrace exists -q /demo.slice/web.service && echo ready'
-shell readme-events 'cgtrace --json events --kind mkdir,rmdir --since-seq 0 --count 1 /demo.slice'
+shell readme-events 'cgtrace events /demo.slice --since-seq 0 -n 1'
 shell readme-why 'cgtrace why /demo.slice/wbe.service -H v2 | grep -m1 -A1 "what to do"'
 
 # The picture: a service comes and goes while cgtrace follows.
