@@ -8,6 +8,7 @@ mod lab {
     pub mod managers;
     pub mod reports {
         pub mod names;
+        pub mod kubelet;
         pub mod settings;
     }
     pub mod restarts;
@@ -32,6 +33,7 @@ fn main() {
         lab::beside::trials(),
         lab::managers::trials(),
         lab::reports::names::trials(),
+        lab::reports::kubelet::trials(),
         lab::reports::settings::trials(),
         lab::restarts::trials(),
         lab::runtimes::trials(),

@@ -125,7 +125,10 @@ pub fn ask(client: &mut Client, question: &Question) -> Result<Report, AskError>
         (Some(text), ..) => subjects::of_text(client, &context, text, observer)?,
         (None, Some(log), _) => subjects::of_log(client, &context, log, observer, &mut report.notes)?,
         (None, None, Some(observer)) => {
-            let asked = observed::of_observer(observer);
+            let mut asked = observed::of_observer(observer);
+            if rules::is_kubelet(observer) {
+                observed::follow_driver(client, observer, &mut asked)?;
+            }
             if asked.is_empty() {
                 report.notes.push(observed::no_path(observer));
             }

@@ -1,8 +1,8 @@
 //! The paths that an observer looks up.
 
-use cgtrace_client::paths;
+use cgtrace_client::{Client, paths};
 
-use super::wire;
+use super::{AskError, wire};
 use crate::{
     facts::Observer,
     gather::{ObserverSelector, StoppedKubelet},
@@ -33,6 +33,38 @@ pub(super) fn of_observer(observer: &Observer) -> Vec<Asked> {
     let root = visible_root(observer);
     let observed = observer.settings.observed_paths(rules::is_kubelet(observer), own);
     observed.into_iter().map(|observed| asked(observed, root)).collect()
+}
+
+/// If the pods of a running kubelet are where the other cgroup driver has them, asks for that path: kubelet creates
+/// it at its start, and takes the driver from the container runtime.
+pub(super) fn follow_driver(
+    client: &mut Client,
+    observer: &Observer,
+    asked: &mut [Asked],
+) -> Result<(), AskError> {
+    let root = visible_root(observer).unwrap_or_default().trim_end_matches('/');
+    let other = format!("{root}{}", observer.settings.pods_of_other_driver());
+    let is_default = |asked: &&mut Asked| {
+        asked.setting.is_none()
+            && (asked.path.ends_with(b"/kubepods") || asked.path.ends_with(b"kubepods.slice"))
+    };
+    let Some(pods) = asked.iter_mut().find(is_default) else { return Ok(()) };
+    let normal = |path: &[u8]| paths::normalize(path).ok().map(|path| paths::to_wire(&path));
+    let Some(paths) = [&pods.path, other.as_bytes()].map(normal).into_iter().collect() else { return Ok(()) };
+    let results = client.lookup_with(&wire::Lookup { paths, ..wire::Lookup::default() })?.results;
+    if let [configured, other] = results.as_slice()
+        && !configured.present
+        && other.present
+    {
+        let relative = pods.relative.is_some().then(|| observer.settings.pods_of_other_driver());
+        *pods = Asked {
+            path: other.path.clone().into_bytes(),
+            source: Some("the pods, by the cgroup driver of the container runtime".to_owned()),
+            setting: None,
+            relative,
+        };
+    }
+    Ok(())
 }
 
 /// A given path, with the observer's setting that names it.

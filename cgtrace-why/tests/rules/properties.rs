@@ -6,7 +6,7 @@ use cgtrace_client::wire::{Event, HierarchyResult, Instance, PathResult, Task};
 use cgtrace_why::{
     facts::{CgroupMount, Controllers, Facts, InotifyLimit, Observer, Unit},
     report::Cause,
-    rules::{candidate_paths, causes, explain},
+    rules::{Document, Setting, Settings, candidate_paths, causes, explain},
 };
 use proptest::{prelude::*, strategy::ValueTree as _};
 
@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Causes that hold beside `present` only, and follow it.
-const AFTER_PRESENT: [Cause; 7] = [
+const AFTER_PRESENT: [Cause; 8] = [
     Cause::Frozen,
     Cause::InvalidDomain,
     Cause::Threaded,
@@ -24,6 +24,7 @@ const AFTER_PRESENT: [Cause; 7] = [
     Cause::LeftOverProcesses,
     Cause::DiffersFromUnit,
     Cause::Empty,
+    Cause::StatsFromCri,
 ];
 
 const NAMES: [&str; 15] = [
@@ -97,10 +98,16 @@ fn any_unit() -> impl Strategy<Value = Unit> {
 }
 
 fn any_observer() -> impl Strategy<Value = Observer> {
-    let flags =
-        vec!["--docker-only", "--raw_cgroup_prefix_whitelist=/x", "--kubelet-cgroups=/systemd/system.slice"];
-    let mounted =
-        any_path().prop_map(|root| CgroupMount { hierarchy: "v2".to_owned(), point: "/p".to_owned(), root });
+    let flags = vec![
+        "--docker-only",
+        "--raw_cgroup_prefix_whitelist=/x",
+        "--kubelet-cgroups=/systemd/system.slice",
+        "--kubelet-cgroups=\"\u{1b}/x\"",
+        "--kubelet-cgroups=/x --cgroup-root=/\u{1b}",
+        "--cgroup-root=/x",
+        "--feature-gates=PodAndContainerStatsFromCRI=true",
+    ];
+    let mounted = any_path().prop_map(mounted);
     (
         any_path(),
         0_u64..400,
@@ -114,6 +121,18 @@ fn any_observer() -> impl Strategy<Value = Observer> {
             let kubelet = observer(process(1, "kubelet", &cgroup, started), &flags);
             Observer { namespace_root, mounts, inotify, ..kubelet }
         })
+}
+
+fn mounted(root: String) -> CgroupMount {
+    CgroupMount { hierarchy: "v2".to_owned(), point: "/p".to_owned(), root }
+}
+
+fn refusing_v1() -> Settings {
+    Settings::read(&[], &[Document::parse(None, "failCgroupV1: true").unwrap()])
+}
+
+fn first_setting(observer: &Observer) -> Option<(&'static str, Setting)> {
+    observer.settings.observed_paths(true, None).into_iter().find_map(|observed| observed.setting)
 }
 
 fn facts() -> impl Strategy<Value = Facts> {
@@ -145,15 +164,15 @@ fn facts() -> impl Strategy<Value = Facts> {
                 Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
             let exited = moves.iter().map(|_| process(3, "\u{1b}[2J", &path, 120)).collect();
             Facts {
-                kubelet: None,
-                setting: None,
+                kubelet: off.then(refusing_v1),
+                setting: observer.as_ref().filter(|_| asked).and_then(first_setting),
                 relative: None,
                 result: path_result(&path, results),
                 path,
                 hierarchy: hierarchy.map(str::to_owned),
                 now: at(300),
                 others,
-                mounts: Vec::new(),
+                mounts: if busy { Vec::new() } else { vec![mounted("/".to_owned())] },
                 populated,
                 writable: BTreeMap::new(),
                 v2_controllers: off.then_some(controllers),

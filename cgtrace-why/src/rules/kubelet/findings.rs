@@ -41,13 +41,10 @@ pub(in crate::rules) fn invalid_setting(case: &Case) -> Option<RuleMatch> {
             "The value of --{flag} contains quotation marks: they reached the process, which looks for a cgroup with \
              them in its name."
         );
-        let clean = match *flag {
-            "kube-reserved-cgroup" | "system-reserved-cgroup" | "cgroup-root" => unquoted.to_owned(),
-            _ => case.usable(unquoted).unwrap_or_else(|_| unquoted.to_owned()),
-        };
         let remedy = format!(
-            "set it to {clean} without quotation marks, where the process gets its flags: in an EnvironmentFile= or \
-             an argument file they are not removed as a shell would"
+            "set it to {} without quotation marks, where the process gets its flags: in an EnvironmentFile= or \
+             an argument file they are not removed as a shell would",
+            wording::plain(unquoted)
         );
         (explanation, vec![Remedy::from(remedy)])
     } else {
@@ -71,7 +68,7 @@ fn one_argument() -> Vec<Remedy> {
 
 /// kubelet does not start without the cgroup, and does not create it.
 pub(in crate::rules) fn required_by_observer(case: &Case) -> Option<RuleMatch> {
-    let (flag, setting) = case.facts.setting.as_ref()?;
+    let (flag, setting) = case.facts.setting.as_ref().filter(|(_, setting)| !setting.is_hidden)?;
     let settings = case.settings()?;
     let reason = match *flag {
         "cgroup-root" => "it is the root of the pods' cgroups".to_owned(),

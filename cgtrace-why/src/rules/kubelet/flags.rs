@@ -15,6 +15,9 @@ pub struct Arguments {
     pub embedding: bool,
 }
 
+/// The options of other programs that pass flags to their kubelet.
+const PASSED: [&str; 2] = ["kubelet-arg", "kubelet-extra-args"];
+
 /// A flag as it is written.
 struct Flag {
     /// The name, with `-` for `_`.
@@ -76,8 +79,11 @@ impl Arguments {
             let Some((name, value)) = flag(word) else { continue };
             let (source, value) = match value {
                 Some(value) => (word.clone(), value.to_owned()),
-                // A switch takes no value from the next word.
-                None => match words.next_if(|next| name != "docker-only" && !next.starts_with('-')) {
+                // A switch takes no value from the next word. One that is for another program's kubelet may begin
+                // with `-`.
+                None => match words.next_if(|next| {
+                    name != "docker-only" && (PASSED.contains(&&*name) || !next.starts_with('-'))
+                }) {
                     Some(value) => (format!("{word} {value}"), value.clone()),
                     None => (word.clone(), "true".to_owned()),
                 },

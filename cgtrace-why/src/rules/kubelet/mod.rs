@@ -211,9 +211,19 @@ impl Settings {
 
     /// The cgroup of all pods, as kubelet's cgroup driver names it.
     fn pods(&self) -> String {
+        self.pods_of(self.is_systemd())
+    }
+
+    /// The cgroup of all pods, as the other cgroup driver names it. Since Kubernetes 1.36 the container runtime
+    /// selects the driver, whatever the configuration says.
+    pub(crate) fn pods_of_other_driver(&self) -> String {
+        self.pods_of(!self.is_systemd())
+    }
+
+    fn pods_of(&self, systemd: bool) -> String {
         let root = self.get("cgroup-root").map_or("", |root| root.value.trim_end_matches('/'));
         let path = format!("{root}/kubepods");
-        if self.is_systemd() { names::nested_slices(&path) } else { path }
+        if systemd { names::nested_slices(&path) } else { path }
     }
 }
 
