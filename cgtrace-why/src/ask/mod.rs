@@ -66,11 +66,11 @@ pub enum AskError {
     /// The text names no cgroup, or several.
     #[error(transparent)]
     Name(NameError),
-    /// The log mentions no cgroup.
+    /// The log mentions no cgroup; what it mentions besides.
     #[error(
         "the log mentions no cgroup; expected lines with paths (/system.slice/kubelet.service), units, or the ids of \
-         containers or pods{}",
-        .0.iter().map(|note| format!("; {note}")).collect::<String>()
+         containers or pods\n  {}",
+        .0.join("\n  ")
     )]
     EmptyLog(Vec<String>),
     /// Neither a path nor an observer was given.

@@ -16,6 +16,9 @@ pub struct KnownPath {
     pub is_present: bool,
 }
 
+/// The fewest digits of an id that is not marked as one.
+const MIN_SHORT_ID: usize = 4;
+
 /// What a name leads to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
@@ -138,8 +141,8 @@ impl KnownPaths {
         }
     }
 
-    /// A bare word: a service, a cgroup of that name, a unit of another type, a slice, a container, or a container
-    /// for which LXC chose another name, because a cgroup with its own was left over.
+    /// A bare word: a service, a cgroup of that name, a unit of another type, a slice, a container or the beginning of
+    /// its id, or a container for which LXC chose another name, because a cgroup with its own was left over.
     fn name(&self, name: &str) -> Found {
         let typed = UNIT_TYPES.iter().map(|unit_type| self.leaf(&format!("{name}{unit_type}")));
         let slice = expand_slice(&format!("{name}.slice")).map(|slice| self.path(slice.as_bytes()));
@@ -147,12 +150,18 @@ impl KnownPaths {
             .into_iter()
             .chain(typed)
             .chain(slice)
-            .chain([self.container(name, true), self.numbered(name)])
+            .chain([self.container(name, true), self.short_id(name), self.numbered(name)])
             .filter(|found| *found != Found::Nothing)
             .collect();
         // What exists comes before what was removed.
         let present = found.iter().find(|found| self.is_present(found));
         present.or(found.first()).cloned().unwrap_or(Found::Nothing)
+    }
+
+    /// The beginning of a container's id that could be another word: it has digits or letters only.
+    fn short_id(&self, name: &str) -> Found {
+        let is_hex = name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        if is_hex && name.len() >= MIN_SHORT_ID { self.container(name, false) } else { Found::Nothing }
     }
 
     /// `NAME-1`, `NAME-2` and so on, of LXC.
@@ -218,5 +227,5 @@ fn leaf(path: &[u8]) -> &[u8] {
 }
 
 fn level(path: &[u8]) -> usize {
-    path.iter().filter(|byte| **byte == b'/').count()
+    path.split(|byte| *byte == b'/').count()
 }

@@ -320,7 +320,7 @@ fn default_slice(unit: &str) -> String {
     if unit == "init.scope" {
         return "/".to_owned();
     }
-    if unit.starts_with("machine-") && unit.ends_with(".scope") {
+    if unit.strip_suffix(".scope").is_some_and(|stem| stem.starts_with("machine-")) {
         return "/machine.slice".to_owned();
     }
     match unit.split_once('@') {

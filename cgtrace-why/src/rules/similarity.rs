@@ -63,7 +63,7 @@ fn below(given: &ParsedPath, other: &ParsedPath) -> Option<String> {
     let above = other.path.strip_suffix(path).filter(|above| !above.is_empty() && path.len() > 1)?;
     let ParsedPath { unit, pod_uid, container_id, .. } = cgtrace_paths::parse_exact(above);
     let is_root = unit.is_some() || pod_uid.is_some() || container_id.is_some();
-    let is_deep = path.iter().filter(|byte| **byte == b'/').count() > 1;
+    let is_deep = path.split(|byte| *byte == b'/').count() > 2;
     let above = wording::quoted(&String::from_utf8_lossy(above));
     (is_root || is_deep).then(|| format!("the same path below {above}"))
 }
@@ -76,10 +76,10 @@ fn same_object(one: &ParsedPath, other: &ParsedPath) -> Option<&'static str> {
         let leaf = one.container_id.as_ref().is_some_and(|id| id.len() == 64);
         let begins = short_id(one)
             .is_some_and(|id| other.container_id.as_ref().is_some_and(|whole| whole.starts_with(id)));
-        match ids && leaf {
-            true => Some("the same container"),
-            false => begins.then_some("the container whose id begins like this"),
+        if ids && leaf {
+            return Some("the same container");
         }
+        begins.then_some("the container whose id begins like this")
     } else if one.pod_uid.is_some() || other.pod_uid.is_some() {
         same(&one.pod_uid, &other.pod_uid).then_some("the same pod")
     } else if one.user_unit.is_some() || other.user_unit.is_some() {

@@ -71,6 +71,9 @@ fn a_container_is_found_by_the_beginning_of_its_id() {
     for id in ["0123", "0123456789ab", ID] {
         assert_eq!(found(&one, &Target::Container(id.to_owned())), scope);
     }
+    // Without a mark, and without a letter, it could be any word.
+    assert_eq!(found(&one, &name("0123456789")), scope);
+    assert_eq!(found(&one, &name("012")), "");
     let two = known(&[&scope, &inner, &other], &[]);
     assert_eq!(found(&two, &Target::Container("0123".to_owned())), format!("{other} or {scope}"));
     assert_eq!(found(&two, &Target::Container("0123456789".to_owned())), scope);

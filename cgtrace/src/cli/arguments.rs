@@ -121,8 +121,9 @@ pub enum ConfigCommand {
 
 #[derive(Debug, Args)]
 pub struct Exists {
-    /// Path of a cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service. Several
-    /// paths: whether all of them exist
+    /// Path of a cgroup, relative to the root of its hierarchy, like /system.slice/kubelet.service; or what
+    /// names one: a unit or its name (kubelet), ctr/ID, pod/UID, a line of a log. Several: whether all of
+    /// them exist
     #[arg(value_name = "PATH", required = true, add = ArgValueCompleter::new(completions::cgroups))]
     pub paths: Vec<OsString>,
     #[command(flatten)]
@@ -243,7 +244,7 @@ fn kind() -> PossibleValuesParser {
 
 #[derive(Debug, Args)]
 pub struct Wait {
-    /// Path of the cgroup
+    /// Path of the cgroup, or what names one: a unit or its name (kubelet), ctr/ID, pod/UID
     #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: OsString,
     /// State to wait for
@@ -262,7 +263,8 @@ pub struct Wait {
 #[derive(Debug, Args)]
 #[group(id = "which", required = true, multiple = false, args = ["path", "pid"])]
 pub struct Show {
-    /// Path of the cgroup, or its ID
+    /// Path of the cgroup, its ID, or what names one: a unit or its name (kubelet), ctr/ID, pod/UID, a line
+    /// of a log
     #[arg(value_name = "PATH|ID", add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// Show the cgroups of this process
@@ -417,7 +419,8 @@ pub enum ExportFormat {
 #[group(id = "question", required = true, multiple = true, args = ["path", "kubelet"])]
 pub struct Why {
     /// Path of the cgroup as in the log or the flag, like /system.slice/kubelet.service; it may include the
-    /// mount point
+    /// mount point. Or what names one: a unit or its name (kubelet), ctr/ID, pod/UID, a whole line of a log.
+    /// `-`: every cgroup that the log on stdin mentions
     #[arg(add = ArgValueCompleter::new(completions::cgroups))]
     pub path: Option<OsString>,
     /// PID of the process that cannot see the cgroup

@@ -87,6 +87,7 @@ pub const PAGES: &[Page] = &[
             ("Check on every hierarchy", "cgtrace exists /system.slice/kubelet.service"),
             ("Check in a script", "cgtrace exists -q -H v2 /kubepods.slice"),
             ("Check several at once", "cgtrace exists /system.slice /kubepods.slice"),
+            ("Check a unit, wherever its cgroup is", "cgtrace exists kubelet"),
         ],
         files: &[SOCKETS],
         exit_status: &[("0", "Every given cgroup exists."), ("1", "One does not exist."), USAGE, NO_ANSWER],
@@ -109,6 +110,7 @@ pub const PAGES: &[Page] = &[
         command: "show",
         examples: &[
             ("Show who created a cgroup, and its members", "cgtrace show /system.slice/kubelet.service"),
+            ("Show the cgroup of a container", "cgtrace show ctr/0123456789ab"),
             ("Show the cgroups of a process", "cgtrace show --pid 1"),
             ("Show the state ten minutes ago", "cgtrace show /system.slice/kubelet.service --at 10m"),
             (
@@ -220,6 +222,7 @@ pub const PAGES: &[Page] = &[
                 "cgtrace why /system.slice/kubelet.service --process cadvisor",
             ),
             ("Check every cgroup that the kubelet needs", "cgtrace why --kubelet"),
+            ("Explain every cgroup that a log mentions", "cgtrace why - < kubelet.log"),
             (
                 "Find out why rmdir fails with EBUSY",
                 "cgtrace why /sys/fs/cgroup/system.slice/old.service --busy",
@@ -333,8 +336,8 @@ mod tests {
 
     #[test]
     fn every_example_parses() {
-        for (_, line) in PAGES.iter().flat_map(|page| page.examples) {
-            let line = line.split(" > ").next().unwrap_or_default();
+        for &(_, line) in PAGES.iter().flat_map(|page| page.examples) {
+            let line = [" > ", " < "].iter().fold(line, |line, to| line.split(to).next().unwrap_or_default());
             let words = line.split(' ').map(|word| word.trim_matches('\''));
             crate::cli::command()
                 .try_get_matches_from(words)
