@@ -298,8 +298,8 @@ fn log() -> Outcome {
 
 fn long_log() -> Outcome {
     let daemon = Daemon::start()?;
-    let log: String =
-        (0..5_000).map(|number| format!("mkdir /sys/fs/cgroup/cgtrace-test-{number}: no\n")).collect();
+    let lines = (0..5_000).map(|number| format!("mkdir /sys/fs/cgroup/cgtrace-test-{number}: no"));
+    let log = lines.collect::<Vec<_>>().join("\n");
     let (output, report) = explained(&daemon, &log)?;
     let report = report.with_context(|| format!("{output:?}"))?;
     ensure!(output.status.code() == Some(1) && report.verdicts.len() == 16, "{}", report.verdicts.len());

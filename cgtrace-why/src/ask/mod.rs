@@ -69,8 +69,8 @@ pub enum AskError {
     /// The log mentions no cgroup; what it mentions besides.
     #[error(
         "the log mentions no cgroup; expected lines with paths (/system.slice/kubelet.service), units, or the ids of \
-         containers or pods\n  {}",
-        .0.join("\n  ")
+         containers or pods{}",
+        listed(.0)
     )]
     EmptyLog(Vec<String>),
     /// Neither a path nor an observer was given.
@@ -96,6 +96,11 @@ pub enum AskError {
     /// The paths in `/proc` are relative to a namespace's root.
     #[error("{NAMESPACED}")]
     Namespaced,
+}
+
+/// The lines below an error.
+fn listed(lines: &[String]) -> String {
+    lines.iter().fold(String::new(), |text, line| text + "\n  " + line)
 }
 
 impl From<NameError> for AskError {
