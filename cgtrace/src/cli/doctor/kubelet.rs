@@ -48,6 +48,7 @@ pub fn checks(KubeletFacts(report): &KubeletFacts) -> Vec<Check> {
     report.verdicts.iter().map(check).collect()
 }
 
+/// The path and its cause; `why --kubelet` has the explanation.
 fn check(verdict: &Verdict) -> Check {
     let text = format!("{}: {}", verdict.path, verdict.cause);
     if verdict.visible {
@@ -55,7 +56,7 @@ fn check(verdict: &Verdict) -> Check {
     }
     let next = verdict.remediation.first().map(|remedy| remedy.text.clone());
     let next = next.unwrap_or_else(|| "cgtrace why --kubelet".to_owned());
-    fail("kubelet", format!("{text}: {}", verdict.explanation), next)
+    fail("kubelet", text, next)
 }
 
 #[cfg(test)]
@@ -71,13 +72,13 @@ mod tests {
         assert_eq!(checks(&KubeletFacts(Err("which?".to_owned())))[0].result, CheckResult::Warn);
         let report = json!({ "observer": {}, "verdicts": [
             { "path": "/a", "visible": true, "cause": "present" },
-            { "path": "/b", "visible": false, "cause": "removed", "explanation": "It was removed.",
+            { "path": "/b", "visible": false, "cause": "removed",
               "remediation": [{ "text": "start it" }] },
         ]});
         let report = serde_json::from_value(report).unwrap();
         let checks = checks(&KubeletFacts(Ok(report)));
         assert_eq!(checks[0].text, "/a: present");
-        assert_eq!(checks[1].text, "/b: removed: It was removed.");
+        assert_eq!(checks[1].text, "/b: removed");
         assert_eq!(checks[1].next_step.as_deref(), Some("start it"));
         assert_eq!(checks[1].result, CheckResult::Fail);
     }
