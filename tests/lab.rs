@@ -7,8 +7,8 @@ mod lab {
     pub mod beside;
     pub mod managers;
     pub mod reports {
-        pub mod names;
         pub mod kubelet;
+        pub mod names;
         pub mod settings;
     }
     pub mod restarts;

@@ -35,8 +35,8 @@ pub struct Session {
 impl Session {
     /// Starts a program as the leader of a terminal with 80 columns and 24 rows.
     pub fn start(command: &mut Command) -> Result<Self> {
-        let (screen, line) =
-            terminal::open().map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
+        let (screen, line) = terminal::open(terminal::COLUMNS)
+            .map_err(|error| skip(format!("cannot open a terminal: {error}")))?;
         let before = tcgetattr(&line)?;
         command.stdin(line.try_clone()?).stdout(line.try_clone()?).stderr(line.try_clone()?);
         // SAFETY: both are async-signal-safe.

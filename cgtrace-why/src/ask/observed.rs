@@ -62,6 +62,7 @@ pub(super) fn follow_driver(
             source: Some("the pods, by the cgroup driver of the container runtime".to_owned()),
             setting: None,
             relative,
+            ..Asked::default()
         };
     }
     Ok(())

@@ -22,10 +22,7 @@ pub use known::{Found, KnownPath, KnownPaths};
 pub use log::{Log, LogMention};
 pub use resolution::{Resolution, WithResolution};
 
-use crate::{
-    gather,
-    rules::mount_points,
-};
+use crate::{gather, rules::mount_points};
 
 /// How many known paths are searched.
 const MAX_KNOWN: usize = 200_000;
