@@ -9,7 +9,9 @@ mod lab {
     pub mod reports {
         pub mod kubelet;
         pub mod names;
+        pub mod advice;
         pub mod settings;
+        pub mod starts;
     }
     pub mod restarts;
     pub mod runtimes;
@@ -34,7 +36,9 @@ fn main() {
         lab::managers::trials(),
         lab::reports::names::trials(),
         lab::reports::kubelet::trials(),
+        lab::reports::advice::trials(),
         lab::reports::settings::trials(),
+        lab::reports::starts::trials(),
         lab::restarts::trials(),
         lab::runtimes::trials(),
         lab::sandbox::trials(),

@@ -47,6 +47,12 @@ pub struct Facts {
     /// The path's unit, as the service manager reports it. `None` if the service manager could not be
     /// queried.
     pub unit: Option<Unit>,
+    /// The slice that the path is, as the service manager reports it.
+    pub slice: Option<Unit>,
+    /// Whether it is known that no service manager is running. The facts about the unit are then from its files.
+    pub no_service_manager: bool,
+    /// The container to which the path's unit belongs, if that is not the service manager's that was queried.
+    pub container: Option<Container>,
     /// The process that does not see the cgroup.
     pub observer: Option<Observer>,
     /// The settings of the kubelet that would look the cgroup up, if none is running.
@@ -123,6 +129,15 @@ pub struct Process {
     pub of_unit: bool,
 }
 
+/// A container: a pid namespace, and the cgroup of its processes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Container {
+    /// The cgroup.
+    pub cgroup: String,
+    /// Its PID 1.
+    pub init: Task,
+}
+
 /// A unit, with the properties that `systemctl show` prints.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Unit {
@@ -139,7 +154,9 @@ pub struct Unit {
     pub file_state: String,
     /// `Result`, unless it is `success`: `exit-code`, `oom-kill`, …
     pub result: Option<String>,
-    /// `ControlGroup`; empty while the unit is not running.
+    /// The cgroup below which its service manager creates cgroups; empty for the root.
+    pub manager_root: String,
+    /// `ControlGroup`, as a path on this machine; empty while the unit is not running.
     pub control_group: String,
     /// `Slice`.
     pub slice: String,

@@ -145,6 +145,13 @@ impl Systemd {
         format!("/{}", self.base)
     }
 
+    /// A command of the host that queries this systemd instead of the host's.
+    pub fn queried_by(&self, mut command: Command) -> Command {
+        let bus = self.path("/run/dbus/system_bus_socket");
+        command.env("DBUS_SYSTEM_BUS_ADDRESS", format!("unix:path={}", bus.display()));
+        command
+    }
+
     /// The container's name, which is also its cgroup's name and its host name.
     pub fn machine(&self) -> &str {
         &self.base

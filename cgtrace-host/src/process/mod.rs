@@ -10,7 +10,7 @@ use std::io;
 
 pub use handle::{Bounded, Located, ProcessHandle, Progress, describe, progress};
 pub use stat::{ProcessState, Stat, parse_stat};
-pub use table::{Inotify, ProcessInfo, ancestors, find, inotify_of, named, pids};
+pub use table::{Inotify, ProcessInfo, ancestors, find, init_in, inotify_of, named, pids};
 pub use time_namespace::kernel_boot_ns;
 
 /// The status of a process or thread, from /proc.

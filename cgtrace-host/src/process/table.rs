@@ -53,6 +53,22 @@ pub fn find(pid: u32) -> Option<ProcessInfo> {
     handle.is_same().then_some(ProcessInfo { process, cgroups, ancestors })
 }
 
+/// The PID 1 of the pid namespace, other than this process's, that has its processes in a cgroup; of several such
+/// namespaces, that of the first. `None` if there is none.
+#[must_use]
+pub fn init_in(cgroup: &[u8]) -> Option<ProcessInfo> {
+    let is_init = |pid: &u32| {
+        let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+        let pids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
+        pids.split_whitespace().skip(1).last() == Some("1")
+    };
+    let is_in = |line: &HierarchyLine| {
+        line.path.strip_prefix(cgroup).is_some_and(|below| below.is_empty() || below.starts_with(b"/"))
+    };
+    let inits = pids().into_iter().filter(is_init).filter_map(find);
+    inits.filter(|init| init.cgroups.iter().any(is_in)).min_by_key(|init| init.process.start_boot_ns)
+}
+
 /// A process and its ancestors up to pid 1.
 #[must_use]
 pub fn ancestors(pid: u32) -> Vec<ProcessStatus> {

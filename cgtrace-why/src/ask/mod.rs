@@ -295,7 +295,7 @@ fn explain(
 ) -> Result<Verdict, AskError> {
     let Asked { path, setting, relative, .. } = asked;
     let text = paths::as_text(path).0;
-    let PathFacts { processes, comms, unit, controllers } =
+    let PathFacts { processes, comms, unit, slice, no_service_manager, container, controllers } =
         gather::path_facts(&text, &context.mounts, &context.hierarchies, context.deadline, &mut report.notes);
     let root = report.observer.as_ref().and_then(|observer| observer.namespace_root.as_deref());
     let candidates = rules::candidate_paths(&text, &context.mounts, root);
@@ -306,6 +306,9 @@ fn explain(
         mounts: context.mounts.clone(),
         v2_controllers: controllers,
         unit,
+        slice,
+        no_service_manager,
+        container,
         observer: report.observer.clone(),
         kubelet: context.kubelet.clone(),
         setting: setting.clone(),

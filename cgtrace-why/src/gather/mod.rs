@@ -34,6 +34,12 @@ pub(crate) struct PathFacts {
     pub comms: Vec<Vec<u8>>,
     /// The path's unit.
     pub unit: Option<crate::facts::Unit>,
+    /// The slice that the path is.
+    pub slice: Option<crate::facts::Unit>,
+    /// Whether no service manager is running.
+    pub no_service_manager: bool,
+    /// The container to which the unit belongs, if that is not the service manager's.
+    pub container: Option<crate::facts::Container>,
     /// The path's controllers, if it exists on v2.
     pub controllers: Option<Controllers>,
 }
@@ -71,7 +77,14 @@ pub(crate) fn path_facts(
     notes: &mut Vec<String>,
 ) -> PathFacts {
     let parsed = cgtrace_paths::parse_at(path.as_bytes(), &mount_points(mounts));
-    let unit = parsed.unit.as_deref().and_then(|unit| unit::lookup(unit, deadline, notes));
+    let mut unit = parsed.unit.as_deref().and_then(|unit| unit::lookup(unit, deadline, notes));
+    let container = unit.as_ref().and_then(|unit| unit::container_of(&parsed, unit));
+    if container.is_some() {
+        unit = None;
+    }
+    let is_slice = parsed.unit.is_none() && parsed.slice.as_deref().map(str::as_bytes) == Some(parsed.leaf());
+    let slice = parsed.slice.as_deref().filter(|_| is_slice);
+    let slice = slice.and_then(|slice| unit::lookup(slice, deadline, notes)).map(|slice| slice.facts);
     let programs = unit.iter().flat_map(|unit| &unit.programs).filter_map(|program| unit::file_name(program));
     let mut comms: Vec<Vec<u8>> = Vec::new();
     for name in parsed.expected_comm().as_deref().into_iter().chain(programs) {
@@ -86,7 +99,15 @@ pub(crate) fn path_facts(
         named.map(|found| (unit::owns(unit.as_ref(), &found, deadline), found)).collect()
     });
     let controllers = controllers(parsed.without_directory(), hierarchies);
-    PathFacts { processes, comms, unit: unit.map(|unit| unit.facts), controllers }
+    PathFacts {
+        processes,
+        comms,
+        unit: unit.map(|unit| unit.facts),
+        slice,
+        no_service_manager: !unit::is_manager_running(),
+        container,
+        controllers,
+    }
 }
 
 fn controllers(path: &[u8], hierarchies: &[Hierarchy]) -> Option<Controllers> {

@@ -126,6 +126,25 @@ impl<'a> Case<'a> {
         self.facts.unit.as_ref().filter(|unit| unit.load_state != "not-found")
     }
 
+    /// The unit, if the service manager can start it.
+    pub fn startable_unit(&self) -> Option<&'a Unit> {
+        self.unit().filter(|unit| unit.load_state == "loaded" && !self.facts.no_service_manager)
+    }
+
+    /// The unit or slice that the service manager runs in the subject, so that its properties can be set. A login
+    /// session's scope and the service manager's own are not configured.
+    pub fn live_unit(&self) -> Option<&'a Unit> {
+        let is_live = |unit: &&Unit| {
+            matches!(unit.active_state.as_str(), "active" | "activating" | "reloading" | "refreshing")
+                && unit.load_state == "loaded"
+                && unit.control_group == self.path
+                && unit.id != "init.scope"
+                && !is_session(&unit.id)
+        };
+        let units = self.facts.unit.iter().chain(&self.facts.slice);
+        units.filter(|_| !self.facts.no_service_manager).find(is_live)
+    }
+
     /// The unit's name, from the service manager or else from the path.
     pub fn unit_name(&self) -> Option<&str> {
         self.unit().map(|unit| unit.id.as_str()).filter(|id| !id.is_empty()).or(self.parsed.unit.as_deref())
@@ -167,6 +186,11 @@ impl<'a> Case<'a> {
             (left && !returned).then_some(event)
         })
     }
+}
+
+/// Whether a unit is the scope of a login session.
+pub(super) fn is_session(unit: &str) -> bool {
+    unit.starts_with("session-") && unit.ends_with(".scope")
 }
 
 /// Whether a path exists or has existed.

@@ -81,8 +81,10 @@ pub(super) fn created_by_observer(case: &Case) -> Option<RuleMatch> {
         (None, Ok(right)) if wrong => Some(format!("configure the observer with {right}, and restart it")),
         (None, _) => None,
     };
-    let accounting = wrong.then(|| {
-        "to get its metrics: systemctl set-property UNIT CPUAccounting=yes MemoryAccounting=yes".to_owned()
+    let unit = origin.and_then(service_of).filter(|_| wrong && !case.facts.no_service_manager);
+    let accounting = unit.map(|unit| {
+        let unit = wording::word(&unit);
+        format!("to get its metrics: systemctl set-property {unit} CPUAccounting=yes MemoryAccounting=yes")
     });
     Some(
         RuleMatch::new(weight, explanation)
@@ -98,11 +100,14 @@ fn origin(event: &Event) -> Option<&str> {
     event.from.as_ref().and_then(|cgroup| cgroup.path.as_deref())
 }
 
+/// The steps in which /proc shows when a process started, in ns.
+const START_PRECISION: u64 = 10_000_000;
+
 /// Whether two tasks are the same process: a pid can be reused, a start time cannot.
 pub(crate) fn same_process(one: &Task, other: &Task) -> bool {
     // /proc has a resolution of 10 ms, the kernel's record of 1 ns.
     let starts = one.start_boot_ns.zip(other.start_boot_ns);
-    one.pid == other.pid && starts.is_none_or(|(one, other)| one.abs_diff(other) <= 10_000_000)
+    one.pid == other.pid && starts.is_none_or(|(one, other)| one.abs_diff(other) <= START_PRECISION)
 }
 
 /// Whether the cgroup is below kubelet's own tree.
@@ -113,13 +118,18 @@ pub(super) fn is_of_pod(case: &Case) -> bool {
 
 /// It was created after the observer had built its list of cgroups.
 pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
-    let observer = case.observer_of_present()?;
-    let started = &observer.process.started;
+    // It was there before the process that is in it could run.
+    let observer = case.observer_of_present().filter(|observer| !case.contains(&observer.process))?;
+    // A service manager creates a unit's cgroup, forks, and then calls exec.
+    let (started, precision) = match &observer.process.exec_at {
+        Some(exec_at) => (exec_at, 0),
+        None => (&observer.process.started, START_PRECISION),
+    };
     let instances: Vec<&Instance> = case.results().filter_map(|result| result.current.as_ref()).collect();
     let created_at =
         instances.iter().map(|instance| instance.created_at.as_ref()).collect::<Option<Vec<_>>>()?;
     let first = created_at.into_iter().min_by_key(|created_at| created_at.boot_ns)?;
-    let unknown = started.boot_ns == 0 || first.boot_ns <= started.boot_ns;
+    let unknown = started.boot_ns == 0 || first.boot_ns <= started.boot_ns.saturating_add(precision);
     if unknown || is_of_pod(case) || case.parsed.container_id.is_some() {
         return None;
     }
@@ -146,7 +156,7 @@ pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
             "; if the observer lists cgroups only at its start, it does not know this one.",
         )
     };
-    let remediation = match unit_of(observer) {
+    let remediation = match unit_of(observer).filter(|_| !case.facts.no_service_manager) {
         Some(unit) => {
             let after = case.unit_name().map(|after| {
                 Remedy::from(format!(
@@ -173,9 +183,12 @@ pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
 /// The observer's own unit; `None` for a process that any user could have started.
 fn unit_of(observer: &Observer) -> Option<String> {
     let cgroups = Some(&observer.process.cgroups).filter(|_| observer.process.of_unit)?;
-    cgroups.iter().find_map(|cgroup| {
-        cgtrace_paths::parse(cgroup.path.as_bytes()).unit.filter(|unit| unit.ends_with(".service"))
-    })
+    cgroups.iter().find_map(|cgroup| service_of(&cgroup.path))
+}
+
+/// The service whose cgroup this is, or is in.
+fn service_of(path: &str) -> Option<String> {
+    cgtrace_paths::parse(path.as_bytes()).unit.filter(|unit| unit.ends_with(".service"))
 }
 
 pub(crate) fn is_kubelet(observer: &Observer) -> bool {

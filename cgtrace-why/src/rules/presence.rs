@@ -5,11 +5,11 @@ use cgtrace_client::wire::HierarchyResult;
 use cgtrace_paths::names_hierarchy;
 
 use super::{
-    case::Case,
+    case::{Case, is_session},
     rule_match::{RuleMatch, Weight},
     state, wording,
 };
-use crate::report::Remedy;
+use crate::{facts::CgroupMount, report::Remedy};
 
 /// The controllers that account for a cgroup: cAdvisor reads them, and systemd's accounting properties enable
 /// them.
@@ -117,16 +117,17 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
     } else {
         explanation.push_str(&format!("but without the controllers {}.", wording::list(disabled)));
     }
-    let lacking: Vec<&str> = missing.iter().chain(disabled).copied().collect();
-    let accounting =
-        lacking.iter().any(|lacking| ACCOUNTED.iter().any(|name| names_hierarchy(name, lacking)));
+    let accounting = missing
+        .iter()
+        .chain(disabled)
+        .any(|lacking| ACCOUNTED.iter().any(|name| names_hierarchy(name, lacking)));
     if accounting {
         explanation.push_str(
             " cAdvisor reads cpu, cpuacct and memory; it ignores a cgroup that exists only on name=systemd.",
         );
     }
     let mut found = RuleMatch::new(weight, explanation).evidence(wording::results(&case.subject.hierarchies));
-    if let Some(unit) = case.unit() {
+    if let Some(unit) = case.live_unit() {
         let settings = [("CPUAccounting", unit.cpu_accounting), ("MemoryAccounting", unit.memory_accounting)];
         let off = settings.iter().filter(|(_, value)| *value == Some(false));
         found =
@@ -139,33 +140,78 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
             wording::list(&controllers.root)
         )]);
     }
-    found.remediation(remediation(case, &lacking, accounting))
+    found.remediation(remediation(case, missing, disabled, accounting))
 }
 
-fn remediation(case: &Case, lacking: &[&str], accounting: bool) -> Vec<Remedy> {
-    let unit = case.unit_name().or(case.parsed.slice.as_deref()).filter(|_| case.parsed.qos.is_none());
-    match unit {
-        Some(unit) if accounting => vec![
+fn remediation(case: &Case, missing: &[&str], disabled: &[&str], accounting: bool) -> Vec<Remedy> {
+    if let Some(unit) = case.live_unit().filter(|_| accounting && case.parsed.qos.is_none()) {
+        return vec![
             Remedy::run(format!(
                 "systemctl set-property {} CPUAccounting=yes MemoryAccounting=yes",
-                wording::word(unit)
+                wording::word(&unit.id)
             )),
             "for all units: set DefaultCPUAccounting=yes and DefaultMemoryAccounting=yes in /etc/systemd/system.conf, \
              then systemctl daemon-reexec"
                 .into(),
             "do not prefix the path with '/systemd': the observer would create a separate tree of that name".into(),
-        ],
-        _ if is_of_pod(case) => vec![Remedy::with(
+        ];
+    }
+    if case.parsed.unit.as_deref().is_some_and(is_session) {
+        return vec![
+            "a login session is no place for a service: run the program as a unit of its own, which the service manager \
+             can account for"
+                .into(),
+        ];
+    }
+    let kubelet = is_of_pod(case) && !case.facts.no_service_manager;
+    let restart = kubelet.then(|| {
+        Remedy::with(
             format!(
-                "systemctl restart kubelet: it creates what is missing under {}; if it does not, that controller is \
-                 not enabled in a parent cgroup",
-                wording::list(lacking)
+                "systemctl restart kubelet: it creates what is missing under {}",
+                wording::list(missing.iter().chain(disabled))
             ),
             "systemctl restart kubelet",
-        )],
-        _ => vec![
-            format!("create the cgroup on {} too, or query a hierarchy that has it", wording::list(lacking))
-                .into(),
-        ],
-    }
+        )
+    });
+    let fixed = if disabled.is_empty() { create(case, missing) } else { state::enable(case, disabled) };
+    // kubelet creates its cgroups as they must be.
+    let (first, last) = if disabled.is_empty() { (restart, fixed) } else { (fixed, restart) };
+    first.into_iter().chain(last).collect()
+}
+
+/// The creation of the cgroup on the hierarchies that lack it, with the processes that it has on another.
+fn create(case: &Case, missing: &[&str]) -> Option<Remedy> {
+    let text =
+        format!("create the cgroup on {} too, or query a hierarchy that has it", wording::list(missing));
+    let directories: Vec<String> = case
+        .subject
+        .hierarchies
+        .iter()
+        .filter(|result| !result.present)
+        .filter(|result| missing.iter().any(|name| names_hierarchy(name, &result.hierarchy)))
+        .filter_map(|result| directory(case, &result.hierarchy))
+        .collect();
+    let from = case.subject.hierarchies.iter().find(|result| result.present);
+    let from = from.and_then(|result| directory(case, &result.hierarchy));
+    let (Some(from), false, Ok(_)) = (from, directories.is_empty(), case.usable(&case.path)) else {
+        return Some(text.into());
+    };
+    let word = |directory: &str, file: &str| wording::word(&format!("{directory}{file}"));
+    let create = directories.iter().map(|directory| {
+        format!(
+            "mkdir -p {} && xargs -rI{{}} sh -c 'echo {{}} > \"$0\"' {} < {}",
+            word(directory, ""),
+            word(directory, "/cgroup.procs"),
+            word(&from, "/cgroup.procs")
+        )
+    });
+    let command = create.collect::<Vec<_>>().join(" && ");
+    Some(Remedy::with(format!("{text}: {command}"), command))
+}
+
+/// The subject's directory on a hierarchy that the caller has mounted as a whole.
+fn directory(case: &Case, hierarchy: &str) -> Option<String> {
+    let whole = |mount: &&CgroupMount| mount.hierarchy == hierarchy && mount.root == "/";
+    let mount = case.facts.mounts.iter().find(whole)?;
+    Some(format!("{}{}", mount.point.trim_end_matches('/'), case.path))
 }

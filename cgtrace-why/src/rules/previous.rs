@@ -44,9 +44,9 @@ pub(super) fn removed(case: &Case) -> Option<RuleMatch> {
 
 fn recreate(case: &Case) -> Vec<Remedy> {
     let mut remediation = Vec::new();
-    if let Some(unit) = case.unit() {
+    if let Some(unit) = case.unit().filter(|_| !case.facts.no_service_manager) {
         let id = wording::word(&unit.id);
-        if !["active", Unit::STARTED].contains(&&*unit.active_state) {
+        if !["active", Unit::STARTED].contains(&&*unit.active_state) && case.startable_unit().is_some() {
             remediation.push(Remedy::run(format!("systemctl start {id}")));
         }
         remediation.push(Remedy::run(format!("journalctl -u {id}")));
@@ -120,8 +120,8 @@ fn prevent_move(case: &Case, event: &Event, itself: bool) -> Vec<Remedy> {
         )
         .into(),
     }];
-    remediation.extend(case.unit_name().map(|unit| {
-        let restart = format!("systemctl restart {}", wording::word(unit));
+    remediation.extend(case.startable_unit().map(|unit| {
+        let restart = format!("systemctl restart {}", wording::word(&unit.id));
         Remedy::with(format!("then {restart}"), restart)
     }));
     remediation
@@ -163,10 +163,15 @@ pub(super) fn nothing_known(case: &Case) -> RuleMatch {
         ),
         None => format!("Nothing is known about {path}."),
     };
-    RuleMatch::new(Weight::Informational, explanation).evidence(wording::results(case.results())).remediation(
-        [Remedy::with(
-            "to record it next time, start cgtrace at boot: systemctl enable cgtrace.service",
-            "systemctl enable cgtrace.service",
-        )],
-    )
+    let record = if case.facts.no_service_manager {
+        "to record it next time, start cgtrace daemon at boot".into()
+    } else {
+        Remedy::with(
+            "to record it next time, start cgtrace at boot: systemctl enable --now cgtrace.service",
+            "systemctl enable --now cgtrace.service",
+        )
+    };
+    RuleMatch::new(Weight::Informational, explanation)
+        .evidence(wording::results(case.results()))
+        .remediation([record])
 }

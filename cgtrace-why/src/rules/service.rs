@@ -6,9 +6,10 @@ use super::{
     wording,
 };
 use crate::{
-    facts::{Process, Unit},
+    facts::{Container, Process, Unit},
     report::Remedy,
 };
+use cgtrace_client::wire::Task;
 
 /// How many processes are listed at most.
 const MAX_LISTED: usize = 5;
@@ -127,6 +128,7 @@ pub(super) fn describe_exited(process: &Process) -> Vec<String> {
 fn start_by_unit(case: &Case, process: &Process, cgroup: &str) -> Option<Remedy> {
     let in_container = cgtrace_paths::parse(cgroup.as_bytes()).container_id.is_some();
     match (case.unit(), case.unit_name()) {
+        _ if case.facts.no_service_manager => None,
         (Some(unit), _) if unit.load_state == "loaded" => {
             let (pid, start) = (process.task.pid, format!("systemctl start {}", wording::word(&unit.id)));
             Some(Remedy::with(format!("stop pid {pid}, then {start}"), format!("kill {pid} && {start}")))
@@ -144,6 +146,13 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
     let unit = case.unit().filter(|_| !case.is_anywhere() && !case.has_previous())?;
     let (id, word) = (wording::plain(&unit.id), wording::word(&unit.id));
     let (explanation, remediation) = match (unit.load_state.as_str(), unit.active_state.as_str()) {
+        _ if case.facts.no_service_manager => (
+            format!("{id} is not running: systemd, which would start it, is not running on this machine."),
+            vec![
+                format!("boot with systemd as PID 1, or start the program of {id} by the init system that runs here")
+                    .into(),
+            ],
+        ),
         ("masked", _) => (
             format!("{id} is masked: it cannot be started."),
             vec![Remedy::run(format!("systemctl unmask {word} && systemctl start {word}"))],
@@ -194,7 +203,8 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
     // A process that runs in another cgroup explains more, and has its own rule.
     let weight = if case.outside().next().is_some() { Weight::Contributing } else { Weight::Primary };
     let slice = cgtrace_paths::expand_slice(&unit.slice);
-    let expected = slice.map(|slice| format!("{}/{}", slice.trim_end_matches('/'), unit.id));
+    let expected =
+        slice.map(|slice| format!("{}{}/{}", unit.manager_root, slice.trim_end_matches('/'), unit.id));
     let other = expected.filter(|expected| !is_below(&case.path, expected)).map(|path| {
         let (path, slice) = (wording::quoted(&path), wording::plain(&unit.slice));
         format!("once started, it will be in {path} (Slice={slice})")
@@ -249,6 +259,7 @@ pub(super) fn no_such_process(case: &Case) -> Option<RuleMatch> {
         (format!("Only processes of other users are named {name}"), unrelated)
     };
     let unit = match (&case.facts.unit, &case.parsed.unit) {
+        (None, Some(unit)) if case.facts.container.is_some() => in_container(case, unit),
         (Some(unit), _) => format!("{}: not-found", wording::plain(&unit.id)),
         (None, Some(unit)) => {
             format!("the service manager could not be queried for {}", wording::plain(unit))
@@ -261,9 +272,33 @@ pub(super) fn no_such_process(case: &Case) -> Option<RuleMatch> {
             .evidence([unit])
             .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))
             .evidence(wording::results(case.results()))
+            .remediation(case.facts.container.as_ref().and_then(|container| ask_container(case, container)))
             .remediation([Remedy::run(format!(
                 "cgtrace wait {}  # returns as soon as it is created",
                 wording::word(&case.path)
             ))]),
     )
+}
+
+/// Which init a unit in a container belongs to.
+fn in_container(case: &Case, unit: &str) -> String {
+    let Some(Container { cgroup, init }) = &case.facts.container else { return String::new() };
+    let (unit, cgroup, task) = (wording::plain(unit), wording::quoted(cgroup), wording::task(init));
+    if is_systemd(init) {
+        format!(
+            "{unit} belongs to the service manager of the container in {cgroup}, {task}, which was not queried"
+        )
+    } else {
+        format!("{unit} is in the container in {cgroup}, whose PID 1 is {task}: it starts no units")
+    }
+}
+
+fn ask_container(case: &Case, container: &Container) -> Option<Remedy> {
+    let unit = case.parsed.unit.as_deref().filter(|_| is_systemd(&container.init))?;
+    let pid = container.init.pid;
+    Some(Remedy::run(format!("nsenter --target {pid} --all systemctl status {}", wording::word(unit))))
+}
+
+fn is_systemd(init: &Task) -> bool {
+    init.comm == "systemd"
 }

@@ -135,8 +135,12 @@ pub(super) fn similar_path_exists(case: &Case) -> Option<RuleMatch> {
     similar.truncate(MAX_LISTED);
     let unit = running_elsewhere(case);
     let best = similar.first();
-    let formal = case.variants.iter().find(|variant| {
-        matches!(variant.spelling, Spelling::Relative | Spelling::Nesting | Spelling::Colons)
+    // In a container, the slices of its service manager are not at the root.
+    let in_container = case.facts.container.is_some();
+    let formal = case.variants.iter().find(|variant| match variant.spelling {
+        Spelling::Nesting => !in_container,
+        Spelling::Relative | Spelling::Colons => true,
+        _ => false,
     });
     let explains = unit.is_some() || best.is_some_and(|path| path.strong && exists(path.result));
     let weight = if explains && !case.has_previous() { Weight::Primary } else { Weight::Contributing };

@@ -68,6 +68,26 @@ fn created_after_kubelet_had_started() {
 }
 
 #[test]
+fn a_unit_is_not_created_after_its_own_process() {
+    // It was forked 50 s before, in the steps of /proc, and called exec after the cgroup had been created.
+    let mut facts =
+        Facts { observer: Some(kubelet(150, &[])), ..on_v2("/system.slice/docker.service", true) };
+    facts.observer.as_mut().unwrap().process.exec_at = Some(at(201));
+    assert!(!explain(&facts).holds(Cause::CreatedAfterObserver));
+    facts.observer.as_mut().unwrap().process.exec_at = Some(at(199));
+    assert!(explain(&facts).holds(Cause::CreatedAfterObserver));
+    // The exec is not known, and /proc rounds the start down.
+    let process = &mut facts.observer.as_mut().unwrap().process;
+    process.exec_at = None;
+    process.started.boot_ns = at(200).boot_ns - 9_000_000;
+    assert!(!explain(&facts).holds(Cause::CreatedAfterObserver));
+    // Whatever the times, it was there for the process that is in it.
+    let facts = Facts { observer: Some(kubelet(150, &[])), ..on_v2(KUBELET, true) };
+    let verdict = explain(&facts);
+    assert!(verdict.cause == Cause::Present && !verdict.holds(Cause::CreatedAfterObserver), "{verdict:?}");
+}
+
+#[test]
 fn the_unit_of_an_untrusted_process_is_not_restarted() {
     let name = "/system.slice/docker.service";
     let mut facts = Facts { observer: Some(kubelet(150, &[])), ..on_v2(name, true) };

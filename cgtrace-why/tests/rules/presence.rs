@@ -2,12 +2,12 @@
 
 use cgtrace_client::wire::HierarchyResult;
 use cgtrace_why::{
-    facts::{Controllers, Facts, Unit},
-    report::Cause,
+    facts::{CgroupMount, Controllers, Facts, Unit},
+    report::{Cause, Remedy},
     rules::explain,
 };
 
-use crate::fixtures::{Holds as _, KUBELET, absent, on_v2, path_result, present as there};
+use crate::fixtures::{Holds as _, KUBELET, absent, on_v2, path_result, present as there, texts, unit};
 
 #[test]
 fn a_cgroup_on_every_hierarchy_is_present() {
@@ -32,9 +32,9 @@ fn a_cgroup_only_on_name_systemd_is_not_accounted() {
     ]);
     facts.unit = Some(Unit {
         id: "kubelet.service".to_owned(),
-        load_state: "loaded".to_owned(),
         memory_accounting: Some(false),
-        ..Unit::default()
+        control_group: KUBELET.to_owned(),
+        ..unit("kubelet.service", "active", "running")
     });
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::PresentElsewhere);
@@ -47,6 +47,52 @@ fn a_cgroup_only_on_name_systemd_is_not_accounted() {
     assert!(
         verdict.remediation.iter().any(|line| line.text.contains("do not prefix the path with '/systemd'"))
     );
+}
+
+#[test]
+fn only_a_live_unit_can_be_accounted() {
+    let session = "/user.slice/user-0.slice/session-4.scope";
+    let of = |path: &str, unit: Option<Unit>, no_service_manager: bool| {
+        let results = vec![there("name=systemd"), absent("memory"), absent("cpu,cpuacct")];
+        let mount = |hierarchy: &str, point: &str| CgroupMount {
+            hierarchy: hierarchy.to_owned(),
+            point: point.to_owned(),
+            root: "/".to_owned(),
+        };
+        let mounts = vec![mount("name=systemd", "/s"), mount("memory", "/m"), mount("cpu,cpuacct", "/c")];
+        let facts = Facts {
+            path: path.to_owned(),
+            result: path_result(path, results),
+            mounts,
+            unit,
+            no_service_manager,
+            ..Facts::default()
+        };
+        explain(&facts).remediation
+    };
+    let running =
+        |path: &str, id: &str| Unit { control_group: path.to_owned(), ..unit(id, "active", "running") };
+    let accounted =
+        |remediation: &[Remedy]| remediation.iter().any(|remedy| remedy.text.contains("CPUAccounting"));
+    assert!(accounted(&of(KUBELET, Some(running(KUBELET, "kubelet.service")), false)));
+    assert!(!accounted(&of(KUBELET, Some(running(KUBELET, "kubelet.service")), true)));
+    let scope = of(session, Some(running(session, "session-4.scope")), false);
+    assert!(
+        !accounted(&scope) && scope[0].text.contains("run the program as a unit of its own"),
+        "{scope:?}"
+    );
+    // Left over by a unit that has ended, or that runs elsewhere.
+    let left = of(KUBELET, Some(unit("kubelet.service", "inactive", "dead")), false);
+    assert!(!accounted(&left), "{left:?}");
+    let command = left[0].command.as_deref().unwrap();
+    assert!(command.contains(&format!("mkdir -p /m{KUBELET} && ")), "{command}");
+    assert!(command.ends_with(&format!("/c{KUBELET}/cgroup.procs < /s{KUBELET}/cgroup.procs")), "{command}");
+    assert!(!accounted(&of(
+        KUBELET,
+        Some(running("/other.slice/kubelet.service", "kubelet.service")),
+        false
+    )));
+    assert!(!accounted(&of(KUBELET, None, false)));
 }
 
 #[test]
@@ -90,4 +136,6 @@ fn controllers_may_be_disabled_on_v2() {
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::PresentElsewhere);
     assert!(verdict.explanation.contains("without the controllers cpuset"));
+    let texts = texts(&verdict.remediation);
+    assert!(texts.iter().all(|text| !text.contains("mkdir")), "{texts:?}");
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use cgtrace_client::wire::{Event, HierarchyResult, Instance, PathResult, Task};
 use cgtrace_why::{
-    facts::{CgroupMount, Controllers, Facts, InotifyLimit, Observer, Unit},
+    facts::{CgroupMount, Container, Controllers, Facts, InotifyLimit, Observer, Unit},
     report::Cause,
     rules::{Document, Setting, Settings, candidate_paths, causes, explain},
 };
@@ -162,17 +162,26 @@ fn facts() -> impl Strategy<Value = Facts> {
             let populated = populated.collect();
             let controllers =
                 Controllers { here: Vec::new(), root: vec!["cpuset".to_owned(), "memory".to_owned()] };
+            let mount = |hierarchy: &str| CgroupMount {
+                hierarchy: hierarchy.to_owned(),
+                point: "/p".to_owned(),
+                root: "/".to_owned(),
+            };
+            let init = task(9, "\u{1b}");
             let exited = moves.iter().map(|_| process(3, "\u{1b}[2J", &path, 120)).collect();
             Facts {
                 kubelet: off.then(refusing_v1),
                 setting: observer.as_ref().filter(|_| asked).and_then(first_setting),
                 relative: None,
                 result: path_result(&path, results),
+                slice: unit.clone(),
+                no_service_manager: off && asked,
+                container: busy.then(|| Container { cgroup: path.clone(), init }),
                 path,
                 hierarchy: hierarchy.map(str::to_owned),
                 now: at(300),
                 others,
-                mounts: if busy { Vec::new() } else { vec![mounted("/".to_owned())] },
+                mounts: if busy { Vec::new() } else { vec![mount("v2"), mount("memory")] },
                 populated,
                 writable: BTreeMap::new(),
                 v2_controllers: off.then_some(controllers),

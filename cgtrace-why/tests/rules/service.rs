@@ -1,7 +1,7 @@
 //! Units that are not running, and processes in other cgroups.
 
 use cgtrace_why::{
-    facts::{Facts, Unit},
+    facts::{Container, Facts, Unit},
     report::Cause,
     rules::explain,
 };
@@ -77,6 +77,37 @@ fn a_unit_whose_state_is_known_from_files() {
     for unclear in [Unit::STARTED, "unknown"] {
         assert!(!of(unclear).holds(Cause::UnitNotStarted), "{unclear}");
     }
+}
+
+#[test]
+fn no_service_manager_starts_the_unit() {
+    let facts = Facts {
+        unit: Some(unit("kubelet.service", "inactive", "dead")),
+        no_service_manager: true,
+        ..on_v2(KUBELET, false)
+    };
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause, Cause::UnitNotStarted);
+    assert!(verdict.explanation.contains("systemd, which would start it, is not running"), "{verdict:?}");
+    assert!(texts(&verdict.remediation).iter().all(|text| !text.contains("systemctl")), "{verdict:?}");
+    let verdict = explain(&Facts { processes: from_a_shell().processes, ..facts });
+    assert_eq!(verdict.cause, Cause::StartedOutsideSystemd);
+    assert!(texts(&verdict.remediation).iter().all(|text| !text.contains("systemctl")), "{verdict:?}");
+}
+
+#[test]
+fn a_unit_of_a_container_without_systemd() {
+    let container = Container { cgroup: "/ct.slice".to_owned(), init: task(77, "sh") };
+    let facts = Facts {
+        processes: Some(Vec::new()),
+        container: Some(container),
+        ..on_v2("/ct.slice/user.slice/user-1.slice/user@1.service", false)
+    };
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause, Cause::NoSuchProcess);
+    let evidence = verdict.evidence.join("\n");
+    assert!(evidence.contains("in the container in '/ct.slice', whose PID 1 is sh[77]"), "{evidence}");
+    assert!(texts(&verdict.remediation).iter().all(|text| !text.contains("systemctl")), "{verdict:?}");
 }
 
 #[test]

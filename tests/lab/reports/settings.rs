@@ -31,11 +31,11 @@ pub fn trials() -> Vec<Trial> {
 }
 
 /// The verdict of `cgtrace why` for these arguments, and whether its exit code was 0.
-pub fn why(daemon: &Daemon, arguments: &[&str]) -> Result<(Verdict, bool)> {
+pub(super) fn why(daemon: &Daemon, arguments: &[&str]) -> Result<(Verdict, bool)> {
     verdict(daemon.command(), arguments)
 }
 
-fn verdict(mut command: Command, arguments: &[&str]) -> Result<(Verdict, bool)> {
+pub(super) fn verdict(mut command: Command, arguments: &[&str]) -> Result<(Verdict, bool)> {
     let output = command.arg("why").args(arguments).arg("--json").output()?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
@@ -44,20 +44,20 @@ fn verdict(mut command: Command, arguments: &[&str]) -> Result<(Verdict, bool)> 
 }
 
 /// The finding for a cause; fails if the cause does not hold.
-pub fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
+pub(super) fn finding(verdict: &Verdict, cause: Cause) -> Result<Finding> {
     let mut findings = verdict.findings();
     let found = findings.find(|finding| finding.cause == cause);
     found.with_context(|| format!("{cause} does not hold: {verdict:#?}"))
 }
 
 /// Fails if the cause holds.
-fn holds_not(verdict: &Verdict, cause: Cause) -> Result<()> {
+pub(super) fn holds_not(verdict: &Verdict, cause: Cause) -> Result<()> {
     ensure!(verdict.findings().all(|finding| finding.cause != cause), "{cause} holds: {verdict:#?}");
     Ok(())
 }
 
 /// Fails unless the explanation or a line of the evidence contains all parts.
-pub fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
+pub(super) fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
     let mut lines = std::iter::once(&finding.explanation).chain(&finding.evidence);
     ensure!(
         lines.any(|line| parts.iter().all(|part| line.contains(part))),
@@ -67,7 +67,7 @@ pub fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
 }
 
 /// Runs the first suggested command that begins with these words.
-fn follow(finding: &Finding, words: &str) -> Result<()> {
+pub(super) fn follow(finding: &Finding, words: &str) -> Result<()> {
     let mut commands = finding.remediation.iter().filter_map(|remedy| remedy.command.as_deref());
     let command = commands.find(|command| command.starts_with(words));
     let command = command.with_context(|| format!("no {words:?} in {finding:#?}"))?;
@@ -77,14 +77,14 @@ fn follow(finding: &Finding, words: &str) -> Result<()> {
 }
 
 /// Fails unless a system call failed with this error.
-fn fails_with<T>(outcome: std::io::Result<T>, errno: i32) -> Result<()> {
+pub(super) fn fails_with<T>(outcome: std::io::Result<T>, errno: i32) -> Result<()> {
     let error = outcome.err().context("it succeeded")?;
     ensure!(error.raw_os_error() == Some(errno), "{error} instead of errno {errno}");
     Ok(())
 }
 
 /// Waits until a file of a cgroup contains a line.
-fn wait_for(cgroup: &Path, file: &str, line: &str) -> Result<()> {
+pub(super) fn wait_for(cgroup: &Path, file: &str, line: &str) -> Result<()> {
     while !fs::read_to_string(cgroup.join(file))?.lines().any(|other| other == line) {
         std::thread::yield_now();
     }
@@ -93,14 +93,14 @@ fn wait_for(cgroup: &Path, file: &str, line: &str) -> Result<()> {
 
 /// A controller of v2 that is enabled for the children of the root; disabled again when dropped, unless it was
 /// enabled before.
-struct Enabled {
-    controller: String,
+pub(super) struct Enabled {
+    pub(super) controller: String,
     was_enabled: bool,
 }
 
 impl Enabled {
     /// Enables a controller that this kernel has on v2, or skips the test.
-    fn one_of(controllers: &[&str]) -> Result<Self> {
+    pub(super) fn one_of(controllers: &[&str]) -> Result<Self> {
         let v2 = mount("v2")?;
         let has = |file: &str, name: &str| -> Result<bool> {
             Ok(fs::read_to_string(v2.join(file))?.split_whitespace().any(|word| word == name))

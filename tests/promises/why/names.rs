@@ -70,8 +70,12 @@ fn present_elsewhere() -> Outcome {
     ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
     line(&verdict.evidence, &["name=systemd: present", "created at"])?;
     line(&verdict.evidence, &["memory", "absent"])?;
-    line(&verdict.remediation, &["systemctl set-property cgtrace-b.service", "MemoryAccounting=yes"])?;
-    line(&verdict.remediation, &["do not prefix the path with '/systemd'"])?;
+    // No service manager runs a unit in it.
+    line(
+        &verdict.remediation,
+        &["create the cgroup on", "memory", &format!("mkdir -p {}", mount("memory")?.display())],
+    )?;
+    ensure!(line(&verdict.remediation, &["MemoryAccounting"]).is_err(), "{verdict:#?}");
     ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not visible, but exit code 0");
     // It is visible on the hierarchy that has it.
     ensure!(

@@ -1,6 +1,10 @@
 //! The process runs, but its cgroup does not exist: its ancestors and its unit are reported.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use cgtrace_why::report::{Cause, Process, Report, Verdict};
@@ -98,7 +102,17 @@ fn unit_not_started() -> Outcome {
     line(&verdict.evidence, &[&unit, "loaded, inactive (dead)", &path])?;
     line(&verdict.evidence, &["once started, it will be in", &format!("/kube.slice/{unit}")])?;
     line(&verdict.evidence, &["no process of that name is running"])?;
-    line(&verdict.remediation, &[&format!("systemctl start {unit}")])?;
+    let systemctl = format!("systemctl start {unit}");
+    // Where systemd is not running, nothing could follow that.
+    if Path::new("/run/systemd/system").is_dir() {
+        line(&verdict.remediation, &[&systemctl])?;
+    } else {
+        ensure!(
+            verdict.explanation.contains("systemd, which would start it, is not running"),
+            "{verdict:#?}"
+        );
+        ensure!(line(&verdict.remediation, &["systemctl"]).is_err(), "{verdict:#?}");
+    }
     Ok(())
 }
 

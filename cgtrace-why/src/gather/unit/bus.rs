@@ -7,7 +7,7 @@ use zbus::{
     zvariant::{Array, OwnedValue, Structure, Value},
 };
 
-use super::UnitInfo;
+use super::{UnitInfo, nesting};
 use crate::{facts, gather::deadline::Deadline};
 
 /// How long to wait for the service manager's reply.
@@ -50,7 +50,20 @@ fn query_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<UnitInfo> {
     )?;
     let body = reply.body();
     let properties: HashMap<String, OwnedValue> = body.deserialize()?;
-    Ok(read(unit, &properties))
+    let mut unit = read(unit, &properties);
+    // Its PID 1 listens on both sockets.
+    #[expect(deprecated, reason = "the blocking connection's `peer_creds` is an async function")]
+    let peer = connection.peer_credentials().ok().and_then(|peer| peer.process_id());
+    if let Some(root) = peer.and_then(nesting::root_of_manager) {
+        unit.located = true;
+        // Without a cgroup namespace, the service manager sees its root, too.
+        let path = &mut unit.facts.control_group;
+        if !path.is_empty() && !cgtrace_paths::is_within(path.as_bytes(), root.as_bytes()) {
+            path.insert_str(0, &root);
+        }
+        unit.facts.manager_root = root;
+    }
+    Ok(unit)
 }
 
 /// Escapes a unit's name for an object path (`bus_label_escape` in systemd).
@@ -81,6 +94,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         sub_state: text("SubState"),
         file_state: text("UnitFileState"),
         result: Some(text("Result")).filter(|result| !result.is_empty() && result != "success"),
+        manager_root: String::new(),
         control_group: text("ControlGroup"),
         slice: text("Slice"),
         fragment_path: text("FragmentPath"),
@@ -98,6 +112,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         dynamic_user: switch("DynamicUser") == Some(true),
         main_pid: main_pid.filter(|pid| *pid != 0),
         uid: None,
+        located: false,
     }
 }
 

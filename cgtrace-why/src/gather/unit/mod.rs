@@ -4,6 +4,7 @@
 mod bus;
 mod command;
 mod files;
+mod nesting;
 
 use std::path::Path;
 
@@ -17,6 +18,8 @@ pub(crate) use command::{UnitCommand, command};
 
 use super::deadline::Deadline;
 use crate::{facts::Unit, rules};
+
+pub(super) use nesting::container_of;
 
 /// This directory exists if systemd is running (`sd_booted(3)`).
 const BOOTED: &str = "run/systemd/system";
@@ -51,6 +54,14 @@ pub(crate) struct UnitInfo {
     uid: Option<u32>,
     /// Its main process.
     pub main_pid: Option<u32>,
+    /// Whether the service manager's own cgroup is known, and with it `manager_root`.
+    located: bool,
+}
+
+/// Whether a service manager is running, or the environment selects one.
+pub(super) fn is_manager_running() -> bool {
+    bus::address_from_env().is_some()
+        || Root::open(Path::new("/")).is_ok_and(|root| root.is_directory(BOOTED))
 }
 
 /// Looks up a unit of this machine; `None` if that failed.

@@ -2,7 +2,6 @@
 
 use super::{content, own_states, path, write};
 use crate::{
-    facts::Level,
     report::Remedy,
     rules::{
         case::Case,
@@ -41,10 +40,6 @@ pub(in crate::rules) fn controller_not_enabled(case: &Case) -> Option<RuleMatch>
         None | Some([]) => "(empty)".to_owned(),
         Some(words) => words.join(" "),
     };
-    // Each level down to the parent must enable it.
-    let enable: Vec<&Level> = state.levels.get(1..=at)?.iter().rev().collect();
-    let enable =
-        enable.into_iter().map(|level| write(&format!("+{controller}"), level, "cgroup.subtree_control"));
     Some(
         RuleMatch::new(Weight::Primary, explanation)
             .hides()
@@ -53,13 +48,28 @@ pub(in crate::rules) fn controller_not_enabled(case: &Case) -> Option<RuleMatch>
                 content(state, level, "cgroup.subtree_control", &words(&level.subtree_control)),
             ])
             .remediation(in_unit(case, controller))
-            .remediation([Remedy::run(enable.collect::<Vec<_>>().join(" && "))]),
+            .remediation(enable(case, &[controller])),
     )
+}
+
+/// The commands that enable controllers for the cgroup on v2: each ancestor down to the parent must enable them.
+pub(in crate::rules) fn enable(case: &Case, controllers: &[&str]) -> Option<Remedy> {
+    let (state, _) = own_states(case).find(|(state, _)| state.hierarchy == "v2")?;
+    let commands = state.levels.iter().skip(1).rev().filter_map(|level| {
+        let enabled = level.subtree_control.as_deref().unwrap_or_default();
+        let lacks = |name: &&&str| !enabled.iter().any(|other| other == **name);
+        let lacking: Vec<String> =
+            controllers.iter().filter(lacks).map(|name| format!("+{}", wording::plain(name))).collect();
+        let words = lacking.join(" ");
+        (!lacking.is_empty()).then(|| write(&wording::word(&words), level, "cgroup.subtree_control"))
+    });
+    let commands: Vec<String> = commands.collect();
+    (!commands.is_empty()).then(|| Remedy::run(commands.join(" && ")))
 }
 
 /// The service manager disables what no unit needs, at the latest when it reloads.
 fn in_unit(case: &Case, controller: &str) -> Option<Remedy> {
-    let unit = wording::word(&case.unit()?.id);
+    let unit = wording::word(&case.live_unit()?.id);
     let setting = SETTINGS.iter().find(|(name, _)| *name == controller).map(|(_, setting)| *setting)?;
     Some(Remedy::run(format!("systemctl set-property {unit} {setting}")))
 }

@@ -14,7 +14,7 @@ mod summary;
 mod unit_limits;
 
 pub(super) use busy::busy;
-pub(super) use controllers::controller_not_enabled;
+pub(super) use controllers::{controller_not_enabled, enable};
 pub(super) use delegation::not_delegated;
 pub(super) use domain::{invalid_domain, threaded};
 pub(super) use frozen::frozen;
