@@ -10,6 +10,7 @@ mod lab {
         pub mod kubelet;
         pub mod names;
         pub mod advice;
+        pub mod remedies;
         pub mod settings;
         pub mod starts;
     }
@@ -37,6 +38,7 @@ fn main() {
         lab::reports::names::trials(),
         lab::reports::kubelet::trials(),
         lab::reports::advice::trials(),
+        lab::reports::remedies::trials(),
         lab::reports::settings::trials(),
         lab::reports::starts::trials(),
         lab::restarts::trials(),

@@ -92,7 +92,13 @@ impl Scene {
         let child = self
             .systemd
             .inside("systemd-run")
-            .args(["--scope", "--quiet", "--unit=session-3.scope", "--slice=user-0.slice"])
+            .args([
+                "--scope",
+                "--quiet",
+                "--unit=session-3.scope",
+                "--slice=user-0.slice",
+                "-pTimeoutStopSec=1",
+            ])
             .args(["sh", "-c", "kubelet 1000 & echo $!; wait"])
             .stdout(Stdio::piped())
             .spawn()?;

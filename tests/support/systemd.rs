@@ -168,6 +168,16 @@ impl Systemd {
         command
     }
 
+    /// A command that runs in the container's namespaces except that of its pids: pids are the host's, and
+    /// `systemctl` is the container's.
+    pub fn beside(&self, program: impl AsRef<OsStr>) -> Command {
+        let mut command = Command::new("nsenter");
+        command.arg("--target").arg(self.init.to_string());
+        command.args(["--mount", "--uts", "--ipc", "--net", "--cgroup", "--"]).arg(program);
+        command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("LC_ALL", "C").stdin(Stdio::null());
+        command
+    }
+
     /// Runs a program inside, with any exit code.
     pub fn output<A: AsRef<OsStr>>(&self, words: &[A]) -> Result<Output> {
         let (program, arguments) = words.split_first().context("no program given")?;

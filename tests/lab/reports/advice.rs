@@ -202,8 +202,9 @@ fn no_systemd() -> Outcome {
 /// "restart kubelet", because its unit's cgroup was created 0 ms after it had started.
 fn own_cgroup() -> Outcome {
     let kubelet = Kubelet::new()?;
+    let daemon = Daemon::start()?;
     kubelet.systemctl("start")?;
-    let (verdict, visible) = kubelet.why()?;
+    let (verdict, visible) = kubelet.why(&daemon)?;
     ensure!(visible && verdict.cause == Cause::Present, "{verdict:#?}");
     holds_not(&verdict, Cause::CreatedAfterObserver)?;
     advises_not(&verdict, "systemctl restart")?;

@@ -68,12 +68,22 @@ pub(super) fn says(finding: &Finding, parts: &[&str]) -> Result<()> {
 
 /// Runs the first suggested command that begins with these words.
 pub(super) fn follow(finding: &Finding, words: &str) -> Result<()> {
-    let mut commands = finding.remediation.iter().filter_map(|remedy| remedy.command.as_deref());
-    let command = commands.find(|command| command.starts_with(words));
-    let command = command.with_context(|| format!("no {words:?} in {finding:#?}"))?;
-    let output = Command::new("sh").args(["-c", command]).output()?;
+    follow_in(Command::new("sh"), finding, words)
+}
+
+/// Like [`follow`], by a shell that runs elsewhere.
+pub(super) fn follow_in(mut shell: Command, finding: &Finding, words: &str) -> Result<()> {
+    let command = command(finding, words)?;
+    let output = shell.args(["-c", command]).output()?;
     ensure!(output.status.success(), "{command}: {}", String::from_utf8_lossy(&output.stderr));
     Ok(())
+}
+
+/// The first suggested command that begins with these words.
+pub(super) fn command<'a>(finding: &'a Finding, words: &str) -> Result<&'a str> {
+    let mut commands = finding.remediation.iter().filter_map(|remedy| remedy.command.as_deref());
+    let command = commands.find(|command| command.starts_with(words));
+    command.with_context(|| format!("no {words:?} in {finding:#?}"))
 }
 
 /// Fails unless a system call failed with this error.

@@ -62,7 +62,7 @@ pub(in crate::rules) fn threaded(case: &Case) -> Option<RuleMatch> {
         RuleMatch::new(Weight::Informational, explanation)
             .evidence([content(state, own, "cgroup.type", "threaded")])
             .evidence(root.map(|root| content(state, root, "cgroup.type", "domain threaded")))
-            .remediation([format!("read its members from {}", super::file(own, "cgroup.threads"))])
+            .remediation([purpose("its members", format!("cat {}", super::file(own, "cgroup.threads")))])
             .remediation(root.map(|root| {
                 format!("to attach a thread of another process, attach its process to {} first", path(root))
             })),

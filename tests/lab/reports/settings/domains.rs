@@ -44,7 +44,10 @@ fn below_a_threaded_domain() -> Outcome {
     // It is threaded now; its threads are listed although its `cgroup.procs` cannot be read.
     let (verdict, _) = why(&daemon, &[&path, "--hierarchy", "v2"])?;
     holds_not(&verdict, Cause::InvalidDomain)?;
-    says(&finding(&verdict, Cause::Threaded)?, &["is threaded", &format!("processes of '{}'", top.name())])?;
+    let threaded = finding(&verdict, Cause::Threaded)?;
+    says(&threaded, &["is threaded", &format!("processes of '{}'", top.name())])?;
+    ensure!(fs::read_to_string(job.join("cgroup.procs")).is_err(), "its cgroup.procs can be read");
+    follow(&threaded, "cat ")?;
     says(&finding(&verdict, Cause::Present)?, &[&format!("sleep[{}]", sleeper.pid())])
 }
 
