@@ -54,6 +54,7 @@ fn query_at(unit: &str, address: &str, is_bus: bool) -> zbus::Result<UnitInfo> {
     // Its PID 1 listens on both sockets.
     #[expect(deprecated, reason = "the blocking connection's `peer_creds` is an async function")]
     let peer = connection.peer_credentials().ok().and_then(|peer| peer.process_id());
+    unit.manager_pid = peer;
     if let Some(root) = peer.and_then(nesting::root_of_manager) {
         unit.located = true;
         // Without a cgroup namespace, the service manager sees its root, too.
@@ -112,6 +113,7 @@ fn read(unit: &str, properties: &HashMap<String, OwnedValue>) -> UnitInfo {
         dynamic_user: switch("DynamicUser") == Some(true),
         main_pid: main_pid.filter(|pid| *pid != 0),
         uid: None,
+        manager_pid: None,
         located: false,
     }
 }

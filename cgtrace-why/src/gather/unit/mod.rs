@@ -54,6 +54,8 @@ pub(crate) struct UnitInfo {
     uid: Option<u32>,
     /// Its main process.
     pub main_pid: Option<u32>,
+    /// The service manager's pid.
+    manager_pid: Option<u32>,
     /// Whether the service manager's own cgroup is known, and with it `manager_root`.
     located: bool,
 }
@@ -153,18 +155,24 @@ pub(crate) fn owns(unit: Option<&UnitInfo>, found: &process::ProcessInfo, deadli
                 && cgtrace_paths::is_within(&line.path, control_group)
         });
     let of_user = unit.uid == Some(process.uid);
-    let runs_it = || deadline.run_in_child(|| executes(&unit.programs, process)) == Some(true);
+    let runs_it = || deadline.run_in_child(|| executes(unit, process)) == Some(true);
     in_cgroup || (of_user && (unit.main_pid == Some(process.pid) || runs_it()))
 }
 
-/// Whether a process runs one of the programs, resolved in its own root directory.
-fn executes(programs: &[String], process: &process::ProcessStatus) -> bool {
+/// Whether a process runs one of the unit's programs, resolved in its own root directory. A container's process
+/// that runs such a program belongs to the container.
+fn executes(unit: &UnitInfo, process: &process::ProcessStatus) -> bool {
     let Some(handle) = ProcessHandle::open(process.pid).ok().flatten() else { return false };
+    let manager = ProcessHandle::open(unit.manager_pid.unwrap_or_else(std::process::id)).ok().flatten();
+    let of_manager = manager.and_then(|manager| manager.namespace("pid").ok());
+    if of_manager.is_some_and(|namespace| handle.namespace("pid").is_ok_and(|other| other != namespace)) {
+        return false;
+    }
     let Ok(running) = handle.executable() else { return false };
     let Ok(root) = handle.root() else { return false };
     let is_running = |path: &String| {
         let file = root.resolve(Path::new(path)).and_then(|file| Ok(fstat(file)?));
         file.is_ok_and(|about| (about.st_dev, about.st_ino) == running)
     };
-    programs.iter().any(is_running) && handle.process() == process
+    unit.programs.iter().any(is_running) && handle.process() == process
 }
