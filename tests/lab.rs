@@ -7,9 +7,11 @@ mod lab {
     pub mod beside;
     pub mod managers;
     pub mod reports {
+        pub mod absolutes;
+        pub mod advice;
+        pub mod first;
         pub mod kubelet;
         pub mod names;
-        pub mod advice;
         pub mod remedies;
         pub mod settings;
         pub mod starts;
@@ -35,9 +37,11 @@ fn main() {
         lab::attacked::trials(),
         lab::beside::trials(),
         lab::managers::trials(),
-        lab::reports::names::trials(),
-        lab::reports::kubelet::trials(),
+        lab::reports::absolutes::trials(),
         lab::reports::advice::trials(),
+        lab::reports::first::trials(),
+        lab::reports::kubelet::trials(),
+        lab::reports::names::trials(),
         lab::reports::remedies::trials(),
         lab::reports::settings::trials(),
         lab::reports::starts::trials(),

@@ -191,6 +191,9 @@ pub struct Observer {
     pub process: Process,
     /// Its command line.
     pub arguments: Vec<String>,
+    /// The unit of its name, if it runs in a login session instead.
+    #[serde(skip)]
+    pub unit: Option<Unit>,
     /// The root of its cgroup namespace, if that is not the caller's namespace.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub namespace_root: Option<String>,

@@ -60,6 +60,8 @@ pub enum Cause {
     NotDelegated,
     /// Its unit is not running, but it contains processes.
     LeftOverProcesses,
+    /// A process of another cgroup was moved into the unit's.
+    MovedIn,
     /// One of its limits differs from its unit's setting.
     DiffersFromUnit,
     /// Neither it nor a descendant contains a process.
@@ -109,6 +111,7 @@ impl Cause {
             Self::ControllerNotEnabled => "controller-not-enabled",
             Self::NotDelegated => "not-delegated",
             Self::LeftOverProcesses => "left-over-processes",
+            Self::MovedIn => "moved-in",
             Self::DiffersFromUnit => "differs-from-unit",
             Self::Empty => "empty",
             Self::Busy => "busy",

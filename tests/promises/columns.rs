@@ -112,7 +112,7 @@ fn shared() -> Outcome {
     assert_snapshot!(shown("exists")?, @"present on HIERARCHIES: created # ms ago at TIME (within # ms) by CREATOR[#] (uid #, in CGROUP)");
     assert_snapshot!(shown("wait")?, @"present after # ms present on HIERARCHIES: created # ms ago at TIME (within # ms) by CREATOR[#] (uid #, in CGROUP)");
     assert_snapshot!(shown("show")?, @"/PATH present on HIERARCHIES: created # ms ago at TIME (within # ms) by CREATOR[#] (uid #, in CGROUP) ids: IDS members: no process");
-    assert_snapshot!(shown("why")?, @"/PATH: present '/PATH' exists on HIERARCHIES and HIERARCHIES. evidence: - HIERARCHIES: present, created at TIME (within # ms) by CREATOR[#] (uid #, in CGROUP) - it contains no process on HIERARCHIES also: empty '/PATH' contains no process. what to do: - if nothing uses it any more: rmdir DIRECTORIES");
+    assert_snapshot!(shown("why")?, @"/PATH: present '/PATH' exists on HIERARCHIES and HIERARCHIES, and contains no process. evidence: - HIERARCHIES: present, created at TIME (within # ms) by CREATOR[#] (uid #, in CGROUP) - it contains no process on HIERARCHIES also: empty '/PATH' contains no process. what to do: - if nothing uses it any more: rmdir DIRECTORIES");
     let none = "/cgtrace-test-none";
     assert_snapshot!(redacted(&screen(&daemon, &["exists", none])?, &everywhere)?, @"absent on HIERARCHIES: not seen since observation began at TIME");
     // What is similar to the path, and so the cause, depends on the tests that run beside this one.

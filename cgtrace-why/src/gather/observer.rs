@@ -10,8 +10,8 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use super::{Hierarchy, deadline::Deadline, kubelet, mounts_of, namespace::namespace_root, unit};
 use crate::{
-    facts::{InotifyLimit, Observer, Process},
-    rules::Program,
+    facts::{InotifyLimit, Observer, Process, Unit},
+    rules::{self, Program},
 };
 
 /// How long inotify watches are counted. On a machine with very many descriptors, their number remains
@@ -120,11 +120,23 @@ fn describe(
         process: Process { of_unit: trusted, ..Process::default() },
         arguments,
         settings,
+        unit: unit_beside(&found, deadline),
         namespace_root: namespace_root(handle, &found),
         mounts: mounts.map(|mounts| mounts.value),
         inotify: inotify(found.process.uid, deadline),
     };
     Some(ObserverFound { found, observer, notes })
+}
+
+/// The unit of the process's name, if the process runs in a login session.
+fn unit_beside(found: &process::ProcessInfo, deadline: Deadline) -> Option<Unit> {
+    let in_session = |line: &HierarchyLine| {
+        cgtrace_paths::parse(&line.path).unit.as_deref().is_some_and(rules::is_session)
+    };
+    let service = format!("{}.service", String::from_utf8_lossy(&found.process.comm));
+    let asked = found.cgroups.iter().any(in_session) && cgtrace_paths::is_unit(&service);
+    let unit = asked.then(|| unit::lookup(&service, deadline, &mut Vec::new())).flatten()?;
+    Some(unit.facts).filter(|unit| unit.load_state != "not-found")
 }
 
 /// A process's cgroups, without those whose paths `/proc` truncates; `None` if the process has exited.

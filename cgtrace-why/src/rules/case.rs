@@ -3,7 +3,7 @@
 use cgtrace_client::wire::{Event, HierarchyResult, PathResult};
 use cgtrace_paths::{MountPoint, ParsedPath, Spelling, Variant};
 
-use super::{kubelet::Settings, observer::is_kubelet, wording};
+use super::{kubelet::Settings, observer::is_kubelet, session::is_session, wording};
 use crate::facts::{CgroupMount, Facts, Observer, Process, Unit};
 
 /// The facts, and the path that the rules examine.
@@ -172,25 +172,38 @@ impl<'a> Case<'a> {
         from.is_some_and(|from| is_below(from, &self.path))
     }
 
+    /// The recorded moves on the hierarchies in question, the oldest first.
+    pub fn moves(&self) -> impl DoubleEndedIterator<Item = &'a Event> {
+        let hierarchy = self.facts.hierarchy.as_deref();
+        let matches = move |event: &&Event| match (hierarchy, &event.hierarchy) {
+            (None, _) => true,
+            (Some(name), Some(on)) => cgtrace_paths::names_hierarchy(name, on),
+            (Some(_), None) => false,
+        };
+        self.facts.moves.iter().filter(matches)
+    }
+
+    /// The events that moved a process out of the subject for good, the oldest first: one for each process and
+    /// hierarchy.
+    pub fn departures(&self) -> Vec<&'a Event> {
+        let mut last: Vec<&Event> = Vec::new();
+        let pid = |event: &Event| event.task.as_ref().map(|task| task.pid);
+        for event in self.moves().filter(|event| event.task.is_some()) {
+            let (enters, leaves) = (self.is_entry(event), self.is_exit(event) && event.kind != "fork");
+            if enters || leaves {
+                last.retain(|other| pid(other) != pid(event) || other.hierarchy != event.hierarchy);
+            }
+            if leaves && !enters {
+                last.push(event);
+            }
+        }
+        last
+    }
+
     /// The last event that moved a process out of the subject for good.
     pub fn moved_away(&self) -> Option<&'a Event> {
-        let moves = &self.facts.moves;
-        moves.iter().enumerate().rev().find_map(|(index, event)| {
-            let pid = event.task.as_ref()?.pid;
-            let returned = moves.iter().skip(index + 1).any(|later| {
-                later.hierarchy == event.hierarchy
-                    && self.is_entry(later)
-                    && later.task.as_ref().is_some_and(|task| task.pid == pid)
-            });
-            let left = self.is_exit(event) && !self.is_entry(event) && event.kind != "fork";
-            (left && !returned).then_some(event)
-        })
+        self.departures().pop()
     }
-}
-
-/// Whether a unit is the scope of a login session.
-pub(super) fn is_session(unit: &str) -> bool {
-    unit.starts_with("session-") && unit.ends_with(".scope")
 }
 
 /// Whether a path exists or has existed.

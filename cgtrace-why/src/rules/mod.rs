@@ -6,13 +6,16 @@
 
 mod case;
 mod filter;
+mod foreign;
 mod kubelet;
+mod mover;
 mod nearest;
 mod observer;
 mod presence;
 mod previous;
 mod rule_match;
 mod service;
+mod session;
 mod shell;
 mod similarity;
 mod state;
@@ -25,6 +28,7 @@ pub(crate) use kubelet::slice_path;
 pub use kubelet::{Arguments, Document, ObservedPath, Program, Setting, Settings};
 pub use nearest::{NearPath, nearest};
 pub(crate) use observer::{is_kubelet, same_process};
+pub(crate) use session::is_session;
 pub(crate) use shell::shell_bytes;
 pub use shell::shell_word;
 pub(crate) use state::frozen_level;
@@ -43,7 +47,7 @@ use rule_match::RuleMatch;
 type Rule = fn(&Case) -> Option<RuleMatch>;
 
 /// One rule per cause. Causes of equal weight are reported in this order.
-const RULES: [(Cause, Rule); 30] = [
+const RULES: [(Cause, Rule); 31] = [
     (Cause::Present, presence::present),
     (Cause::InvalidSetting, kubelet::invalid_setting),
     (Cause::RequiredByObserver, kubelet::required_by_observer),
@@ -54,6 +58,7 @@ const RULES: [(Cause, Rule); 30] = [
     (Cause::ControllerNotEnabled, state::controller_not_enabled),
     (Cause::NotDelegated, state::not_delegated),
     (Cause::LeftOverProcesses, state::left_over_processes),
+    (Cause::MovedIn, foreign::moved_in),
     (Cause::DiffersFromUnit, state::differs_from_unit),
     (Cause::Threaded, state::threaded),
     (Cause::Empty, state::empty),

@@ -194,3 +194,9 @@ fn service_of(path: &str) -> Option<String> {
 pub(crate) fn is_kubelet(observer: &Observer) -> bool {
     Program::of(&observer.process.task.comm, &observer.arguments).is_some()
 }
+
+/// Whether the observer contains cAdvisor, which reads cgroups on the controllers' hierarchies only.
+pub(super) fn reads_controllers(observer: &Observer) -> bool {
+    let program = observer.arguments.first().and_then(|program| program.rsplit('/').next());
+    is_kubelet(observer) || observer.process.task.comm == "cadvisor" || program == Some("cadvisor")
+}

@@ -5,9 +5,11 @@ use cgtrace_client::wire::HierarchyResult;
 use cgtrace_paths::names_hierarchy;
 
 use super::{
-    case::{Case, is_session},
+    case::Case,
+    observer::reads_controllers,
+    previous,
     rule_match::{RuleMatch, Weight},
-    state, wording,
+    session, state, wording,
 };
 use crate::{facts::CgroupMount, report::Remedy};
 
@@ -28,7 +30,8 @@ pub(super) fn present(case: &Case) -> Option<RuleMatch> {
     let path = wording::quoted(&case.facts.path);
     let present = case.results().filter(|result| result.present);
     let hierarchies = wording::list(present.map(|result| result.hierarchy.as_str()));
-    let explanation = format!("{path} exists on {hierarchies}.");
+    let empty = state::contains_no_process(case).then_some(", and contains no process").unwrap_or_default();
+    let explanation = format!("{path} exists on {hierarchies}{empty}.");
     Some(
         RuleMatch::new(Weight::Contributing, explanation)
             .evidence(wording::results(case.results()))
@@ -43,24 +46,30 @@ pub(super) fn present_elsewhere(case: &Case) -> Option<RuleMatch> {
     }
     if !case.is_present() {
         let hierarchy = case.facts.hierarchy.as_deref();
-        return hierarchy.map(|name| elsewhere(case, Weight::Primary, &[name], &[]).hides());
+        // That it was removed there explains more.
+        let weight = if case.has_previous() { Weight::Contributing } else { Weight::Primary };
+        return hierarchy.map(|name| elsewhere(case, weight, &[name], &[]).hides());
     }
     // It exists on the hierarchy in question.
     if case.facts.hierarchy.is_some() || case.path == "/" {
         return None;
     }
     let of_pod = is_of_pod(case);
-    // A wrong path must be fixed first.
-    let primary = if case.is_corrected { Weight::Contributing } else { Weight::Primary };
+    // Everybody else may look for it on the hierarchies that have it.
+    let concerned = of_pod || case.facts.observer.as_ref().is_some_and(reads_controllers);
+    // A wrong path must be fixed first, and a removal or a session explains more.
+    let explained =
+        case.is_corrected || previous::removed(case).is_some() || session::kubelet_in_session(case).is_some();
+    let primary = if explained || !concerned { Weight::Contributing } else { Weight::Primary };
     let accounted = missing(case, &ACCOUNTED);
     let others = missing(case, &OF_PODS);
     if !accounted.is_empty() || (of_pod && !others.is_empty()) {
         let required: Vec<&str> =
             accounted.into_iter().chain(others.into_iter().filter(|_| of_pod)).collect();
-        return Some(elsewhere(case, primary, &required, &[]).hides());
+        return Some(elsewhere(case, primary, &required, &[]).hides_if(concerned));
     }
     if only_v2_lacks_it(case) {
-        return Some(elsewhere(case, primary, &["v2"], &[]).hides());
+        return Some(elsewhere(case, primary, &["v2"], &[]).hides_if(concerned));
     }
     let disabled = disabled_on_v2(case, of_pod);
     if !disabled.is_empty() {
@@ -113,7 +122,13 @@ fn elsewhere(case: &Case, weight: Weight, missing: &[&str], disabled: &[&str]) -
     let hierarchies = wording::list(present.map(|result| result.hierarchy.as_str()));
     let mut explanation = format!("{path} exists on {hierarchies}, ");
     if disabled.is_empty() {
-        explanation.push_str(&format!("but not on {}.", wording::list(missing)));
+        let lacks = |name: &str| {
+            let mut of = case.subject.hierarchies.iter().filter(|on| names_hierarchy(name, &on.hierarchy));
+            of.all(|on| on.scanned)
+        };
+        let known = missing.iter().all(|name| lacks(name));
+        let is_not = if known { "but not on" } else { "but is not known to exist on" };
+        explanation.push_str(&format!("{is_not} {}.", wording::list(missing)));
     } else {
         explanation.push_str(&format!("but without the controllers {}.", wording::list(disabled)));
     }
@@ -156,7 +171,7 @@ fn remediation(case: &Case, missing: &[&str], disabled: &[&str], accounting: boo
             "do not prefix the path with '/systemd': the observer would create a separate tree of that name".into(),
         ];
     }
-    if case.parsed.unit.as_deref().is_some_and(is_session) {
+    if case.parsed.unit.as_deref().is_some_and(session::is_session) {
         return vec![
             "a login session is no place for a service: run the program as a unit of its own, which the service manager \
              can account for"

@@ -3,7 +3,7 @@
 use super::{
     case::{Case, is_below},
     rule_match::{RuleMatch, Weight},
-    wording,
+    session, wording,
 };
 use crate::{
     facts::{Container, Process, Unit},
@@ -16,6 +16,9 @@ const MAX_LISTED: usize = 5;
 
 /// The process runs, but the service manager did not start it.
 pub(super) fn started_outside_systemd(case: &Case) -> Option<RuleMatch> {
+    if let Some(found) = session::started_in_session(case) {
+        return Some(found);
+    }
     let named = case.parsed.unit.is_some() || case.parsed.expected_comm().is_some();
     if case.is_anywhere() || !named {
         return None;
@@ -27,14 +30,21 @@ pub(super) fn started_outside_systemd(case: &Case) -> Option<RuleMatch> {
     let cgroup = main_cgroup(first)?;
     let active = case.unit().is_some_and(|unit| ["active", Unit::STARTED].contains(&&*unit.active_state));
     let weight = if active { Weight::Contributing } else { Weight::Primary };
-    let explanation = format!(
-        "{} is running, but the service manager did not start it as the unit of {}: it is in {}, {}. The unit's \
-         cgroup was therefore not created.",
-        wording::task(&first.task),
-        wording::quoted(&case.path),
-        wording::quoted(cgroup),
-        describe_cgroup(cgroup)
-    );
+    let (task, path) = (wording::task(&first.task), wording::quoted(&case.path));
+    let running = match (&case.parsed.unit, &first.exec_at) {
+        (None, _) => format!("{task} is running, but not in {path}"),
+        // It was not in the unit's cgroup when it began.
+        (Some(_), Some(_)) => {
+            format!("{task} is running, but the service manager did not start it as the unit of {path}")
+        }
+        (Some(_), None) => format!("{task} is running, but not as the unit of {path}"),
+    };
+    let mut explanation =
+        format!("{running}: it is in {}, {}.", wording::quoted(cgroup), describe_cgroup(cgroup));
+    if case.parsed.unit.is_some() {
+        explanation
+            .push_str(" The service manager creates the unit's cgroup only for a process that it starts.");
+    }
     let more = outside.len().saturating_sub(MAX_LISTED);
     let found = RuleMatch::new(weight, explanation)
         .evidence(outside.iter().take(MAX_LISTED).flat_map(|process| describe(process)))
@@ -80,7 +90,7 @@ fn describe_cgroup(path: &str) -> String {
     }
     match unit {
         Some(unit) if unit.starts_with("session-") => {
-            "a login session: it was started from a shell".to_owned()
+            "a login session, where what a user starts runs".to_owned()
         }
         Some("init.scope") => "the service manager's own cgroup".to_owned(),
         Some(unit) if name.user_unit.is_some() => {
@@ -92,7 +102,7 @@ fn describe_cgroup(path: &str) -> String {
     }
 }
 
-fn describe(process: &Process) -> Vec<String> {
+pub(super) fn describe(process: &Process) -> Vec<String> {
     let Process { task, started, exec_at, exec_cgroups, cgroups, .. } = process;
     let (started, now_in) = (wording::timestamp(started), wording::cgroups(cgroups));
     let pid = task.pid;
@@ -161,7 +171,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
             let result = unit.result.iter().map(|result| format!(" ({})", wording::plain(result)));
             (
                 format!(
-                    "{id} has failed{}; its cgroup was removed with its processes.",
+                    "{id} has failed{}; the service manager removes the cgroup of a unit that has no process.",
                     result.collect::<String>()
                 ),
                 vec![
@@ -171,7 +181,11 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
             )
         }
         ("loaded", "activating") => (
-            format!("{id} is starting ({}); it has no process yet.", wording::plain(&unit.sub_state)),
+            format!(
+                "{id} is starting ({}){}.",
+                wording::plain(&unit.sub_state),
+                if unit.control_group.is_empty() { "; it has no cgroup yet" } else { "" }
+            ),
             vec![Remedy::run(format!("cgtrace wait {}", wording::word(&case.path)))],
         ),
         ("loaded", "active") if unit.sub_state == "exited" => (
@@ -214,7 +228,7 @@ pub(super) fn unit_not_started(case: &Case) -> Option<RuleMatch> {
         RuleMatch::new(weight, explanation)
             .evidence([state(unit)])
             .evidence(other)
-            .evidence(none.then(|| "no process of that name is running".to_owned()))
+            .evidence(none.then(|| "no process of that name is running, as far as /proc shows".to_owned()))
             .evidence(unrelated(case))
             .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))
             .evidence(wording::results(case.results()))
@@ -251,23 +265,34 @@ pub(super) fn no_such_process(case: &Case) -> Option<RuleMatch> {
     if !none || of_container || case.unit().is_some() || case.is_anywhere() || case.has_previous() {
         return None;
     }
-    let name = wording::quoted(case.parsed.expected_comm().as_ref().unwrap_or(&case.path));
     let unrelated = unrelated(case);
-    let (explanation, evidence) = if unrelated.is_empty() {
-        (format!("No process named {name} is running"), vec![format!("no process named {name}")])
+    // A path that is not a unit's need not be named after a process: then only a process of that name that ran
+    // would explain something.
+    if case.parsed.unit.is_none() && case.facts.exited.is_empty() {
+        return None;
+    }
+    let name = wording::quoted(case.parsed.expected_comm().as_ref().unwrap_or(&case.path));
+    let (process, evidence) = if unrelated.is_empty() {
+        (
+            format!("No process named {name} is running, as far as /proc shows"),
+            vec![format!("no process named {name}")],
+        )
     } else {
         (format!("Only processes of other users are named {name}"), unrelated)
     };
-    let unit = match (&case.facts.unit, &case.parsed.unit) {
-        (None, Some(unit)) if case.facts.container.is_some() => in_container(case, unit),
-        (Some(unit), _) => format!("{}: not-found", wording::plain(&unit.id)),
-        (None, Some(unit)) => {
-            format!("the service manager could not be queried for {}", wording::plain(unit))
+    let (known, unit) = match (&case.facts.unit, &case.parsed.unit) {
+        (None, Some(unit)) if case.facts.container.is_some() => ("", in_container(case, unit)),
+        (Some(unit), _) => {
+            (", and no unit of that name is known", format!("{}: not-found", wording::plain(&unit.id)))
         }
-        (None, None) => "the path is not a unit's".to_owned(),
+        (None, Some(unit)) => (
+            "; whether there is a unit of that name is not known",
+            format!("the service manager could not be queried for {}", wording::plain(unit)),
+        ),
+        (None, None) => ("", "the path is not a unit's".to_owned()),
     };
     Some(
-        RuleMatch::new(Weight::Contributing, format!("{explanation}, and no unit of that name is known."))
+        RuleMatch::new(Weight::Contributing, format!("{process}{known}."))
             .evidence(evidence)
             .evidence([unit])
             .evidence(case.facts.exited.iter().take(1).flat_map(describe_exited))

@@ -87,7 +87,12 @@ pub(super) fn state(path_result: &PathResult) -> String {
     if hierarchies.peek().is_some() {
         return format!("present on {}", list(hierarchies));
     }
-    last_removed(&path_result.hierarchies).map_or_else(|| "not seen".to_owned(), removal)
+    if let Some(last) = last_removed(&path_result.hierarchies) {
+        return removal(last);
+    }
+    let since =
+        path_result.hierarchies.iter().map(HierarchyResult::horizon).max_by_key(|since| since.boot_ns);
+    since.map_or_else(|| "not looked up".to_owned(), |since| format!("not seen since {}", timestamp(since)))
 }
 
 /// The previous instance that was removed last, on any of the hierarchies.

@@ -42,7 +42,9 @@ pub(super) fn path_includes_mount(case: &Case) -> Option<RuleMatch> {
             || "a hierarchy".to_owned(),
             |hierarchy| format!("the hierarchy {}", wording::plain(&hierarchy))
         ),
-        known.map_or_else(|| "not seen either".to_owned(), wording::state)
+        known
+            .or_else(|| case.other(right.as_bytes()))
+            .map_or_else(|| "not looked up".to_owned(), wording::state)
     );
     let weight = if known.is_some_and(exists) { Weight::Primary } else { Weight::Contributing };
     let states = wording::results(known.iter().flat_map(|result| &result.hierarchies));

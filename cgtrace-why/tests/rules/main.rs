@@ -10,6 +10,7 @@ mod observer;
 mod presence;
 mod previous;
 mod properties;
+mod ranking;
 mod service;
 mod state;
 mod view;

@@ -7,7 +7,9 @@ use cgtrace_why::{
     rules::explain,
 };
 
-use crate::fixtures::{Holds as _, KUBELET, absent, on_v2, path_result, present as there, texts, unit};
+use crate::fixtures::{
+    Holds as _, KUBELET, absent, observer, on_v2, path_result, present as there, process, texts, unit,
+};
 
 #[test]
 fn a_cgroup_on_every_hierarchy_is_present() {
@@ -36,6 +38,17 @@ fn a_cgroup_only_on_name_systemd_is_not_accounted() {
         control_group: KUBELET.to_owned(),
         ..unit("kubelet.service", "active", "running")
     });
+    // Nobody who asks reads the controllers.
+    let verdict = explain(&facts);
+    assert_eq!(verdict.cause, Cause::Present);
+    assert!(verdict.visible && verdict.holds(Cause::PresentElsewhere));
+    facts.observer = Some(observer(process(9, "node_exporter", "/", 150), &["node_exporter"]));
+    assert!(explain(&facts).visible);
+    facts.observer = Some(observer(process(9, "cadvisor", "/", 150), &["/usr/bin/cadvisor"]));
+    let observed = explain(&facts);
+    assert_eq!(observed.cause, Cause::PresentElsewhere);
+    assert!(observed.present && !observed.visible);
+    facts.observer = Some(observer(process(9, "kubelet", "/", 250), &["kubelet"]));
     let verdict = explain(&facts);
     assert_eq!(verdict.cause, Cause::PresentElsewhere);
     assert!(verdict.present && !verdict.visible);

@@ -21,7 +21,7 @@ const AFTER_PRESENT: [Cause; 8] = [
     Cause::InvalidDomain,
     Cause::Threaded,
     Cause::NotDelegated,
-    Cause::LeftOverProcesses,
+    Cause::MovedIn,
     Cause::DiffersFromUnit,
     Cause::Empty,
     Cause::StatsFromCri,
@@ -227,8 +227,8 @@ proptest! {
     fn a_path_that_exists_is_not_reported_as_absent(facts in facts()) {
         let verdict = explain(&facts);
         let absent = [
-            Cause::SimilarPathExists, Cause::PathIncludesMount, Cause::StartedOutsideSystemd,
-            Cause::UnitNotStarted, Cause::NoSuchProcess, Cause::Removed, Cause::NotObserved,
+            Cause::SimilarPathExists, Cause::PathIncludesMount, Cause::UnitNotStarted, Cause::NoSuchProcess,
+            Cause::NotObserved,
         ];
         if verdict.present {
             prop_assert!(absent.iter().all(|cause| !verdict.holds(*cause)), "{verdict:?}");

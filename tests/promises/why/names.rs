@@ -11,6 +11,7 @@ use crate::support::{
     Outcome,
     cgroup::{Cgroup, mount, unique},
     daemon::Daemon,
+    fake::Fake,
     skip, trial,
 };
 
@@ -65,7 +66,14 @@ fn present_elsewhere() -> Outcome {
     let unit = slice.join("cgtrace-b.service");
     fs::create_dir(&unit)?;
     let name = slice.name_of(&unit);
+    // That matters to those who read the controllers.
     let verdict = ask(&daemon, &name, None)?;
+    first(&verdict, Cause::Present)?;
+    ensure!(verdict.visible, "{verdict:#?}");
+    finding(&verdict, Cause::PresentElsewhere)?;
+    ensure!(daemon.run(&["why", &name])?.status.code() == Some(0), "visible, but not exit code 0");
+    let cadvisor = Fake::start("cadvisor", "1", &[])?;
+    let verdict = ask(&daemon, &name, Some(cadvisor.pid()))?;
     first(&verdict, Cause::PresentElsewhere)?;
     ensure!(verdict.present && !verdict.visible, "{verdict:#?}");
     line(&verdict.evidence, &["name=systemd: present", "created at"])?;
@@ -76,7 +84,11 @@ fn present_elsewhere() -> Outcome {
         &["create the cgroup on", "memory", &format!("mkdir -p {}", mount("memory")?.display())],
     )?;
     ensure!(line(&verdict.remediation, &["MemoryAccounting"]).is_err(), "{verdict:#?}");
-    ensure!(daemon.run(&["why", &name])?.status.code() == Some(1), "not visible, but exit code 0");
+    let pid = cadvisor.pid().to_string();
+    ensure!(
+        daemon.run(&["why", &name, "--pid", &pid])?.status.code() == Some(1),
+        "not visible, but exit code 0"
+    );
     // It is visible on the hierarchy that has it.
     ensure!(
         daemon.run(&["why", &name, "--hierarchy", "name=systemd"])?.status.code() == Some(0),

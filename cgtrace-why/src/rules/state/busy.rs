@@ -87,10 +87,7 @@ fn holders(state: &CgroupState, own: &Level) -> Vec<String> {
         lines.push(format!("in it on {hierarchy}: {omitted} more"));
     }
     if state.members_in_other_namespaces > 0 {
-        lines.push(format!(
-            "in it on {hierarchy}: {} in another pid namespace (0 in cgroup.procs)",
-            members::number(state.members_in_other_namespaces, "process", "processes")
-        ));
+        lines.push(format!("in it on {hierarchy}: {}", members::elsewhere(state)));
     }
     lines.extend(state.mount_points.iter().map(|point| format!("mount on {}", wording::quoted(point))));
     if let Some(enabled) = own.subtree_control.as_ref().filter(|enabled| !enabled.is_empty()) {

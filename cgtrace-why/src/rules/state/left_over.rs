@@ -25,7 +25,9 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
         .or_else(|| own_states(case).find(|(state, _)| populated(&state.hierarchy)))?;
     let id = wording::plain(&unit.id);
     let who = match state.members.as_slice() {
-        [] => "processes in its descendants".to_owned(),
+        [] if state.members_in_other_namespaces > 0 => members::elsewhere(state),
+        [] if state.child_count > 0 => "processes in its descendants".to_owned(),
+        [] => "a process that is exiting, or that /proc hides".to_owned(),
         left => members::list(left),
     };
     let mut explanation =
@@ -45,7 +47,7 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
     };
     let configured = mode.is_some();
     Some(
-        RuleMatch::new(Weight::Contributing, explanation)
+        RuleMatch::new(Weight::Primary, explanation)
             .evidence([service::state(unit)])
             .evidence(mode)
             .evidence(
@@ -58,15 +60,18 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
     )
 }
 
+/// Whether neither it nor a descendant contains a process, on any hierarchy in question that has it.
+pub(in crate::rules) fn contains_no_process(case: &Case) -> bool {
+    let mut present = case.results().filter(|result| result.present).peekable();
+    present.peek().is_some()
+        && case.path != "/"
+        && present.all(|result| case.is_populated(result) == Some(false))
+}
+
 /// Neither it nor a descendant contains a process.
 pub(in crate::rules) fn empty(case: &Case) -> Option<RuleMatch> {
-    let mut present = case.results().filter(|result| result.present).peekable();
-    present.peek()?;
     // `moved-away` says so, too.
-    if case.path == "/" || !present.all(|result| case.is_populated(result) == Some(false)) {
-        return None;
-    }
-    if case.moved_away().is_some() {
+    if !contains_no_process(case) || case.moved_away().is_some() {
         return None;
     }
     let (state, own) = own_states(case).next()?;

@@ -37,6 +37,13 @@ pub(super) fn list(members: &[Member]) -> String {
     }
 }
 
+/// The members that the reader's pid namespace does not show: `2 processes in another pid namespace (0 in
+/// cgroup.procs)`.
+pub(super) fn elsewhere(state: &CgroupState) -> String {
+    let processes = number(state.members_in_other_namespaces, "process", "processes");
+    format!("{processes} in another pid namespace (0 in cgroup.procs)")
+}
+
 /// The number of members, listed or not.
 pub(super) fn count(state: &CgroupState) -> u64 {
     state.members.len() as u64 + state.members_omitted + state.members_in_other_namespaces

@@ -19,7 +19,7 @@ pub(super) use delegation::not_delegated;
 pub(super) use domain::{invalid_domain, threaded};
 pub(super) use frozen::frozen;
 pub(crate) use frozen::frozen_level;
-pub(super) use left_over::{empty, left_over_processes};
+pub(super) use left_over::{contains_no_process, empty, left_over_processes};
 pub(super) use limits::limit_reached;
 pub(super) use summary::summary;
 pub(super) use unit_limits::differs_from_unit;

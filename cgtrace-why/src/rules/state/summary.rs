@@ -7,15 +7,21 @@ use crate::rules::{case::Case, service, wording};
 pub(in crate::rules) fn summary(case: &Case) -> Vec<String> {
     // The same contents on several hierarchies share a line.
     let mut contents: Vec<(String, Vec<String>)> = Vec::new();
-    for (state, _) in own_states(case) {
+    for (state, own) in own_states(case) {
         let mut parts = vec![match members::count(state) {
+            // The kernel counts one that cgroup.procs does not list.
+            0 if own.populated == Some(true) && state.child_count == 0 => {
+                "a process that is exiting, or that /proc hides".to_owned()
+            }
             0 => "no process".to_owned(),
+            all if all == state.members_in_other_namespaces => members::elsewhere(state),
             _ => members::counted(state),
         }];
         if !state.members.is_empty() {
             parts.push(format!("({})", members::list(&state.members)));
         }
-        if state.members_in_other_namespaces > 0 {
+        if !(state.members.is_empty() && state.members_omitted == 0) && state.members_in_other_namespaces > 0
+        {
             parts.push(format!("({} in another pid namespace)", state.members_in_other_namespaces));
         }
         if state.child_count > 0 {
