@@ -107,7 +107,10 @@ pub(super) fn moved_away(case: &Case) -> Option<RuleMatch> {
     let is_its = |other: &&&Event| other.task.as_ref().is_some_and(|other| other.pid == task.pid);
     let moved_on: Vec<&str> =
         departures.iter().filter(is_its).filter_map(|event| event.hierarchy.as_deref()).collect();
-    let known = case.results().filter(|result| result.present || !result.previous.is_empty()).count();
+    let is_known = |on: &&HierarchyResult| {
+        on.present || !on.previous.is_empty() || moved_on.iter().any(|name| *name == on.hierarchy)
+    };
+    let known = case.results().filter(is_known).count();
     let hierarchies = (known > 1).then(|| {
         format!(
             " It was moved on {}: {} of the {known} hierarchies that have or had this cgroup.",

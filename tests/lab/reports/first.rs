@@ -135,17 +135,17 @@ fn five_of_nine() -> Outcome {
 }
 
 /// systemd#38850: a service's process is moved by hand while it starts, and systemd's child attaches itself to the
-/// unit's cgroup once more. Until the test opens the FIFO, that child waits for its standard input.
+/// unit's cgroup once more. With `Type=idle`, that child waits for other jobs before: here, for one that ends when
+/// the test opens a FIFO.
 fn attached_twice() -> Outcome {
     let systemd = Boot::new("twice").in_slices().start()?;
     let daemon = Daemon::start()?;
     systemd.run(&["mkfifo", "/run/input"])?;
     systemd.run(&["cp", "/bin/sleep", "/usr/local/bin/my_proc"])?;
-    systemd.unit(
-        "test.service",
-        "[Service]\nType=exec\nStandardInput=file:/run/input\nExecStart=/usr/local/bin/my_proc 1000\n",
-    )?;
-    let mut start = systemd.inside("systemctl").args(["start", "test.service"]).spawn()?;
+    systemd.unit("wait.service", "[Service]\nType=oneshot\nExecStart=/bin/sh -c 'read x < /run/input'\n")?;
+    systemd.unit("test.service", "[Service]\nType=idle\nExecStart=/usr/local/bin/my_proc 1000\n")?;
+    systemd.run(&["systemctl", "start", "--no-block", "wait.service"])?;
+    systemd.run(&["systemctl", "start", "test.service"])?;
     let root = mount("name=systemd")?;
     let unit = systemd.name("/system.slice/test.service");
     let procs = root.join(unit.trim_start_matches('/')).join("cgroup.procs");
@@ -161,7 +161,9 @@ fn attached_twice() -> Outcome {
     let by_hand = Cgroup::new("name=systemd", "my-slice")?;
     move_by_shell(pid, by_hand.path())?;
     File::options().write(true).open(systemd.path("/run/input"))?;
-    ensure!(start.wait()?.success(), "the unit did not start: {}", systemd.console());
+    while fs::read_to_string(format!("/proc/{pid}/comm"))?.starts_with('(') {
+        std::thread::yield_now();
+    }
 
     let path = by_hand.name();
     let (verdict, visible) = why(&daemon, &[&path, "--hierarchy", "name=systemd"])?;
@@ -202,10 +204,16 @@ fn kubelet_in_session() -> Outcome {
     let procs = mount("name=systemd")?.join(scope.trim_start_matches('/')).join("cgroup.procs");
     let is_kubelet =
         |pid: &&str| fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|comm| comm == "kubelet\n");
-    let pids = fs::read_to_string(procs)?;
-    let pid = pids.lines().find(is_kubelet).context("no kubelet in the session")?;
+    // The shell prints its pid before it executes the program.
+    let pid = loop {
+        let pids = fs::read_to_string(&procs)?;
+        if let Some(pid) = pids.lines().find(is_kubelet) {
+            break pid.to_owned();
+        }
+        std::thread::yield_now();
+    };
     let output =
-        queried(&scene.systemd, scene.daemon.command()).args(["why", "--pid", pid, "--json"]).output()?;
+        queried(&scene.systemd, scene.daemon.command()).args(["why", "--pid", &pid, "--json"]).output()?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let own =
