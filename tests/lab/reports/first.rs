@@ -212,8 +212,9 @@ fn kubelet_in_session() -> Outcome {
         }
         std::thread::yield_now();
     };
-    let output =
-        queried(&scene.systemd, scene.daemon.command()).args(["why", "--pid", &pid, "--json"]).output()?;
+    let output = queried(&scene.systemd, scene.daemon.command())
+        .args(["why", "--kubelet", "--pid", &pid, "--json"])
+        .output()?;
     let report: Report = serde_json::from_slice(&output.stdout)
         .with_context(|| String::from_utf8_lossy(&output.stderr).into_owned())?;
     let own =
