@@ -30,7 +30,7 @@ pub(super) fn present(case: &Case) -> Option<RuleMatch> {
     let path = wording::quoted(&case.facts.path);
     let present = case.results().filter(|result| result.present);
     let hierarchies = wording::list(present.map(|result| result.hierarchy.as_str()));
-    let empty = state::contains_no_process(case).then_some(", and contains no process").unwrap_or_default();
+    let empty = if state::contains_no_process(case) { ", and contains no process" } else { "" };
     let explanation = format!("{path} exists on {hierarchies}{empty}.");
     Some(
         RuleMatch::new(Weight::Contributing, explanation)

@@ -10,7 +10,7 @@ use crate::{facts::Observer, report::Remedy};
 
 /// Whether a unit is the scope of a login session.
 pub(crate) fn is_session(unit: &str) -> bool {
-    unit.starts_with("session-") && unit.ends_with(".scope")
+    unit.strip_suffix(".scope").is_some_and(|name| name.starts_with("session-"))
 }
 
 /// The observer, if it is a kubelet that runs in the login session of the subject.
