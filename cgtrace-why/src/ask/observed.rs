@@ -118,7 +118,7 @@ fn asked(observed: ObservedPath, root: Option<&str>) -> Asked {
     let ObservedPath { path, setting, is_own } = observed;
     let source = setting.as_ref().map(|(_, setting)| setting.source.clone());
     let named = setting.as_ref().map(|(_, setting)| setting.value.as_str());
-    let as_slice = named.filter(|value| *value != path && path.ends_with(".slice"));
+    let as_slice = named.filter(|value| *value != path && path.strip_suffix(".slice").is_some());
     let as_slice = as_slice.map(|_| ", which the systemd driver names so").unwrap_or_default();
     let source = source.map(|source| format!("{source}{as_slice}"));
     match root.filter(|_| !is_own && path.starts_with('/')) {

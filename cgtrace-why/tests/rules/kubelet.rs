@@ -16,7 +16,7 @@ fn words(line: &str) -> Arguments {
 }
 
 fn document(file: Option<&str>, text: &str) -> Document {
-    Document::parse(file.map(str::to_owned), text).unwrap()
+    Document::parse(file.map(str::to_owned), text).unwrap_or_default()
 }
 
 fn read(line: &str, config: Option<&str>) -> Settings {
@@ -123,7 +123,7 @@ fn named(flag: &'static str, line: &str, is_present: bool) -> Facts {
     let observed = observed
         .into_iter()
         .find(|observed| observed.setting.as_ref().is_some_and(|(name, _)| *name == flag));
-    let observed = observed.unwrap();
+    let observed = observed.unwrap_or_default();
     let mount =
         CgroupMount { hierarchy: "v2".to_owned(), point: "/sys/fs/cgroup".to_owned(), root: "/".to_owned() };
     Facts {

@@ -128,7 +128,7 @@ fn mounted(root: String) -> CgroupMount {
 }
 
 fn refusing_v1() -> Settings {
-    Settings::read(&[], &[Document::parse(None, "failCgroupV1: true").unwrap()])
+    Settings::read(&[], &[Document::parse(None, "failCgroupV1: true").unwrap_or_default()])
 }
 
 fn first_setting(observer: &Observer) -> Option<(&'static str, Setting)> {

@@ -154,7 +154,8 @@ impl Reader<'_> {
         let files = self.files;
         let found = self.deadline.run_in_child(|| {
             let names = files.root().map(|root| root.names(&folder)).unwrap_or_default();
-            let names = names.into_iter().filter(|name| name.ends_with(".yaml")).take(MAX_DROP_INS);
+            let names =
+                names.into_iter().filter(|name| name.strip_suffix(".yaml").is_some()).take(MAX_DROP_INS);
             let paths = std::iter::once(config.clone()).chain(names.map(|name| format!("{folder}/{name}")));
             let parse = |path: String| Document::parse(Some(path.clone()), &files.text(&path).ok()?).ok();
             paths.filter_map(parse).collect::<Vec<Document>>()
@@ -183,7 +184,7 @@ fn find_drop_ins(root: &Root, folder: &str, levels: usize, found: &mut Vec<Strin
             if levels > 0 {
                 find_drop_ins(root, &path, levels - 1, found);
             }
-        } else if name.ends_with(".conf") && found.len() < MAX_DROP_INS {
+        } else if name.strip_suffix(".conf").is_some() && found.len() < MAX_DROP_INS {
             found.push(path);
         }
     }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::report::Remedy;
 
-/// The hierarchies on which kubelet expects its cgroups on v1 (pkg/kubelet/cm/cgroup_v1_manager_linux.go).
+/// The hierarchies on which kubelet expects its cgroups on v1 (`pkg/kubelet/cm/cgroup_v1_manager_linux.go`).
 const EXPECTED_ON_V1: [&str; 6] = ["cpu", "cpuacct", "cpuset", "memory", "pids", "name=systemd"];
 
 /// The setting that names the path is not what its author meant: a quotation mark or a second flag reached the
@@ -97,7 +97,7 @@ pub(in crate::rules) fn required_by_observer(case: &Case) -> Option<RuleMatch> {
         "kubelet does not start without {path}: {reason}, and kubelet does not create it. It is missing on {}.",
         wording::list(&missing)
     );
-    let slice = case.path.rsplit('/').next().filter(|name| name.ends_with(".slice"));
+    let slice = case.path.rsplit('/').next().filter(|name| name.strip_suffix(".slice").is_some());
     let create = match slice {
         Some(slice) => Some(Remedy::with(
             format!(

@@ -132,8 +132,8 @@ impl Settings {
     #[must_use]
     pub fn gate(&self, name: &str) -> Option<&Setting> {
         let setting = self.get("feature-gates")?;
-        let gates = setting.value.split(',').filter_map(|gate| gate.split_once('='));
-        let last = gates.filter(|(gate, _)| gate.trim() == name).last()?;
+        let mut gates = setting.value.split(',').filter_map(|gate| gate.split_once('='));
+        let last = gates.rfind(|(gate, _)| gate.trim() == name)?;
         (boolean(last.1.trim()) == Some(true)).then_some(setting)
     }
 

@@ -1,4 +1,4 @@
-//! The paths that the cgroup drivers make of configured names (pkg/kubelet/cm/cgroup_manager_linux.go).
+//! The paths that the cgroup drivers make of configured names (`pkg/kubelet/cm/cgroup_manager_linux.go`).
 
 /// The slice that kubelet's systemd driver makes for a cgroupfs-style path: the parts are joined by `-`, which
 /// systemd reads as nesting, so a `-` within a part becomes `_`.
