@@ -36,7 +36,7 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
         (of_past(&mut past, show, &selector)?, Ages::Hidden, past.source())
     } else {
         let Connected { mut client, source } = connector.connect_for_present(false)?;
-        (of_now(&mut client, show, selector)?, Ages::Shown, source)
+        (of_now(&mut client, show, &selector)?, Ages::Shown, source)
     };
     let known = shown
         .results
@@ -63,10 +63,10 @@ pub fn run(show: &Show, connector: &Connector, output: &mut Output) -> Result<Ou
 }
 
 /// The state of now. A path may be a name, which is resolved.
-fn of_now(client: &mut Client, show: &Show, selector: CgroupSelector) -> Result<ShowReport, Failure> {
+fn of_now(client: &mut Client, show: &Show, selector: &CgroupSelector) -> Result<ShowReport, Failure> {
     let hierarchy = of_option(&show.hierarchy);
-    let CgroupSelector::Path(text) = &selector else {
-        return Ok(cgtrace_why::show(client, &selector, hierarchy.as_deref())?);
+    let CgroupSelector::Path(text) = selector else {
+        return Ok(cgtrace_why::show(client, selector, hierarchy.as_deref())?);
     };
     let Resolved { path, hierarchy: named, resolution } =
         Resolver::new(hierarchy.as_deref()).one(client, text)?;
