@@ -75,6 +75,29 @@ pub enum Error {
 }
 
 impl Error {
+    /// The message and, if it lacks that, what to do.
+    pub(crate) fn with_next_step(&self) -> String {
+        use rusqlite::ErrorCode::{CannotOpen, DiskFull, PermissionDenied, ReadOnly, SystemIoFailure};
+        const ROOM: &str = "make room on the file system of the history, or lower `history-size`";
+        const WRITABLE: &str = "the daemon's user must be able to write there: see its owner, its mount options and, in \
+                                the sandbox of cgtrace.service, ReadWritePaths= of the unit";
+        let next_step = match self {
+            Self::Folder { source, .. } => match source.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ROOM,
+                io::ErrorKind::ReadOnlyFilesystem | io::ErrorKind::PermissionDenied => WRITABLE,
+                _ => return self.to_string(),
+            },
+            Self::Sqlite(error) => match error.sqlite_error_code() {
+                Some(DiskFull) => ROOM,
+                Some(CannotOpen | PermissionDenied | ReadOnly) => WRITABLE,
+                Some(SystemIoFailure) => "look for errors of the device in the kernel's log: dmesg",
+                _ => return self.to_string(),
+            },
+            _ => return self.to_string(),
+        };
+        format!("{self}; {next_step}")
+    }
+
     /// Whether the device is at fault.
     pub(crate) fn is_io(&self) -> bool {
         matches!(self, Self::Sqlite(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::SystemIoFailure))

@@ -85,11 +85,10 @@ impl Scene {
     fn start_waiting(&self) -> Outcome {
         let name = self.systemd.name("/system.slice/later.service");
         self.systemd.unit("later.service", "[Service]\nType=exec\nExecStart=/bin/sleep 1000\n")?;
-        let wait =
-            format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 100s --hierarchy v2 {name}");
+        let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 1h --hierarchy v2 {name}");
         self.systemd.unit(
             "monitor.service",
-            &format!("[Service]\nType=exec\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n"),
+            &format!("[Service]\nType=exec\nTimeoutStartSec=infinity\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n"),
         )?;
         self.systemd.run(&["systemctl", "start", "--no-block", "monitor.service"])?;
         self.until("it waits", || self.waits())
@@ -157,9 +156,9 @@ impl Scene {
 }
 
 fn deb() -> Outcome {
-    let scene = Scene::new("deb-upgraded")?;
     let folder = tempfile::tempdir()?;
     let next = deb_of(folder.path(), "2")?;
+    let scene = Scene::new("deb-upgraded")?;
     // With a file that the new daemon would refuse, the running one stays.
     let configuration = scene.systemd.path("/etc/cgtrace/cgtrace.toml");
     let valid = fs::read_to_string(&configuration)?;

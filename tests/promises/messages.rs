@@ -136,6 +136,11 @@ fn no_root() -> Outcome {
             Command::new(&program).args(["--socket", socket, command]).uid(65_534).gid(65_534).output()?;
         expect_error(&output, 3, &[socket, "sudo cgtrace daemon", "CAP_BPF"])?;
     }
+    // A directory that only root can write to is not what keeps it from tracing.
+    let folder = tempfile::tempdir()?;
+    let mut daemon = Command::new(&program);
+    daemon.arg("--runtime-dir").arg(folder.path()).arg("daemon").uid(65_534).gid(65_534);
+    expect_error(&daemon.output()?, 3, &["Permission denied", "sudo cgtrace daemon"])?;
     // With a daemon, a lookup needs no privileges.
     let daemon = Daemon::start()?;
     let output = Command::new(&program)
@@ -168,7 +173,11 @@ fn no_btf() -> Outcome {
     let daemon = |btf: &str| {
         program().args(["--runtime-dir", "/tmp/cgtrace-test-no-btf", "daemon", "--btf", btf]).output()
     };
-    expect_error(&daemon("/nonexistent/vmlinux")?, 3, &["/nonexistent/vmlinux", "CONFIG_DEBUG_INFO_BTF"])?;
+    expect_error(
+        &daemon("/nonexistent/vmlinux")?,
+        3,
+        &["/nonexistent/vmlinux", "cgtrace daemon --btf FILE"],
+    )?;
     expect_error(&daemon("/dev/null")?, 3, &["/dev/null", "not a valid BTF file"])?;
     expect_error(&daemon("/proc/self/exe")?, 3, &["/proc/self/exe", "not a valid BTF file"])?;
     // A truncated BTF file is an error, not a panic.

@@ -172,7 +172,8 @@ fn full_disk() -> Outcome {
     let mut file = fs::File::create(&filler)?;
     while file.write_all(&[0; 4096]).is_ok() {}
     let full = scene.until("failing", |history| history.failure.is_some() && missing(history, "disk") > 0)?;
-    ensure!(full.failure.as_deref().is_some_and(|failure| failure.contains("full")), "{full:?}");
+    let remedy = "full; make room on the file system of the history, or lower `history-size`";
+    ensure!(full.failure.as_deref().is_some_and(|failure| failure.contains(remedy)), "{full:?}");
     scene.the_present_is_exact()?;
     scene.pairs += 20;
     drop(file);
@@ -187,7 +188,8 @@ fn read_only() -> Outcome {
     disk.remount("ro")?;
     let mut scene = Scene::start(disk.path())?;
     let failing = scene.until("failing", |history| missing(history, "disk") > 10)?;
-    ensure!(failing.failure.as_deref().is_some_and(|failure| failure.contains("Read-only")), "{failing:?}");
+    let failure = failing.failure.unwrap_or_default();
+    ensure!(failure.contains("Read-only") && failure.contains("ReadWritePaths= of the unit"), "{failure}");
     scene.the_present_is_exact()?;
     scene.pairs += 20;
     disk.remount("rw")?;

@@ -89,7 +89,7 @@ impl Store {
 
     /// Gives the writer up after an error; what it had not committed is missing.
     pub(super) fn fail(&mut self, error: &Error) {
-        let message = error.to_string();
+        let message = error.with_next_step();
         if self.state.failure.as_deref() != Some(&message) {
             tracing::error!(error = message, "the history cannot be written; events are counted as missing");
         }

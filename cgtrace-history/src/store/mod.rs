@@ -223,7 +223,9 @@ impl Store {
             self.roll()?;
         }
         self.retain()?;
-        self.state.failure = None;
+        if self.state.failure.take().is_some() {
+            tracing::info!("the history is written again; what is missing is a gap");
+        }
         self.io_failures = 0;
         Ok(())
     }

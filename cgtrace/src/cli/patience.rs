@@ -61,13 +61,13 @@ fn receive<T>(answer: &mpsc::Receiver<T>, timeout: Option<Duration>) -> Result<O
 
 /// Why the daemon does not answer, and what to do.
 fn suspicion(endpoint: &Endpoint) -> String {
-    let restart = "systemctl restart cgtrace.service";
+    let restart = "if that lasts, systemctl restart cgtrace.service";
     match pid(endpoint) {
         Some(pid) if process::progress(pid).is_some_and(|progress| progress.stopped) => {
             format!("pid {pid} is stopped; continue it: kill -CONT {pid}")
         }
-        Some(pid) => format!("pid {pid} does not answer; restart it: {restart}"),
-        None => format!("it is starting, stopped or hung: systemctl status cgtrace.service, {restart}"),
+        Some(pid) => format!("pid {pid} is starting, busy or hung; {restart}"),
+        None => format!("it is starting, stopped or hung: systemctl status cgtrace.service; {restart}"),
     }
 }
 

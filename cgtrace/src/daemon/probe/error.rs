@@ -15,7 +15,7 @@ pub enum ProbeStartError {
     /// This process lacks the privilege to load programs.
     #[error(
         "no privilege to load the kernel program; run as root of the initial user namespace, or with the \
-         capabilities CAP_BPF and CAP_PERFMON"
+         capabilities CAP_BPF and CAP_PERFMON (in a unit: AmbientCapabilities=)"
     )]
     NoPrivilege,
     /// Pins cannot be created or taken over.
@@ -23,8 +23,8 @@ pub enum ProbeStartError {
     Pin(#[from] PinError),
     /// The kernel's BTF cannot be read.
     #[error(
-        "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or pass the BTF file of \
-         this kernel",
+        "failed to read the kernel's BTF `{}`; use a kernel built with CONFIG_DEBUG_INFO_BTF, or name the BTF file of \
+         this kernel: `cgtrace daemon --btf FILE`, or `btf` in the configuration",
         path.display()
     )]
     NoBtf {
@@ -34,7 +34,7 @@ pub enum ProbeStartError {
         source: io::Error,
     },
     /// The file is not valid BTF.
-    #[error("`{}` is not a valid BTF file; pass the BTF file of this kernel", path.display())]
+    #[error("`{}` is not a valid BTF file; name that of this kernel: `cgtrace daemon --btf FILE`, or `btf` in the configuration", path.display())]
     BadBtf {
         /// The file.
         path: PathBuf,

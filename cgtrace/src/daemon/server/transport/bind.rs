@@ -47,6 +47,9 @@ fn remedy(error: &io::Error) -> &'static str {
     match error.kind() {
         // The address of a Unix socket has at most 107 bytes; `/private/io.cgtrace` takes 19 of them.
         io::ErrorKind::InvalidInput => "choose a --runtime-dir of at most 88 bytes",
+        io::ErrorKind::PermissionDenied if !rustix::process::geteuid().is_root() => {
+            "run it as root (tracing needs privileges, too): sudo cgtrace daemon"
+        }
         _ => "make the directory writable or choose another --runtime-dir",
     }
 }
