@@ -88,7 +88,10 @@ impl Scene {
         let wait = format!("/usr/bin/cgtrace --daemon-only wait --quiet --timeout 1h --hierarchy v2 {name}");
         self.systemd.unit(
             "monitor.service",
-            &format!("[Service]\nType=exec\nTimeoutStartSec=infinity\nExecStartPre={wait}\nExecStart=/bin/sleep 1000\n"),
+            &format!(
+                "[Service]\nType=exec\nTimeoutStartSec=infinity\nExecStartPre={wait}\n\
+                 ExecStart=/bin/sleep 1000\n"
+            ),
         )?;
         self.systemd.run(&["systemctl", "start", "--no-block", "monitor.service"])?;
         self.until("it waits", || self.waits())

@@ -31,7 +31,7 @@ pub(in crate::rules) fn left_over_processes(case: &Case) -> Option<RuleMatch> {
         left => members::list(left),
     };
     let mut explanation =
-        format!("{id} is {}, but its cgroup {} still contains {who}.", service::activity(unit), path(own),);
+        format!("{id} is {}, but its cgroup {} still contains {who}.", service::activity(unit), path(own));
     let mode = match unit.kill_mode.as_str() {
         "none" => {
             explanation.push_str(
