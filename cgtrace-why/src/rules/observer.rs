@@ -121,9 +121,9 @@ pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
     // It was there before the process that is in it could run.
     let observer = case.observer_of_present().filter(|observer| !case.contains(&observer.process))?;
     // A service manager creates a unit's cgroup, forks, and then calls exec.
-    let (started, precision) = match &observer.process.exec_at {
-        Some(exec_at) => (exec_at, 0),
-        None => (&observer.process.started, START_PRECISION),
+    let (started, what, precision) = match &observer.process.exec_at {
+        Some(exec_at) => (exec_at, "called exec", 0),
+        None => (&observer.process.started, "started", START_PRECISION),
     };
     let instances: Vec<&Instance> = case.results().filter_map(|result| result.current.as_ref()).collect();
     let created_at =
@@ -173,7 +173,7 @@ pub(super) fn created_after_observer(case: &Case) -> Option<RuleMatch> {
         RuleMatch::new(weight, format!("{path} was created {delay} after {task} had started{reason}"))
             .hides_if(is_kubelet(observer))
             .evidence([
-                format!("{task} started at {}", wording::timestamp(started)),
+                format!("{task} {what} at {}", wording::timestamp(started)),
                 format!("{path} was created at {}", wording::timestamp(first)),
             ])
             .remediation(remediation.into_iter().flatten()),
