@@ -28,10 +28,7 @@ pub fn run(events: &Events, connector: &Connector, output: &mut Output) -> Resul
     let Connected { mut client, source } = connector.connect()?;
     let in_process = source == Source::ThisProcess;
     // JSON has events and gaps only.
-    let header = match output.json {
-        true => None,
-        false => Some(header(&client.status()?, events, in_process)),
-    };
+    let header = if output.json { None } else { Some(header(&client.status()?, events, in_process)) };
     let live = if in_process {
         Live::InProcess(Box::new(client.watch(&watch)?))
     } else {

@@ -132,7 +132,7 @@ mod tests {
         }
     }
 
-    fn plain(rows: Vec<String>) -> Vec<String> {
+    fn plain(rows: &[String]) -> Vec<String> {
         rows.iter().map(|row| anstream::adapter::strip_str(row).to_string()).collect()
     }
 
@@ -145,7 +145,7 @@ mod tests {
             cgroup("pids", "/a", 7),
             cgroup("cpu", "/a", 5_000),
         ];
-        let rows = plain(list(&cgroups, &Clock::new(true), Some(80)));
+        let rows = plain(&list(&cgroups, &Clock::new(true), Some(80)));
         assert_eq!(
             rows,
             [
@@ -155,7 +155,7 @@ mod tests {
                 "/b  v2  created 2026-11-23 10:05:00Z by mkdir[511]",
             ]
         );
-        let rows = plain(list(&cgroups[..1], &Clock::new(true), None));
+        let rows = plain(&list(&cgroups[..1], &Clock::new(true), None));
         assert_eq!(rows, ["/b  v2  created at 2026-11-23T10:05:00.005Z by mkdir[511]"]);
     }
 
@@ -173,7 +173,7 @@ mod tests {
         };
         let all =
             [one("v2", "/b", 9_000), one("v2", "/a", 5_003), one("pids", "/a", 5_001), one("v2", "/a", 9)];
-        let lines = plain(removed(&all));
+        let lines = plain(&removed(&all));
         let heads: Vec<&String> = lines.iter().step_by(3).collect();
         assert_eq!(heads, ["/b  v2  lifetime 9 s", "/a  v2 pids  lifetime 5 s", "/a  v2  lifetime 9 ms"]);
         assert_eq!(lines[5], "  removed at 2026-11-23T10:05:05.001Z (within 2 ms)");
