@@ -7,7 +7,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use cgtrace_why::report::Cause;
 use libtest_mimic::Trial;
 
 use super::{ask, looks_up, on};
@@ -87,7 +86,7 @@ fn k3s() -> Outcome {
     looks_up(&report, &missing, &format!("--kubelet-arg {passed}"))?;
     looks_up(&report, &top.name(), &format!("kubeletCgroups: {} (in {})", top.name(), own.display()))?;
     ensure!(report.verdicts.len() == 2, "{report:#?}");
-    ensure!(on(&report, &top.name())?.cause == Cause::Present, "{report:#?}");
+    ensure!(on(&report, &top.name())?.present, "{report:#?}");
     ensure!(!on(&report, &missing)?.present, "{report:#?}");
     Ok(())
 }

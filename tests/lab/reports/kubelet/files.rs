@@ -43,7 +43,7 @@ fn config_dir() -> Outcome {
     let file = drop_ins.join("20-more/b.conf");
     looks_up(&report, &path("last"), &format!("kubeletCgroups: {} (in {})", path("last"), file.display()))?;
     looks_up(&report, &path("runtime"), flags[2])?;
-    ensure!(report.verdicts.len() == 2 && report.verdicts[0].cause == Cause::Present, "{report:#?}");
+    ensure!(report.verdicts.len() == 2 && on(&report, &path("last"))?.present, "{report:#?}");
     // A file that kubelet would refuse is reported.
     fs::write(drop_ins.join("50-broken.conf"), "kubeletCgroups: [\n")?;
     let report = ask(&daemon, kubelet.pid(), &["--hierarchy", "v2"])?;

@@ -33,7 +33,7 @@ fn namespaced() -> Outcome {
     let path = top.name_of(&inner);
     looks_up(&report, &path, "--kubelet-cgroups=/inner, below the root of its cgroup namespace")?;
     let verdict = on(&report, &path)?;
-    ensure!(verdict.cause == Cause::Present && verdict.visible, "{verdict:#?}");
+    finding(verdict, Cause::Present)?;
     ensure!(finding(verdict, Cause::NamespaceMismatch).is_err(), "{verdict:#?}");
     ensure!(!on(&report, &format!("{}/missing", top.name()))?.present, "{report:#?}");
     Ok(())
