@@ -2,12 +2,16 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use cgtrace_client::{CgroupState, wire::EventKind};
+use cgtrace_client::CgroupState;
 use clap::{
     Args, ColorChoice, Parser, Subcommand, ValueEnum,
     builder::{PossibleValue, PossibleValuesParser, TypedValueParser},
 };
 use clap_complete::{ArgValueCandidates, ArgValueCompleter, Shell};
+
+mod selection;
+
+pub use selection::{KindOptions, LayoutOptions, WideOption};
 
 use super::{
     completions,
@@ -161,63 +165,6 @@ pub struct RangeOptions {
     pub until: Option<When>,
 }
 
-/// The options `--kind` and `--all`.
-#[derive(Debug, Args)]
-pub struct KindOptions {
-    /// Only events of these kinds, like mkdir,rmdir [default: creations, removals, renames, moves and losses]
-    #[arg(id = "kinds", long = "kind", value_name = "KIND", value_delimiter = ',', value_parser = kind())]
-    pub given: Vec<String>,
-    /// Events of all kinds
-    #[arg(long, conflicts_with = "kinds")]
-    pub all: bool,
-}
-
-impl KindOptions {
-    pub const fn is_default(&self) -> bool {
-        !self.all && self.given.is_empty()
-    }
-
-    /// The kinds as in a call: absent, if all are selected.
-    pub fn to_wire(&self) -> Option<Vec<String>> {
-        match (self.all, self.given.as_slice()) {
-            (true, _) => None,
-            (false, []) => Some(DEFAULT_KINDS.iter().map(|kind| kind.as_str().to_owned()).collect()),
-            (false, given) => Some(given.to_vec()),
-        }
-    }
-}
-
-/// The lifecycle of cgroups, the moves of processes between them, and what is missing.
-const DEFAULT_KINDS: [EventKind; 9] = [
-    EventKind::Mkdir,
-    EventKind::Rmdir,
-    EventKind::Rename,
-    EventKind::Attach,
-    EventKind::Transfer,
-    EventKind::HierarchyCreated,
-    EventKind::HierarchyDestroyed,
-    EventKind::Lost,
-    EventKind::Resynced,
-];
-
-/// The options `--utc` and `--wide`.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct LayoutOptions {
-    /// Print times in UTC instead of local time
-    #[arg(long)]
-    pub utc: bool,
-    #[command(flatten)]
-    pub wide: WideOption,
-}
-
-/// The option `--wide`.
-#[derive(Clone, Copy, Debug, Args)]
-pub struct WideOption {
-    /// On a terminal: shorten nothing to its width
-    #[arg(id = "wide", long = "wide")]
-    pub given: bool,
-}
-
 /// The option `--at`.
 #[derive(Debug, Args)]
 pub struct AtOption {
@@ -236,10 +183,6 @@ fn state() -> impl TypedValueParser<Value = CgroupState> {
         PossibleValue::new("empty").help("The cgroup exists, and neither it nor a descendant has a process"),
     ])
     .try_map(|word| word.parse())
-}
-
-fn kind() -> PossibleValuesParser {
-    PossibleValuesParser::new(EventKind::KNOWN.map(|kind| kind.as_str().to_owned()))
 }
 
 #[derive(Debug, Args)]
