@@ -188,14 +188,14 @@ fn remediation(case: &Case, missing: &[&str], disabled: &[&str], accounting: boo
             "systemctl restart kubelet",
         )
     });
-    let fixed = if disabled.is_empty() { create(case, missing) } else { state::enable(case, disabled) };
+    let fixed = if disabled.is_empty() { Some(create(case, missing)) } else { state::enable(case, disabled) };
     // kubelet creates its cgroups as they must be.
     let (first, last) = if disabled.is_empty() { (restart, fixed) } else { (fixed, restart) };
     first.into_iter().chain(last).collect()
 }
 
 /// The creation of the cgroup on the hierarchies that lack it, with the processes that it has on another.
-fn create(case: &Case, missing: &[&str]) -> Option<Remedy> {
+fn create(case: &Case, missing: &[&str]) -> Remedy {
     let text =
         format!("create the cgroup on {} too, or query a hierarchy that has it", wording::list(missing));
     let directories: Vec<String> = case
@@ -209,7 +209,7 @@ fn create(case: &Case, missing: &[&str]) -> Option<Remedy> {
     let from = case.subject.hierarchies.iter().find(|result| result.present);
     let from = from.and_then(|result| directory(case, &result.hierarchy));
     let (Some(from), false, Ok(_)) = (from, directories.is_empty(), case.usable(&case.path)) else {
-        return Some(text.into());
+        return text.into();
     };
     let word = |directory: &str, file: &str| wording::word(&format!("{directory}{file}"));
     let create = directories.iter().map(|directory| {
@@ -221,7 +221,7 @@ fn create(case: &Case, missing: &[&str]) -> Option<Remedy> {
         )
     });
     let command = create.collect::<Vec<_>>().join(" && ");
-    Some(Remedy::with(format!("{text}: {command}"), command))
+    Remedy::with(format!("{text}: {command}"), command)
 }
 
 /// The subject's directory on a hierarchy that the caller has mounted as a whole.
