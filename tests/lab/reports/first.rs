@@ -70,7 +70,7 @@ fn ask_beside(daemon: &Daemon, systemd: &Systemd, path: &str) -> Result<Verdict>
 
 /// A removal on the hierarchy asked about, hidden by presence on another one.
 fn removed_here() -> Outcome {
-    let [stays, goes] = both()[..] else { return Err(skip("v2 and pids are not both mounted here").into()) };
+    let [stays, goes] = both()[..] else { return Err(skip("v2 and pids are not both mounted here")) };
     let daemon = Daemon::start()?;
     let name = unique("here");
     let _left = Cgroup::at(&mount(stays)?, &name)?;
@@ -96,7 +96,7 @@ fn five_of_nine() -> Outcome {
     let mounted: Vec<(&str, PathBuf)> =
         all.iter().filter_map(|name| Some((*name, mount(name).ok()?))).collect();
     if mounted.len() < all.len() {
-        return Err(skip(format!("v1 has only {mounted:?} here")).into());
+        return Err(skip(format!("v1 has only {mounted:?} here")));
     }
     let daemon = Daemon::start()?;
     let (name, slice) = (unique("container"), unique("user"));
