@@ -106,15 +106,14 @@ fn reloading<S: 'static>(
 pub fn log_filter(directives: Option<&str>) -> Result<EnvFilter, anyhow::Error> {
     let text = directives.unwrap_or_default();
     // EnvFilter takes any word that is not a level for a module, so that a misspelt level would log nothing.
-    let unknown =
-        text.split(',').map(str::trim).find(|directive| !directive.is_empty() && !is_known(directive));
-    let parsed = match unknown {
+    let all: Vec<&str> = text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    let parsed = match all.iter().find(|directive| !is_known(directive)) {
         Some(directive) => {
             Err(anyhow!("`{}` is neither a level nor a module of cgtrace", directive.escape_debug()))
         }
         None => EnvFilter::builder()
             .with_default_directive(tracing::Level::INFO.into())
-            .parse(text)
+            .parse(all.join(","))
             .map_err(anyhow::Error::from),
     };
     parsed.with_context(|| {
