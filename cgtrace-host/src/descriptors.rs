@@ -24,3 +24,11 @@ pub fn next_step(error: &io::Error, otherwise: &'static str) -> &'static str {
         _ => otherwise,
     }
 }
+
+/// Whether an error is that of a process, or a machine, without another descriptor.
+#[must_use]
+pub fn are_exhausted(error: &(dyn std::error::Error + 'static)) -> bool {
+    let errors = std::iter::successors(Some(error), |error| error.source());
+    let codes = errors.filter_map(|error| error.downcast_ref::<io::Error>()?.raw_os_error());
+    codes.into_iter().any(|code| [libc::EMFILE, libc::ENFILE].contains(&code))
+}

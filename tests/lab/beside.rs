@@ -187,11 +187,12 @@ fn the_outage() -> Outcome {
     let scene = Scene::new()?;
     cadvisor.wait_ready()?;
     let unknown = format!("unknown container \"{}\"", scene.name);
+    let observer = cadvisor.pid().to_string();
     let mut story = String::new();
     let mut check = |cause: Cause, capture: &str| -> Outcome {
         let response = cadvisor.container(&scene.name)?;
         ensure!(response.contains(&unknown), "cAdvisor has the container: {response}");
-        let verdict = scene.why(None, capture)?;
+        let verdict = scene.why_with(&["--pid", &observer], capture)?;
         ensure!(verdict.cause == cause, "{verdict:?}");
         story += &format!("cAdvisor: {response}\n\n{}\n", captured::kept(capture)?);
         Ok(())

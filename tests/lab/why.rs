@@ -53,8 +53,14 @@ impl Scene {
 
     /// The verdict for the unit's path. The text output is captured for the documentation.
     pub fn why(&self, hierarchy: Option<&str>, capture: &str) -> Result<Verdict> {
+        let hierarchy: Vec<&str> = hierarchy.iter().flat_map(|name| ["--hierarchy", name]).collect();
+        self.why_with(&hierarchy, capture)
+    }
+
+    /// The verdict of `cgtrace why` for these options.
+    pub fn why_with(&self, options: &[&str], capture: &str) -> Result<Verdict> {
         let mut words = vec!["why", &self.name];
-        words.extend(hierarchy.iter().flat_map(|name| ["--hierarchy", name]));
+        words.extend(options);
         // On a busy machine, systemd may not reply in time; a note then reports that.
         let mut report = self.report(&words)?;
         for _ in 0..50 {

@@ -117,10 +117,10 @@ fn stopped() -> Outcome {
         daemon.signal(Signal::STOP)?;
         let start = Instant::now();
         let running = Running::start(daemon.command().args(arguments))?;
-        let note = Running::next(&running.stderr, &["waiting for the daemon"])?;
+        let note = Running::next(&running.stderr, &["no reply from the daemon"])?;
         let after = start.elapsed();
         ensure!(after >= Duration::from_secs(2), "{arguments:?}: {note}, after {after:?}");
-        ensure!(note.ends_with(&format!("pid {pid} is stopped; continue it: kill -CONT {pid}")), "{note}");
+        ensure!(note.ends_with(&format!("pid {pid} is stopped; kill -CONT {pid}")), "{note}");
         // Nothing but the note, and the answer as soon as the daemon continues.
         ensure!(running.stdout.try_recv().is_err(), "{arguments:?} answered");
         daemon.signal(Signal::CONT)?;
@@ -149,7 +149,7 @@ fn limited() -> Outcome {
         let after = start.elapsed();
         ensure!(code == Some(3) && stdout.is_empty(), "{arguments:?}: {code:?}: {stdout}{stderr}");
         ensure!(stderr.lines().count() == 1, "{arguments:?}: {stderr}");
-        let next = format!("pid {pid} is stopped; continue it: kill -CONT {pid}");
+        let next = format!("pid {pid} is stopped; kill -CONT {pid}");
         ensure!(stderr.contains("no reply on") && stderr.contains("within 1 s"), "{arguments:?}: {stderr}");
         ensure!(stderr.ends_with(&next), "{arguments:?}: {stderr}");
         ensure!(after >= Duration::from_secs(1), "{arguments:?}: after {after:?}");
@@ -160,8 +160,8 @@ fn limited() -> Outcome {
 /// The notes about a restart that took `elapsed` at most: one, or two if the daemon was away for longer than 2 s.
 fn only_note(stderr: &str, daemon: &Daemon, elapsed: Duration) -> Outcome {
     let notes: Vec<&str> = stderr.lines().filter(|line| line.contains("daemon")).collect();
-    let restarted = format!("cgtrace: the daemon was restarted, now pid {}; reconnected", daemon.pid());
-    let lost = |note: &str| note.contains("the connection to the daemon was lost");
+    let restarted = format!("cgtrace: reconnected; the daemon was restarted, now pid {}", daemon.pid());
+    let lost = |note: &str| note.contains("the daemon is gone; reconnecting");
     let expected = match notes.as_slice() {
         [one] => *one == restarted,
         [first, second] => elapsed >= Duration::from_secs(2) && lost(first) && *second == restarted,

@@ -38,6 +38,11 @@ impl Cadvisor {
         Ok(Self { child, port, log })
     }
 
+    /// Its pid: `setpriv` becomes it.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits until it has found the existing containers.
     pub fn wait_ready(&mut self) -> Result<()> {
         let start = Instant::now();

@@ -79,6 +79,7 @@ fn only_a_live_unit_can_be_accounted() {
             mounts,
             unit,
             no_service_manager,
+            observer: Some(observer(process(9, "cadvisor", "/", 150), &["/usr/bin/cadvisor"])),
             ..Facts::default()
         };
         explain(&facts).remediation

@@ -8,7 +8,7 @@ use cgtrace_client::{
     Client, Endpoint, Error, RuntimeDir,
     wire::{Answer, AnsweredFrom},
 };
-use cgtrace_host::hierarchy;
+use cgtrace_host::{descriptors, hierarchy};
 
 use super::{failure::Failure, patience::connect_within, stderr::print, text};
 use crate::daemon::server::{self, InProcessError};
@@ -56,6 +56,12 @@ struct NotTraced {
     error: InProcessError,
 }
 
+impl From<NotTraced> for Failure {
+    fn from(NotTraced { refused, error }: NotTraced) -> Self {
+        Self::NoAnswer(anyhow!(error).context(format!("{refused}; cannot trace in this process either")))
+    }
+}
+
 impl Connector {
     /// `socket` takes precedence over `runtime_dir`.
     pub fn new(
@@ -92,11 +98,7 @@ impl Connector {
 
     /// Connects to the daemon, else to a tracer in this process.
     pub fn connect(&self) -> Result<Connected, Failure> {
-        self.tracer()?.map_err(|NotTraced { refused, error }| {
-            Failure::NoAnswer(
-                anyhow!(error).context(format!("{refused}; cannot trace in this process either")),
-            )
-        })
+        self.tracer()?.map_err(Failure::from)
     }
 
     /// As [`connect`](Self::connect), for a question about the present: without a tracer, cgroupfs answers.
@@ -104,6 +106,10 @@ impl Connector {
     pub fn connect_for_present(&self, quiet: bool) -> Result<Connected, Failure> {
         let not_traced = match self.tracer()? {
             Ok(connected) => return Ok(connected),
+            // Scans need more descriptors than tracing.
+            Err(not_traced) if descriptors::are_exhausted(&not_traced.error) => {
+                return Err(not_traced.into());
+            }
             Err(not_traced) => not_traced,
         };
         let stream = server::from_cgroupfs().map_err(|error| Failure::NoAnswer(error.into()))?;

@@ -34,7 +34,7 @@ pub fn connect_within(endpoint: &Endpoint, limit: Option<Duration>) -> Result<Cl
         return answer;
     }
     if limit.is_none_or(|limit| limit > NOTE_AFTER) {
-        print(format!("cgtrace: waiting for the daemon on `{endpoint}`; {}", suspicion(endpoint)));
+        print(format!("cgtrace: no reply from the daemon: {}", suspicion(endpoint)));
         let left = limit.map(|limit| limit.saturating_sub(begun.elapsed()));
         if let Some(answer) = receive(&answer, left)? {
             return answer;
@@ -64,7 +64,7 @@ fn suspicion(endpoint: &Endpoint) -> String {
     let restart = "if that lasts, systemctl restart cgtrace.service";
     match pid(endpoint) {
         Some(pid) if process::progress(pid).is_some_and(|progress| progress.stopped) => {
-            format!("pid {pid} is stopped; continue it: kill -CONT {pid}")
+            format!("pid {pid} is stopped; kill -CONT {pid}")
         }
         Some(pid) => format!("pid {pid} is starting, busy or hung; {restart}"),
         None => format!("it is starting, stopped or hung: systemctl status cgtrace.service; {restart}"),

@@ -15,7 +15,7 @@ use cgtrace_why::{
 use libtest_mimic::Trial;
 
 use super::{
-    advice,
+    advice, kubelet,
     settings::{self, command, finding, follow, follow_in, holds_not, verdict, why},
     starts::Kubelet,
 };
@@ -55,7 +55,7 @@ enum Mended {
 
 use Mended::{By, Never};
 
-const MENDED: [(Cause, Mended); 26] = [
+const MENDED: [(Cause, Mended); 31] = [
     (Cause::Present, Never("nothing is wrong")),
     (Cause::PresentElsewhere, By("reports::remedies::a_cgroup_is_created_on_the_other_hierarchies")),
     (Cause::PathIncludesMount, Never("the path is in a flag or a log, and where is not known")),
@@ -82,6 +82,11 @@ const MENDED: [(Cause, Mended); 26] = [
     (Cause::DiffersFromUnit, By("reports::settings::a_limit_set_by_hand")),
     (Cause::Empty, By("reports::settings::empty_slices")),
     (Cause::Busy, By("reports::settings::who_is_still_in_it")),
+    (Cause::MovedIn, Never("where the process belongs is the user's decision")),
+    (Cause::InvalidSetting, Never("the observer's flag is in a file of the user's choice")),
+    (Cause::RequiredByObserver, By("reports::kubelet::an_enforced_reserved_cgroup_is_missing")),
+    (Cause::CgroupV1Unsupported, Never("the machine has to be booted with v2, or kubelet's file changed")),
+    (Cause::StatsFromCri, Never("nothing is wrong; its command asks the container runtime")),
 ];
 
 /// Each cause that a rule can find is in the table once, and each test of the table exists.
@@ -90,7 +95,7 @@ fn complete() -> Outcome {
     let listed: BTreeSet<Cause> = MENDED.iter().map(|(cause, _)| *cause).collect();
     ensure!(found == listed, "not in the table: {:?}", found.symmetric_difference(&listed));
     ensure!(listed.len() == MENDED.len(), "a cause is in the table twice");
-    let tests = [trials(), advice::trials(), settings::trials()];
+    let tests = [trials(), advice::trials(), kubelet::trials(), settings::trials()];
     let names: BTreeSet<String> = tests.iter().flatten().map(|test| test.name().to_owned()).collect();
     for (cause, mended) in &MENDED {
         match mended {
@@ -122,14 +127,18 @@ fn elsewhere() -> Outcome {
     let sleeper = Sleeper::start()?;
     put(top.path(), "cgroup.procs", sleeper.pid())?;
     let daemon = Daemon::start()?;
-    let (verdict, visible) = why(&daemon, &[&path])?;
+    let cadvisor = Fake::start("cadvisor", "1", &[])?;
+    let pid = cadvisor.pid().to_string();
+    let (verdict, visible) = why(&daemon, &[&path, "--pid", &pid])?;
     ensure!(!visible && verdict.cause == Cause::PresentElsewhere, "{verdict:#?}");
     follow(&finding(&verdict, Cause::PresentElsewhere)?, "mkdir -p ")?;
     for directory in &created.0 {
         let members = fs::read_to_string(directory.join("cgroup.procs"))?;
         ensure!(members.trim() == sleeper.pid().to_string(), "{}: {members:?}", directory.display());
     }
+    // The observer is older than what was created now, which is another cause.
     let (verdict, visible) = why(&daemon, &[&path])?;
+    holds_not(&verdict, Cause::PresentElsewhere)?;
     ensure!(visible && verdict.cause == Cause::Present, "{verdict:#?}");
     Ok(())
 }

@@ -107,7 +107,7 @@ pub fn stopped() -> Outcome {
     daemon.signal(Signal::CONT)?;
     let note = String::from_utf8(note?)?;
     let pid = daemon.pid();
-    let expected = format!("cgtrace: no reply from the daemon (pid {pid} is stopped; kill -CONT {pid})");
+    let expected = format!("cgtrace: no reply from the daemon: pid {pid} is stopped; kill -CONT {pid}");
     ensure!(note.trim_end() == expected && expected.len() <= usize::from(terminal::COLUMNS), "{note}");
     Ok(())
 }

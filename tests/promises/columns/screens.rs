@@ -99,6 +99,11 @@ impl Demo {
             .replace(&format!(", in {own})"), ", in CGROUP)")
             .replace(&format!("from {own} "), "from CGROUP ")
             .replace(comm.trim(), "COMM");
+        // Where systemd does not run, nothing can be enabled.
+        let line = line.replace(
+            "start cgtrace at boot: systemctl enable --now cgtrace.service",
+            "start cgtrace daemon at boot",
+        );
         let mut words: Vec<String> = Vec::new();
         for word in line.split_whitespace().filter(|word| *word != "\\") {
             let name = word.trim_end_matches([',', ':', '.']);
