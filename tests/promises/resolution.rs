@@ -34,6 +34,9 @@ pub fn trials() -> Vec<Trial> {
     ]
 }
 
+/// Another one, because tests run at the same time.
+const LOGGED_ID: &str = "f0d2e3f4a5b60718293a4b5c6d7e8f90c1d2e3f4a5b60718293a4b5c6d7e8f90";
+
 const ID: &str = "c1d2e3f4a5b60718293a4b5c6d7e8f90c1d2e3f4a5b60718293a4b5c6d7e8f90";
 
 fn document(output: &Output) -> Result<Value> {
@@ -269,13 +272,13 @@ fn log() -> Outcome {
     let top = Cgroup::new(any(), "log")?;
     let daemon = Daemon::start()?;
     let unit = unique("logged");
-    let scope = format!("docker-{ID}.scope");
+    let scope = format!("docker-{LOGGED_ID}.scope");
     for leaf in [&format!("{unit}.service"), &scope] {
         fs::create_dir(top.join(leaf))?;
     }
     let [service, scope] = [format!("{unit}.service"), scope].map(|leaf| top.name_of(&top.join(leaf)));
     let log = format!(
-        "systemd[1]: Started {unit}.service - x.\r\ncontainerd: cleanup id={ID}\n\nE1 unknown container \"{service}\"\n\
+        "systemd[1]: Started {unit}.service - x.\r\ncontainerd: cleanup id={LOGGED_ID}\n\nE1 unknown container \"{service}\"\n\
          GET /cgtrace-test-healthz\nmkdir {}/cgroup.procs: no\nwarning: container deadbeef0123456 is unknown\n",
         mount(any())?.join(&service[1..]).display()
     );

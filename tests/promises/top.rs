@@ -196,7 +196,7 @@ fn once() -> Outcome {
     }
     put(&cgroup.join("a/b/c"), "cgroup.procs", sleeper.pid())?;
     let output = daemon.run(&["top", "--once", &cgroup.name()])?;
-    ensure!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    ensure!(output.status.success(), "{output:?}");
     let text = String::from_utf8(output.stdout)?;
     let rows: BTreeSet<String> = text
         .lines()
@@ -213,7 +213,11 @@ fn once() -> Outcome {
         listed.insert(if path == cgroup.name() { path.clone() } else { leaf.to_owned() });
     }
     ensure!(rows == listed, "{listed:?}\n{text}");
-    let row = text.lines().find(|line| line.starts_with("+         c ")).context(text.clone())?;
+    let row = text
+        .lines()
+        // On a slow machine, it is not new any more.
+        .find(|line| line.trim_start_matches('+').trim_start().starts_with("c "))
+        .context(text.clone())?;
     ensure!(row.split_whitespace().rev().nth(1) == Some("1"), "{row}");
     let output = daemon.run(&["top", "--once", "/cgtrace-test-none"])?;
     ensure!(output.status.code() == Some(1), "{output:?}");
