@@ -155,15 +155,8 @@ fn expand(command: &str, variables: &BTreeMap<String, String>) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
 
-    use super::*;
-
-    fn put(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    use super::{super::fixtures::put, *};
 
     #[test]
     fn the_variables_of_kubeadm_are_expanded() {

@@ -171,13 +171,7 @@ fn boolean(value: &str) -> Option<bool> {
 mod tests {
     use std::{fs, os::unix::fs::symlink};
 
-    use super::*;
-
-    fn put(root: &Path, path: &str, text: &str) {
-        let path = root.join(path);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(path, text).unwrap();
-    }
+    use super::{super::fixtures::put, *};
 
     fn look(root: &Path, name: &str) -> (facts::Unit, Vec<String>) {
         let UnitInfo { facts, programs, .. } = lookup(name, &Root::open(root).unwrap());

@@ -4,6 +4,8 @@
 mod bus;
 mod command;
 mod files;
+#[cfg(test)]
+mod fixtures;
 mod nesting;
 
 use std::path::Path;
